@@ -1,0 +1,163 @@
+"""One op, one spec, three hands: `@op` makes a NumPy function the specification, and this file picks who runs it.
+
+An op can be run by its NumPy body (`numpy`), by its C twin of the same name (`compiled`), by another compiled
+precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the whole model.
+"""
+
+import functools
+import inspect
+import os
+import warnings
+
+from tinyllm.errors import UserError
+
+try:
+    from tinyllm.ops import _compiled
+except ImportError:  # installed without a C compiler: the specs still do everything
+    _compiled = None
+
+OPS = {}  # name -> Op, in order of definition
+BACKENDS = ("compiled", "numpy")
+
+
+class Op:
+    """A pure function on arrays with one specification and several hands that can carry it out.
+
+    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None.
+    """
+
+    def __init__(self, function, mutates=()):
+        functools.update_wrapper(self, function)
+        self.__signature__ = inspect.signature(function)
+        self.reference = function
+        self.mutates = mutates
+        self.variants = {"numpy": function}
+        for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
+            twin = getattr(_compiled, function.__name__ + suffix, None)
+            if twin is not None:
+                self.variants[backend] = twin
+        self.choice = None  # set by use(name=backend); None follows the global backend
+        self.yours = None
+        self._run = function  # what a call runs now: kept up to date by `resolve`, so that a call costs one jump
+
+    @property
+    def compiled(self):
+        return self.variants.get("compiled")
+
+    @property
+    def backend(self):
+        """The name of the hand that runs this op now: yours, bf16, compiled or numpy."""
+        if self.yours is not None:
+            return "yours"
+        wanted = self.choice or _state["backend"]
+        return wanted if wanted in self.variants else "numpy"
+
+    def resolve(self):
+        self._run = self.yours or self.variants[self.backend]
+
+    def __call__(self, *args, **kwargs):
+        return self._run(*args, **kwargs)
+
+    def __repr__(self):
+        return f"<op {self.__name__}{self.__signature__}, run by {self.backend}>"
+
+
+def op(function=None, *, mutates=()):
+    """Register a NumPy function as the specification of an op. `mutates` names the arguments it writes to."""
+    if function is None:
+        return functools.partial(op, mutates=mutates)
+    new = Op(function, mutates)
+    OPS[function.__name__] = new
+    new.resolve()
+    return new
+
+
+class _Switch:
+    """The effect of `use` or `override`: it holds from the call on, or until the `with` block ends."""
+
+    def __init__(self, before):
+        self._before = before
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        _restore(self._before)
+
+
+def _snapshot():
+    return _state["backend"], {name: (o.choice, o.yours) for name, o in OPS.items()}
+
+
+def _restore(before):
+    _state["backend"], per_op = before
+    for name, o in OPS.items():
+        o.choice, o.yours = per_op.get(name, (None, None))
+        o.resolve()
+
+
+def _find(name):
+    if name not in OPS:
+        raise UserError(f"there is no op called {name!r}; the ops are {', '.join(sorted(OPS))}")
+    return OPS[name]
+
+
+def use(backend=None, **per_op):
+    """Choose who runs the ops: `use("numpy")`, `use("compiled")`, or for single ops `use(matmul="bf16")`.
+
+    Takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
+    Naming a backend for all ops also clears the choices made for single ones. Raises UserError on an unknown
+    backend or op, and where "compiled" is asked for and was not built.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise UserError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if backend == "compiled" and _compiled is None:
+        raise UserError("the compiled kernels are not built; install a C compiler and reinstall tinyllm, or use 'numpy'")
+    for name, choice in per_op.items():
+        if choice not in _find(name).variants:
+            raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(OPS[name].variants)}")
+    switch = _Switch(_snapshot())
+    if backend is not None:
+        _state["backend"] = backend
+        for o in OPS.values():
+            o.choice = None
+            o.resolve()
+    for name, choice in per_op.items():
+        OPS[name].choice = choice
+        OPS[name].resolve()
+    return switch
+
+
+def override(**functions):
+    """Plug your own functions in: `override(softmax=mine)`, as a call or as a context manager.
+
+    Every op that calls softmax, and so the whole model, then runs yours. `None` unplugs. Raises UserError when there is
+    no op of that name, TypeError when the arguments differ from the op's.
+    """
+    for name, function in functions.items():
+        wanted = _find(name).__signature__
+        if function is not None and list(inspect.signature(function).parameters) != list(wanted.parameters):
+            raise TypeError(f"{name} is called as {name}{wanted}; yours takes {inspect.signature(function)}")
+    switch = _Switch(_snapshot())
+    for name, function in functions.items():
+        OPS[name].yours = function
+        OPS[name].resolve()
+    return switch
+
+
+def _first_backend():
+    """Read TINYLLM_BACKEND, or take the kernels if they were built; say so once if they were not."""
+    asked = os.environ.get("TINYLLM_BACKEND")
+    if asked:
+        if asked not in BACKENDS:
+            raise UserError(f"TINYLLM_BACKEND={asked}: choose one of {', '.join(BACKENDS)}")
+        if asked == "compiled" and _compiled is None:
+            raise UserError("TINYLLM_BACKEND=compiled, but the kernels are not built; install a C compiler and reinstall")
+        return asked
+    if _compiled is None:
+        warnings.warn("tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)", stacklevel=2)
+        return "numpy"
+    return "compiled"
+
+
+_state = {"backend": _first_backend()}

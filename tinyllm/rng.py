@@ -1,0 +1,111 @@
+"""Randomness that is the same bits on every platform, Python and NumPy.
+
+Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from here, because
+NumPy promises stable streams only for its raw bit generators, not for its distributions. The generator is SplitMix64
+(Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): output i is a hash of key + i,
+so any position can be reached at once and the whole state is two integers.
+"""
+
+import math
+
+import numpy as np
+
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: the step between two counters
+MASK = 2**64 - 1
+
+
+def _mix_int(z):
+    """Hash one Python integer below 2**64 (the finaliser of SplitMix64)."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def _mix(z):
+    """Hash every element of a uint64 array in place: the same function as `_mix_int`."""
+    z ^= z >> np.uint64(30)
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z
+
+
+def _fold(key):
+    """Turn a key of integers and strings into one 64-bit integer; the order of its parts matters."""
+    state = 0
+    for part in key:
+        tag = b"s" if isinstance(part, str) else b"i"
+        data = part.encode() if isinstance(part, str) else b"%d" % int(part)
+        for byte in tag + data + b"\xff":  # 0xff occurs in no UTF-8 text, so parts cannot run into each other
+            state = _mix_int((state + GOLDEN + byte) & MASK)
+    return state
+
+
+class Random:
+    """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
+
+    Equal keys give equal streams; different keys give unrelated ones. `counter` is how many 64-bit words have been
+    drawn; setting it moves the stream there, so saving it is enough to resume.
+    """
+
+    def __init__(self, *key):
+        self.key = _fold(key)
+        self.counter = 0
+
+    def bits(self, size=None):
+        """Draw 64 random bits: a Python int, or a uint64 array of shape `size`."""
+        if size is None:
+            self.counter += 1
+            return _mix_int((self.key + self.counter * GOLDEN) & MASK)
+        shape = (size,) if isinstance(size, int) else tuple(size)
+        n = math.prod(shape)
+        z = np.arange(1, n + 1, dtype=np.uint64)
+        z += np.uint64(self.counter & MASK)
+        z *= np.uint64(GOLDEN)
+        z += np.uint64(self.key)
+        self.counter += n
+        return _mix(z).reshape(shape)
+
+    def uniform(self, size=None):
+        """Draw a float64 in [0, 1) from the top 53 bits."""
+        if size is None:
+            return (self.bits() >> 11) * 2.0**-53
+        return (self.bits(size) >> np.uint64(11)) * 2.0**-53
+
+    def integers(self, n, size=None):
+        """Draw an integer in [0, n), n at most 2**31, by multiplying the top 32 bits (Lemire 2019, without rejection).
+
+        The bias is below n / 2**32, which no use here can see.
+        """
+        if not 0 < n <= 2**31:
+            raise ValueError(f"integers(n) needs 0 < n <= 2**31, got {n}")
+        if size is None:
+            return ((self.bits() >> 32) * n) >> 32
+        return (((self.bits(size) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
+
+    def normal(self, size):
+        """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, minus its mean.
+
+        The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not be.
+        The tails end at six standard deviations.
+        """
+        shape = (size,) if isinstance(size, int) else tuple(size)
+        total = np.zeros(math.prod(shape), np.int64)
+        for _ in range(3):
+            word = self.bits(total.size)
+            for shift in (0, 16, 32, 48):
+                total += ((word >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+        return ((total - 6 * 65535) * (1.0 / 65536)).astype(np.float32).reshape(shape)
+
+    def choice(self, items):
+        """Draw one element of a non-empty sequence, each equally likely."""
+        return items[self.integers(len(items))]
+
+    def shuffle(self, items):
+        """Return a new list with the elements in random order (Fisher and Yates)."""
+        items = list(items)
+        for i in range(len(items) - 1, 0, -1):
+            j = self.integers(i + 1)
+            items[i], items[j] = items[j], items[i]
+        return items
