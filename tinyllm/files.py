@@ -1,0 +1,75 @@
+"""Files that are written whole or not at all: whatever happens in mid-save, the old file is still there.
+
+The order matters: write to a temporary file beside the target, flush it to the disk, rename it over the target (one atomic
+step on every file system that is used for this), then flush the folder, because the new name is the folder's content.
+"""
+
+import itertools
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tinyllm.errors import UserError
+
+_serial = itertools.count()  # two threads of one process never share a temporary file
+
+
+@contextmanager
+def atomic_write(path, mode="w", encoding=None):
+    """Write a file so that its path always holds the old content or the new one: `with atomic_write(path, "wb") as f:`.
+
+    When the block raises, the target is left as it was and the temporary file is removed. A killed process can leave
+    a temporary file `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away.
+    `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write.
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}.tmp")
+    if mode == "w":
+        encoding = encoding or "utf-8"
+    try:
+        with open(temporary, mode, encoding=encoding, newline="\n" if mode == "w" else None) as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # after the rename there is nothing left to remove
+            temporary.unlink()
+
+
+def atomic_write_bytes(path, data):
+    """Write `data` (bytes) to `path`, whole or not at all. Raises UserError when the system refuses to write."""
+    with atomic_write(path, "wb") as f:
+        f.write(data)
+
+
+def atomic_write_text(path, text):
+    """Write `text` (str) to `path` as UTF-8, whole or not at all. Raises UserError when the system refuses to write."""
+    with atomic_write(path, "w") as f:
+        f.write(text)
+
+
+def sync_folder(folder):
+    """Flush a folder's list of names to the disk, so that a rename survives a power cut.
+
+    Windows cannot open a folder; there the rename itself is all that can be done.
+    """
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder):
+    """Delete the temporary files that killed writers left in `folder`; only call it where nobody is writing now."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        with suppress(OSError):
+            leftover.unlink()
