@@ -20,11 +20,14 @@ def atomic_write(path, mode="w", encoding=None):
 
     When the block raises, the target is left as it was and the temporary file is removed. A killed process can leave
     a temporary file `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away.
-    `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write.
+    `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write, and
+    when the target is there but is no regular file: a rename would replace a device or a pipe, not write to it.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # write through a link, do not replace it
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}.tmp")
     if mode == "w":
         encoding = encoding or "utf-8"

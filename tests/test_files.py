@@ -1,0 +1,93 @@
+"""Files are written whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write, atomic_write_bytes, atomic_write_text, remove_leftovers
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def test_writes_bytes_and_text(tmp_path):
+    atomic_write_bytes(tmp_path / "a", b"\x00\r\n")
+    atomic_write_text(tmp_path / "b", "é\n")
+    assert (tmp_path / "a").read_bytes() == b"\x00\r\n"
+    assert (tmp_path / "b").read_bytes() == "é\n".encode()
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error):
+    atomic_write_bytes(tmp_path / "a", b"old")
+    with pytest.raises(type(error)):
+        with atomic_write(tmp_path / "a", "wb") as f:
+            f.write(b"half of the new")
+            raise error
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_full_disk_is_a_user_error_and_loses_nothing(tmp_path):
+    atomic_write_bytes(tmp_path / "a", b"old")
+    with pytest.raises(UserError, match="cannot write .*No space left"):
+        with atomic_write(tmp_path / "a", "wb") as f:
+            f.write(b"half")
+            raise OSError(28, "No space left on device")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_target_changes_only_at_the_end_of_the_block(tmp_path):
+    atomic_write_bytes(tmp_path / "a", b"old")
+    with atomic_write(tmp_path / "a", "wb") as f:
+        f.write(b"new")
+        f.flush()
+        assert (tmp_path / "a").read_bytes() == b"old"
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_two_writers_of_one_path_do_not_mix(tmp_path):
+    with atomic_write(tmp_path / "a", "wb") as first, atomic_write(tmp_path / "a", "wb") as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"  # the outer block ends last
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_cannot_be_written_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="cannot write"):
+        atomic_write_bytes(tmp_path / "missing" / "a", b"")
+    with pytest.raises(UserError, match="not a regular file"):
+        atomic_write_bytes(tmp_path, b"")
+    assert names(tmp_path) == []
+    with pytest.raises(ValueError, match="mode"):
+        with atomic_write(tmp_path / "a", "a"):
+            pass
+
+
+def test_a_pipe_is_refused_and_still_a_pipe(tmp_path):
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(UserError, match="not a regular file"):
+            atomic_write_bytes(tmp_path / "pipe", b"")
+        assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+
+
+def test_a_link_is_written_through(tmp_path):
+    atomic_write_bytes(tmp_path / "a", b"old")
+    os.symlink(tmp_path / "a", tmp_path / "link")
+    atomic_write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_leftovers_of_killed_writers_can_be_cleared(tmp_path):
+    (tmp_path / ".a.1-0.tmp").write_bytes(b"half")
+    (tmp_path / "a").write_bytes(b"whole")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["a"]
