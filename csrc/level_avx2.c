@@ -1,0 +1,16 @@
+/* 256-bit registers: every x86-64 since Haswell (2013) and Zen. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define LEVEL avx2
+#define LANES 8
+#define VEC_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#include "level.c"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,16 @@
+/* 512-bit registers: Skylake-X, Ice Lake, Zen 4 and later. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+#define LEVEL avx512
+#define LANES 16
+#define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#include "level.c"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,16 @@
+/* A test level, never chosen by itself: the 128-bit arithmetic of NEON, run on x86 (TINYLLM_CPU=narrow). */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define LEVEL narrow
+#define LANES 4
+#define VEC_FMA(a, b, c) _mm_fmadd_ps(a, b, c)
+#include "level.c"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,8 @@
+/* 128-bit registers: every 64-bit ARM. */
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#define LEVEL neon
+#define LANES 4
+#define VEC_FMA(a, b, c) vfmaq_f32(c, a, b)
+#include "level.c"
+#endif

@@ -1,0 +1,27 @@
+/* A test level, never chosen by itself: the 512-bit arithmetic of AVX-512, run slowly on AVX2 (TINYLLM_CPU=wide). */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define LEVEL wide
+#define LANES 16
+typedef float wide __attribute__((vector_size(64)));
+static inline __attribute__((always_inline)) wide wide_fma(wide a, wide b, wide c) {
+    __m256 x[2], y[2], z[2];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    memcpy(z, &c, sizeof c);
+    for (int i = 0; i < 2; i++) z[i] = _mm256_fmadd_ps(x[i], y[i], z[i]);
+    memcpy(&c, z, sizeof c);
+    return c;
+}
+#define VEC_FMA(a, b, c) wide_fma(a, b, c)
+#include "level.c"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,184 @@
+/* A pool of threads that share one loop at a time.
+ *
+ * parallel_for opens a job, and every thread that is awake, the caller first, takes the next piece of [0, n) from a
+ * shared counter until none is left. Nobody waits for a sleeper: the caller closes the job when the counter has run
+ * out and waits only for threads that are inside it. An idle worker spins for some microseconds, because the next
+ * job usually follows at once, and then sleeps on a condition variable.
+ *
+ * Entering and closing are a handshake on two variables, each side writing its own before it reads the other's:
+ *
+ *     worker: inside += 1; if (open) take pieces; inside -= 1          caller: open = 0; wait until inside == 0
+ *
+ * so a worker either sees that the job is closed, or is seen. Only then does the caller rewrite the job.
+ *
+ * The pieces differ from run to run; results do not, because a body writes only the outputs of its own piece.
+ * A nested call, and a call while another thread holds the pool, runs on its caller alone. After fork, the child
+ * starts its own workers at its first job.
+ */
+#include "tinyllm.h"
+
+#if defined(_WIN32) /* one thread: this file has only been tried with POSIX threads */
+
+void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
+    (void)grain;
+    if (n > 0) body(context, 0, n);
+}
+void parallel_threads(int n) { (void)n; }
+int parallel_size(void) { return 1; }
+
+#else
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#define MOST_THREADS 256
+#define SPINS 4000 /* about 40 microseconds of pauses before an idle worker sleeps */
+
+static struct {
+    pthread_mutex_t busy; /* held by the thread whose job runs, or that resizes the pool */
+    pthread_mutex_t sleep;
+    pthread_cond_t wake;
+    pthread_t worker[MOST_THREADS];
+    int wanted, started; /* workers, the caller not counted */
+
+    atomic_int open, inside, sleeping, quit;
+    atomic_llong ticket; /* goes up with every job, so that sleepers know a new one */
+    atomic_llong next;   /* the first index that nobody has taken */
+    parallel_body body;
+    void *context;
+    int64_t n, piece;
+} pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local int nested;
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void take_pieces(void) {
+    nested = 1;
+    for (;;) {
+        int64_t begin = atomic_fetch_add(&pool.next, pool.piece);
+        if (begin >= pool.n) break;
+        int64_t end = begin + pool.piece < pool.n ? begin + pool.piece : pool.n;
+        pool.body(pool.context, begin, end);
+    }
+    nested = 0;
+}
+
+/* Return when there is a ticket other than `seen`. */
+static long long wait_for_ticket(long long seen) {
+    for (int i = 0; i < SPINS; i++) {
+        long long ticket = atomic_load(&pool.ticket);
+        if (ticket != seen) return ticket;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&pool.sleep);
+    atomic_fetch_add(&pool.sleeping, 1);
+    while (atomic_load(&pool.ticket) == seen) pthread_cond_wait(&pool.wake, &pool.sleep);
+    atomic_fetch_sub(&pool.sleeping, 1);
+    pthread_mutex_unlock(&pool.sleep);
+    return atomic_load(&pool.ticket);
+}
+
+static void *work(void *argument) {
+    long long seen = (long long)(intptr_t)argument;
+    for (;;) {
+        seen = wait_for_ticket(seen);
+        if (atomic_load(&pool.quit)) return NULL;
+        atomic_fetch_add(&pool.inside, 1);
+        if (atomic_load(&pool.open)) take_pieces();
+        atomic_fetch_sub(&pool.inside, 1);
+    }
+}
+
+static void announce(void) {
+    atomic_fetch_add(&pool.ticket, 1);
+    if (atomic_load(&pool.sleeping) == 0) return;
+    pthread_mutex_lock(&pool.sleep);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.sleep);
+}
+
+/* --- fork: only the calling thread lives on in the child ------------------------------------------------------- */
+
+static void before_fork(void) { pthread_mutex_lock(&pool.busy); }
+static void after_fork_parent(void) { pthread_mutex_unlock(&pool.busy); }
+static void after_fork_child(void) {
+    pthread_mutex_init(&pool.busy, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    atomic_store(&pool.sleeping, 0);
+    atomic_store(&pool.inside, 0);
+    pool.started = 0;
+}
+
+static void start_workers(void) {
+    static int registered;
+    if (!registered) registered = pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0;
+    void *ticket = (void *)(intptr_t)atomic_load(&pool.ticket);
+    while (pool.started < pool.wanted) {
+        if (pthread_create(&pool.worker[pool.started], NULL, work, ticket) != 0) {
+            pool.wanted = pool.started; /* the system gives no more threads: go on with those there are */
+            return;
+        }
+        pool.started++;
+    }
+}
+
+void parallel_threads(int n) {
+    int wanted = (n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n) - 1;
+    pthread_mutex_lock(&pool.busy);
+    if (wanted < pool.started) {
+        atomic_store(&pool.quit, 1);
+        announce();
+        for (int i = 0; i < pool.started; i++) pthread_join(pool.worker[i], NULL);
+        atomic_store(&pool.quit, 0);
+        pool.started = 0;
+    }
+    pool.wanted = wanted;
+    pthread_mutex_unlock(&pool.busy);
+}
+
+int parallel_size(void) {
+    pthread_mutex_lock(&pool.busy);
+    int size = pool.wanted + 1;
+    pthread_mutex_unlock(&pool.busy);
+    return size;
+}
+
+void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
+    if (n <= 0) return;
+    if (n <= grain || nested || pthread_mutex_trylock(&pool.busy) != 0) {
+        body(context, 0, n);
+        return;
+    }
+    if (pool.wanted == 0) {
+        pthread_mutex_unlock(&pool.busy);
+        body(context, 0, n);
+        return;
+    }
+    if (pool.started < pool.wanted) start_workers();
+    int64_t share = n / (4 * ((int64_t)pool.wanted + 1)); /* four pieces each even out threads of unequal speed */
+    pool.body = body;
+    pool.context = context;
+    pool.n = n;
+    pool.piece = share > grain ? share : grain > 1 ? grain : 1;
+    atomic_store(&pool.next, 0);
+    atomic_store(&pool.open, 1);
+    announce();
+    take_pieces();
+    atomic_store(&pool.open, 0);
+    for (int i = 0; atomic_load(&pool.inside) != 0; i++) {
+        if (i < SPINS) pause_briefly();
+        else sched_yield();
+    }
+    pthread_mutex_unlock(&pool.busy);
+}
+
+#endif

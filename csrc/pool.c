@@ -1,0 +1,137 @@
+/* Memory that is kept: blocks of 64-byte-aligned memory, handed out again instead of given back to the system.
+ *
+ * malloc returns large blocks to the system when they are freed, and the next one pays a page fault for every 4 KiB.
+ * A training step asks for the same sizes each time, so keeping them makes every step after the second one free of
+ * page faults. Sizes are rounded up to four classes per power of two (at most a quarter is wasted); each class has a
+ * list of idle blocks. Idle blocks beyond the cap go back to the system.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "tinyllm.h"
+
+#include <stdlib.h>
+
+#if defined(_WIN32)
+#include <malloc.h>
+#define LOCK
+#define UNLOCK
+#else
+#include <pthread.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define LOCK pthread_mutex_lock(&lock)
+#define UNLOCK pthread_mutex_unlock(&lock)
+#endif
+
+#define ALIGNMENT 64
+#define CLASSES 256
+
+struct block { /* lies in the 64 bytes before the memory handed out */
+    struct block *next;
+    size_t bytes;
+    int class;
+};
+
+static struct block *idle[CLASSES];
+static struct pool_state state = {.capacity = (int64_t)1 << 30};
+
+static void *from_system(size_t bytes) {
+#if defined(_WIN32)
+    return _aligned_malloc(bytes, ALIGNMENT);
+#else
+    void *p = NULL;
+    return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
+#endif
+}
+
+static void to_system(void *p) {
+#if defined(_WIN32)
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
+
+/* The smallest class that holds `bytes`: class 4 * e + q has (4 + q) * 2**e blocks of 64 bytes. */
+static int class_of(size_t bytes, size_t *rounded) {
+    size_t units = (bytes + ALIGNMENT - 1) / ALIGNMENT;
+    int e = 0;
+    while ((units + ((size_t)1 << e) - 1) >> e > 7) e++;
+    size_t quarters = (units + ((size_t)1 << e) - 1) >> e;
+    if (quarters < 4) quarters = 4; /* 256 bytes are the least */
+    *rounded = (quarters << e) * ALIGNMENT;
+    return 4 * e + (int)(quarters - 4);
+}
+
+void *pool_take(size_t bytes) {
+    if (bytes > (size_t)1 << 46) return NULL;
+    size_t rounded;
+    int class = class_of(bytes, &rounded);
+    LOCK;
+    struct block *block = idle[class];
+    if (block) {
+        idle[class] = block->next;
+        state.hits++;
+        state.idle -= (int64_t)rounded;
+        state.used += (int64_t)rounded;
+        UNLOCK;
+        return (char *)block + ALIGNMENT;
+    }
+    UNLOCK;
+    block = from_system(rounded + ALIGNMENT);
+    if (!block) { /* what we keep may be what is missing */
+        pool_empty();
+        block = from_system(rounded + ALIGNMENT);
+        if (!block) return NULL;
+    }
+    block->bytes = rounded;
+    block->class = class;
+    LOCK;
+    state.misses++;
+    state.used += (int64_t)rounded;
+    if (state.used + state.idle > state.peak) state.peak = state.used + state.idle;
+    UNLOCK;
+    return (char *)block + ALIGNMENT;
+}
+
+void pool_give(void *memory) {
+    if (!memory) return;
+    struct block *block = (struct block *)((char *)memory - ALIGNMENT);
+    LOCK;
+    state.used -= (int64_t)block->bytes;
+    int keep = state.idle + (int64_t)block->bytes <= state.capacity;
+    if (keep) {
+        state.idle += (int64_t)block->bytes;
+        block->next = idle[block->class];
+        idle[block->class] = block;
+    }
+    UNLOCK;
+    if (!keep) to_system(block);
+}
+
+void pool_empty(void) {
+    for (int class = 0; class < CLASSES; class++) {
+        LOCK;
+        struct block *block = idle[class];
+        idle[class] = NULL;
+        for (struct block *b = block; b; b = b->next) state.idle -= (int64_t)b->bytes;
+        UNLOCK;
+        while (block) {
+            struct block *next = block->next;
+            to_system(block);
+            block = next;
+        }
+    }
+}
+
+void pool_cap(size_t bytes) {
+    LOCK;
+    state.capacity = (int64_t)bytes;
+    UNLOCK;
+    pool_empty();
+}
+
+struct pool_state pool_look(void) {
+    LOCK;
+    struct pool_state copy = state;
+    UNLOCK;
+    return copy;
+}

@@ -1,0 +1,96 @@
+/* Sixteen floats at a time, on any instruction set, with the same bits.
+ *
+ * Every kernel is written on `v16`: one 512-bit register, two of 256 bits or four of 128 bits. Sums keep sixteen
+ * partial sums and add them in one fixed tree (`v_sum`), so the result does not depend on the register width.
+ * `vec` is the native register, for matmul, whose outputs are each one accumulator and so may use any width.
+ *
+ * A multiply-add is fused exactly where `v_fma` or `vec_fma` says so: the files are compiled with
+ * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
+ * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
+ *
+ * A level file defines LANES (4, 8 or 16) and VEC_FMA before it includes this one.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef float vec4 __attribute__((vector_size(16)));
+
+#define PARTS (16 / LANES)
+typedef struct { vec part[PARTS]; } v16;
+typedef struct { ivec part[PARTS]; } i16; /* sixteen 32-bit integers; as the result of a comparison, 0 or -1 */
+
+#define INLINE static inline __attribute__((always_inline, unused))
+#define EACH(i) for (int i = 0; i < PARTS; i++)
+
+/* --- native registers ------------------------------------------------------------------------------------------ */
+
+INLINE vec vec_load(const float *p) { vec x; memcpy(&x, p, sizeof x); return x; }
+INLINE void vec_store(float *p, vec x) { memcpy(p, &x, sizeof x); }
+INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros and NaN included */
+INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
+
+/* --- sixteen at a time ----------------------------------------------------------------------------------------- */
+
+INLINE v16 v_set(float x) { v16 r; EACH(i) r.part[i] = vec_set(x); return r; }
+INLINE i16 i_set(int32_t x) { i16 r; EACH(i) r.part[i] = x - (ivec){0}; return r; }
+
+INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * LANES); return r; }
+INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
+
+/* The last n < 16 elements of a row: the lanes beyond them read as `fill` and are not written. */
+INLINE v16 v_load_n(const float *p, int64_t n, float fill) {
+    float row[16];
+    for (int i = 0; i < 16; i++) row[i] = fill;
+    memcpy(row, p, (size_t)n * sizeof *p);
+    return v_load(row);
+}
+INLINE void v_store_n(float *p, int64_t n, v16 x) {
+    float row[16];
+    v_store(row, x);
+    memcpy(p, row, (size_t)n * sizeof *p);
+}
+
+INLINE v16 v_add(v16 a, v16 b) { EACH(i) a.part[i] += b.part[i]; return a; }
+INLINE v16 v_sub(v16 a, v16 b) { EACH(i) a.part[i] -= b.part[i]; return a; }
+INLINE v16 v_mul(v16 a, v16 b) { EACH(i) a.part[i] *= b.part[i]; return a; }
+INLINE v16 v_div(v16 a, v16 b) { EACH(i) a.part[i] /= b.part[i]; return a; }
+INLINE v16 v_fma(v16 a, v16 b, v16 c) { EACH(i) c.part[i] = vec_fma(a.part[i], b.part[i], c.part[i]); return c; }
+
+INLINE i16 v_less(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] < b.part[i]); return r; }
+INLINE i16 v_equal(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] == b.part[i]); return r; }
+
+/* mask ? a : b, lane by lane */
+INLINE v16 v_select(i16 mask, v16 a, v16 b) {
+    EACH(i) b.part[i] = (vec)((mask.part[i] & (ivec)a.part[i]) | (~mask.part[i] & (ivec)b.part[i]));
+    return b;
+}
+INLINE v16 v_max(v16 a, v16 b) { return v_select(v_less(a, b), b, a); } /* keeps a where either is NaN */
+
+INLINE i16 v_bits(v16 x) { i16 r; EACH(i) r.part[i] = (ivec)x.part[i]; return r; }
+INLINE v16 i_float(i16 x) { v16 r; EACH(i) r.part[i] = (vec)x.part[i]; return r; } /* the same bits, read as floats */
+INLINE i16 i_add(i16 a, i16 b) { EACH(i) a.part[i] += b.part[i]; return a; }
+INLINE i16 i_sub(i16 a, i16 b) { EACH(i) a.part[i] -= b.part[i]; return a; }
+INLINE i16 i_and(i16 a, i16 b) { EACH(i) a.part[i] &= b.part[i]; return a; }
+INLINE i16 i_or(i16 a, i16 b) { EACH(i) a.part[i] |= b.part[i]; return a; }
+INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] <<= n; return a; }
+INLINE i16 i_shift_right(i16 a, int n) { EACH(i) a.part[i] >>= n; return a; } /* keeps the sign */
+
+/* --- sixteen to one -------------------------------------------------------------------------------------------- */
+
+/* Add lanes i and i + 8, then i and i + 4, then i and i + 2, then the last two. */
+INLINE float v_sum(v16 x) {
+    vec4 q[4];
+    memcpy(q, &x, sizeof q);
+    vec4 s = (q[0] + q[2]) + (q[1] + q[3]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}
+INLINE float v_max_lane(v16 x) {
+    float row[16];
+    v_store(row, x);
+    float m = row[0];
+    for (int i = 1; i < 16; i++) m = row[i] > m ? row[i] : m;
+    return m;
+}

@@ -1,0 +1,52 @@
+/* The table of contents: every kernel, by the file it lives in, and the few services they share.
+ *
+ * Kernels are plain C11. Outputs come first, inputs are const, sizes are int64_t, arrays are contiguous and may not
+ * overlap unless said. Nobody prints, nobody checks shapes (ops/_compiled.pyx does), nobody keeps state. The same
+ * source is compiled once per instruction set (level_*.c) into a `struct kernels`; cpu.c points `kernels` at one.
+ *
+ * Letters mean one thing everywhere: B batch, T time, S queries, H heads, K kv heads, D head width, C channels,
+ * V vocabulary; in matmul alone, M, N, K are rows, columns and the summed axis.
+ */
+#ifndef TINYLLM_H
+#define TINYLLM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(file, result, name, arguments) */
+#define TINYLLM_KERNELS(X)                                                                                            \
+    X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
+    X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))
+
+struct kernels {
+    const char *level; /* "avx2", "avx512", "neon", or a test level: "narrow", "wide" */
+#define X(file, result, name, arguments) result(*name) arguments;
+    TINYLLM_KERNELS(X)
+#undef X
+};
+
+/* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
+extern const struct kernels *kernels;
+const struct kernels *const *cpu_levels(void);
+int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
+
+/* parallel.c: run body(context, begin, end) over pieces that together cover [0, n), each at least `grain` long
+ * (the last one may be shorter). Which thread runs which piece is not fixed, so a body must write only the outputs
+ * of its own piece. Runs on the caller alone when nested, when the pool is busy, or when n <= grain. */
+typedef void (*parallel_body)(void *context, int64_t begin, int64_t end);
+void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain);
+void parallel_threads(int n); /* resize the pool; 1 means no workers */
+int parallel_size(void);      /* threads that take part, the caller included */
+
+/* pool.c: 64-byte-aligned blocks that are kept for reuse, up to a cap. NULL when memory runs out. */
+void *pool_take(size_t bytes);
+void pool_give(void *block);
+void pool_empty(void);
+struct pool_state {
+    int64_t hits, misses;             /* blocks handed out again, blocks asked from the system */
+    int64_t used, idle, peak, capacity; /* bytes in use, bytes kept, most bytes ever held, cap on the bytes kept */
+};
+struct pool_state pool_look(void);
+void pool_cap(size_t bytes);
+
+#endif

@@ -1,0 +1,184 @@
+# cython: language_level=3, binding=True, embedsignature=False, freethreading_compatible=False
+"""The C twins of the ops: check, allocate, call. No arithmetic here: that is in csrc/, one file per ops file.
+
+Twins take float32 (and the integers they name), refuse anything else with one line that says what to do, copy strided
+inputs, and return fresh contiguous arrays, whose memory comes from the pool. Each op's part is in a file beside its
+specification: softmax.py, softmax.pxi.
+"""
+
+import os
+
+import numpy as np
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+
+from tinyllm.errors import UserError
+
+from tinyllm.ops._kernels cimport (
+    cpu_levels, cpu_use, kernels, parallel_size, parallel_threads, pool_cap, pool_empty, pool_give, pool_look,
+    pool_state, pool_take,
+)
+
+cdef object F32 = np.dtype(np.float32)
+cdef object F64 = np.dtype(np.float64)
+cdef object I64 = np.dtype(np.int64)
+cdef object BOOL = np.dtype(np.bool_)
+cdef object ndarray = np.ndarray
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------
+
+cdef class Block:
+    """Memory from the pool, given back when the last array on it lets go."""
+
+    cdef void *start
+    cdef Py_ssize_t size
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size = size
+        self.start = pool_take(size)
+        if self.start == NULL:
+            raise MemoryError(f"no memory for an array of {size} bytes")
+
+    def __dealloc__(self):
+        pool_give(self.start)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
+
+
+cdef object empty(tuple shape, object dtype=F32):
+    """An uninitialised array on a block of the pool."""
+    cdef object count = dtype.itemsize  # a Python int: a product of sizes cannot overflow
+    for n in shape:
+        count = count * n
+    return ndarray(shape, dtype, Block(count))
+
+
+cdef void *address(object array) except? NULL:
+    """Where the elements of a contiguous array start. The caller keeps the array alive."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
+    cdef void *start = view.buf
+    PyBuffer_Release(&view)
+    return start
+
+
+# --- checks ------------------------------------------------------------------------------------------------------------
+
+cdef object contiguous(object x):
+    """The array itself if C can walk it, else a copy: C order, aligned, native byte order."""
+    flags = x.flags
+    if flags.c_contiguous and flags.aligned:
+        return x
+    return np.array(x, order="C", copy=True)
+
+
+cdef object f32(object x, str name, int least=0):
+    """Check that x is a float32 array of at least `least` axes; return it contiguous."""
+    if not isinstance(x, ndarray):
+        raise TypeError(f"{name} must be a float32 array, not {type(x).__name__}; wrap it in np.asarray(..., np.float32)")
+    if x.dtype is not F32 and x.dtype != F32:
+        raise TypeError(f"{name} must be float32 for the compiled kernels, not {x.dtype}; "
+                        f"use {name}.astype(np.float32), or tinyllm.use('numpy')")
+    if x.ndim < least:
+        raise ValueError(f"{name} needs at least {least} axes, got shape {x.shape}")
+    return contiguous(x)
+
+
+cdef object ints(object x, str name):
+    """Check that x holds integers; return it as contiguous int64."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, not {x.dtype}; use {name}.astype(np.int64)")
+    return contiguous(x.astype(np.int64, copy=False))
+
+
+cdef int same_shape(object x, str x_name, object y, str y_name) except -1:
+    if x.shape != y.shape:
+        raise ValueError(f"{x_name} and {y_name} must have the same shape, got {x.shape} and {y.shape}")
+    return 0
+
+
+cdef int must_be(object x, str name, tuple shape) except -1:
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {x.shape}")
+    return 0
+
+
+cdef int64_t rows_of(object x):
+    """The product of all axes but the last."""
+    cdef int64_t rows = 1
+    for n in x.shape[:-1]:
+        rows *= n
+    return rows
+
+
+include "softmax.pxi"
+
+
+# --- the machine -------------------------------------------------------------------------------------------------------
+
+def threads(n=None):
+    """Set how many threads the kernels use (n >= 1), or only ask; returns the number. Results do not depend on it."""
+    if n is not None:
+        if not 1 <= n <= 256:
+            raise UserError(f"threads must be between 1 and 256, got {n}")
+        parallel_threads(n)
+    return parallel_size()
+
+
+def level():
+    """The instruction set that the kernels run on, such as 'avx2'."""
+    return (<bytes>kernels.level).decode()
+
+
+def levels():
+    """The instruction sets that this CPU can run, best first; 'narrow' and 'wide' are for tests."""
+    found = []
+    cdef int i = 0
+    while cpu_levels()[i] != NULL:
+        found.append((<bytes>cpu_levels()[i].level).decode())
+        i += 1
+    return found
+
+
+def use_level(name=None):
+    """Choose the instruction set by name, or the best one. Raises UserError on a name that this CPU has not."""
+    cdef bytes text = b"" if name is None else name.encode()
+    cdef const char *wanted = text
+    if cpu_use(NULL if name is None else wanted) != 0:
+        if not levels():
+            raise ImportError("this CPU lacks the instructions that the compiled kernels need (AVX2 and FMA)")
+        raise UserError(f"unknown CPU level {name!r}: this machine has {', '.join(levels())}")
+
+
+def memory():
+    """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
+    cdef pool_state state = pool_look()
+    return {"hits": state.hits, "misses": state.misses, "used": state.used, "idle": state.idle,
+            "peak": state.peak, "capacity": state.capacity}
+
+
+def empty_pool(capacity=None):
+    """Give the idle blocks back to the system; with `capacity` (bytes), also set how much may be kept."""
+    if capacity is None:
+        pool_empty()
+    else:
+        pool_cap(capacity)
+
+
+def _start():
+    """Pick the level and the number of threads from TINYLLM_CPU and TINYLLM_THREADS, or the best there is."""
+    use_level(os.environ.get("TINYLLM_CPU") or None)
+    asked = os.environ.get("TINYLLM_THREADS")
+    if asked:
+        if not asked.isdigit():
+            raise UserError(f"TINYLLM_THREADS={asked}: give a whole number from 1 to 256")
+        threads(int(asked))
+    else:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads(min(cpus, 256))
+
+
+_start()
