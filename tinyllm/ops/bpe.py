@@ -1,0 +1,85 @@
+"""Byte pair encoding: build a vocabulary by joining, over and over, the pair of tokens that occurs most often.
+
+Gage, "A new algorithm for data compression", 1994; Sennrich, Haddow and Birch, "Neural machine translation of rare
+words with subword units", ACL 2016, section 3.2; over bytes: Radford et al., "Language models are unsupervised
+multitask learners" (GPT-2), 2019, section 2.2.
+
+A token is an integer. Tokens 0 to 255 are the bytes; token 256 is the first pair that was learnt, 257 the second, and
+so on. A *piece* is a word or so of text, which no token may cross; a `bytes` object is a piece as it stands, because
+its items are integers. `merges` is a dict {(left, right): new token}, in the order of learning.
+
+These four functions are for reading: each looks at everything again for every merge. The tokenizer gets the same
+answers from `tinyllm/tokenizer/incremental.py`, which looks only at what the last merge changed.
+"""
+
+from tinyllm.ops.registry import op
+
+BYTES = 256  # the first tokens are the bytes, so any text can be written before anything is learnt
+
+
+@op
+def bpe_pair_counts(pieces, counts):
+    """Count how often each pair of neighbouring tokens occurs.
+
+    pieces: N sequences of tokens, counts: how often each of them occurs in the text -> {(left, right): count}.
+    Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
+    """
+    totals = {}
+    for ids, count in zip(pieces, counts, strict=True):
+        for pair in zip(ids, ids[1:]):
+            totals[pair] = totals.get(pair, 0) + count
+    return totals
+
+
+@op
+def bpe_merge(ids, pair, new_id):
+    """Replace every occurrence of a pair by one new token, from left to right.
+
+    ids: n tokens -> list of at most n tokens. A token is used once: merging (5, 5) in (5, 5, 5) gives (new, 5).
+    """
+    left, right = pair
+    merged = []
+    i = 0
+    while i < len(ids):
+        if i + 1 < len(ids) and ids[i] == left and ids[i + 1] == right:
+            merged.append(new_id)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+
+@op
+def bpe_train(pieces, counts, n_merges):
+    """Learn merges: find the pair that occurs most often, make it a token, and start again.
+
+    pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token}, at most
+    n_merges of them: fewer when every piece has become a single token. Between pairs with equal counts the smallest
+    pair wins, so the result depends on nothing but the counts.
+    """
+    merges = {}
+    for new_id in range(BYTES, BYTES + n_merges):
+        totals = bpe_pair_counts(pieces, counts)
+        if not totals:
+            break
+        best = min(totals, key=lambda pair: (-totals[pair], pair))
+        merges[best] = new_id
+        pieces = [bpe_merge(ids, best, new_id) for ids in pieces]
+    return merges
+
+
+@op
+def bpe_encode(ids, merges):
+    """Write a piece in the tokens of a vocabulary: do the merges again, in the order in which they were learnt.
+
+    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair learnt first goes first,
+    wherever it stands, because that is what training did to this piece.
+    """
+    ids = list(ids)
+    while True:
+        known = [pair for pair in zip(ids, ids[1:]) if pair in merges]
+        if not known:
+            return ids
+        first = min(known, key=lambda pair: merges[pair])
+        ids = bpe_merge(ids, first, merges[first])

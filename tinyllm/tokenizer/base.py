@@ -1,0 +1,184 @@
+"""What every tokenizer does: special tokens, bytes and text, decoding, and a file to live in.
+
+A subclass brings its vocabulary and `_encode_ordinary`, which turns text without special tokens into ids.
+"""
+
+import hashlib
+from collections import Counter
+
+import numpy as np
+import regex
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_bytes
+from tinyllm.tokenizer import files
+
+
+class Tokenizer:
+    """Text to token ids and back, without loss: `decode(encode(text)) == text`.
+
+    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A text never
+    becomes a special token by spelling its name: that takes `encode(text, allowed_special={name})`, so that what a
+    user types cannot end a document or open somebody else's turn in a chat.
+    """
+
+    kind = ""  # how the file and the command line call it
+
+    def __init__(self, tokens, special_tokens=()):
+        """Number the special tokens after the ordinary ones. tokens: the bytes of each ordinary token, by id."""
+        names = _check_special(special_tokens)
+        self.special_tokens = {name: len(tokens) + i for i, name in enumerate(names)}
+        self._tokens = [*tokens, *(name.encode() for name in names)]
+
+    @property
+    def vocab_size(self):
+        """How many ids there are, special tokens included."""
+        return len(self._tokens)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
+
+    def encode(self, text, allowed_special=()):
+        """Write a text as a list of token ids.
+
+        text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by default
+        none. A str counts as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it, and raises
+        UserError).
+        """
+        return self.encode_to_numpy(text, allowed_special).tolist()
+
+    def encode_to_numpy(self, text, allowed_special=()):
+        """The same ids as `encode`, in an int32 array."""
+        allowed = self._allowed(allowed_special)
+        text = self._readable(text)
+        if not allowed:
+            return self._encode_ordinary(text)
+        longest_first = sorted(allowed, key=len, reverse=True)  # "<|end|>" must not win over "<|end|>>"
+        parts, done = [], 0
+        for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):
+            parts.append(self._encode_ordinary(text[done : match.start()]))
+            parts.append(np.array([self.special_tokens[match.group()]], np.int32))
+            done = match.end()
+        parts.append(self._encode_ordinary(text[done:]))
+        return np.concatenate(parts)
+
+    def encode_batch(self, texts, allowed_special=()):
+        """Encode each of several texts: a list of lists of ids."""
+        return [self.encode(text, allowed_special) for text in texts]
+
+    def decode_bytes(self, ids):
+        """Put the bytes of the tokens one after the other; a special token gives its name.
+
+        ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the vocabulary.
+        """
+        ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+        if ids.ndim != 1:
+            raise ValueError(f"decode takes one sequence of ids, not an array of shape {ids.shape}: decode row by row")
+        if ids.size == 0:
+            return b""
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"token ids are whole numbers in the range of int64, not {ids.dtype}")
+        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+        if wrong.size:
+            raise UserError(f"there is no token {wrong[0]}: this tokenizer has ids from 0 to {self.vocab_size - 1}")
+        return b"".join(map(self._tokens.__getitem__, ids.tolist()))
+
+    def decode(self, ids, errors="replace"):
+        """Turn ids back into text.
+
+        What `encode` made of a str comes back exactly. Where a model's ids are not UTF-8, `errors` decides as in
+        `bytes.decode`: U+FFFD by default, "strict" raises UnicodeDecodeError.
+        """
+        return text_from_bytes(self.decode_bytes(ids), errors)
+
+    def save(self, path):
+        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where that is impossible."""
+        atomic_write_bytes(path, self._json())
+
+    def fingerprint(self):
+        """The SHA-256 of what `save` writes, in hexadecimal: equal fingerprints, equal tokenizers."""
+        return hashlib.sha256(self._json()).hexdigest()
+
+    def _json(self):
+        return files.dump({"kind": self.kind, **self._fields(), "special_tokens": self.special_tokens})
+
+    def _allowed(self, names):
+        """Check the names of special tokens that may be parsed, and return them without repetition."""
+        if isinstance(names, str):
+            if names != "all":
+                raise TypeError(f'allowed_special is "all" or a set of names: write {{{names!r}}}, not {names!r}')
+            return list(self.special_tokens)
+        unknown = [name for name in names if name not in self.special_tokens]
+        if unknown:
+            have = ", ".join(self.special_tokens) or "none"
+            raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
+        return list(dict.fromkeys(names))
+
+    def _readable(self, text):
+        """The text as a str in which every byte is still there (see `text_keeping_bytes`)."""
+        return text_keeping_bytes(text)
+
+    def _encode_ordinary(self, text):
+        """Text without special tokens, from `_readable` -> int32 array."""
+        raise NotImplementedError
+
+    def _fields(self):
+        """What the file holds for this kind of tokenizer."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_fields(cls, fields, special_tokens):
+        """Build the tokenizer from the fields of a file that nobody has checked; UserError says what is wrong."""
+        raise NotImplementedError
+
+
+def bytes_from_text(text):
+    """The UTF-8 bytes of a str, or bytes as they are.
+
+    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which UTF-8
+    forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
+    """
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
+
+
+def text_keeping_bytes(text):
+    """A str to match patterns on: UTF-8 read as characters, and each byte that is not UTF-8 as one lone surrogate.
+
+    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so that a text
+    and its UTF-8 bytes always get the same tokens.
+    """
+    return bytes_from_text(text).decode("utf-8", "surrogateescape")
+
+
+def text_from_bytes(data, errors="replace"):
+    """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
+
+    If anything else is wrong with them they are not the work of `bytes_from_text`, and `errors` rules. So a model's
+    broken output does not grow surrogates, on which `print` and files choke.
+    """
+    if errors == "replace":
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            pass
+    return data.decode("utf-8", errors)
+
+
+def _check_special(names):
+    """The names of special tokens as a list: distinct, not empty, and text that UTF-8 can write."""
+    if isinstance(names, str):
+        raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise UserError(f"a special token is a text of at least one character, not {name!r}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise UserError(f"the special token {name!r} holds half a character (a lone surrogate); take it out")
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise UserError(f"the special token {twice!r} is listed twice")
+    return names

@@ -1,0 +1,68 @@
+"""The tokenizer that everybody starts with: a token is a character that occurs in the training text."""
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer.base import Tokenizer, bytes_from_text
+
+
+class CharTokenizer(Tokenizer):
+    """One token per character, numbered in the order of Unicode; other characters raise UserError."""
+
+    kind = "char"
+
+    def __init__(self, characters, special_tokens=()):
+        """characters: a list of one-character strings, in ascending order."""
+        for i, character in enumerate(characters):
+            if not isinstance(character, str) or len(character) != 1:
+                raise UserError(f"characters[{i}] is {str(character)[:20]!r}, which is not one character")
+            if i and characters[i - 1] >= character:
+                raise UserError(f"characters[{i}], {character!r}, is out of order or there twice; sort them")
+        if not characters:
+            raise UserError("a char tokenizer needs at least one character; is the training text empty?")
+        super().__init__([bytes_from_text(c) for c in characters], special_tokens)
+        self._characters = list(characters)
+        self._codes = np.array([ord(c) for c in characters], np.uint32)
+
+    @classmethod
+    def train(cls, text, special_tokens=()):
+        """Take every character that occurs in the text. text: str or UTF-8 bytes, not empty (UserError)."""
+        return cls(sorted(set(_characters(text))), special_tokens)
+
+    def _readable(self, text):
+        return _characters(text)
+
+    def _encode_ordinary(self, text):
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        ids = np.searchsorted(self._codes, codes)
+        found = self._codes[np.minimum(ids, len(self._codes) - 1)] == codes
+        if not found.all():
+            unknown = chr(codes[np.argmin(found)])
+            raise UserError(
+                f"the character {unknown!r} (U+{ord(unknown):04X}) did not occur in this char tokenizer's training text; "
+                "leave it out, or use a byte or bpe tokenizer"
+            )
+        return ids.astype(np.int32)
+
+    def _fields(self):
+        return {"characters": self._characters}
+
+    @classmethod
+    def _from_fields(cls, fields, special_tokens):
+        characters = fields["characters"]
+        if not isinstance(characters, list):
+            raise UserError("characters is not a list")
+        return cls(characters, special_tokens)
+
+
+def _characters(text):
+    """A str as it is; bytes must be UTF-8."""
+    if isinstance(text, str):
+        return text
+    try:
+        return bytes_from_text(text).decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise UserError(
+            f"the text is not UTF-8 (byte {e.start} is 0x{text[e.start]:02x}), so it has no characters; "
+            "use a byte or bpe tokenizer"
+        ) from None

@@ -1,0 +1,62 @@
+"""The tokenizer file: JSON, one field a line, checked before anything is built from it."""
+
+import json
+
+from tinyllm.errors import UserError
+
+FORMAT = "tinyllm-tokenizer"
+VERSION = 1
+LARGEST = 2**26  # bytes: a file must not be able to fill the memory
+
+
+def dump(fields):
+    """Write the fields of a tokenizer as JSON bytes, pure ASCII, the same for equal fields."""
+    fields = {"format": FORMAT, "version": VERSION, **fields}
+    lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in fields.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+
+
+def read(path):
+    """Read a tokenizer file -> dict of fields, format and version checked and removed. Raises UserError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError) as e:  # ValueError: a path with a zero byte
+        raise UserError(f"cannot read the tokenizer {path}: {getattr(e, 'strerror', None) or e}") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{path} is not a tokenizer file: it is larger than {LARGEST >> 20} MB")
+    return parse(data)
+
+
+def parse(data):
+    """Turn the bytes of a tokenizer file into its fields. Raises UserError for anything but a tinyllm tokenizer."""
+    try:
+        fields = json.loads(data.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+    except UnicodeDecodeError as e:
+        raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
+    except json.JSONDecodeError as e:
+        raise UserError(f"not a tokenizer file: no JSON at line {e.lineno}, column {e.colno} ({e.msg})") from None
+    except RecursionError:
+        raise UserError("not a tokenizer file: its JSON is nested too deeply") from None
+    except UserError:
+        raise
+    except ValueError:  # Python refuses to read an integer of thousands of digits
+        raise UserError("not a tokenizer file: it holds a number that is too long") from None
+    if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+        raise UserError(f'not a tokenizer file: it does not say "format": "{FORMAT}"')
+    version = fields.pop("version", None)
+    if type(version) is not int or version != VERSION:
+        raise UserError(f"this tinyllm reads tokenizer files of version {VERSION}, not {str(version)[:20]}")
+    return fields
+
+
+def _without_repetition(pairs):
+    """A JSON object as a dict; a key that is there twice would otherwise silently win over its first value."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise UserError("not a tokenizer file: a key is there twice")
+    return fields
+
+
+def _no_constant(name):
+    raise UserError(f"not a tokenizer file: {name} is not a number in JSON")
