@@ -7,6 +7,7 @@ precision (`bf16`), or by a function that you plug in (`override`). Ops call ops
 import functools
 import inspect
 import os
+import types
 import warnings
 
 from tinyllm.errors import UserError
@@ -23,14 +24,16 @@ BACKENDS = ("compiled", "numpy")
 class Op:
     """A pure function on arrays with one specification and several hands that can carry it out.
 
-    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None.
+    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None. `follows` names
+    the op whose choice of backend this one shares, as matmul_backward shares matmul's.
     """
 
-    def __init__(self, function, mutates=()):
+    def __init__(self, function, mutates=(), follows=None):
         functools.update_wrapper(self, function)
         self.__signature__ = inspect.signature(function)
         self.reference = function
         self.mutates = mutates
+        self.follows = follows
         self.variants = {"numpy": function}
         for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
             twin = getattr(_compiled, function.__name__ + suffix, None)
@@ -44,11 +47,32 @@ class Op:
     def compiled(self):
         return self.variants.get("compiled")
 
+    def variant(self, backend):
+        """Register a function as this op's `backend` where no compiled one was built: `@matmul.variant("bf16")`."""
+
+        def register(function):
+            self.variants.setdefault(backend, function)
+            return function
+
+        return register
+
+    @functools.cached_property
+    def calls(self):
+        """The ops that the specification calls by name."""
+        return [o for o in _ops_called(self.reference, set()) if o is not self]
+
+    @property
+    def built_on_yours(self):
+        """True while an op that the specification calls is yours: then the specification runs, for a kernel would not call it."""
+        return any(o.yours is not None or o.built_on_yours for o in self.calls)
+
     @property
     def backend(self):
         """The name of the hand that runs this op now: yours, bf16, compiled or numpy."""
         if self.yours is not None:
             return "yours"
+        if self.built_on_yours:
+            return "numpy"
         wanted = self.choice or _state["backend"]
         return wanted if wanted in self.variants else "numpy"
 
@@ -62,11 +86,25 @@ class Op:
         return f"<op {self.__name__}{self.__signature__}, run by {self.backend}>"
 
 
-def op(function=None, *, mutates=()):
-    """Register a NumPy function as the specification of an op. `mutates` names the arguments it writes to."""
+def _ops_called(function, seen):
+    """Every op that a function calls by name, itself or through the helper functions of its module."""
+    seen.add(function)
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, Op):
+            yield value
+        elif isinstance(value, types.FunctionType) and value not in seen:
+            yield from _ops_called(value, seen)
+
+
+def op(function=None, *, mutates=(), follows=None):
+    """Register a NumPy function as the specification of an op.
+
+    `mutates` names the arguments it writes to, `follows` the op whose backend it shares.
+    """
     if function is None:
-        return functools.partial(op, mutates=mutates)
-    new = Op(function, mutates)
+        return functools.partial(op, mutates=mutates, follows=follows)
+    new = Op(function, mutates, follows)
     OPS[function.__name__] = new
     new.resolve()
     return new
@@ -85,6 +123,15 @@ class _Switch:
         _restore(self._before)
 
 
+def _with_followers(per_op):
+    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul, unless they are chosen themselves."""
+    chosen = dict(per_op)
+    for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
+        if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
+            chosen[name] = chosen[o.follows]
+    return chosen
+
+
 def _snapshot():
     return _state["backend"], {name: (o.choice, o.yours) for name, o in OPS.items()}
 
@@ -93,6 +140,7 @@ def _restore(before):
     _state["backend"], per_op = before
     for name, o in OPS.items():
         o.choice, o.yours = per_op.get(name, (None, None))
+    for o in OPS.values():
         o.resolve()
 
 
@@ -106,7 +154,8 @@ def use(backend=None, **per_op):
     """Choose who runs the ops: `use("numpy")`, `use("compiled")`, or for single ops `use(matmul="bf16")`.
 
     Takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
-    Naming a backend for all ops also clears the choices made for single ones. Raises UserError on an unknown
+    Naming a backend for all ops also clears the choices made for single ones. A choice for matmul is also made for linear
+    and both their backwards, which follow it. Raises UserError on an unknown
     backend or op, and where "compiled" is asked for and was not built.
     """
     if backend is not None and backend not in BACKENDS:
@@ -122,7 +171,7 @@ def use(backend=None, **per_op):
         for o in OPS.values():
             o.choice = None
             o.resolve()
-    for name, choice in per_op.items():
+    for name, choice in _with_followers(per_op).items():
         OPS[name].choice = choice
         OPS[name].resolve()
     return switch
@@ -141,7 +190,8 @@ def override(**functions):
     switch = _Switch(_snapshot())
     for name, function in functions.items():
         OPS[name].yours = function
-        OPS[name].resolve()
+    for o in OPS.values():  # all of them: an op that is built on yours has to leave its kernel
+        o.resolve()
     return switch
 
 

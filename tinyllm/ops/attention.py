@@ -1,0 +1,77 @@
+"""Attention: each query looks at the keys, and reads a weighted mean of their values."""
+
+import numpy as np
+
+from tinyllm.ops.matmul import matmul
+from tinyllm.ops.registry import op
+from tinyllm.ops.softmax import logsumexp, softmax, softmax_backward
+
+
+def visible(q, k, causal, lengths):
+    """Which query may look at which key: True or False, (B, 1, S, T) or (1, 1, S, T).
+
+    Row b has n = lengths[b] keys (T when lengths is None), and query s is token n - S + s of that row.
+    """
+    S, T = q.shape[1], k.shape[1]
+    n = np.reshape(T if lengths is None else lengths, (-1, 1, 1, 1))
+    key = np.arange(T)
+    token = n - S + np.arange(S)[:, None]
+    return (key < n) & (key <= token) if causal else np.broadcast_to(key < n, (*n.shape[:2], S, T))
+
+
+def check_shapes(q, k, v, lengths):
+    """Raise ValueError unless q (B, S, H, D) and k, v (B, T, K, D) fit, D >= 1, H is a multiple of K, and lengths is (B,) in 0..T."""
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"attention needs q (B, S, H, D) and k, v (B, T, K, D), got {q.shape}, {k.shape}, {v.shape}")
+    if q.shape[3] == 0 or k.shape[2] == 0 or q.shape[2] % k.shape[2]:
+        raise ValueError(f"attention needs D >= 1 and heads in equal groups per kv head, got {q.shape} and {k.shape}")
+    if lengths is not None and (np.shape(lengths) != q.shape[:1] or np.any((lengths < 0) | (lengths > k.shape[1]))):
+        raise ValueError(f"attention needs one length in 0..{k.shape[1]} for each of {q.shape[0]} rows, got {lengths}")
+
+
+def heads_first(x, group=1):
+    """(B, T, K, D) -> (B, K * group, T, D): each kv head repeated for the query heads that share it."""
+    return x.swapaxes(1, 2).repeat(group, axis=1)
+
+
+@op
+def attention(q, k, v, causal=True, lengths=None):
+    """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
+
+    q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's scores.
+    The queries are the last S tokens of the keys; causal hides the keys after a query's own token. Query head h reads kv
+    head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and its queries are the last S of those.
+    A query that may see no key reads y = 0 and has lse = -inf. Values must be finite even where they are hidden.
+    Raises ValueError when the shapes do not fit. (Vaswani et al. 2017, section 3.2; shared heads: Ainslie et al. 2023.)
+    """
+    check_shapes(q, k, v, lengths)
+    group = q.shape[2] // k.shape[2]
+    scores = matmul(heads_first(q), heads_first(k, group), transpose_b=True) * q.shape[3] ** -0.5
+    scores = np.where(visible(q, k, causal, lengths), scores, np.array(-np.inf, scores.dtype))
+    y = matmul(softmax(scores), heads_first(v, group))
+    return y.swapaxes(1, 2), logsumexp(scores)
+
+
+@op
+def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
+    """Carry a gradient back through attention, from dy to the queries, keys and values.
+
+    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
+    The probabilities are computed anew, p = exp(score - lse). Each row's sum of dp * p inside softmax_backward equals
+    dy . y, which is why a kernel that never holds a whole row asks for y (Dao et al. 2022, appendix B).
+    """
+    check_shapes(q, k, v, lengths)
+    group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
+    queries, keys, values, dout = heads_first(q), heads_first(k, group), heads_first(v, group), heads_first(dy)
+    scores = matmul(queries, keys, transpose_b=True) * scale
+    seen = visible(q, k, causal, lengths) & (lse > -np.inf)[..., None]
+    # A hidden score's own value may be beyond lse and overflow exp, so it is replaced before, not after.
+    p = np.exp(np.where(seen, scores - lse[..., None], np.array(-np.inf, scores.dtype)))
+    ds = softmax_backward(matmul(dout, values, transpose_b=True), p) * scale
+
+    def shared(dx):  # (B, H, T, D) -> (B, T, K, D): a kv head's gradient is the sum over the query heads that read it
+        B, H, T, D = dx.shape
+        return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
+
+    dq = matmul(ds, keys).swapaxes(1, 2)
+    return dq, shared(matmul(ds, queries, transpose_a=True)), shared(matmul(p, dout, transpose_a=True))

@@ -1,0 +1,137 @@
+"""Ops that treat every number alone: activation functions, the residual sum, dropout.
+
+`X_backward(dy, inputs...)` is dy times the derivative, each one written out.
+"""
+
+import numpy as np
+
+from tinyllm.ops.erf import erf
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import same_shape
+
+GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), written so that exp only ever sees numbers below zero and cannot overflow."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def bounded(x):
+    """x cut to [-40, 40]: further out every gelu is 0 or x to the last bit, and here x * x * x cannot overflow."""
+    return np.clip(x, -40, 40)
+
+
+@op
+def gelu(x):
+    """Multiply x by the probability that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
+
+    x (...) -> (...). (Hendrycks and Gimpel 2016, exact form.)
+    """
+    return 0.5 * x * (1 + erf(x * 0.5**0.5))
+
+
+@op
+def gelu_backward(dy, x):
+    """dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
+
+    dy, x (...) -> (...).
+    """
+    z = bounded(x)
+    density = np.exp(-0.5 * z * z) * (2 * np.pi) ** -0.5
+    return dy * (0.5 * (1 + erf(x * 0.5**0.5)) + z * density)
+
+
+@op
+def gelu_tanh(x):
+    """Approximate gelu by a tanh, as GPT-2 does: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    x (...) -> (...). (Hendrycks and Gimpel 2016, section 2.)
+    """
+    scale, cubic = GELU_TANH
+    z = bounded(x)
+    return 0.5 * x * (1 + np.tanh(scale * (z + cubic * z * z * z)))
+
+
+@op
+def gelu_tanh_backward(dy, x):
+    """dx = dy (1 + t + x (1 - t^2) u') / 2, where t = tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3).
+
+    dy, x (...) -> (...).
+    """
+    scale, cubic = GELU_TANH
+    z = bounded(x)
+    t = np.tanh(scale * (z + cubic * z * z * z))
+    slope = scale * (1 + 3 * cubic * z * z)
+    return dy * 0.5 * (1 + t + z * (1 - t * t) * slope)
+
+
+@op
+def silu(x):
+    """Multiply x by its own sigmoid: y = x / (1 + exp(-x)).
+
+    x (...) -> (...). (Ramachandran, Zoph and Le 2017, "swish".)
+    """
+    return x * sigmoid(x)
+
+
+@op
+def silu_backward(dy, x):
+    """dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
+
+    dy, x (...) -> (...).
+    """
+    s = sigmoid(x)
+    return dy * s * (1 + x * (1 - s))
+
+
+@op
+def swiglu(gate, up):
+    """Let one half of a layer gate the other: y = silu(gate) up.
+
+    gate, up (...) of one shape -> (...). Raises ValueError when the shapes differ. (Shazeer 2020.)
+    """
+    same_shape("swiglu", gate, up)
+    return silu(gate) * up
+
+
+@op
+def swiglu_backward(dy, gate, up):
+    """d gate = dy up silu'(gate), d up = dy silu(gate).
+
+    dy, gate, up (...) -> dgate, dup (...).
+    """
+    return silu_backward(dy * up, gate), dy * silu(gate)
+
+
+@op
+def add(x, y):
+    """Add two arrays of one shape, as the residual stream does.
+
+    x, y (...) -> (...). Raises ValueError when the shapes differ.
+    """
+    same_shape("add", x, y)
+    return x + y
+
+
+@op
+def dropout(x, keep, p):
+    """Drop the numbers that `keep` does not name, and grow the rest by 1 / (1 - p), so that the mean stays.
+
+    x (...), keep (...) bool, p the probability of dropping -> (...). Raises ValueError unless 0 <= p < 1 and the shapes
+    agree. (Srivastava et al. 2014; the growth at training time is the usual "inverted" form.)
+    """
+    same_shape("dropout", x, keep)
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+    return x * keep / (1 - float(p))
+
+
+@op
+def dropout_backward(dy, keep, p):
+    """dx = dy keep / (1 - p): what was dropped learns nothing.
+
+    dy (...), keep (...) bool -> (...).
+    """
+    return dropout(dy, keep, p)

@@ -1,0 +1,28 @@
+"""Embedding: a table with one row of numbers per token id."""
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import ids_below, rows
+
+
+@op
+def embedding(w, ids):
+    """Look up each id's row of the table.
+
+    w (V, C), ids (...) ints -> (..., C). Raises IndexError when an id is outside 0..V-1.
+    """
+    ids_below("embedding", ids, w.shape[0])
+    return w[ids]
+
+
+@op
+def embedding_backward(dy, ids, vocab_size):
+    """Add each token's gradient to its id's row of the table, in order of occurrence.
+
+    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows that no id names are 0. Raises IndexError as embedding does.
+    """
+    ids_below("embedding", ids, vocab_size)
+    dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)
+    np.add.at(dw, ids.reshape(-1), rows(dy))  # dw[ids] += dy would keep only the last of equal ids
+    return dw

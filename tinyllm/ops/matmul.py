@@ -1,0 +1,91 @@
+"""Matrix products: matmul, and linear, which is matmul with weights and a bias.
+
+`use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay float32. `linear`
+and both backwards follow the choice made for `matmul` (`use(linear="bf16")` moves only linear and its backward).
+"""
+
+from tinyllm.ops.lowp import round_bf16
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import rows, sum_to_shape
+
+
+@op
+def matmul(a, b, transpose_a=False, transpose_b=False):
+    """Multiply matrices: every output is a row of a times a column of b, summed.
+
+    a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M) and is read
+    as its transpose; likewise b. Raises ValueError when the inner sizes differ.
+    """
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(f"matmul needs at least two axes each, got {a.shape} and {b.shape}; add one with x[None]")
+    left = a.swapaxes(-1, -2) if transpose_a else a
+    right = b.swapaxes(-1, -2) if transpose_b else b
+    if left.shape[-1] != right.shape[-2]:
+        raise ValueError(f"matmul cannot multiply {left.shape} by {right.shape}: columns must match rows")
+    return left @ right
+
+
+@op(follows="matmul")
+def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    """Carry a gradient back through matmul: dA = dY B^T and dB = A^T dY.
+
+    dy (..., M, N), a and b as in matmul -> da, db of a's and b's shape, summed over broadcast axes.
+    """
+    if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
+        da = matmul(b, dy, transpose_a=transpose_b, transpose_b=True)
+    else:
+        da = matmul(dy, b, transpose_b=not transpose_b)
+    if transpose_b:
+        db = matmul(dy, a, transpose_a=True, transpose_b=transpose_a)
+    else:
+        db = matmul(a, dy, transpose_a=not transpose_a)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
+
+
+@op(follows="matmul")
+def linear(x, w, b=None):
+    """Apply one layer of weights to every row: y = x W + b.
+
+    x (..., I), w (I, O), b (O,) or None -> (..., O). Raises ValueError when the sizes do not fit.
+    """
+    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
+        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
+    if b is not None and b.shape != w.shape[1:]:
+        raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
+    y = matmul(rows(x), w).reshape(*x.shape[:-1], w.shape[1])
+    return y if b is None else y + b
+
+
+@op(follows="linear")
+def linear_backward(dy, x, w):
+    """Carry a gradient back through linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
+
+    dy (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
+    """
+    dx = matmul(rows(dy), w, transpose_b=True).reshape(x.shape)
+    dw = matmul(rows(x), rows(dy), transpose_a=True)
+    return dx, dw, rows(dy).sum(axis=0)
+
+
+# What "bf16" means, for machines without the compiled variants: round the operands, then run the spec.
+
+
+@matmul.variant("bf16")
+def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
+    return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+
+
+@matmul_backward.variant("bf16")
+def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
+    return matmul_backward.reference(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+
+
+@linear.variant("bf16")
+def linear_bf16(x, w, b=None):
+    return linear.reference(round_bf16(x), round_bf16(w), b)
+
+
+@linear_backward.variant("bf16")
+def linear_backward_bf16(dy, x, w):
+    dx, dw, _ = linear_backward.reference(round_bf16(dy), round_bf16(x), round_bf16(w))
+    return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32

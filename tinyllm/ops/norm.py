@@ -1,0 +1,62 @@
+"""Normalisation over the last axis: LayerNorm and RMSNorm."""
+
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import rows
+
+
+def check_weights(name, x, *weights):
+    """Raise ValueError unless each weight has one number per channel."""
+    for w in weights:
+        if w.shape != x.shape[-1:]:
+            raise ValueError(f"{name} needs weights of shape {x.shape[-1:]} for x {x.shape}, got {w.shape}")
+
+
+@op
+def layernorm(x, w, b, eps=1e-5):
+    """Shift and scale every row to mean 0 and variance 1, then to a learnt scale and mean: y = (x - mean) rstd w + b.
+
+    x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
+    Raises ValueError when w or b does not have C entries. (Ba, Kiros and Hinton 2016, section 3.)
+    """
+    check_weights("layernorm", x, w, b)
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    rstd = (variance + eps) ** -0.5
+    return (x - mean) * rstd * w + b, mean[..., 0], rstd[..., 0]
+
+
+@op
+def layernorm_backward(dy, x, w, mean, rstd):
+    """Carry a gradient back through layernorm; with n = (x - mean) rstd, dx = rstd (dn - mean(dn) - n mean(dn n)).
+
+    dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). The two subtracted means are what changing
+    one channel does to the row's mean and to its variance.
+    """
+    normal = (x - mean[..., None]) * rstd[..., None]
+    dn = dy * w
+    dx = dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)
+    return dx * rstd[..., None], rows(dy * normal).sum(axis=0), rows(dy).sum(axis=0)
+
+
+@op
+def rmsnorm(x, w, eps=1e-5):
+    """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
+
+    x (..., C), w (C,) -> y (..., C), rstd (...), where rstd = 1 / sqrt(mean(x^2) + eps).
+    Raises ValueError when w does not have C entries. (Zhang and Sennrich 2019, section 4.)
+    """
+    check_weights("rmsnorm", x, w)
+    rstd = ((x**2).mean(axis=-1, keepdims=True) + eps) ** -0.5
+    return x * rstd * w, rstd[..., 0]
+
+
+@op
+def rmsnorm_backward(dy, x, w, rstd):
+    """Carry a gradient back through rmsnorm; with n = x rstd, dx = rstd (dn - n mean(dn n)).
+
+    dy, x (..., C), w (C,), rstd (...) -> dx (..., C), dw (C,).
+    """
+    normal = x * rstd[..., None]
+    dn = dy * w
+    dx = (dn - normal * (dn * normal).mean(axis=-1, keepdims=True)) * rstd[..., None]
+    return dx, rows(dy * normal).sum(axis=0)

@@ -1,0 +1,49 @@
+"""What an optimizer does with gradients: measure them, clip them, step along them."""
+
+import math
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+
+
+@op(mutates=("w", "m", "v"))
+def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+    """Move weights against the gradient's running mean, divided by its running size, and shrink them a little.
+
+    w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so are too small
+    at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves, not through the gradient.
+    (Loshchilov and Hutter 2019, algorithm 2.)
+    """
+    if not (w.shape == g.shape == m.shape == v.shape) or step < 1:
+        raise ValueError(f"adamw_step needs one shape and step >= 1, got {w.shape} {g.shape} {m.shape} {v.shape}, {step}")
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    w -= lr * weight_decay * w
+    w -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+@op
+def grad_norm(grads):
+    """Measure a list of gradients as one long vector: the square root of the sum of all squares.
+
+    grads: list of arrays -> float. Squares are summed in float64, where they cannot overflow.
+    """
+    return math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads))
+
+
+@op
+def clip_grads(grads, norm, limit):
+    """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
+
+    grads: list of arrays -> new list (of the same arrays where nothing needs clipping).
+    (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    """
+    if not norm > limit:
+        return list(grads)
+    scale = float(limit) / float(norm)
+    return [g * scale for g in grads]

@@ -1,0 +1,108 @@
+"""From logits to the next token: reshape the distribution, drop the unlikely, draw.
+
+Each filter takes logits (..., V) and gives logits (..., V), where a dropped token is -inf; of equal logits the smaller id wins.
+"""
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import ids_below
+from tinyllm.ops.softmax import softmax
+
+
+def keep(logits, kept):
+    """The logits that are kept, and -inf for the rest."""
+    return np.where(kept, logits, np.array(-np.inf, logits.dtype))
+
+
+def by_rank(logits):
+    """Ids in order of falling logit, (..., V); equal logits in order of rising id, NaN last."""
+    return np.argsort(-logits, axis=-1, kind="stable")
+
+
+def keep_ranks(logits, order, kept):
+    """Keep the tokens order[..., r] for which kept[..., r] is True."""
+    mask = np.empty(logits.shape, bool)
+    np.put_along_axis(mask, order, kept, axis=-1)
+    return keep(logits, mask)
+
+
+@op
+def temperature(logits, t):
+    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens it.
+
+    logits (..., V) -> (..., V). Raises ValueError unless t > 0.
+    """
+    if not t > 0:
+        raise ValueError(f"temperature needs t > 0, got {t}; for the most likely token take the argmax")
+    return logits / float(t)
+
+
+@op
+def top_k(logits, k):
+    """Keep the k largest logits.
+
+    logits (..., V) -> (..., V). Raises ValueError unless k >= 1.
+    """
+    if k < 1:
+        raise ValueError(f"top_k needs k >= 1, got {k}")
+    rank = np.broadcast_to(np.arange(logits.shape[-1]), logits.shape)
+    return keep_ranks(logits, by_rank(logits), rank < k)
+
+
+@op
+def top_p(logits, p):
+    """Keep the smallest set of most likely tokens whose probability reaches p; the token that crosses p stays.
+
+    logits (..., V) -> (..., V). Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus sampling".)
+    """
+    if not 0 < p <= 1:
+        raise ValueError(f"top_p needs 0 < p <= 1, got {p}")
+    order = by_rank(logits)
+    likeliest = np.take_along_axis(softmax(logits), order, axis=-1)
+    reached = likeliest.cumsum(axis=-1, dtype=np.float64)
+    before = np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
+    return keep_ranks(logits, order, before < p * reached[..., -1:])  # of the total, which rounding leaves near 1
+
+
+@op
+def min_p(logits, p):
+    """Keep the tokens that are at least p times as likely as the likeliest one.
+
+    logits (..., V) -> (..., V). Raises ValueError unless 0 <= p <= 1. (Nguyen et al. 2024.)
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"min_p needs 0 <= p <= 1, got {p}")
+    probs = softmax(logits)
+    return keep(logits, probs >= float(p) * probs.max(axis=-1, keepdims=True, initial=0))
+
+
+@op
+def repetition_penalty(logits, ids, penalty):
+    """Make the tokens that were already used less likely: a positive logit is divided by penalty, a negative one multiplied.
+
+    logits (..., V), ids (..., n) ints -> (..., V). How often an id occurs does not matter. Raises ValueError unless
+    penalty > 0, IndexError when an id is outside 0..V-1. (Keskar et al., "CTRL", 2019, section 4.1.)
+    """
+    if not penalty > 0:
+        raise ValueError(f"repetition_penalty needs penalty > 0, got {penalty}")
+    ids_below("repetition_penalty", ids, logits.shape[-1])
+    used = np.zeros(logits.shape, bool)
+    np.put_along_axis(used, np.broadcast_to(ids, (*logits.shape[:-1], ids.shape[-1])), True, axis=-1)
+    return np.where(used, np.where(logits > 0, logits / float(penalty), logits * float(penalty)), logits)
+
+
+@op
+def sample(probs, u):
+    """Draw a token: the smallest id at which the running sum of probabilities exceeds u times their total.
+
+    probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are float64.
+    Raises ValueError when a row has no positive, finite total.
+    """
+    reached = np.cumsum(probs, axis=-1, dtype=np.float64)
+    total = reached[..., -1:]
+    if not np.all((total > 0) & (total < np.inf)):
+        raise ValueError("sample needs probabilities with a positive, finite total in every row; are there NaN logits?")
+    # u * total may round up to total itself, which no running sum exceeds.
+    aim = np.minimum(np.asarray(u, np.float64)[..., None] * total, np.nextafter(total, 0))
+    return np.asarray((reached > aim).argmax(axis=-1))

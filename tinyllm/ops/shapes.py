@@ -1,0 +1,34 @@
+"""Small helpers that several specs share: flatten to rows, undo broadcasting, name the wrong shape or id."""
+
+import math
+
+import numpy as np
+
+
+def rows(x):
+    """View x (..., n) as a matrix (product of the leading axes, n)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def sum_to_shape(dx, shape):
+    """Sum a gradient over the axes along which its input, of the given shape, was broadcast."""
+    if dx.shape == shape:
+        return dx
+    dx = dx.sum(axis=tuple(range(dx.ndim - len(shape))))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and dx.shape[i] != 1)
+    return dx.sum(axis=stretched, keepdims=True)
+
+
+def same_shape(name, x, y):
+    """Raise ValueError unless two arrays have one shape: NumPy would broadcast them and hide the mistake."""
+    if x.shape != y.shape:
+        raise ValueError(f"{name} needs two arrays of one shape, got {x.shape} and {y.shape}; reshape one of them")
+
+
+def ids_below(name, ids, n):
+    """Raise TypeError unless ids are integers, IndexError unless they lie in 0..n-1: NumPy would wrap -1 around."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name} needs integer ids, got {ids.dtype}; use ids.astype(np.int32)")
+    outside = (ids < 0) | (ids >= n)
+    if np.any(outside):
+        raise IndexError(f"{name}: id {ids[outside].flat[0]} is outside 0..{n - 1} (the vocabulary has {n} entries)")

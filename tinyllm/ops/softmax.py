@@ -1,0 +1,63 @@
+"""Softmax and its logarithm, over the last axis.
+
+A row of nothing but -inf (every token masked) has no largest score. It is defined to have softmax 0 and log-sum-exp -inf,
+so that a query that may look nowhere reads nothing. A row that holds +inf or NaN is NaN throughout.
+"""
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+
+
+def row_max(x):
+    """The largest score of each row, (..., 1), or 0 for a row of nothing but -inf, so that x - row_max(x) is never NaN there."""
+    m = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    return np.where(m == -np.inf, np.zeros_like(m), m)
+
+
+def logsumexp(x):
+    """The logarithm of the sum of exponentials of each row: x (..., n) -> (...)."""
+    m = row_max(x)
+    with np.errstate(divide="ignore"):  # log(0) = -inf is what a masked row should give
+        return (m + np.log(np.exp(x - m).sum(axis=-1, keepdims=True)))[..., 0]
+
+
+@op
+def softmax(x):
+    """Turn scores into probabilities along the last axis: y_i = exp(x_i) / sum_j exp(x_j).
+
+    x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all of x is -inf). The largest score is
+    subtracted first: it changes nothing in the quotient, and exp can no longer overflow.
+    """
+    e = np.exp(x - row_max(x))
+    # The largest score contributes exp(0) = 1, so only a masked row sums to less; dividing that by 1 leaves its zeros.
+    return e / np.maximum(e.sum(axis=-1, keepdims=True), 1)
+
+
+@op
+def softmax_backward(dy, y):
+    """Carry a gradient back through softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
+
+    dy, y (..., n) -> dx (..., n).
+    """
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+@op
+def log_softmax(x):
+    """Turn scores into log probabilities along the last axis: y_i = x_i - log sum_j exp(x_j).
+
+    x (..., n) -> y (..., n); exp(y) sums to 1. A row of nothing but -inf stays -inf.
+    """
+    m = row_max(x)
+    total = np.exp(x - m).sum(axis=-1, keepdims=True)
+    return x - m - np.log(np.maximum(total, 1))  # as in softmax: only a masked row sums to less than 1
+
+
+@op
+def log_softmax_backward(dy, y):
+    """Carry a gradient back through log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
+
+    dy, y (..., n) -> dx (..., n).
+    """
+    return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)
