@@ -1,0 +1,208 @@
+"""Differentiable ops: the forward pass on top, and right under it how the gradient flows back.
+
+Shapes, formulas and errors are those of the op of the same name in `tinyllm.ops`. What a closure mentions is what stays
+in memory until the backward pass. Token ids, targets, masks and tables are plain arrays: no gradient flows into them.
+"""
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording
+
+
+def matmul(a, b, transpose_a=False, transpose_b=False):
+    """a (..., M, K), b (..., K, N) -> (..., M, N)."""
+    y = ops.matmul(a.data, b.data, transpose_a, transpose_b)
+
+    def backward(dy):
+        return ops.matmul_backward(dy, a.data, b.data, transpose_a, transpose_b)
+
+    return record(y, (a, b), backward)
+
+
+def linear(x, w, b=None):
+    """x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    y = ops.linear(x.data, w.data, None if b is None else b.data)
+
+    def backward(dy):
+        dx, dw, db = ops.linear_backward(dy, x.data, w.data)
+        return (dx, dw) if b is None else (dx, dw, db)
+
+    return record(y, (x, w) if b is None else (x, w, b), backward)
+
+
+def softmax(x):
+    """x (..., n) -> probabilities (..., n)."""
+    y = ops.softmax(x.data)
+
+    def backward(dy):
+        return (ops.softmax_backward(dy, y),)
+
+    return record(y, (x,), backward)
+
+
+def log_softmax(x):
+    """x (..., n) -> log probabilities (..., n)."""
+    y = ops.log_softmax(x.data)
+
+    def backward(dy):
+        return (ops.log_softmax_backward(dy, y),)
+
+    return record(y, (x,), backward)
+
+
+def cross_entropy(logits, targets, ignore_index=-100):
+    """logits (..., V), targets (...) ints -> mean loss ()."""
+    targets = np.asarray(as_array(targets))
+    loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
+
+    def backward(dloss):
+        return (ops.cross_entropy_backward(dloss, logits.data, targets, lse, ignore_index),)
+
+    return record(loss, (logits,), backward)
+
+
+def layernorm(x, w, b, eps=1e-5):
+    """x (..., C), w (C,), b (C,) -> (..., C)."""
+    y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
+
+    def backward(dy):
+        return ops.layernorm_backward(dy, x.data, w.data, mean, rstd)
+
+    return record(y, (x, w, b), backward)
+
+
+def rmsnorm(x, w, eps=1e-5):
+    """x (..., C), w (C,) -> (..., C)."""
+    y, rstd = ops.rmsnorm(x.data, w.data, eps)
+
+    def backward(dy):
+        return ops.rmsnorm_backward(dy, x.data, w.data, rstd)
+
+    return record(y, (x, w), backward)
+
+
+def gelu(x):
+    """x (...) -> (...), the exact form."""
+
+    def backward(dy):
+        return (ops.gelu_backward(dy, x.data),)
+
+    return record(ops.gelu(x.data), (x,), backward)
+
+
+def gelu_tanh(x):
+    """x (...) -> (...), the tanh form of GPT-2."""
+
+    def backward(dy):
+        return (ops.gelu_tanh_backward(dy, x.data),)
+
+    return record(ops.gelu_tanh(x.data), (x,), backward)
+
+
+def silu(x):
+    """x (...) -> (...)."""
+
+    def backward(dy):
+        return (ops.silu_backward(dy, x.data),)
+
+    return record(ops.silu(x.data), (x,), backward)
+
+
+def swiglu(gate, up):
+    """gate, up (...) -> silu(gate) * up (...)."""
+
+    def backward(dy):
+        return ops.swiglu_backward(dy, gate.data, up.data)
+
+    return record(ops.swiglu(gate.data, up.data), (gate, up), backward)
+
+
+def add(x, y):
+    """x, y (...) of one shape -> (...): the residual stream. Its gradient goes to both, unchanged."""
+
+    def backward(dz):
+        return dz, dz
+
+    return record(ops.add(x.data, y.data), (x, y), backward)
+
+
+def embedding(w, ids):
+    """w (V, C), ids (...) ints -> (..., C)."""
+    ids = np.asarray(as_array(ids))
+    vocab_size = w.shape[0]
+
+    def backward(dy):
+        return (ops.embedding_backward(dy, ids, vocab_size),)
+
+    return record(ops.embedding(w.data, ids), (w,), backward)
+
+
+def rope(x, cos, sin):
+    """x (B, T, H, D), cos and sin (T, D/2) from `ops.rope_tables` -> (B, T, H, D)."""
+    cos, sin = as_array(cos), as_array(sin)
+
+    def backward(dy):
+        return (ops.rope_backward(dy, cos, sin),)
+
+    return record(ops.rope(x.data, cos, sin), (x,), backward)
+
+
+def attention(q, k, v, causal=True, lengths=None):
+    """q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D)."""
+    y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
+
+    def backward(dy):
+        return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
+
+    return record(y, (q, k, v), backward)
+
+
+def dropout(x, keep, p):
+    """x (...), keep (...) bool, p the probability of dropping -> (...)."""
+    keep = as_array(keep)
+
+    def backward(dy):
+        return (ops.dropout_backward(dy, keep, p),)
+
+    return record(ops.dropout(x.data, keep, p), (x,), backward)
+
+
+def split(x, n):
+    """Cut the last axis into n equal parts: x (..., n * C) -> n tensors (..., C), contiguous in memory.
+
+    Raises ValueError when the last axis does not divide by n.
+    """
+    if x.shape[-1] % n:
+        raise ValueError(f"split cannot cut a last axis of {x.shape[-1]} into {n} equal parts")
+    parts = tuple(np.ascontiguousarray(part) for part in np.split(x.data, n, axis=-1))
+
+    def backward(*dparts):
+        return (np.concatenate(dparts, axis=-1),)
+
+    return record(parts, (x,), backward)
+
+
+def checkpoint(fn, *inputs, params=()):
+    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again. Less memory for more time.
+
+    fn maps Tensors to one Tensor and must give the same bits when called again, so its randomness has to come in as
+    numbers. params are the other leaves with gradients that fn uses, such as a block's parameters. Raises RuntimeError,
+    in backward, when fn used one that is not listed. (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.)
+    """
+    params = tuple(params)
+    with no_grad():
+        y = fn(*inputs).data
+
+    def backward(dy):
+        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
+        with recording(True):
+            again = fn(*leaves)
+        grads = gradients(again, dy) if again.requires_grad else {}
+        dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
+        if grads:
+            shapes = ", ".join(str(leaf.shape) for leaf in grads)
+            raise RuntimeError(f"checkpoint: fn uses tensors of shape {shapes} with gradients; list them in params=")
+        return dxs
+
+    return record(y, inputs + params, backward)

@@ -1,0 +1,289 @@
+"""Tensor: an array that remembers how it was computed, so that gradients can find their way back.
+
+Every differentiable function computes its output with NumPy arrays and hands it to `record`, with its inputs and a
+closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks these records from the
+last to the first. Each record is freed as soon as it has been used, and with it the activations that its closure kept:
+a second `backward()` through the same records is an error, and there are no gradients of gradients.
+
+    def softmax(x):
+        y = ops.softmax(x.data)
+        def backward(dy):
+            return (ops.softmax_backward(dy, y),)
+        return record(y, (x,), backward)
+"""
+
+import contextlib
+import threading
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.ops.shapes import sum_to_shape
+
+
+class Node:
+    """A record of one step: `sources` of its inputs, its `backward`, and the (shape, dtype) of its outputs.
+
+    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for a leaf,
+    None for what needs no gradient. A node holds no output, so an activation lives only while some closure needs it.
+    """
+
+    __slots__ = ("__weakref__", "backward", "outputs", "sources")
+
+    def __init__(self, sources, backward, outputs):
+        self.sources = sources
+        self.backward = backward
+        self.outputs = outputs
+
+
+class Mode(threading.local):
+    """Whether this thread records what it computes."""
+
+    recording = True
+
+
+_mode = Mode()
+
+
+@contextlib.contextmanager
+def recording(flag):
+    """Switch recording on or off for the length of a `with` block."""
+    before, _mode.recording = _mode.recording, flag
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def no_grad():
+    """Compute without recording, for evaluation and generation: `with no_grad(): ...`."""
+    return recording(False)
+
+
+def record(y, parents, backward):
+    """Wrap the output of a step, and remember how its gradient flows back to the parents.
+
+    `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is a tuple, so
+    are the outputs, and backward takes one gradient for each.
+    """
+    arrays = y if isinstance(y, tuple) else (y,)
+    outputs = tuple(Tensor(a) for a in arrays)
+    if _mode.recording and any(p.requires_grad for p in parents):
+        node = Node(tuple(p.source for p in parents), backward, tuple((a.data.shape, a.dtype) for a in outputs))
+        for i, out in enumerate(outputs):
+            out.requires_grad = True
+            out._node, out._output = node, i
+    return outputs if isinstance(y, tuple) else outputs[0]
+
+
+def topological(root):
+    """All nodes that `root` depends on, each after the ones it depends on. A loop, for graphs deeper than the stack."""
+    order, seen, stack = [], set(), [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((s[0], False) for s in node.sources if s and isinstance(s[0], Node))
+    return order
+
+
+def gradients(y, dy):
+    """Walk back from y, given its gradient, and free the records on the way -> {leaf tensor: its gradient}."""
+    grads = {y.source: dy}
+    order = topological(y._node) if y._node else []
+    while order:
+        node = order.pop()
+        if node.backward is None:
+            raise RuntimeError("backward() has already been here and freed the graph: run the forward pass again")
+        dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
+        if any(d is not None for d in dys):
+            dys = [np.zeros(*like) if d is None else d for d, like in zip(dys, node.outputs, strict=True)]
+            for source, dx in zip(node.sources, node.backward(*dys), strict=True):
+                if source and dx is not None:
+                    grads[source] = plus(grads[source], dx) if source in grads else dx
+        node.sources, node.backward = (), None
+    return {leaf: dx for (leaf, _), dx in grads.items()}
+
+
+def plus(x, y):
+    """x + y, by the op where the two have one shape and type, by NumPy's broadcasting where they do not."""
+    alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f"
+    return ops.add(x, y) if alike else x + y
+
+
+class Tensor:
+    """An array with a gradient.
+
+    `data` is the array: lists and Python floats become float32, arrays keep their dtype. `grad` is None, or an array
+    like `data` that `backward` has added to; it may share memory with other gradients, so replace it, never write into it.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
+    __array_ufunc__ = None  # array + tensor is the tensor's business, not NumPy's
+
+    def __init__(self, data, requires_grad=False):
+        self.data = np.asarray(data)
+        if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+            self.data = self.data.astype(np.float32)
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(f"only float tensors have gradients, got {self.data.dtype}; use data.astype(np.float32)")
+        self.requires_grad = requires_grad
+        self.grad = None
+        self._node, self._output = None, 0  # the step this is an output of, or None for a leaf
+
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
+
+    @property
+    def source(self):
+        """Where this tensor's gradient is collected (see Node)."""
+        return (self._node or self, self._output) if self.requires_grad else None
+
+    def __repr__(self):
+        return f"Tensor({self.data}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __len__(self):
+        return len(self.data)
+
+    def numpy(self):
+        """The array itself, not a copy."""
+        return self.data
+
+    def item(self):
+        """The value of a tensor with one element, as a Python number."""
+        return self.data.item()
+
+    def detach(self):
+        """The same array as a new leaf that needs no gradient."""
+        return Tensor(self.data)
+
+    def backward(self, grad=None):
+        """Add the gradient of this tensor with respect to every leaf that requires one to the leaf's `grad`.
+
+        grad is the gradient to start from, 1 for a tensor with one element. Frees the graph. Raises RuntimeError when
+        nothing was recorded or the graph was freed, ValueError when grad is missing or has another shape.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward() needs a tensor computed from one with requires_grad=True, outside no_grad()")
+        if grad is None and self.data.size != 1:
+            raise ValueError(f"backward() from shape {self.shape} needs a gradient of that shape; or call .sum() first")
+        grad = np.ones_like(self.data) if grad is None else np.asarray(as_array(grad), self.dtype)
+        if grad.shape != self.shape:
+            raise ValueError(f"backward() from shape {self.shape} got a gradient of shape {grad.shape}; give them one shape")
+        for leaf, dx in gradients(self, grad).items():
+            leaf.grad = dx if leaf.grad is None else plus(leaf.grad, dx)
+
+    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes along which its input was stretched.
+
+    def _other(self, x):
+        """The second operand as a Tensor. A Python number takes this tensor's dtype, so that float32 stays float32."""
+        if isinstance(x, Tensor):
+            return x
+        return Tensor(np.asarray(x, self.dtype) if isinstance(x, (int, float)) and self.dtype.kind == "f" else x)
+
+    def __add__(self, other):
+        x, y = self, self._other(other)
+        x_shape, y_shape = x.shape, y.shape  # the shapes alone: to mention x and y would keep them alive
+
+        def backward(dz):
+            return sum_to_shape(dz, x_shape), sum_to_shape(dz, y_shape)
+
+        return record(plus(x.data, y.data), (x, y), backward)
+
+    def __mul__(self, other):
+        x, y = self, self._other(other)
+
+        def backward(dz):
+            return sum_to_shape(dz * y.data, x.shape), sum_to_shape(dz * x.data, y.shape)
+
+        return record(x.data * y.data, (x, y), backward)
+
+    def __truediv__(self, other):
+        x, y = self, self._other(other)
+        z = x.data / y.data
+
+        def backward(dz):
+            return sum_to_shape(dz / y.data, x.shape), sum_to_shape(-dz * z / y.data, y.shape)
+
+        return record(z, (x, y), backward)
+
+    def __matmul__(self, other):
+        x, y = self, self._other(other)
+
+        def backward(dz):
+            return ops.matmul_backward(dz, x.data, y.data)
+
+        return record(ops.matmul(x.data, y.data), (x, y), backward)
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -self._other(other)
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rtruediv__(self, other):
+        return self._other(other) / self
+
+    def __rmatmul__(self, other):
+        return self._other(other) @ self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def sum(self, axis=None, keepdims=False):
+        """Sum over an axis, several, or all."""
+        shape = self.shape
+
+        def backward(dy):
+            if axis is not None and not keepdims:
+                dy = np.expand_dims(dy, axis)
+            return (np.broadcast_to(dy, shape).copy(),)
+
+        return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)
+
+    def mean(self, axis=None, keepdims=False):
+        """Average over an axis, several, or all."""
+        total = self.sum(axis, keepdims)
+        return total / (self.data.size / max(total.data.size, 1))
+
+    def reshape(self, *shape):
+        """The same numbers in the same order under another shape."""
+        before = self.shape
+
+        def backward(dy):
+            return (dy.reshape(before),)
+
+        return record(self.data.reshape(*shape), (self,), backward)
+
+    def transpose(self, *axes):
+        """Reorder the axes as `axes` lists them; reverse them when none are given."""
+        order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
+
+        def backward(dy):
+            return (dy.transpose(np.argsort(order)),)
+
+        return record(self.data.transpose(order), (self,), backward)
+
+    def __getitem__(self, index):
+        """Take a part, as NumPy indexing does; an element taken twice gets both gradients."""
+        shape, dtype = self.shape, self.dtype
+        index = tuple(map(as_array, index)) if isinstance(index, tuple) else as_array(index)
+
+        def backward(dy):
+            dx = np.zeros(shape, dtype)
+            np.add.at(dx, index, dy)
+            return (dx,)
+
+        return record(self.data[index], (self,), backward)
+
+
+def as_array(x):
+    """The array of a Tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
