@@ -39,10 +39,11 @@ def add_parser(subparsers):
 
     train = _command(commands, "train", "learn a byte-level BPE vocabulary from text", TRAIN_EXAMPLE)
     train.add_argument("file", metavar="FILE", help="a file, folder, glob, .gz, - or the name of a corpus")
-    train.add_argument("--vocab", type=int, required=True, metavar="N", help="tokens: 256 bytes, merges, special tokens")
+    train.add_argument("--vocab", type=int, required=True, metavar="N", help="how many tokens to have")
     train.add_argument("--out", required=True, metavar="PATH", help="the JSON file to write")
-    train.add_argument("--pattern", default="gpt2", help="where text may be cut: gpt2 (default), gpt4 or a regex")
-    train.add_argument("--special", nargs="+", action="extend", default=[], metavar="NAME", help="special tokens to add")
+    train.add_argument("--pattern", default="gpt2", help="where text is cut: gpt2 (default), gpt4 or a regex")
+    names = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
+    train.add_argument("--special", **names, help="special tokens to add, such as \"<|endoftext|>\"")
     train.add_argument("--overwrite", action="store_true", help="replace PATH if it is there")
     train.add_argument("--json", action="store_true", help="print the result as JSON")
     train.set_defaults(run=run_train)
@@ -51,10 +52,8 @@ def add_parser(subparsers):
     encode.add_argument("path", metavar="PATH", help="a tokenizer file")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or nothing reads standard input")
     encode.add_argument("--file", metavar="F", help="read the text from a file")
-    encode.add_argument(
-        "--allow-special", nargs="+", action="extend", default=[], metavar="NAME",
-        help='parse these special tokens, or "all"; otherwise a text that spells one is ordinary text',
-    )  # fmt: skip
+    allow = 'parse these special tokens, or "all"; otherwise a text that spells one is ordinary text'
+    encode.add_argument("--allow-special", **names, help=allow)
     encode.add_argument("--json", action="store_true", help="print ids and counts as JSON")
     encode.set_defaults(run=run_encode)
 
@@ -83,21 +82,21 @@ def run_train(args):
     corpus = load_corpus(args.file)
     start = time.perf_counter()
     with tqdm(desc="merges", unit="", file=sys.stderr, disable=None, leave=False) as bar:
-        tokenizer = BPETokenizer.train(corpus.data, args.vocab, args.pattern, args.special, progress=_advance(bar))
+        progress = _advance(bar)
+        tokenizer = BPETokenizer.train(corpus.data, args.vocab, args.pattern, args.special, progress)
     seconds = time.perf_counter() - start
     tokenizer.save(out)
     n_tokens = tokenizer.encode_to_numpy(corpus.data).size
-    facts = {
-        "path": str(out), "vocab_size": tokenizer.vocab_size, "corpus": corpus.name, "corpus_bytes": len(corpus.data),
-        "corpus_tokens": n_tokens, "seconds": round(seconds, 3), "fingerprint": tokenizer.fingerprint(),
-    }  # fmt: skip
+    n_bytes, size = len(corpus.data), tokenizer.vocab_size
     if args.json:
-        print(json.dumps(facts))
+        facts = {"path": str(out), "vocab_size": size, "fingerprint": tokenizer.fingerprint()}
+        facts |= {"corpus": corpus.name, "corpus_bytes": n_bytes, "corpus_tokens": n_tokens}
+        print(json.dumps(facts | {"seconds": round(seconds, 3)}))
         return
-    if tokenizer.vocab_size < args.vocab:
-        print(f"{corpus.name} has no more pairs to merge: {tokenizer.vocab_size} tokens, not {args.vocab}")
-    print(f"learnt {tokenizer.vocab_size:,} tokens from {len(corpus.data):,} bytes in {seconds:.1f} s; saved to {out}")
-    print(f"the text is {n_tokens:,} tokens, {len(corpus.data) / max(n_tokens, 1):.2f} bytes each")
+    if size < args.vocab:
+        print(f"{corpus.name} has no more pairs to merge, so there are fewer tokens than {args.vocab:,}")
+    print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {seconds:.1f} s; saved to {out}")
+    print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
 
 
 def _advance(bar):
@@ -141,15 +140,16 @@ def run_decode(args):
     tokenizer = load_tokenizer(args.path)
     words = args.ids
     if words in ([], ["-"]):
-        words = sys.stdin.buffer.read().decode("utf-8", "replace").split()
-    data = tokenizer.decode_bytes([_id(word) for part in words for word in re.split(r"[\s,\[\]]+", part) if word])
+        words = [sys.stdin.buffer.read().decode("utf-8", "replace")]
+    words = re.split(r"[\s,\[\]]+", " ".join(words))  # lists as Python and JSON write them are welcome too
+    data = tokenizer.decode_bytes([_id(word) for word in words if word])
     sys.stdout.flush()
     sys.stdout.buffer.write(data + b"\n" * sys.stdout.isatty())
     sys.stdout.buffer.flush()
 
 
 def _id(word):
-    """A token id as typed: decimal digits. No vocabulary needs more than 18 of them, and int64 holds those."""
+    """A token id as typed: decimal digits, at most 18, which int64 holds."""
     if not re.fullmatch(r"[0-9]{1,18}", word):
         raise UserError(f"{word[:40]!r} is not a token id; ids are whole numbers such as 104 101")
     return int(word)

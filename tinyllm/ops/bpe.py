@@ -1,16 +1,19 @@
-"""Byte pair encoding: build a vocabulary by joining, over and over, the pair of tokens that occurs most often.
+"""Byte pair encoding: join the pair of tokens that occurs most often, again and again, into a vocabulary.
 
-Gage, "A new algorithm for data compression", 1994; Sennrich, Haddow and Birch, "Neural machine translation of rare
-words with subword units", ACL 2016, section 3.2; over bytes: Radford et al., "Language models are unsupervised
-multitask learners" (GPT-2), 2019, section 2.2.
+Gage, "A new algorithm for data compression", 1994; Sennrich, Haddow and Birch, "Neural machine translation
+of rare words with subword units", ACL 2016, section 3.2; over bytes: Radford et al., "Language models are
+unsupervised multitask learners" (GPT-2), 2019, section 2.2.
 
-A token is an integer. Tokens 0 to 255 are the bytes; token 256 is the first pair that was learnt, 257 the second, and
-so on. A *piece* is a word or so of text, which no token may cross; a `bytes` object is a piece as it stands, because
-its items are integers. `merges` is a dict {(left, right): new token}, in the order of learning.
+A token is an integer. Tokens 0 to 255 are the bytes; token 256 is the first pair that was learnt, 257 the
+second, and so on. A *piece* is a word or so of text, which no token may cross; a `bytes` object is a piece
+as it stands, because its items are integers. `merges` is a dict {(left, right): new token}, in the order of
+learning.
 
-These four functions are for reading: each looks at everything again for every merge. The tokenizer gets the same
-answers from `tinyllm/tokenizer/incremental.py`, which looks only at what the last merge changed.
+These four functions are for reading: each looks at everything again for every merge. The tokenizer gets the
+same answers from `tinyllm/tokenizer/incremental.py`, which looks only at what the last merge changed.
 """
+
+from itertools import pairwise
 
 from tinyllm.ops.registry import op
 
@@ -21,12 +24,12 @@ BYTES = 256  # the first tokens are the bytes, so any text can be written before
 def bpe_pair_counts(pieces, counts):
     """Count how often each pair of neighbouring tokens occurs.
 
-    pieces: N sequences of tokens, counts: how often each of them occurs in the text -> {(left, right): count}.
-    Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
+    pieces: N sequences of tokens, counts: how often each of them occurs in the text -> {(left, right):
+    count}. Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
     """
     totals = {}
     for ids, count in zip(pieces, counts, strict=True):
-        for pair in zip(ids, ids[1:]):
+        for pair in pairwise(ids):
             totals[pair] = totals.get(pair, 0) + count
     return totals
 
@@ -35,7 +38,8 @@ def bpe_pair_counts(pieces, counts):
 def bpe_merge(ids, pair, new_id):
     """Replace every occurrence of a pair by one new token, from left to right.
 
-    ids: n tokens -> list of at most n tokens. A token is used once: merging (5, 5) in (5, 5, 5) gives (new, 5).
+    ids: n tokens -> list of at most n tokens. A token is used once: merging (5, 5) in (5, 5, 5) gives (new,
+    5).
     """
     left, right = pair
     merged = []
@@ -54,9 +58,9 @@ def bpe_merge(ids, pair, new_id):
 def bpe_train(pieces, counts, n_merges):
     """Learn merges: find the pair that occurs most often, make it a token, and start again.
 
-    pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token}, at most
-    n_merges of them: fewer when every piece has become a single token. Between pairs with equal counts the smallest
-    pair wins, so the result depends on nothing but the counts.
+    pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
+    at most n_merges of them: fewer when every piece has become a single token. Between pairs with equal
+    counts the smallest pair wins, so the result depends on nothing but the counts.
     """
     merges = {}
     for new_id in range(BYTES, BYTES + n_merges):
@@ -71,14 +75,14 @@ def bpe_train(pieces, counts, n_merges):
 
 @op
 def bpe_encode(ids, merges):
-    """Write a piece in the tokens of a vocabulary: do the merges again, in the order in which they were learnt.
+    """Write a piece in the tokens of a vocabulary: repeat the merges in the order in which they were learnt.
 
-    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair learnt first goes first,
-    wherever it stands, because that is what training did to this piece.
+    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair learnt first goes
+    first, wherever it stands, because that is what training did to this piece.
     """
     ids = list(ids)
     while True:
-        known = [pair for pair in zip(ids, ids[1:]) if pair in merges]
+        known = [pair for pair in pairwise(ids) if pair in merges]
         if not known:
             return ids
         first = min(known, key=lambda pair: merges[pair])

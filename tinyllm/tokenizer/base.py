@@ -17,15 +17,16 @@ from tinyllm.tokenizer import files
 class Tokenizer:
     """Text to token ids and back, without loss: `decode(encode(text)) == text`.
 
-    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A text never
-    becomes a special token by spelling its name: that takes `encode(text, allowed_special={name})`, so that what a
-    user types cannot end a document or open somebody else's turn in a chat.
+    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A
+    text never becomes a special token by spelling its name: that takes `encode(text,
+    allowed_special={name})`, so that what a user types cannot end a document or open somebody else's turn
+    in a chat.
     """
 
     kind = ""  # how the file and the command line call it
 
     def __init__(self, tokens, special_tokens=()):
-        """Number the special tokens after the ordinary ones. tokens: the bytes of each ordinary token, by id."""
+        """Number the special tokens after the ordinary ones. tokens: the bytes of each ordinary one."""
         names = _check_special(special_tokens)
         self.special_tokens = {name: len(tokens) + i for i, name in enumerate(names)}
         self._tokens = [*tokens, *(name.encode() for name in names)]
@@ -41,9 +42,9 @@ class Tokenizer:
     def encode(self, text, allowed_special=()):
         """Write a text as a list of token ids.
 
-        text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by default
-        none. A str counts as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it, and raises
-        UserError).
+        text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by
+        default none. A str counts as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it,
+        and raises UserError).
         """
         return self.encode_to_numpy(text, allowed_special).tolist()
 
@@ -69,30 +70,31 @@ class Tokenizer:
     def decode_bytes(self, ids):
         """Put the bytes of the tokens one after the other; a special token gives its name.
 
-        ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the vocabulary.
+        ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
+        vocabulary.
         """
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if ids.ndim != 1:
-            raise ValueError(f"decode takes one sequence of ids, not an array of shape {ids.shape}: decode row by row")
+            raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")
         if ids.size == 0:
             return b""
         if ids.dtype.kind not in "iu":
             raise TypeError(f"token ids are whole numbers in the range of int64, not {ids.dtype}")
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
         if wrong.size:
-            raise UserError(f"there is no token {wrong[0]}: this tokenizer has ids from 0 to {self.vocab_size - 1}")
+            raise UserError(f"there is no token {wrong[0]}: the ids here are 0 to {self.vocab_size - 1}")
         return b"".join(map(self._tokens.__getitem__, ids.tolist()))
 
     def decode(self, ids, errors="replace"):
         """Turn ids back into text.
 
-        What `encode` made of a str comes back exactly. Where a model's ids are not UTF-8, `errors` decides as in
-        `bytes.decode`: U+FFFD by default, "strict" raises UnicodeDecodeError.
+        What `encode` made of a str comes back exactly. Where a model's ids are not UTF-8, `errors` decides
+        as in `bytes.decode`: U+FFFD by default, "strict" raises UnicodeDecodeError.
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
 
     def save(self, path):
-        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where that is impossible."""
+        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where it cannot."""
         atomic_write_bytes(path, self._json())
 
     def fingerprint(self):
@@ -106,7 +108,7 @@ class Tokenizer:
         """Check the names of special tokens that may be parsed, and return them without repetition."""
         if isinstance(names, str):
             if names != "all":
-                raise TypeError(f'allowed_special is "all" or a set of names: write {{{names!r}}}, not {names!r}')
+                raise TypeError(f'allowed_special is "all" or a set of names: {{{names!r}}}, not {names!r}')
             return list(self.special_tokens)
         unknown = [name for name in names if name not in self.special_tokens]
         if unknown:
@@ -128,15 +130,15 @@ class Tokenizer:
 
     @classmethod
     def _from_fields(cls, fields, special_tokens):
-        """Build the tokenizer from the fields of a file that nobody has checked; UserError says what is wrong."""
+        """Build the tokenizer from the unchecked fields of a file; UserError says what is wrong."""
         raise NotImplementedError
 
 
 def bytes_from_text(text):
     """The UTF-8 bytes of a str, or bytes as they are.
 
-    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which UTF-8
-    forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
+    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
+    UTF-8 forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
     """
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")
@@ -146,10 +148,10 @@ def bytes_from_text(text):
 
 
 def text_keeping_bytes(text):
-    """A str to match patterns on: UTF-8 read as characters, and each byte that is not UTF-8 as one lone surrogate.
+    """A str to match patterns on: UTF-8 read as characters, and every other byte as one lone surrogate.
 
-    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so that a text
-    and its UTF-8 bytes always get the same tokens.
+    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so
+    that a text and its UTF-8 bytes always get the same tokens.
     """
     return bytes_from_text(text).decode("utf-8", "surrogateescape")
 
@@ -157,8 +159,8 @@ def text_keeping_bytes(text):
 def text_from_bytes(data, errors="replace"):
     """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
 
-    If anything else is wrong with them they are not the work of `bytes_from_text`, and `errors` rules. So a model's
-    broken output does not grow surrogates, on which `print` and files choke.
+    If anything else is wrong with them they are not the work of `bytes_from_text`, and `errors` rules. So a
+    model's broken output does not grow surrogates, on which `print` and files choke.
     """
     if errors == "replace":
         try:
@@ -177,7 +179,7 @@ def _check_special(names):
         if not isinstance(name, str) or not name:
             raise UserError(f"a special token is a text of at least one character, not {name!r}")
         if any("\ud800" <= character <= "\udfff" for character in name):
-            raise UserError(f"the special token {name!r} holds half a character (a lone surrogate); take it out")
+            raise UserError(f"the special token {name!r} holds half a character (a lone surrogate)")
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise UserError(f"the special token {twice!r} is listed twice")

@@ -1,6 +1,7 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
-The ideas are four ops in `tinyllm/ops/bpe.py`; this class keeps what they learn and remembers pieces that it has seen.
+The ideas are four ops in `tinyllm/ops/bpe.py`; this class keeps what they learn and remembers pieces that
+it has seen.
 """
 
 import operator
@@ -9,26 +10,26 @@ from collections import Counter
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge
+from tinyllm.ops.bpe import BYTES, bpe_encode
 from tinyllm.tokenizer import incremental
 from tinyllm.tokenizer.base import Tokenizer, text_keeping_bytes
 from tinyllm.tokenizer.patterns import compile_pattern, split
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
-VOCABULARY_BYTES = 2**26  # of all tokens together; GPT-4's take 0.7 MB. A token may double its parent: 2, 4, 8, 16...
+VOCABULARY_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
 
 
 class BPETokenizer(Tokenizer):
-    """Tokens are bytes, frequent pairs of bytes, frequent pairs of those, and so on; no text is ever unknown."""
+    """Tokens are bytes, frequent pairs of bytes, frequent pairs of those, and so on: no text is unknown."""
 
     kind = "bpe"
 
     def __init__(self, merges, pattern="gpt2", special_tokens=()):
         """merges: pairs of ids in the order of learning, the i-th of which makes token 256 + i.
 
-        pattern: "gpt2", "gpt4" or a regular expression that cuts the text into pieces. Raises UserError for a pair
-        that is there twice or that uses a token which does not exist yet.
+        pattern: "gpt2", "gpt4" or a regular expression that cuts the text into pieces. Raises UserError for
+        a pair that is there twice or that uses a token which does not exist yet.
         """
         self._split = compile_pattern(pattern)
         self.pattern = pattern
@@ -43,16 +44,15 @@ class BPETokenizer(Tokenizer):
     def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None):
         """Learn a vocabulary from text.
 
-        texts: a str, bytes, or an iterable of them. vocab_size counts the 256 bytes, the merges and the special
-        tokens; the result is smaller if the text runs out of pairs. `progress(done, total)` is called after every
-        merge. The same text gives the same vocabulary, in whatever order it comes.
+        texts: a str, bytes, or an iterable of them. vocab_size counts the 256 bytes, the merges and the
+        special tokens; the result is smaller if the text runs out of pairs. `progress(done, total)` is
+        called after every merge. The same text gives the same vocabulary, in whatever order it comes.
         """
         special_tokens = list(special_tokens)
-        n_merges = operator.index(vocab_size) - BYTES - len(special_tokens)
+        fixed = BYTES + len(special_tokens)
+        n_merges = operator.index(vocab_size) - fixed
         if n_merges < 0:
-            raise UserError(
-                f"a vocabulary of {vocab_size} is too small: bytes and special tokens take {BYTES + len(special_tokens)}"
-            )
+            raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
         cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
         pieces = Counter()
         for text in [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts:
@@ -63,7 +63,7 @@ class BPETokenizer(Tokenizer):
 
     def _encode_ordinary(self, text):
         # What a student's own function answers must not be remembered, nor hidden by what is.
-        cache = {} if incremental.plugged_in(bpe_encode, bpe_merge) else self._cache
+        cache = {} if incremental.plugged_in(bpe_encode) else self._cache
         ids = []
         for piece in split(self._split, text):
             known = cache.get(piece)
@@ -71,7 +71,7 @@ class BPETokenizer(Tokenizer):
                 known = incremental.encode(piece.encode("utf-8", "surrogateescape"), self.merges)
                 if len(piece) <= CACHE_LENGTH:
                     if len(cache) >= CACHE_PIECES:
-                        cache.clear()  # crude, but the frequent pieces are back at once, and a lookup stays one step
+                        cache.clear()  # crude, but the frequent pieces are back at once
                     cache[piece] = known
             ids += known
         return np.array(ids, np.int32)
@@ -90,14 +90,15 @@ def _check_merges(merges):
     """The merges as a list of pairs, each made of tokens that are there before it, none of them twice."""
     pairs, lengths, total = [], [1] * BYTES, BYTES
     for i, pair in enumerate(merges):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(type(side) is int for side in pair):
+        if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
             raise UserError(f"merges[{i}] is not a pair of token ids")
-        if not all(0 <= side < BYTES + i for side in pair):
-            raise UserError(f"merges[{i}] uses a token that does not exist yet: its ids must be from 0 to {BYTES + i - 1}")
+        if min(pair) < 0 or max(pair) >= BYTES + i:
+            raise UserError(f"merges[{i}] may only use the tokens before it, 0 to {BYTES + i - 1}")
         lengths.append(lengths[pair[0]] + lengths[pair[1]])
         total += lengths[-1]
         if total > VOCABULARY_BYTES:
-            raise UserError(f"the tokens up to merges[{i}] take more than {VOCABULARY_BYTES >> 20} MB; split the text finer")
+            limit = f"{VOCABULARY_BYTES >> 20} MB"
+            raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
         pairs.append(tuple(pair))
     if len(set(pairs)) < len(pairs):
         twice = next(pair for pair, times in Counter(pairs).items() if times > 1)

@@ -39,7 +39,7 @@ class CharTokenizer(Tokenizer):
         if not found.all():
             unknown = chr(codes[np.argmin(found)])
             raise UserError(
-                f"the character {unknown!r} (U+{ord(unknown):04X}) did not occur in this char tokenizer's training text; "
+                f"the character {unknown!r} (U+{ord(unknown):04X}) is unknown to this char tokenizer; "
                 "leave it out, or use a byte or bpe tokenizer"
             )
         return ids.astype(np.int32)

@@ -6,18 +6,21 @@ from tinyllm.errors import UserError
 
 FORMAT = "tinyllm-tokenizer"
 VERSION = 1
-LARGEST = 2**26  # bytes: a file must not be able to fill the memory
+LARGEST = 2**25  # bytes, enough for a million merges: a file must not be able to fill the memory
 
 
 def dump(fields):
     """Write the fields of a tokenizer as JSON bytes, pure ASCII, the same for equal fields."""
     fields = {"format": FORMAT, "version": VERSION, **fields}
-    lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in fields.items()]
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+    lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
+    data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+    if len(data) > LARGEST:  # or `read` would refuse what was saved
+        raise UserError(f"the vocabulary is too large for a tokenizer file of at most {LARGEST >> 20} MB")
+    return data
 
 
 def read(path):
-    """Read a tokenizer file -> dict of fields, format and version checked and removed. Raises UserError."""
+    """The bytes of a file of reasonable size. Raises UserError."""
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
@@ -25,19 +28,19 @@ def read(path):
         raise UserError(f"cannot read the tokenizer {path}: {getattr(e, 'strerror', None) or e}") from None
     if len(data) > LARGEST:
         raise UserError(f"{path} is not a tokenizer file: it is larger than {LARGEST >> 20} MB")
-    return parse(data)
+    return data
 
 
 def parse(data):
-    """Turn the bytes of a tokenizer file into its fields. Raises UserError for anything but a tinyllm tokenizer."""
+    """Turn the bytes of a tokenizer file into its fields, format checked and removed. Raises UserError."""
     try:
-        fields = json.loads(data.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+        text = data.decode("utf-8")
+        fields = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
     except UnicodeDecodeError as e:
         raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
     except json.JSONDecodeError as e:
-        raise UserError(f"not a tokenizer file: no JSON at line {e.lineno}, column {e.colno} ({e.msg})") from None
-    except RecursionError:
-        raise UserError("not a tokenizer file: its JSON is nested too deeply") from None
+        where = f"line {e.lineno}, column {e.colno}"
+        raise UserError(f"not a tokenizer file: no JSON at {where} ({e.msg})") from None
     except UserError:
         raise
     except ValueError:  # Python refuses to read an integer of thousands of digits
@@ -51,7 +54,7 @@ def parse(data):
 
 
 def _without_repetition(pairs):
-    """A JSON object as a dict; a key that is there twice would otherwise silently win over its first value."""
+    """A JSON object as a dict; of a key that is there twice, the last would silently win otherwise."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise UserError("not a tokenizer file: a key is there twice")

@@ -1,41 +1,44 @@
-"""`bpe_train` and `bpe_encode` without looking at everything again: after a merge, only its neighbours have changed.
+"""`bpe_train` and `bpe_encode` without looking at everything again: a merge changes only its neighbours.
 
-The specs in `ops/bpe.py` say what the answer is; this file finds the same answer in time that grows with the text
-and not with the text times the vocabulary. Tests hold the two equal on thousands of drawn cases. When somebody
-plugs in an op of their own (`tinyllm.override(bpe_merge=mine)`), the ops run instead, so that the tokenizer is then
-really theirs.
+The specs in `ops/bpe.py` say what the answer is; this file finds the same answer in time that grows with
+the text and not with the text times the vocabulary. Tests hold the two equal on thousands of drawn cases.
+When somebody plugs in an op of their own (`tinyllm.override(bpe_merge=mine)`), the ops run instead, so that
+the tokenizer is then really theirs.
 
-Both functions keep the tokens in a doubly linked list in three flat lists: `ids[i]` is a token, `left[i]` and
-`right[i]` are where its neighbours stand. A merge writes the new token at its left half and unlinks its right half.
+Both functions keep the tokens in a doubly linked list in three flat lists: `ids[i]` is a token, `left[i]`
+and `right[i]` are where its neighbours stand. A merge writes the new token at its left half and unlinks its
+right half.
 """
 
 import heapq
+from itertools import pairwise
 
-from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
+from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 
 GAP = -1  # stands between pieces: no pair crosses it
 DEAD = -2  # the right half of a merge
 
 
-def plugged_in(*operations):
-    """Say whether any of these ops is run by a function that the user plugged in."""
-    return any(operation.yours is not None for operation in operations)
+def plugged_in(operation):
+    """Say whether an op, or another op that it calls, is run by a function that the user plugged in."""
+    return operation.yours is not None or operation.built_on_yours
 
 
 def train(pieces, counts, n_merges, progress=None):
     """Learn merges: the same dict as `ops.bpe_train(pieces, counts, n_merges)`, and faster.
 
-    pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the pieces.
-    `progress(done, total)` is called after every merge.
+    pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
+    pieces. `progress(done, total)` is called after every merge.
     """
-    if plugged_in(bpe_train, bpe_pair_counts, bpe_merge):
+    if plugged_in(bpe_train):
         return bpe_train(pieces, counts, n_merges)
     ids, weight = _lay_end_to_end(pieces, counts)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))
     totals, where = _index_pairs(ids, weight)
-    # The heap may promise too much, never too little: a pair's count only falls once it is in there, because merges
-    # make pairs with the new token only. So the top is the best pair as soon as its count is still true.
+    # The heap may promise too much, never too little: a pair's count only falls once it is in there,
+    # because merges make pairs with the new token only. So the top is the best pair as soon as its count is
+    # still true.
     heap = [(-total, pair) for pair, total in totals.items()]
     heapq.heapify(heap)
     merges = {}
@@ -55,7 +58,7 @@ def train(pieces, counts, n_merges, progress=None):
 
 
 def _lay_end_to_end(pieces, counts):
-    """Write all pieces into one list with a gap before, between and after, and beside each token its piece's count."""
+    """Write all pieces into one list with gaps around them, and beside each token its piece's count."""
     ids, weight = [GAP], [0]
     for piece, count in zip(pieces, counts, strict=True):
         ids += piece
@@ -68,7 +71,7 @@ def _lay_end_to_end(pieces, counts):
 def _index_pairs(ids, weight):
     """Count every pair, and list the positions of its left half in ascending order."""
     totals, where = {}, {}
-    for i, pair in enumerate(zip(ids, ids[1:])):
+    for i, pair in enumerate(pairwise(ids)):
         if GAP not in pair:
             totals[pair] = totals.get(pair, 0) + weight[i]
             where.setdefault(pair, []).append(i)
@@ -76,11 +79,11 @@ def _index_pairs(ids, weight):
 
 
 def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
-    """Merge a pair in all its places, keep counts and positions up to date, and return the pairs that this made.
+    """Merge a pair in all its places, keep counts and places up to date, and return the pairs that this made.
 
-    A list in `where` is filled during one call only, the one that makes its younger token, from left to right; so it
-    is sorted and holds nothing twice. Some of its places may be gone by the time it is used, and they never come
-    back: a token only ever turns into a younger one.
+    A list in `where` is filled during one call only, the one that makes its younger token, from left to
+    right; so it is sorted and holds nothing twice. Some of its places may be gone by the time it is used,
+    and they never come back: a token only ever turns into a younger one.
     """
     first, second = pair
     made = set()
@@ -112,12 +115,12 @@ def encode(piece, merges):
 
     The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those.
     """
-    if plugged_in(bpe_encode, bpe_merge):
+    if plugged_in(bpe_encode):
         return bpe_encode(piece, merges)
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))
-    heap = [(merges[pair], i) for i, pair in enumerate(zip(ids, ids[1:])) if pair in merges]
+    heap = [(merges[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
     heapq.heapify(heap)
     ids.append(GAP)  # the neighbour of both ends: ids[-1] and ids[n]
     left.append(0)
