@@ -1,7 +1,8 @@
 """Files that are written whole or not at all: whatever happens in mid-save, the old file is still there.
 
-The order matters: write to a temporary file beside the target, flush it to the disk, rename it over the target (one atomic
-step on every file system that is used for this), then flush the folder, because the new name is the folder's content.
+The order matters: write to a temporary file beside the target, flush it to the disk, rename it over the
+target (one atomic step on every file system that is used for this), then flush the folder, because the
+new name is the folder's content.
 """
 
 import itertools
@@ -16,12 +17,14 @@ _serial = itertools.count()  # two threads of one process never share a temporar
 
 @contextmanager
 def atomic_write(path, mode="w", encoding=None):
-    """Write a file so that its path always holds the old content or the new one: `with atomic_write(path, "wb") as f:`.
+    """Write a file so that its path always holds the old content or the new one: `with atomic_write(path,
+    "wb") as f:`.
 
-    When the block raises, the target is left as it was and the temporary file is removed. A killed process can leave
-    a temporary file `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away.
-    `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write, and
-    when the target is there but is no regular file: a rename would replace a device or a pipe, not write to it.
+    When the block raises, the target is left as it was and the temporary file is removed. A killed
+    process can leave a temporary file `.NAME.PID-N.tmp` behind, which nothing ever reads;
+    `remove_leftovers` clears it away. `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb".
+    Raises UserError when the system refuses to write, and when the target is there but is no regular
+    file: a rename would replace a device or a pipe, not write to it.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
@@ -46,13 +49,13 @@ def atomic_write(path, mode="w", encoding=None):
 
 
 def atomic_write_bytes(path, data):
-    """Write `data` (bytes) to `path`, whole or not at all. Raises UserError when the system refuses to write."""
+    """Write `data` (bytes) to `path`, whole or not at all. Raises UserError when it cannot."""
     with atomic_write(path, "wb") as f:
         f.write(data)
 
 
 def atomic_write_text(path, text):
-    """Write `text` (str) to `path` as UTF-8, whole or not at all. Raises UserError when the system refuses to write."""
+    """Write `text` (str) to `path` as UTF-8, whole or not at all. Raises UserError when it cannot."""
     with atomic_write(path, "w") as f:
         f.write(text)
 
@@ -72,7 +75,7 @@ def sync_folder(folder):
 
 
 def remove_leftovers(folder):
-    """Delete the temporary files that killed writers left in `folder`; only call it where nobody is writing now."""
+    """Delete what killed writers left in `folder`; only call it where nobody is writing now."""
     for leftover in Path(folder).glob(".*.tmp"):
         with suppress(OSError):
             leftover.unlink()
