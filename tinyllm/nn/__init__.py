@@ -1,0 +1,24 @@
+"""Layers: modules with named parameters, attention, and the KV cache."""
+
+from tinyllm.nn.attention import SelfAttention
+from tinyllm.nn.cache import KVCache
+from tinyllm.nn.checkpoint import checkpoint
+from tinyllm.nn.init import init_normal
+from tinyllm.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear, RMSNorm
+from tinyllm.nn.module import Module, Parameter, inference
+
+__all__ = [
+    "MLP",
+    "Dropout",
+    "Embedding",
+    "KVCache",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "Parameter",
+    "RMSNorm",
+    "SelfAttention",
+    "checkpoint",
+    "inference",
+    "init_normal",
+]

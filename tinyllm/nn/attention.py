@@ -1,0 +1,39 @@
+"""Self-attention: how a position gathers what earlier positions know."""
+
+import tinyllm.functional as F
+from tinyllm.nn.layers import Linear
+from tinyllm.nn.module import Module
+from tinyllm.tensor import Tensor
+
+
+class SelfAttention(Module):
+    """Let every position look back: mix the values of all positions up to itself, weighted by query times
+    key.
+
+    x (B, T, C) -> y (B, T, C), by H heads of width D = C / H. With a cache, x holds the T newest
+    positions only, and their keys and values join those that the cache holds; the result is the same, bit
+    for bit on the compiled backend. Names as in GPT-2. Source: Vaswani et al., "Attention Is All You
+    Need", 2017, section 3.2.
+    """
+
+    def __init__(self, width, heads, bias=True):
+        if width % heads:
+            raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
+        self.heads = heads
+        self.c_attn = Linear(width, 3 * width, bias)  # query, key and value in one product
+        self.c_proj = Linear(width, width, bias)
+
+    def __call__(self, x, cache=None):
+        B, T, C = x.shape
+        q, k, v = (part.reshape(B, T, self.heads, C // self.heads) for part in F.split(self.c_attn(x), 3))
+        if cache is None:
+            y = F.attention(q, k, v)
+        else:
+            keys, values = cache.append(k.data, v.data)  # plain arrays: no gradient flows into the past
+            y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths)
+        return self.c_proj(y.reshape(B, T, C))
+
+    def flops(self, batch, context):
+        width = self.c_proj.weight.shape[0]
+        pairs = context * (context + 1) // 2  # each query meets the keys up to its own position
+        return {"scores": 2 * 2 * batch * pairs * width}  # query times key, then weight times value

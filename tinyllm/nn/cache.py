@@ -1,0 +1,65 @@
+"""The KV cache: what attention has computed for the past, so that decoding pays for the newest token only."""
+
+import numpy as np
+
+from tinyllm.errors import UserError
+
+
+class KVCache:
+    """Keys and values of one attention layer for a batch of rows, each row with a length of its own.
+
+    Row b's keys stand at positions 0 ... lengths[b] - 1 of `keys` (B, context, K, D); what stands behind
+    is of no meaning, and `attention(q, keys, values, lengths=cache.lengths)` never looks there. So
+    prompts of different lengths are decoded together without padding. The memory is taken once, for the
+    whole context.
+    """
+
+    def __init__(self, batch, context, heads, width, dtype=np.float32):
+        self.keys = np.zeros((batch, context, heads, width), dtype)
+        self.values = np.zeros((batch, context, heads, width), dtype)
+        self.lengths = np.zeros(batch, np.int64)
+
+    @property
+    def length(self):
+        """The number of positions that the longest row holds."""
+        return int(self.lengths.max(initial=0))
+
+    def append(self, k, v):
+        """Put S new positions behind the past of every row.
+
+        k, v (B, S, K, D) -> keys, values (B, context, K, D), the cache's own arrays: read them, and read
+        only the first `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row
+        has no room for S more.
+        """
+        batch, context, heads, width = self.keys.shape
+        if k.shape != v.shape or k.shape != (batch, k.shape[1], heads, width):
+            raise ValueError(
+                f"cache of {batch} rows, {heads} heads of {width} got keys {k.shape} and values {v.shape}"
+            )
+        if self.length + k.shape[1] > context:
+            raise UserError(
+                f"the context is full: {self.length} + {k.shape[1]} positions exceed the model's {context}"
+            )
+        rows = np.arange(batch)[:, None]
+        positions = self.lengths[:, None] + np.arange(k.shape[1])
+        self.keys[rows, positions] = k
+        self.values[rows, positions] = v
+        self.lengths += k.shape[1]
+        return self.keys, self.values
+
+    def truncate(self, length):
+        """Forget what stands at position `length` and behind it, in every row."""
+        np.minimum(self.lengths, length, out=self.lengths)
+
+    def row(self, b):
+        """Return row b as a cache of one row that shares its memory: what is appended there is here."""
+        view = object.__new__(KVCache)
+        view.keys, view.values = self.keys[b : b + 1], self.values[b : b + 1]
+        view.lengths = self.lengths[b : b + 1]
+        return view
+
+    def keep(self, rows):
+        """Return a new cache that holds a copy of the given rows, in the given order."""
+        kept = object.__new__(KVCache)
+        kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
+        return kept

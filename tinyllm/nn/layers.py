@@ -1,0 +1,127 @@
+"""The layers that a transformer is made of, each a few parameters and one op.
+
+A new layer holds zeros (norms hold ones): `init_normal(model, seed)` gives a whole model its initial
+weights by name.
+"""
+
+import math
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.nn.module import Module, Parameter
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor
+
+
+class Linear(Module):
+    """Multiply by a matrix and add a bias: y = x @ weight + bias.
+
+    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's checkpoint; PyTorch stores
+    it transposed.
+    """
+
+    def __init__(self, n_in, n_out, bias=True):
+        self.weight = Parameter(np.zeros((n_in, n_out), np.float32))
+        self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
+
+    def __call__(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+    def flops(self, batch, context):
+        n_in, n_out = self.weight.shape
+        return {"": 2 * batch * context * n_in * n_out}
+
+
+class Embedding(Module):
+    """Look up a row of a table for each id.
+
+    ids (...) -> y (..., width); the weight is (count, width).
+    """
+
+    def __init__(self, count, width):
+        self.weight = Parameter(np.zeros((count, width), np.float32))
+
+    def __call__(self, ids):
+        return F.embedding(self.weight, ids)
+
+
+class LayerNorm(Module):
+    """Shift and scale each row to mean 0 and variance 1, then stretch it by weights that are learnt.
+
+    x (..., width) -> y (..., width). Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+    """
+
+    def __init__(self, width, bias=True, eps=1e-5):
+        self.weight = Parameter(np.ones(width, np.float32))
+        zeros = np.zeros(width, np.float32)
+        self.bias = (
+            Parameter(zeros) if bias else Tensor(zeros)
+        )  # a plain Tensor is no parameter: it stays zero
+        self.eps = eps
+
+    def __call__(self, x):
+        return F.layernorm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """Scale each row to a mean square of 1, then stretch it by weights that are learnt.
+
+    x (..., width) -> y (..., width). Source: Zhang and Sennrich, "Root Mean Square Layer Normalization",
+    2019.
+    """
+
+    def __init__(self, width, eps=1e-5):
+        self.weight = Parameter(np.ones(width, np.float32))
+        self.eps = eps
+
+    def __call__(self, x):
+        return F.rmsnorm(x, self.weight, self.eps)
+
+
+class Dropout(Module):
+    """While training, set each number to zero with probability p and divide the others by 1 - p.
+
+    x (...) -> y (...), and y is x itself outside of training. The masks come from `self.random`, which
+    `Module.dropout_stream` renews at every training step.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+
+    def __init__(self, p):
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout needs a probability in [0, 1), got {p}")
+        self.p = p
+        self.random = Random("dropout")
+
+    def __call__(self, x):
+        if not self.training or self.p == 0:
+            return x
+        return F.dropout(x, draw_keep(self.random, x.shape, self.p), self.p)
+
+
+def draw_keep(random, shape, p):
+    """Draw a boolean array of `shape` in which each element is False with probability p, to the nearest
+    1/65536.
+
+    One 64-bit word of randomness decides four elements, 16 bits each.
+    """
+    n = math.prod(shape)
+    lanes = (
+        random.bits(-(-n // 4)).astype("<u8", copy=False).view("<u2")
+    )  # "<": the same lanes on any byte order
+    return (lanes[:n] >= round(p * 65536)).reshape(shape)
+
+
+class MLP(Module):
+    """Widen, bend, narrow: y = gelu(x @ c_fc) @ c_proj, applied to every position by itself.
+
+    x (..., width) -> y (..., width), through `hidden` numbers, by custom four times the width. The names
+    are GPT-2's.
+    """
+
+    def __init__(self, width, hidden, bias=True):
+        self.c_fc = Linear(width, hidden, bias)
+        self.c_proj = Linear(hidden, width, bias)
+
+    def __call__(self, x):
+        return self.c_proj(F.gelu_tanh(self.c_fc(x)))

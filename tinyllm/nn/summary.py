@@ -1,0 +1,70 @@
+"""The table of a model's parts: where its parameters are and where its time goes."""
+
+import re
+
+from tinyllm.nn.module import Parameter
+
+WIDTH = 80
+
+
+def summarise(model, batch=1, context=1):
+    """Return a table, at most 80 columns wide, of a model's parts for a forward pass over tokens (B, T).
+
+    Equal parts of a stack share a line that says how many they are: `h.*.ln_1` and 12. FLOPs are those of
+    matrix products and of causal attention, two for a multiplication with its addition; norms,
+    activations and sums, about one percent, are left out. A backward pass takes twice as many as a
+    forward pass.
+    """
+    rows = _rows(model, batch, context)
+    parameters = sum(n for _, _, n, _ in rows.values())
+    flops = sum(f for _, _, _, f in rows.values())
+    table = [_line("part", "", "shape", "parameters", "share", "FLOPs", "share"), "-" * WIDTH]
+    for part, (count, shape, n, f) in rows.items():
+        table.append(_line(part, count, shape, f"{n:,}", _share(n, parameters), _short(f), _share(f, flops)))
+    table.append("-" * WIDTH)
+    table.append(_line(f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", _short(flops), ""))
+    return "\n".join(line.rstrip() for line in table)
+
+
+def _rows(model, batch, context):
+    """Return {part: (how many, shape, parameters, FLOPs)}, in the order in which the parts are run."""
+    rows, seen = {}, set()
+
+    def visit(name, module):
+        own = [p for p in vars(module).values() if isinstance(p, Parameter) and id(p) not in seen]
+        seen.update(map(id, own))
+        work = module.flops(batch, context)
+        if own:
+            _add(rows, name, own[0].shape, sum(p.data.size for p in own), work.pop("", 0))
+        for child_name, child in module.named_children():
+            visit(f"{name}.{child_name}".strip("."), child)
+        for what, flops in work.items():
+            _add(rows, f"{name}.{what}".strip("."), "", 0, flops)
+
+    visit("", model)
+    return rows
+
+
+def _add(rows, name, shape, parameters, flops):
+    """Add to the row of a name in which the numbers of a stack's layers are replaced by `*`."""
+    part = re.sub(r"\.\d+(?=\.|$)", ".*", name)
+    count, first_shape, n, f = rows.get(part, (0, shape, 0, 0))
+    rows[part] = count + 1, first_shape, n + parameters, f + flops
+
+
+def _line(part, count, shape, parameters, share, flops, flops_share):
+    if len(part) > 24:
+        part = "..." + part[-21:]
+    return f"{part:24} {count:>3} {shape!s:14} {parameters:>13} {share:>6} {flops:>8} {flops_share:>6}"
+
+
+def _share(n, total):
+    return f"{100 * n / total:.1f}%" if n else ""
+
+
+def _short(n):
+    """Write a count with three digits and a unit: 85056 -> 85.1 k."""
+    for unit in ("", "k", "M", "G", "T", "P"):
+        if n < 999.5 or unit == "P":
+            return f"{n:.3g} {unit}".strip() if n else ""
+        n /= 1000
