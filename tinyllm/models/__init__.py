@@ -1,0 +1,6 @@
+"""Models, one file for each family, and their weights in and out."""
+
+from tinyllm.models.gpt import GPT, PRESETS, GPTConfig
+from tinyllm.models.weights import load_weights, save_weights
+
+__all__ = ["GPT", "PRESETS", "GPTConfig", "load_weights", "save_weights"]

@@ -1,0 +1,81 @@
+"""Hugging Face's GPT-2 folders: what their names and settings are called here."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.models.weights import load_weights
+
+MAX_CONFIG_BYTES = 1 << 20  # a config.json is about a kilobyte
+
+SIZES = {
+    "vocab_size": "vocab_size",
+    "context": "n_positions",
+    "layers": "n_layer",
+    "heads": "n_head",
+    "width": "n_embd",
+    "eps": "layer_norm_epsilon",
+}
+
+MUST_BE = {  # settings that GPT-2's own checkpoints never change; models/gpt.py is written for these
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "tie_word_embeddings": (True,),
+}
+
+
+def read_gpt2(folder):
+    """Read config.json and model.safetensors -> (keyword arguments of GPTConfig, {name: array} as GPT
+    names them).
+
+    Names may begin with `transformer.`; the causal masks that old files hold are left out, and
+    `lm_head.weight` is accepted where it equals wte.weight. Raises UserError when a file is missing or
+    broken, or describes another kind of model.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    for key, allowed in MUST_BE.items():
+        if config.get(key, allowed[0]) not in allowed:
+            raise UserError(
+                f"{folder} is no GPT-2 that tinyllm can run: its config.json says {key} = {config[key]!r}"
+            )
+    if config.get("n_inner") not in (None, 4 * config.get("n_embd", 0)):
+        raise UserError(f"{folder} has n_inner = {config['n_inner']}; tinyllm's GPT has four times n_embd")
+    missing = [theirs for ours, theirs in SIZES.items() if theirs not in config and ours != "eps"]
+    if missing:
+        raise UserError(f"the config.json in {folder} lacks {missing[0]}")
+    sizes = {ours: config[theirs] for ours, theirs in SIZES.items() if theirs in config}
+    return sizes, _rename(load_weights(folder / "model.safetensors")[0])
+
+
+def _rename(state):
+    state = {name.removeprefix("transformer."): array for name, array in state.items()}
+    state = {name: a for name, a in state.items() if not re.fullmatch(r"h\.\d+\.attn\.(masked_)?bias", name)}
+    head = state.pop("lm_head.weight", None)
+    if head is not None and not np.array_equal(head, state.get("wte.weight")):
+        raise UserError(
+            "lm_head.weight differs from wte.weight: this is no GPT-2, whose output layer is its embedding"
+        )
+    return state
+
+
+def read_json(path):
+    """Read one JSON object from a file. Raises UserError when it is missing, too large, or something else."""
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{path} is larger than a config.json can be")
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return value
