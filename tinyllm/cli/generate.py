@@ -1,0 +1,247 @@
+"""`tinyllm generate` and `tinyllm chat`: let a trained model write."""
+
+import json
+import sys
+from argparse import RawDescriptionHelpFormatter
+
+from tinyllm.errors import UserError
+from tinyllm.generate import Sampling, stream
+from tinyllm.train import load_run
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
+
+def add_parser(subparsers):
+    """Add the two commands to the parser of `tinyllm`."""
+    _add_generate(subparsers)
+    _add_chat(subparsers)
+
+
+def _add_generate(subparsers):
+    parser = subparsers.add_parser(
+        "generate",
+        help="continue a text",
+        description="Continue a text with a trained model, showing it as it is written. Ctrl-C stops.",
+        epilog='example:\n  tinyllm generate runs/stories --prompt "Once" --tokens 200 --top-k 50',
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--prompt", metavar="TEXT", default="", help="the beginning; without it the model makes one up"
+    )
+    parser.add_argument(
+        "--samples", metavar="N", type=int, default=1, help="how many continuations (default 1)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object at the end, with token ids"
+    )
+    _add_options(parser, tokens=200)
+    parser.set_defaults(run=run_generate)
+
+
+def _add_chat(subparsers):
+    parser = subparsers.add_parser(
+        "chat",
+        help="write a text in turns with a model",
+        description="Write a text in turns: you type the beginning, the model goes on, you go on from there.\n"
+        "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n\n"
+        "Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops\n"
+        "the model, /reset begins a new text, /quit or Ctrl-D leaves.",
+        epilog="example:\n  tinyllm chat runs/stories --temperature 0.8 --stop '\\n'",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    _add_options(parser, tokens=100)
+    parser.set_defaults(run=run_chat)
+
+
+def _add_options(parser, tokens):
+    parser.add_argument("RUN", help="the folder of a training run")
+    parser.add_argument(
+        "--which", choices=("best", "last"), default="best", help="which checkpoint (default best)"
+    )
+    add = parser.add_argument
+    add("--tokens", metavar="N", type=int, default=tokens, help=f"how many tokens at most (default {tokens})")
+    add("--temperature", metavar="X", type=float, default=1.0, help="0 takes the likeliest token (default 1)")
+    add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
+    add("--top-p", metavar="P", type=float, help="draw from the likeliest tokens that together reach P")
+    add(
+        "--min-p",
+        metavar="P",
+        type=float,
+        help="draw from tokens at least P times as likely as the likeliest",
+    )
+    add("--repetition-penalty", metavar="X", type=float, default=1.0, help="above 1 makes used tokens rarer")
+    add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
+    add(
+        "--stop",
+        metavar="STR",
+        action="append",
+        default=[],
+        help="stop before this text; \\n is a newline; may be repeated",
+    )
+
+
+def _options(args):
+    """The arguments of `stream` that both commands share."""
+    return {
+        "temperature": args.temperature,
+        "top_k": args.top_k,
+        "top_p": args.top_p,
+        "min_p": args.min_p,
+        "repetition_penalty": args.repetition_penalty,
+        "stop": [s.replace("\\n", "\n") for s in args.stop],
+    }
+
+
+def run_generate(args):
+    """Run `tinyllm generate` -> exit code."""
+    if args.samples < 1:
+        raise UserError(f"--samples must be at least 1, got {args.samples}")
+    model, tokenizer, _ = load_run(args.RUN, which=args.which)
+    prompts = [_valid(args.prompt)] * args.samples
+    steps = stream(
+        model, prompts, max_tokens=args.tokens, seed=args.seed, tokenizer=tokenizer, **_options(args)
+    )
+    samples = [{"text": "", "tokens": [], "finish": "length"} for _ in prompts]
+    show = _Display(args.prompt, args.samples) if not args.json else None
+    try:
+        for step in steps:
+            sample = samples[step.row]
+            sample["text"] += step.text
+            sample["tokens"].append(step.token)
+            sample["finish"] = step.finish
+            if show:
+                show.step(step)
+    except KeyboardInterrupt:
+        print(flush=True)
+        return INTERRUPTED
+    if show:
+        show.end()
+    else:
+        print(json.dumps({"prompt": args.prompt, "seed": args.seed, "samples": samples}, ensure_ascii=False))
+    return 0
+
+
+class _Display:
+    """Write texts to the terminal as they come: one after the other, though they are written side by side."""
+
+    def __init__(self, prompt, count):
+        self.prompt = prompt
+        self.pending = [""] * count
+        self.finished = [False] * count
+        self.current = -1
+        self._next()
+
+    def step(self, step):
+        self.pending[step.row] += step.text
+        self.finished[step.row] = step.finish is not None
+        while self.current < len(self.pending):
+            _write(self.pending[self.current])
+            self.pending[self.current] = ""
+            if not self.finished[self.current] or self.current + 1 == len(self.pending):
+                break
+            _write("\n")
+            self._next()
+
+    def end(self):
+        _write("\n")
+
+    def _next(self):
+        self.current += 1
+        if len(self.pending) > 1:
+            _write(f"--- {self.current + 1} of {len(self.pending)}\n")
+        _write(self.prompt)
+
+
+class Conversation:
+    """A text that a person and a model write in turns. The KV cache lives as long as the text."""
+
+    def __init__(self, model, tokenizer, **options):
+        self.model, self.tokenizer, self.options = model, tokenizer, options
+        self.seed = options.pop("seed", 0)
+        self.cache = model.new_cache()
+        self.ids = []  # the window: what the model sees
+
+    def reset(self):
+        """Forget the text."""
+        self._keep_last(0)
+
+    def reply(self, text, max_tokens):
+        """Put `text` behind what is there, and yield what the model writes behind it, piece by piece."""
+        context = self.model.config.context
+        self.ids = self.ids + self.tokenizer.encode(text)
+        if len(self.ids) > context:
+            self._keep_last(max(1, context // 2))
+        self.seed += 1  # each turn draws its own numbers
+        whole = False
+        steps = stream(
+            self.model,
+            [self.ids],
+            max_tokens=max_tokens,
+            seed=self.seed,
+            tokenizer=self.tokenizer,
+            cache=self.cache,
+            **self.options,
+        )
+        try:
+            for step in steps:
+                self.ids.append(step.token)
+                yield step.text
+            whole = True
+        finally:
+            if not whole:  # interrupted, perhaps between two layers: the cache cannot be trusted
+                self._keep_last(min(len(self.ids), max(1, context // 2)))
+            elif len(self.ids) > context:  # the window has moved: what the cache holds, and the last token
+                self.ids = self.ids[-(self.cache[0].length + 1) :]
+
+    def _keep_last(self, count):
+        self.ids = self.ids[len(self.ids) - count :]
+        for layer in self.cache:
+            layer.truncate(0)
+
+
+def run_chat(args):
+    """Run `tinyllm chat` -> exit code."""
+    model, tokenizer, _ = load_run(args.RUN, which=args.which)
+    conversation = Conversation(model, tokenizer, seed=args.seed, **_options(args))
+    Sampling(
+        args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty
+    )  # complain now, not later
+    print("You begin, the model goes on. Empty line: go on. /reset: new text. /quit: leave.")
+    while True:
+        try:
+            line = input("> ")
+        except (EOFError, KeyboardInterrupt) as end:
+            print()
+            return INTERRUPTED if isinstance(end, KeyboardInterrupt) else 0
+        if line.strip() == "/quit":
+            return 0
+        if line.strip() == "/reset":
+            conversation.reset()
+        elif line or conversation.ids:
+            _turn(conversation, line, args.tokens)
+
+
+def _turn(conversation, line, tokens):
+    """Let the model reply once; a line that it cannot read costs a message, not the conversation."""
+    try:
+        for text in conversation.reply(_valid(line), tokens):
+            _write(text)
+        _write("\n")
+    except KeyboardInterrupt:
+        _write("\n")
+    except UserError as error:
+        print(f"tinyllm: {error}", file=sys.stderr)
+
+
+def _valid(text):
+    """Return the text if it can be written as UTF-8; the terminal may have passed on other bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError("the prompt is not valid UTF-8: check the terminal's encoding") from None
+    return text
+
+
+def _write(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
