@@ -1,7 +1,8 @@
 """Differentiable ops: the forward pass on top, and right under it how the gradient flows back.
 
-Shapes, formulas and errors are those of the op of the same name in `tinyllm.ops`. What a closure mentions is what stays
-in memory until the backward pass. Token ids, targets, masks and tables are plain arrays: no gradient flows into them.
+Shapes, formulas and errors are those of the op of the same name in `tinyllm.ops`. What a closure mentions is
+what stays in memory until the backward pass. Token ids, targets, masks and tables are plain arrays: no
+gradient flows into them.
 """
 
 import numpy as np
@@ -184,11 +185,13 @@ def split(x, n):
 
 
 def checkpoint(fn, *inputs, params=()):
-    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again. Less memory for more time.
+    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again. Less memory for more
+    time.
 
-    fn maps Tensors to one Tensor and must give the same bits when called again, so its randomness has to come in as
-    numbers. params are the other leaves with gradients that fn uses, such as a block's parameters. Raises RuntimeError,
-    in backward, when fn used one that is not listed. (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.)
+    fn maps Tensors to one Tensor and must give the same bits when called again, so its randomness has to come
+    in as numbers. params are the other leaves with gradients that fn uses, such as a block's parameters.
+    Raises RuntimeError, in backward, when fn used one that is not listed. (Chen et al., "Training Deep Nets
+    with Sublinear Memory Cost", 2016.)
     """
     params = tuple(params)
     with no_grad():
@@ -202,7 +205,7 @@ def checkpoint(fn, *inputs, params=()):
         dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
         if grads:
             shapes = ", ".join(str(leaf.shape) for leaf in grads)
-            raise RuntimeError(f"checkpoint: fn uses tensors of shape {shapes} with gradients; list them in params=")
+            raise RuntimeError(f"checkpoint: fn also uses leaves of shape {shapes}: list them in params=")
         return dxs
 
     return record(y, inputs + params, backward)

@@ -1,9 +1,10 @@
 """Tensor: an array that remembers how it was computed, so that gradients can find their way back.
 
-Every differentiable function computes its output with NumPy arrays and hands it to `record`, with its inputs and a
-closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks these records from the
-last to the first. Each record is freed as soon as it has been used, and with it the activations that its closure kept:
-a second `backward()` through the same records is an error, and there are no gradients of gradients.
+Every differentiable function computes its output with NumPy arrays and hands it to `record`, with its inputs
+and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks these
+records from the last to the first. Each record is freed as soon as it has been used, and with it the
+activations that its closure kept: a second `backward()` through the same records is an error, and there are
+no gradients of gradients.
 
     def softmax(x):
         y = ops.softmax(x.data)
@@ -24,8 +25,9 @@ from tinyllm.ops.shapes import sum_to_shape
 class Node:
     """A record of one step: `sources` of its inputs, its `backward`, and the (shape, dtype) of its outputs.
 
-    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for a leaf,
-    None for what needs no gradient. A node holds no output, so an activation lives only while some closure needs it.
+    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for
+    a leaf, None for what needs no gradient. A node holds no output, so an activation lives only while some
+    closure needs it.
     """
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")
@@ -63,13 +65,14 @@ def no_grad():
 def record(y, parents, backward):
     """Wrap the output of a step, and remember how its gradient flows back to the parents.
 
-    `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is a tuple, so
-    are the outputs, and backward takes one gradient for each.
+    `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is
+    a tuple, so are the outputs, and backward takes one gradient for each.
     """
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays)
     if _mode.recording and any(p.requires_grad for p in parents):
-        node = Node(tuple(p.source for p in parents), backward, tuple((a.data.shape, a.dtype) for a in outputs))
+        likes = tuple((out.shape, out.dtype) for out in outputs)
+        node = Node(tuple(p.source for p in parents), backward, likes)
         for i, out in enumerate(outputs):
             out.requires_grad = True
             out._node, out._output = node, i
@@ -77,7 +80,10 @@ def record(y, parents, backward):
 
 
 def topological(root):
-    """All nodes that `root` depends on, each after the ones it depends on. A loop, for graphs deeper than the stack."""
+    """List root and the nodes it depends on, each after the ones it depends on itself.
+
+    It is a loop with a stack of its own, because a graph may be deeper than Python's recursion limit.
+    """
     order, seen, stack = [], set(), [(root, False)]
     while stack:
         node, done = stack.pop()
@@ -91,13 +97,13 @@ def topological(root):
 
 
 def gradients(y, dy):
-    """Walk back from y, given its gradient, and free the records on the way -> {leaf tensor: its gradient}."""
+    """Walk back from y, whose gradient is dy, and free the records on the way -> {leaf: its gradient}."""
     grads = {y.source: dy}
     order = topological(y._node) if y._node else []
     while order:
         node = order.pop()
         if node.backward is None:
-            raise RuntimeError("backward() has already been here and freed the graph: run the forward pass again")
+            raise RuntimeError("backward() was here before and freed the graph: run the forward pass again")
         dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
         if any(d is not None for d in dys):
             dys = [np.zeros(*like) if d is None else d for d, like in zip(dys, node.outputs, strict=True)]
@@ -117,8 +123,9 @@ def plus(x, y):
 class Tensor:
     """An array with a gradient.
 
-    `data` is the array: lists and Python floats become float32, arrays keep their dtype. `grad` is None, or an array
-    like `data` that `backward` has added to; it may share memory with other gradients, so replace it, never write into it.
+    `data` is the array: lists and Python floats become float32, arrays keep their dtype. `grad` is None, or
+    an array like `data` that `backward` has added to; it may share memory with other gradients, so replace
+    it, never write into it.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
@@ -129,7 +136,7 @@ class Tensor:
         if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":
-            raise TypeError(f"only float tensors have gradients, got {self.data.dtype}; use data.astype(np.float32)")
+            raise TypeError(f"only floats have gradients, got {self.data.dtype}; use astype(np.float32)")
         self.requires_grad = requires_grad
         self.grad = None
         self._node, self._output = None, 0  # the step this is an output of, or None for a leaf
@@ -164,26 +171,28 @@ class Tensor:
     def backward(self, grad=None):
         """Add the gradient of this tensor with respect to every leaf that requires one to the leaf's `grad`.
 
-        grad is the gradient to start from, 1 for a tensor with one element. Frees the graph. Raises RuntimeError when
-        nothing was recorded or the graph was freed, ValueError when grad is missing or has another shape.
+        grad is the gradient to start from, 1 for a tensor with one element. Frees the graph. Raises
+        RuntimeError when nothing was recorded or the graph was freed, ValueError when grad is missing or has
+        another shape.
         """
         if not self.requires_grad:
-            raise RuntimeError("backward() needs a tensor computed from one with requires_grad=True, outside no_grad()")
+            raise RuntimeError("backward() needs a tensor that requires_grad, computed outside no_grad()")
         if grad is None and self.data.size != 1:
-            raise ValueError(f"backward() from shape {self.shape} needs a gradient of that shape; or call .sum() first")
+            raise ValueError(f"backward() from shape {self.shape} needs a gradient of it, or a sum() before")
         grad = np.ones_like(self.data) if grad is None else np.asarray(as_array(grad), self.dtype)
         if grad.shape != self.shape:
-            raise ValueError(f"backward() from shape {self.shape} got a gradient of shape {grad.shape}; give them one shape")
+            raise ValueError(f"backward() from shape {self.shape} got a gradient of shape {grad.shape}")
         for leaf, dx in gradients(self, grad).items():
             leaf.grad = dx if leaf.grad is None else plus(leaf.grad, dx)
 
-    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes along which its input was stretched.
+    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes that its input was stretched along.
 
     def _other(self, x):
-        """The second operand as a Tensor. A Python number takes this tensor's dtype, so that float32 stays float32."""
+        """The second operand as a Tensor; a Python number takes this one's dtype: float32 stays float32."""
         if isinstance(x, Tensor):
             return x
-        return Tensor(np.asarray(x, self.dtype) if isinstance(x, (int, float)) and self.dtype.kind == "f" else x)
+        number = isinstance(x, (int, float)) and self.dtype.kind == "f"
+        return Tensor(np.asarray(x, self.dtype) if number else x)
 
     def __add__(self, other):
         x, y = self, self._other(other)
@@ -274,11 +283,15 @@ class Tensor:
     def __getitem__(self, index):
         """Take a part, as NumPy indexing does; an element taken twice gets both gradients."""
         shape, dtype = self.shape, self.dtype
-        index = tuple(map(as_array, index)) if isinstance(index, tuple) else as_array(index)
+        index = tuple(map(as_array, index if isinstance(index, tuple) else (index,)))
+        picks = any(isinstance(i, (list, np.ndarray)) for i in index)  # slices name nothing twice
 
         def backward(dy):
             dx = np.zeros(shape, dtype)
-            np.add.at(dx, index, dy)
+            if picks:
+                np.add.at(dx, index, dy)
+            else:
+                dx[index] = dy
             return (dx,)
 
         return record(self.data[index], (self,), backward)

@@ -1,8 +1,11 @@
 """Ops: arrays in, arrays out. One file per idea, each op's specification and its backward together.
 
-The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and inputs
-come back untouched. NumPy's RuntimeWarning is left on where an infinity turns into NaN, because that is news.
+The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and
+inputs come back untouched. NumPy's RuntimeWarning is left on where an infinity turns into NaN, because that
+is news.
 """
+
+# ruff: noqa: F401  (what is imported here is the package's public face)
 
 from tinyllm.ops.attention import attention, attention_backward
 from tinyllm.ops.bpe import bpe_encode, bpe_merge, bpe_pair_counts, bpe_train

@@ -20,13 +20,15 @@ def visible(q, k, causal, lengths):
 
 
 def check_shapes(q, k, v, lengths):
-    """Raise ValueError unless q (B, S, H, D) and k, v (B, T, K, D) fit, D >= 1, H is a multiple of K, and lengths is (B,) in 0..T."""
-    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-        raise ValueError(f"attention needs q (B, S, H, D) and k, v (B, T, K, D), got {q.shape}, {k.shape}, {v.shape}")
-    if q.shape[3] == 0 or k.shape[2] == 0 or q.shape[2] % k.shape[2]:
-        raise ValueError(f"attention needs D >= 1 and heads in equal groups per kv head, got {q.shape} and {k.shape}")
-    if lengths is not None and (np.shape(lengths) != q.shape[:1] or np.any((lengths < 0) | (lengths > k.shape[1]))):
-        raise ValueError(f"attention needs one length in 0..{k.shape[1]} for each of {q.shape[0]} rows, got {lengths}")
+    """Raise ValueError, and say what attention needs, unless the shapes and the lengths fit together."""
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[::3] != k.shape[::3]:
+        shapes = f"{q.shape}, {k.shape} and {v.shape}"
+        raise ValueError(f"attention needs q (B, S, H, D) and k, v (B, T, K, D), got {shapes}")
+    B, T, H, K, D = q.shape[0], k.shape[1], q.shape[2], k.shape[2], q.shape[3]
+    if D == 0 or K == 0 or H % K:
+        raise ValueError(f"attention needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
+    if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
+        raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths}")
 
 
 def heads_first(x, group=1):
@@ -34,21 +36,27 @@ def heads_first(x, group=1):
     return x.swapaxes(1, 2).repeat(group, axis=1)
 
 
+def masked_scores(q, k, causal, lengths):
+    """q . k / sqrt(D) for every query and key of a head, (B, H, S, T), and -inf where the key is hidden."""
+    group = q.shape[2] // k.shape[2]
+    scores = matmul(heads_first(q), heads_first(k, group), transpose_b=True) * q.shape[3] ** -0.5
+    return np.where(visible(q, k, causal, lengths), scores, -np.inf)
+
+
 @op
 def attention(q, k, v, causal=True, lengths=None):
     """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
 
-    q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's scores.
-    The queries are the last S tokens of the keys; causal hides the keys after a query's own token. Query head h reads kv
-    head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and its queries are the last S of those.
-    A query that may see no key reads y = 0 and has lse = -inf. Values must be finite even where they are hidden.
-    Raises ValueError when the shapes do not fit. (Vaswani et al. 2017, section 3.2; shared heads: Ainslie et al. 2023.)
+    q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
+    scores. The queries are the last S tokens of the keys; causal hides the keys after a query's own token.
+    Query head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and
+    its queries are the last S of those. A query that may see no key reads y = 0 and has lse = -inf. Values
+    must be finite even where they are hidden. Raises ValueError when the shapes do not fit. (Vaswani et al.
+    2017, section 3.2; shared heads: Ainslie et al. 2023.)
     """
     check_shapes(q, k, v, lengths)
-    group = q.shape[2] // k.shape[2]
-    scores = matmul(heads_first(q), heads_first(k, group), transpose_b=True) * q.shape[3] ** -0.5
-    scores = np.where(visible(q, k, causal, lengths), scores, np.array(-np.inf, scores.dtype))
-    y = matmul(softmax(scores), heads_first(v, group))
+    scores = masked_scores(q, k, causal, lengths)
+    y = matmul(softmax(scores), heads_first(v, q.shape[2] // k.shape[2]))
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
@@ -56,22 +64,24 @@ def attention(q, k, v, causal=True, lengths=None):
 def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     """Carry a gradient back through attention, from dy to the queries, keys and values.
 
-    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
-    The probabilities are computed anew, p = exp(score - lse). Each row's sum of dp * p inside softmax_backward equals
-    dy . y, which is why a kernel that never holds a whole row asks for y (Dao et al. 2022, appendix B).
+    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
+    -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
+    The probabilities are computed anew, p = exp(score - lse). Each row's sum of dp * p, inside
+    softmax_backward, equals dy . y: a kernel that never holds a whole row of p takes it from y instead
+    (Dao et al. 2022, appendix B).
     """
     check_shapes(q, k, v, lengths)
     group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
-    queries, keys, values, dout = heads_first(q), heads_first(k, group), heads_first(v, group), heads_first(dy)
-    scores = matmul(queries, keys, transpose_b=True) * scale
-    seen = visible(q, k, causal, lengths) & (lse > -np.inf)[..., None]
-    # A hidden score's own value may be beyond lse and overflow exp, so it is replaced before, not after.
-    p = np.exp(np.where(seen, scores - lse[..., None], np.array(-np.inf, scores.dtype)))
-    ds = softmax_backward(matmul(dout, values, transpose_b=True), p) * scale
+    lse = np.where(lse == -np.inf, 0, lse)  # a query that sees no key: exp(-inf - 0) = 0
+    p = np.exp(masked_scores(q, k, causal, lengths) - lse[..., None])
+    dout = heads_first(dy)
+    ds = softmax_backward(matmul(dout, heads_first(v, group), transpose_b=True), p) * scale
 
-    def shared(dx):  # (B, H, T, D) -> (B, T, K, D): a kv head's gradient is the sum over the query heads that read it
+    def shared(dx):  # (B, H, T, D) -> (B, T, K, D): a kv head sums over the query heads that read it
         B, H, T, D = dx.shape
         return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
-    dq = matmul(ds, keys).swapaxes(1, 2)
-    return dq, shared(matmul(ds, queries, transpose_a=True)), shared(matmul(p, dout, transpose_a=True))
+    dq = matmul(ds, heads_first(k, group)).swapaxes(1, 2)
+    dk = shared(matmul(ds, heads_first(q), transpose_a=True))
+    dv = shared(matmul(p, dout, transpose_a=True))
+    return dq, dk, dv

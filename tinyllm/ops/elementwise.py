@@ -19,13 +19,15 @@ def sigmoid(x):
 
 
 def bounded(x):
-    """x cut to [-40, 40]: further out every gelu is 0 or x to the last bit, and here x * x * x cannot overflow."""
+    """x cut to [-40, 40]: further out every gelu is 0 or x to the last bit, and here x * x * x cannot
+    overflow."""
     return np.clip(x, -40, 40)
 
 
 @op
 def gelu(x):
-    """Multiply x by the probability that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
+    """Multiply x by the probability that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) /
+    2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, exact form.)
     """
@@ -119,8 +121,8 @@ def add(x, y):
 def dropout(x, keep, p):
     """Drop the numbers that `keep` does not name, and grow the rest by 1 / (1 - p), so that the mean stays.
 
-    x (...), keep (...) bool, p the probability of dropping -> (...). Raises ValueError unless 0 <= p < 1 and the shapes
-    agree. (Srivastava et al. 2014; the growth at training time is the usual "inverted" form.)
+    x (...), keep (...) bool, p the probability of dropping -> (...). Raises ValueError unless 0 <= p < 1 and
+    the shapes agree. (Srivastava et al. 2014; the growth at training time is the usual "inverted" form.)
     """
     same_shape("dropout", x, keep)
     if not 0 <= p < 1:

@@ -20,7 +20,8 @@ def embedding(w, ids):
 def embedding_backward(dy, ids, vocab_size):
     """Add each token's gradient to its id's row of the table, in order of occurrence.
 
-    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows that no id names are 0. Raises IndexError as embedding does.
+    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows that no id names are 0. Raises IndexError as
+    embedding does.
     """
     ids_below("embedding", ids, vocab_size)
     dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)

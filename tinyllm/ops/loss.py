@@ -7,14 +7,16 @@ from tinyllm.ops.softmax import logsumexp
 
 
 def kept_targets(logits, targets, ignore_index):
-    """Which targets count: True or False, (...). Raises ValueError when a target that counts is not a token id."""
+    """Which targets count: True or False, (...). Raises ValueError when a target that counts is not a token
+    id."""
     if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {logits.shape} and {targets.shape}")
+        shapes = f"{logits.shape} and {targets.shape}"
+        raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {shapes}")
     kept = targets != ignore_index
     outside = kept & ((targets < 0) | (targets >= logits.shape[-1]))
     if np.any(outside):
-        wrong, last = targets[outside].flat[0], logits.shape[-1] - 1
-        raise ValueError(f"cross_entropy: target {wrong} is outside 0..{last} and is not ignore_index ({ignore_index})")
+        allowed = f"0..{logits.shape[-1] - 1} and is not ignore_index ({ignore_index})"
+        raise ValueError(f"cross_entropy: target {targets[outside].flat[0]} is outside {allowed}")
     return kept
 
 
@@ -22,8 +24,8 @@ def kept_targets(logits, targets, ignore_index):
 def cross_entropy(logits, targets, ignore_index=-100):
     """Average the surprise -log p(target) = lse - logit[target] over the targets that are not ignored.
 
-    logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when every target
-    is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
+    logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
+    every target is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
     """
     kept = kept_targets(logits, targets, ignore_index)
     lse = logsumexp(logits)
@@ -33,9 +35,11 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 @op
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
-    """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot(target)) dloss / count.
+    """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot(target)) dloss /
+    count.
 
-    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); the rows of ignored targets are 0.
+    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); the rows of ignored targets are
+    0.
     """
     kept = kept_targets(logits, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])

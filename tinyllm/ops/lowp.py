@@ -7,15 +7,18 @@ from tinyllm.ops.registry import op
 
 @op
 def round_bf16(x):
-    """Round to the nearest number that bfloat16 can hold: the sign, the exponent and the top 7 mantissa bits of a float32.
+    """Round to the nearest number that bfloat16 can hold: the sign, the exponent and the top 7 mantissa bits
+    of a float32.
 
-    x (...) -> (...) of the same dtype. Ties go to the even neighbour; what is too large becomes infinite; NaN stays NaN.
-    float64 passes through float32 first. (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019.)
+    x (...) -> (...) of the same dtype. Ties go to the even neighbour; what is too large becomes infinite; NaN
+    stays NaN. float64 passes through float32 first. (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning
+    Training", 2019.)
     """
     single = np.array(x, np.float32, order="C")  # a copy: its bits are changed below
     bits = single.view(np.uint32)
     last_kept = (bits >> 16) & 1
-    # Adding just under half a unit, and the last kept bit, carries into the top half exactly when nearest-even says so.
+    # Just under half a unit, plus the last kept bit, carries into the top half when nearest-even rounds up.
     rounded = (bits + 0x7FFF + last_kept) & 0xFFFF0000
-    bits[...] = np.where(np.isnan(single), bits | 0x00400000, rounded)  # a NaN could carry into infinity: keep it quiet
+    # A NaN could carry into infinity: keep its top half, and set a bit there so that it stays a NaN.
+    bits[...] = np.where(np.isnan(single), (bits | 0x00400000) & 0xFFFF0000, rounded)
     return single.astype(x.dtype, copy=False)

@@ -1,7 +1,8 @@
 """Matrix products: matmul, and linear, which is matmul with weights and a bias.
 
-`use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay float32. `linear`
-and both backwards follow the choice made for `matmul` (`use(linear="bf16")` moves only linear and its backward).
+`use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay
+float32. `linear` and both backwards follow the choice made for `matmul` (`use(linear="bf16")` moves only
+linear and its backward).
 """
 
 from tinyllm.ops.lowp import round_bf16
@@ -13,11 +14,11 @@ from tinyllm.ops.shapes import rows, sum_to_shape
 def matmul(a, b, transpose_a=False, transpose_b=False):
     """Multiply matrices: every output is a row of a times a column of b, summed.
 
-    a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M) and is read
-    as its transpose; likewise b. Raises ValueError when the inner sizes differ.
+    a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M)
+    and is read as its transpose; likewise b. Raises ValueError when the inner sizes differ.
     """
     if a.ndim < 2 or b.ndim < 2:
-        raise ValueError(f"matmul needs at least two axes each, got {a.shape} and {b.shape}; add one with x[None]")
+        raise ValueError(f"matmul needs two axes or more, got {a.shape} and {b.shape}; add one with x[None]")
     left = a.swapaxes(-1, -2) if transpose_a else a
     right = b.swapaxes(-1, -2) if transpose_b else b
     if left.shape[-1] != right.shape[-2]:

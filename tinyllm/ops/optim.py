@@ -9,14 +9,16 @@ from tinyllm.ops.registry import op
 
 @op(mutates=("w", "m", "v"))
 def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
-    """Move weights against the gradient's running mean, divided by its running size, and shrink them a little.
+    """Move weights against the gradient's running mean, divided by its running size, and shrink them a
+    little.
 
-    w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so are too small
-    at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves, not through the gradient.
-    (Loshchilov and Hutter 2019, algorithm 2.)
+    w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so
+    are too small at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves,
+    not through the gradient. (Loshchilov and Hutter 2019, algorithm 2.)
     """
     if not (w.shape == g.shape == m.shape == v.shape) or step < 1:
-        raise ValueError(f"adamw_step needs one shape and step >= 1, got {w.shape} {g.shape} {m.shape} {v.shape}, {step}")
+        shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
+        raise ValueError(f"adamw_step needs one shape and step >= 1, got {shapes}, and step {step}")
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2

@@ -1,7 +1,9 @@
-"""One op, one spec, three hands: `@op` makes a NumPy function the specification, and this file picks who runs it.
+"""One op, one spec, three hands: `@op` makes a NumPy function the specification, and this file picks who runs
+it.
 
 An op can be run by its NumPy body (`numpy`), by its C twin of the same name (`compiled`), by another compiled
-precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the whole model.
+precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the
+whole model.
 """
 
 import functools
@@ -24,8 +26,8 @@ BACKENDS = ("compiled", "numpy")
 class Op:
     """A pure function on arrays with one specification and several hands that can carry it out.
 
-    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None. `follows` names
-    the op whose choice of backend this one shares, as matmul_backward shares matmul's.
+    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None.
+    `follows` names the op whose choice of backend this one shares, as matmul_backward shares matmul's.
     """
 
     def __init__(self, function, mutates=(), follows=None):
@@ -41,14 +43,15 @@ class Op:
                 self.variants[backend] = twin
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.yours = None
-        self._run = function  # what a call runs now: kept up to date by `resolve`, so that a call costs one jump
+        self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
 
     @property
     def compiled(self):
         return self.variants.get("compiled")
 
     def variant(self, backend):
-        """Register a function as this op's `backend` where no compiled one was built: `@matmul.variant("bf16")`."""
+        """Register a function as this op's `backend` where no compiled one was built:
+        `@matmul.variant("bf16")`."""
 
         def register(function):
             self.variants.setdefault(backend, function)
@@ -63,7 +66,8 @@ class Op:
 
     @property
     def built_on_yours(self):
-        """True while an op that the specification calls is yours: then the specification runs, for a kernel would not call it."""
+        """True while an op that the specification calls is yours: then the specification runs, for a kernel
+        would not call it."""
         return any(o.yours is not None or o.built_on_yours for o in self.calls)
 
     @property
@@ -124,7 +128,8 @@ class _Switch:
 
 
 def _with_followers(per_op):
-    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul, unless they are chosen themselves."""
+    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul, unless they are chosen
+    themselves."""
     chosen = dict(per_op)
     for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
@@ -154,17 +159,18 @@ def use(backend=None, **per_op):
     """Choose who runs the ops: `use("numpy")`, `use("compiled")`, or for single ops `use(matmul="bf16")`.
 
     Takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
-    Naming a backend for all ops also clears the choices made for single ones. A choice for matmul is also made for linear
-    and both their backwards, which follow it. Raises UserError on an unknown
-    backend or op, and where "compiled" is asked for and was not built.
+    Naming a backend for all ops also clears the choices made for single ones. A choice for matmul is also
+    made for linear and both their backwards, which follow it. Raises UserError on an unknown backend or op,
+    and where "compiled" is asked for and was not built.
     """
     if backend is not None and backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if backend == "compiled" and _compiled is None:
-        raise UserError("the compiled kernels are not built; install a C compiler and reinstall tinyllm, or use 'numpy'")
+        raise UserError("the kernels are not built: install a C compiler and reinstall, or use 'numpy'")
     for name, choice in per_op.items():
-        if choice not in _find(name).variants:
-            raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(OPS[name].variants)}")
+        variants = _find(name).variants
+        if choice not in variants:
+            raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(variants)}")
     switch = _Switch(_snapshot())
     if backend is not None:
         _state["backend"] = backend
@@ -180,8 +186,8 @@ def use(backend=None, **per_op):
 def override(**functions):
     """Plug your own functions in: `override(softmax=mine)`, as a call or as a context manager.
 
-    Every op that calls softmax, and so the whole model, then runs yours. `None` unplugs. Raises UserError when there is
-    no op of that name, TypeError when the arguments differ from the op's.
+    Every op that calls softmax, and so the whole model, then runs yours. `None` unplugs. Raises UserError
+    when there is no op of that name, TypeError when the arguments differ from the op's.
     """
     for name, function in functions.items():
         wanted = _find(name).__signature__
@@ -202,10 +208,10 @@ def _first_backend():
         if asked not in BACKENDS:
             raise UserError(f"TINYLLM_BACKEND={asked}: choose one of {', '.join(BACKENDS)}")
         if asked == "compiled" and _compiled is None:
-            raise UserError("TINYLLM_BACKEND=compiled, but the kernels are not built; install a C compiler and reinstall")
+            raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
         return asked
     if _compiled is None:
-        warnings.warn("tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)", stacklevel=2)
+        warnings.warn("no kernels were built: tinyllm runs on its specs (see `tinyllm doctor`)", stacklevel=2)
         return "numpy"
     return "compiled"
 

@@ -30,7 +30,8 @@ def rope(x, cos, sin):
     """
     half = x.shape[-1] // 2
     if x.ndim != 4 or x.shape[-1] % 2 or cos.shape != (x.shape[1], half) or sin.shape != cos.shape:
-        raise ValueError(f"rope needs x (B, T, H, D) and tables (T, D/2), got {x.shape}, {cos.shape} and {sin.shape}")
+        shapes = f"{x.shape}, {cos.shape} and {sin.shape}"
+        raise ValueError(f"rope needs x (B, T, H, D) and two tables (T, D/2), got {shapes}")
     cos, sin = cos[:, None], sin[:, None]  # (T, 1, D/2): the same angle for every head
     a, b = x[..., :half], x[..., half:]
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
@@ -38,7 +39,8 @@ def rope(x, cos, sin):
 
 @op
 def rope_backward(dy, cos, sin):
-    """Carry a gradient back through rope: turn it by the opposite angle, for a rotation's transpose is its inverse.
+    """Carry a gradient back through rope: turn it by the opposite angle, for a rotation's transpose is its
+    inverse.
 
     dy (B, T, H, D), cos and sin (T, D/2) -> dx (B, T, H, D).
     """

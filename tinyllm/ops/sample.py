@@ -1,6 +1,7 @@
 """From logits to the next token: reshape the distribution, drop the unlikely, draw.
 
-Each filter takes logits (..., V) and gives logits (..., V), where a dropped token is -inf; of equal logits the smaller id wins.
+Each filter takes logits (..., V) and gives logits (..., V), where a dropped token is -inf; of equal logits
+the smaller id wins.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from tinyllm.ops.softmax import softmax
 
 def keep(logits, kept):
     """The logits that are kept, and -inf for the rest."""
-    return np.where(kept, logits, np.array(-np.inf, logits.dtype))
+    return np.where(kept, logits, -np.inf)
 
 
 def by_rank(logits):
@@ -52,9 +53,11 @@ def top_k(logits, k):
 
 @op
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability reaches p; the token that crosses p stays.
+    """Keep the smallest set of most likely tokens whose probability reaches p; the token that crosses p
+    stays.
 
-    logits (..., V) -> (..., V). Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus sampling".)
+    logits (..., V) -> (..., V). Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus
+    sampling".)
     """
     if not 0 < p <= 1:
         raise ValueError(f"top_p needs 0 < p <= 1, got {p}")
@@ -62,7 +65,8 @@ def top_p(logits, p):
     likeliest = np.take_along_axis(softmax(logits), order, axis=-1)
     reached = likeliest.cumsum(axis=-1, dtype=np.float64)
     before = np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
-    return keep_ranks(logits, order, before < p * reached[..., -1:])  # of the total, which rounding leaves near 1
+    total = reached[..., -1:]  # 1, but for rounding
+    return keep_ranks(logits, order, before < p * total)
 
 
 @op
@@ -79,10 +83,11 @@ def min_p(logits, p):
 
 @op
 def repetition_penalty(logits, ids, penalty):
-    """Make the tokens that were already used less likely: a positive logit is divided by penalty, a negative one multiplied.
+    """Make the tokens that were already used less likely: a positive logit is divided by penalty, a negative
+    one multiplied.
 
-    logits (..., V), ids (..., n) ints -> (..., V). How often an id occurs does not matter. Raises ValueError unless
-    penalty > 0, IndexError when an id is outside 0..V-1. (Keskar et al., "CTRL", 2019, section 4.1.)
+    logits (..., V), ids (..., n) ints -> (..., V). How often an id occurs does not matter. Raises ValueError
+    unless penalty > 0, IndexError when an id is outside 0..V-1. (Keskar et al., "CTRL", 2019, section 4.1.)
     """
     if not penalty > 0:
         raise ValueError(f"repetition_penalty needs penalty > 0, got {penalty}")
@@ -96,13 +101,13 @@ def repetition_penalty(logits, ids, penalty):
 def sample(probs, u):
     """Draw a token: the smallest id at which the running sum of probabilities exceeds u times their total.
 
-    probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are float64.
-    Raises ValueError when a row has no positive, finite total.
+    probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are
+    float64. Raises ValueError when a row has no positive, finite total.
     """
     reached = np.cumsum(probs, axis=-1, dtype=np.float64)
     total = reached[..., -1:]
     if not np.all((total > 0) & (total < np.inf)):
-        raise ValueError("sample needs probabilities with a positive, finite total in every row; are there NaN logits?")
+        raise ValueError("sample needs a positive, finite sum of probabilities in every row; are logits NaN?")
     # u * total may round up to total itself, which no running sum exceeds.
     aim = np.minimum(np.asarray(u, np.float64)[..., None] * total, np.nextafter(total, 0))
     return np.asarray((reached > aim).argmax(axis=-1))

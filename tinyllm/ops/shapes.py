@@ -22,13 +22,14 @@ def sum_to_shape(dx, shape):
 def same_shape(name, x, y):
     """Raise ValueError unless two arrays have one shape: NumPy would broadcast them and hide the mistake."""
     if x.shape != y.shape:
-        raise ValueError(f"{name} needs two arrays of one shape, got {x.shape} and {y.shape}; reshape one of them")
+        raise ValueError(f"{name} needs two arrays of one shape, got {x.shape} and {y.shape}; reshape one")
 
 
 def ids_below(name, ids, n):
-    """Raise TypeError unless ids are integers, IndexError unless they lie in 0..n-1: NumPy would wrap -1 around."""
+    """Raise TypeError unless ids are integers, IndexError unless they lie in 0..n-1: NumPy would wrap -1
+    around."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} needs integer ids, got {ids.dtype}; use ids.astype(np.int32)")
     outside = (ids < 0) | (ids >= n)
     if np.any(outside):
-        raise IndexError(f"{name}: id {ids[outside].flat[0]} is outside 0..{n - 1} (the vocabulary has {n} entries)")
+        raise IndexError(f"{name}: id {ids[outside].flat[0]} is outside 0..{n - 1} (V = {n})")

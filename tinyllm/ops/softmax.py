@@ -1,7 +1,8 @@
 """Softmax and its logarithm, over the last axis.
 
-A row of nothing but -inf (every token masked) has no largest score. It is defined to have softmax 0 and log-sum-exp -inf,
-so that a query that may look nowhere reads nothing. A row that holds +inf or NaN is NaN throughout.
+A row of nothing but -inf (every token masked) has no largest score. It is defined to have softmax 0 and
+log-sum-exp -inf, so that a query that may look nowhere reads nothing. A row that holds +inf or NaN is NaN
+throughout.
 """
 
 import numpy as np
@@ -10,9 +11,9 @@ from tinyllm.ops.registry import op
 
 
 def row_max(x):
-    """The largest score of each row, (..., 1), or 0 for a row of nothing but -inf, so that x - row_max(x) is never NaN there."""
+    """The largest score of each row, (..., 1), or 0 where all are -inf, because -inf - -inf would be NaN."""
     m = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    return np.where(m == -np.inf, np.zeros_like(m), m)
+    return np.where(m == -np.inf, 0, m)
 
 
 def logsumexp(x):
@@ -26,11 +27,11 @@ def logsumexp(x):
 def softmax(x):
     """Turn scores into probabilities along the last axis: y_i = exp(x_i) / sum_j exp(x_j).
 
-    x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all of x is -inf). The largest score is
-    subtracted first: it changes nothing in the quotient, and exp can no longer overflow.
+    x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all of x is -inf). The largest
+    score is subtracted first: it changes nothing in the quotient, and exp can no longer overflow.
     """
     e = np.exp(x - row_max(x))
-    # The largest score contributes exp(0) = 1, so only a masked row sums to less; dividing that by 1 leaves its zeros.
+    # The largest score adds exp(0) = 1, so only a masked row sums to less; dividing by 1 leaves its zeros.
     return e / np.maximum(e.sum(axis=-1, keepdims=True), 1)
 
 
