@@ -88,9 +88,7 @@ class TextStream:
         self.tokenizer = tokenizer
         self.stop = stop
         self.stopped = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")(
-            "replace"
-        )  # keeps the bytes of a character until it is whole
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps half a character back
         self._held = ""  # text that may turn out to be the beginning of a stop string
 
     def push(self, token):
@@ -127,9 +125,7 @@ class Step:
     token: int
     text: str  # what can be shown now: empty in the middle of a character, or of what may be a stop string
     logits: np.ndarray  # (V,), as the model gave them, before any sampling setting
-    finish: (
-        str | None
-    )  # on a row's last step: "stop", "length" (max_tokens), or "context" (full, with overflow="stop")
+    finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
 
 
 class _Row:
@@ -150,10 +146,10 @@ class _Row:
 
 
 def generate(model, prompts, *, max_tokens, **options):
-    """Continue each prompt by up to `max_tokens` tokens -> a list with the list of new ids of each prompt.
+    """Continue each prompt by up to `max_tokens` tokens, and return the new ids, a list for each prompt.
 
-    Takes the options of `stream`. The ids are those drawn, a stop string's included; text is cut exactly
-    before it by `stream`, whose steps carry text.
+    Takes the options of `stream`. The ids are all that were drawn, those of a stop string included: it is
+    the text of `stream`'s steps that is cut exactly before it.
     """
     new = [[] for _ in prompts]
     for step in stream(model, prompts, max_tokens=max_tokens, **options):
@@ -182,15 +178,15 @@ def stream(
     """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
 
     prompts: a list of lists of ids, or of texts if there is a tokenizer. An empty prompt starts from
-    `<|endoftext|>`, or from a newline if the tokenizer has no such token. A prompt may be as long as the
-    context; `overflow` says what happens beyond: "slide" (see above) or "stop".
-    seed: an int, or a list with one for each prompt: a prompt with its own seed is continued the same way
-    in any batch. stop: strings or token ids, each of which ends a row; strings need a tokenizer.
-    use_cache=False computes everything anew for every token: slow, and a proof that the cache changes
-    nothing. prefill_chunk: read prompts that many tokens at a time, which bounds the memory that a long
-    one takes. cache: from `model.new_cache()`, for one prompt, of which it may hold the first tokens
-    already. In the end it holds the window up to the last token but one, so that a conversation can go
-    on.
+        `<|endoftext|>`, or from a newline if the tokenizer has no such token.
+    seed: an int, or one for each prompt; with its own seed, a prompt goes on the same way in any batch.
+    stop: strings or token ids, each of which ends a row; strings need a tokenizer.
+    use_cache: False computes everything anew for every token: slow, and a proof that the cache is right.
+    prefill_chunk: read prompts that many tokens at a time, which bounds the memory that a long one takes.
+    overflow: what happens when the context is full: "slide", as the head of this file says, or "stop".
+    cache: from `model.new_cache()`, for one prompt, of which it may hold the first tokens already. In the
+        end it holds the window up to the last token but one, so that a conversation can go on.
+
     Raises UserError, at the call, when a prompt or a setting cannot be honoured.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)

@@ -25,15 +25,10 @@ def _add_generate(subparsers):
         epilog='example:\n  tinyllm generate runs/stories --prompt "Once" --tokens 200 --top-k 50',
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--prompt", metavar="TEXT", default="", help="the beginning; without it the model makes one up"
-    )
-    parser.add_argument(
-        "--samples", metavar="N", type=int, default=1, help="how many continuations (default 1)"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object at the end, with token ids"
-    )
+    add = parser.add_argument
+    add("--prompt", metavar="TEXT", default="", help="the beginning; without it the model makes one up")
+    add("--samples", metavar="N", type=int, default=1, help="how many continuations (default 1)")
+    add("--json", action="store_true", help="print one JSON object at the end, with token ids")
     _add_options(parser, tokens=200)
     parser.set_defaults(run=run_generate)
 
@@ -42,7 +37,7 @@ def _add_chat(subparsers):
     parser = subparsers.add_parser(
         "chat",
         help="write a text in turns with a model",
-        description="Write a text in turns: you type the beginning, the model goes on, you go on from there.\n"
+        description="Write a text in turns: you type the beginning, the model goes on, you go on.\n"
         "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n\n"
         "Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops\n"
         "the model, /reset begins a new text, /quit or Ctrl-D leaves.",
@@ -54,30 +49,17 @@ def _add_chat(subparsers):
 
 
 def _add_options(parser, tokens):
-    parser.add_argument("RUN", help="the folder of a training run")
-    parser.add_argument(
-        "--which", choices=("best", "last"), default="best", help="which checkpoint (default best)"
-    )
     add = parser.add_argument
+    add("RUN", help="the folder of a training run")
+    add("--which", choices=("best", "last"), default="best", help="which checkpoint (default best)")
     add("--tokens", metavar="N", type=int, default=tokens, help=f"how many tokens at most (default {tokens})")
     add("--temperature", metavar="X", type=float, default=1.0, help="0 takes the likeliest token (default 1)")
     add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
     add("--top-p", metavar="P", type=float, help="draw from the likeliest tokens that together reach P")
-    add(
-        "--min-p",
-        metavar="P",
-        type=float,
-        help="draw from tokens at least P times as likely as the likeliest",
-    )
+    add("--min-p", metavar="P", type=float, help="draw from tokens at least P times as likely as the first")
     add("--repetition-penalty", metavar="X", type=float, default=1.0, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
-    add(
-        "--stop",
-        metavar="STR",
-        action="append",
-        default=[],
-        help="stop before this text; \\n is a newline; may be repeated",
-    )
+    add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline); repeatable")
 
 
 def _options(args):

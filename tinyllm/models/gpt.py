@@ -92,38 +92,38 @@ class GPT(Module):
             self.dropout_stream(seed, 0)
 
     def __call__(self, tokens, cache=None):
-        """Score every possible next token after every position: tokens (B, T) or (T,), ints -> logits (B,
-        T, V).
+        """Score every possible next token after every position.
 
-        With a cache, the tokens follow those that the cache has seen. Raises UserError when there are no
-        tokens, more than the context holds, or some outside the vocabulary.
+        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
+        seen. Raises UserError when there are no tokens, more than the context holds, or some outside the
+        vocabulary.
         """
         return self.head(self.hidden(tokens, cache))
 
     def hidden(self, tokens, cache=None):
-        """Run all but the output layer, of which decoding needs the last position only: tokens -> (B, T, C)."""
+        """Run all but the output layer, which decoding needs at the last position only.
+
+        tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
+        """
         tokens = self._check_tokens(tokens)
-        past = (
-            cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
-        )  # tokens before these, in each row
+        past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)  # what each row has seen
         positions = past[:, None] + np.arange(tokens.shape[1])
-        if positions.max() >= self.config.context:
-            raise UserError(
-                f"{positions.max() + 1} tokens exceed the model's context of {self.config.context}"
-            )
+        total, context = positions.max() + 1, self.config.context
+        if total > context:
+            raise UserError(f"{total} tokens exceed the model's context of {context}: give fewer at a time")
         x = self.drop(F.add(self.wte(tokens), self.wpe(positions)))
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None)
         return self.ln_f(x)
 
     def head(self, x):
-        """Score each token by how well its embedding agrees with x: (..., C) -> (..., V). It has no own weights."""
+        """Score each token by how well its embedding agrees with x: (..., C) -> logits (..., V)."""
         return F.matmul(x, self.wte.weight, transpose_b=True)
 
     def loss(self, tokens, targets):
-        """Return the mean surprise at the true next tokens, in nats: tokens (B, T), targets (B, T) -> scalar.
+        """Measure how surprised the model is by the true next tokens: their mean cross-entropy, in nats.
 
-        Targets of -100 do not count. A model that knows nothing pays ln(V).
+        tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
         """
         logits = self(tokens)
         targets = np.asarray(targets).reshape(-1, np.shape(targets)[-1])
@@ -139,10 +139,10 @@ class GPT(Module):
 
     @classmethod
     def from_pretrained(cls, folder):
-        """Load GPT-2 from a folder with Hugging Face's config.json and model.safetensors; nothing is
-        downloaded.
+        """Load GPT-2 from a folder with Hugging Face's config.json and model.safetensors.
 
-        Raises UserError when a file is missing or broken, or describes another kind of model.
+        Nothing is downloaded. Raises UserError when a file is missing or broken, or describes another kind
+        of model.
         """
         sizes, state = read_gpt2(folder)
         model = cls(GPTConfig(**sizes), seed=None)
@@ -161,14 +161,11 @@ class GPT(Module):
         if tokens.ndim == 1:
             tokens = tokens[None]
         if tokens.ndim != 2 or tokens.size == 0:
-            raise UserError(
-                f"the model reads at least one token, as an array (B, T) or (T,); got shape {tokens.shape}"
-            )
+            raise UserError(f"tokens are (B, T) or (T,), with at least one token; got shape {tokens.shape}")
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens are whole numbers, got an array of {tokens.dtype}")
+        size = self.config.vocab_size
         for worst in (tokens.min(), tokens.max()):
-            if not 0 <= worst < self.config.vocab_size:
-                raise UserError(
-                    f"token {worst} is outside of the model's vocabulary of {self.config.vocab_size}"
-                )
+            if not 0 <= worst < size:
+                raise UserError(f"token {worst} is outside of the model's vocabulary of {size}")
         return tokens

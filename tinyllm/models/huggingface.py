@@ -67,14 +67,15 @@ def _rename(state):
 def read_json(path):
     """Read one JSON object from a file. Raises UserError when it is missing, too large, or something else."""
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path} is larger than a config.json can be")
-        value = json.loads(path.read_bytes())
+        with open(path, "rb") as f:
+            data = f.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise UserError(f"{path} is larger than a config.json can be")
+    try:
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object")

@@ -54,15 +54,9 @@ def _header(state, metadata):
     end = 0
     for name, array in state.items():
         if array.dtype.name not in DTYPES:
-            raise TypeError(
-                f"{name} holds {array.dtype}, which a safetensors file cannot; use one of {', '.join(DTYPES)}"
-            )
-        start, end = end, end + array.nbytes
-        entries[name] = {
-            "dtype": DTYPES[array.dtype.name],
-            "shape": array.shape,
-            "data_offsets": (start, end),
-        }
+            raise TypeError(f"{name} holds {array.dtype}; a safetensors file holds {', '.join(DTYPES)}")
+        dtype, start, end = DTYPES[array.dtype.name], end, end + array.nbytes
+        entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (start, end)}
     header = json.dumps(entries, separators=(",", ":")).encode()
     return header + b" " * (-len(header) % 8)  # the numbers start at a multiple of eight
 
@@ -76,16 +70,12 @@ def load_weights(path):
     if not Path(path).is_file():
         raise UserError(f"there are no weights at {path}")
     try:
-        with safe_open(
-            path, framework="numpy"
-        ) as f:  # it checks every size against the file's before it reads
-            for name in f.keys():  # noqa: SIM118 (f is no dict)
-                if f.get_slice(name).get_dtype() not in DTYPES.values():
-                    raise UserError(
-                        f"{name} in {path} is {f.get_slice(name).get_dtype()}: convert the file to F32 first"
-                    )
-            return {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+        with safe_open(path, framework="numpy") as f:  # checks all sizes against the file's before reading
+            names = list(f.keys())
+            for name in names:
+                dtype = f.get_slice(name).get_dtype()
+                if dtype not in DTYPES.values():
+                    raise UserError(f"{name} in {path} is {dtype}: convert the file to F32 first")
+            return {name: f.get_tensor(name) for name in names}, f.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is not a whole safetensors file ({error}); it was cut short, or is something else"
-        ) from error
+        raise UserError(f"{path} is no whole safetensors file, but cut short or foreign: {error}") from error

@@ -32,19 +32,15 @@ class KVCache:
         has no room for S more.
         """
         batch, context, heads, width = self.keys.shape
-        if k.shape != v.shape or k.shape != (batch, k.shape[1], heads, width):
-            raise ValueError(
-                f"cache of {batch} rows, {heads} heads of {width} got keys {k.shape} and values {v.shape}"
-            )
-        if self.length + k.shape[1] > context:
-            raise UserError(
-                f"the context is full: {self.length} + {k.shape[1]} positions exceed the model's {context}"
-            )
-        rows = np.arange(batch)[:, None]
-        positions = self.lengths[:, None] + np.arange(k.shape[1])
+        S = k.shape[1]
+        if k.shape != (batch, S, heads, width) or v.shape != k.shape:
+            raise ValueError(f"a cache {self.keys.shape} got keys {k.shape} and values {v.shape}")
+        if self.length + S > context:
+            raise UserError(f"the context is full: {self.length} + {S} positions exceed {context}")
+        rows, positions = np.arange(batch)[:, None], self.lengths[:, None] + np.arange(S)
         self.keys[rows, positions] = k
         self.values[rows, positions] = v
-        self.lengths += k.shape[1]
+        self.lengths += S  # last, so that an interrupted append changes nothing
         return self.keys, self.values
 
     def truncate(self, length):

@@ -5,16 +5,21 @@ from tinyllm.nn.layers import Dropout
 
 
 def checkpoint(module, *inputs):
-    """Compute module(*inputs) with `functional.checkpoint`, so that the second time draws the same dropout masks.
+    """Compute module(*inputs) and keep its inputs only; the second time draws the same dropout masks.
 
-    The module maps Tensors to one Tensor. Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
+    The module maps Tensors to one Tensor. Source: Chen et al., "Training Deep Nets with Sublinear Memory
+    Cost", 2016.
     """
     dropouts = [m for _, m in module.named_modules() if isinstance(m, Dropout)]
-    draws = [(d.random, d.random.counter) for d in dropouts]
+    first = [d.random.counter for d in dropouts]
 
     def run(*tensors):
-        for dropout, (random, counter) in zip(dropouts, draws, strict=True):
-            dropout.random, random.counter = random, counter
-        return module(*tensors)
+        now = [d.random.counter for d in dropouts]
+        for d, counter in zip(dropouts, first, strict=True):
+            d.random.counter = counter
+        y = module(*tensors)
+        for d, counter in zip(dropouts, now, strict=True):
+            d.random.counter = max(counter, d.random.counter)  # what was drawn since is not drawn again
+        return y
 
     return F.checkpoint(run, *inputs, params=module.parameters())

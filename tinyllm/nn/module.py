@@ -28,7 +28,7 @@ class Module:
     training = True  # dropout acts only while this holds; `train` and `eval` set it
 
     def named_children(self):
-        """Yield (name, module) for each module directly inside this one; those in a list are `h.0`, `h.1`, ..."""
+        """Yield (name, module) for each module directly inside; those in a list are `h.0`, `h.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -38,13 +38,13 @@ class Module:
                         yield f"{name}.{i}", item
 
     def named_modules(self, prefix=""):
-        """Yield (name, module) for this module, named `prefix`, and for all modules inside it, depth first."""
+        """Yield (name, module) for this module, called `prefix`, and all inside it, depth first."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(_join(prefix, name))
 
     def named_parameters(self):
-        """Yield (name, parameter) in order of definition; one used in two places comes once, by its first name."""
+        """Yield (name, parameter) in order of definition; one in two places comes once, by its first name."""
         seen = set()
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
@@ -65,12 +65,10 @@ class Module:
         return {name: p.data for name, p in self.named_parameters()}
 
     def load_state_dict(self, state):
-        """Copy {name: array} into the parameters. Everything is checked first, so a bad state changes
-        nothing.
+        """Copy {name: array} into the parameters. All is checked first, so a bad state changes nothing.
 
-        Raises UserError naming the first parameter that is missing, has another shape or a type that is
-        not floating point, or holds a number that is not finite; and the first name that the model does
-        not have.
+        Raises UserError naming the first parameter that is missing, has another shape, is not floating
+        point, or holds a number that is not finite; or else the first name that the model does not have.
         """
         parameters = dict(self.named_parameters())
         for name, p in parameters.items():
@@ -80,7 +78,7 @@ class Module:
         for name in state:
             if name not in parameters:
                 raise UserError(
-                    f"the weights hold {name}, which this model does not have; they belong to another model"
+                    f"the weights hold {name}, which this model lacks; they belong to another model"
                 )
         for name, p in parameters.items():
             p.data[...] = state[name]
@@ -96,13 +94,12 @@ class Module:
         return self.train(False)
 
     def dropout_stream(self, *key):
-        """Name the random numbers that dropout draws from now on: a trainer calls
-        `model.dropout_stream(seed, step)`.
+        """Name the random numbers of dropout: `model.dropout_stream(seed, step)` before each training step.
 
-        Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts
-        its draws from zero. So the masks of a step depend on the seed, the step and the layer only: a
-        resumed run draws the same ones, and within a step every micro-batch draws fresh ones. Processes
-        that train side by side add their rank to the key.
+        Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
+        draws from zero. So the masks of a step depend on seed, step and layer only: a resumed run draws
+        the same ones, and each micro-batch of a step draws fresh ones. Processes that train side by side
+        add their rank to the key.
         """
         for name, module in self.named_modules():
             if hasattr(module, "random"):
@@ -116,7 +113,7 @@ class Module:
         return {}
 
     def summary(self, batch=1, context=1):
-        """Return a table of the model's parts: shapes, parameters, and the FLOPs of a forward pass on (B, T)."""
+        """Return a table of the parts: shapes, parameters, and the FLOPs of a forward pass on (B, T)."""
         from tinyllm.nn.summary import summarise  # the table is built from modules, so it stands above them
 
         return summarise(self, batch, context)
@@ -147,6 +144,4 @@ def _check_array(name, array, shape):
     if array.dtype.kind != "f":
         raise UserError(f"{name} holds {array.dtype} in the weights, where floating-point numbers belong")
     if not np.isfinite(array).all():
-        raise UserError(
-            f"{name} holds numbers that are not finite (NaN or infinity): these weights are broken"
-        )
+        raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
