@@ -1,0 +1,95 @@
+"""The command line: `tinyllm COMMAND ...`. The only storey that prints.
+
+A command lives in a module with `add_parser(subparsers)`, which sets `run=function`; the function takes the
+parsed arguments and returns an exit code or None. Only the module of the command at hand is imported, so
+`tinyllm --help` is quick.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+from tinyllm.errors import UserError
+
+COMMANDS = {  # name -> module, what it does
+    "train": ("train", "train a model on a text, or go on with a run"),
+    "generate": ("generate", "continue a text with a trained model"),
+    "chat": ("generate", "talk with a trained model"),
+    "report": ("report", "write the page about a run anew"),
+    "data": ("data", "list, show and measure texts"),
+    "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),
+    "bench": ("bench", "measure how fast this machine trains and generates"),
+    "doctor": ("doctor", "say what this machine and this installation can do"),
+}
+
+EXAMPLE = """example:
+  tinyllm train                                  a model of little stories, in about two minutes
+  tinyllm train --data book.txt --steps 500      the same on your own text
+  tinyllm generate runs/stories-nano --prompt "Once"
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is one line, and examples keep their line breaks."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
+        super().__init__(*args, **kwargs)
+
+    def error(self, message):
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def main(argv=None):
+    """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    except UserError as error:
+        return _complain(error)
+    except MemoryError as error:
+        return _complain(
+            f"not enough memory ({error or 'the system refused'}): choose a smaller model, batch or context"
+        )
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv):
+    parser = build_parser(argv[0] if argv else None)
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 0
+    code = args.run(args) or 0
+    sys.stdout.flush()  # here, where a broken pipe is still caught
+    return code
+
+
+def _complain(message):
+    line = " ".join(str(message).splitlines())
+    print(f"tinyllm: error: {line}", file=sys.stderr)
+    return 2
+
+
+def build_parser(command=None):
+    """Return the parser. Only `command` gets its real options; the others stand there with their names."""
+    from tinyllm import __version__
+
+    parser = Parser(
+        prog="tinyllm",
+        description="A language-model library small enough to read in a week, fast enough to be worth using.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--version", action="version", version=f"tinyllm {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (module, what) in COMMANDS.items():
+        if command not in COMMANDS:
+            subparsers.add_parser(name, help=what)
+        elif module == COMMANDS[command][0] and name not in subparsers.choices:
+            importlib.import_module(f"tinyllm.cli.{module}").add_parser(subparsers)
+    return parser

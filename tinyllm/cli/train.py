@@ -1,0 +1,169 @@
+"""`tinyllm train`: from a text to a model, with everything that a student sees on the way."""
+
+import re
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinyllm.errors import UserError
+
+EXAMPLE = """examples:
+  tinyllm train                                               little stories, in about two minutes
+  tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
+  tinyllm train --preset mini --set model.dropout=0.1 --set train.eval_every=50
+  tinyllm train --out runs/book --resume --steps 1000         go on, for longer
+
+Settings come from the preset, then --config, then the flags, then --set; the later wins.
+--resume needs only --out: the run knows its settings. More --steps stretch the schedule: steps that are
+done keep the learning rate that they had, the rest follow the schedule for the new total.
+"""
+
+FLAGS = {  # flag -> setting
+    "data": "data",
+    "tokenizer": "tokenizer",
+    "preset": "preset",
+    "seed": "seed",
+    "threads": "threads",
+    "steps": "train.steps",
+    "batch": "train.batch",
+    "lr": "train.lr",
+}
+
+
+def add_parser(subparsers):
+    """Add `tinyllm train`."""
+    what = "train a model on a text, or go on with a run"
+    parser = subparsers.add_parser("train", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser.add_argument(
+        "--data", metavar="FILE|NAME", help="a text: file, glob, folder, .gz, - or a corpus's name (stories)"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="SPEC", help="char, byte, bpe:SIZE or a tokenizer's file (char)"
+    )
+    parser.add_argument("--preset", metavar="NAME", help="nano, mini or small (nano)")
+    parser.add_argument("--steps", metavar="N", help="how many updates")
+    parser.add_argument("--batch", metavar="B", help="rows per update")
+    parser.add_argument("--lr", metavar="X", help="the highest learning rate")
+    parser.add_argument("--seed", metavar="S", help="decides everything random (0)")
+    parser.add_argument("--threads", metavar="N", help="threads of the kernels; results do not depend on it")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="assignments",
+                        help="any setting, such as model.heads=4 or train.checkpoint_every=50")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML, with tables [model] and [train]")
+    parser.add_argument("--out", metavar="DIR", help="the folder of the run (runs/DATA-PRESET)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in DIR")
+    parser.add_argument("--json", action="store_true", help="print the lines of log.jsonl and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Prepare everything, then iterate over a Trainer and show its events."""
+    from tinyllm.cli.progress import choose_display
+    from tinyllm.ops.registry import threads
+    from tinyllm.train.report import write_report
+    from tinyllm.train.run import prepare, reopen
+    from tinyllm.train.trainer import Trainer
+
+    run, config = (resumed_run if args.resume else new_run)(args)
+    if config.threads:
+        threads(config.threads)
+    experiment = reopen(run, config) if args.resume else prepare(config)
+    trainer = Trainer(run, experiment)
+    if args.resume:
+        trainer.resume()
+    else:
+        run.create(experiment)
+    display = choose_display(args.json, run, experiment)
+    display.introduce()
+    with stop_on_signals(trainer), display:
+        for event in trainer:
+            display.show(event)
+    if trainer.progress.step < config.train.steps:
+        display.say_how_to_resume()
+        return 130
+    write_report(run)
+    display.conclude()
+    return 0
+
+
+def settings_of(args):
+    """Return the settings that the user gave, as {flat name: value}: --config, then flags, then --set."""
+    from tinyllm.train.settings import parse_assignments, read_toml
+
+    settings = read_toml(args.config) if args.config else {}
+    settings |= {
+        setting: getattr(args, flag) for flag, setting in FLAGS.items() if getattr(args, flag) is not None
+    }
+    return settings | parse_assignments(args.assignments)
+
+
+def new_run(args):
+    """Return (Run, RunConfig) for a run that does not exist yet. Raises UserError when its folder is
+    taken."""
+    from tinyllm.train.run import Run
+    from tinyllm.train.settings import make_config
+
+    config = make_config(settings_of(args))
+    run = Run(args.out or free_folder(config, args.overwrite))
+    run.check_writable()
+    if run.holds_something() and not args.overwrite:
+        raise UserError(
+            f"{run.folder} holds a run already: go on with it (--resume), replace it (--overwrite), "
+            "or choose another --out"
+        )
+    return run, config
+
+
+def resumed_run(args):
+    """Return (Run, RunConfig) for a run that exists. Raises UserError when the settings would change its
+    result."""
+    from tinyllm.train.run import Run
+    from tinyllm.train.settings import make_config, resume_conflicts
+
+    if not args.out:
+        raise UserError("--resume needs --out DIR: which run do you mean?")
+    run = Run(args.out)
+    stored, _ = run.read_config()
+    run.check_writable()
+    config = make_config(stored.flat() | settings_of(args))
+    if conflicts := resume_conflicts(stored, config):
+        raise UserError(
+            f"{run.folder} was trained with other settings ({'; '.join(conflicts)}): "
+            "leave them out, or start a new run"
+        )
+    return run, config
+
+
+def free_folder(config, overwrite):
+    """Return runs/DATA-PRESET, with a number after it if that name is taken."""
+    from tinyllm.train.run import Run
+
+    name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
+    folder = Path("runs") / f"{name}-{config.preset}"
+    number = 2
+    while Run(folder).holds_something() and not overwrite:
+        folder = folder.with_name(f"{name}-{config.preset}-{number}")
+        number += 1
+    return folder
+
+
+@contextmanager
+def stop_on_signals(trainer):
+    """Ctrl-C (or SIGTERM) asks the trainer to stop after the step at hand; a second one stops at once."""
+
+    def ask(number, frame):
+        if trainer.stop_requested:
+            raise KeyboardInterrupt
+        trainer.stop_requested = True
+
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

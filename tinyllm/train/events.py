@@ -1,0 +1,73 @@
+"""What a `Trainer` says while it works: one small record per thing that happened. Whoever iterates decides
+what to show."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins, or goes on, after `step` of `steps` steps."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One update is done: `step` counts from 1, `loss` is its batch's, in nats per token."""
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The validation loss after `step` updates, in nats per token and in nats per character."""
+
+    step: int
+    val_loss: float
+    val_loss_per_char: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A text that the model wrote after `step` updates."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """`record` has been added to log.jsonl."""
+
+    record: dict
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint stands whole in `path`."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Someone asked the run to stop; everything up to `step` is saved."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All steps are done; `record` is the last line of log.jsonl."""
+
+    step: int
+    record: dict

@@ -1,0 +1,106 @@
+"""AdamW and gradient clipping: the state that an optimizer keeps between steps. The arithmetic is in
+`ops/optim.py`."""
+
+import numpy as np
+
+from tinyllm import ops
+
+
+class AdamW:
+    """Move every weight against its gradient, scaled by how large that gradient usually is (Loshchilov and
+    Hutter, Decoupled Weight Decay Regularization, 2019).
+
+    `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay":
+    0.1}`, as in PyTorch; a group without its own weight decay takes the common one. For every weight Adam
+    remembers two running means: `m` of its gradient and `v` of its gradient squared. `lr` may be set anew
+    before every step.
+    """
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        parameters = list(parameters)
+        if not parameters:
+            raise ValueError("AdamW got no parameters; pass model.parameters()")
+        if not isinstance(parameters[0], dict):
+            parameters = [{"params": parameters}]
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.parameters = []
+        self.weight_decays = []  # one per parameter
+        for group in parameters:
+            group_parameters = list(group["params"])
+            self.parameters += group_parameters
+            self.weight_decays += [group.get("weight_decay", weight_decay)] * len(group_parameters)
+        self.m = [np.zeros_like(p.data) for p in self.parameters]
+        self.v = [np.zeros_like(p.data) for p in self.parameters]
+        self.steps = 0
+
+    def step(self):
+        """Update every parameter that has a gradient, in place."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        for p, m, v, weight_decay in zip(self.parameters, self.m, self.v, self.weight_decays, strict=True):
+            if p.grad is not None:
+                ops.adamw_step(
+                    p.data, p.grad, m, v, self.steps, self.lr, beta1, beta2, self.eps, weight_decay
+                )
+
+    def zero_grad(self):
+        """Forget the gradients, so that the next backward starts from nothing."""
+        for p in self.parameters:
+            p.grad = None
+
+    def state_dict(self):
+        """Return everything that `step` remembers, as arrays: {"steps": (), "m.0": ..., "v.0": ..., ...}."""
+        state = {"steps": np.array(self.steps, np.int64)}
+        for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
+            state[f"m.{i}"] = m
+            state[f"v.{i}"] = v
+        return state
+
+    def load_state_dict(self, state):
+        """Take over a state from `state_dict`. Raises ValueError when it belongs to other parameters."""
+        expected = self.state_dict()
+        if state.keys() != expected.keys():
+            raise ValueError(
+                f"the optimizer state holds {len(state)} arrays and this optimizer {len(expected)}; "
+                "make the optimizer from the same model"
+            )
+        for name, array in state.items():
+            if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
+                raise ValueError(
+                    f"optimizer state {name} is {array.shape} {array.dtype} and the optimizer's is "
+                    f"{expected[name].shape} {expected[name].dtype}; make the optimizer from the same model"
+                )
+        self.steps = int(state["steps"])
+        self.m = [np.array(state[f"m.{i}"]) for i in range(len(self.m))]
+        self.v = [np.array(state[f"v.{i}"]) for i in range(len(self.v))]
+
+
+def decay_groups(parameters, weight_decay):
+    """Split parameters into matrices, which decay, and vectors, which do not: groups for `AdamW`.
+
+    Decay keeps products small; a bias or a norm's gain multiplies nothing that could grow, and pulling it
+    to zero only hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT does the same).
+    """
+    parameters = list(parameters)
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def clip_grad_norm(parameters, limit):
+    """Shorten the whole gradient to length `limit` if it is longer, and return the length it had.
+
+    One strange batch then cannot throw the model off course: the direction stays, the size does not
+    (Pascanu et al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only
+    measures.
+    """
+    with_grad = [p for p in parameters if p.grad is not None]
+    norm = float(ops.grad_norm([p.grad for p in with_grad]))
+    if 0 < limit < norm:
+        clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
+        for p, grad in zip(with_grad, clipped, strict=True):
+            p.grad = grad
+    return norm

@@ -1,0 +1,204 @@
+"""A run: the folder in which a training lives, and the parts that are needed to train.
+
+runs/NAME/config.json       every setting, and name, size and SHA-256 of the data
+          tokenizer.json
+          log.jsonl         what happened
+          report.html       the same as a page
+          checkpoints/      the last and the best
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.data import Corpus, load_corpus, token_array
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text, remove_leftovers
+from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
+from tinyllm.train.checkpoint import list_checkpoints, load_arrays, read_state
+from tinyllm.train.config import RunConfig, TrainConfig
+from tinyllm.train.log import RunLog
+
+
+class Run:
+    """The folder of a run: where everything is, and what it remembers."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.config = self.folder / "config.json"
+        self.tokenizer = self.folder / "tokenizer.json"
+        self.log = RunLog(self.folder / "log.jsonl")
+        self.report = self.folder / "report.html"
+        self.checkpoints = self.folder / "checkpoints"
+
+    def _files(self):
+        return [self.config, self.checkpoints, self.log.path, self.report, self.tokenizer]
+
+    def holds_something(self):
+        """Say whether a run, or what is left of one, is in the folder."""
+        return any(path.exists() for path in self._files())
+
+    def check_writable(self):
+        """Raise UserError when the folder could not be written, without writing anything."""
+        place = self.folder.absolute()
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise UserError(f"cannot write the run to {self.folder}: {place} is not a folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
+
+    def create(self, experiment):
+        """Start afresh: remove what a former run left, then write the tokenizer, and config.json last.
+
+        So a folder with a config.json is a whole run, however early it was interrupted.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            for path in self._files():  # config.json first: from here on until the end, there is no run
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            self.checkpoints.mkdir()
+        except OSError as error:
+            raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
+        experiment.tokenizer.save(self.tokenizer)
+        self.write_config(experiment)
+
+    def write_config(self, experiment):
+        """Write config.json: the settings, and what they met (data and tokenizer by SHA-256)."""
+        content = experiment.config.nested() | {"found": experiment.facts()}
+        atomic_write_text(self.config, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def read_config(self):
+        """Return (RunConfig, facts) from config.json. Raises UserError when it is missing or damaged."""
+        try:
+            content = json.loads(self.config.read_bytes())
+            facts = content.pop("found")
+            train = TrainConfig(**content.pop("train"))
+            return RunConfig(**content, train=train), facts
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} holds no run: cannot read config.json ({error.strerror})"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.config} is damaged: {error}") from error
+
+    def read_tokenizer(self):
+        """Return the run's tokenizer. Raises UserError when it is not the one that the model was trained
+        with."""
+        _, facts = self.read_config()
+        tokenizer = load_tokenizer(self.tokenizer)
+        if tokenizer.fingerprint() != facts["tokenizer_sha256"]:
+            raise UserError(
+                f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
+            )
+        return tokenizer
+
+    def last_checkpoint(self):
+        """Return the path of the newest checkpoint, or None."""
+        found = list_checkpoints(self.checkpoints)
+        return found[max(found)] if found else None
+
+    def best_checkpoint(self):
+        """Return the path of the checkpoint with the lowest validation loss, or None when there is none at
+        all."""
+        last = self.last_checkpoint()
+        if last is None:
+            return None
+        best = read_state(last)["progress"]["best_step"]
+        return list_checkpoints(self.checkpoints).get(best, last)
+
+
+@dataclass
+class Experiment:
+    """What a `RunConfig` becomes when it meets the world: everything that a `Trainer` needs."""
+
+    config: RunConfig
+    corpus: Corpus
+    tokenizer: Tokenizer
+    model: GPT
+    train_tokens: np.ndarray
+    val_tokens: np.ndarray
+
+    def facts(self):
+        """Return what was read: name, size and SHA-256 of data and tokenizer, for config.json and the log."""
+        return {
+            "data": self.corpus.name,
+            "bytes": len(self.corpus.data),
+            "sha256": self.corpus.sha256,
+            "train_tokens": len(self.train_tokens),
+            "val_tokens": len(self.val_tokens),
+            "vocab_size": self.tokenizer.vocab_size,
+            "tokenizer_sha256": self.tokenizer.fingerprint(),
+            "entropy_per_char": self.corpus.entropy_per_char,
+        }
+
+
+def prepare(config, tokenizer=None, progress=None):
+    """Read the data, make the tokenizer and the model, and check that they fit together; nothing is written
+    to the run.
+
+    `tokenizer` is given when a run is resumed: it is never trained twice. `progress` goes to the
+    tokenizer's training. Raises UserError.
+    """
+    corpus = load_corpus(config.data)
+    if tokenizer is None:
+        tokenizer = make_tokenizer(config.tokenizer, corpus.data, progress)
+    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
+    train, val = corpus.split(config.train.val_fraction)
+    context = model.config.context
+    parts = {}
+    for name, text in (("training", train), ("validation", val)):
+        parts[name] = tokens = token_array(text, tokenizer)
+        if len(tokens) < context + 1:
+            raise UserError(
+                f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of {context} "
+                f"needs at least {context + 1}: take more text, or a smaller --set model.context"
+            )
+    return Experiment(config, corpus, tokenizer, model, parts["training"], parts["validation"])
+
+
+def reopen(run, config):
+    """Prepare an existing run to go on, with the settings `config`. Raises UserError when its data has
+    changed."""
+    stored, facts = run.read_config()
+    remove_leftovers(run.folder)
+    experiment = prepare(config, run.read_tokenizer())
+    if experiment.corpus.sha256 != facts["sha256"]:
+        raise UserError(
+            f"the data has changed since this run began: SHA-256 {experiment.corpus.sha256[:12]}... now, "
+            f"{facts['sha256'][:12]}... then; bring it back, or start a new run"
+        )
+    if config != stored:
+        run.write_config(experiment)
+    return experiment
+
+
+def load_run(folder, which="best"):
+    """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-nano")`.
+
+    `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
+    `RunConfig`. Raises UserError, in one line that names the file, on whatever is missing or damaged.
+    """
+    if which not in ("best", "last"):
+        raise ValueError(f'which must be "best" or "last", got {which!r}')
+    run = Run(folder)
+    config, facts = run.read_config()
+    tokenizer = run.read_tokenizer()
+    if tokenizer.vocab_size != facts["vocab_size"]:
+        raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts['vocab_size']}")
+    path = run.best_checkpoint() if which == "best" else run.last_checkpoint()
+    if path is None:
+        raise UserError(
+            f"{folder} holds no checkpoint yet: train it first with `tinyllm train --out {folder} --resume`"
+        )
+    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
+    load_arrays(path, "model", model.load_state_dict)
+    return model.eval(), tokenizer, config

@@ -1,0 +1,50 @@
+"""Learning-rate schedules: a warm-up, then one of four shapes.
+
+Large first steps with fresh Adam statistics throw a model off course, so the rate climbs from nothing
+during the *warm-up*. What follows is a shape: a function from how far training is after the warm-up (0 to
+1) to a factor of `lr`.
+"""
+
+import math
+
+
+def constant(done, config):
+    """Keep the rate as it is."""
+    return 1.0
+
+
+def linear(done, config):
+    """Fall in a straight line to `min_lr_ratio`."""
+    return 1.0 - (1.0 - config.min_lr_ratio) * done
+
+
+def cosine(done, config):
+    """Fall along half a cosine: slowly, then quickly, then slowly (Loshchilov and Hutter, SGDR, 2017)."""
+    return config.min_lr_ratio + (1.0 - config.min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def wsd(done, config):
+    """Stay stable, then fall in a straight line over the last `decay_fraction` (warm-up, stable, decay; Hu
+    et al., MiniCPM, 2024, section 4).
+
+    A run that is still on the plateau can be prolonged without regret: its end is decided late.
+    """
+    left = (1.0 - done) / config.decay_fraction
+    return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
+
+
+SCHEDULES = {"cosine": cosine, "constant": constant, "linear": linear, "wsd": wsd}
+
+
+def learning_rate(step, config):
+    """Say how large the next update is: the learning rate of step `step`, counted from 0.
+
+    `config` has lr, steps, warmup, schedule, min_lr_ratio and decay_fraction (a `TrainConfig`). The last
+    step, `steps - 1`, comes as close to the end of the shape as a step can.
+    """
+    if step < config.warmup:
+        rate = config.lr * (step + 1) / (config.warmup + 1)
+    else:
+        done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+        rate = config.lr * SCHEDULES[config.schedule](done, config)
+    return float(f"{rate:.9g}")  # cos() may differ in its last bit between C libraries; nine digits do not
