@@ -201,6 +201,16 @@ def override(**functions):
     return switch
 
 
+def threads(n=None):
+    """Set how many threads the kernels use, or only ask; returns the number. Results do not depend on it.
+
+    Without kernels the answer is 1: NumPy's own threads are not ours to count. Raises UserError unless n >= 1.
+    """
+    if n is not None and n < 1:
+        raise UserError(f"threads must be at least 1, got {n}")
+    return 1 if _compiled is None else _compiled.threads(n)
+
+
 def _first_backend():
     """Read TINYLLM_BACKEND, or take the kernels if they were built; say so once if they were not."""
     asked = os.environ.get("TINYLLM_BACKEND")
@@ -211,7 +221,8 @@ def _first_backend():
             raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
         return asked
     if _compiled is None:
-        warnings.warn("no kernels were built: tinyllm runs on its specs (see `tinyllm doctor`)", stacklevel=2)
+        message = "tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)"
+        warnings.warn(message, stacklevel=2)
         return "numpy"
     return "compiled"
 
