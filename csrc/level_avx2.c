@@ -9,6 +9,7 @@
 #define LEVEL avx2
 #define LANES 8
 #define VEC_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define VEC_SQRT(a) _mm256_sqrt_ps(a)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -9,6 +9,7 @@
 #define LEVEL avx512
 #define LANES 16
 #define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VEC_SQRT(a) _mm512_sqrt_ps(a)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -9,6 +9,7 @@
 #define LEVEL narrow
 #define LANES 4
 #define VEC_FMA(a, b, c) _mm_fmadd_ps(a, b, c)
+#define VEC_SQRT(a) _mm_sqrt_ps(a)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -4,5 +4,6 @@
 #define LEVEL neon
 #define LANES 4
 #define VEC_FMA(a, b, c) vfmaq_f32(c, a, b)
+#define VEC_SQRT(a) vsqrtq_f32(a)
 #include "level.c"
 #endif

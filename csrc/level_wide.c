@@ -19,7 +19,15 @@ static inline __attribute__((always_inline)) wide wide_fma(wide a, wide b, wide 
     memcpy(&c, z, sizeof c);
     return c;
 }
+static inline __attribute__((always_inline)) wide wide_sqrt(wide a) {
+    __m256 x[2];
+    memcpy(x, &a, sizeof a);
+    for (int i = 0; i < 2; i++) x[i] = _mm256_sqrt_ps(x[i]);
+    memcpy(&a, x, sizeof a);
+    return a;
+}
 #define VEC_FMA(a, b, c) wide_fma(a, b, c)
+#define VEC_SQRT(a) wide_sqrt(a)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,7 +8,7 @@
  * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
  * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
  *
- * A level file defines LANES (4, 8 or 16) and VEC_FMA before it includes this one.
+ * A level file defines LANES (4, 8 or 16), VEC_FMA and VEC_SQRT before it includes this one.
  */
 #include <math.h>
 #include <stdint.h>
@@ -17,10 +17,13 @@
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 typedef float vec4 __attribute__((vector_size(16)));
+typedef float half_vec __attribute__((vector_size(2 * LANES)));
+typedef double dvec __attribute__((vector_size(4 * LANES)));
 
 #define PARTS (16 / LANES)
 typedef struct { vec part[PARTS]; } v16;
 typedef struct { ivec part[PARTS]; } i16; /* sixteen 32-bit integers; as the result of a comparison, 0 or -1 */
+typedef struct { dvec part[2 * PARTS]; } d16; /* sixteen doubles, for sums that must not lose small terms */
 
 #define INLINE static inline __attribute__((always_inline, unused))
 #define EACH(i) for (int i = 0; i < PARTS; i++)
@@ -59,6 +62,8 @@ INLINE v16 v_mul(v16 a, v16 b) { EACH(i) a.part[i] *= b.part[i]; return a; }
 INLINE v16 v_div(v16 a, v16 b) { EACH(i) a.part[i] /= b.part[i]; return a; }
 INLINE v16 v_fma(v16 a, v16 b, v16 c) { EACH(i) c.part[i] = vec_fma(a.part[i], b.part[i], c.part[i]); return c; }
 
+INLINE v16 v_sqrt(v16 a) { EACH(i) a.part[i] = VEC_SQRT(a.part[i]); return a; } /* exact to the last bit, as / is */
+
 INLINE i16 v_less(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] < b.part[i]); return r; }
 INLINE i16 v_equal(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] == b.part[i]); return r; }
 
@@ -78,6 +83,29 @@ INLINE i16 i_or(i16 a, i16 b) { EACH(i) a.part[i] |= b.part[i]; return a; }
 INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] <<= n; return a; }
 INLINE i16 i_shift_right(i16 a, int n) { EACH(i) a.part[i] >>= n; return a; } /* keeps the sign */
 
+/* Whether any lane of a comparison is true. */
+INLINE int i_any(i16 mask) {
+    ivec any = mask.part[0];
+    for (int i = 1; i < PARTS; i++) any |= mask.part[i];
+    uint64_t words[LANES / 2], found = 0;
+    memcpy(words, &any, sizeof any);
+    for (int i = 0; i < LANES / 2; i++) found |= words[i];
+    return found != 0;
+}
+
+/* --- sixteen doubles ------------------------------------------------------------------------------------------- */
+
+INLINE d16 d_set(double x) { d16 r; for (int i = 0; i < 2 * PARTS; i++) r.part[i] = x - (dvec){0}; return r; }
+INLINE d16 d_add(d16 a, d16 b) { for (int i = 0; i < 2 * PARTS; i++) a.part[i] += b.part[i]; return a; }
+INLINE d16 d_mul(d16 a, d16 b) { for (int i = 0; i < 2 * PARTS; i++) a.part[i] *= b.part[i]; return a; }
+INLINE d16 d_widen(v16 x) {
+    half_vec half[2 * PARTS];
+    memcpy(half, &x, sizeof x);
+    d16 r;
+    for (int i = 0; i < 2 * PARTS; i++) r.part[i] = __builtin_convertvector(half[i], dvec);
+    return r;
+}
+
 /* --- sixteen to one -------------------------------------------------------------------------------------------- */
 
 /* Add lanes i and i + 8, then i and i + 4, then i and i + 2, then the last two. */
@@ -86,6 +114,13 @@ INLINE float v_sum(v16 x) {
     memcpy(q, &x, sizeof q);
     vec4 s = (q[0] + q[2]) + (q[1] + q[3]);
     return (s[0] + s[2]) + (s[1] + s[3]);
+}
+INLINE double d_sum(d16 x) { /* the same tree */
+    double s[16];
+    memcpy(s, &x, sizeof s);
+    for (int n = 8; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
+    return s[0];
 }
 INLINE float v_max_lane(v16 x) {
     float row[16];
