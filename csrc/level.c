@@ -6,6 +6,11 @@
 
 #include "softmax.c"
 
+#include "embedding.c"
+#include "lowp.c"
+#include "optim.c"
+#include "rope.c"
+
 #define NAME_(level) kernels_##level
 #define NAME(level) NAME_(level)
 #define TEXT_(level) #level

@@ -16,7 +16,21 @@
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
     X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
-    X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))
+    X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \
+    X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \
+    X(embedding, void, embedding_backward,                                                                            \
+      (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \
+    X(rope, void, rope,                                                                                               \
+      (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half))  \
+    X(rope, void, rope_backward,                                                                                      \
+      (float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h,               \
+       int64_t half))                                                                                                 \
+    X(optim, void, adamw_step,                                                                                        \
+      (float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1, double beta2,  \
+       double eps, double weight_decay))                                                                              \
+    X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
+    X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
+    X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))
 
 struct kernels {
     const char *level; /* "avx2", "avx512", "neon", or a test level: "narrow", "wide" */

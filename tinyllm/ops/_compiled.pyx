@@ -6,6 +6,7 @@ inputs, and return fresh contiguous arrays, whose memory comes from the pool. Ea
 specification: softmax.py, softmax.pxi.
 """
 
+import math
 import os
 
 import numpy as np
@@ -115,6 +116,11 @@ cdef int64_t rows_of(object x):
 
 
 include "softmax.pxi"
+
+include "embedding.pxi"
+include "lowp.pxi"
+include "optim.pxi"
+include "rope.pxi"
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,19 @@ cdef extern from "tinyllm.h" nogil:
         const char *level
         void (*softmax)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
         void (*softmax_backward)(float *dx, const float *dy, const float *y, int64_t rows, int64_t n) noexcept nogil
+        void (*embedding)(float *y, const float *w, const int64_t *ids, int64_t tokens,
+            int64_t c) noexcept nogil
+        void (*embedding_backward)(float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v,
+            int64_t c) noexcept nogil
+        void (*rope)(float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t,
+            int64_t h, int64_t half) noexcept nogil
+        void (*rope_backward)(float *dx, const float *dy, const float *cos, const float *sin, int64_t b,
+            int64_t t, int64_t h, int64_t half) noexcept nogil
+        void (*adamw_step)(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr,
+            double beta1, double beta2, double eps, double weight_decay) noexcept nogil
+        double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
+        void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
+        void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
 
     const kernels_t *kernels
     const kernels_t *const *cpu_levels()

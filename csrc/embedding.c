@@ -1,0 +1,44 @@
+/* embedding: y[t] = w[ids[t]];  backward: dw[ids[t]] += dy[t], for t = 0, 1, 2, ... in that order.
+ *
+ * Gathering is copying, and NumPy copies well; what is saved is the index machinery around it. Scattering in NumPy
+ * (np.add.at) goes through a general inner loop, one element at a time.
+ *
+ * The ladder of the backward:
+ *   1. loop over tokens, add each row where it belongs: right, but two threads may meet in one row of dw;
+ *   2. every thread owns some rows of the vocabulary, walks over all ids and adds only those that are its own: the
+ *      sums keep their order, whatever the number of threads, and each row of dw is cleared while it is near. The
+ *      walk costs one comparison per token and piece, little beside the C additions that a token of one's own costs.
+ */
+
+struct embedding_job { float *y, *dw; const float *w, *dy; const int64_t *ids; int64_t tokens, c; };
+
+static void embedding_gather(void *context, int64_t begin, int64_t end) {
+    const struct embedding_job *job = context;
+    for (int64_t t = begin; t < end; t++)
+        memcpy(job->y + t * job->c, job->w + job->ids[t] * job->c, (size_t)job->c * sizeof(float));
+}
+
+static void embedding(float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c) {
+    struct embedding_job job = {.y = y, .w = w, .ids = ids, .c = c};
+    parallel_for(embedding_gather, &job, tokens, 1 + 65536 / (c + 1));
+}
+
+static void row_add(float *y, const float *x, int64_t n) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_add(v_load(y + i), v_load(x + i)));
+    for (; i < n; i++) y[i] += x[i];
+}
+
+static void embedding_scatter(void *context, int64_t begin, int64_t end) {
+    const struct embedding_job *job = context;
+    memset(job->dw + begin * job->c, 0, (size_t)((end - begin) * job->c) * sizeof(float));
+    for (int64_t t = 0; t < job->tokens; t++)
+        if (job->ids[t] >= begin && job->ids[t] < end)
+            row_add(job->dw + job->ids[t] * job->c, job->dy + t * job->c, job->c);
+}
+
+static void embedding_backward(float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c) {
+    struct embedding_job job = {.dw = dw, .dy = dy, .ids = ids, .tokens = tokens, .c = c};
+    int64_t work_per_row = c + tokens * c / (v + 1);
+    parallel_for(embedding_scatter, &job, v, 1 + 32768 / (work_per_row + 1));
+}

@@ -1,0 +1,113 @@
+/* adamw_step: m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+ *             w = (1 - lr decay) w - lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+ * grad_norm:  sqrt(sum of g^2);  clip_grads: g * limit / norm
+ *
+ * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
+ * reads four and writes three. The corrections are two numbers per step: they are worked out in double and folded into
+ * factors, so the loop has one square root and one division per weight.
+ *
+ * The norm's spec makes a float64 copy and squares it into another. Here floats are widened in registers. The square
+ * of a float is exact in double, so nothing depends on fusing. Chunks of 4096 numbers are summed in sixteen lanes, and
+ * the chunks in order: threads divide chunks, so the sum is the same for any number of them. (Summing a chunk in float
+ * lanes would be faster where it fits the cache, but 1e20 squared would be infinite.)
+ */
+
+#define NORM_CHUNK 4096
+
+struct adamw_job {
+    float *w, *m, *v;
+    const float *g;
+    float beta1, new1, beta2, new2; /* new = 1 - beta */
+    float decay, step_size, widen, eps;
+};
+
+/* base^n by squaring: unlike pow, the same bits with every C library. */
+static double power(double base, int64_t n) {
+    double result = 1;
+    for (; n > 0; n /= 2, base *= base)
+        if (n % 2) result *= base;
+    return result;
+}
+
+INLINE void adamw_lanes(const struct adamw_job *job, v16 *w, v16 g, v16 *m, v16 *v) {
+    *m = v_fma(*m, v_set(job->beta1), v_mul(g, v_set(job->new1)));
+    *v = v_fma(*v, v_set(job->beta2), v_mul(v_mul(g, v_set(job->new2)), g));
+    v16 size = v_fma(v_sqrt(*v), v_set(job->widen), v_set(job->eps));
+    *w = v_fma(*w, v_set(-job->decay), *w);
+    *w = v_sub(*w, v_div(v_mul(*m, v_set(job->step_size)), size));
+}
+
+static void adamw_piece(void *context, int64_t begin, int64_t end) {
+    const struct adamw_job *job = context;
+    int64_t i = begin;
+    for (; i + 16 <= end; i += 16) {
+        v16 w = v_load(job->w + i), m = v_load(job->m + i), v = v_load(job->v + i);
+        adamw_lanes(job, &w, v_load(job->g + i), &m, &v);
+        v_store(job->w + i, w);
+        v_store(job->m + i, m);
+        v_store(job->v + i, v);
+    }
+    if (i < end) {
+        int64_t n = end - i;
+        v16 w = v_load_n(job->w + i, n, 0), m = v_load_n(job->m + i, n, 0), v = v_load_n(job->v + i, n, 0);
+        adamw_lanes(job, &w, v_load_n(job->g + i, n, 0), &m, &v);
+        v_store_n(job->w + i, n, w);
+        v_store_n(job->m + i, n, m);
+        v_store_n(job->v + i, n, v);
+    }
+}
+
+static void adamw_step(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1,
+                       double beta2, double eps, double weight_decay) {
+    struct adamw_job job = {
+        .w = w, .m = m, .v = v, .g = g,
+        .beta1 = (float)beta1, .new1 = (float)(1 - beta1), .beta2 = (float)beta2, .new2 = (float)(1 - beta2),
+        .decay = (float)(lr * weight_decay), .step_size = (float)(lr / (1 - power(beta1, step))),
+        .widen = (float)(1 / sqrt(1 - power(beta2, step))), .eps = (float)eps,
+    };
+    parallel_for(adamw_piece, &job, n, 8192);
+}
+
+struct norm_job { double *sums; const float *g; int64_t n; };
+
+static void norm_chunks(void *context, int64_t begin, int64_t end) {
+    const struct norm_job *job = context;
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+        const float *g = job->g + chunk * NORM_CHUNK;
+        int64_t n = job->n - chunk * NORM_CHUNK < NORM_CHUNK ? job->n - chunk * NORM_CHUNK : NORM_CHUNK, i = 0;
+        d16 sum = d_set(0);
+        for (; i + 16 <= n; i += 16) {
+            d16 x = d_widen(v_load(g + i));
+            sum = d_add(sum, d_mul(x, x));
+        }
+        if (i < n) {
+            d16 x = d_widen(v_load_n(g + i, n - i, 0));
+            sum = d_add(sum, d_mul(x, x));
+        }
+        job->sums[chunk] = d_sum(sum);
+    }
+}
+
+/* Add the squares of g to `sum`. scratch has room for one double per chunk of 4096. */
+static double sum_squares(double sum, double *scratch, const float *g, int64_t n) {
+    struct norm_job job = {.sums = scratch, .g = g, .n = n};
+    int64_t chunks = (n + NORM_CHUNK - 1) / NORM_CHUNK;
+    parallel_for(norm_chunks, &job, chunks, 4);
+    for (int64_t i = 0; i < chunks; i++) sum += scratch[i];
+    return sum;
+}
+
+struct scale_job { float *y; const float *x; float factor; };
+
+static void scale_piece(void *context, int64_t begin, int64_t end) {
+    const struct scale_job *job = context;
+    v16 factor = v_set(job->factor);
+    int64_t i = begin;
+    for (; i + 16 <= end; i += 16) v_store(job->y + i, v_mul(v_load(job->x + i), factor));
+    for (; i < end; i++) job->y[i] = job->x[i] * job->factor;
+}
+
+static void scale(float *y, const float *x, float factor, int64_t n) {
+    struct scale_job job = {.y = y, .x = x, .factor = factor};
+    parallel_for(scale_piece, &job, n, 16384);
+}

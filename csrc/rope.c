@@ -1,0 +1,59 @@
+/* rope: channels (i, i + D/2) of a token at position t turn by angle[t][i]: (a, b) -> (a cos - b sin, b cos + a sin).
+ *
+ * The spec makes four products, a difference, a sum and a concatenation, each of them an array of its own: seven
+ * passes over memory. Here each number is read once and written once, and a row of the tables serves all H heads of
+ * a token while it is in cache. The backward turns by the opposite angle: the same loop with the sine negated.
+ * No fused multiply-add: two products and their difference round as the spec's do, so the bits are the spec's too.
+ */
+
+struct rope_job { float *y; const float *x, *cos, *sin; int64_t t, h, half; int backward; };
+
+INLINE void rope_turn(v16 *a, v16 *b, v16 cos, v16 sin) {
+    v16 first = v_sub(v_mul(*a, cos), v_mul(*b, sin));
+    *b = v_add(v_mul(*b, cos), v_mul(*a, sin));
+    *a = first;
+}
+
+static void rope_head(float *y, const float *x, const float *cos, const float *sin, int64_t half, int backward) {
+    const v16 sign = v_set(backward ? -1.0f : 1.0f);
+    int64_t i = 0;
+    for (; i + 16 <= half; i += 16) {
+        v16 a = v_load(x + i), b = v_load(x + half + i);
+        rope_turn(&a, &b, v_load(cos + i), v_mul(v_load(sin + i), sign));
+        v_store(y + i, a);
+        v_store(y + half + i, b);
+    }
+    if (i < half) {
+        int64_t n = half - i;
+        v16 a = v_load_n(x + i, n, 0), b = v_load_n(x + half + i, n, 0);
+        rope_turn(&a, &b, v_load_n(cos + i, n, 0), v_mul(v_load_n(sin + i, n, 0), sign));
+        v_store_n(y + i, n, a);
+        v_store_n(y + half + i, n, b);
+    }
+}
+
+static void rope_tokens(void *context, int64_t begin, int64_t end) {
+    const struct rope_job *job = context;
+    int64_t half = job->half;
+    for (int64_t token = begin; token < end; token++) {
+        const float *cos = job->cos + token % job->t * half, *sin = job->sin + token % job->t * half;
+        for (int64_t head = token * job->h; head < (token + 1) * job->h; head++)
+            rope_head(job->y + head * 2 * half, job->x + head * 2 * half, cos, sin, half, job->backward);
+    }
+}
+
+static void rope_both(struct rope_job job, int64_t b) {
+    parallel_for(rope_tokens, &job, b * job.t, 1 + 16384 / (job.h * job.half + 1));
+}
+
+static void rope(float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h,
+                 int64_t half) {
+    struct rope_job job = {.y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half};
+    rope_both(job, b);
+}
+
+static void rope_backward(float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t,
+                          int64_t h, int64_t half) {
+    struct rope_job job = {.y = dx, .x = dy, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = 1};
+    rope_both(job, b);
+}

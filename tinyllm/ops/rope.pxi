@@ -1,0 +1,24 @@
+cdef object rope_turned(object x, object cos, object sin, bint backward):
+    x, cos, sin = f32(x, "dy" if backward else "x"), f32(cos, "cos"), f32(sin, "sin")
+    if x.ndim != 4 or x.shape[3] % 2 or cos.shape != (x.shape[1], x.shape[3] // 2) or sin.shape != cos.shape:
+        raise ValueError(f"rope needs x (B, T, H, D) and tables (T, D/2), got {x.shape}, {cos.shape} and {sin.shape}")
+    y = empty(x.shape)
+    cdef float *out = <float *>address(y)
+    cdef const float *inp = <const float *>address(x)
+    cdef const float *c = <const float *>address(cos)
+    cdef const float *s = <const float *>address(sin)
+    cdef int64_t b = x.shape[0], t = x.shape[1], h = x.shape[2], half = x.shape[3] // 2
+    with nogil:
+        if backward:
+            kernels.rope_backward(out, inp, c, s, b, t, h, half)
+        else:
+            kernels.rope(out, inp, c, s, b, t, h, half)
+    return y
+
+
+def rope(x, cos, sin):
+    return rope_turned(x, cos, sin, False)
+
+
+def rope_backward(dy, cos, sin):
+    return rope_turned(dy, cos, sin, True)
