@@ -185,7 +185,7 @@ class Tensor:
         for leaf, dx in gradients(self, grad).items():
             leaf.grad = dx if leaf.grad is None else plus(leaf.grad, dx)
 
-    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes that its input was stretched along.
+    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
     def _other(self, x):
         """The second operand as a Tensor; a Python number takes this one's dtype: float32 stays float32."""

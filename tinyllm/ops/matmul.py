@@ -32,6 +32,9 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
 
     dy (..., M, N), a and b as in matmul -> da, db of a's and b's shape, summed over broadcast axes.
     """
+    a_shape = a.shape
+    if b.ndim == 2 and not transpose_a:  # one matrix serves every row of a: the product itself sums over them
+        dy, a = rows(dy), rows(a)
     if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
         da = matmul(b, dy, transpose_a=transpose_b, transpose_b=True)
     else:
@@ -40,7 +43,7 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
         db = matmul(dy, a, transpose_a=True, transpose_b=transpose_a)
     else:
         db = matmul(a, dy, transpose_a=not transpose_a)
-    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
+    return sum_to_shape(da, a.shape).reshape(a_shape), sum_to_shape(db, b.shape)
 
 
 @op(follows="matmul")

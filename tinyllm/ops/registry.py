@@ -202,7 +202,7 @@ def override(**functions):
 
 
 def threads(n=None):
-    """Set how many threads the kernels use, or only ask; returns the number. Results do not depend on it.
+    """Set how many threads the kernels use, or only ask, and return it. Results do not depend on it.
 
     Without kernels the answer is 1: NumPy's own threads are not ours to count. Raises UserError unless n >= 1.
     """

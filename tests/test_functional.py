@@ -1,0 +1,240 @@
+"""Every differentiable op against finite differences, in any memory layout; checkpoint against none."""
+
+import numpy as np
+import pytest
+
+import tinyllm.functional as F
+from tinyllm import ops
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor, no_grad
+
+
+@pytest.fixture(autouse=True)
+def specs():
+    with ops.use("numpy"):
+        yield
+
+
+def every_other(x):
+    wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+LAYOUTS = {"plain": lambda x: x, "fortran": np.asfortranarray, "every other": every_other,
+           "backwards": lambda x: x[::-1].copy()[::-1]}
+
+IDS = np.array([[0, 3, 3], [6, 0, 3]])
+TARGETS = np.array([[0, 3, -100], [6, 0, 3]])
+KEEP = Random("keep").uniform((2, 3, 8)) < 0.7
+ANGLES = ops.rope_tables(np.arange(2, 5), 8)
+
+# name: (function, the shapes of its inputs)
+CASES = {
+    "matmul": (F.matmul, (2, 4, 3), (2, 3, 5)),
+    "matmul of transposes": (lambda a, b: F.matmul(a, b, True, True), (3, 4), (5, 3)),
+    "matmul, left transposed": (lambda a, b: F.matmul(a, b, transpose_a=True), (2, 3, 4), (3, 5)),
+    "matmul, broadcast": (lambda a, b: F.matmul(a, b, transpose_b=True), (2, 1, 4, 3), (3, 5, 3)),
+    "matmul by one matrix": (lambda a, b: F.matmul(a, b, transpose_b=True), (2, 4, 3), (5, 3)),
+    "linear": (F.linear, (2, 3, 4), (4, 5), (5,)),
+    "linear without bias": (F.linear, (3, 4), (4, 5)),
+    "softmax": (F.softmax, (2, 3, 5)),
+    "log_softmax": (F.log_softmax, (2, 3, 5)),
+    "cross_entropy": (lambda x: F.cross_entropy(x, TARGETS), (2, 3, 7)),
+    "layernorm": (F.layernorm, (2, 3, 8), (8,), (8,)),
+    "rmsnorm": (F.rmsnorm, (2, 3, 8), (8,)),
+    "gelu": (F.gelu, (3, 5)),
+    "gelu_tanh": (F.gelu_tanh, (3, 5)),
+    "silu": (F.silu, (3, 5)),
+    "swiglu": (F.swiglu, (3, 5), (3, 5)),
+    "add": (F.add, (3, 5), (3, 5)),
+    "embedding": (lambda w: F.embedding(w, IDS), (7, 4)),
+    "rope": (lambda x: F.rope(x, *ANGLES), (2, 3, 2, 8)),
+    "attention": (F.attention, (2, 3, 4, 6), (2, 5, 4, 6), (2, 5, 4, 6)),
+    "attention, all visible": (lambda *x: F.attention(*x, causal=False), *[(1, 3, 2, 4)] * 3),
+    "attention, shared heads": (F.attention, (2, 3, 6, 4), (2, 3, 2, 4), (2, 3, 2, 4)),
+    "attention, lengths": (lambda *x: F.attention(*x, lengths=np.array([5, 2])),
+                           (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4)),
+    "dropout": (lambda x: F.dropout(x, KEEP, 0.3), (2, 3, 8)),
+    "split": (lambda x: F.add(*F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
+    "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
+    "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),
+}
+
+
+def loss_of(f, arrays, weights):
+    return (f(*map(Tensor, arrays)) * weights).sum().item()
+
+
+def gradient_error(f, shapes, layout, step=1e-5):
+    """How far the gradient along one random direction is from the slope in that direction, relatively."""
+    rng = Random("gradient", *map(str, shapes))
+    inputs = [Tensor(layout(rng.normal(shape).astype(np.float64)), requires_grad=True) for shape in shapes]
+    y = f(*inputs)
+    weights = Tensor(rng.normal(y.shape).astype(np.float64))
+    (y * weights).sum().backward()
+    direction = [rng.normal(shape).astype(np.float64) for shape in shapes]
+    ahead, behind = ([x.data + h * d for x, d in zip(inputs, direction, strict=True)] for h in (step, -step))
+    slope = (loss_of(f, ahead, weights) - loss_of(f, behind, weights)) / (2 * step)
+    along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
+    assert all(x.grad.shape == x.shape and x.grad.dtype == np.float64 for x in inputs)
+    return abs(along - slope) / max(abs(along), abs(slope))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_match_finite_differences(name, layout):
+    f, *shapes = CASES[name]
+    assert gradient_error(f, shapes, LAYOUTS[layout]) < 1e-6
+
+
+def test_the_gradient_check_sees_a_small_mistake():
+    def nearly(x):
+        return x * 0.999 + x.detach() * 0.001
+
+    assert gradient_error(nearly, [(3, 5)], LAYOUTS["plain"]) > 1e-4
+
+
+def test_every_differentiable_op_is_checked():
+    names = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
+    assert names <= {case.split(",")[0].split(" of ")[-1].split(" ")[0] for case in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_stays_float32(name):
+    f, *shapes = CASES[name]
+    inputs = [Tensor(Random("f32", i).normal(shape), requires_grad=True) for i, shape in enumerate(shapes)]
+    y = f(*inputs)
+    y.backward(np.ones(y.shape, np.float32))
+    assert y.dtype == np.float32
+    assert all(x.grad.dtype == np.float32 for x in inputs)
+
+
+def test_split_gives_contiguous_parts_and_refuses_uneven_ones():
+    x = Tensor(np.arange(12.0).reshape(2, 6))
+    parts = F.split(x, 3)
+    assert np.array_equal(np.concatenate([p.data for p in parts], axis=-1), x.data)
+    assert all(p.data.flags.c_contiguous for p in parts)
+    with pytest.raises(ValueError, match="6 into 4"):
+        F.split(x, 4)
+
+
+def test_ids_and_targets_may_be_tensors():
+    w = Tensor(np.eye(7, dtype=np.float32))
+    logits = F.embedding(w, Tensor(IDS))
+    assert np.array_equal(logits.data, np.eye(7, dtype=np.float32)[IDS])
+    assert F.cross_entropy(logits, Tensor(TARGETS)).item() == F.cross_entropy(logits, TARGETS).item()
+
+
+# Checkpoint: the same bits for less memory.
+
+
+def block(x, w1, w2):
+    """A residual block that uses its input three times and one parameter twice."""
+    h = F.gelu(F.linear(F.softmax(x), w1))
+    return F.add(x, F.linear(h, w2)) + F.linear(F.linear(x, w1), w2)
+
+
+def run_blocks(wrap):
+    """Run three blocks -> the loss, and the gradients of the input and all parameters, as bytes."""
+    rng = Random("blocks")
+    x = Tensor(rng.normal((5, 4)), requires_grad=True)
+    weights = [(Tensor(rng.normal((4, 6)), True), Tensor(rng.normal((6, 4)), True)) for _ in range(3)]
+    h = x * 2
+    for pair in weights:
+        h = wrap(lambda h, pair=pair: block(h, *pair), h, pair)
+    loss = (h * h).mean()
+    loss.backward()
+    return [loss.data.tobytes(), x.grad.tobytes(), *(w.grad.tobytes() for pair in weights for w in pair)]
+
+
+def plain(fn, x, params):
+    return fn(x)
+
+
+def checkpointed(fn, x, params):
+    return F.checkpoint(fn, x, params=params)
+
+
+def nested(fn, x, params):
+    return F.checkpoint(lambda x: F.checkpoint(fn, x, params=params), x, params=params)
+
+
+@pytest.mark.parametrize("wrap", [checkpointed, nested])
+def test_checkpoint_gives_the_same_bits(wrap):
+    assert run_blocks(wrap) == run_blocks(plain)
+
+
+def test_checkpoint_runs_the_function_again_and_records_nothing_the_first_time():
+    calls = []
+    w = Tensor(np.ones((4, 4)), requires_grad=True)
+
+    def fn(x):
+        y = F.linear(x, w)
+        calls.append(y.requires_grad)
+        return y
+
+    y = F.checkpoint(fn, Tensor(np.ones((2, 4))), params=[w])
+    assert calls == [False]
+    with no_grad():  # whatever the caller's mode, the second run records
+        y.backward(np.ones((2, 4)))
+    assert calls == [False, True]
+    assert np.array_equal(w.grad, np.full((4, 4), 2))
+
+
+def test_checkpoint_passes_by_what_needs_no_gradient():
+    frozen, w = Tensor(np.ones((4, 4))), Tensor(np.ones((4, 4)), requires_grad=True)
+    y = F.checkpoint(lambda x, f: x @ f @ w, Tensor(np.ones((2, 4))), frozen, params=[w])
+    y.sum().backward()
+    assert frozen.grad is None and w.grad is not None
+    with no_grad():
+        assert not F.checkpoint(lambda x: x @ w, frozen, params=[w]).requires_grad
+
+
+@pytest.mark.parametrize("outside", [lambda w: w, lambda w: w * 2])
+def test_checkpoint_refuses_a_parameter_that_was_not_listed(outside):
+    w = Tensor(np.ones((4, 4)), requires_grad=True)
+    x = Tensor(np.ones((2, 4)), requires_grad=True)
+    hidden = outside(w)
+    y = F.checkpoint(lambda x: F.linear(x, hidden), x)
+    with pytest.raises(RuntimeError, match="params="):
+        y.sum().backward()
+    assert w.grad is None and x.grad is None
+
+
+# Switches reach the differentiable ops.
+
+
+def test_an_override_reaches_the_ops_that_are_specified_by_it():
+    seen = []
+
+    def softmax(x):
+        seen.append(x.shape)
+        return ops.softmax.reference(x)
+
+    x = Tensor(np.ones((1, 2, 2, 4), np.float32))
+    before = ops.attention.backend
+    with ops.override(softmax=softmax):
+        assert ops.attention.backend == "numpy"
+        F.attention(x, x, x)
+    assert seen == [(1, 2, 2, 2)]
+    assert ops.attention.backend == before
+
+
+@pytest.mark.parametrize("switch", ["matmul", "linear"])
+def test_bf16_rounds_the_operands_of_every_product_of_linear(switch):
+    rng = Random("bf16")
+    x, w, b, dy = (rng.normal(shape) for shape in ((8, 16), (16, 4), (4,), (8, 4)))
+    with ops.use(**{switch: "bf16"}):
+        assert ops.linear_backward.backend == "bf16"
+        assert ops.matmul_backward.backend == ("bf16" if switch == "matmul" else "numpy")
+        y, (dx, dw, db) = ops.linear(x, w, b), ops.linear_backward(dy, x, w)
+    half = ops.round_bf16
+    for got, want, exact in [
+        (y, half(x) @ half(w) + b, x @ w + b),
+        (dx, half(dy) @ half(w).T, dy @ w.T),
+        (dw, half(x).T @ half(dy), x.T @ dy),
+    ]:
+        assert np.allclose(got, want, rtol=1e-5, atol=1e-6)
+        assert not np.allclose(got, exact, rtol=1e-5, atol=1e-6)
+    assert np.allclose(db, dy.sum(axis=0), rtol=1e-6)

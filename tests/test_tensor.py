@@ -1,0 +1,274 @@
+"""Tensor and its tape: arithmetic against finite differences, what the tape keeps, and what it lets go."""
+
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyllm.functional as F
+from tinyllm import ops
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor, no_grad, record
+
+
+@pytest.fixture(autouse=True, scope="module")
+def specs():
+    with ops.use("numpy"):
+        yield
+
+
+def leaf(*shape, key="leaf"):
+    return Tensor(Random(key, *shape).normal(shape).astype(np.float64), requires_grad=True)
+
+
+def gradient_error(f, *inputs, step=1e-6):
+    """How far the gradient along one random direction is from the slope in that direction, relatively."""
+    rng = Random("direction")
+    weights = rng.normal(f(*inputs).shape).astype(np.float64)
+    f(*inputs).backward(weights)
+    direction = [rng.normal(x.shape).astype(np.float64) for x in inputs]
+
+    def loss(h):
+        moved = (Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
+        return (f(*moved).data * weights).sum()
+
+    slope = (loss(step) - loss(-step)) / (2 * step)
+    along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
+    return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
+
+
+BINARY = {
+    "+": lambda x, y: x + y,
+    "-": lambda x, y: x - y,
+    "*": lambda x, y: x * y,
+    "/": lambda x, y: x / (y * y + 1.0),
+    "shared": lambda x, y: (x + y) * (x + y) - x * y / (1.0 + y * y),
+    "used twice": lambda x, y: x * x + y * x,
+}
+SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3)), ((2, 1, 3), (4, 1)),
+          ((1,), (1, 1)), ((0, 3), (3,))]
+
+
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@pytest.mark.parametrize("name", BINARY)
+def test_arithmetic_broadcasts_and_sums_back(name, shapes):
+    x, y = leaf(*shapes[0], key="x"), leaf(*shapes[1], key="y")
+    assert gradient_error(BINARY[name], x, y) < 1e-6
+    assert x.grad.shape == x.shape and y.grad.shape == y.shape
+
+
+UNARY = {
+    "sum": lambda x: x.sum(),
+    "sum of rows": lambda x: x.sum(axis=-1),
+    "sum, axes kept": lambda x: x * x.sum(axis=(0, 2), keepdims=True),
+    "mean": lambda x: x.mean() * x.mean(axis=1),
+    "reshape": lambda x: x.reshape(4, 6) * x.reshape((4, 6)) * x.reshape(-1, 6),
+    "transpose": lambda x: x.transpose() * 2,
+    "transpose, named axes": lambda x: x.transpose(1, -1, 0) * x.transpose(1, 2, 0),
+    "a slice": lambda x: x[1, ..., ::-2],
+    "a new axis": lambda x: x[:, None, 1:],
+    "rows, some twice": lambda x: x[[1, 0, 1]] * x[np.array([0, 0, 1])],
+    "elements, some twice": lambda x: x[[1, 1], :, [2, 2]],
+    "a mask": lambda x: x[x.data > 0],
+    "numbers": lambda x: 2 - (1 + x) * 3 / 4 + 1 / (x * x + 1) - x,
+    "arrays": lambda x: np.ones((2, 1, 1)) + (np.arange(4.0) - x) * np.arange(4.0),
+    "@": lambda x: x @ x.transpose(0, 2, 1) @ np.ones((3, 2)),
+    "array @": lambda x: np.ones((5, 3)) @ x,
+    "-": lambda x: -x,
+}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_shape_and_number_operators(name):
+    assert gradient_error(UNARY[name], leaf(2, 3, 4)) < 1e-6
+
+
+def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype():
+    assert Tensor([1.5, 2]).dtype == Tensor(0.5).dtype == np.float32
+    assert Tensor([1, 2]).dtype.kind == "i"
+    assert Tensor(np.zeros(2)).dtype == np.float64
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    for y in (x + 1, 1 - x, x * 0.1, x / np.float64(3), 2 / x, x.mean(), -x):
+        assert y.dtype == np.float32
+    (x.mean() * 0.1 + (x / 3).sum()).backward()
+    assert x.grad.dtype == np.float32
+    assert (Tensor([1, 2]) * 0.5).data.tolist() == [0.5, 1.0]
+
+
+def test_reading_a_tensor():
+    x = Tensor([[1.5, 2.5]])
+    assert x.shape == (1, 2) and x.ndim == 2 and len(x) == 1 and x[0, 1].item() == 2.5
+    assert x.numpy() is x.data
+    assert "1.5" in repr(x) and "requires_grad" in repr(leaf(1))
+    x = leaf(2)
+    assert x.detach().data is x.data and not (x.detach() * 2).requires_grad
+
+
+def test_gradients_accumulate_over_calls_and_over_uses():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(2):
+        (x * x + x).sum().backward()
+    assert x.grad.tolist() == [6.0, 10.0]
+    x.backward(np.array([1.0, 1.0]))
+    assert x.grad.tolist() == [7.0, 11.0]
+
+
+def test_backward_never_writes_into_the_gradient_it_was_given():
+    x, y = leaf(3), leaf(3, key="y")
+    given_grad = np.ones(3)
+    (x + y).backward(given_grad)
+    (x + y).backward(given_grad)
+    assert given_grad.tolist() == [1, 1, 1] and x.grad.tolist() == y.grad.tolist() == [2, 2, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans()), max_size=12))
+def test_any_graph_of_sums_and_products_has_the_gradient_of_its_polynomial(steps):
+    """Build a random graph of + and * of one number, and dual numbers that carry its derivative."""
+    x = Tensor(np.array(0.5), requires_grad=True)
+    nodes, duals = [x], [(0.5, 1.0)]
+    for i, j, product in steps:
+        i, j = i % len(nodes), j % len(nodes)
+        a, b, (u, du), (v, dv) = nodes[i], nodes[j], duals[i], duals[j]
+        nodes.append(a * b if product else a + b)
+        duals.append((u * v, du * v + u * dv) if product else (u + v, du + dv))
+    nodes[-1].backward()
+    assert nodes[-1].item() == pytest.approx(duals[-1][0])
+    assert x.grad == pytest.approx(duals[-1][1])
+
+
+# The tape
+
+
+def test_no_grad_records_nothing_and_ends_with_its_block():
+    x = leaf(3)
+    with pytest.raises(KeyError), no_grad():
+        assert not (x * 2).requires_grad and not F.silu(x).requires_grad
+        raise KeyError
+    assert (x * 2).requires_grad
+    with pytest.raises(RuntimeError, match="no_grad"), no_grad():
+        (x * 2).sum().backward()
+
+
+def test_constants_get_no_gradient():
+    x, c = leaf(3), Tensor(np.ones(3))
+    (x * c).sum().backward()
+    assert c.grad is None and x.grad is not None
+    assert not (c * c).requires_grad
+
+
+def test_a_chain_of_20_000_steps_and_dropping_one_without_backward():
+    x = leaf(2)
+    y = x
+    for i in range(20_000):
+        y = F.silu(y) * 1.0 if i % 1000 == 0 else y + 0.0
+    y.sum().backward()
+    assert np.isfinite(x.grad).all()
+    y = x
+    for _ in range(20_000):
+        y = y + 0.0
+    del y
+
+
+class Probe:
+    """Something that a closure can hold, as it holds an activation, and that tells when it is let go."""
+
+
+def probed(x, events, name):
+    """A step that doubles x; its closure holds a probe."""
+    probe = Probe()
+    weakref.finalize(probe, events.append, f"{name} freed")
+
+    def backward(dy):
+        assert probe is not None
+        events.append(f"{name} backward")
+        return (2 * dy,)
+
+    return record(2 * x.data, (x,), backward)
+
+
+def test_each_step_is_freed_before_the_one_below_it_runs():
+    x, events = leaf(2), []
+    y = x
+    for name in "abc":
+        y = probed(y, events, name)
+    y.sum().backward()
+    assert events == [f"{name} {what}" for name in "cba" for what in ("backward", "freed")]
+    assert x.grad.tolist() == [8, 8]
+
+
+def test_an_activation_that_no_closure_needs_dies_at_once():
+    x = leaf(1000)
+    h = x + 1
+    alive = weakref.ref(h.data)
+    y = h + 1  # addition needs no input to go back
+    del h
+    assert alive() is None
+    h = x + 1
+    alive = weakref.ref(h.data)
+    y = F.silu(h)  # silu does
+    del h
+    assert alive() is not None
+    y.sum().backward()
+    assert alive() is None
+
+
+def test_no_cycles_so_a_graph_that_is_never_walked_dies_too():
+    x, events = leaf(2), []
+    y = probed(x, events, "a") * 3
+    assert events == []
+    del y
+    assert events == ["a freed"]
+
+
+def test_a_second_backward_is_refused_and_leaves_gradients_alone():
+    x = leaf(3)
+    h = x * x
+    y, z = h.sum(), (h * 2).sum()
+    y.backward()
+    before = x.grad.copy()
+    for again in (y, z):  # z itself is fresh, but what it stands on is gone
+        with pytest.raises(RuntimeError, match="run the forward pass again"):
+            again.backward()
+    assert np.array_equal(x.grad, before)
+
+
+def test_a_step_with_several_outputs_gets_one_gradient_for_each():
+    x = leaf(2, 6)
+    seen = []
+
+    def backward(da, db):
+        seen.append((da, db))
+        return (np.concatenate([da, db], axis=-1),)
+
+    a, b = record((x.data[:, :2], x.data[:, 2:]), (x,), backward)
+    assert a.shape == (2, 2) and b.shape == (2, 4)
+    (b * 3).sum().backward()  # a is not used: its gradient is zero
+    assert np.array_equal(x.grad, [[0, 0, 3, 3, 3, 3]] * 2)
+    assert len(seen) == 1
+
+
+def test_none_from_a_closure_means_zero():
+    x, y = leaf(2), leaf(2, key="y")
+    record(x.data + y.data, (x, y), lambda dz: (dz, None)).sum().backward()
+    assert x.grad is not None and y.grad is None
+    with pytest.raises(ValueError):  # but a gradient too few is a mistake
+        record(x.data + y.data, (x, y), lambda dz: (dz,)).sum().backward()
+
+
+# Mistakes get one line
+
+
+@pytest.mark.parametrize("mistake, error, words", [
+    (lambda: Tensor([1, 2], requires_grad=True), TypeError, "int64.*astype"),
+    (lambda: leaf(2, 3).backward(), ValueError, r"\(2, 3\)"),
+    (lambda: leaf(2, 3).backward(np.ones(3)), ValueError, r"\(2, 3\).*\(3,\)"),
+    (lambda: Tensor([1.0]).backward(), RuntimeError, "requires_grad"),
+    (lambda: leaf(2, 3) @ leaf(2, 3), ValueError, r"\(2, 3\) by \(2, 3\)"),
+    (lambda: leaf(3) @ leaf(3), ValueError, "two axes"),
+])
+def test_mistakes_are_named(mistake, error, words):
+    with pytest.raises(error, match=words) as caught:
+        mistake()
+    assert "\n" not in str(caught.value)
