@@ -24,10 +24,9 @@ def test_writes_bytes_and_text(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
 def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error):
     atomic_write_bytes(tmp_path / "a", b"old")
-    with pytest.raises(type(error)):
-        with atomic_write(tmp_path / "a", "wb") as f:
-            f.write(b"half of the new")
-            raise error
+    with pytest.raises(type(error)), atomic_write(tmp_path / "a", "wb") as f:
+        f.write(b"half of the new")
+        raise error
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
 
@@ -65,9 +64,8 @@ def test_what_cannot_be_written_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="not a regular file"):
         atomic_write_bytes(tmp_path, b"")
     assert names(tmp_path) == []
-    with pytest.raises(ValueError, match="mode"):
-        with atomic_write(tmp_path / "a", "a"):
-            pass
+    with pytest.raises(ValueError, match="mode"), atomic_write(tmp_path / "a", "a"):
+        pass
 
 
 def test_a_pipe_is_refused_and_still_a_pipe(tmp_path):

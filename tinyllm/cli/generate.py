@@ -59,7 +59,7 @@ def _add_options(parser, tokens):
     add("--min-p", metavar="P", type=float, help="draw from tokens at least P times as likely as the first")
     add("--repetition-penalty", metavar="X", type=float, default=1.0, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
-    add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline); repeatable")
+    add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 
 def _options(args):

@@ -1,0 +1,116 @@
+"""The KV cache: what goes in stands where it belongs, and attention over it equals attention over the whole."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm import ops
+from tinyllm.errors import UserError
+from tinyllm.nn import KVCache, SelfAttention, init_normal
+from tinyllm.ops.registry import OPS
+from tinyllm.tensor import Tensor, no_grad
+
+USED = ("linear", "attention")
+
+
+def backends():
+    """The backends at hand; "compiled" only where all that attention uses is compiled, so that bits are promised."""
+    return ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)
+
+
+def numbers(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@given(st.lists(st.integers(0, 4), min_size=0, max_size=6), st.integers(1, 3), st.integers(0, 99))
+def test_append_keeps_everything_in_order(pieces, batch, seed):
+    cache = KVCache(batch, max(1, sum(pieces)), 2, 3)
+    k, v = numbers(seed, batch, sum(pieces), 2, 3), numbers(seed + 1, batch, sum(pieces), 2, 3)
+    start = 0
+    for n in pieces:
+        keys, values = cache.append(k[:, start : start + n], v[:, start : start + n])
+        start += n
+        assert cache.length == start and (cache.lengths == start).all()
+        assert np.array_equal(keys[:, :start], k[:, :start]) and np.array_equal(
+            values[:, :start], v[:, :start]
+        )
+
+
+def test_rows_have_lengths_of_their_own_and_share_memory():
+    cache, k = KVCache(3, 6, 1, 2), numbers(0, 3, 6, 1, 2)
+    for b, n in enumerate((2, 0, 4)):
+        if n:
+            cache.row(b).append(k[b : b + 1, :n], -k[b : b + 1, :n])
+    assert cache.lengths.tolist() == [2, 0, 4] and cache.length == 4
+    keys, values = cache.append(k[:, 4:5], -k[:, 4:5])
+    assert cache.lengths.tolist() == [3, 1, 5]
+    for b, n in enumerate((2, 0, 4)):
+        expected = np.concatenate([k[b, :n], k[b, 4:5]])
+        assert np.array_equal(keys[b, : n + 1], expected) and np.array_equal(values[b, : n + 1], -expected)
+
+
+def test_a_full_row_refuses_and_nothing_changes():
+    cache = KVCache(2, 3, 1, 1)
+    cache.row(1).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
+    before = cache.keys.copy()
+    with pytest.raises(UserError, match="context is full: 2 \\+ 2 positions exceed 3"):
+        cache.append(np.full((2, 2, 1, 1), 5.0), np.full((2, 2, 1, 1), 5.0))
+    assert np.array_equal(cache.keys, before) and cache.lengths.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "k, v", [((1, 1, 1, 1), (1, 1, 1, 1)), ((2, 1, 1, 1), (2, 2, 1, 1)), ((2, 1, 2, 1), (2, 1, 2, 1))]
+)
+def test_wrong_shapes_are_refused(k, v):
+    with pytest.raises(ValueError, match="got keys"):
+        KVCache(2, 3, 1, 1).append(np.zeros(k), np.zeros(v))
+
+
+def test_truncate_forgets_and_keep_copies():
+    cache, k = KVCache(3, 4, 1, 1), numbers(1, 3, 4, 1, 1)
+    cache.append(k[:, :3], k[:, :3])
+    cache.row(1).truncate(1)
+    assert cache.lengths.tolist() == [3, 1, 3]
+    cache.truncate(2)
+    assert cache.lengths.tolist() == [2, 1, 2]
+    kept = cache.keep([2, 0])
+    kept.append(k[:2, 3:], k[:2, 3:])
+    assert kept.lengths.tolist() == [3, 3] and cache.lengths.tolist() == [2, 1, 2]
+    assert np.array_equal(kept.keys[:, :2], k[[2, 0], :2])
+    assert np.array_equal(cache.keys[:, :3], k[:, :3])
+
+
+@pytest.mark.parametrize("backend", backends())
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 9))
+def test_attention_in_pieces_equals_attention_at_once(backend, pieces, batch, seed):
+    layer = SelfAttention(8, 2)
+    init_normal(layer, seed, 0.5)
+    x = numbers(seed, batch, sum(pieces), 8)
+    cache, parts, start = KVCache(batch, sum(pieces) + 2, 2, 4), [], 0
+    with ops.use(backend), no_grad():
+        whole = layer(Tensor(x)).data
+        for n in pieces:
+            parts.append(layer(Tensor(x[:, start : start + n].copy()), cache).data)
+            start += n
+    parts = np.concatenate(parts, axis=1)
+    if backend == "compiled":
+        assert np.array_equal(parts, whole)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_rows_of_unequal_length_do_not_see_each_other(backend):
+    layer = SelfAttention(8, 2)
+    init_normal(layer, 0, 0.5)
+    x, lengths = numbers(3, 3, 7, 8), (1, 6, 3)
+    cache = KVCache(3, 9, 2, 4)
+    with ops.use(backend), no_grad():
+        for b, n in enumerate(lengths):
+            layer(Tensor(x[b : b + 1, :n]), cache.row(b))
+        together = layer(Tensor(x[:, 6:]), cache).data
+        for b, n in enumerate(lengths):
+            alone = layer(Tensor(np.concatenate([x[b, :n], x[b, 6:]])[None])).data[0, -1]
+            if backend == "compiled":
+                assert np.array_equal(together[b, 0], alone)
+            np.testing.assert_allclose(together[b, 0], alone, rtol=1e-4, atol=1e-5)
