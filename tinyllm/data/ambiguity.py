@@ -1,0 +1,149 @@
+"""The proof, made anew whenever a grammar is built, that no text has two derivations.
+
+Call the certain beginning of a branch its *lead*: its text up to and including the first fork inside it,
+where every branch of that inner fork gives one lead. If at every fork no lead of one branch is a prefix of
+a lead of another, whatever the entities drawn before, then the grammar is unambiguous. For suppose that two
+derivations give one text. Follow them to the fork where they first part. What has been written so far is
+the same and so are the facts, and the rest of the text begins with a lead of one branch and also with a
+lead of the other. Of two strings that begin the same text, one is a prefix of the other: a contradiction.
+For the same reason a reader that has matched a lead never needs to try another branch.
+
+A lead may mention entities drawn earlier, so two leads are compared for every pair of values those can
+have. The condition is stricter than need be (a lead stops early), which costs the author a reworded
+sentence now and then.
+"""
+
+from itertools import pairwise
+
+from tinyllm.data.template import Choice, Draw, GrammarError, Mention
+
+
+def check(grammar):
+    """Raise GrammarError unless every mention is defined and no text can have two derivations."""
+    _check_scope(grammar, grammar.body, frozenset(), frozenset())
+    for node in list(grammar.forks):
+        if isinstance(node, Choice):
+            _check_choice(grammar, grammar.forks[node])
+
+
+def _check_scope(grammar, body, sure, maybe):
+    """Follow a body; `sure` holds the variables drawn on all ways that lead here, `maybe` those on some."""
+    for node in body:
+        if isinstance(node, Mention):
+            _check_words(grammar, node, sure)
+        elif isinstance(node, Draw):
+            if node.var in maybe:
+                raise GrammarError(f"{{{node.var}}} is drawn twice in one story")
+            if missing := set(node.parents) - sure:
+                raise GrammarError(f"the draw of {{{node.var}}} needs {sorted(missing)}, perhaps not drawn")
+            _check_draw(grammar, node)
+            sure, maybe = sure | {node.var}, maybe | {node.var}
+        elif isinstance(node, Choice):
+            ways = []
+            for branch in grammar.forks[node].branches:
+                label = {branch.fact[0]} if branch.fact else set()
+                if label & maybe:
+                    raise GrammarError(f"the fact {label} is noted twice in one story")
+                ways.append(_check_scope(grammar, branch.body, sure | label, maybe | label))
+            sure = frozenset.intersection(*[s for s, _ in ways])
+            maybe = frozenset.union(*[m for _, m in ways])
+    return sure, maybe
+
+
+def _check_words(grammar, node, sure):
+    if node.var not in sure or node.var not in grammar.draws:
+        raise GrammarError(f"{{{node.var}}} is mentioned where it may not have been drawn")
+    for entity in domain(grammar, node.var):
+        try:
+            words = entity.say(node.attr)
+        except AttributeError:
+            words = None
+        if not isinstance(words, str) or not words:
+            raise GrammarError(f"{entity} has no words for {{{node.var}.{node.attr}}}")
+
+
+def _check_draw(grammar, node):
+    """Whatever was drawn before, the words of the entities that can be drawn now are prefix-free.
+
+    In sorted order a prefix stands right before one of the strings that it begins.
+    """
+    _check_words(grammar, node, {node.var})
+    for _, facts in grammar.cases(node.parents):
+        said = sorted(branch.body[0] for branch in grammar.fork(node, facts).branches)
+        for a, b in pairwise(said):
+            if b.startswith(a):
+                raise GrammarError(f"ambiguous: {{{node.var}}} can be {a!r} and also {b!r}")
+
+
+def _check_choice(grammar, fork):
+    every = [leads(grammar, branch.body) for branch in fork.branches]
+    for i, ours in enumerate(every):
+        for theirs in every[:i]:
+            for a in ours:
+                for b in theirs:
+                    facts = clash(grammar, a, b, {})
+                    if facts is not None:
+                        raise GrammarError(f"ambiguous: {_show(a)} and {_show(b)} begin alike when {facts}")
+
+
+def _show(lead):
+    return repr("".join(part if isinstance(part, str) else f"{{{part.var}.{part.attr}}}" for part in lead))
+
+
+def domain(grammar, var):
+    """Return every entity that a variable can stand for."""
+    source = grammar.draws[var].source
+    if len(source) == 1:
+        return grammar.tables[source[0]]
+    return list(dict.fromkeys(e for owner in domain(grammar, source[0]) for e in getattr(owner, source[1])))
+
+
+def leads(grammar, body):
+    """Return the leads of a body, each a tuple of strings and mentions."""
+    fixed = []
+    for node in body:
+        if isinstance(node, Draw):
+            return [(*fixed, entity.say(node.attr)) for entity in domain(grammar, node.var)]
+        if isinstance(node, Choice):
+            inner = [lead for branch in grammar.forks[node].branches for lead in leads(grammar, branch.body)]
+            return [(*fixed, *lead) for lead in inner]
+        fixed.append(node)
+    return [tuple(fixed)]
+
+
+def clash(grammar, a, b, facts):
+    """Return facts under which one lead is a prefix of the other, or None if there are none."""
+    while a and b:
+        x, y = a[0], b[0]
+        if isinstance(x, str) and isinstance(y, str):
+            n = min(len(x), len(y))
+            if x[:n] != y[:n]:
+                return None
+            a = (x[n:], *a[1:]) if len(x) > n else a[1:]
+            b = (y[n:], *b[1:]) if len(y) > n else b[1:]
+        elif isinstance(x, Mention) and isinstance(y, Mention) and (x.var, x.attr) == (y.var, y.attr):
+            a, b = a[1:], b[1:]
+        else:
+            var = x.var if isinstance(x, Mention) else y.var
+            tries = (
+                clash(grammar, _substitute(a, var, e), _substitute(b, var, e), {**facts, var: e})
+                for e in domain(grammar, var)
+                if _possible(grammar, var, e, facts)
+            )
+            return next((found for found in tries if found is not None), None)
+    return facts
+
+
+def _substitute(lead, var, entity):
+    return tuple(entity.say(p.attr) if isinstance(p, Mention) and p.var == var else p for p in lead)
+
+
+def _possible(grammar, var, entity, facts):
+    """Whether an entity can be drawn as `var`, as far as the other facts tell."""
+    draw = grammar.draws[var]
+    owner, *attr = draw.source
+    if attr and owner in facts and entity not in getattr(facts[owner], attr[0]):
+        return False
+    unlike_ours = any(facts.get(other) is entity for other in draw.unlike)
+    unlike_theirs = any(var in grammar.draws[other].unlike and facts[other] is entity for other in facts)
+    return not (unlike_ours or unlike_theirs)

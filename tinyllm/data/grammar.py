@@ -1,0 +1,264 @@
+"""A grammar that writes text, reads it back, and knows its own entropy.
+
+A text is written by a walk through the grammar from left to right. Now and then the walk comes to a *fork*,
+takes one branch with a known probability, and may note a *fact* (hero = Lily). The walk is called a
+derivation; the probability of a derivation is the product over its forks. Three things make the grammar a
+measuring instrument:
+
+* It is unambiguous: no text has two derivations (ambiguity.py proves it when a grammar is built). So the
+  probability of a text is that of its one derivation, and reading a text back is a walk that never has to
+  turn round.
+* A branch is as likely as its weight says, whatever happened before; only what a draw can find depends on
+  earlier draws. So expectations add up node by node, and the entropy is a finite sum, not an estimate.
+* Weights are integers and randomness is tinyllm.rng, so a seed gives the same text everywhere.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from tinyllm.data.ambiguity import check
+from tinyllm.data.template import Choice, Draw, GrammarError, Mention, Rule, read
+
+
+@dataclass
+class Story:
+    """A text, what is true in it (`facts`: names and labels by variable), and its log-probability in nats."""
+
+    text: str
+    facts: dict
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One way to go on: how likely it is, the fact (variable, value) it notes or None, and what follows."""
+
+    weight: int
+    logprob: float
+    fact: tuple | None
+    body: tuple
+
+
+class Fork:
+    """All the ways to go on at one point of a walk; the entropy of the fork is -sum p ln p, in nats."""
+
+    def __init__(self, options):
+        self.total = sum(weight for weight, _, _ in options)
+        if not options or min(weight for weight, _, _ in options) < 1:
+            raise GrammarError("a fork needs at least one branch, and every weight must be 1 or more")
+        self.branches = [Branch(w, math.log(w / self.total), fact, body) for w, fact, body in options]
+        self.entropy = -math.fsum(b.weight / self.total * b.logprob for b in self.branches)
+
+    def pick(self, rng):
+        """Draw a branch in proportion to its weight."""
+        ticket = rng.integers(self.total) if len(self.branches) > 1 else 0
+        for branch in self.branches:
+            ticket -= branch.weight
+            if ticket < 0:
+                return branch
+
+
+@dataclass
+class Walk:
+    """What a walk has gathered so far."""
+
+    words: list = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+    logprobs: list = field(default_factory=list)
+
+    def take(self, branch):
+        self.logprobs.append(branch.logprob)
+        if branch.fact:
+            self.facts[branch.fact[0]] = branch.fact[1]
+
+    def story(self):
+        facts = {var: getattr(value, "name", value) for var, value in self.facts.items()}
+        # fsum rounds once, so writing and reading, which close the forks in different orders, agree exactly.
+        return Story("".join(self.words), facts, math.fsum(self.logprobs))
+
+
+class Grammar:
+    """Templates (see template.py) and tables of entities, compiled and proved unambiguous.
+
+    `rules` maps a name to a template, to a list of templates (one is chosen), or to a dict of templates
+    (one is chosen and its key is noted as a fact, under the rule's name). A template may be given as
+    (weight, template). `tables` maps a name to a list of entities. Raises GrammarError.
+    """
+
+    def __init__(self, rules, tables, start="story"):
+        self.rules, self.tables = rules, tables
+        self.draws = {}  # variable -> the draw that defines it
+        self.forks = {}  # choice -> its fork; (draw, values of its parents) -> its fork
+        self._compiled = {}
+        self.body = self._rule(start)
+        check(self)
+
+    # Compiling: templates to bodies, rules put in place.
+
+    def _rule(self, name):
+        if name not in self._compiled:
+            if name not in self.rules:
+                raise GrammarError(f"no rule is called <{name}>")
+            self._compiled[name] = None  # in progress: to come here again would be a circle
+            self._compiled[name] = self._compile(self._read_rule(name))
+        if self._compiled[name] is None:
+            raise GrammarError(f"rule <{name}> contains itself")
+        return self._compiled[name]
+
+    def _read_rule(self, name):
+        rule = self.rules[name]
+        if isinstance(rule, str):
+            return read(rule)
+        labels = list(rule) if isinstance(rule, dict) else [None] * len(rule)
+        templates = rule.values() if isinstance(rule, dict) else rule
+        weighted = [t if isinstance(t, tuple) else (1, t) for t in templates]
+        choice = Choice(tuple((weight, read(template)) for weight, template in weighted))
+        self.forks[choice] = Fork(
+            [
+                (weight, label and (name, label), self._compile(body))
+                for label, (weight, body) in zip(labels, choice.options, strict=True)
+            ]
+        )
+        return (choice,)
+
+    def _compile(self, body):
+        out = []
+        for node in body:
+            if isinstance(node, Rule):
+                out.extend(self._rule(node.name))
+                continue
+            if isinstance(node, Choice) and node not in self.forks:
+                options = [(weight, None, self._compile(option)) for weight, option in node.options]
+                self.forks[node] = Fork(options)
+            if isinstance(node, Draw):
+                known = self.draws.setdefault(node.var, node)
+                if (known.source, known.unlike) != (node.source, node.unlike):
+                    raise GrammarError(f"{{{node.var}}} is drawn in two different ways")
+            out.append(node)
+        return tuple(out)
+
+    def fork(self, node, facts):
+        """Return the fork at a Choice or a Draw, given the facts so far."""
+        if isinstance(node, Choice):
+            return self.forks[node]
+        key = (node, *[facts[var] for var in node.parents])
+        if key not in self.forks:
+            owner, *attr = node.source
+            source = getattr(facts[owner], attr[0]) if attr else self.tables[owner]
+            taken = [facts[var] for var in node.unlike]
+            free = [entity for entity in source if entity not in taken]
+            self.forks[key] = Fork([(e.weight, (node.var, e), (e.say(node.attr),)) for e in free])
+        return self.forks[key]
+
+    # Writing and reading.
+
+    def sample(self, rng):
+        """Write one text: rng (tinyllm.rng.Random) -> Story."""
+        walk = Walk()
+        self._write(self.body, walk, rng)
+        return walk.story()
+
+    def _write(self, body, walk, rng):
+        for node in body:
+            if isinstance(node, str):
+                walk.words.append(node)
+            elif isinstance(node, Mention):
+                walk.words.append(walk.facts[node.var].say(node.attr))
+            else:
+                branch = self.fork(node, walk.facts).pick(rng)
+                walk.take(branch)
+                self._write(branch.body, walk, rng)
+
+    def parse(self, text, start=0):
+        """Find the one derivation of a text that begins at `start` -> (Story, end), or None."""
+        walk = Walk()
+        end = self._read(self.body, text, start, walk)
+        if end is None:
+            return None
+        walk.words.append(text[start:end])
+        return walk.story(), end
+
+    def _read(self, body, text, at, walk):
+        for node in body:
+            if isinstance(node, (str, Mention)):
+                words = node if isinstance(node, str) else walk.facts[node.var].say(node.attr)
+                if not text.startswith(words, at):
+                    return None
+                at += len(words)
+                continue
+            for branch in self.fork(node, walk.facts).branches:
+                end = self._read(branch.body, text, at, walk)
+                if end is not None:
+                    walk.take(branch)
+                    at = end
+                    break
+            else:
+                return None
+        return at
+
+    # Measuring.
+
+    def cases(self, variables):
+        """List every joint value of some variables and of those they depend on, as (probability, facts)."""
+        order = []
+        for var in variables:
+            self._ancestors(var, order)
+        out = [(1.0, {})]
+        for draw in order:
+            out = [
+                (p * branch.weight / fork.total, {**facts, draw.var: branch.fact[1]})
+                for p, facts in out
+                for fork in [self.fork(draw, facts)]
+                for branch in fork.branches
+            ]
+        return out
+
+    def _ancestors(self, var, order):
+        draw = self.draws[var]
+        if draw not in order:
+            for parent in draw.parents:
+                self._ancestors(parent, order)
+            order.append(draw)
+
+    def expectation(self):
+        """Return the exact means over all texts of -logprob (the entropy, in nats) and of the length."""
+        return self._expect(self.body)
+
+    def _expect(self, body):
+        """Add up a body: the mean of a sum is the sum of the means, and a fork weighs its branches."""
+        nats = chars = 0.0
+        for node in body:
+            if isinstance(node, Choice):
+                fork = self.forks[node]
+                nats += fork.entropy
+                for branch in fork.branches:
+                    p = branch.weight / fork.total
+                    inner_nats, inner_chars = self._expect(branch.body)
+                    nats, chars = nats + p * inner_nats, chars + p * inner_chars
+                continue
+            if isinstance(node, Draw):
+                nats += math.fsum(p * self.fork(node, facts).entropy for p, facts in self.cases(node.parents))
+            if isinstance(node, str):
+                chars += len(node)
+            else:
+                cases = self.cases([node.var])
+                chars += math.fsum(p * len(facts[node.var].say(node.attr)) for p, facts in cases)
+        return nats, chars
+
+    def derivations(self):
+        """Yield every text that the grammar can write, as a Story: for small grammars only."""
+        return self._derive(self.body, {}, 0.0)
+
+    def _derive(self, body, facts, logprob):
+        if not body:
+            yield Story("", facts, logprob)
+            return
+        node, rest = body[0], body[1:]
+        if isinstance(node, (str, Mention)):
+            words = node if isinstance(node, str) else facts[node.var].say(node.attr)
+            for story in self._derive(rest, facts, logprob):
+                yield Story(words + story.text, story.facts, story.logprob)
+            return
+        for branch in self.fork(node, facts).branches:
+            more = dict([branch.fact]) if branch.fact else {}
+            yield from self._derive(branch.body + rest, {**facts, **more}, logprob + branch.logprob)

@@ -1,0 +1,99 @@
+"""Little stories from a known world: an endless corpus whose entropy is exact.
+
+    from tinyllm.data import stories
+    print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line
+    stories.entropy_per_char()                  # nats: no model of the characters can do better on average
+    stories.sample(Random(0)).facts             # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
+
+The world stands in world.py, the plots in plots.py, the machinery in grammar.py.
+"""
+
+import math
+from functools import cache
+
+from tinyllm.data.grammar import Grammar
+from tinyllm.data.plots import RULES
+from tinyllm.data.world import TABLES
+from tinyllm.rng import Random
+
+SEPARATOR = "\n\n"  # after every story; it occurs in none
+DEFAULT_STORIES = 3000  # about 1.9 MB
+
+
+@cache
+def grammar():
+    """Return the story grammar, built and proved unambiguous at first use."""
+    return Grammar(RULES, TABLES)
+
+
+@cache
+def _expectation():
+    return grammar().expectation()
+
+
+def sample(rng):
+    """Write one story: rng (tinyllm.rng.Random) -> Story(text, facts, logprob in nats)."""
+    return grammar().sample(rng)
+
+
+def generate(seed=0, n=DEFAULT_STORIES):
+    """Write n stories, each followed by a blank line -> str.
+
+    Story i depends on the seed and on i alone, so a longer corpus begins with the shorter one. Same bytes
+    everywhere.
+    """
+    return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
+
+
+def parse(text):
+    """Read stories back: text -> list of Story, or None if any part of the text is not of this grammar.
+
+    The last blank line may be missing.
+    """
+    found, at = [], 0
+    while at < len(text):
+        read = grammar().parse(text, at)
+        if read is None:
+            return None
+        story, at = read
+        if at < len(text) and not text.startswith(SEPARATOR, at):
+            return None
+        at += len(SEPARATOR)
+        found.append(story)
+    return found
+
+
+def logprob(text):
+    """Return the exact log-probability of whole stories, in nats; -inf if the grammar cannot write the text.
+
+    A text has at most one derivation (see ambiguity.py), so this is the sum of the logarithms of the
+    choices in it. How many stories a text holds is taken as given, as in `generate`.
+    """
+    read = parse(text)
+    return -math.inf if read is None else math.fsum(story.logprob for story in read)
+
+
+def entropy_per_story():
+    """Return the exact entropy of one story in nats: the mean of -logprob over all stories."""
+    return _expectation()[0]
+
+
+def chars_per_story():
+    """Return the exact mean length of a story in characters, with the blank line after it."""
+    return _expectation()[1] + len(SEPARATOR)
+
+
+def entropy_per_char():
+    """Return the floor of the loss per character on this corpus, in nats: H / L.
+
+    H is the entropy of a story, L its mean length with the separator. Why this ratio, and not the mean of
+    the ratio: the text of n stories has -logprob = X_1 + ... + X_n and length Y_1 + ... + Y_n, where the
+    pairs (X, Y) are independent and alike. By the law of large numbers -logprob / length tends to E[X] /
+    E[Y] = H / L. On the other hand the mean loss of any model on the text is -log q(text) / length for the
+    q that the model gives to it, and by Gibbs' inequality E[-log q] is at least E[-log p] = n H. So in the
+    long run H / L bounds the mean loss per character of every model, whatever its context, and a model that
+    knew the grammar and saw the whole story so far would reach it. A short text can lie a little above or
+    below; its own floor is -logprob(text) / len(text). All text is ASCII, so that a byte is a character.
+    (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
+    """
+    return entropy_per_story() / chars_per_story()

@@ -1,0 +1,134 @@
+"""The little language that stories are written in: prose with choices, draws and mentions in it.
+
+    The sky was [blue|2*grey].              a choice; grey is twice as likely as blue
+    a {hero = children : intro}             draw an entity from a table, call it hero, say its `intro`
+    {friend = children - hero}              draw one that is not hero, say its `name`
+    {spot = place.spots : at}               draw from a list that belongs to an entity drawn before
+    {hero} lost {hero.his} hat.             mention what was drawn; {hero.His} says it with a capital
+    <opening>                               another rule
+
+`read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice and Rule.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+class GrammarError(ValueError):
+    """The grammar itself is wrong: a misspelt template, an unknown name, or two ways to write one text."""
+
+
+class Entity:
+    """One thing of the world: its name, how often it is drawn, and the words that tell about it."""
+
+    def __init__(self, name, weight=1, **words):
+        self.name, self.weight = name, weight
+        self.__dict__.update(words)
+
+    def say(self, attr):
+        """Return the words called `attr`; an attribute with a capital gives them with a capital."""
+        words = getattr(self, attr[0].lower() + attr[1:])
+        return words if attr[0].islower() else words[0].upper() + words[1:]
+
+    def __repr__(self):
+        return f"Entity({self.name!r})"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mention:
+    """Say the words `attr` of the entity that was drawn as `var`."""
+
+    var: str
+    attr: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Draw:
+    """Draw an entity from `source` that is none of `unlike`, call it `var`, and say its words `attr`.
+
+    `source` is (table,) or (variable, name of a list that belongs to it).
+    """
+
+    var: str
+    source: tuple
+    unlike: tuple
+    attr: str
+
+    @property
+    def parents(self):
+        """The variables that decide what can be drawn."""
+        return self.source[:-1] + self.unlike
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Choice:
+    """Go on with one of several options (weight, body)."""
+
+    options: tuple
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rule:
+    """Go on with the rule called `name`."""
+
+    name: str
+
+
+_TOKEN = re.compile(r"[\[\]|]|\{[^{}]*\}|<\w+>|[^\[\]|{}<>]+")
+_WEIGHT = re.compile(r"(\d+)\*")
+_MENTION = re.compile(r"(\w+)(?:\.(\w+))?")
+_DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
+
+
+def read(template):
+    """Turn a template into its body, a tuple of nodes; lines are joined by spaces.
+
+    Raises GrammarError if brackets do not match or braces hold neither a draw nor a mention.
+    """
+    template = " ".join(template.split())
+    tokens = _TOKEN.findall(template)
+    if "".join(tokens) != template:
+        raise GrammarError(f"unmatched brace or angle bracket in {template!r}")
+    tokens.reverse()  # so that pop() takes the next one
+    body = _read_body(tokens)
+    if tokens:
+        raise GrammarError(f"unexpected {tokens.pop()!r} in {template!r}")
+    return body
+
+
+def _read_body(tokens):
+    body = []
+    while tokens and tokens[-1] not in ("|", "]"):
+        token = tokens.pop()
+        if token == "[":
+            body.append(_read_choice(tokens))
+        elif token[0] == "{":
+            body.append(_read_braces(token[1:-1]))
+        elif token[0] == "<":
+            body.append(Rule(token[1:-1]))
+        else:
+            body.append(token)
+    return tuple(body)
+
+
+def _read_choice(tokens):
+    options = []
+    while True:
+        weight = _WEIGHT.match(tokens[-1]) if tokens else None
+        if weight:
+            rest = tokens.pop()[weight.end() :]
+            tokens.extend([rest] if rest else [])
+        options.append((int(weight[1]) if weight else 1, _read_body(tokens)))
+        if not tokens:
+            raise GrammarError("a choice is opened with [ and never closed")
+        if tokens.pop() == "]":
+            return Choice(tuple(options))
+
+
+def _read_braces(inside):
+    if mention := _MENTION.fullmatch(inside):
+        return Mention(mention[1], mention[2] or "name")
+    if draw := _DRAW.fullmatch(inside):
+        unlike = tuple(re.findall(r"\w+", draw[3]))
+        return Draw(draw[1], tuple(draw[2].split(".")), unlike, draw[4] or "name")
+    raise GrammarError(f"{{{inside}}} is no mention, as {{hero.his}}, and no draw, as {{hero = children}}")

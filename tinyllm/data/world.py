@@ -1,0 +1,174 @@
+"""Who and what there is in the world of the stories, and what is always true of it.
+
+Bramble is always the hedgehog, lives in the forest and brings cherries: such facts are known here, so a
+lesson can ask a model about them. The words after a name are ready-made pieces of sentences; weights make
+some names more frequent.
+"""
+
+from tinyllm.data.template import Entity
+
+HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
+SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
+
+
+def child(name, pronouns, weight):
+    """A child; `girl` is the word for what the child is, `intro` how it enters a story."""
+    kind = "girl" if pronouns is SHE else "boy"
+    return Entity(name, weight, girl=kind, intro=f"{kind} called {name}", **pronouns)
+
+
+def animal(kind, name, pronouns, gift):
+    """An animal; `gift` is what it brings to its friends."""
+    article = "an" if kind[0] in "aeiou" else "a"
+    return Entity(name, kind=kind, a=f"{article} {kind} called {name}", gift=gift, **pronouns)
+
+
+def place(name, at, weight, spots, animals):
+    """A place `at` which things happen: the spots where something can lie, the animals that live there."""
+    return Entity(name, weight, at=at, spots=plain(*spots), animals=animals)
+
+
+def plain(*names, weight=1):
+    """Entities that need no other words than their names."""
+    return [Entity(name, weight) for name in names]
+
+
+CHILDREN = [
+    *[child(name, SHE, 3) for name in ("Lily", "Mia", "Rosie", "Nora", "Ruby")],
+    *[child(name, HE, 3) for name in ("Tom", "Ben", "Leo", "Sam", "Max")],
+    *[child(name, SHE, 2) for name in ("Clara", "Ella", "Hana", "Amina", "Zoe", "Greta")],
+    *[child(name, HE, 2) for name in ("Finn", "Jack", "Omar", "Hugo", "Ravi", "Kofi")],
+]
+
+TRAITS = [
+    *plain("curious", "cheerful", "quiet", "brave", "clever", "gentle", weight=2),
+    *plain("dreamy", "merry", "shy", "patient", "stubborn", "careful"),
+]
+
+LIKES = [
+    *plain("puddles", "warm bread", "old songs", "riddles", "bedtime stories", "funny hats", weight=2),
+    *plain("long walks", "secrets", "cherries", "thunder", "tall trees", "the stars", "the rain"),
+]
+
+HOUSES = [
+    Entity(f"the {kind}", a=f"a {kind}")
+    for kind in (
+        "little house", "tall house", "red house", "white house", "crooked house",
+        "cottage", "cabin", "farmhouse",
+    )
+]  # fmt: skip
+
+LANDMARKS = plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
+                  "at the end of the lane", "behind the bakery", "near the bridge")  # fmt: skip
+
+ELDERS = [
+    Entity("mother", 3, **SHE),
+    Entity("father", 3, **HE),
+    Entity("grandmother", 3, **SHE),
+    Entity("grandfather", 3, **HE),
+    Entity("aunt", **SHE),
+    Entity("uncle", **HE),
+    Entity("big sister", **SHE),
+    Entity("big brother", **HE),
+]
+
+COLOURS = [
+    *plain("red", "blue", "green", "yellow", weight=2),
+    *plain("white", "silver", "golden", "purple", "striped", "spotted"),
+]
+
+THINGS = [
+    Entity("kite", 2, broken="torn", mend="a drop of glue"),
+    Entity("drum", 2, broken="cracked", mend="a drop of glue"),
+    Entity("scarf", 2, broken="torn", mend="needle and thread"),
+    Entity("lantern", 2, broken="cracked", mend="a drop of glue"),
+    Entity("hat", 2, broken="torn", mend="needle and thread"),
+    Entity("ball", 2, broken="torn", mend="needle and thread"),
+    Entity("whistle", broken="cracked", mend="a drop of glue"),
+    Entity("boat", broken="in two pieces", mend="a drop of glue"),
+    Entity("flute", broken="in two pieces", mend="a drop of glue"),
+    Entity("puppet", broken="torn", mend="needle and thread"),
+    Entity("crown", broken="in two pieces", mend="a drop of glue"),
+    Entity("train", broken="in two pieces", mend="a drop of glue"),
+    Entity("ribbon", broken="torn", mend="needle and thread"),
+]
+
+FOODS = [
+    Entity("pie", a="an apple pie"),
+    Entity("cake", a="a birthday cake"),
+    Entity("bread", a="a loaf of warm bread"),
+    Entity("cherries", a="a bag of cherries"),
+    Entity("biscuits", a="a plate of biscuits"),
+    Entity("pancakes", a="a plate of pancakes"),
+]
+
+PLANTS = [
+    Entity("sunflower", seed="a sunflower seed", grown="a sunflower taller than the door", share="the seeds"),
+    Entity("pumpkin", seed="a pumpkin seed", grown="a pumpkin as round as the moon", share="the soup"),
+    Entity("bean", seed="a spotted bean", grown="a bean plant that reached the roof", share="the beans"),
+    Entity("strawberry", seed="a strawberry seed", grown="a bed of strawberries", share="the strawberries"),
+]
+
+SKILLS = [
+    Entity("dance", where="in the barn", fail="fell over a bucket", win="danced all night long"),
+    Entity("swim", where="in the lake", fail="sank like a stone", win="swam across the lake"),
+    Entity("skate", where="on the ice", fail="sat down very hard", win="skated in a perfect circle"),
+    Entity("whistle", where="in the garden", fail="made no sound at all", win="whistled a whole song"),
+]
+
+TROUBLES = [
+    Entity("caught in an old net", fix="cut the net, string by string"),
+    Entity("stuck in the mud", fix="dug and pulled and dug again"),
+    Entity("trapped under a branch", fix="lifted the heavy branch"),
+    Entity("caught in a thorn bush", fix="bent back the thorns, one by one"),
+    Entity("stuck in a bucket", fix="turned the bucket upside down"),
+]
+
+PROMISES = [
+    Entity("feed the hens", done="fed the hens", sorry="The hens had gone to bed hungry"),
+    Entity("water the beans", done="watered the beans", sorry="The beans were dry and sad"),
+    Entity("fetch the milk", done="fetched the milk", sorry="There was no milk for supper"),
+    Entity("close the gate", done="closed the gate", sorry="The goats had eaten all the roses"),
+    Entity("light the lamp", done="lit the lamp", sorry="The whole house was dark"),
+]
+
+NOISES = plain("scratch, scratch, scratch", "thump, thump, thump", "tap, tap, tap", "creak, creak, creak")
+
+MONSTERS = plain("monster", "ghost", "dragon")
+
+CORNERS = plain("behind the stove", "under the stairs", "in the kitchen", "under the roof", "by the window")
+
+BEDS = plain("beside the door", "under the window", "behind the house", "beside the well", "near the gate")
+
+VISITORS = [
+    animal("mouse", "Crumb", HE, "a button"),
+    animal("kitten", "Soot", SHE, "a feather"),
+    animal("puppy", "Biscuit", HE, "an old shoe"),
+    animal("hamster", "Pip", SHE, "an apple seed"),
+]
+
+PLACES = [
+    place("the forest", "in the forest", 2,
+          ["inside a hollow tree", "between two tall trees", "behind a round stone"],
+          [animal("hedgehog", "Bramble", HE, "three cherries"), animal("owl", "Luna", SHE, "a long feather"),
+           animal("fox", "Rusty", HE, "a silver coin")]),
+    place("the park", "in the park", 2, ["under a bench", "behind the old oak", "among the roses"],
+          [animal("squirrel", "Hazel", SHE, "a red apple"), animal("duck", "Puddle", HE, "a white feather"),
+           animal("magpie", "Pepper", SHE, "a silver coin")]),
+    place("the beach", "on the beach", 2, ["behind a rock", "inside a little cave", "beside an old boat"],
+          [animal("crab", "Captain", HE, "a pink feather"), animal("seagull", "Pearl", SHE, "a grey feather"),
+           animal("seal", "Bobbin", HE, "a round stone")]),
+    place("the river", "by the river", 2, ["among the reeds", "under the bridge", "behind a flat stone"],
+          [animal("otter", "Ripple", SHE, "a round stone"), animal("frog", "Jasper", HE, "a water lily"),
+           animal("heron", "Stilt", HE, "a long feather")]),
+    place("the meadow", "in the meadow", 2, ["in the tall grass", "under a thorn bush", "behind the fence"],
+          [animal("rabbit", "Nibble", HE, "a bunch of daisies"),
+           animal("mole", "Velvet", SHE, "a silver coin"), animal("lark", "Melody", SHE, "a blue feather")]),
+]  # fmt: skip
+
+TABLES = {
+    "children": CHILDREN, "traits": TRAITS, "likes": LIKES, "houses": HOUSES, "landmarks": LANDMARKS,
+    "elders": ELDERS, "colours": COLOURS, "things": THINGS, "foods": FOODS, "plants": PLANTS,
+    "skills": SKILLS, "troubles": TROUBLES, "promises": PROMISES, "noises": NOISES, "monsters": MONSTERS,
+    "corners": CORNERS, "beds": BEDS, "visitors": VISITORS, "places": PLACES,
+}  # fmt: skip
