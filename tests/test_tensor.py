@@ -214,6 +214,15 @@ def test_an_activation_that_no_closure_needs_dies_at_once():
     assert alive() is None
 
 
+def test_the_loss_does_not_keep_the_graph_once_it_was_walked():
+    x = leaf(3)
+    loss = (x * x).sum()
+    loss.backward()
+    alive = weakref.ref(x)
+    del x
+    assert alive() is None and loss.item() > 0
+
+
 def test_no_cycles_so_a_graph_that_is_never_walked_dies_too():
     x, events = leaf(2), []
     y = probed(x, events, "a") * 3

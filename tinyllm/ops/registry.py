@@ -204,7 +204,7 @@ def override(**functions):
 def threads(n=None):
     """Set how many threads the kernels use, or only ask, and return it. Results do not depend on it.
 
-    Without kernels the answer is 1: NumPy's own threads are not ours to count. Raises UserError unless n >= 1.
+    Without kernels the answer is 1: NumPy's threads are not ours to count. Raises UserError unless n >= 1.
     """
     if n is not None and n < 1:
         raise UserError(f"threads must be at least 1, got {n}")
