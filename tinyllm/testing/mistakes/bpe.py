@@ -4,22 +4,23 @@ from collections import Counter
 from itertools import pairwise
 
 from tinyllm.ops.bpe import BYTES, bpe_merge, bpe_pair_counts
+from tinyllm.testing.mistake import mistake
 
 merge, count_pairs = bpe_merge.reference, bpe_pair_counts.reference  # right, whatever is plugged in
 
 
-# bpe_pair_counts(pieces, counts)
-
-
+@mistake("bpe_pair_counts", "counts in which a piece that occurs three times counts only once")
 def counts_each_piece_once(pieces, counts):
     return count_pairs(pieces, [1] * len(pieces))
 
 
+@mistake("bpe_pair_counts", "counts that take the end of one piece and the start of the next for a pair")
 def counts_across_pieces(pieces, counts):
     text = [token for ids, count in zip(pieces, counts, strict=True) for token in list(ids) * count]
     return dict(Counter(pairwise(text)))
 
 
+@mistake("bpe_pair_counts", "counts without overlapping pairs: aaa holds the pair aa twice")
 def counts_without_overlap(pieces, counts):
     totals = Counter()
     for ids, count in zip(pieces, counts, strict=True):
@@ -30,6 +31,7 @@ def counts_without_overlap(pieces, counts):
     return dict(totals)
 
 
+@mistake("bpe_pair_counts", "counts that take ab and ba for the same pair")
 def counts_either_order_alike(pieces, counts):
     totals = Counter()
     for (left, right), count in count_pairs(pieces, counts).items():
@@ -37,6 +39,7 @@ def counts_either_order_alike(pieces, counts):
     return dict(totals)
 
 
+@mistake("bpe_pair_counts", "counts of every second pair only: the window must move by one token")
 def counts_every_second_pair(pieces, counts):
     totals = Counter()
     for ids, count in zip(pieces, counts, strict=True):
@@ -45,9 +48,7 @@ def counts_every_second_pair(pieces, counts):
     return dict(totals)
 
 
-# bpe_merge(ids, pair, new_id)
-
-
+@mistake("bpe_merge", "a merge that uses a token twice: aaa must become the new token and a")
 def merge_uses_a_token_twice(ids, pair, new_id):
     merged, i = [], 0
     while i < len(ids):
@@ -60,10 +61,12 @@ def merge_uses_a_token_twice(ids, pair, new_id):
     return merged
 
 
+@mistake("bpe_merge", "a merge from right to left: aaa must become the new token, then a")
 def merge_from_the_right(ids, pair, new_id):
     return merge(list(ids)[::-1], tuple(pair)[::-1], new_id)[::-1]
 
 
+@mistake("bpe_merge", "a merge that stops after the first occurrence")
 def merge_the_first_only(ids, pair, new_id):
     for i in range(len(ids) - 1):
         if tuple(ids[i : i + 2]) == tuple(pair):
@@ -71,6 +74,7 @@ def merge_the_first_only(ids, pair, new_id):
     return list(ids)
 
 
+@mistake("bpe_merge", "a merge that loses the last token")
 def merge_loses_the_last_token(ids, pair, new_id):
     merged, i = [], 0
     while i < len(ids) - 1:
@@ -80,6 +84,7 @@ def merge_loses_the_last_token(ids, pair, new_id):
     return merged
 
 
+@mistake("bpe_merge", "a merge of ba as well as ab")
 def merge_in_either_order(ids, pair, new_id):
     merged, i = [], 0
     while i < len(ids):
@@ -89,19 +94,18 @@ def merge_in_either_order(ids, pair, new_id):
     return merged
 
 
+@mistake("bpe_merge", "a merge that keeps the right half beside the new token")
 def merge_keeps_the_right_half(ids, pair, new_id):
     right = {new_id: [pair[1]]}
     return [token for each in merge(ids, pair, new_id) for token in [each, *right.get(each, [])]]
 
 
+@mistake("bpe_merge", "the right merge, but done inside the list that was given")
 def merge_changes_its_input(ids, pair, new_id):
     merged = merge(ids, pair, new_id)
     if isinstance(ids, list):
         ids[:] = merged
     return merged
-
-
-# bpe_train(pieces, counts, n_merges)
 
 
 def train_with(pieces, counts, n_merges, choose, count=count_pairs):
@@ -121,6 +125,7 @@ def best_pair(totals):
     return min(totals, key=lambda pair: (-totals[pair], pair))
 
 
+@mistake("bpe_train", "merges that take the largest of the pairs with equal counts, not the smallest")
 def train_ties_to_the_largest(pieces, counts, n_merges):
     def choose(totals):
         return max(totals, key=lambda pair: (totals[pair], pair))
@@ -128,24 +133,29 @@ def train_ties_to_the_largest(pieces, counts, n_merges):
     return train_with(pieces, counts, n_merges, choose)
 
 
+@mistake("bpe_train", "merges that take the first seen of the pairs with equal counts, not the smallest")
 def train_ties_to_the_first_seen(pieces, counts, n_merges):
     return train_with(pieces, counts, n_merges, lambda totals: max(totals, key=totals.get))
 
 
+@mistake("bpe_train", "merges learnt without weighing a piece by how often it occurs")
 def train_ignores_counts(pieces, counts, n_merges):
     return train_with(pieces, [1] * len(pieces), n_merges, best_pair)
 
 
+@mistake("bpe_train", "merges of pairs that cross from one piece into the next")
 def train_across_pieces(pieces, counts, n_merges):
     return train_with(pieces, counts, n_merges, best_pair, counts_across_pieces)
 
 
+@mistake("bpe_train", "the most frequent pairs of bytes: count again after every merge")
 def train_counts_once(pieces, counts, n_merges):
     totals = count_pairs(pieces, counts)
     ranked = sorted(totals, key=lambda pair: (-totals[pair], pair))[: max(n_merges, 0)]
     return {pair: BYTES + i for i, pair in enumerate(ranked)}
 
 
+@mistake("bpe_train", "merges that stop while there are pairs, because they occur only once")
 def train_stops_at_pairs_seen_once(pieces, counts, n_merges):
     def choose(totals):
         return best_pair(totals) if max(totals.values()) > 1 else None
@@ -153,6 +163,7 @@ def train_stops_at_pairs_seen_once(pieces, counts, n_merges):
     return train_with(pieces, counts, n_merges, choose)
 
 
+@mistake("bpe_train", "merges of the rarest pair, not of the most frequent one")
 def train_takes_the_rarest(pieces, counts, n_merges):
     def choose(totals):
         return min(totals, key=lambda pair: (totals[pair], pair))
@@ -160,15 +171,14 @@ def train_takes_the_rarest(pieces, counts, n_merges):
     return train_with(pieces, counts, n_merges, choose)
 
 
+@mistake("bpe_train", "the right merges numbered from 257; 256 is the first number that is free")
 def train_numbers_from_257(pieces, counts, n_merges):
     merges = train_with(pieces, counts, n_merges, best_pair)
     shift = {new_id: new_id + 1 for new_id in merges.values()}
     return {tuple(shift.get(side, side) for side in pair): new_id + 1 for pair, new_id in merges.items()}
 
 
-# bpe_encode(ids, merges)
-
-
+@mistake("bpe_encode", "tokens merged in the order of the text, not in the order of learning")
 def encode_from_the_left(ids, merges):
     ids, i = list(ids), 0
     while i < len(ids) - 1:
@@ -181,6 +191,7 @@ def encode_from_the_left(ids, merges):
     return ids
 
 
+@mistake("bpe_encode", "the longest token that fits, again and again, which is not what training did")
 def encode_takes_the_longest_token(ids, merges):
     spelled = {(i,): i for i in range(BYTES)}
     letters = {i: (i,) for i in range(BYTES)}
@@ -195,6 +206,7 @@ def encode_takes_the_longest_token(ids, merges):
     return found
 
 
+@mistake("bpe_encode", "tokens after a single merge")
 def encode_merges_once(ids, merges):
     known = [pair for pair in pairwise(ids) if pair in merges]
     if not known:
@@ -203,6 +215,7 @@ def encode_merges_once(ids, merges):
     return merge(ids, first, merges[first])
 
 
+@mistake("bpe_encode", "tokens with the merges that were learnt last done first")
 def encode_latest_first(ids, merges):
     ids = list(ids)
     while known := [pair for pair in pairwise(ids) if pair in merges]:
@@ -211,6 +224,7 @@ def encode_latest_first(ids, merges):
     return ids
 
 
+@mistake("bpe_encode", "tokens with the pair merged first that is most frequent, not the one learnt first")
 def encode_most_frequent_first(ids, merges):
     ids = list(ids)
     while known := [pair for pair in pairwise(ids) if pair in merges]:
@@ -220,6 +234,7 @@ def encode_most_frequent_first(ids, merges):
     return ids
 
 
+@mistake("bpe_encode", "tokens with each merge done in one place only")
 def encode_each_merge_in_one_place(ids, merges):
     ids = list(ids)
     for pair, new_id in merges.items():
@@ -227,48 +242,10 @@ def encode_each_merge_in_one_place(ids, merges):
     return ids
 
 
+@mistake("bpe_encode", "the number of the merge in place of the number of the token")
 def encode_gives_merge_numbers(ids, merges):
     ids = list(ids)
     while known := [pair for pair in pairwise(ids) if pair in merges]:
         pair = min(known, key=lambda pair: merges[pair])
         ids = merge(ids, pair, merges[pair])
     return [token - BYTES if token >= BYTES else token for token in ids]
-
-
-MISTAKES = {
-    "bpe_pair_counts": [
-        ("a piece that occurs three times counts only once", counts_each_piece_once),
-        ("the end of one piece and the start of the next are counted as a pair", counts_across_pieces),
-        ("overlapping pairs are left out: aaa holds the pair aa twice", counts_without_overlap),
-        ("ab and ba are counted as the same pair", counts_either_order_alike),
-        ("only every second pair is counted: the window must move by one token", counts_every_second_pair),
-    ],
-    "bpe_merge": [
-        ("a token is used for two merges: aaa must become one new token and a", merge_uses_a_token_twice),
-        ("merges from the right: aaa must become the new token, then a", merge_from_the_right),
-        ("stops after the first occurrence", merge_the_first_only),
-        ("loses the last token", merge_loses_the_last_token),
-        ("merges ba as well as ab", merge_in_either_order),
-        ("keeps the right half beside the new token", merge_keeps_the_right_half),
-        ("changes the list that it was given", merge_changes_its_input),
-    ],
-    "bpe_train": [
-        ("of pairs with equal counts takes the largest", train_ties_to_the_largest),
-        ("of pairs with equal counts takes the first seen", train_ties_to_the_first_seen),
-        ("does not weigh a piece by how often it occurs", train_ignores_counts),
-        ("learns pairs that cross from one piece into the next", train_across_pieces),
-        ("counts pairs once, and not again after every merge", train_counts_once),
-        ("stops while there are still pairs, because they occur only once", train_stops_at_pairs_seen_once),
-        ("takes the rarest pair", train_takes_the_rarest),
-        ("numbers the new tokens from 257; 256 is the first that is free", train_numbers_from_257),
-    ],
-    "bpe_encode": [
-        ("merges whatever comes first in the text, not what was learnt first", encode_from_the_left),
-        ("takes the longest token that fits, which is not what training did", encode_takes_the_longest_token),
-        ("stops after one merge", encode_merges_once),
-        ("merges what was learnt last first", encode_latest_first),
-        ("merges what is most frequent in the piece, not what was learnt first", encode_most_frequent_first),
-        ("merges each pair in one place only", encode_each_merge_in_one_place),
-        ("returns the number of the merge, not of the token", encode_gives_merge_numbers),
-    ],
-}

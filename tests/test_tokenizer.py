@@ -1,0 +1,285 @@
+"""Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import override
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer
+from tinyllm.tokenizer.patterns import compile_pattern, split
+
+TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
+TEXT *= 3
+SPECIAL = ["<|end|>", "<|end|>>", "<|user|>", "é"]
+STRANGE_PATTERNS = ["", "x", r"\w", r"\b", "(a)(b)?", r"a\Kb", "(?=a)", "(?<=a)b", "(?V1)a|", ".", r"\X"]
+
+byte = ByteTokenizer(SPECIAL)
+gpt2 = BPETokenizer.train(TEXT, 400, special_tokens=SPECIAL)
+gpt4 = BPETokenizer.train(TEXT, 400, "gpt4", SPECIAL)
+strange = BPETokenizer.train(TEXT, 400, "[ae]+", SPECIAL)
+LOSSLESS = pytest.mark.parametrize("tokenizer", [byte, gpt2, gpt4, strange], ids=repr)
+
+parts = st.sampled_from([*SPECIAL, "<|", "|>", "cat", " ", "😀", "'s", "'S", "\u017f"])
+any_text = st.one_of(
+    st.text(),
+    st.text(st.characters(categories=["Cs", "Ll", "Zs"])),  # lone surrogates among letters
+    st.text("\ud83d\ude00\udc80\udcffaé\r\n "),
+    st.text("ab <|end>é\n"),
+    st.lists(parts).map("".join),
+)
+scraps = st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0\x80", b"a ", b"\xff"])
+any_bytes = st.one_of(st.binary(), st.lists(scraps).map(b"".join))
+
+
+@LOSSLESS
+@given(any_text)
+def test_every_str_comes_back(tokenizer, text):
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert all(0 <= i < tokenizer.vocab_size - len(SPECIAL) for i in ids)  # never a special token
+    assert ids == tokenizer.encode(text.encode("utf-8", "surrogatepass"))
+
+
+@LOSSLESS
+@given(any_bytes)
+def test_every_byte_string_comes_back(tokenizer, data):
+    ids = tokenizer.encode(data)
+    assert tokenizer.decode_bytes(ids) == data
+    assert tokenizer.encode(bytearray(data)) == tokenizer.encode(memoryview(data)) == ids
+
+
+@LOSSLESS
+@given(st.text(), any_bytes)
+def test_decode_reads_utf8_as_bytes_do(tokenizer, text, data):
+    data = text.encode() + data
+    ids = tokenizer.encode(data)
+    for errors in ("ignore", "backslashreplace", "surrogateescape"):
+        assert tokenizer.decode(ids, errors) == data.decode("utf-8", errors)
+    broken = data + b"\xff"
+    assert tokenizer.decode([*ids, 255], "replace") == broken.decode("utf-8", "replace")
+    with pytest.raises(UnicodeDecodeError):
+        tokenizer.decode([*ids, 255], "strict")
+
+
+def test_every_character_and_every_two_bytes_come_back():
+    everything = "".join(map(chr, range(0x110000)))
+    pairs = bytes(b for first in range(256) for second in range(256) for b in (first, second))
+    assert byte.decode(byte.encode_to_numpy(everything)) == everything
+    everything = everything[:0x3000] + everything[0x3000::41]  # all of it takes ten seconds
+    char = CharTokenizer.train(everything)
+    assert char.vocab_size == len(everything)
+    for tokenizer in (char, gpt2, gpt4):
+        assert tokenizer.decode(tokenizer.encode_to_numpy(everything)) == everything
+    for tokenizer in (byte, gpt2, gpt4):
+        assert tokenizer.decode_bytes(tokenizer.encode_to_numpy(pairs)) == pairs
+
+
+@given(any_text.filter(bool), st.data())
+def test_char_tokenizer(text, data):
+    tokenizer = CharTokenizer.train(text, ["<|end|>"])
+    assert tokenizer.vocab_size == len(set(text)) + 1
+    assert tokenizer.encode("".join(sorted(set(text)))) == list(range(len(set(text))))
+    mixed = data.draw(st.lists(st.sampled_from(text)).map("".join))
+    assert tokenizer.decode(tokenizer.encode(mixed)) == mixed
+    assert len(tokenizer.encode(mixed)) == len(mixed)
+
+
+def test_char_tokenizer_refuses_what_it_does_not_know():
+    tokenizer = CharTokenizer.train("abc")
+    with pytest.raises(UserError, match=r"'é' \(U\+00E9\)"):
+        tokenizer.encode("abcé")
+    with pytest.raises(UserError, match=r"'A' \(U\+0041\)"):
+        tokenizer.encode("A\U0010ffff")
+    with pytest.raises(UserError, match=r"byte 1 is 0xff.*byte or bpe"):
+        tokenizer.encode(b"a\xff")
+    for empty in ("", b""):
+        with pytest.raises(UserError, match="empty"):
+            CharTokenizer.train(empty)
+    for wrong in (["a", "a"], ["b", "a"], ["ab"], [""], [1]):
+        with pytest.raises(UserError, match="characters"):
+            CharTokenizer(wrong)
+
+
+# Special tokens
+
+
+@LOSSLESS
+@given(any_text, st.sets(st.sampled_from(SPECIAL)))
+def test_allowed_special_tokens_are_found_and_nothing_else(tokenizer, text, allowed):
+    ids = tokenizer.encode(text, allowed_special=allowed)
+    assert tokenizer.decode(ids) == text
+    found = {i for i in ids if i in tokenizer.special_tokens.values()}
+    assert found <= {tokenizer.special_tokens[name] for name in allowed}
+    assert bool(found) == any(name in text for name in allowed)
+    rest = tokenizer.decode([i if i not in found else 0 for i in ids])
+    assert not any(name in rest for name in allowed)
+    assert tokenizer.encode(text, "all") == tokenizer.encode(text, SPECIAL)
+
+
+@LOSSLESS
+def test_special_tokens_by_example(tokenizer):
+    end, longer, user, e = (tokenizer.special_tokens[name] for name in SPECIAL)
+    assert [end, longer, user, e] == list(range(tokenizer.vocab_size - 4, tokenizer.vocab_size))
+    assert tokenizer.encode("<|end|><|user|>", "all") == [end, user]
+    assert tokenizer.encode("<|end|>>", {"<|end|>", "<|end|>>"}) == [longer]  # the longest name wins
+    assert tokenizer.encode("<|end|>>", {"<|end|>"}) == [end, ord(">")]
+    assert tokenizer.encode(b"\xc3\xc3\xa9\xa9", "all") == [0xC3, e, 0xA9]  # found between broken bytes
+    assert tokenizer.encode_batch(["<|end|>", "é"], ["é"])[1] == [e]
+    assert end not in tokenizer.encode("<|end|>")
+
+
+def test_wrong_special_tokens_are_refused():
+    with pytest.raises(TypeError, match=r"<\|end\|>"):  # a str is not a set of names
+        byte.encode("text", allowed_special="<|end|>")
+    with pytest.raises(UserError, match="no special token 'nobody'"):
+        byte.encode("text", allowed_special={"nobody"})
+    wrong = [(["a", "a"], "twice"), ([""], "at least one"), ([3], "not 3"), (["\ud800"], "surrogate")]
+    for names, problem in wrong:
+        with pytest.raises(UserError, match=problem):
+            ByteTokenizer(names)
+    with pytest.raises(TypeError):
+        ByteTokenizer("<|end|>")
+
+
+# Splitting
+
+
+@given(st.one_of(any_text, st.text("ab x")), st.sampled_from(STRANGE_PATTERNS))
+def test_no_pattern_drops_text(text, pattern):
+    pieces = list(split(compile_pattern(pattern), text))
+    assert "".join(pieces) == text
+    assert all(pieces)
+
+
+@pytest.mark.parametrize("name, text, pieces", [
+    ("gpt2", "Hello world's   end12345!!\n", ["Hello", " world", "'s", "  ", " end", "12345", "!!", "\n"]),
+    ("gpt4", "Hello world's   end12345!!\n", ["Hello", " world", "'s", "  ", " end", "123", "45", "!!\n"]),
+    ("gpt2", "HE'S I'll", ["HE", "'", "S", " I", "'ll"]),
+    ("gpt4", "HE'S I'll", ["HE", "'S", " I", "'ll"]),
+    ("gpt4", "\tif (x)\r\n\r\n  y", ["\tif", " (", "x", ")\r\n\r\n", " ", " y"]),
+    ("gpt2", "né 12½", ["né", " 12½"]),
+    ("b", "abba", ["a", "b", "b", "a"]),
+])  # fmt: skip
+def test_splits_by_example(name, text, pieces):
+    assert list(split(compile_pattern(name), text)) == pieces
+
+
+@given(any_text)
+def test_the_published_patterns_match_every_text(text):
+    for name in ("gpt2", "gpt4"):
+        assert "".join(compile_pattern(name).findall(text)) == text
+
+
+BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]
+
+
+@pytest.mark.parametrize("pattern", BAD_PATTERNS, ids=lambda pattern: repr(pattern)[:9])
+def test_bad_patterns_are_refused_in_one_line(pattern):
+    with pytest.raises(UserError) as error:
+        BPETokenizer.train("text", 300, pattern)
+    assert "\n" not in str(error.value)
+
+
+# Training
+
+
+def test_training_keeps_its_promises():
+    tokenizer = BPETokenizer.train(TEXT, 300, special_tokens=["<|end|>"])
+    assert tokenizer.vocab_size == 300 and tokenizer.special_tokens == {"<|end|>": 299}
+    assert len(tokenizer.encode(TEXT)) < len(TEXT.encode()) / 1.5
+    assert BPETokenizer.train("", 300).vocab_size == BPETokenizer.train([], 300).vocab_size == 256
+    assert BPETokenizer.train("ab", 300).vocab_size == 257  # the text has no more pairs
+    halves = [TEXT.encode()[:200], TEXT.encode()[200:]]
+    assert BPETokenizer.train(reversed(halves), 320).merges == BPETokenizer.train(halves, 320).merges
+    assert BPETokenizer.train(TEXT, 300).merges == BPETokenizer.train(TEXT.encode(), 300).merges
+    with pytest.raises(UserError, match="too small"):
+        BPETokenizer.train("ab", 256, special_tokens=["x"])
+    with pytest.raises(TypeError):
+        BPETokenizer.train("ab", 300.0)
+
+
+def test_progress_is_reported():
+    calls = []
+    BPETokenizer.train(TEXT, 266, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 10) for i in range(1, 11)]
+
+
+def test_one_huge_piece_is_no_trouble():
+    """One letter, no spaces: the specification would look at everything 2,000 times."""
+    for text in ("a" * 20_000, "ab" * 10_000, "abcdefgh" * 2_500):
+        tokenizer = BPETokenizer.train(text, 2_000)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert len(tokenizer.encode(text)) <= 2
+
+
+def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
+    tokenizer = BPETokenizer.train(TEXT, 300)
+    text = " ".join(map(str, range(1000))) + TEXT
+    fresh = tokenizer.encode(text)
+    assert len(tokenizer._cache) > 900
+    monkeypatch.setattr(bpe, "CACHE_PIECES", 100)
+    tokenizer = BPETokenizer.train(TEXT, 300)
+    assert tokenizer.encode(text) == fresh
+    assert 0 < len(tokenizer._cache) <= 100
+    assert tokenizer.encode(text) == fresh and tokenizer.decode(fresh) == text
+    result = tokenizer.encode("cat cat")
+    result.clear()
+    assert tokenizer.decode(tokenizer.encode("cat cat")) == "cat cat"
+
+
+def test_a_plugged_in_op_is_neither_hidden_by_the_cache_nor_remembered():
+    tokenizer = BPETokenizer.train(TEXT, 300)
+    before = tokenizer.encode("the cat")
+    with override(bpe_encode=lambda ids, merges: list(ids)):
+        assert tokenizer.encode("the cat") == list(b"the cat")
+        assert tokenizer.encode("new words") == list(b"new words")
+    assert tokenizer.encode("the cat") == before
+    assert tokenizer.encode("the the") != list(b"the the")
+
+
+# Ids
+
+
+@LOSSLESS
+def test_wrong_ids_are_refused(tokenizer):
+    for ids in ([-1], [tokenizer.vocab_size], [0, 2**40], np.array([2**63], np.uint64)):
+        with pytest.raises(UserError, match="there is no token"):
+            tokenizer.decode(ids)
+    for ids in ([1.0], ["1"], [True], [None], [2**70]):
+        with pytest.raises(TypeError, match="whole numbers"):
+            tokenizer.decode_bytes(ids)
+    with pytest.raises(ValueError, match=r"\(2, 1\)"):
+        tokenizer.decode(np.array([[1], [2]]))
+    for text in (None, 3, ["a"]):
+        with pytest.raises(TypeError, match="str or bytes"):
+            tokenizer.encode(text)
+
+
+@LOSSLESS
+def test_ids_come_in_many_shapes(tokenizer):
+    array = tokenizer.encode_to_numpy(TEXT)
+    assert array.dtype == np.int32 and array.tolist() == tokenizer.encode(TEXT)
+    assert all(type(i) is int for i in tokenizer.encode(TEXT))
+    for ids in (array.astype(np.uint16), array.repeat(2)[::2], tuple(array), iter(array.tolist())):
+        assert tokenizer.decode(ids) == TEXT
+    assert tokenizer.encode("") == [] and tokenizer.decode([]) == ""
+    assert tokenizer.decode_bytes(iter(())) == b""
+    assert tokenizer.encode_to_numpy("", "all").dtype == np.int32
+
+
+def test_make_tokenizer_from_a_word(tmp_path):
+    data = TEXT.encode()
+    assert make_tokenizer("char", data).vocab_size == len(set(TEXT))
+    assert make_tokenizer("byte", data).vocab_size == 256
+    trained = make_tokenizer("bpe:300", data)
+    assert trained.vocab_size == 300 and trained.pattern == "gpt2"
+    trained.save(tmp_path / "t.json")
+    assert make_tokenizer(str(tmp_path / "t.json"), b"").merges == trained.merges
+    for spec, problem in [("bpe", "bpe:4096"), ("bpe:x", "bpe:4096"), ("bpe:" + "9" * 99, "bpe:4096"),
+                          ("bpe:3", "too small"), ("word", "char, byte"), ("", "char, byte")]:  # fmt: skip
+        with pytest.raises(UserError, match=problem):
+            make_tokenizer(spec, data)
+    with pytest.raises(UserError, match="not UTF-8"):
+        make_tokenizer("char", b"\xff")

@@ -1,0 +1,141 @@
+"""`tinyllm tokenizer` as its users type it."""
+
+import argparse
+import io
+import json
+import sys
+
+import pytest
+
+from tinyllm.cli import tokenizer as command
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import BPETokenizer, load_tokenizer
+
+TEXT = "the cat sat on the mat <|end|>\n" * 20
+
+
+def run(*words):
+    parser = argparse.ArgumentParser(prog="tinyllm")
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["tokenizer", *map(str, words)])
+    return args.run(args)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    path = tmp_path / "t.json"
+    BPETokenizer.train(TEXT, 270, special_tokens=["<|end|>"]).save(path)
+    return path
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def feed(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return feed
+
+
+def test_train_saves_and_says_so(tmp_path, capsys):
+    corpus, out = tmp_path / "c.txt", tmp_path / "t.json"
+    corpus.write_text(TEXT)
+    assert not run("train", corpus, "--vocab", 270, "--out", out, "--special", "<|end|>", "--pattern", "gpt4")
+    tokenizer = load_tokenizer(out)
+    assert tokenizer.vocab_size == 270 and tokenizer.pattern == "gpt4"
+    assert tokenizer.special_tokens == {"<|end|>": 269}
+    said = capsys.readouterr().out
+    assert "270 tokens" in said and str(out) in said and f"{len(TEXT)} bytes" in said
+
+
+def test_train_never_overwrites_unasked(tmp_path, capsys):
+    corpus, out = tmp_path / "c.txt", tmp_path / "t.json"
+    corpus.write_text(TEXT)
+    out.write_text("precious")
+    with pytest.raises(UserError, match="--overwrite"):
+        run("train", corpus, "--vocab", 270, "--out", out)
+    assert out.read_text() == "precious"
+    run("train", corpus, "--vocab", 100_000, "--out", out, "--overwrite", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert said["vocab_size"] == load_tokenizer(out).vocab_size < 300
+    assert said["fingerprint"] == load_tokenizer(out).fingerprint()
+    assert said["corpus_tokens"] == len(load_tokenizer(out).encode(TEXT))
+    run("train", corpus, "--vocab", 100_000, "--out", out, "--overwrite")
+    assert "no more pairs" in capsys.readouterr().out
+
+
+def test_train_refuses_before_it_works(tmp_path):
+    corpus = tmp_path / "c.txt"
+    corpus.write_text(TEXT)
+    for words, problem in [
+        (("--vocab", 10, "--out", tmp_path / "t"), "too small"),
+        (("--vocab", 300, "--out", tmp_path / "no" / "t"), "no folder"),
+        (("--vocab", 300, "--out", tmp_path / "t", "--pattern", "("), "pattern"),
+    ]:
+        with pytest.raises(UserError, match=problem):
+            run("train", corpus, *words)
+    with pytest.raises(UserError):
+        run("train", tmp_path / "missing.txt", "--vocab", 300, "--out", tmp_path / "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
+
+
+def test_encode_from_everywhere(trained, tmp_path, stdin, capsys):
+    expected = load_tokenizer(trained).encode("the cat ")
+    (tmp_path / "f").write_text("the cat ")
+    for words in (["the cat "], ["--file", tmp_path / "f"], ["-"], [], ["--file", "-"]):
+        stdin(b"the cat ")
+        run("encode", trained, *words)
+        assert [int(word) for word in capsys.readouterr().out.split()] == expected
+    run("encode", trained, "the cat ", "--json")
+    assert json.loads(capsys.readouterr().out) == {"ids": expected, "tokens": len(expected), "bytes": 8}
+    with pytest.raises(UserError, match="not both"):
+        run("encode", trained, "text", "--file", tmp_path / "f")
+    with pytest.raises(UserError, match="cannot read"):
+        run("encode", trained, "--file", tmp_path / "missing")
+
+
+def test_encode_parses_special_tokens_only_when_told(trained, capsys):
+    run("encode", trained, "<|end|>")
+    assert "269" not in capsys.readouterr().out.split()
+    for allowed in ("<|end|>", "all"):
+        run("encode", trained, "<|end|>", "--allow-special", allowed)
+        assert capsys.readouterr().out == "269\n"
+    with pytest.raises(UserError, match="no special token"):
+        run("encode", trained, "x", "--allow-special", "<|nobody|>")
+
+
+def test_bytes_that_are_not_utf8_go_through(trained, stdin, capsysbinary):
+    data = bytes(range(256)) + b"the cat\r\n\xff\xfe"
+    stdin(data)
+    run("encode", trained)
+    stdin(capsysbinary.readouterr().out)
+    run("decode", trained)
+    assert capsysbinary.readouterr().out == data
+    run("encode", trained, "\udcff\udcfe")  # how Python hands over an argument that is not UTF-8
+    assert capsysbinary.readouterr().out == b"255 254\n"
+
+
+def test_decode_takes_ids_in_many_dresses(trained, stdin, capsysbinary):
+    for words in (["104", "105"], ["104 105"], ["[104,", "105]"], ["104,105"]):
+        run("decode", trained, *words)
+        assert capsysbinary.readouterr().out == b"hi"
+    for data in (b"104 105\n", b"[104, 105]", b"104\r\n105"):
+        for words in ([], ["-"]):
+            stdin(data)
+            run("decode", trained, *words)
+            assert capsysbinary.readouterr().out == b"hi"
+
+
+@pytest.mark.parametrize("word", ["x", "1.5", "9" * 30, "300", "１", "0x10", "--"])
+def test_decode_refuses_what_is_no_id(trained, stdin, word):
+    stdin(word.encode())
+    with pytest.raises(UserError, match="token"):
+        run("decode", trained, "-")
+
+
+def test_every_command_has_help_with_an_example(capsys):
+    for words in ([], ["train"], ["encode"], ["decode"]):
+        with pytest.raises(SystemExit) as stop:
+            run(*words, "--help")
+        assert stop.value.code == 0 and "example:\n  tinyllm tokenizer" in capsys.readouterr().out
+    assert not run()
+    assert "example:" in capsys.readouterr().out
