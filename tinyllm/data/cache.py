@@ -1,0 +1,86 @@
+"""The token cache: a text is encoded once, then mapped from disk, so that it takes no memory of its own.
+
+A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
+holds a header (magic, bytes per token, count, CRC-32 of the tokens) and the tokens, little-endian. A file
+that does not agree with its header is written anew; where nothing can be written, tokens stay in memory.
+"""
+
+import hashlib
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write
+
+HEADER = struct.Struct("<8sIQI8x")
+MAGIC = b"tinytok1"  # the digit changes when equal text and tokenizer no longer mean equal tokens
+CHUNK = 2**24
+
+
+def cache_folder():
+    """Return $TINYLLM_CACHE, or tinyllm in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."""
+    if own := os.environ.get("TINYLLM_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base, "tinyllm")
+
+
+def token_array(data, tokenizer, cache=None):
+    """Encode a text, or find it encoded: data (bytes) -> read-only array (n,) of uint16 or uint32.
+
+    `cache` is a folder, None for the usual one, or False for none. The array is mapped from the cache file if
+    there can be one. Raises UserError where the tokenizer cannot read the text.
+    """
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+    path = None
+    if cache is not False:
+        key = hashlib.sha256(MAGIC + hashlib.sha256(data).digest() + tokenizer.fingerprint().encode())
+        path = Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
+        if (found := _load(path, dtype)) is not None:
+            return found
+    tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=dtype)
+    if path is not None and _store(path, tokens):
+        mapped = _load(path, dtype)
+        tokens = tokens if mapped is None else mapped
+    tokens.flags.writeable = False
+    return tokens
+
+
+def _store(path, tokens):
+    """Write a cache file; returns whether it could be written."""
+    raw = memoryview(tokens).cast("B") if tokens.size else b""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, "wb") as f:
+            f.write(HEADER.pack(MAGIC, tokens.dtype.itemsize, tokens.size, zlib.crc32(raw)))
+            f.write(raw)
+    except (OSError, UserError):  # a full disk or a read-only home is no reason not to train
+        return False
+    return True
+
+
+def _load(path, dtype):
+    """Map a cache file, or return None if it is missing, cut short or damaged in any byte."""
+    try:
+        with open(path, "rb") as f:
+            header = f.read(HEADER.size)
+            size = os.fstat(f.fileno()).st_size
+            if len(header) < HEADER.size:
+                return None
+            magic, width, count, crc = HEADER.unpack(header)
+            if (magic, width, size) != (MAGIC, dtype.itemsize, HEADER.size + count * width):
+                return None
+            found = 0
+            while chunk := f.read(CHUNK):
+                found = zlib.crc32(chunk, found)
+            if found != crc:
+                return None
+            if count == 0:  # an empty file cannot be mapped
+                return np.zeros(0, dtype)
+            return np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,))
+    except OSError:
+        return None

@@ -1,0 +1,73 @@
+"""A corpus: bytes with a name, a fingerprint, and a fair way to set some of it aside."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+
+from tinyllm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text to learn from.
+
+    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated it, when
+    one did (tinyllm.data.stories); it knows the entropy and the facts. `separator` stands between documents.
+    """
+
+    name: str
+    data: bytes
+    description: str = ""
+    world: ModuleType | None = None
+    separator: bytes = b""
+
+    @cached_property
+    def sha256(self):
+        """The SHA-256 of the data in hexadecimal: equal fingerprints, equal corpora."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def entropy_per_char(self):
+        """The exact floor of the loss in nats per character, or None where nobody knows it."""
+        return self.world.entropy_per_char() if self.world else None
+
+    def text(self):
+        """Return the data as text. Raises UserError if it is not UTF-8 or holds NUL, as binary files do."""
+        try:
+            text = self.data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"byte {error.start:,} is not UTF-8"
+        else:
+            if "\0" not in text:
+                return text
+            what = f"byte {self.data.index(0):,} is NUL"
+        raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
+
+    def split(self, fraction=0.1):
+        """Set the last part aside: -> (training bytes, validation bytes), of about 1 - fraction and fraction.
+
+        The cut falls between documents where the corpus has a separator, and never inside a character.
+        Raises UserError if a part would be empty.
+        """
+        if not 0 < fraction < 1:
+            raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
+        cut = _cut(self.data, len(self.data) - round(len(self.data) * fraction), self.separator)
+        if not 0 < cut < len(self.data):
+            raise UserError(
+                f"{self.name} is too short: {len(self.data)} bytes cannot be split into two parts, "
+                f"one of them {fraction:g} of the whole; take more text"
+            )
+        return self.data[:cut], self.data[cut:]
+
+
+def _cut(data, at, separator):
+    """Move a cut back to the end of the last whole document, or else to the edge of a UTF-8 character."""
+    if separator:
+        document = data.rfind(separator, 0, at)
+        if document >= 0:
+            return document + len(separator)
+    edge = at
+    while 0 < edge < len(data) and data[edge] & 0xC0 == 0x80 and at - edge < 4:
+        edge -= 1  # a byte 10xxxxxx goes on with a character
+    return edge if at - edge < 4 else at  # four in a row are no UTF-8, so any cut is as good

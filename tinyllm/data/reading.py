@@ -1,0 +1,90 @@
+"""Reading what a user points at: a file, a folder, a pattern, a .gz, or - for standard input.
+
+Everything is read into memory, up to MAX_BYTES in all; a .gz counts as what it holds, so a small file that
+unpacks to a huge one is refused before it does harm.
+"""
+
+import glob
+import gzip
+import os
+import stat
+import sys
+import zlib
+from pathlib import Path
+
+from tinyllm.errors import UserError
+
+MAX_BYTES = 2**30
+
+
+def read(where):
+    """Read a path, pattern or - -> (bytes, description). Raises UserError."""
+    path = Path(where)
+    if where == "-":
+        return _bounded(sys.stdin.buffer, "standard input"), "standard input"
+    if path.is_dir():
+        return _read_many(where, _files_below(path))
+    if not os.path.lexists(path) and glob.has_magic(where):
+        found = sorted(Path(name) for name in glob.glob(where, recursive=True))
+        return _read_many(where, [name for name in found if name.is_file()])
+    return read_file(path), f"the file {where}"
+
+
+def read_file(path):
+    """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError."""
+    try:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise UserError(f"{path} is not a regular file")
+        with open(path, "rb") as f:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=f) as unpacked:
+                    return _bounded(unpacked, path)
+            return _bounded(f, path)
+    except FileNotFoundError:
+        raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is no whole gzip file ({error}); fetch it again") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _bounded(stream, name):
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{name} holds more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
+    return data
+
+
+def _files_below(folder):
+    """Every regular file in a folder and the folders in it, in the order of their names; no hidden ones."""
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(where, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
+
+
+def _read_many(where, paths):
+    """Read files one after the other; those with a NUL byte, such as images, are left out and counted."""
+    parts, total, binary = [], 0, 0
+    for path in paths:
+        part = read_file(path)
+        if b"\0" in part:
+            binary += 1
+            continue
+        total += len(part) + 1
+        if total > MAX_BYTES:
+            raise UserError(f"{where} holds more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
+        parts.append(part)
+    if not parts:
+        raise UserError(f"{where} holds no text files")
+    left_out = f" ({binary} binary left out)" if binary else ""
+    return join(parts), f"{len(parts)} files of {where}{left_out}"
+
+
+def join(parts):
+    """Put texts one after the other, each beginning on a line of its own."""
+    return b"".join(part if part.endswith(b"\n") or part is parts[-1] else part + b"\n" for part in parts)

