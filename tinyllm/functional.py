@@ -185,13 +185,12 @@ def split(x, n):
 
 
 def checkpoint(fn, *inputs, params=()):
-    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again. Less memory for more
-    time.
+    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
 
-    fn maps Tensors to one Tensor and must give the same bits when called again, so its randomness has to come
-    in as numbers. params are the other leaves with gradients that fn uses, such as a block's parameters.
-    Raises RuntimeError, in backward, when fn used one that is not listed. (Chen et al., "Training Deep Nets
-    with Sublinear Memory Cost", 2016.)
+    Less memory for more time. fn maps Tensors to one Tensor and must give the same bits when called again, so
+    its randomness has to come in as numbers. params are the other leaves with gradients that fn uses, such as
+    a block's parameters. Raises RuntimeError, in backward, when fn used one that is not listed. (Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", 2016.)
     """
     params = tuple(params)
     with no_grad():

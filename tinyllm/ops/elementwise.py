@@ -19,15 +19,13 @@ def sigmoid(x):
 
 
 def bounded(x):
-    """x cut to [-40, 40]: further out every gelu is 0 or x to the last bit, and here x * x * x cannot
-    overflow."""
+    """x cut to [-40, 40]: beyond, gelu is 0 or x to the last bit; within, x * x * x cannot overflow."""
     return np.clip(x, -40, 40)
 
 
 @op
 def gelu(x):
-    """Multiply x by the probability that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) /
-    2.
+    """Multiply x by the chance that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, exact form.)
     """

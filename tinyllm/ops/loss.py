@@ -7,8 +7,7 @@ from tinyllm.ops.softmax import logsumexp
 
 
 def kept_targets(logits, targets, ignore_index):
-    """Which targets count: True or False, (...). Raises ValueError when a target that counts is not a token
-    id."""
+    """Which targets count: True or False, (...). Raises ValueError when one that counts is no token id."""
     if targets.shape != logits.shape[:-1]:
         shapes = f"{logits.shape} and {targets.shape}"
         raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {shapes}")
@@ -35,11 +34,9 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 @op
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
-    """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot(target)) dloss /
-    count.
+    """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
 
-    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); the rows of ignored targets are
-    0.
+    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
     """
     kept = kept_targets(logits, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])

@@ -7,12 +7,11 @@ from tinyllm.ops.registry import op
 
 @op
 def round_bf16(x):
-    """Round to the nearest number that bfloat16 can hold: the sign, the exponent and the top 7 mantissa bits
-    of a float32.
+    """Round to the nearest number that bfloat16 can hold.
 
-    x (...) -> (...) of the same dtype. Ties go to the even neighbour; what is too large becomes infinite; NaN
-    stays NaN. float64 passes through float32 first. (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning
-    Training", 2019.)
+    x (...) -> (...) of the same dtype. bfloat16 is the top half of a float32: its sign, exponent and first 7
+    mantissa bits. Ties go to the even neighbour; what is too large becomes infinite; NaN stays NaN. float64
+    passes through float32 first. (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019.)
     """
     single = np.array(x, np.float32, order="C")  # a copy: its bits are changed below
     bits = single.view(np.uint32)

@@ -13,8 +13,7 @@ def check_weights(name, x, *weights):
 
 @op
 def layernorm(x, w, b, eps=1e-5):
-    """Shift and scale every row to mean 0 and variance 1, then to a learnt scale and mean: y = (x - mean)
-    rstd w + b.
+    """Give every row mean 0 and variance 1, then a learnt scale and mean: y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
     Raises ValueError when w or b does not have C entries. (Ba, Kiros and Hinton 2016, section 3.)
@@ -28,11 +27,11 @@ def layernorm(x, w, b, eps=1e-5):
 
 @op
 def layernorm_backward(dy, x, w, mean, rstd):
-    """Carry a gradient back through layernorm; with n = (x - mean) rstd, dx = rstd (dn - mean(dn) - n mean(dn
-    n)).
+    """Carry a gradient back through layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
-    dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). The two subtracted means are
-    what changing one channel does to the row's mean and to its variance.
+    dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). Here n = (x - mean) rstd is the
+    normalised row. The two subtracted means are what changing one channel does to the row's mean and
+    variance.
     """
     normal = (x - mean[..., None]) * rstd[..., None]
     dn = dy * w
@@ -54,7 +53,7 @@ def rmsnorm(x, w, eps=1e-5):
 
 @op
 def rmsnorm_backward(dy, x, w, rstd):
-    """Carry a gradient back through rmsnorm; with n = x rstd, dx = rstd (dn - n mean(dn n)).
+    """Carry a gradient back through rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd.
 
     dy, x (..., C), w (C,), rstd (...) -> dx (..., C), dw (C,).
     """

@@ -9,12 +9,12 @@ from tinyllm.ops.registry import op
 
 @op(mutates=("w", "m", "v"))
 def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
-    """Move weights against the gradient's running mean, divided by its running size, and shrink them a
-    little.
+    """Move weights against the running mean of their gradient, divided by its running size; let them decay.
 
     w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so
     are too small at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves,
-    not through the gradient. (Loshchilov and Hutter 2019, algorithm 2.)
+    not through the gradient. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
+    algorithm 2.)
     """
     if not (w.shape == g.shape == m.shape == v.shape) or step < 1:
         shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"

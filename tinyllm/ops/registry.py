@@ -128,8 +128,7 @@ class _Switch:
 
 
 def _with_followers(per_op):
-    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul, unless they are chosen
-    themselves."""
+    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul and were not chosen for."""
     chosen = dict(per_op)
     for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:

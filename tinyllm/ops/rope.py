@@ -39,9 +39,9 @@ def rope(x, cos, sin):
 
 @op
 def rope_backward(dy, cos, sin):
-    """Carry a gradient back through rope: turn it by the opposite angle, for a rotation's transpose is its
-    inverse.
+    """Carry a gradient back through rope: turn it by the opposite angle.
 
-    dy (B, T, H, D), cos and sin (T, D/2) -> dx (B, T, H, D).
+    dy (B, T, H, D), cos and sin (T, D/2) -> dx (B, T, H, D). A gradient meets the transpose of the forward
+    map, and the transpose of a rotation is its inverse.
     """
     return rope(dy, cos, -sin)

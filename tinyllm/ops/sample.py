@@ -53,11 +53,10 @@ def top_k(logits, k):
 
 @op
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability reaches p; the token that crosses p
-    stays.
+    """Keep the smallest set of most likely tokens whose probability together reaches p.
 
-    logits (..., V) -> (..., V). Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus
-    sampling".)
+    logits (..., V) -> (..., V). The token that crosses p stays. Raises ValueError unless 0 < p <= 1.
+    (Holtzman et al. 2020, "nucleus sampling".)
     """
     if not 0 < p <= 1:
         raise ValueError(f"top_p needs 0 < p <= 1, got {p}")
@@ -83,10 +82,10 @@ def min_p(logits, p):
 
 @op
 def repetition_penalty(logits, ids, penalty):
-    """Make the tokens that were already used less likely: a positive logit is divided by penalty, a negative
-    one multiplied.
+    """Make tokens that were used already less likely.
 
-    logits (..., V), ids (..., n) ints -> (..., V). How often an id occurs does not matter. Raises ValueError
+    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
+    positive and multiplied where it is negative; how often it was used does not matter. Raises ValueError
     unless penalty > 0, IndexError when an id is outside 0..V-1. (Keskar et al., "CTRL", 2019, section 4.1.)
     """
     if not penalty > 0:
@@ -94,7 +93,8 @@ def repetition_penalty(logits, ids, penalty):
     ids_below("repetition_penalty", ids, logits.shape[-1])
     used = np.zeros(logits.shape, bool)
     np.put_along_axis(used, np.broadcast_to(ids, (*logits.shape[:-1], ids.shape[-1])), True, axis=-1)
-    return np.where(used, np.where(logits > 0, logits / float(penalty), logits * float(penalty)), logits)
+    penalised = np.where(logits > 0, logits / float(penalty), logits * float(penalty))
+    return np.where(used, penalised, logits)
 
 
 @op

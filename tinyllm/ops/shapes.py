@@ -26,8 +26,7 @@ def same_shape(name, x, y):
 
 
 def ids_below(name, ids, n):
-    """Raise TypeError unless ids are integers, IndexError unless they lie in 0..n-1: NumPy would wrap -1
-    around."""
+    """Raise TypeError unless ids are integers, IndexError unless all are in 0..n-1; NumPy would accept -1."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} needs integer ids, got {ids.dtype}; use ids.astype(np.int32)")
     outside = (ids < 0) | (ids >= n)
