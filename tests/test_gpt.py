@@ -1,4 +1,4 @@
-"""GPT: against an independent forward pass, causality, names and counts, and every error that a user can make."""
+"""GPT: an independent forward pass, causality, names and counts, and every error that a user can make."""
 
 import re
 
@@ -29,7 +29,7 @@ def tiny(seed=0, std=0.4, **changes):
 
 
 def plain_gpt2(w, tokens, layers, heads, eps):
-    """GPT-2's forward pass from its paper, on a dict of weights, one sequence, loops over heads: tokens (T,) -> (T, V)."""
+    """GPT-2's forward pass on a dict of weights, one sequence, heads in a loop: tokens (T,) -> (T, V)."""
 
     def norm(x, name):
         x = x - x.mean(-1, keepdims=True)

@@ -28,7 +28,7 @@ from tinyllm.tensor import Tensor
 
 
 class Net(Module):
-    """Parameters before and after modules, a list, a tied weight, and attributes that are none of the three."""
+    """Parameters before and after modules, a list, a tied weight, and attributes that are none of these."""
 
     def __init__(self):
         self.scale = Parameter(np.ones(3, np.float32))

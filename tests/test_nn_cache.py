@@ -1,4 +1,4 @@
-"""The KV cache: what goes in stands where it belongs, and attention over it equals attention over the whole."""
+"""The KV cache: what goes in stands where it belongs, and attention over it equals attention at once."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ USED = ("linear", "attention")
 
 
 def backends():
-    """The backends at hand; "compiled" only where all that attention uses is compiled, so that bits are promised."""
+    """The backends at hand; "compiled" where all of attention is compiled, so that bits are promised."""
     return ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)
 
 

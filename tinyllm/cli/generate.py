@@ -104,34 +104,42 @@ def run_generate(args):
 
 
 class _Display:
-    """Write texts to the terminal as they come: one after the other, though they are written side by side."""
+    """Show texts one after the other, though they are written side by side: each waits for those before it."""
 
     def __init__(self, prompt, count):
         self.prompt = prompt
-        self.pending = [""] * count
+        self.waiting = [""] * count
         self.finished = [False] * count
-        self.current = -1
-        self._next()
+        self.current = 0
+        self._begin()
 
     def step(self, step):
-        self.pending[step.row] += step.text
+        """Take in one step, and show what is due."""
+        self.waiting[step.row] += step.text
         self.finished[step.row] = step.finish is not None
-        while self.current < len(self.pending):
-            _write(self.pending[self.current])
-            self.pending[self.current] = ""
-            if not self.finished[self.current] or self.current + 1 == len(self.pending):
-                break
-            _write("\n")
+        self._show()
+        while self.finished[self.current] and self.current + 1 < len(self.waiting):
             self._next()
 
     def end(self):
+        """Show what is left."""
+        while self.current + 1 < len(self.waiting):
+            self._next()
         _write("\n")
 
+    def _begin(self):
+        count = len(self.waiting)
+        _write((f"--- {self.current + 1} of {count}\n" if count > 1 else "") + self.prompt)
+        self._show()
+
+    def _show(self):
+        _write(self.waiting[self.current])
+        self.waiting[self.current] = ""
+
     def _next(self):
+        _write("\n")
         self.current += 1
-        if len(self.pending) > 1:
-            _write(f"--- {self.current + 1} of {len(self.pending)}\n")
-        _write(self.prompt)
+        self._begin()
 
 
 class Conversation:

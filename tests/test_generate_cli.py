@@ -1,0 +1,218 @@
+"""The commands generate and chat, with a small model in place of a trained run."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm import ops
+from tinyllm.cli import generate as cli
+from tinyllm.errors import UserError
+from tinyllm.generate import generate
+from tinyllm.models import GPT, GPTConfig
+from tinyllm.tokenizer import CharTokenizer
+
+TOKENIZER = CharTokenizer.train("abcdefgh \n")
+OPTIONS = {
+    "temperature": 1.0,
+    "top_k": None,
+    "top_p": None,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    "stop": [],
+}
+
+
+def tiny(dtype=np.float32):
+    model = GPT(GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=1, heads=2, width=8), seed=None)
+    rng = np.random.default_rng(0)
+    for p in model.parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
+    return model
+
+
+@pytest.fixture
+def tinyllm(monkeypatch):
+    """Run a command line as `main` would, on a model that was not trained -> exit code."""
+    monkeypatch.setattr(cli, "load_run", lambda run, which: (tiny(), TOKENIZER, {"run": run, "which": which}))
+
+    def run(*words):
+        parser = argparse.ArgumentParser(prog="tinyllm")
+        cli.add_parser(parser.add_subparsers())
+        args = parser.parse_args(words)
+        return args.run(args)
+
+    return run
+
+
+def expected(prompt, tokens, **options):
+    ids = generate(tiny(), [prompt], max_tokens=tokens, tokenizer=TOKENIZER, **options)[0]
+    return ids, TOKENIZER.decode(ids)
+
+
+def test_generate_prints_the_prompt_and_what_follows(tinyllm, capsys):
+    assert tinyllm("generate", "RUN", "--prompt", "abc", "--tokens", "30", "--seed", "3") == 0
+    assert capsys.readouterr().out == "abc" + expected("abc", 30, seed=3)[1] + "\n"
+
+
+def test_generate_passes_every_option_on(tinyllm, capsys):
+    words = (
+        "--temperature 0.7 --top-k 5 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2 --seed 4 --tokens 25"
+    )
+    assert tinyllm("generate", "RUN", "--prompt", "a", "--json", *words.split()) == 0
+    options = {
+        "temperature": 0.7,
+        "top_k": 5,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "repetition_penalty": 1.2,
+        "seed": 4,
+    }
+    ids, text = expected("a", 25, **options)
+    sample = {"text": text, "tokens": ids, "finish": "length"}
+    assert json.loads(capsys.readouterr().out) == {"prompt": "a", "seed": 4, "samples": [sample]}
+
+
+def test_generate_stops_before_a_stop_string(tinyllm, capsys):
+    text = expected("a", 200)[1]
+    at = text.index("\n")
+    assert tinyllm("generate", "RUN", "--prompt", "a", "--stop", "\\n", "--json") == 0
+    (sample,) = json.loads(capsys.readouterr().out)["samples"]
+    assert sample["text"] == text[:at] and sample["finish"] == "stop"
+
+
+def test_samples_are_shown_one_after_the_other(tinyllm, capsys):
+    words = ["generate", "RUN", "--prompt", "ab", "--samples", "3", "--tokens", "40", "--stop", "c"]
+    tinyllm(*words, "--json")
+    texts = [sample["text"] for sample in json.loads(capsys.readouterr().out)["samples"]]
+    assert len(set(texts)) == 3 and len(set(map(len, texts))) > 1  # rows end at different times
+    assert tinyllm(*words) == 0
+    blocks = [f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts)]
+    assert capsys.readouterr().out == "".join(blocks)
+
+
+def test_no_tokens_prints_the_prompt(tinyllm, capsys):
+    assert tinyllm("generate", "RUN", "--prompt", "ab", "--tokens", "0", "--samples", "2") == 0
+    assert capsys.readouterr().out == "--- 1 of 2\nab\n--- 2 of 2\nab\n"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--prompt", "xyz"], "x"),
+        (["--prompt", "\udcff"], "not valid UTF-8"),
+        (["--prompt", "abcdefghabcdefgh"], "16 tokens and the model's context is 12"),
+        (["--samples", "0"], "--samples must be at least 1"),
+        (["--tokens", "-1"], "max_tokens"),
+        (["--temperature", "-1"], "temperature"),
+        (["--stop", ""], "empty stop string"),
+    ],
+)
+def test_bad_input_is_a_user_error(tinyllm, words, message):
+    with pytest.raises(UserError, match=message):
+        tinyllm("generate", "RUN", *words)
+
+
+def interrupt_after(monkeypatch, count):
+    """Press Ctrl-C after some steps."""
+    real = cli.stream
+
+    def stream(*args, **kwargs):
+        for i, step in enumerate(real(*args, **kwargs)):
+            if i == count:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(cli, "stream", stream)
+
+
+def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeypatch):
+    interrupt_after(monkeypatch, 4)
+    assert tinyllm("generate", "RUN", "--prompt", "abc") == 130
+    assert capsys.readouterr().out == "abc" + expected("abc", 4)[1] + "\n"
+
+
+def test_help_has_an_example(tinyllm, capsys):
+    for command in ("generate", "chat"):
+        with pytest.raises(SystemExit) as end:
+            tinyllm(command, "--help")
+        out = capsys.readouterr().out
+        assert end.value.code == 0 and "example:" in out and f"tinyllm {command} " in out
+        assert "no assistant" in out or command == "generate"
+
+
+def typed(monkeypatch, *lines):
+    """Type these lines, then Ctrl-D; an exception among them is raised instead."""
+    left = list(lines)
+
+    def type_line(prompt):
+        if not left:
+            raise EOFError
+        line = left.pop(0)
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    monkeypatch.setattr("builtins.input", type_line)
+
+
+def test_chat_goes_on_from_what_was_said(tinyllm, capsys, monkeypatch):
+    typed(monkeypatch, "", "ab", "c", "/quit", "never read")
+    assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
+    first = expected("ab", 3, temperature=0)[1]
+    second = expected("ab" + first + "c", 3, temperature=0)[1]
+    assert capsys.readouterr().out.split("\n")[1:] == [first, second, ""]
+
+
+def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys, monkeypatch):
+    typed(monkeypatch, "ab", "xyz", "/reset", "", "ab")
+    assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
+    out, err = capsys.readouterr()
+    first = expected("ab", 3, temperature=0)[1]
+    assert out.split("\n")[1:] == [first, first, "", ""]
+    assert err.startswith("tinyllm: ") and "x" in err
+
+    typed(monkeypatch, "ab", KeyboardInterrupt())
+    interrupt_after(monkeypatch, 2)
+    assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130
+    assert capsys.readouterr().out.split("\n")[1] == first[:2]
+
+
+def test_chat_refuses_bad_settings_at_once(tinyllm, monkeypatch):
+    typed(monkeypatch)
+    with pytest.raises(UserError, match="top_k"):
+        tinyllm("chat", "RUN", "--top-k", "0")
+
+
+turns = st.lists(
+    st.tuples(st.text("abc", max_size=15), st.integers(0, 20), st.integers(1, 25)), min_size=1, max_size=4
+)
+
+
+@settings(max_examples=30)
+@given(turns)
+def test_a_conversation_never_goes_on_from_a_stale_cache(turns):
+    """Whatever was said, cut off or slid out of sight: each reply is what the model says without a cache."""
+    model = tiny(np.float64)
+    conversation = cli.Conversation(model, TOKENIZER, seed=1, **(OPTIONS | {"temperature": 0}))
+    with ops.use("numpy"):
+        for text, tokens, cut_after in turns:
+            before = conversation.ids + TOKENIZER.encode(text)
+            if not before:
+                continue
+            window = before[-6:] if len(before) > 12 else before
+            truth = TOKENIZER.decode(
+                generate(model, [window], max_tokens=tokens, temperature=0, use_cache=False)[0]
+            )
+            pieces = []
+            reply = conversation.reply(text, tokens)
+            for piece in reply:
+                pieces.append(piece)
+                if len(pieces) == cut_after:
+                    break
+            reply.close()
+            assert "".join(pieces) == truth[: len(pieces)]
+            assert len(conversation.ids) <= 13
