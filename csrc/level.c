@@ -3,7 +3,10 @@
 
 #include "simd.h"
 #include "approx.h"
+#include "tile.h"
 
+#include "matmul.c"
+#include "attention.c"
 #include "softmax.c"
 
 #include "embedding.c"

@@ -15,6 +15,17 @@
 
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
+    X(matmul, void, matmul,                                                                                           \
+      (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
+       int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
+    X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
+    X(attention, int, attention,                                                                                      \
+      (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths, int64_t b,       \
+       int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d, float scale, int causal))                              \
+    X(attention, int, attention_backward,                                                                             \
+      (float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k, const float *v,              \
+       const float *y, const float *lse, const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h,          \
+       int64_t kv, int64_t d, float scale, int causal))                                                               \
     X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
     X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \
     X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 
 from tinyllm.errors import UserError
@@ -115,6 +116,8 @@ cdef int64_t rows_of(object x):
     return rows
 
 
+include "attention.pxi"
+include "matmul.pxi"
 include "softmax.pxi"
 
 include "embedding.pxi"

@@ -4,6 +4,17 @@ from libc.stdint cimport int64_t, int32_t, uint8_t
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
         const char *level
+        void (*matmul)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                       int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                       int b_transposed) noexcept nogil
+        void (*column_sum)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
+        int (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
+                         const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d,
+                         float scale, int causal) noexcept nogil
+        int (*attention_backward)(float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k,
+                                  const float *v, const float *y, const float *lse, const int64_t *lengths,
+                                  int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d, float scale,
+                                  int causal) noexcept nogil
         void (*softmax)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
         void (*softmax_backward)(float *dx, const float *dy, const float *y, int64_t rows, int64_t n) noexcept nogil
         void (*embedding)(float *y, const float *w, const int64_t *ids, int64_t tokens,

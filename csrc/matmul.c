@@ -1,0 +1,220 @@
+/* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices, either operand transposed.
+ *
+ * Bits: the terms of an output are summed in order of k by one accumulator within each block of DEPTH values of k,
+ * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
+ * result, so a row gets the same bits whatever other rows stand beside it.
+ *
+ * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches.
+ * A task multiplies a block of rows of a with up to GROUP columns of b. It first copies DEPTH rows of those columns
+ * into panels, each COLUMNS wide and contiguous, together at most half of a second-level cache; then it walks down
+ * the rows of a, ROWS at a time, which stay in the first-level cache while all panels pass. Operands that lie
+ * transposed are turned while they are copied. With few rows there is nothing to gain from copying b, because the
+ * time goes into reading it once: `few_rows` streams along the rows of b as they lie in memory.
+ */
+
+enum { DEPTH = 256, GROUP = 256, FEW = 4, FEW_COLUMNS = 512 };
+
+struct matmul_job {
+    float *c;
+    const float *a, *b, *bias;
+    int64_t rows, columns, depth;
+    int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
+    int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
+    int64_t row_blocks, block_rows, groups, group_columns;
+};
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Copy `columns` columns and `depth` rows of b into panels: panel p holds columns p * COLUMNS ... as [k][COLUMNS]. */
+static void pack_panels(float *panels, const struct matmul_job *job, const float *b, int64_t columns, int64_t depth) {
+    for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS) {
+        int64_t width = least(columns - n, COLUMNS);
+        if (job->b_col == 1) pad_into(panels, COLUMNS, b + n, job->b_row, depth, width);
+        else transpose_into(panels, COLUMNS, b + n * job->b_col, job->b_col, width, depth, COLUMNS);
+    }
+}
+
+/* The columns of one strip at the right edge, computed aside because the micro-kernel writes whole panels. */
+static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
+                         int64_t rows, int64_t columns, int64_t depth, int add) {
+    float whole[ROWS * COLUMNS];
+    micro_any(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth, 0);
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t n = 0; n < columns; n++) {
+            float sum = whole[m * COLUMNS + n];
+            c[m * c_row + n] = add ? c[m * c_row + n] + sum : sum;
+        }
+}
+
+/* One block of rows times one group of columns, all of k. */
+static void block_product(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t rows,
+                          int64_t columns) {
+    _Alignas(64) float panels[DEPTH * GROUP], strip[DEPTH * ROWS];
+    for (int64_t start = 0; start < job->depth; start += DEPTH) {
+        int64_t depth = least(job->depth - start, DEPTH);
+        pack_panels(panels, job, b + start * job->b_row, columns, depth);
+        for (int64_t m = 0; m < rows; m += ROWS) {
+            int64_t height = least(rows - m, ROWS), a_row = job->a_row, a_col = job->a_col;
+            const float *left = a + m * a_row + start * a_col;
+            if (a_col != 1) { /* transposed: the strip's values lie apart, so copy them together */
+                pad_into(strip, ROWS, left, a_col, depth, height);
+                left = strip;
+                a_col = ROWS;
+            }
+            for (int64_t n = 0; n < columns; n += COLUMNS) {
+                float *out = c + m * job->columns + n;
+                const float *panel = panels + n * depth;
+                if (columns - n >= COLUMNS)
+                    micro_any(height, out, job->columns, left, a_row, a_col, panel, COLUMNS, depth, start > 0);
+                else
+                    edge_product(out, job->columns, left, a_row, a_col, panel, height, columns - n, depth, start > 0);
+            }
+        }
+    }
+}
+
+static void add_bias(float *c, int64_t c_row, const float *bias, int64_t rows, int64_t columns) {
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t n = 0; n < columns; n++) c[m * c_row + n] += bias[n];
+}
+
+static void block_tasks(void *context, int64_t begin, int64_t end) {
+    const struct matmul_job *job = context;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t row = task % job->row_blocks * job->block_rows, rest = task / job->row_blocks;
+        int64_t column = rest % job->groups * job->group_columns, stack = rest / job->groups;
+        int64_t rows = least(job->rows - row, job->block_rows);
+        int64_t columns = least(job->columns - column, job->group_columns);
+        float *c = job->c + (stack * job->rows + row) * job->columns + column;
+        const float *a = job->a + stack * job->a_stack + row * job->a_row;
+        const float *b = job->b + stack * job->b_stack + column * job->b_col;
+        block_product(job, c, a, b, rows, columns);
+        if (job->bias) add_bias(c, job->columns, job->bias + column, rows, columns);
+    }
+}
+
+/* y[m][n] += x[m][k] * b[k][n] for `depth` values of k in turn: b is read once for all rows, y once for all k.
+ * `rows` and `depth` are constants where this is inlined. */
+INLINE void few_step(int rows, int depth, float *y, const float *x, int64_t x_row, int64_t x_col, const float *b,
+                     int64_t b_row, int64_t columns) {
+    vec left[FEW][4];
+    for (int m = 0; m < rows; m++)
+        for (int k = 0; k < depth; k++) left[m][k] = vec_set(x[m * x_row + k * x_col]);
+    for (int64_t n = 0; n < columns; n += LANES) {
+        vec right[4];
+        for (int k = 0; k < depth; k++) right[k] = vec_load(b + k * b_row + n);
+        for (int m = 0; m < rows; m++) {
+            vec sum = vec_load(y + m * FEW_COLUMNS + n);
+            for (int k = 0; k < depth; k++) sum = vec_fma(left[m][k], right[k], sum);
+            vec_store(y + m * FEW_COLUMNS + n, sum);
+        }
+    }
+}
+
+static void few_steps(int64_t rows, int64_t depth, float *y, const float *x, int64_t x_row, int64_t x_col,
+                      const float *b, int64_t b_row, int64_t columns) {
+#define CASE(n)                                                                                                       \
+    case n:                                                                                                           \
+        for (; k + 4 <= depth; k += 4) few_step(n, 4, y, x + k * x_col, x_row, x_col, b + k * b_row, b_row, columns); \
+        for (; k < depth; k++) few_step(n, 1, y, x + k * x_col, x_row, x_col, b + k * b_row, b_row, columns);         \
+        break;
+    int64_t k = 0;
+    switch (rows) { CASE(1) CASE(2) CASE(3) CASE(4) }
+#undef CASE
+}
+
+/* Columns [column, column + columns), at most FEW_COLUMNS, of a product with at most FEW rows; b is not transposed. */
+static void few_rows(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
+    _Alignas(64) float y[FEW * FEW_COLUMNS];
+    int64_t whole = columns / LANES * LANES;
+    for (int64_t start = 0; start < job->depth; start += DEPTH) {
+        int64_t depth = least(job->depth - start, DEPTH);
+        const float *x = a + start * job->a_col, *right = b + start * job->b_row;
+        memset(y, 0, sizeof y);
+        few_steps(job->rows, depth, y, x, job->a_row, job->a_col, right, job->b_row, whole);
+        for (int64_t m = 0; m < job->rows; m++) {
+            for (int64_t n = whole; n < columns; n++)
+                for (int64_t k = 0; k < depth; k++)
+                    y[m * FEW_COLUMNS + n] = fmaf(x[m * job->a_row + k * job->a_col], right[k * job->b_row + n],
+                                                  y[m * FEW_COLUMNS + n]);
+            float *out = c + m * job->columns;
+            for (int64_t n = 0; n < columns; n++)
+                out[n] = start > 0 ? out[n] + y[m * FEW_COLUMNS + n] : y[m * FEW_COLUMNS + n];
+        }
+    }
+}
+
+static void few_tasks(void *context, int64_t begin, int64_t end) {
+    const struct matmul_job *job = context;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t column = task % job->groups * job->group_columns, stack = task / job->groups;
+        int64_t columns = least(job->columns - column, job->group_columns);
+        float *c = job->c + stack * job->rows * job->columns + column;
+        few_rows(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
+        if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
+    }
+}
+
+/* Cut the outputs into about four tasks a thread, none smaller than is worth its copy of b. */
+static void plan(struct matmul_job *job, int64_t stack) {
+    int64_t wanted = ceil_div(4 * parallel_size(), stack);
+    job->group_columns = GROUP;
+    job->groups = ceil_div(job->columns, GROUP);
+    job->block_rows = ceil_div(ceil_div(job->rows, ceil_div(wanted, job->groups)), ROWS) * ROWS;
+    if (job->block_rows < 16 * ROWS) job->block_rows = 16 * ROWS;
+    job->row_blocks = ceil_div(job->rows, job->block_rows);
+    while (job->row_blocks * job->groups < wanted && job->group_columns >= 2 * 2 * COLUMNS) {
+        job->group_columns /= 2;
+        job->groups = ceil_div(job->columns, job->group_columns);
+    }
+}
+
+static void matmul(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                   int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                   int b_transposed) {
+    struct matmul_job job = {
+        .c = c, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
+        .a_stack = a_stack, .b_stack = b_stack,
+        .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
+        .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
+    };
+    if (stack == 0 || rows == 0 || columns == 0) return;
+    if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
+        memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
+        for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
+        return;
+    }
+    if (rows <= FEW && !b_transposed) {
+        int64_t share = ceil_div(ceil_div(columns * stack, parallel_size()), stack); /* of columns, for each thread */
+        job.group_columns = least(ceil_div(share, 64) * 64, FEW_COLUMNS);
+        job.groups = ceil_div(columns, job.group_columns);
+        parallel_for(few_tasks, &job, stack * job.groups, 1 + 16384 / (depth * job.group_columns));
+        return;
+    }
+    plan(&job, stack);
+    int64_t work = job.block_rows * job.group_columns * depth;
+    parallel_for(block_tasks, &job, stack * job.row_blocks * job.groups, 1 + 65536 / work);
+}
+
+/* sum over rows of x, for each column: the gradient of a bias. Threads divide columns; each is summed from the top. */
+
+struct column_job { float *y; const float *x; int64_t rows, n; };
+
+static void column_tasks(void *context, int64_t begin, int64_t end) {
+    const struct column_job *job = context;
+    for (int64_t first = begin * 64; first < least(end * 64, job->n); first += 64) {
+        int64_t width = least(job->n - first, 64), i = 0;
+        float *y = job->y + first;
+        for (i = 0; i < width; i++) y[i] = 0.0f;
+        for (int64_t row = 0; row < job->rows; row++) {
+            const float *x = job->x + row * job->n + first;
+            for (i = 0; i < width; i++) y[i] += x[i];
+        }
+    }
+}
+
+static void column_sum(float *y, const float *x, int64_t rows, int64_t n) {
+    struct column_job job = {.y = y, .x = x, .rows = rows, .n = n};
+    parallel_for(column_tasks, &job, ceil_div(n, 64), 1 + 256 / (rows + 1));
+}

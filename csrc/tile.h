@@ -1,0 +1,108 @@
+/* The micro-kernel: a small matrix product whose outputs live in registers.
+ *
+ *     c[m][n] (+)= sum over k of a[m][k] * b[k][n],      m < ROWS, n < COLUMNS
+ *
+ * One value of a, spread over a register, times one row of b, added to one row of c: ROWS x COLUMNS multiply-adds for
+ * ROWS + COLUMNS loads. The block is as large as the register file allows, so that the two multiply-add units, not
+ * the loads, are the limit. Every output is one accumulator that takes its terms in the order of k; that is why
+ * neither the block's shape nor its place in the matrix can change a bit.
+ */
+#if LANES == 16
+enum { ROWS = 12, REGISTERS = 2 }; /* 24 accumulators of 32 registers */
+#elif LANES == 8
+enum { ROWS = 6, REGISTERS = 2 };  /* 12 of 16 */
+#else
+enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
+#endif
+enum { COLUMNS = REGISTERS * LANES };
+
+/* `rows` is a constant where this is inlined, so the loops over it unroll; a[m][k] is a[m * a_row + k * a_col]. */
+INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
+                  int64_t b_row, int64_t depth, int add) {
+    vec sum[ROWS][REGISTERS];
+    for (int m = 0; m < rows; m++)
+        for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set(0.0f);
+    for (int64_t k = 0; k < depth; k++, a += a_col, b += b_row) {
+        vec right[REGISTERS];
+        for (int j = 0; j < REGISTERS; j++) right[j] = vec_load(b + j * LANES);
+        for (int m = 0; m < rows; m++) {
+            vec left = vec_set(a[m * a_row]);
+            for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_fma(left, right[j], sum[m][j]);
+        }
+    }
+    for (int m = 0; m < rows; m++)
+        for (int j = 0; j < REGISTERS; j++) {
+            float *out = c + m * c_row + j * LANES;
+            vec_store(out, add ? vec_load(out) + sum[m][j] : sum[m][j]);
+        }
+}
+
+/* Heights below ROWS occur at the lower edge. Two shapes of `a` are worth loops of their own: rows that lie along k,
+ * and columns that do (transposed or packed). */
+static void micro_any(int64_t rows, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+                      const float *b, int64_t b_row, int64_t depth, int add) {
+#define CASE(n)                                                                                                       \
+    case n:                                                                                                           \
+        if (a_col == 1) micro(n, c, c_row, a, a_row, 1, b, b_row, depth, add);                                        \
+        else micro(n, c, c_row, a, 1, a_col, b, b_row, depth, add);                                                   \
+        break;
+    switch (rows) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if LANES == 16
+        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+    }
+#undef CASE
+}
+
+/* c (rows x columns) (+)= a (rows x depth) @ b (depth x columns): adds to c if `add`, else overwrites it.
+ * `columns` is a multiple of COLUMNS, and a_col or a_row is 1. */
+static void tile_product(float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+                         const float *b, int64_t b_row, int64_t rows, int64_t columns, int64_t depth, int add) {
+    for (int64_t n = 0; n < columns; n += COLUMNS)
+        for (int64_t m = 0; m < rows; m += ROWS)
+            micro_any(rows - m < ROWS ? rows - m : ROWS, c + m * c_row + n, c_row, a + m * a_row, a_row, a_col,
+                      b + n, b_row, depth, add);
+}
+
+/* Copy rows x depth elements to `to`, turning rows into columns: to[k][m] = from[m][k], four by four in registers.
+ * Columns of `to` from `rows` up to `width` are filled with zeros. */
+static void transpose_into(float *restrict to, int64_t to_row, const float *from, int64_t from_row, int64_t rows,
+                           int64_t depth, int64_t width) {
+    int64_t m = 0;
+    for (; m + 4 <= rows; m += 4) {
+        const float *f = from + m * from_row;
+        int64_t k = 0;
+        for (; k + 4 <= depth; k += 4) {
+            vec4 r[4], s[4];
+            for (int i = 0; i < 4; i++) memcpy(&r[i], f + i * from_row + k, 16);
+            s[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+            s[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+            s[2] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+            s[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+            r[0] = __builtin_shufflevector(s[0], s[1], 0, 1, 4, 5);
+            r[1] = __builtin_shufflevector(s[0], s[1], 2, 3, 6, 7);
+            r[2] = __builtin_shufflevector(s[2], s[3], 0, 1, 4, 5);
+            r[3] = __builtin_shufflevector(s[2], s[3], 2, 3, 6, 7);
+            for (int i = 0; i < 4; i++) memcpy(to + (k + i) * to_row + m, &r[i], 16);
+        }
+        for (; k < depth; k++)
+            for (int i = 0; i < 4; i++) to[k * to_row + m + i] = f[i * from_row + k];
+    }
+    for (; m < rows; m++)
+        for (int64_t k = 0; k < depth; k++) to[k * to_row + m] = from[m * from_row + k];
+    for (; m < width; m++)
+        for (int64_t k = 0; k < depth; k++) to[k * to_row + m] = 0.0f;
+}
+
+/* Copy depth rows of `columns` elements, each padded with zeros up to `width`, which is a constant where inlined. */
+INLINE void pad_into(float *restrict to, int64_t width, const float *from, int64_t from_row, int64_t depth,
+                     int64_t columns) {
+    if (columns == width) { /* a copy of constant size is a few moves, where any other is a call */
+        for (int64_t k = 0; k < depth; k++) memcpy(to + k * width, from + k * from_row, (size_t)width * sizeof *to);
+        return;
+    }
+    memset(to, 0, (size_t)(depth * width) * sizeof *to);
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t n = 0; n < columns; n++) to[k * width + n] = from[k * from_row + n];
+}

@@ -1,0 +1,61 @@
+cdef object checked_lengths(object lengths, object q, object k, object v):
+    """Check the shapes of attention's inputs as the spec does; return lengths as int64, or None."""
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"attention needs q (B, S, H, D) and k, v (B, T, K, D), got {q.shape}, {k.shape} and {v.shape}")
+    if q.shape[3] == 0 or k.shape[2] == 0 or q.shape[2] % k.shape[2]:
+        raise ValueError("attention needs D >= 1 and H a multiple of K, "
+                         f"got D = {q.shape[3]}, H = {q.shape[2]}, K = {k.shape[2]}")
+    if lengths is None:
+        return None
+    lengths = ints(lengths, "lengths")
+    if lengths.shape != (q.shape[0],) or np.any((lengths < 0) | (lengths > k.shape[1])):
+        raise ValueError(f"attention needs one length in 0..{k.shape[1]} for each of {q.shape[0]} rows, got {lengths}")
+    return lengths
+
+
+def attention(q, k, v, causal=True, lengths=None):
+    q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
+    lengths = checked_lengths(lengths, q, k, v)
+    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
+    y, lse = empty(q.shape), empty((B, H, S))
+    cdef float *y_out = <float *>address(y)
+    cdef float *lse_out = <float *>address(lse)
+    cdef const float *q_in = <const float *>address(q)
+    cdef const float *k_in = <const float *>address(k)
+    cdef const float *v_in = <const float *>address(v)
+    cdef const int64_t *n = NULL if lengths is None else <const int64_t *>address(lengths)
+    cdef float scale = 1.0 / sqrt(<double>D)
+    cdef int hide = bool(causal), failed
+    with nogil:
+        failed = kernels.attention(y_out, lse_out, q_in, k_in, v_in, n, B, S, T, H, K, D, scale, hide)
+    if failed:
+        raise MemoryError("no memory for attention's workspace")
+    return y, lse
+
+
+def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
+    dy, q, k, v, y, lse = f32(dy, "dy"), f32(q, "q"), f32(k, "k"), f32(v, "v"), f32(y, "y"), f32(lse, "lse")
+    lengths = checked_lengths(lengths, q, k, v)
+    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
+    must_be(dy, "dy", q.shape)
+    must_be(y, "y", q.shape)
+    must_be(lse, "lse", (B, H, S))
+    dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
+    cdef float *dq_out = <float *>address(dq)
+    cdef float *dk_out = <float *>address(dk)
+    cdef float *dv_out = <float *>address(dv)
+    cdef const float *dy_in = <const float *>address(dy)
+    cdef const float *q_in = <const float *>address(q)
+    cdef const float *k_in = <const float *>address(k)
+    cdef const float *v_in = <const float *>address(v)
+    cdef const float *y_in = <const float *>address(y)
+    cdef const float *lse_in = <const float *>address(lse)
+    cdef const int64_t *n = NULL if lengths is None else <const int64_t *>address(lengths)
+    cdef float scale = 1.0 / sqrt(<double>D)
+    cdef int hide = bool(causal), failed
+    with nogil:
+        failed = kernels.attention_backward(dq_out, dk_out, dv_out, dy_in, q_in, k_in, v_in, y_in, lse_in, n,
+                                            B, S, T, H, K, D, scale, hide)
+    if failed:
+        raise MemoryError("no memory for attention's workspace")
+    return dq, dk, dv

@@ -1,0 +1,99 @@
+cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b):
+    """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast."""
+    cdef tuple lead_a = a.shape[:-2], lead_b = b.shape[:-2], lead = lead_a
+    cdef int64_t rows = a.shape[-1] if transpose_a else a.shape[-2]
+    cdef int64_t depth = a.shape[-2] if transpose_a else a.shape[-1]
+    cdef int64_t columns = b.shape[-2] if transpose_b else b.shape[-1]
+    cdef int64_t stack = 1, a_stack = rows * depth, b_stack = depth * columns
+    if depth != (b.shape[-1] if transpose_b else b.shape[-2]):
+        raise ValueError(f"matmul cannot multiply {(rows, depth)} by {b.shape[-2:][::-1] if transpose_b else b.shape[-2:]}: "
+                         "columns must match rows")
+    if lead_a != lead_b:
+        lead = np.broadcast_shapes(lead_a, lead_b)
+        if a.size == rows * depth:
+            a_stack = 0
+        elif lead_a != lead:
+            a = np.ascontiguousarray(np.broadcast_to(a, lead + a.shape[-2:]))
+        if b.size == depth * columns:
+            b_stack = 0
+        elif lead_b != lead:
+            b = np.ascontiguousarray(np.broadcast_to(b, lead + b.shape[-2:]))
+    c = empty(lead + (rows, columns))
+    for n in lead:
+        stack *= n
+    if b_stack == 0 and not transpose_a and a_stack > 0:  # one matrix for the whole stack: the stack is more rows
+        rows, stack = rows * stack, 1
+    cdef float *out = <float *>address(c)
+    cdef const float *left = <const float *>address(a)
+    cdef const float *right = <const float *>address(b)
+    cdef const float *add = NULL if bias is None else <const float *>address(bias)
+    with nogil:
+        kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack, transpose_a, transpose_b)
+    return c
+
+
+cdef object matrix(object x):
+    """x (..., n) as (rows, n)."""
+    return x if x.ndim == 2 else x.reshape(rows_of(x), x.shape[-1])
+
+
+cdef object column_sums(object x):
+    """x (rows, n) -> (n,)"""
+    y = empty((x.shape[1],))
+    cdef float *out = <float *>address(y)
+    cdef const float *inp = <const float *>address(x)
+    cdef int64_t rows = x.shape[0], n = x.shape[1]
+    with nogil:
+        kernels.column_sum(out, inp, rows, n)
+    return y
+
+
+def matmul(a, b, transpose_a=False, transpose_b=False):
+    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b)
+
+
+cdef object summed_to(object x, tuple shape):
+    """Sum x over the axes that broadcasting added or stretched, in order, until it has the given shape."""
+    if x.shape == shape:
+        return x
+    axes = tuple(range(x.ndim - len(shape)))
+    axes += tuple(i for i in range(len(axes), x.ndim) if shape[i - len(axes)] == 1 and x.shape[i] != 1)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    return column_sums(np.ascontiguousarray(x.transpose(*axes, *kept)).reshape(
+        -1 if x.size else int(np.prod([x.shape[i] for i in axes])), int(np.prod([x.shape[i] for i in kept])))).reshape(shape)
+
+
+def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    dy, a, b = f32(dy, "dy", 2), f32(a, "a", 2), f32(b, "b", 2)
+    if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
+        da = product(b, dy, None, transpose_b, True)
+    else:
+        da = product(dy, b, None, False, not transpose_b)
+    if transpose_b:
+        db = product(dy, a, None, True, transpose_a)
+    else:
+        db = product(a, dy, None, not transpose_a, False)
+    return summed_to(da, a.shape), summed_to(db, b.shape)
+
+
+def linear(x, w, b=None):
+    x, w = f32(x, "x", 1), f32(w, "w")
+    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
+        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
+    if b is not None:
+        b = f32(b, "b")
+        if b.shape != w.shape[1:]:
+            raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
+    y = product(matrix(x), w, b, False, False)
+    return y if x.ndim == 2 else y.reshape(x.shape[:-1] + w.shape[1:])
+
+
+def linear_backward(dy, x, w):
+    dy, x, w = f32(dy, "dy", 1), f32(x, "x", 1), f32(w, "w", 2)
+    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
+        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
+    must_be(dy, "dy", x.shape[:-1] + w.shape[1:])
+    dy_rows = matrix(dy)
+    dx = product(dy_rows, w, None, False, True)
+    dw = product(matrix(x), dy_rows, None, True, False)
+    return dx.reshape(x.shape), dw, column_sums(dy_rows)
