@@ -1,0 +1,179 @@
+"""The grammar machinery, on small grammars whose every text can be listed."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.data.grammar import Grammar
+from tinyllm.data.template import Choice, Draw, Entity, GrammarError, Mention, read
+from tinyllm.rng import Random
+
+PETS = [Entity("Tom", 3, kind="cat"), Entity("Rex", kind="dog"), Entity("Ada", 2, kind="newt")]
+TOYS = [Entity("ball"), Entity("rope", 4), Entity("leaf")]
+for pet, toys in zip(PETS, (TOYS[:2], TOYS[1:], TOYS), strict=True):
+    pet.toys = toys
+TABLES = {"pets": PETS, "toys": TOYS}
+
+RULES = {
+    "story": "{hero = pets} the {hero.kind} [<meets>|2*sleeps]. <end>",
+    "meets": "met {other = pets - hero} with a {toy = hero.toys}, not a {bad = hero.toys - toy}, and <played>",
+    "played": {"won": (3, "won the {toy}"), "lost": "lost {hero}'s [old|new] {toy}"},
+    "end": ["Good night, {hero}", (5, "{hero.Kind} and all")],
+}
+
+
+def every(rules, tables=TABLES):
+    grammar = Grammar(rules, tables)
+    return grammar, list(grammar.derivations())
+
+
+def assert_exact(grammar, texts):
+    """What the grammar says of itself agrees with the list of all its texts."""
+    nats, chars = grammar.expectation()
+    probabilities = [math.exp(t.logprob) for t in texts]
+    assert len({t.text for t in texts}) == len(texts)
+    assert math.fsum(probabilities) == pytest.approx(1, abs=1e-12)
+    assert nats == pytest.approx(-math.fsum(p * t.logprob for p, t in zip(probabilities, texts, strict=True)))
+    assert chars == pytest.approx(math.fsum(p * len(t.text) for p, t in zip(probabilities, texts, strict=True)))
+    for t in texts:
+        read_back, end = grammar.parse(t.text)
+        assert (read_back.text, end) == (t.text, len(t.text))
+        assert read_back.logprob == pytest.approx(t.logprob)
+
+
+def test_every_text_of_a_small_grammar():
+    assert_exact(*every(RULES))
+
+
+def test_samples_read_back_to_the_same_facts_and_the_same_bits():
+    grammar, texts = every(RULES)
+    known = {t.text: t for t in texts}
+    for i in range(300):
+        story = grammar.sample(Random(i))
+        assert grammar.parse(story.text) == (story, len(story.text))
+        assert story.logprob == pytest.approx(known[story.text].logprob)
+    facts = max((grammar.sample(Random(i)).facts for i in range(9)), key=len)
+    assert set(facts) == {"hero", "other", "toy", "bad", "played"}
+
+
+def test_samples_are_as_frequent_as_their_probability_says():
+    grammar, texts = every({"story": "[a|3*b[c|d]|2*{x = pets}]"})
+    n = 20_000
+    drawn = [grammar.sample(Random(i, "frequency")).text for i in range(n)]
+    for t in texts:
+        p = math.exp(t.logprob)
+        assert abs(drawn.count(t.text) / n - p) < 5 * math.sqrt(p * (1 - p) / n)
+
+
+# Random grammars over two letters: most are ambiguous. Those that are accepted must not be.
+def bodies(depth):
+    piece = st.text("ab", min_size=1, max_size=2) | st.sampled_from(["{x}", "{y.kind}", "{x.kind}"])
+    if depth:
+        weight = st.sampled_from(["", "2*", "7*"])
+        option = st.tuples(weight, bodies(depth - 1)).map("".join)
+        piece |= st.lists(option, min_size=1, max_size=3).map(lambda options: f"[{'|'.join(options)}]")
+        piece |= st.just("{z = letters - x}") if depth == 3 else st.nothing()
+    return st.lists(piece, min_size=1, max_size=3).map("".join)
+
+
+LETTERS = [Entity("a", kind="ba"), Entity("ba", 2, kind="a"), Entity("bb", kind="bba")]
+
+
+@given(bodies(3))
+def test_a_grammar_that_is_accepted_is_unambiguous(body):
+    rules = {"story": "{x = letters}{y = letters - x}" + body}
+    try:
+        grammar = Grammar(rules, {"letters": LETTERS})
+    except GrammarError:
+        return
+    assert_exact(grammar, list(grammar.derivations()))
+
+
+def test_random_grammars_are_accepted_often_enough_to_mean_something():
+    accepted = []
+
+    @given(bodies(3))
+    def count(body):
+        try:
+            accepted.append(Grammar({"story": "{x = letters}{y = letters - x}" + body}, {"letters": LETTERS}))
+        except GrammarError:
+            pass
+
+    count()
+    assert sum(grammar.expectation()[0] > 2 for grammar in accepted) >= 10  # with choices besides x and y
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "[a|ab]",  # one is a prefix of the other
+        "[a[b|c]|ab]",
+        "[a[b|c]d|ac]",
+        "[|a]b",  # nothing is a prefix of everything
+        "[a|a]",
+        "{x = pets} [{x}|Tom]",  # only when x is Tom
+        "{x = pets} [{x} ran|{y = pets} sat]",
+        "[{x = pets}|Tomorrow]",
+        "{x = same}",
+    ],
+)
+def test_ambiguity_is_found(template):
+    tables = TABLES | {"same": [Entity("oak"), Entity("oaken")]}
+    with pytest.raises(GrammarError, match="ambiguous"):
+        Grammar({"story": template}, tables)
+
+
+def test_draws_that_cannot_be_equal_are_not_called_ambiguous():
+    assert_exact(*every({"story": "{x = pets} met {y = pets - x}. [{x}|{y}] ran."}))
+    assert_exact(*every({"story": "{x = pets} met {y = pets - x}. [{x} ran.|{x} sat.|{y} hid.]"}))
+    assert_exact(*every({"story": "{x = pets} {y = x.toys} [the {y}|the nut]."}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"story": "[a|b"}, "never closed"),
+        ({"story": "a|b"}, "unexpected"),
+        ({"story": "a]"}, "unexpected"),
+        ({"story": "{a"}, "unmatched"),
+        ({"story": "a>"}, "unmatched"),
+        ({"story": "{a b}"}, "no mention"),
+        ({"story": "<a>"}, "no rule"),
+        ({"story": "<a>", "a": "b<story>"}, "contains itself"),
+        ({"story": "[a|0*b]"}, "weight"),
+        ({"story": "{x}"}, "may not have been drawn"),
+        ({"story": "[a{x = pets}|b] {x}"}, "may not have been drawn"),
+        ({"story": "{x = pets.toys}"}, "perhaps not drawn"),
+        ({"story": "{x = pets} {x = pets}"}, "twice"),
+        ({"story": "[a{x = pets}|b] {x = pets}"}, "twice"),
+        ({"story": "{x = pets} [a{y = pets}|b{y = pets - x}]"}, "two different ways"),
+        ({"story": "{x = pets} {x.colour}"}, "has no words"),
+        ({"story": "{x = pets} {x.toys}"}, "has no words"),
+        ({"story": "{x = pets} {y = pets - x} {z = pets - x - y} {w = pets - x - y - z}"}, "at least one branch"),
+        ({"story": "<a> <a>", "a": {"one": "b", "two": "c"}}, "noted twice"),
+    ],
+)
+def test_mistakes_of_the_author_are_named(rules, message):
+    with pytest.raises(GrammarError, match=message):
+        Grammar(rules, TABLES)
+
+
+def test_templates():
+    a, choice, b, draw, mention = read("a [b|3*c]\n   d {x = t.list - y - z : attr}{x.He}")
+    assert (a, b) == ("a ", " d ")
+    assert isinstance(choice, Choice) and choice.options == ((1, ("b",)), (3, ("c",)))
+    assert isinstance(draw, Draw) and draw.source == ("t", "list") and draw.unlike == ("y", "z")
+    assert (draw.var, draw.attr, draw.parents) == ("x", "attr", ("t", "y", "z"))
+    assert isinstance(mention, Mention) and (mention.var, mention.attr) == ("x", "He")
+    assert Entity("x", he="she").say("He") == "She"
+
+
+def test_text_of_another_grammar_does_not_parse():
+    grammar, texts = every(RULES)
+    for t in texts[:50]:
+        assert grammar.parse(t.text[:-1]) is None
+        assert grammar.parse("x" + t.text) is None
+        assert grammar.parse("x" + t.text + "y", 1)[1] == len(t.text) + 1
+    assert grammar.parse("") is None

@@ -1,0 +1,152 @@
+"""The story world: its bytes, its entropy, its facts, and its English."""
+
+import hashlib
+import math
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.data import stories
+from tinyllm.data.world import CHILDREN, PLACES, TABLES, VISITORS
+from tinyllm.rng import Random
+
+N = 2000
+
+
+@pytest.fixture(scope="module")
+def many():
+    return [stories.sample(Random(0, "story", i)) for i in range(N)]
+
+
+def test_the_bytes_are_pinned():
+    """These are the same on every platform and Python. Changing a story changes every published number."""
+    digest = hashlib.sha256(stories.generate(seed=0, n=100).encode()).hexdigest()
+    assert digest == "d86c58805724e4f28e97c1d0ffd9e8b4ff5a2ff52b6faec3223888c9d88c6073"
+
+
+def test_story_i_depends_on_seed_and_i_alone(many):
+    assert stories.generate(0, 40).startswith(stories.generate(0, 7))
+    assert stories.generate(0, 7) == "".join(s.text + "\n\n" for s in many[:7])
+    assert stories.generate(1, 7) != stories.generate(0, 7)
+    assert stories.generate(0, 0) == ""
+
+
+@given(st.integers(0, 2**40))
+def test_a_story_reads_back_to_the_same_bits(seed):
+    story = stories.sample(Random(seed))
+    assert stories.parse(story.text) == [story]
+    assert stories.logprob(story.text) == story.logprob < 0
+
+
+def test_logprob_of_many_is_the_sum(many):
+    text = "".join(s.text + "\n\n" for s in many[:50])
+    assert stories.logprob(text) == stories.logprob(text[:-2]) == math.fsum(s.logprob for s in many[:50])
+    assert stories.logprob("") == 0
+
+
+@given(st.integers(0, 10**6), st.data())
+def test_a_changed_story_is_another_story_or_none(seed, data):
+    story = stories.sample(Random(seed))
+    at = data.draw(st.integers(0, len(story.text) - 1))
+    letter = data.draw(st.sampled_from("aeist. ,\n\"B"))
+    changed = story.text[:at] + letter + story.text[at + 1 :]
+    read = stories.parse(changed)
+    assert stories.logprob(changed[:-3]) == -math.inf
+    if read is not None and changed != story.text:  # such as fog for dog: then it is exactly what it says
+        assert [r.text for r in read] == [changed]
+
+
+def test_the_world_notices_a_contradiction():
+    """A thing that changes colour on the way, or a pronoun of the wrong gender, has probability zero."""
+    for i in range(400):
+        story = stories.sample(Random(i))
+        if story.facts["plot"] == "found":
+            break
+    name, colour = story.facts["hero"], story.facts["colour"]
+    head, tail = story.text.rsplit(colour, 1)
+    assert colour in head
+    assert stories.logprob(head + ("green" if colour == "red" else "red") + tail) == -math.inf
+    he = next(child.he for child in CHILDREN if child.name == name)
+    other = {"he": "she", "she": "he"}[he]
+    assert stories.logprob(re.sub(rf"\b{he}\b", other, story.text)) == -math.inf
+
+
+def test_the_entropy_is_the_mean_surprise(many):
+    """The Monte Carlo means lie within four standard errors of the exact values, and the ratio does too."""
+    nats = [-s.logprob for s in many]
+    chars = [len(s.text) + 2 for s in many]
+    for values, exact in ((nats, stories.entropy_per_story()), (chars, stories.chars_per_story())):
+        mean = sum(values) / N
+        error = math.sqrt(sum((v - mean) ** 2 for v in values) / N / N)
+        assert abs(mean - exact) < 4 * error < 0.05 * exact
+    rate = stories.entropy_per_char()
+    residuals = [x - rate * y for x, y in zip(nats, chars, strict=True)]  # mean 0 if the rate is E[X] / E[Y]
+    error = math.sqrt(sum(r * r for r in residuals) / N / N)
+    assert abs(sum(residuals) / N) < 4 * error
+    assert abs(sum(nats) / sum(chars) - rate) < 0.01 * rate
+
+
+def test_the_space_of_stories_is_large(many):
+    assert stories.entropy_per_story() > math.log(1e9)
+    assert max(s.logprob for s in many) < -math.log(1e9)  # even the most likely one seen
+    assert len({s.text for s in many}) == N
+    # Training and validation come from one stream: no story of the last tenth is among the first nine.
+    text = stories.generate(5, 1000).split("\n\n")
+    assert not set(text[:900]) & set(text[900:-1])
+
+
+def test_the_english(many):
+    lengths = [len(s.text) for s in many]
+    assert min(lengths) >= 300 and max(lengths) <= 900
+    assert 500 < stories.chars_per_story() < 700
+    text = "\n".join(s.text for s in many)
+    words = Counter(re.findall(r"[a-z]+", text.lower()))
+    assert 300 <= len(words) <= 700
+    assert text.isascii()
+    assert not re.findall(r"  |\s[,.!?]|[,.!?]{2}|\bthe a\b|\b(\w+) \1\b", text)
+    assert not re.findall(r"\ba [aeiou]\w*|\ban (?!honest)[^aeiou]", text.lower())
+    for s in many:
+        assert s.text[0].isupper() and s.text[-1] in '."' and "\n" not in s.text
+        assert s.text.count('"') % 2 == 0
+        for sentence in re.findall(r'(?<=[.!?] )"?(\w)', re.sub(r'"[^"]*"', "", s.text)):
+            assert sentence.isupper() or not sentence.isalpha()
+
+
+def test_facts_are_true_of_the_text(many):
+    """Who did what returns at the end: each plot's own long-range rule, checked in the text."""
+    animals = {a.name: a for p in PLACES for a in p.animals} | {a.name: a for a in VISITORS}
+    places = {p.name: p for p in PLACES}
+    seen = Counter()
+    for s in many:
+        f, half = s.facts, s.text[len(s.text) // 2 :]
+        seen[f["plot"]] += 1
+        assert f["hero"] in s.text and f.get("friend") != f["hero"]
+        if "helper" in f:
+            assert f["helper"] in [a.name for a in places[f["place"]].animals]
+            assert f"{animals[f['helper']].kind} called {f['helper']}" in s.text
+        if f["plot"] in ("lost", "lent", "found"):
+            assert f"{f['colour']} {f['thing']}" in s.text and f["thing"] in half
+        if f["plot"] == "lost":
+            assert f["nook"] != f["wrong"] and f["nook"] in half
+        if f["plot"] == "found":
+            assert s.text.count(f["spot"]) >= 2
+        if f["plot"] == "freed":
+            assert f"{f['house']} {f['landmark']}" in half
+        if f["plot"] == "promised":
+            promise = next(p for p in TABLES["promises"] if p.name == f["promise"])
+            assert promise.done in half and (promise.sorry in half) == (f["outcome_promised"] == "broken")
+    assert len(seen) == 10 and min(seen.values()) > N / 20
+
+
+def test_only_ascii_without_blank_lines_is_written():
+    for value in stories.RULES.values():
+        assert str(value).isascii()
+    assert all("\n" not in str(vars(e)) for table in TABLES.values() for e in table)
+
+
+def test_most_common_openings_vary(many):
+    openings = Counter(s.text.split()[0] for s in many)
+    assert openings.most_common(1)[0][1] < N / 2
