@@ -19,7 +19,7 @@ try:
 except ImportError:  # installed without a C compiler: the specs still do everything
     _compiled = None
 
-OPS = {}  # name -> Op, in order of definition
+OPS: dict[str, "Op"] = {}  # in order of definition
 BACKENDS = ("compiled", "numpy")
 
 
