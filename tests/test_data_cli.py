@@ -1,0 +1,99 @@
+"""`tinyllm data`, as a user and as a program would call it."""
+
+import json
+import math
+
+import pytest
+
+from tinyllm.cli import main
+from tinyllm.data import sources
+from tinyllm.errors import UserError
+
+
+def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys):
+    def missing():
+        raise UserError("install it")
+
+    few = {"stories": sources.SOURCES["stories"], "gone": sources.Source("nothing", missing)}
+    monkeypatch.setattr("tinyllm.cli.data.SOURCES", few)
+    monkeypatch.setattr(sources, "SOURCES", few)
+    assert main(["data", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["name"] == "stories" and rows[0]["bytes"] > 10**6 and len(rows[0]["sha256"]) == 64
+    assert rows[1] == {"name": "gone", "error": "install it"}
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    assert rows[0]["sha256"][:12] in out and "install it" in out and f"{rows[0]['bytes']:,}" in out
+
+
+def test_show_prints_the_text_and_says_where_it_is_from(tmp_path, capsys):
+    path = tmp_path / "x.txt"
+    path.write_text("".join(f"line {i}\n" for i in range(1000)))
+    assert main(["data", "show", str(path), "--n", "13"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "line 0\nline 1\n" and "8,890 bytes, SHA-256 " in err and "character 0" in err
+    passages = set()
+    for seed in ("1", "2", "1"):
+        assert main(["data", "show", str(path), "--n", "50", "--seed", seed]) == 0
+        passages.add(capsys.readouterr().out)
+    assert len(passages) == 2
+
+
+def test_show_stories_of_another_seed(capsys):
+    main(["data", "show", "stories", "--seed", "9", "--n", "300"])
+    assert capsys.readouterr().out == sources.load_stories(9, 1).decode()[:300] + "\n"
+
+
+def test_stats_measure(tmp_path, capsys):
+    path = tmp_path / "x.txt"
+    path.write_text("aébb\n" * 4 + "aébb", encoding="utf-8")
+    assert main(["data", "stats", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["bytes"], facts["characters"], facts["lines"]) == (29, 24, 5)
+    assert facts["distinct_characters"] == 4 and facts["utf8_text"] and facts["entropy_per_char"] is None
+    counts = (5, 5, 10, 4)
+    assert math.isclose(facts["unigram_entropy_per_char"], -sum(n / 24 * math.log(n / 24) for n in counts))
+    assert 0 < facts["gzip_per_char"] < 12
+    assert main(["data", "stats", str(path)]) == 0
+    assert "distinct characters" in capsys.readouterr().out
+
+
+def test_stats_of_stories_know_the_entropy(capsys):
+    assert main(["data", "stats", "stories", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert 0 < facts["entropy_per_char"] < facts["gzip_per_char"] < facts["unigram_entropy_per_char"]
+
+
+def test_stats_of_binary_data_say_so(tmp_path, capsys):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"\xff\0")
+    assert main(["data", "stats", str(path)]) == 0
+    assert "--tokenizer byte" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["data", "show", "no-such-file"],
+        ["data", "stats", "no-such-file", "--json"],
+        ["data", "show", "pydocs", "--n", "0"],
+        ["data", "show"],
+    ],
+)
+def test_mistakes_are_one_line(argv, capsys):
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("tinyllm: error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["list"], ["show"], ["stats"], []])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["data", *command, "--help"])
+    assert stop.value.code == 0
+    assert "tinyllm data" in capsys.readouterr().out.split("example:")[1]
+
+
+def test_data_alone_shows_its_commands(capsys):
+    assert main(["data"]) == 0
+    assert "stats" in capsys.readouterr().out
