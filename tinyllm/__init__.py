@@ -1,0 +1,66 @@
+"""tinyllm: a language-model library small enough to read in a week and fast enough to be worth using.
+
+import tinyllm as tl
+
+corpus = tl.load_corpus("stories")
+tokenizer = tl.CharTokenizer.train(corpus.data)
+model = tl.GPT(tl.GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=4, heads=4, width=128))
+tokens = tl.token_array(corpus.data, tokenizer)
+optimizer = tl.AdamW(model.parameters(), lr=1e-3)
+for step in range(100):
+    x, y = tl.get_batch(tokens, seed=0, step=step, batch=12, context=64)
+    loss = model.loss(x, y)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
+"""
+
+from tinyllm.data import Corpus, get_batch, load_corpus, token_array
+from tinyllm.errors import UserError
+from tinyllm.functional import checkpoint
+from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
+from tinyllm.models import GPT, PRESETS, GPTConfig, load_weights, save_weights
+from tinyllm.ops import override, use
+from tinyllm.ops.registry import threads
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor, no_grad
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
+from tinyllm.train import AdamW, Run, Trainer, clip_grad_norm, decay_groups, make_config, prepare
+from tinyllm.train import load_run as load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GPT",
+    "PRESETS",
+    "AdamW",
+    "BPETokenizer",
+    "ByteTokenizer",
+    "CharTokenizer",
+    "Corpus",
+    "GPTConfig",
+    "Random",
+    "Run",
+    "Tensor",
+    "Trainer",
+    "UserError",
+    "checkpoint",
+    "clip_grad_norm",
+    "decay_groups",
+    "generate",
+    "get_batch",
+    "load",
+    "load_corpus",
+    "load_tokenizer",
+    "load_weights",
+    "make_config",
+    "no_grad",
+    "override",
+    "prepare",
+    "save_weights",
+    "stream",
+    "threads",
+    "token_array",
+    "use",
+]

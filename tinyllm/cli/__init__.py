@@ -78,14 +78,15 @@ def _complain(message):
 
 def build_parser(command=None):
     """Return the parser. Only `command` gets its real options; the others stand there with their names."""
-    from tinyllm import __version__
-
+    version = sys.modules[
+        "tinyllm"
+    ].__version__  # not imported: the package's front door is above this storey
     parser = Parser(
         prog="tinyllm",
         description="A language-model library small enough to read in a week, fast enough to be worth using.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("--version", action="version", version=f"tinyllm {__version__}")
+    parser.add_argument("--version", action="version", version=f"tinyllm {version}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():
         if command not in COMMANDS:

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 import time
 
 from tqdm import tqdm
@@ -87,7 +88,8 @@ class LineDisplay(JsonDisplay):
         elif isinstance(event, events.Sampled):
             self.last_sample = event.text
             if event.step < self.config.steps:
-                self.say(f"\nafter {event.step:,} steps it writes:\n{indented(event.text, lines=4)}\n")
+                when = f"after {event.step:,} steps" if event.step else "before training"
+                self.say(f"{when} it writes:\n{indented(event.text, lines=4)}\n")
 
     def say(self, text):
         print(printable(text), flush=True)
@@ -131,10 +133,10 @@ class LineDisplay(JsonDisplay):
         self.say("\n" + self.verdict(last, floor))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(sample)}")
-        folder = quoted(self.run.folder)
+        folder, prompt = quoted(self.run.folder), quoted(first_words(self.experiment.corpus.data))
         self.say(
             f"\nwhat next:\n"
-            f"  tinyllm generate {folder} --prompt {quoted(first_words(sample))}\n"
+            f"  tinyllm generate {folder} --prompt {prompt}\n"
             f"  tinyllm chat {folder}\n"
             f"  tinyllm train --out {folder} --resume --steps {2 * self.config.steps}\n"
             f"  open {self.run.report} in a browser"
@@ -168,10 +170,12 @@ class BarDisplay(LineDisplay):
     def show(self, event):
         super().show(event)
         if isinstance(event, events.Started):
+            columns, rows = shutil.get_terminal_size()
             self.bar = tqdm(
                 total=self.config.steps,
                 initial=event.step,
-                ncols=min(80, shutil.get_terminal_size().columns),
+                ncols=min(80, columns),
+                nrows=rows,  # tqdm alone would show nothing in a terminal that does not know its size
                 bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
                 mininterval=0.2,
             )
@@ -204,23 +208,22 @@ def can_print(text):
 
 
 def printable(text):
-    """Return a text that can be printed: nothing in it that a terminal would obey, and no letters that the
-    output lacks."""
+    """Return a text without anything that a terminal would obey, or letters that the output lacks."""
     text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def indented(text, lines=None):
-    """Return a text, or its first lines, set in by two spaces."""
-    rows = text.strip("\n").split("\n")
+    """Return a text, or its first lines, set in by two spaces and broken at 78 columns."""
+    rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, 76) or [""]]
     shown = rows[:lines] if lines else rows
     return "\n".join("  " + row for row in shown) + (" ..." if len(shown) < len(rows) else "")
 
 
-def first_words(text):
-    """Return something to begin a prompt with."""
-    words = text.split()[:3]
+def first_words(data):
+    """Return something to begin a prompt with: the first words of the data, if they are words."""
+    words = data[:200].decode("utf-8", "ignore").split()[:3]
     return " ".join(words) if words and all(word.isprintable() for word in words) else "Once"
 
 

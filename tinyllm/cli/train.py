@@ -100,8 +100,10 @@ def settings_of(args):
 
 
 def new_run(args):
-    """Return (Run, RunConfig) for a run that does not exist yet. Raises UserError when its folder is
-    taken."""
+    """Return (Run, RunConfig) for a run that is not there yet.
+
+    Raises UserError when its folder is taken.
+    """
     from tinyllm.train.run import Run
     from tinyllm.train.settings import make_config
 
@@ -117,8 +119,10 @@ def new_run(args):
 
 
 def resumed_run(args):
-    """Return (Run, RunConfig) for a run that exists. Raises UserError when the settings would change its
-    result."""
+    """Return (Run, RunConfig) for a run that is there.
+
+    Raises UserError when the settings would change its result.
+    """
     from tinyllm.train.run import Run
     from tinyllm.train.settings import make_config, resume_conflicts
 

@@ -1,8 +1,7 @@
-"""The loss curve in the terminal: Braille dots, eight to a letter, or plain ASCII where Braille cannot be
-shown.
+"""The loss curve in the terminal.
 
-The vertical axis is logarithmic: most of a run is spent on the last tenths of a nat, which a straight axis
-would hide.
+Braille dots, eight to a letter, or plain ASCII where Braille cannot be shown. The vertical axis is
+logarithmic: most of a run is spent on the last tenths of a nat, which a straight axis would hide.
 """
 
 import itertools
@@ -21,8 +20,11 @@ MARGIN = 7  # columns for the numbers at the left
 
 
 def loss_chart(records, floor_per_char=None, width=78, height=14, ascii_only=False, colour=False):
-    """Draw the records of a log as text: the training loss as a line, the validation loss as points, the
-    entropy floor as a dashed line. Returns "" when there is nothing to draw yet."""
+    """Draw the losses in the records of a log as text.
+
+    The training loss is a line, the validation loss are points, the entropy floor is a dashed line. Returns
+    "" when there is nothing to draw yet.
+    """
     curves = loss_curves(records, floor_per_char)
     points = curves.train + curves.val
     if not points:
@@ -41,8 +43,7 @@ def loss_chart(records, floor_per_char=None, width=78, height=14, ascii_only=Fal
 
 
 class Grid:
-    """A field of letters that knows how steps and losses map to it; each letter remembers which curve is in
-    it."""
+    """A field of letters that knows where a step and a loss are, and whose curve is in each letter."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows

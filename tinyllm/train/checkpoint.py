@@ -25,10 +25,10 @@ ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or tra
 
 
 def save_checkpoint(folder, step, arrays, state):
-    """Write `arrays` ({"model": {name: array}, ...}) and `state` (for JSON) as the checkpoint of `step`;
-    return its path.
+    """Write the checkpoint of `step` and return its path.
 
-    Raises UserError when the system refuses; what was there before is then untouched.
+    `arrays` is {"model": {name: array}, ...}, one file each; `state` goes to state.json. Raises UserError
+    when the system refuses; what was there before is then untouched.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -93,8 +93,10 @@ def prune_checkpoints(folder, keep):
 
 
 def read_state(path):
-    """Return the state.json of a checkpoint. Raises UserError, naming the file, when it is missing or
-    damaged."""
+    """Return the state.json of a checkpoint.
+
+    Raises UserError, naming the file, when it is missing or damaged.
+    """
     path = Path(path) / "state.json"
     try:
         state = json.loads(path.read_bytes())
@@ -111,11 +113,11 @@ def read_state(path):
 
 
 def load_arrays(path, name, load):
-    """Read `NAME.safetensors` of a checkpoint and hand {name: array} to `load`, such as
-    `model.load_state_dict`.
+    """Read `NAME.safetensors` of a checkpoint and hand it to `load`, such as `model.load_state_dict`.
 
-    Raises UserError, naming the file, when it is missing or cut short, when `load` refuses it (other names,
-    other shapes, numbers that are not finite), and when it is not, byte for byte, the file that was saved.
+    `load` takes {name: array}. Raises UserError, naming the file, when it is missing or cut short, when
+    `load` refuses it (other names, other shapes, numbers that are not finite), and when it is not, byte for
+    byte, the file that was saved.
     """
     file = Path(path) / f"{name}.safetensors"
     try:

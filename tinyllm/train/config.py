@@ -1,5 +1,7 @@
-"""What a run is made of: `TrainConfig` says how to train, `RunConfig` adds the data, the tokenizer and the
-model."""
+"""What a run is made of.
+
+`TrainConfig` says how to train, `RunConfig` adds the data, the tokenizer and the model.
+"""
 
 import dataclasses
 import math
@@ -19,8 +21,10 @@ TRAIN_PRESETS = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train: every number that the training loop uses. Raises UserError on a value that cannot
-    work."""
+    """How to train: every number that the training loop uses.
+
+    Raises UserError on a value that cannot work.
+    """
 
     steps: int = 2000
     batch: int = 12  # rows per update
@@ -41,8 +45,8 @@ class TrainConfig:
     log_every: int = 10
     checkpoint_every: int = 200
     sample_every: int = 500
-    sample_tokens: int = 300
-    sample_prompt: str = "\n"
+    sample_tokens: int = 500
+    sample_prompt: str = "\n\n"  # a blank line: where stories and speeches begin
     sample_temperature: float = 0.8
 
     def __post_init__(self):

@@ -1,13 +1,14 @@
-"""From the records of a log to curves: the lists of points that the terminal chart and the report both
-draw."""
+"""From the records of a log to curves: the points that terminal chart and report both draw."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Train and validation loss as [(step, nats)], the entropy floor or None, and what a nat is counted
-    per."""
+    """Train and validation loss as [(step, nats)], and the entropy floor or None.
+
+    `unit` says what a nat is counted per.
+    """
 
     train: list
     val: list

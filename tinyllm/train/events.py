@@ -1,5 +1,7 @@
-"""What a `Trainer` says while it works: one small record per thing that happened. Whoever iterates decides
-what to show."""
+"""What a `Trainer` says while it works: one small record per thing that happened.
+
+Whoever iterates decides what to show.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -83,8 +83,10 @@ def read_log(path):
 
 
 def peak_rss_mb():
-    """Return the most memory that this process has held so far, in MiB, or None where the system does not
-    say."""
+    """Return the most memory that this process has held so far, in MiB.
+
+    None where the system does not say.
+    """
     try:
         with open(
             "/proc/self/status", encoding="ascii", errors="replace"

@@ -1,5 +1,7 @@
-"""AdamW and gradient clipping: the state that an optimizer keeps between steps. The arithmetic is in
-`ops/optim.py`."""
+"""AdamW and gradient clipping: what an optimizer keeps between steps.
+
+The arithmetic is in `ops/optim.py`.
+"""
 
 import numpy as np
 
@@ -7,13 +9,12 @@ from tinyllm import ops
 
 
 class AdamW:
-    """Move every weight against its gradient, scaled by how large that gradient usually is (Loshchilov and
-    Hutter, Decoupled Weight Decay Regularization, 2019).
+    """Move every weight against its gradient, scaled by how large that gradient usually is.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay":
     0.1}`, as in PyTorch; a group without its own weight decay takes the common one. For every weight Adam
     remembers two running means: `m` of its gradient and `v` of its gradient squared. `lr` may be set anew
-    before every step.
+    before every step. (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.)
     """
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):

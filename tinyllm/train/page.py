@@ -1,5 +1,7 @@
-"""The look of the report: one style sheet and one skeleton, with everything in the file and nothing from a
-network."""
+"""The look of the report: one style sheet and one skeleton.
+
+Everything is in the file, and nothing comes from a network.
+"""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfaf7; --card: #fff; --ink: #1d2228; --soft: #59626d;
@@ -24,7 +26,7 @@ h2 { font-size: 1.45rem; margin: 3rem 0 1rem; }
 .numbers div { background: var(--card); padding: .9rem 1rem; }
 .numbers dt { color: var(--soft); font-size: .8rem; }
 .numbers dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.numbers small { font-size: .8rem; color: var(--soft); }
+.numbers small { display: block; font-size: .8rem; color: var(--soft); }
 figure { margin: 0; padding: 1.1rem 1.2rem 2.3rem; background: var(--card); border: 1px solid var(--rule);
   border-radius: .6rem; break-inside: avoid; min-width: 0; }
 figcaption { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: baseline; margin-bottom:
@@ -38,7 +40,7 @@ figcaption { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: base
 .key.dashes::before { border-top-style: dashed; }
 .train { --c: var(--train); } .val { --c: var(--val); } .floor { --c: var(--floor); } .other { --c:
   var(--other); }
-.plot { position: relative; margin-left: 2.8rem; height: 9rem; }
+.plot { position: relative; margin: 0 .9rem 0 2.8rem; height: 9rem; }
 .tall .plot { height: 22rem; }
 svg { display: block; width: 100%; height: 100%; overflow: visible; }
 svg path { fill: none; stroke: var(--c); stroke-width: 1.8; vector-effect: non-scaling-stroke;
@@ -94,7 +96,7 @@ PAGE = """<!DOCTYPE html>
 <body><main>
 <header><h1>{title}</h1><p class="lead">{lead}</p></header>
 {body}
-<footer>Written by tinyllm {version} from log.jsonl and config.json;
+<footer>Written by tinyllm from log.jsonl and config.json;
 <code>tinyllm report</code> writes it anew.</footer>
 </main></body>
 </html>

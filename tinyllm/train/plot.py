@@ -1,8 +1,8 @@
-"""Line charts as HTML and SVG, for the report: sharp at every width, readable in light, dark and print,
-without scripts.
+"""Line charts as HTML and SVG, for the report.
 
-The SVG holds only what may be stretched (lines, dots, grid); its coordinates run from 0 to 1000 both ways.
-Numbers and words are HTML beside it, so that they keep their size on a phone.
+They are sharp at every width and readable in light, dark and print, without scripts. The SVG holds only
+what may be stretched (lines, dots, grid); its coordinates run from 0 to 1000 both ways. Numbers and words
+are HTML beside it, so that they keep their size on a phone.
 """
 
 import math
@@ -14,8 +14,10 @@ SIZE = 1000
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: [(x, y)], its name, and how it looks ("line", "dots" or "dashes"); `style` is a class of
-    the page's CSS."""
+    """One curve: its name, its points [(x, y)], and how it looks.
+
+    `style` is a class of the page's CSS, `look` is "line", "dots" or "dashes".
+    """
 
     name: str
     points: list
@@ -76,11 +78,18 @@ class Axes:
 
     def labels(self):
         """Return the numbers at the axes, placed in percent."""
-        ys = "".join(f'<span class="y" style="top:{self.y(v) / 10:.2f}%">{v:g}</span>' for v in self.y_ticks)
+        ys = "".join(
+            f'<span class="y" style="top:{self.y(v) / 10:.2f}%">{_number(v)}</span>' for v in self.y_ticks
+        )
         xs = "".join(
-            f'<span class="x" style="left:{self.x(v) / 10:.2f}%">{v:,g}</span>' for v in self.x_ticks
+            f'<span class="x" style="left:{self.x(v) / 10:.2f}%">{_number(v)}</span>' for v in self.x_ticks
         )
         return f'<div aria-hidden="true">{ys}{xs}</div>'
+
+
+def _number(value):
+    """Write a tick's value: 20,000 or 0.0005, but no 2e+04."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def _draw(series, axes):

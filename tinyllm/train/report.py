@@ -1,11 +1,12 @@
-"""report.html: what happened in a run, as one page that opens from disk. Made from config.json and
-log.jsonl alone."""
+"""report.html: what happened in a run, as one page that opens from disk.
+
+It is made from config.json and log.jsonl alone.
+"""
 
 import math
 from html import escape
 from pathlib import Path
 
-from tinyllm import __version__
 from tinyllm.files import atomic_write_text
 from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.train.curves import column, loss_curves
@@ -35,7 +36,7 @@ def render(title, config, facts, records):
         _charts(records, facts),
         _samples(records),
         "<h2>Data and settings</h2>",
-        f'<div class="columns">{_table(_data_rows(facts))}{_settings(config)}</div>',
+        _settings(config, facts),
         "<h2>Model</h2>",
         f"<pre>{escape(model.summary(config.train.batch, model.config.context))}</pre>",
         _evaluations(steps),
@@ -50,7 +51,6 @@ def render(title, config, facts, records):
         lead=escape(lead),
         style=STYLE,
         body="\n".join(filter(None, body)),
-        version=__version__,
     )
 
 
@@ -68,7 +68,7 @@ def _numbers(steps, facts, model):
         cards.append(("Per character", f"{last['val_loss_per_char'] / math.log(2):.3f}", "bits"))
         if facts["entropy_per_char"] is not None:
             above = last["val_loss_per_char"] - facts["entropy_per_char"]
-            cards.append(("Above the entropy floor", f"{above:.3f}", "nats per character"))
+            cards.append(("Above the floor", f"{above:.3f}", "nats per character"))
     if last["tokens_per_second"] is not None:
         cards.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
     cards.append(("Time", f"{last['seconds'] / 60:.1f}", "minutes"))
@@ -117,11 +117,14 @@ def _samples(records):
     if not samples:
         return ""
     rows = "".join(
-        f'<div class="sample"><h3>after {record["step"]:,} steps</h3>'
-        f"<p>{escape(record['text'].strip())}</p></div>"
+        f'<div class="sample"><h3>{_when(record["step"])}</h3><p>{escape(record["text"].strip())}</p></div>'
         for record in reversed(samples)
     )
     return f"<h2>What it writes</h2>{rows}"
+
+
+def _when(step):
+    return f"after {step:,} steps" if step else "before training"
 
 
 def _data_rows(facts):
@@ -137,10 +140,13 @@ def _data_rows(facts):
     }
 
 
-def _settings(config):
-    return _table(
-        {name: repr(value) if isinstance(value, str) else value for name, value in config.flat().items()}
-    )
+def _settings(config, facts):
+    """Return two tables: what the run is made of, and how it was trained."""
+    flat = config.flat()
+    settings = {k: repr(v) if isinstance(v, str) and not v.isprintable() else v for k, v in flat.items()}
+    train = {name: value for name, value in settings.items() if name.startswith("train.")}
+    rest = {name: value for name, value in settings.items() if name not in train and name != "data"}
+    return f'<div class="columns">{_table(_data_rows(facts) | rest)}{_table(train)}</div>'
 
 
 def _table(rows):

@@ -141,16 +141,14 @@ class Experiment:
         }
 
 
-def prepare(config, tokenizer=None, progress=None):
-    """Read the data, make the tokenizer and the model, and check that they fit together; nothing is written
-    to the run.
+def prepare(config, corpus=None, tokenizer=None, progress=None):
+    """Read the data, make the tokenizer and the model, and check that they fit together; no run is touched.
 
-    `tokenizer` is given when a run is resumed: it is never trained twice. `progress` goes to the
-    tokenizer's training. Raises UserError.
+    `corpus` and `tokenizer` are given where they are there already: a resumed run never trains its tokenizer
+    again. `progress` goes to the tokenizer's training. Raises UserError.
     """
-    corpus = load_corpus(config.data)
-    if tokenizer is None:
-        tokenizer = make_tokenizer(config.tokenizer, corpus.data, progress)
+    corpus = corpus or load_corpus(config.data)
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.data, progress)
     model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
     train, val = corpus.split(config.train.val_fraction)
     context = model.config.context
@@ -166,19 +164,16 @@ def prepare(config, tokenizer=None, progress=None):
 
 
 def reopen(run, config):
-    """Prepare an existing run to go on, with the settings `config`. Raises UserError when its data has
-    changed."""
-    stored, facts = run.read_config()
+    """Prepare an existing run to go on, with the settings `config`. Raises UserError when its data has changed."""
+    _, facts = run.read_config()
     remove_leftovers(run.folder)
-    experiment = prepare(config, run.read_tokenizer())
-    if experiment.corpus.sha256 != facts["sha256"]:
+    corpus = load_corpus(config.data)
+    if corpus.sha256 != facts["sha256"]:
         raise UserError(
-            f"the data has changed since this run began: SHA-256 {experiment.corpus.sha256[:12]}... now, "
+            f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
             f"{facts['sha256'][:12]}... then; bring it back, or start a new run"
         )
-    if config != stored:
-        run.write_config(experiment)
-    return experiment
+    return prepare(config, corpus, run.read_tokenizer())
 
 
 def load_run(folder, which="best"):

@@ -24,10 +24,10 @@ def cosine(done, config):
 
 
 def wsd(done, config):
-    """Stay stable, then fall in a straight line over the last `decay_fraction` (warm-up, stable, decay; Hu
-    et al., MiniCPM, 2024, section 4).
+    """Stay stable, then fall in a straight line over the last `decay_fraction`.
 
-    A run that is still on the plateau can be prolonged without regret: its end is decided late.
+    A run that is still on the plateau can be prolonged without regret: its end is decided late. (Warm-up,
+    stable, decay: Hu et al., MiniCPM, 2024, section 4.)
     """
     left = (1.0 - done) / config.decay_fraction
     return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left

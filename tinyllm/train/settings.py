@@ -1,7 +1,7 @@
-"""From flags and TOML files to a `RunConfig`: every setting has one flat name, such as `train.lr` or
-`model.heads`.
+"""From flags and TOML files to a `RunConfig`.
 
-Settings come in layers, and a later layer wins: the preset, the `--config` file, the flags, `--set`.
+Every setting has one flat name, such as `train.lr` or `model.heads`. Settings come in layers, and a later
+layer wins: the preset, the `--config` file, the flags, `--set`.
 """
 
 import dataclasses
@@ -36,8 +36,10 @@ def _fields(config_class):
 
 
 def make_config(settings):
-    """Build the `RunConfig` of flat settings over their preset. Raises UserError on an unknown name or a
-    bad value."""
+    """Build the `RunConfig` of flat settings over their preset.
+
+    Raises UserError on an unknown name or a bad value.
+    """
     known = known_settings()
     values = {name: _convert(name, value, known) for name, value in settings.items()}
     preset = values.get("preset", RunConfig.preset)
@@ -96,8 +98,10 @@ def parse_assignments(assignments):
 
 
 def resume_conflicts(old, new):
-    """List the settings, as "name: old -> new", that differ between two RunConfigs and would change the
-    result."""
+    """List the settings that differ between two RunConfigs and would change the result.
+
+    Each is written as "name: old -> new".
+    """
     before, after = old.flat(), new.flat()
     return [
         f"{name}: {before.get(name)} -> {after[name]}"

@@ -1,10 +1,10 @@
-"""The training loop. Read `Trainer.__iter__` first: it is the whole story, and every line of it is a method
-below.
+"""The training loop.
 
-A run that was killed anywhere and resumed ends with the same bits as one that was not. That is not luck but
-four habits: batches and dropout are functions of the seed and the step, evaluation and samples draw from
-streams of their own, all that is carried from one step to the next stands in `Progress` or in an array that
-a checkpoint holds, and the log is cut back to where the checkpoint was.
+Read `Trainer.__iter__` first: it is the whole story, and every line of it is a method below. A run that was
+killed anywhere and resumed ends with the same bits as one that was not. That is not luck but four habits:
+batches and dropout are functions of the seed and the step, evaluation and samples draw from streams of
+their own, all that is carried from one step to the next stands in `Progress` or in an array that a
+checkpoint holds, and the log is cut back to where the checkpoint was.
 """
 
 import math
@@ -31,7 +31,7 @@ class Progress:
 
     step: int = 0
     best_step: int | None = None
-    best_val_loss: float = math.inf
+    best_val_loss: float | None = None
     group_steps: int = 0
     group_loss: float = 0.0
     group_grad_norm: float = 0.0
@@ -62,21 +62,23 @@ class Trainer:
         self._characters = count_characters(self.tokenizer)
 
     def resume(self):
-        """Go back to the last checkpoint, or to the start if there is none yet. Raises UserError on damaged
-        ones."""
-        path = self.run.last_checkpoint()
-        if path is None:
-            self.run.log.cut(0)
-            return
-        state = read_state(path)
-        load_arrays(path, "model", self.model.load_state_dict)
-        load_arrays(path, "optimizer", self.optimizer.load_state_dict)
-        self.progress = Progress(**state["progress"])
-        if self.progress.best_val_loss is None:
-            self.progress.best_val_loss = math.inf
-        if self.progress.step > self.config.steps:
-            raise UserError(f"this run has done {self.progress.step} steps already; give it more than that")
-        self.run.log.cut(state["log_bytes"])
+        """Go back to the last checkpoint, or to the start if there is none yet.
+
+        Raises UserError when the checkpoint is damaged, or more steps are done than the settings ask for.
+        """
+        log_bytes = 0
+        if path := self.run.last_checkpoint():
+            state = read_state(path)
+            self.progress = Progress(**state["progress"])
+            if self.progress.step > self.config.steps:
+                raise UserError(
+                    f"this run has done {self.progress.step} steps already: give it more than that"
+                )
+            load_arrays(path, "model", self.model.load_state_dict)
+            load_arrays(path, "optimizer", self.optimizer.load_state_dict)
+            log_bytes = state["log_bytes"]
+        self.run.log.cut(log_bytes)
+        self.run.write_config(self.experiment)  # steps may be more than before
 
     def __iter__(self):
         self._began = time.perf_counter() - self.progress.seconds
@@ -160,7 +162,7 @@ class Trainer:
         val_tokens = self.experiment.val_tokens
         loss, per_char = evaluate(self.model, val_tokens, config.eval_windows, rows, self._characters)
         self._check_finite(progress.step, "validation loss", loss)
-        best = progress.step > 0 and loss < progress.best_val_loss
+        best = progress.step > 0 and (progress.best_step is None or loss < progress.best_val_loss)
         if best:
             progress.best_step, progress.best_val_loss = progress.step, loss
         return events.Evaluated(progress.step, loss, per_char, best)
@@ -220,7 +222,7 @@ class Trainer:
         arrays = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         for name, array in arrays["model"].items():
             self._check_finite(progress.step, f"sum of {name}", float(array.sum()))
-        state = {"progress": _for_json(progress), "log_bytes": self.run.log.sync()}
+        state = {"progress": asdict(progress), "log_bytes": self.run.log.sync()}
         path = save_checkpoint(self.run.checkpoints, progress.step, arrays, state)
         prune_checkpoints(self.run.checkpoints, keep={progress.step, progress.best_step})
         return events.Saved(progress.step, path)
@@ -233,9 +235,3 @@ class Trainer:
             raise UserError(
                 f"the {what} is {value} at step {step}: training has blown up; {kept}; try a smaller --lr"
             )
-
-
-def _for_json(progress):
-    """JSON has no infinity: before the first evaluation, the best loss is null."""
-    values = asdict(progress)
-    return values | {"best_val_loss": None if math.isinf(progress.best_val_loss) else progress.best_val_loss}

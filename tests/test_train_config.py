@@ -1,0 +1,101 @@
+"""Settings: what is refused, what wins, what a resumed run may change."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.train.config import TrainConfig
+from tinyllm.train.settings import (
+    known_settings,
+    make_config,
+    parse_assignments,
+    read_toml,
+    resume_conflicts,
+)
+
+BAD = [
+    ("train.steps", "0", "at least 1"),
+    ("train.batch", "-3", "at least 1"),
+    ("train.lr", "0", "above 0"),
+    ("train.lr", "nan", "above 0"),
+    ("train.lr", "inf", "finite"),
+    ("train.beta1", "1", "in [0, 1)"),
+    ("train.schedule", "cosinus", "one of cosine"),
+    ("train.val_fraction", "1", "between 0 and 1"),
+    ("train.accumulate", "5", "multiple"),
+    ("train.steps", "many", "whole number"),
+    ("train.steps", 1.5, "whole number"),
+    ("train.steps", True, "whole number"),
+    ("model.bias", "perhaps", "true or false"),
+    ("model.heads", "3", "3 heads cannot share"),
+    ("model.width", "0", "width must be"),
+    ("model.dropout", "1", "dropout"),
+    ("threads", "0", "at least 1"),
+    ("seed", "-1", "0 or more"),
+    ("preset", "huge", "nano, mini, small"),
+    ("train.step", "3", "did you mean train.steps"),
+    ("model.vocab_size", "3", "unknown setting"),
+    ("zzz", "3", "train.steps"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD)
+def test_bad_settings_are_one_line(name, value, message):
+    with pytest.raises(UserError) as caught:
+        make_config({name: value})
+    assert message in str(caught.value)
+    assert name.split(".")[-1] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.data())
+def test_settings_survive_text(data):
+    """Writing every setting as text, as flags do, and reading it again changes nothing."""
+    config = make_config(
+        {"train.batch": data.draw(st.integers(1, 50)), "train.lr": data.draw(st.floats(1e-9, 1))}
+    )
+    texts = {name: "none" if value is None else str(value) for name, value in config.flat().items()}
+    assert make_config(texts) == config
+    assert set(texts) == set(known_settings())
+
+
+def test_presets_bring_model_and_batch():
+    nano, mini = make_config({}), make_config({"preset": "mini", "train.lr": "3e-4"})
+    assert (nano.train.batch, nano.model["layers"], nano.train.warmup) == (12, 4, 100)
+    assert (mini.train.batch, mini.model["width"], mini.train.lr) == (16, 384, 3e-4)
+    assert make_config({"preset": "mini", "model.width": "6", "train.batch": 2}).model["width"] == 6
+
+
+def test_toml_and_assignments(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text('data = "x.txt"\n[model]\nheads = 2\n[train]\nlr = 1\n')
+    assert read_toml(path) == {"data": "x.txt", "model.heads": 2, "train.lr": 1}
+    assert make_config(read_toml(path)).train.lr == 1.0
+    assert parse_assignments(["model.heads = 4", "train.sample_prompt= a=b "]) == {
+        "model.heads": "4",
+        "train.sample_prompt": " a=b ",
+    }
+    path.write_text("[train\n")
+    for action in (lambda: read_toml(path), lambda: read_toml(tmp_path), lambda: parse_assignments(["x"])):
+        with pytest.raises(UserError):
+            action()
+
+
+def test_what_a_resumed_run_may_change():
+    old = make_config({})
+    free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
+    assert resume_conflicts(old, make_config(old.flat() | free)) == []
+    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("tokenizer", "byte")]:
+        (conflict,) = resume_conflicts(old, make_config(old.flat() | {name: value}))
+        assert name in conflict
+
+
+def test_every_training_number_is_checked():
+    """No field of TrainConfig takes a negative number."""
+    for field in dataclasses.fields(TrainConfig):
+        if field.type in ("int", "float", int, float, "int | None"):
+            with pytest.raises(UserError):
+                TrainConfig(**{field.name: -1})

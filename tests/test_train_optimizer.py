@@ -1,0 +1,107 @@
+"""AdamW against the paper's algorithm in plain Python, decay groups, and clipping."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.nn import Parameter
+from tinyllm.rng import Random
+from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+
+
+def parameters(*shapes, seed=0):
+    return [Parameter(Random(seed, i).normal(shape)) for i, shape in enumerate(shapes)]
+
+
+def adamw_by_hand(w, grads, lr, beta1, beta2, eps, decay):
+    """Loshchilov and Hutter 2019, algorithm 2, for one number."""
+    m = v = 0.0
+    for t, g in enumerate(grads, 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        w = w - lr * decay * w
+        w = w - lr * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + eps)
+    return w
+
+
+@given(
+    st.floats(-3, 3),
+    st.lists(st.floats(-100, 100), min_size=1, max_size=8),
+    st.floats(1e-4, 0.1),
+    st.floats(0, 0.99),
+    st.floats(0, 0.999),
+    st.floats(0, 0.5),
+)
+def test_step_is_the_papers(start, grads, lr, beta1, beta2, decay):
+    p = Parameter(np.array([start], np.float32))
+    optimizer = AdamW([p], lr=lr, betas=(beta1, beta2), weight_decay=decay)
+    for g in grads:
+        p.grad = np.array([g], np.float32)
+        optimizer.step()
+    expected = adamw_by_hand(start, np.float32(grads).tolist(), lr, beta1, beta2, 1e-8, decay)
+    assert p.data[0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_only_matrices_decay():
+    ps = parameters((3, 4), (4,), (2, 3, 4), ())
+    before = [p.data.copy() for p in ps]
+    optimizer = AdamW(decay_groups(ps, 0.5), lr=0.1)
+    for p in ps:
+        p.grad = np.zeros_like(p.data)
+    optimizer.step()
+    for p, old in zip(ps, before, strict=True):
+        np.testing.assert_allclose(p.data, old * (0.95 if p.ndim >= 2 else 1.0), rtol=1e-6)
+
+
+def test_a_parameter_without_gradient_stays():
+    ps = parameters((3,), (3,))
+    before = ps[1].data.copy()
+    ps[0].grad = np.ones(3, np.float32)
+    optimizer = AdamW(ps)
+    optimizer.step()
+    assert np.array_equal(ps[1].data, before)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in ps)
+
+
+def test_state_goes_on_where_it_was():
+    """Five steps in one go are three steps, a copy of the state into a new optimizer, and two steps."""
+    grads = [Random("grads", i).normal((2, 3)) for i in range(5)]
+
+    def run(p, optimizer, part):
+        for g in part:
+            p.grad = g
+            optimizer.step()
+
+    (whole,), (split,) = parameters((2, 3)), parameters((2, 3))
+    run(whole, AdamW([whole]), grads)
+    first = AdamW([split])
+    run(split, first, grads[:3])
+    second = AdamW([split])
+    second.load_state_dict({name: array.copy() for name, array in first.state_dict().items()})
+    run(split, second, grads[3:])
+    assert np.array_equal(whole.data, split.data)
+
+
+def test_a_state_of_other_parameters_is_refused():
+    state = AdamW(parameters((2, 3))).state_dict()
+    for shapes in [((3, 2),), ((2, 3), (2,))]:
+        with pytest.raises(ValueError, match="same model"):
+            AdamW(parameters(*shapes)).load_state_dict(state)
+    with pytest.raises(ValueError, match="no parameters"):
+        AdamW([])
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0, 100))
+def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
+    ps = [Parameter(np.zeros(1, np.float32)) for _ in values]
+    for p, value in zip(ps, values, strict=True):
+        p.grad = np.array([value], np.float32)
+    norm = clip_grad_norm([*ps, Parameter(np.zeros(2, np.float32))], limit)  # the last has no gradient
+    assert norm == pytest.approx(math.sqrt(sum(v * v for v in values)), rel=1e-5)
+    after = [float(p.grad[0]) for p in ps]
+    factor = limit / norm if 0 < limit < norm else 1.0
+    assert after == pytest.approx([v * factor for v in values], rel=1e-4, abs=1e-6)

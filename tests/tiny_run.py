@@ -1,0 +1,66 @@
+"""A run that is small enough to be done again and again: for the tests of training, and for kill_resume.py."""
+
+import json
+
+from tinyllm.rng import Random
+from tinyllm.train import Run, Trainer, make_config, prepare, reopen
+from tinyllm.train.log import MEASURED, read_log
+
+SETTINGS = {
+    "model.context": 8,
+    "model.layers": 1,
+    "model.heads": 2,
+    "model.width": 8,
+    "model.dropout": 0.1,
+    "train.steps": 12,
+    "train.batch": 4,
+    "train.eval_every": 4,
+    "train.eval_windows": 6,
+    "train.log_every": 3,
+    "train.checkpoint_every": 5,
+    "train.sample_every": 6,
+    "train.sample_tokens": 12,
+}
+
+
+def write_text(path, words=2000):
+    """Write a text that nobody needs to understand and return its path."""
+    random = Random("tiny run")
+    path.write_text(" ".join(random.choice(["the", "cat", "sat", "on", "a", "mat.\n"]) for _ in range(words)))
+    return path
+
+
+def new_trainer(folder, text, **settings):
+    """Start a run in `folder`; keyword arguments are settings with __ for the dot: train__steps=3."""
+    config = make_config(SETTINGS | {"data": str(text)} | _dotted(settings))
+    experiment = prepare(config)
+    run = Run(folder)
+    run.create(experiment)
+    return Trainer(run, experiment)
+
+
+def resumed_trainer(folder, **settings):
+    """Open a run again and go to its last checkpoint."""
+    run = Run(folder)
+    stored, _ = run.read_config()
+    trainer = Trainer(run, reopen(run, make_config(stored.flat() | _dotted(settings))))
+    trainer.resume()
+    return trainer
+
+
+def _dotted(settings):
+    return {name.replace("__", "."): value for name, value in settings.items()}
+
+
+def outcome(folder):
+    """Return everything that must be the same bits after a run, however often it was interrupted."""
+    run = Run(folder)
+    files = {}
+    for path in sorted(run.checkpoints.rglob("*.safetensors")):
+        files[str(path.relative_to(run.folder))] = path.read_bytes()
+    for path in sorted(run.checkpoints.rglob("state.json")):
+        state = json.loads(path.read_text())
+        progress = {k: v for k, v in state["progress"].items() if "seconds" not in k}
+        files[str(path.relative_to(run.folder))] = (state["sha256"], progress)
+    log = [{k: v for k, v in record.items() if k not in MEASURED} for record in read_log(run.log.path)]
+    return files, log
