@@ -1,29 +1,126 @@
-/* exp on sixteen floats: own polynomials, the same bits at every level.  (tanh, erf follow.)
+/* exp, log, tanh, erf and their kin on sixteen floats: own polynomials, so the same bits at every level and
+ * on every platform, which no libm promises, and no branch, so that sixteen are done at once.
  *
- *   exp(x) = 2**n * exp(r),  n = round(x / ln 2),  r = x - n * ln 2,  |r| <= ln 2 / 2
+ * Each function brings its argument into a short interval by exact steps; there, a polynomial has the
+ * smallest maximum of relative error (tools/fit_approx.py finds and prints the constants). The errors stated
+ * are the largest over all 2**32 floats (tests/verify_approx.py), in ulp, the distance between neighbouring
+ * floats. NaN stays NaN, results too small for a normal float are subnormal, and at infinity the limits are
+ * exact.
  */
 
-INLINE v16 v_exp(v16 x) {
-    const v16 low = v_set(-104.0f), high = v_set(89.0f); /* beyond these the result is 0 and infinity */
-    const v16 magic = v_set(12582912.0f);                /* 1.5 * 2**23: adding it rounds to an integer */
-    x = v_select(v_less(x, low), low, x);                /* a NaN passes both tests */
-    x = v_select(v_less(high, x), high, x);
+/* c[0] + c[1] x + ... + c[n - 1] x**(n - 1), by Horner's rule */
+INLINE v16 v_polynomial(const float *c, int n, v16 x) {
+    v16 y = v_set(c[n - 1]);
+    for (int i = n - 2; i >= 0; i--) y = v_fma(y, x, v_set(c[i]));
+    return y;
+}
+#define POLYNOMIAL(c, x) v_polynomial(c, (int)(sizeof c / sizeof *c), x)
+
+/* 2**n, -126 <= n <= 127 */
+INLINE v16 v_power_of_two(i16 n) { return i_float(i_shift_left(i_add(n, i_set(127)), 23)); }
+
+/* --- exp and tanh --------------------------------------------------------------------------------------- */
+
+/* Split x = n ln 2 + r, |r| <= ln 2 / 2, n an integer with |n| < 2**8. */
+INLINE v16 v_reduce(v16 x, i16 *n) {
+    const v16 magic = v_set(12582912.0f); /* 1.5 * 2**23: adding it rounds to an integer, in the low bits */
     v16 t = v_fma(x, v_set(1.44269504f), magic);
-    v16 n = v_sub(t, magic);
-    v16 r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has zeros to spare, so n * it is exact */
-    r = v_fma(n, v_set(2.12194440e-4f), r);
-    v16 y = v_set(1.0f / 5040);
-    y = v_fma(y, r, v_set(1.0f / 720));
-    y = v_fma(y, r, v_set(1.0f / 120));
-    y = v_fma(y, r, v_set(1.0f / 24));
-    y = v_fma(y, r, v_set(1.0f / 6));
-    y = v_fma(y, r, v_set(0.5f));
-    y = v_fma(y, r, v_set(1.0f));
-    y = v_fma(y, r, v_set(1.0f));
+    v16 whole = v_sub(t, magic);
+    *n = i_sub(v_bits(t), v_bits(magic));
+    v16 r = v_fma(whole, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has few bits: exact */
+    return v_fma(whole, v_set(2.12194440e-4f), r);
+}
+
+/* exp(r) = 1 + (r + r**2 q(r)) for |r| <= ln 2 / 2 */
+INLINE v16 v_exp_near(v16 r) {
+    static const float q[] = {0.49999994f, 0.166665211f, 0.0416682623f, 0.00836867467f, 0.00138210552f};
+    return v_add(v_fma(v_mul(r, r), POLYNOMIAL(q, r), r), v_set(1.0f));
+}
+
+/* exp(x) = 2**n exp(r): 1.1 ulp */
+INLINE v16 v_exp(v16 x) {
+    x = v_min(v_max(x, v_set(-104.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
+    i16 n;
+    v16 y = v_exp_near(v_reduce(x, &n));
     /* 2**n in two factors, because n reaches -150 and 128, and each factor must be a normal number */
-    i16 whole = i_sub(v_bits(t), v_bits(magic));
-    i16 half = i_shift_right(whole, 1);
-    v16 first = i_float(i_shift_left(i_add(half, i_set(127)), 23));
-    v16 second = i_float(i_shift_left(i_add(i_sub(whole, half), i_set(127)), 23));
-    return v_mul(v_mul(y, first), second);
+    i16 half = i_shift_right(n, 1);
+    return v_mul(v_mul(y, v_power_of_two(half)), v_power_of_two(i_sub(n, half)));
+}
+
+/* tanh(x) = x + x**3 q(x**2) up to 0.6, where exp would cancel; beyond, 1 - 2 / (exp(2 x) + 1) */
+INLINE v16 v_tanh(v16 x) {
+    static const float q[] = {-0.333332986f, 0.133319363f, -0.0537847169f, 0.0207986254f, -0.00589796668f};
+    const v16 one = v_set(1.0f);
+    v16 a = v_min(v_abs(x), v_set(10.0f)); /* tanh(10) is 1 to the last bit */
+    v16 square = v_mul(a, a);
+    v16 near = v_fma(v_mul(square, a), POLYNOMIAL(q, square), a);
+    i16 n;
+    v16 e = v_exp_near(v_reduce(v_add(a, a), &n));
+    v16 far = v_sub(one, v_div(v_set(2.0f), v_fma(e, v_power_of_two(n), one)));
+    return v_with_sign(v_select(v_less(a, v_set(0.6f)), near, far), x);
+}
+
+/* sigmoid(x) = 1 / (1 + exp(-x)), with an exponential that cannot overflow: precise in both tails */
+INLINE v16 v_sigmoid(v16 x) {
+    const v16 one = v_set(1.0f);
+    v16 e = v_exp(v_sub(v_set(0.0f), v_abs(x)));
+    return v_div(v_select(v_less(x, v_set(0.0f)), e, one), v_add(one, e));
+}
+
+/* --- log ------------------------------------------------------------------------------------------------ */
+
+/* log(x) = n ln 2 + log(1 + r), where x = 2**n (1 + r) and sqrt(1/2) <= 1 + r < sqrt(2);
+ * log(1 + r) = r - r**2 / 2 + r**3 q(r) */
+INLINE v16 v_log(v16 x) {
+    static const float q[] = {0.333333135f,  -0.250000089f, 0.200020716f,  -0.166679889f, 0.142203584f,
+                              -0.124062337f, 0.118835486f,  -0.116700985f, 0.0674926937f};
+    const v16 magic = v_set(12582912.0f), zero = v_set(0.0f);
+    const i16 root = i_set(0x3f3504f3); /* the bits of sqrt(1/2) */
+    i16 subnormal = v_less(x, v_set(0x1p-126f));
+    i16 bits = i_sub(v_bits(v_select(subnormal, v_mul(x, v_set(0x1p23f)), x)), root);
+    i16 n = i_shift_right(bits, 23);
+    v16 r = v_sub(i_float(i_add(i_and(bits, i_set(0x7fffff)), root)), v_set(1.0f));
+    v16 whole = v_sub(i_float(i_add(n, v_bits(magic))), magic); /* n as a float */
+    whole = v_sub(whole, v_select(subnormal, v_set(23.0f), zero));
+    v16 y = v_fma(POLYNOMIAL(q, r), r, v_set(-0.5f));
+    y = v_fma(y, v_mul(r, r), v_mul(whole, v_set(-2.12194440e-4f)));
+    y = v_fma(whole, v_set(0.693359375f), v_add(r, y));
+    y = v_select(v_less(x, v_set(INFINITY)), y, x); /* infinity and NaN are their own logarithms */
+    y = v_select(v_equal(x, zero), v_set(-INFINITY), y);
+    return v_select(v_less(x, zero), v_set(NAN), y);
+}
+
+/* --- the normal distribution and erf -------------------------------------------------------------------- */
+
+#define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
+
+/* exp(-t**2 / 2). The rounding error of t * t would grow t * t times, so v_fma catches it and it is put
+ * back. */
+INLINE v16 v_bell(v16 t) {
+    v16 square = v_mul(t, t);
+    v16 lost = v_fma(t, t, v_sub(v_set(0.0f), square));
+    v16 bell = v_exp(v_mul(square, v_set(-0.5f)));
+    return v_fma(v_mul(bell, lost), v_set(-0.5f), bell);
+}
+
+/* The probability that a standard normal number exceeds t, 0 <= t <= FAR: bell(t) q(u), u = (t - 4) / (t +
+ * 4) */
+INLINE v16 v_tail(v16 t, v16 bell) {
+    static const float q[] = {0.094410643f,    -0.170397729f,   0.124379128f,    -0.0717070699f,
+                              0.0308664832f,   -0.00849510357f, 0.000498830457f, 0.000647373148f,
+                              -0.000165793565f, -5.142394e-05f, 6.74690909e-06f};
+    v16 u = v_div(v_sub(t, v_set(4.0f)), v_add(t, v_set(4.0f)));
+    return v_mul(bell, POLYNOMIAL(q, u));
+}
+
+/* erf(x) = x + x q(x**2) up to 1; beyond, 1 less twice the normal tail */
+INLINE v16 v_erf(v16 x) {
+    static const float q[] = {0.128379166f,  -0.37612626f,    0.112835787f,   -0.0268533472f,
+                              0.0051871622f, -0.00079978531f, 7.80690389e-05f};
+    const v16 one = v_set(1.0f);
+    v16 a = v_abs(x);
+    v16 near = v_fma(a, POLYNOMIAL(q, v_mul(a, a)), a);
+    v16 t = v_min(v_mul(a, v_set(1.41421356f)), v_set(FAR));
+    v16 far = v_fma(v_tail(t, v_bell(t)), v_set(-2.0f), one);
+    return v_with_sign(v_select(v_less(a, one), near, far), x);
 }

@@ -56,6 +56,13 @@ INLINE void v_store_n(float *p, int64_t n, v16 x) {
     memcpy(p, row, (size_t)n * sizeof *p);
 }
 
+/* All sixteen or the last n: where n is the constant 16, the test folds away. */
+INLINE v16 v_take(const float *p, int64_t n, float fill) { return n >= 16 ? v_load(p) : v_load_n(p, n, fill); }
+INLINE void v_put(float *p, int64_t n, v16 x) {
+    if (n >= 16) v_store(p, x);
+    else v_store_n(p, n, x);
+}
+
 INLINE v16 v_add(v16 a, v16 b) { EACH(i) a.part[i] += b.part[i]; return a; }
 INLINE v16 v_sub(v16 a, v16 b) { EACH(i) a.part[i] -= b.part[i]; return a; }
 INLINE v16 v_mul(v16 a, v16 b) { EACH(i) a.part[i] *= b.part[i]; return a; }
@@ -73,6 +80,7 @@ INLINE v16 v_select(i16 mask, v16 a, v16 b) {
     return b;
 }
 INLINE v16 v_max(v16 a, v16 b) { return v_select(v_less(a, b), b, a); } /* keeps a where either is NaN */
+INLINE v16 v_min(v16 a, v16 b) { return v_select(v_less(b, a), b, a); } /* keeps a where either is NaN */
 
 INLINE i16 v_bits(v16 x) { i16 r; EACH(i) r.part[i] = (ivec)x.part[i]; return r; }
 INLINE v16 i_float(i16 x) { v16 r; EACH(i) r.part[i] = (vec)x.part[i]; return r; } /* the same bits, read as floats */
@@ -82,6 +90,10 @@ INLINE i16 i_and(i16 a, i16 b) { EACH(i) a.part[i] &= b.part[i]; return a; }
 INLINE i16 i_or(i16 a, i16 b) { EACH(i) a.part[i] |= b.part[i]; return a; }
 INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] <<= n; return a; }
 INLINE i16 i_shift_right(i16 a, int n) { EACH(i) a.part[i] >>= n; return a; } /* keeps the sign */
+
+INLINE v16 v_abs(v16 x) { return i_float(i_and(v_bits(x), i_set(0x7fffffff))); }
+/* x >= 0 with the sign of y */
+INLINE v16 v_with_sign(v16 x, v16 y) { return i_float(i_or(v_bits(x), i_and(v_bits(y), i_set(INT32_MIN)))); }
 
 /* Whether any lane of a comparison is true. */
 INLINE int i_any(i16 mask) {

@@ -1,0 +1,211 @@
+/* Every number alone: activation functions, the residual sum, dropout.
+ *
+ *     gelu(x)      = x P(x),            P(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution
+ *     gelu_tanh(x) = x sigmoid(2 u),  u = sqrt(2 / pi) (x + 0.044715 x**3); (1 + tanh u) / 2 = sigmoid(2 u)
+ *     silu(x)      = x sigmoid(x)
+ *     swiglu       = silu(gate) up
+ *
+ * The spec makes one pass over memory per NumPy call; here there is one pass in all, and exp is a polynomial
+ * on sixteen lanes. 1 + erf and 1 + tanh are never formed: far below 0 they would be a difference of near
+ * equals, while the tail and the sigmoid keep their digits until they underflow. At -infinity, gelu and silu
+ * are NaN (-inf times 0), as in the spec, and swiglu with them.
+ *
+ * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
+ * lanes.
+ */
+
+struct elements { float *y, *z; const float *a, *b, *c; const uint8_t *keep; float factor; int64_t n; };
+
+#define BLOCK 1024 /* elements; threads share out whole blocks */
+
+/* Where the blocks before number `end` end. */
+INLINE int64_t last(const struct elements *e, int64_t end) { return end * BLOCK < e->n ? end * BLOCK : e->n; }
+
+/* Do `at` for all elements of the blocks begin to end: sixteen, or at the very end fewer, starting at i. */
+INLINE void walk(const struct elements *e, int64_t begin, int64_t end,
+                 void (*at)(const struct elements *, int64_t i, int64_t n)) {
+    int64_t i = begin * BLOCK, stop = last(e, end);
+    for (; i + 16 <= stop; i += 16) at(e, i, 16);
+    if (i < stop) at(e, i, stop - i);
+}
+
+/* Share the blocks out; no thread gets fewer than `grain`, because waking it must pay. */
+static void share_blocks(parallel_body body, struct elements e, int64_t grain) {
+    parallel_for(body, &e, (e.n + BLOCK - 1) / BLOCK, grain);
+}
+
+INLINE v16 take(const float *p, int64_t i, int64_t n) { return v_take(p + i, n, 0.0f); }
+
+/* --- gelu ----------------------------------------------------------------------------------------------- */
+
+/* P(x), and |x| cut at FAR with its bell, from which the density is made */
+INLINE v16 v_normal(v16 x, v16 *t, v16 *bell) {
+    *t = v_min(v_abs(x), v_set(FAR));
+    *bell = v_bell(*t);
+    v16 tail = v_tail(*t, *bell);
+    return v_select(v_less(x, v_set(0.0f)), tail, v_sub(v_set(1.0f), tail));
+}
+
+INLINE void gelu_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 x = take(e->a, i, n), t, bell;
+    v_put(e->y + i, n, v_mul(x, v_normal(x, &t, &bell)));
+}
+static void gelu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_at); }
+static void gelu(float *y, const float *x, int64_t n) {
+    share_blocks(gelu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+/* dx = dy (P(x) + x exp(-x**2 / 2) / sqrt(2 pi)) */
+INLINE void gelu_backward_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 dy = take(e->a, i, n), x = take(e->b, i, n), t, bell;
+    v16 p = v_normal(x, &t, &bell);
+    v16 density = v_mul(bell, v_set(0.398942280f));
+    v_put(e->y + i, n, v_mul(dy, v_fma(v_with_sign(t, x), density, p)));
+}
+static void gelu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_backward_at); }
+static void gelu_backward(float *dx, const float *dy, const float *x, int64_t n) {
+    share_blocks(gelu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+}
+
+/* --- gelu_tanh ------------------------------------------------------------------------------------------ */
+
+#define SLOPE 1.59576912f   /* 2 sqrt(2 / pi) */
+#define CUBIC 0.0713548163f /* 0.044715 times that */
+
+/* sigmoid(2 u), and x cut to where that is not yet 0 or 1 to the last bit, so that x**3 cannot overflow */
+INLINE v16 v_gate(v16 x, v16 *cut) {
+    *cut = v_min(v_max(x, v_set(-FAR)), v_set(FAR));
+    v16 square = v_mul(*cut, *cut);
+    return v_sigmoid(v_mul(*cut, v_fma(square, v_set(CUBIC), v_set(SLOPE))));
+}
+
+INLINE void gelu_tanh_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 x = take(e->a, i, n), cut;
+    v_put(e->y + i, n, v_mul(x, v_gate(x, &cut)));
+}
+static void gelu_tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_tanh_at); }
+static void gelu_tanh(float *y, const float *x, int64_t n) {
+    share_blocks(gelu_tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+/* dx = dy s (1 + x (1 - s) 2 u'(x)), s = sigmoid(2 u) */
+INLINE void gelu_tanh_backward_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 dy = take(e->a, i, n), x = take(e->b, i, n), one = v_set(1.0f), cut;
+    v16 s = v_gate(x, &cut);
+    v16 slope = v_fma(v_mul(cut, cut), v_set(3 * CUBIC), v_set(SLOPE));
+    v16 change = v_mul(v_mul(cut, slope), v_sub(one, s));
+    v_put(e->y + i, n, v_mul(dy, v_fma(s, change, s)));
+}
+static void gelu_tanh_backward_part(void *e, int64_t begin, int64_t end) {
+    walk(e, begin, end, gelu_tanh_backward_at);
+}
+static void gelu_tanh_backward(float *dx, const float *dy, const float *x, int64_t n) {
+    share_blocks(gelu_tanh_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+}
+
+/* --- silu and swiglu ------------------------------------------------------------------------------------ */
+
+INLINE v16 v_silu(v16 x) { return v_mul(x, v_sigmoid(x)); }
+
+/* silu'(x) = s (1 + x (1 - s)) */
+INLINE v16 v_silu_slope(v16 x, v16 s) {
+    const v16 one = v_set(1.0f);
+    return v_mul(s, v_fma(x, v_sub(one, s), one));
+}
+
+INLINE void silu_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_silu(take(e->a, i, n)));
+}
+static void silu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_at); }
+static void silu(float *y, const float *x, int64_t n) {
+    share_blocks(silu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+INLINE void silu_backward_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 x = take(e->b, i, n);
+    v_put(e->y + i, n, v_mul(take(e->a, i, n), v_silu_slope(x, v_sigmoid(x))));
+}
+static void silu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_backward_at); }
+static void silu_backward(float *dx, const float *dy, const float *x, int64_t n) {
+    share_blocks(silu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+}
+
+INLINE void swiglu_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_mul(v_silu(take(e->a, i, n)), take(e->b, i, n)));
+}
+static void swiglu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, swiglu_at); }
+static void swiglu(float *y, const float *gate, const float *up, int64_t n) {
+    share_blocks(swiglu_part, (struct elements){.y = y, .a = gate, .b = up, .n = n}, 8);
+}
+
+INLINE void swiglu_backward_at(const struct elements *e, int64_t i, int64_t n) {
+    v16 dy = take(e->a, i, n), gate = take(e->b, i, n), up = take(e->c, i, n);
+    v16 s = v_sigmoid(gate);
+    v_put(e->y + i, n, v_mul(v_mul(dy, up), v_silu_slope(gate, s)));
+    v_put(e->z + i, n, v_mul(dy, v_mul(gate, s)));
+}
+static void swiglu_backward_part(void *e, int64_t begin, int64_t end) {
+    walk(e, begin, end, swiglu_backward_at);
+}
+static void swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                            int64_t n) {
+    struct elements e = {.y = dgate, .z = dup, .a = dy, .b = gate, .c = up, .n = n};
+    share_blocks(swiglu_backward_part, e, 8);
+}
+
+/* --- add and dropout ------------------------------------------------------------------------------------ */
+
+/* Nothing here is summed, so these two are plain loops that the compiler vectorises: their bits are fixed. */
+static void add_part(void *context, int64_t begin, int64_t end) {
+    const struct elements *e = context;
+    float *restrict z = e->y;
+    for (int64_t i = begin * BLOCK, stop = last(e, end); i < stop; i++) z[i] = e->a[i] + e->b[i];
+}
+static void add(float *z, const float *x, const float *y, int64_t n) {
+    share_blocks(add_part, (struct elements){.y = z, .a = x, .b = y, .n = n}, 32);
+}
+
+/* y = x keep factor, where keep holds bytes 0 and 1; this is its own backward */
+static void dropout_part(void *context, int64_t begin, int64_t end) {
+    const struct elements *e = context;
+    float *restrict y = e->y, factor = e->factor;
+    for (int64_t i = begin * BLOCK, stop = last(e, end); i < stop; i++)
+        y[i] = e->a[i] * ((float)e->keep[i] * factor);
+}
+static void dropout(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) {
+    share_blocks(dropout_part, (struct elements){.y = y, .a = x, .keep = keep, .factor = factor, .n = n}, 32);
+}
+
+/* --- the functions of approx.h, for tests --------------------------------------------------------------- */
+
+INLINE void exp_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_exp(take(e->a, i, n)));
+}
+static void exp_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, exp_at); }
+static void approx_exp(float *y, const float *x, int64_t n) {
+    share_blocks(exp_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+INLINE void log_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_log(take(e->a, i, n)));
+}
+static void log_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, log_at); }
+static void approx_log(float *y, const float *x, int64_t n) {
+    share_blocks(log_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+INLINE void tanh_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_tanh(take(e->a, i, n)));
+}
+static void tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, tanh_at); }
+static void approx_tanh(float *y, const float *x, int64_t n) {
+    share_blocks(tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
+
+INLINE void erf_at(const struct elements *e, int64_t i, int64_t n) {
+    v_put(e->y + i, n, v_erf(take(e->a, i, n)));
+}
+static void erf_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, erf_at); }
+static void approx_erf(float *y, const float *x, int64_t n) {
+    share_blocks(erf_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+}
