@@ -1,0 +1,100 @@
+"""The random numbers are the published ones, the same bits everywhere, and can be resumed at any position."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+
+keys = st.lists(st.one_of(st.integers(-(2**70), 2**70), st.text(max_size=4)), max_size=3)
+shapes = st.one_of(st.integers(0, 7), st.lists(st.integers(0, 4), max_size=3).map(tuple))
+
+
+def from_state(state):
+    rng = Random()
+    rng.key = state
+    return rng
+
+
+def test_bits_are_splitmix64():
+    """The first outputs of the reference implementation (Vigna, splitmix64.c) for seed 1234567."""
+    rng = from_state(1234567)
+    assert [rng.bits() for _ in range(5)] == [6457827717110365317, 3203168211198807973, 9817491932198370423,
+                                             4593380528125082431, 16408922859458223821]
+
+
+def test_golden_values():
+    """These bits may never change: tokens, weights and stories hang on them."""
+    rng = Random(0, "batch", 7)
+    assert rng.bits(3).tolist() == [580919919584777042, 11099673056246102236, 16249193709589648771]
+    assert rng.uniform() == 0.7569374094248569
+    assert rng.integers(1000, 5).tolist() == [597, 351, 22, 469, 130]
+    assert rng.normal(3).tolist() == [0.074493408203125, 0.1374664306640625, 0.7586822509765625]
+    assert rng.shuffle("abcdef") == ["c", "b", "f", "a", "d", "e"]
+    assert rng.counter == 23
+
+
+@given(keys, st.integers(0, 20), st.integers(0, 2**64 + 5))
+def test_one_at_a_time_equals_all_at_once(key, n, counter):
+    one, all_ = Random(*key), Random(*key)
+    one.counter = all_.counter = counter
+    assert [one.bits() for _ in range(n)] == all_.bits(n).tolist()
+    assert [one.uniform() for _ in range(n)] == all_.uniform(n).tolist()
+    assert [one.integers(37) for _ in range(n)] == all_.integers(37, n).tolist()
+    assert one.counter == all_.counter == counter + 3 * n
+
+
+@given(keys, st.integers(0, 30))
+def test_the_counter_is_the_whole_state(key, skip):
+    rng, resumed = Random(*key), Random(*key)
+    rng.normal(skip)
+    resumed.counter = rng.counter
+    assert rng.bits(5).tolist() == resumed.bits(5).tolist()
+
+
+@given(keys, keys)
+def test_different_keys_give_different_streams(a, b):
+    same = [(type(part), part) for part in a] == [(type(part), part) for part in b]
+    assert (Random(*a).bits(2).tolist() == Random(*b).bits(2).tolist()) == same
+
+
+@given(shapes, st.integers(1, 2**31))
+def test_shapes_dtypes_and_ranges(shape, n):
+    rng = Random("shapes")
+    full = (shape,) if isinstance(shape, int) else shape
+    for got, dtype in ((rng.bits(shape), np.uint64), (rng.uniform(shape), np.float64),
+                       (rng.integers(n, shape), np.int64), (rng.normal(shape), np.float32)):
+        assert got.shape == full and got.dtype == dtype
+    assert np.all((rng.uniform(shape) >= 0) & (rng.uniform(shape) < 1))
+    assert np.all((rng.integers(n, shape) >= 0) & (rng.integers(n, shape) < n))
+    assert np.all(np.abs(rng.normal(shape)) <= 6)
+
+
+def test_the_distributions_are_what_they_say():
+    """Mean and variance within five standard errors of 40,000 draws."""
+    n = 40_000
+    uniform, normal, die = Random(1).uniform(n), Random(2).normal(n).astype(float), Random(3).integers(6, n)
+    assert abs(uniform.mean() - 1 / 2) < 5 * (1 / 12 / n) ** 0.5
+    assert abs(normal.mean()) < 5 / n**0.5 and abs(normal.var() - 1) < 5 * (2 / n) ** 0.5
+    assert np.all(abs(np.bincount(die, minlength=6) - n / 6) < 5 * (n * 5 / 36) ** 0.5)
+    assert abs(np.corrcoef(normal[1:], normal[:-1])[0, 1]) < 5 / n**0.5
+
+
+@given(st.lists(st.integers(), max_size=8), st.integers(0, 99))
+def test_shuffle_permutes_and_leaves_the_list_alone(items, seed):
+    before = list(items)
+    shuffled = Random(seed).shuffle(items)
+    assert items == before and sorted(shuffled) == sorted(items)
+
+
+def test_every_permutation_and_choice_occurs():
+    rng = Random("all")
+    assert len({tuple(rng.shuffle(range(3))) for _ in range(100)}) == 6
+    assert {rng.choice("abc") for _ in range(50)} == set("abc")
+
+
+@pytest.mark.parametrize("n", [0, -1, 2**31 + 1])
+def test_integers_refuses_a_bad_range(n):
+    with pytest.raises(ValueError, match="0 < n <= 2"):
+        Random().integers(n)

@@ -1,0 +1,11 @@
+"""What judges an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
+
+Needs hypothesis, which is not a dependency of tinyllm: `pip install tinyllm[test]`. Nothing in tinyllm
+imports this package but `teach`.
+"""
+
+from tinyllm.testing.cases import CASES
+from tinyllm.testing.check import check
+from tinyllm.testing.gradcheck import gradcheck
+
+__all__ = ["CASES", "check", "gradcheck"]

@@ -1,0 +1,127 @@
+"""Awkward arrays on purpose: the sizes, the numbers and the memory layouts that break numeric code.
+
+Hypothesis draws only a size, a kind of numbers, a layout and a seed; the numbers themselves come from
+`Random`. So drawing a case is cheap, and a failing one shrinks to a small size, whole numbers and a plain
+layout.
+"""
+
+import functools
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+
+# The first entry of each list is the simplest: Hypothesis shrinks towards it.
+SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
+FEW = (2, 1, 3, 0, 5)  # axes that are only looped over
+
+sizes = st.sampled_from(SIZES)
+few = st.sampled_from(FEW)
+seeds = st.integers(0, 2**16)
+leading = st.sampled_from(  # the axes in front of the one that an op works along
+    ((3,), (), (2,), (2, 3), (1,), (0,), (5,), (3, 1), (2, 0), (1, 4), (2, 1, 2), (17,)))
+
+KINDS = {
+    "whole": lambda rng, n: rng.integers(9, n) - 4.0,
+    "normal": lambda rng, n: rng.normal(n),
+    "wide": lambda rng, n: 3 * rng.normal(n),
+    "small": lambda rng, n: 1e-3 * rng.normal(n),
+    "large": lambda rng, n: 1e4 * rng.normal(n),
+    "equal": lambda rng, n: np.full(n, rng.uniform()),
+    "zero": lambda rng, n: np.zeros(n),
+    "far from zero": lambda rng, n: 1000 + rng.normal(n),
+}
+USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")
+MODEST = ("whole", "normal", "wide", "small", "equal")  # where 1e4 would only saturate
+
+
+def _every_second(a):
+    gaps = np.full((*a.shape[:-1], 2 * a.shape[-1]), _gap(a), a.dtype)
+    gaps[..., ::2] = a
+    return gaps[..., ::2]
+
+
+def _inner(a):
+    frame = np.full([n + 2 for n in a.shape], _gap(a), a.dtype)
+    inside = frame[(slice(1, -1),) * a.ndim]
+    inside[...] = a
+    return inside
+
+
+def _gap(a):
+    """Memory between the elements: whoever reads it gets NaN, or an impossible id, into the result."""
+    return np.nan if a.dtype.kind == "f" else False if a.dtype.kind == "b" else np.iinfo(a.dtype).min
+
+
+def _read_only(a):
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = {
+    "plain": lambda a: a,
+    "every second": _every_second,
+    "backwards": lambda a: a[..., ::-1].copy()[..., ::-1],
+    "inner": _inner,
+    "fortran": lambda a: np.array(a, order="F"),
+    "first axis last": lambda a: np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0),
+    "repeated row": lambda a: np.broadcast_to(a[:1], a.shape) if len(a) else a,  # a stride of zero
+    "read-only": _read_only,
+}
+PLAIN = ("plain",)
+ANY_LAYOUT = ("plain", "plain", *LAYOUTS)
+
+
+def arrange(a, layout):
+    """Lay an array out in memory in another way; only "repeated row" changes its values."""
+    return LAYOUTS[layout](a) if a.ndim else a
+
+
+def make_floats(shape, kind, seed, layout="plain"):
+    """Make a float32 array of one kind of numbers."""
+    numbers = np.asarray(KINDS[kind](Random(seed, kind), math.prod(shape)), np.float32)
+    return arrange(numbers.reshape(shape), layout)
+
+
+@functools.cache
+def recipes(*choices):
+    """Draw one of each of some choices, and a seed; cached, because strategies are slow to make."""
+    return st.tuples(*map(st.sampled_from, choices), seeds)
+
+
+def floats(draw, shape, kinds=USUAL, layouts=ANY_LAYOUT):
+    """Draw a float32 array: shape -> one kind of numbers in one layout."""
+    kind, layout, seed = draw(recipes(kinds, layouts))
+    return make_floats(tuple(shape), kind, seed, layout)
+
+
+def ints(draw, shape, below, dtypes=(np.int64, np.int32), layouts=ANY_LAYOUT):
+    """Draw whole numbers in [0, below), or zeros when there is none, as int64 or int32."""
+    dtype, layout, seed = draw(recipes(dtypes, layouts))
+    return arrange(Random(seed, "ints").integers(max(below, 1), tuple(shape)).astype(dtype), layout)
+
+
+def flags(draw, shape, layouts=ANY_LAYOUT):
+    """Draw a boolean array: half, most, all or none of it true."""
+    share, layout, seed = draw(recipes((0.5, 0.9, 1.0, 0.0), layouts))
+    return arrange(Random(seed, "flags").uniform(tuple(shape)) < share, layout)
+
+
+def scores(draw, shape, kinds=USUAL, layouts=ANY_LAYOUT, shares=(0, 0, 0.4)):
+    """Draw float32 logits, of which a share is -inf."""
+    kind, share, layout, seed = draw(recipes(kinds, shares, layouts))
+    return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
+
+
+def hide(a, share, seed):
+    """Set a share of the elements to -inf, as a mask does; below 1, every row keeps one that is finite."""
+    a = np.array(a)
+    if a.size and share:
+        rng = Random(seed, "hide")
+        hidden = rng.uniform(a.shape) < share
+        if share < 1:
+            np.put_along_axis(hidden, rng.integers(a.shape[-1], a.shape[:-1])[..., None], False, axis=-1)
+        a[hidden] = -np.inf
+    return a

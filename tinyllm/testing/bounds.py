@@ -1,0 +1,53 @@
+"""How far float32 may be from the truth: building blocks of the tolerances.
+
+The rule behind them all (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1): a sum of n
+products, added in any order, is off by at most about n * EPS times the sum of the products' sizes. So a
+tolerance is the op itself on absolute values, times EPS, times the number of roundings on the way to a
+result.
+"""
+
+import numpy as np
+
+from tinyllm.testing.relations import bind, run_spec
+
+EPS = 2.0**-23  # the distance from 1 to the next float32
+TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
+
+
+def absolute(value):
+    """The same argument with every number made positive; anything that is no float array is left alone."""
+    return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+def of_sizes(name, roundings):
+    """Tolerance of an op that only multiplies and adds: the op on absolute values, times EPS, times roundings.
+
+    roundings: a function from the named arguments to the number of roundings behind one result.
+    """
+
+    def bound(args, results):
+        sizes = run_spec(name, tuple(absolute(value) for value in args))
+        factor = EPS * roundings(**bind(name, args))
+        return tuple(factor * size + TINY for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+
+    return bound
+
+
+def ulps(n):
+    """Tolerance of a few roundings of the result itself."""
+    return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
+
+
+def largest(x, axis=-1):
+    """The largest finite size along an axis, which is kept: the scale of a row."""
+    return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
+
+
+def mean(x):
+    """The mean along the last axis, which is kept."""
+    return x.mean(axis=-1, keepdims=True)
+
+
+def rows(x):
+    """View x (..., n) as a matrix."""
+    return x.reshape(-1, x.shape[-1]) if x.size else np.zeros((0, x.shape[-1]))

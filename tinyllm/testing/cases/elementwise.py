@@ -1,0 +1,61 @@
+"""Cases of the ops that treat every number alone."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import flags, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, ulps
+
+shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))
+
+
+@st.composite
+def arrays(draw, count):
+    """Some arrays of one shape."""
+    shape = draw(shapes)
+    return tuple(floats(draw, shape) for _ in range(count))
+
+
+@st.composite
+def dropout(draw):
+    """An array, what to keep of it, and the probability of dropping."""
+    shape = draw(shapes)
+    return floats(draw, shape), flags(draw, shape), draw(st.sampled_from((0.5, 0.1, 0.0, 0.9)))
+
+
+def activation(args, results):
+    """1 + erf, 1 + tanh and 1 - sigmoid cancel far from 0: the error is a few roundings of x."""
+    return (8 * EPS * np.abs(args[0]) + TINY,)
+
+
+def activation_backward(args, results):
+    dy, x = args
+    return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
+
+
+def swiglu(args, results):
+    gate, up = args
+    return (8 * EPS * np.abs(gate * up) + TINY,)
+
+
+def swiglu_backward(args, results):
+    dy, gate, up = args
+    return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
+
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
+CASES = {
+    **dict.fromkeys(ACTIVATIONS, arrays(1)),
+    "swiglu": arrays(2),
+    "add": arrays(2),
+    "dropout": dropout(),
+}
+BOUNDS = {
+    **dict.fromkeys(ACTIVATIONS, activation),
+    **dict.fromkeys([f"{name}_backward" for name in ACTIVATIONS], activation_backward),
+    "swiglu": swiglu,
+    "swiglu_backward": swiglu_backward,
+    "add": ulps(1),
+    "dropout": ulps(4),
+    "dropout_backward": ulps(4),
+}

@@ -1,0 +1,26 @@
+"""Cases of low precision. The expected numbers are exact."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import floats, leading, sizes
+
+# Halves of a unit (ties), the largest numbers (which round to infinity), subnormals, and what is no number.
+BITS = (
+    *(0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF),
+    *(0x7F7F7FFF, 0x7F7F8000, 0x7F7FFFFF, 0xFF7FFFFF),
+    *(0x00008000, 0x00018000, 0x00000001, 0x80000000),
+    *(0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 0xFFFFFFFF),
+)
+bits = st.lists(st.sampled_from(BITS), max_size=20)
+corners = bits.map(lambda words: np.array(words, np.uint32).view(np.float32))
+
+
+@st.composite
+def numbers(draw):
+    """Numbers of every kind, in any layout."""
+    return floats(draw, (*draw(leading), draw(sizes)))
+
+
+CASES = {"round_bf16": st.tuples(st.one_of(numbers(), corners))}
+BOUNDS = {}

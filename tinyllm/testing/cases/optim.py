@@ -1,0 +1,54 @@
+"""Cases of the optimizer's ops."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import MODEST, PLAIN, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, ulps
+from tinyllm.testing.relations import bind, run_spec
+
+
+@st.composite
+def adamw_step(draw):
+    """The first step, where the means are 0, and later ones. What is changed in place is contiguous."""
+    shape = (*draw(leading), draw(sizes))
+    w, m, v = (floats(draw, shape, kinds=MODEST, layouts=PLAIN) for _ in range(3))
+    step = draw(st.sampled_from((1, 2, 10, 1000, 100_000)))
+    if step == 1:
+        m, v = np.zeros_like(m), np.zeros_like(v)
+    numbers = [draw(st.sampled_from(choices)) for choices in (
+        (0.1, 1e-3, 0.0), (0.9, 0.0, 0.5), (0.999, 0.99, 0.95), (1e-8, 1e-3), (0.0, 0.1, 1.0))]
+    return (w, floats(draw, shape), m, v * v, step, *numbers)
+
+
+@st.composite
+def gradients(draw):
+    """A list of arrays of any shapes, or of none."""
+    return [floats(draw, (*draw(leading), draw(sizes))) for _ in range(draw(st.integers(0, 4)))]
+
+
+@st.composite
+def clip_grads(draw):
+    """The norm is the true one; the limit is above or below it, or none."""
+    grads = draw(gradients())
+    return grads, run_spec("grad_norm", (grads,)), draw(st.sampled_from((1.0, 0.01, 100.0, float("inf"))))
+
+
+def adamw_bound(args, results):
+    """The two terms of the mean may cancel; the mean of squares may not."""
+    given = bind("adamw_step", args)
+    v = results[2]
+    b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
+    m_size = b1 * np.abs(given["m"]) + (1 - b1) * np.abs(given["g"])
+    move = m_size / (1 - b1**step) / (np.sqrt(v / (1 - b2**step)) + given["eps"])
+    w_size = np.abs(given["w"]) * (1 + rate * given["weight_decay"])
+    return EPS * (4 * w_size + 16 * rate * move) + TINY, 4 * EPS * m_size + TINY, 4 * EPS * v + TINY
+
+
+def grad_norm_bound(args, results):
+    count = sum(g.size for g in args[0])
+    return (EPS * (4 + count) * results[0] + TINY,)
+
+
+CASES = {"adamw_step": adamw_step(), "grad_norm": st.tuples(gradients()), "clip_grads": clip_grads()}
+BOUNDS = {"adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4)}

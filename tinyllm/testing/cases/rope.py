@@ -1,0 +1,45 @@
+"""Cases of rope and its tables."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import few, floats, ints, sizes
+from tinyllm.testing.bounds import EPS
+from tinyllm.testing.relations import run_spec
+
+even = st.sampled_from((2, 4, 0, 6, 8, 16, 18, 32, 34, 64, 66))
+bases = st.sampled_from((10000.0, 100.0, 500000.0))
+
+
+@st.composite
+def rope_tables(draw):
+    """Positions in any order, near and far."""
+    return ints(draw, (draw(sizes),), draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
+
+
+@st.composite
+def rope(draw):
+    """Positions in any order, as when several sequences are packed into one."""
+    shape = (draw(few), draw(sizes), draw(few), draw(even))
+    positions = ints(draw, shape[1:2], draw(st.sampled_from((8, 1, 5000))))
+    cos, sin = run_spec("rope_tables", (positions, shape[3]))
+    return floats(draw, shape), cos, sin
+
+
+def tables_bound(args, results):
+    """The angle, up to 100,000, is worked out in float64; only the cosine and sine are rounded."""
+    return tuple(np.full(y.shape, EPS) for y in results)
+
+
+CASES = {"rope_tables": rope_tables(), "rope": rope()}
+
+
+def rope_bound(args, results):
+    """(|a|, |b|) -> |a cos| + |b sin|, whichever way it is turned."""
+    x, cos, sin = (np.abs(value) for value in args)
+    half = x.shape[-1] // 2
+    a, b, cos, sin = x[..., :half], x[..., half:], cos[:, None], sin[:, None]
+    return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
+
+
+BOUNDS = {"rope_tables": tables_bound, "rope": rope_bound, "rope_backward": rope_bound}

@@ -1,0 +1,157 @@
+"""One set of properties for every hand that carries out an op: the C twin, yours, and the spec in float32.
+
+The specification, run in float64 on the same numbers, says what is right; `cases` says how close is close
+enough.
+"""
+
+import numpy as np
+
+from tinyllm.ops import OPS
+from tinyllm.testing.cases import BOUNDS, NEIGHBOURS
+from tinyllm.testing.relations import output_names, parameters, specs_only
+
+MAY_RETURN_INPUTS = {"clip_grads"}  # its specification says: the same arrays where nothing needs clipping
+
+
+def check(name, function, args, contiguous=False):
+    """Check one function against an op's specification, on one case.
+
+    Results must have the right number, types and shapes, share no memory with the inputs or each other, be
+    within the op's rounding error of the float64 specification, NaN and infinite where that is, and the
+    same bits when run twice; inputs must come back untouched. With `contiguous`, results must be contiguous
+    too, as a compiled twin's are. Raises AssertionError that names the op, what was expected, what came,
+    and the case.
+    """
+    try:
+        with specs_only():
+            require_all(name, function, args, contiguous)
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {error}\n{describe(name, args)}") from None
+
+
+def require_all(name, function, args, contiguous):
+    """All the properties of `check`, one after another."""
+    before = [bits(value) for value in args]
+    results = run(name, function, args)
+    for argument, value, old in zip(parameters(name), args, before, strict=False):
+        require(bits(value) == old, f"it changed its input {argument}")
+    require_own_memory(name, results, args, contiguous)
+    require_expected(name, results, args)
+    again = run(name, function, args)
+    require([bits(x) for x in again] == [bits(x) for x in results], "two runs on one input differ")
+
+
+def require(holds, message):
+    """Raise AssertionError with a message unless something holds (`assert` is gone under python -O)."""
+    if not holds:
+        raise AssertionError(message)
+
+
+def run(name, function, args):
+    """Run a function on an op's arguments; return the list of its results.
+
+    What the op changes in place is copied first, and the changed copies are the results.
+    """
+    named = dict(zip(parameters(name), args, strict=False))
+    for argument in OPS[name].mutates:
+        named[argument] = np.array(named[argument])
+    with specs_only():
+        result = function(*named.values())
+    if OPS[name].mutates:
+        require(result is None, f"it works in place and must return None, not {type(result).__name__}")
+        return [named[argument] for argument in OPS[name].mutates]
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def widen(value):
+    """The same argument in float64, also inside a list."""
+    if isinstance(value, list):
+        return [widen(element) for element in value]
+    is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32
+    return value.astype(np.float64) if is_float else value
+
+
+def bits(value):
+    """What must be equal for two arguments or results to be the same bits."""
+    if isinstance(value, list):
+        return [bits(element) for element in value]
+    is_array = isinstance(value, np.ndarray | np.generic)
+    return (value.dtype, value.shape, value.tobytes()) if is_array else repr(value)
+
+
+def arrays(values):
+    """Every array among some values, also inside lists."""
+    for value in values:
+        if isinstance(value, list):
+            yield from arrays(value)
+        elif isinstance(value, np.ndarray):
+            yield value
+
+
+def require_own_memory(name, results, args, contiguous):
+    """Every result is an array of its own, not a view of an input or of another result."""
+    taken = [] if name in MAY_RETURN_INPUTS else list(arrays(args))
+    for label, result in zip(output_names(name), arrays(results), strict=False):
+        require(not any(np.may_share_memory(result, other) for other in taken),
+                f"{label} shares memory with an input or another result; return a copy")
+        require(not contiguous or result.flags.c_contiguous, f"{label} is not contiguous")
+        taken.append(result)
+
+
+def require_expected(name, results, args):
+    """Every result has the type, shape and numbers of the specification's."""
+    wide = [widen(value) for value in args]
+    expected = run(name, OPS[name].reference, wide)
+    require(len(results) == len(expected), f"it should return {len(expected)} results, not {len(results)}")
+    others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
+    bounds = BOUNDS.get(name, lambda args, expected: [0] * len(expected))(wide, expected)
+    labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
+    for i, (label, got, want) in enumerate(zip(labels, results, expected, strict=True)):
+        require_form(label, got, want)
+        require_numbers(label, np.asarray(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
+
+
+def require_form(label, got, want):
+    """One result has the right type: an array's dtype and shape, or a Python value's type."""
+    if not isinstance(want, np.ndarray | np.generic):
+        same = isinstance(got, type(want)) or (isinstance(want, float) and np.ndim(got) == 0)
+        require(same, f"{label} should be a {type(want).__name__}, got {type(got).__name__}")
+        return
+    dtype = np.dtype(np.float32) if want.dtype.kind == "f" else want.dtype
+    require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
+    require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}")
+    require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}")
+
+
+def require_numbers(label, got, wanted, bound):
+    """Every number is one of those wanted, within the bound."""
+    if got.dtype.kind not in "fiub":
+        require(got.tolist() == wanted[0].tolist(), f"{label} should be {wanted[0]}, got {got}")
+        return
+    right = np.zeros(got.shape, bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for want in wanted:
+            near = np.abs(got.astype(np.float64) - want) <= bound
+            near &= np.isfinite(got) & np.isfinite(want)
+            right |= near | (got == want) | (np.isnan(got) & np.isnan(want))
+    if right.all():
+        return
+    at = tuple(int(i) for i in np.argwhere(~right)[0])
+    off = ""
+    if np.isfinite(got[at]) and np.isfinite(wanted[0][at]):
+        off = f", more than {np.broadcast_to(bound, got.shape)[at]:.2g} apart"
+    where = f"[{', '.join(map(str, at))}]" if at else ""
+    share = f" ({np.sum(~right)} of {got.size} are wrong)" if got.size > 1 else ""
+    raise AssertionError(f"{label}{where} should be {wanted[0][at]:.7g}, got {got[at]:.7g}{off}{share}")
+
+
+def describe(name, args):
+    """The arguments of a case, one short line each."""
+    lines = []
+    for argument, value in zip(parameters(name), args, strict=False):
+        if isinstance(value, np.ndarray):
+            layout = "" if value.flags.c_contiguous else f" strides {value.strides}"
+            numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
+            value = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
+        lines.append(f"  {argument} = {str(value)[:200]}")
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""Prove every backward by finite differences: the first link of the chain of trust.
+
+Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must be <dx, u>, where dx is what the
+backward returns for dy. One direction tests all partial derivatives at once: a wrong one could hide only by
+chance.
+"""
+
+import numpy as np
+
+from tinyllm.ops import OPS
+from tinyllm.rng import Random
+from tinyllm.testing.check import widen
+from tinyllm.testing.relations import SUFFIX, backward_args, bind, differentiable, first, run_spec, specs_only
+
+STEP = 1e-3
+# Central differences over +-1 and +-2 steps (weights 8/12 and -1/12): the error is of the order of STEP^4.
+STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
+
+
+def gradcheck(name, args, backward=None, seed=0):
+    """Measure how far an op's backward is from the slope of its forward, in float64.
+
+    args: a case of the forward op, of which only shapes, integers and flags count, for the inputs to
+    differentiate are drawn anew from the normal distribution; backward: the function on trial, or else the
+    specification -> the relative error, a float, about 1e-10 when the backward is right.
+    """
+    rng = Random(seed, "gradcheck", name)
+    known = {key: widen(value) for key, value in bind(name, args).items()}
+    moving = [key for key in differentiable(name) if known[key] is not None]
+    point = {key: normal(rng, known[key].shape) for key in moving}
+    direction = {key: normal(rng, known[key].shape) for key in moving}
+
+    def forward(h):
+        moved = {key: point[key] + h * direction[key] for key in moving}
+        return run_spec(name, tuple((known | moved).values()))
+
+    result = forward(0)
+    dy = normal(rng, first(result).shape)
+    slope = sum(weight * first(forward(step * STEP)) for step, weight in STENCIL) / STEP
+    with specs_only():
+        gradients = (backward or OPS[name + SUFFIX].reference)(
+            *backward_args(name, tuple((known | point).values()), result, dy))
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    analytic = sum(np.sum(dx * direction[key]) for key, dx in zip(moving, gradients, strict=False))
+    # Terms of <dy, slope> may cancel, and then so do their rounding errors: measure against their sizes.
+    size = max(np.sum(np.abs(dy * slope)), np.abs(analytic), 1e-30)
+    return float(np.abs(np.sum(dy * slope) - analytic) / size)
+
+
+def normal(rng, shape):
+    """Draw float64 numbers from the normal distribution."""
+    return rng.normal(shape).astype(np.float64)

@@ -1,0 +1,61 @@
+"""Where known mistakes are kept, and how one is recognised in somebody's output."""
+
+import numpy as np
+
+from tinyllm.ops import OPS
+from tinyllm.testing.check import run
+
+MISTAKES = {}  # op -> list of (sentence, function)
+CLOSE = 1e-6  # an output is recognised when it differs by less than this, of its largest number
+
+
+def mistake(name, sentence):
+    """Register a function as a mistake that people really make in an op.
+
+    The sentence completes "your output equals ...", so that a student understands what to look for.
+    """
+
+    def register(function):
+        MISTAKES.setdefault(name, []).append((sentence, function))
+        return function
+
+    return register
+
+
+def diagnose(name, args, output):
+    """Name the mistake that an output shows: the first that gives the same numbers on the same input.
+
+    output: what somebody's function returned, or, of an op that works in place, a tuple of the changed
+    arrays -> the mistake's sentence, or None when the output is right or shows no known mistake.
+    """
+    got = list(output) if isinstance(output, tuple | list) else [output]
+    if same(got, outcome(name, OPS[name].reference, args)):
+        return None
+    for sentence, function in MISTAKES.get(name, ()):
+        if same(got, outcome(name, function, args)):
+            return sentence
+    return None
+
+
+def outcome(name, function, args):
+    """The results of a function, or None when it fails on this input, as a mistake may."""
+    try:
+        return run(name, function, [np.array(a) if isinstance(a, np.ndarray) else a for a in args])
+    except Exception:  # whatever it is, such a run can explain no output
+        return None
+
+
+def same(got, other):
+    """Whether two lists of results agree to `CLOSE` in shape and numbers."""
+    if other is None or len(got) != len(other):
+        return False
+    return all(agree(a, b) for a, b in zip(got, other, strict=True))
+
+
+def agree(a, b):
+    """Whether two results agree; NaN agrees with NaN."""
+    a, b = np.asarray(a), np.asarray(b)
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return a.tolist() == b.tolist()
+    scale = np.max(np.abs(b), where=np.isfinite(b), initial=0)
+    return a.shape == b.shape and np.allclose(a, b, rtol=CLOSE, atol=CLOSE * float(scale), equal_nan=True)

@@ -1,0 +1,117 @@
+"""Mistakes in matmul and linear."""
+
+import numpy as np
+
+from tinyllm.ops import matmul_backward
+from tinyllm.ops.matmul import rows
+from tinyllm.testing.mistake import mistake
+
+
+def turn(x, transpose):
+    """Swap the last two axes, or not."""
+    return x.swapaxes(-1, -2) if transpose else x
+
+
+@mistake("matmul", "a product that ignores transpose_a")
+def ignores_transpose_a(a, b, transpose_a=False, transpose_b=False):
+    return a @ turn(b, transpose_b)
+
+
+@mistake("matmul", "a product that ignores transpose_b")
+def ignores_transpose_b(a, b, transpose_a=False, transpose_b=False):
+    return turn(a, transpose_a) @ b
+
+
+@mistake("matmul", "a product with .T, which reverses all axes and not just the last two")
+def transposes_all_axes(a, b, transpose_a=False, transpose_b=False):
+    return (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+
+
+@mistake("matmul", "a product with reshape where a transpose was meant")
+def reshapes(a, b, transpose_a=False, transpose_b=False):
+    left = a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2]) if transpose_a else a
+    right = b.reshape(*b.shape[:-2], b.shape[-1], b.shape[-2]) if transpose_b else b
+    return left @ right
+
+
+@mistake("matmul", "np.dot, which pairs every matrix of one stack with every matrix of the other")
+def dots_stacks(a, b, transpose_a=False, transpose_b=False):
+    return np.dot(turn(a, transpose_a), turn(b, transpose_b))
+
+
+@mistake("matmul", "the elementwise product a * b")
+def multiplies_elements(a, b, transpose_a=False, transpose_b=False):
+    return turn(a, transpose_a) * turn(b, transpose_b)
+
+
+@mistake("matmul_backward", "gradients that are not summed over the broadcast axes")
+def keeps_broadcast_axes(dy, a, b, transpose_a=False, transpose_b=False):
+    left, right = turn(a, transpose_a), turn(b, transpose_b)
+    return turn(dy @ turn(right, True), transpose_a), turn(turn(left, True) @ dy, transpose_b)
+
+
+@mistake("matmul_backward", "gradients that forget that a or b was given transposed")
+def forgets_the_flags(dy, a, b, transpose_a=False, transpose_b=False):
+    return matmul_backward(dy, a, b)
+
+
+@mistake("matmul_backward", "gradients that are not transposed back")
+def does_not_turn_back(dy, a, b, transpose_a=False, transpose_b=False):
+    return matmul_backward(dy, turn(a, transpose_a), turn(b, transpose_b))
+
+
+@mistake("matmul_backward", "da = dY B, without the transpose")
+def da_without_transpose(dy, a, b, transpose_a=False, transpose_b=False):
+    _, db = matmul_backward(dy, a, b, transpose_a, transpose_b)
+    return turn(dy @ turn(b, transpose_b), transpose_a), db
+
+
+@mistake("matmul_backward", "db = A dY, without the transpose")
+def db_without_transpose(dy, a, b, transpose_a=False, transpose_b=False):
+    da, _ = matmul_backward(dy, a, b, transpose_a, transpose_b)
+    return da, turn(turn(a, transpose_a) @ dy, transpose_b)
+
+
+@mistake("linear", "a layer without its bias")
+def forgets_bias(x, w, b=None):
+    return x @ w
+
+
+@mistake("linear", "x W^T: these weights are stored (in, out), not (out, in)")
+def transposes_weights(x, w, b=None):
+    return x @ w.T if b is None else x @ w.T + b
+
+
+@mistake("linear", "the bias added to x, before the weights")
+def bias_first(x, w, b=None):
+    return x @ w if b is None else (x + b) @ w
+
+
+@mistake("linear", "the bias subtracted")
+def subtracts_bias(x, w, b=None):
+    return x @ w if b is None else x @ w - b
+
+
+@mistake("linear_backward", "db averaged over the rows, not summed")
+def averages_db(dy, x, w):
+    return dy @ w.T, rows(x).T @ rows(dy), rows(dy).mean(axis=0)
+
+
+@mistake("linear_backward", "dW averaged over the rows: the loss has already divided")
+def averages_dw(dy, x, w):
+    return dy @ w.T, rows(x).T @ rows(dy) / np.float32(max(len(rows(x)), 1)), rows(dy).sum(axis=0)
+
+
+@mistake("linear_backward", "dW transposed")
+def transposes_dw(dy, x, w):
+    return dy @ w.T, rows(dy).T @ rows(x), rows(dy).sum(axis=0)
+
+
+@mistake("linear_backward", "dx = dy W, without the transpose")
+def dx_without_transpose(dy, x, w):
+    return dy @ w, rows(x).T @ rows(dy), rows(dy).sum(axis=0)
+
+
+@mistake("linear_backward", "db summed over the first axis only")
+def sums_one_axis(dy, x, w):
+    return dy @ w.T, rows(x).T @ rows(dy), dy.sum(axis=0)

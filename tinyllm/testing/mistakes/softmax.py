@@ -1,0 +1,118 @@
+"""Mistakes in softmax and log_softmax."""
+
+import numpy as np
+
+from tinyllm.ops import softmax
+from tinyllm.testing.mistake import mistake
+
+
+@mistake("softmax", "softmax without subtracting the maximum, so that exp overflows")
+def without_maximum(x):
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
+@mistake("softmax", "softmax along the first axis")
+def along_the_first_axis(x):
+    e = np.exp(x - x.max(axis=0, keepdims=True))
+    return e / e.sum(axis=0, keepdims=True)
+
+
+@mistake("softmax", "softmax over the whole array, not row by row")
+def over_the_whole_array(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+@mistake("softmax", "softmax that subtracts the maximum of the whole array, so that low rows vanish")
+def maximum_of_the_whole_array(x):
+    e = np.exp(x - x.max())
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@mistake("softmax", "x divided by its sum, without exp")
+def without_exp(x):
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+@mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked")
+def masked_row_is_nan(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@mistake("softmax", "softmax computed in float64 and left there")
+def wrong_dtype(x):
+    return softmax(x.astype(np.float64))
+
+
+@mistake("softmax_backward", "y dy, without the sum over the row")
+def forgets_the_sum(dy, y):
+    return y * dy
+
+
+@mistake("softmax_backward", "y (1 - y) dy, only the diagonal of the Jacobian")
+def only_the_diagonal(dy, y):
+    return y * (1 - y) * dy
+
+
+@mistake("softmax_backward", "y (dy - sum dy): the sum must be weighted by y")
+def unweighted_sum(dy, y):
+    return y * (dy - dy.sum(axis=-1, keepdims=True))
+
+
+@mistake("softmax_backward", "y (dy - mean(dy y)): a mean where the sum belongs")
+def mean_for_sum(dy, y):
+    return y * (dy - (dy * y).mean(axis=-1, keepdims=True))
+
+
+@mistake("softmax_backward", "y (dy + sum(dy y)), with the wrong sign")
+def wrong_sign(dy, y):
+    return y * (dy + (dy * y).sum(axis=-1, keepdims=True))
+
+
+@mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0")
+def log_of_softmax(x):
+    return np.log(softmax(x))
+
+
+@mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp overflows")
+def log_without_maximum(x):
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+
+@mistake("log_softmax", "log_softmax along the first axis")
+def log_along_the_first_axis(x):
+    z = x - x.max(axis=0, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=0, keepdims=True))
+
+
+@mistake("log_softmax", "log_softmax that subtracts the maximum inside exp but does not add it back")
+def forgets_the_maximum(x):
+    return x - np.log(np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True))
+
+
+@mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf")
+def log_masked_row_is_nan(x):
+    z = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+@mistake("log_softmax_backward", "dy - y sum(dy): y is a logarithm, exp(y) is the probability")
+def forgets_exp(dy, y):
+    return dy - y * dy.sum(axis=-1, keepdims=True)
+
+
+@mistake("log_softmax_backward", "dy alone, without the sum over the row")
+def log_forgets_the_sum(dy, y):
+    return dy.copy()
+
+
+@mistake("log_softmax_backward", "the gradient of softmax, not of its logarithm")
+def gradient_of_softmax(dy, y):
+    p = np.exp(y)
+    return p * (dy - (dy * p).sum(axis=-1, keepdims=True))
+
+
+@mistake("log_softmax_backward", "dy - exp(y) mean(dy): a mean where the sum belongs")
+def log_mean_for_sum(dy, y):
+    return dy - np.exp(y) * dy.mean(axis=-1, keepdims=True)

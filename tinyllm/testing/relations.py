@@ -1,0 +1,96 @@
+"""What the names in signatures say: what an op returns, and where the arguments of its backward come from.
+
+`layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by their
+names, and returns one gradient for each differentiable input. So the cases and the gradient check of every
+backward follow from the tables below.
+"""
+
+import contextlib
+
+import numpy as np
+
+from tinyllm.ops import OPS, override, use
+
+OUTPUTS = {
+    "cross_entropy": ("loss", "lse"),
+    "layernorm": ("y", "mean", "rstd"),
+    "rmsnorm": ("y", "rstd"),
+    "attention": ("y", "lse"),
+    "rope_tables": ("cos", "sin"),
+}
+DIFFERENTIABLE = {
+    "matmul": ("a", "b"),
+    "linear": ("x", "w", "b"),
+    "cross_entropy": ("logits",),
+    "layernorm": ("x", "w", "b"),
+    "rmsnorm": ("x", "w"),
+    "swiglu": ("gate", "up"),
+    "embedding": ("w",),
+    "attention": ("q", "k", "v"),
+}
+SUFFIX = "_backward"
+FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
+
+
+def parameters(name):
+    """The names of an op's arguments, in order."""
+    return tuple(OPS[name].__signature__.parameters)
+
+
+def bind(name, args):
+    """Name an op's arguments, defaults included: ("softmax", (x,)) -> {"x": x}."""
+    bound = OPS[name].__signature__.bind(*args)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def differentiable(name):
+    """The arguments of a forward op that its backward returns gradients for."""
+    return DIFFERENTIABLE.get(name, ("x",))
+
+
+def output_names(name):
+    """What an op's results are called, for messages."""
+    if OPS[name].mutates:
+        return OPS[name].mutates
+    if name.endswith(SUFFIX):
+        return tuple("d" + argument for argument in differentiable(name.removesuffix(SUFFIX)))
+    return OUTPUTS.get(name, ("y",))
+
+
+_inside = False
+
+
+@contextlib.contextmanager
+def specs_only():
+    """Run the specification of every op inside, whatever is chosen or plugged in; NumPy does not warn."""
+    global _inside
+    if _inside:  # switching takes longer than most cases
+        yield
+        return
+    with override(**dict.fromkeys(OPS)), use("numpy"), np.errstate(all="ignore"):
+        _inside = True
+        try:
+            yield
+        finally:
+            _inside = False
+
+
+def run_spec(name, args):
+    """Run an op's specification, and inside it the specifications of the ops that it calls."""
+    with specs_only():
+        return OPS[name].reference(*args)
+
+
+def first(result):
+    """The result that a gradient comes in for: the only one, or the first of several."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def backward_args(name, args, result, dy):
+    """The arguments of `name`_backward, given those of the forward op, its result, and the gradient dy."""
+    known = bind(name, args)
+    known |= zip(OUTPUTS.get(name, ("y",)), result if isinstance(result, tuple) else (result,), strict=True)
+    if name == "embedding":
+        known["vocab_size"] = known["w"].shape[0]
+    return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))
