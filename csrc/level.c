@@ -5,4 +5,24 @@
 #include "approx.h"
 #include "tile.h"
 
+#include "matmul.c"
+#include "attention.c"
 #include "elementwise.c"
+#include "softmax.c"
+
+#include "embedding.c"
+#include "lowp.c"
+#include "optim.c"
+#include "rope.c"
+
+#define NAME_(level) kernels_##level
+#define NAME(level) NAME_(level)
+#define TEXT_(level) #level
+#define TEXT(level) TEXT_(level)
+
+const struct kernels NAME(LEVEL) = {
+    .level = TEXT(LEVEL),
+#define X(file, result, name, arguments) .name = name,
+    TINYLLM_KERNELS(X)
+#undef X
+};

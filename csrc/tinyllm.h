@@ -15,6 +15,17 @@
 
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
+    X(matmul, void, matmul,                                                                                           \
+      (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
+       int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
+    X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
+    X(attention, int, attention,                                                                                      \
+      (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths, int64_t b,       \
+       int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d, float scale, int causal))                              \
+    X(attention, int, attention_backward,                                                                             \
+      (float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k, const float *v,              \
+       const float *y, const float *lse, const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h,          \
+       int64_t kv, int64_t d, float scale, int causal))                                                               \
     X(elementwise, void, gelu, (float *y, const float *x, int64_t n))                                                 \
     X(elementwise, void, gelu_backward, (float *dx, const float *dy, const float *x, int64_t n))                      \
     X(elementwise, void, gelu_tanh, (float *y, const float *x, int64_t n))                                            \
@@ -30,3 +41,52 @@
     X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_tanh, (float *y, const float *x, int64_t n))                                          \
     X(elementwise, void, approx_erf, (float *y, const float *x, int64_t n))                                           \
+    X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
+    X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \
+    X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \
+    X(embedding, void, embedding_backward,                                                                            \
+      (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \
+    X(rope, void, rope,                                                                                               \
+      (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half))  \
+    X(rope, void, rope_backward,                                                                                      \
+      (float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h,               \
+       int64_t half))                                                                                                 \
+    X(optim, void, adamw_step,                                                                                        \
+      (float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1, double beta2,  \
+       double eps, double weight_decay))                                                                              \
+    X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
+    X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
+    X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))
+
+struct kernels {
+    const char *level; /* "avx2", "avx512", "neon", or a test level: "narrow", "wide" */
+#define X(file, result, name, arguments) result(*name) arguments;
+    TINYLLM_KERNELS(X)
+#undef X
+};
+
+/* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
+extern const struct kernels *kernels;
+const struct kernels *const *cpu_levels(void);
+int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
+
+/* parallel.c: run body(context, begin, end) over pieces that together cover [0, n), each at least `grain` long
+ * (the last one may be shorter). Which thread runs which piece is not fixed, so a body must write only the outputs
+ * of its own piece. Runs on the caller alone when nested, when the pool is busy, or when n <= grain. */
+typedef void (*parallel_body)(void *context, int64_t begin, int64_t end);
+void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain);
+void parallel_threads(int n); /* resize the pool; 1 means no workers */
+int parallel_size(void);      /* threads that take part, the caller included */
+
+/* pool.c: 64-byte-aligned blocks that are kept for reuse, up to a cap. NULL when memory runs out. */
+void *pool_take(size_t bytes);
+void pool_give(void *block);
+void pool_empty(void);
+struct pool_state {
+    int64_t hits, misses;             /* blocks handed out again, blocks asked from the system */
+    int64_t used, idle, peak, capacity; /* bytes in use, bytes kept, most bytes ever held, cap on the bytes kept */
+};
+struct pool_state pool_look(void);
+void pool_cap(size_t bytes);
+
+#endif

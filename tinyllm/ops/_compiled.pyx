@@ -116,4 +116,79 @@ cdef int64_t rows_of(object x):
     return rows
 
 
+include "attention.pxi"
+include "matmul.pxi"
 include "elementwise.pxi"
+include "softmax.pxi"
+
+include "embedding.pxi"
+include "lowp.pxi"
+include "optim.pxi"
+include "rope.pxi"
+
+
+# --- the machine -------------------------------------------------------------------------------------------------------
+
+def threads(n=None):
+    """Set how many threads the kernels use (n >= 1), or only ask; returns the number. Results do not depend on it."""
+    if n is not None:
+        if not 1 <= n <= 256:
+            raise UserError(f"threads must be between 1 and 256, got {n}")
+        parallel_threads(n)
+    return parallel_size()
+
+
+def level():
+    """The instruction set that the kernels run on, such as 'avx2'."""
+    return (<bytes>kernels.level).decode()
+
+
+def levels():
+    """The instruction sets that this CPU can run, best first; 'narrow' and 'wide' are for tests."""
+    found = []
+    cdef int i = 0
+    while cpu_levels()[i] != NULL:
+        found.append((<bytes>cpu_levels()[i].level).decode())
+        i += 1
+    return found
+
+
+def use_level(name=None):
+    """Choose the instruction set by name, or the best one. Raises UserError on a name that this CPU has not."""
+    cdef bytes text = b"" if name is None else name.encode()
+    cdef const char *wanted = text
+    if cpu_use(NULL if name is None else wanted) != 0:
+        if not levels():
+            raise ImportError("this CPU lacks the instructions that the compiled kernels need (AVX2 and FMA)")
+        raise UserError(f"unknown CPU level {name!r}: this machine has {', '.join(levels())}")
+
+
+def memory():
+    """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
+    cdef pool_state state = pool_look()
+    return {"hits": state.hits, "misses": state.misses, "used": state.used, "idle": state.idle,
+            "peak": state.peak, "capacity": state.capacity}
+
+
+def empty_pool(capacity=None):
+    """Give the idle blocks back to the system; with `capacity` (bytes), also set how much may be kept."""
+    if capacity is None:
+        pool_empty()
+    else:
+        pool_cap(capacity)
+
+
+def _start():
+    """Pick the level and the number of threads from TINYLLM_CPU and TINYLLM_THREADS, or the best there is."""
+    use_level(os.environ.get("TINYLLM_CPU") or None)
+    asked = os.environ.get("TINYLLM_THREADS")
+    if asked:
+        if not asked.isdigit():
+            raise UserError(f"TINYLLM_THREADS={asked}: give a whole number from 1 to 256")
+        threads(int(asked))
+    else:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads(min(cpus, 256))
+
+
+_start()

@@ -4,6 +4,17 @@ from libc.stdint cimport int64_t, int32_t, uint8_t
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
         const char *level
+        void (*matmul)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                       int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                       int b_transposed) noexcept nogil
+        void (*column_sum)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
+        int (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
+                         const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d,
+                         float scale, int causal) noexcept nogil
+        int (*attention_backward)(float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k,
+                                  const float *v, const float *y, const float *lse, const int64_t *lengths,
+                                  int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d, float scale,
+                                  int causal) noexcept nogil
         void (*gelu)(float *y, const float *x, int64_t n) noexcept nogil
         void (*gelu_backward)(float *dx, const float *dy, const float *x, int64_t n) noexcept nogil
         void (*gelu_tanh)(float *y, const float *x, int64_t n) noexcept nogil
@@ -19,3 +30,31 @@ cdef extern from "tinyllm.h" nogil:
         void (*approx_log)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_tanh)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_erf)(float *y, const float *x, int64_t n) noexcept nogil
+        void (*softmax)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
+        void (*softmax_backward)(float *dx, const float *dy, const float *y, int64_t rows, int64_t n) noexcept nogil
+        void (*embedding)(float *y, const float *w, const int64_t *ids, int64_t tokens,
+            int64_t c) noexcept nogil
+        void (*embedding_backward)(float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v,
+            int64_t c) noexcept nogil
+        void (*rope)(float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t,
+            int64_t h, int64_t half) noexcept nogil
+        void (*rope_backward)(float *dx, const float *dy, const float *cos, const float *sin, int64_t b,
+            int64_t t, int64_t h, int64_t half) noexcept nogil
+        void (*adamw_step)(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr,
+            double beta1, double beta2, double eps, double weight_decay) noexcept nogil
+        double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
+        void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
+        void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
+
+    const kernels_t *kernels
+    const kernels_t *const *cpu_levels()
+    int cpu_use(const char *level)
+    void parallel_threads(int n)
+    int parallel_size()
+    void *pool_take(size_t size)
+    void pool_give(void *block)
+    void pool_empty()
+    void pool_cap(size_t size)
+    struct pool_state:
+        int64_t hits, misses, used, idle, peak, capacity
+    pool_state pool_look()
