@@ -357,6 +357,7 @@ def test_eval_windows_are_spread_and_do_not_overlap(n, context, batch, limit):
     if len(x) > 1:
         gaps = np.diff(x[:, 0])
         assert gaps.max() - gaps.min() <= context
+        assert n - x[-1, 0] <= gaps.max() + 2 * context  # as much after the last window as between two
 
 
 @pytest.mark.parametrize(("n", "batch", "context"), [(0, 1, 1), (5, 1, 5), (5, 0, 2), (5, 2, 0), (5, -1, 2)])

@@ -82,7 +82,9 @@ def test_the_entropy_is_the_mean_surprise(many):
         mean = sum(values) / N
         error = math.sqrt(sum((v - mean) ** 2 for v in values) / N / N)
         assert abs(mean - exact) < 4 * error < 0.05 * exact
+    assert stories.chars_per_story() == stories.grammar().expectation()[1] + len(stories.SEPARATOR)
     rate = stories.entropy_per_char()
+    assert rate == stories.entropy_per_story() / stories.chars_per_story()
     residuals = [x - rate * y for x, y in zip(nats, chars, strict=True)]  # mean 0 if the rate is E[X] / E[Y]
     error = math.sqrt(sum(r * r for r in residuals) / N / N)
     assert abs(sum(residuals) / N) < 4 * error
