@@ -24,8 +24,8 @@ BYTES = 256  # the first tokens are the bytes, so any text can be written before
 def bpe_pair_counts(pieces, counts):
     """Count how often each pair of neighbouring tokens occurs.
 
-    pieces: N sequences of tokens, counts: how often each of them occurs in the text -> {(left, right):
-    count}. Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
+    pieces: N sequences of tokens, counts: how often each occurs in the text -> {(left, right): count}.
+    Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
     """
     totals = {}
     for ids, count in zip(pieces, counts, strict=True):
@@ -38,8 +38,7 @@ def bpe_pair_counts(pieces, counts):
 def bpe_merge(ids, pair, new_id):
     """Replace every occurrence of a pair by one new token, from left to right.
 
-    ids: n tokens -> list of at most n tokens. A token is used once: merging (5, 5) in (5, 5, 5) gives (new,
-    5).
+    ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5) becomes [new, 5].
     """
     left, right = pair
     merged = []
