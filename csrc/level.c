@@ -14,6 +14,7 @@
 #include "lowp.c"
 #include "optim.c"
 #include "rope.c"
+#include "sample.c"
 
 #define NAME_(level) kernels_##level
 #define NAME(level) NAME_(level)

@@ -4,7 +4,9 @@
  *
  * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
  * reads four and writes three. The corrections are two numbers per step: they are worked out in double and folded into
- * factors, so the loop has one square root and one division per weight.
+ * factors, so the loop has one square root and one division per weight. With 38.6 million weights (GPT-2's table) a
+ * step takes a tenth of the spec's time on one thread, at 36 GB/s, and a second thread finds no bandwidth left; with
+ * 65 thousand, all in cache, a fifth.
  *
  * The norm's spec makes a float64 copy and squares it into another. Here floats are widened in registers. The square
  * of a float is exact in double, so nothing depends on fusing. Chunks of 4096 numbers are summed in sixteen lanes, and

@@ -56,7 +56,14 @@
        double eps, double weight_decay))                                                                              \
     X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
-    X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))
+    X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
+    X(sample, void, temperature, (float *y, const float *x, float t, int64_t n))                                      \
+    X(sample, void, top_k, (float *y, const float *x, int64_t k, int64_t rows, int64_t n))                            \
+    X(sample, void, top_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
+    X(sample, void, min_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
+    X(sample, void, repetition_penalty,                                                                               \
+      (float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n, int64_t used))           \
+    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))
 
 struct kernels {
     const char *level; /* "avx2", "avx512", "neon", or a test level: "narrow", "wide" */

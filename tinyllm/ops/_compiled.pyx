@@ -125,6 +125,7 @@ include "embedding.pxi"
 include "lowp.pxi"
 include "optim.pxi"
 include "rope.pxi"
+include "sample.pxi"
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------

@@ -45,6 +45,14 @@ cdef extern from "tinyllm.h" nogil:
         double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
         void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
         void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
+        void (*temperature)(float *y, const float *x, float t, int64_t n) noexcept nogil
+        void (*top_k)(float *y, const float *x, int64_t k, int64_t rows, int64_t n) noexcept nogil
+        void (*top_p)(float *y, const float *x, double p, int64_t rows, int64_t n) noexcept nogil
+        void (*min_p)(float *y, const float *x, double p, int64_t rows, int64_t n) noexcept nogil
+        void (*repetition_penalty)(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows,
+            int64_t n, int64_t used) noexcept nogil
+        void (*sample)(int64_t *ids, const float *probs, const double *u, int64_t rows,
+            int64_t n) noexcept nogil
 
     const kernels_t *kernels
     const kernels_t *const *cpu_levels()

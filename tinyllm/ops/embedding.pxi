@@ -8,7 +8,7 @@ cdef object ids_below(str name, object ids, int64_t n):
     cdef int64_t count = ids.size
     for i in range(count):
         if not 0 <= id[i] < n:
-            raise IndexError(f"{name}: id {id[i]} is outside 0..{n - 1} (the vocabulary has {n} entries)")
+            raise IndexError(f"{name}: id {id[i]} is outside 0..{n - 1} (V = {n})")
     return ids
 
 

@@ -1,7 +1,8 @@
 cdef object rope_turned(object x, object cos, object sin, bint backward):
     x, cos, sin = f32(x, "dy" if backward else "x"), f32(cos, "cos"), f32(sin, "sin")
     if x.ndim != 4 or x.shape[3] % 2 or cos.shape != (x.shape[1], x.shape[3] // 2) or sin.shape != cos.shape:
-        raise ValueError(f"rope needs x (B, T, H, D) and tables (T, D/2), got {x.shape}, {cos.shape} and {sin.shape}")
+        shapes = f"{x.shape}, {cos.shape} and {sin.shape}"
+        raise ValueError(f"rope needs x (B, T, H, D) and two tables (T, D/2), got {shapes}")
     y = empty(x.shape)
     cdef float *out = <float *>address(y)
     cdef const float *inp = <const float *>address(x)

@@ -1,0 +1,315 @@
+/* From logits to the next token: temperature, top_k, top_p, min_p, repetition_penalty, sample.
+ *
+ * top_k and top_p are one question. Rank the tokens by falling logit; keep a token while the weight of those before
+ * it is less than a target. For top_k every token weighs 1 and the target is k; for top_p it weighs exp(x - max) and
+ * the target is p times the sum. The answer is a cut: a logit, above which all are kept, and how many are kept of
+ * those equal to it, the smaller ids first.
+ *
+ * The ladder, over 50,257 logits:
+ *   1. sort, as the spec does: n log n comparisons to rank tokens of which most are then dropped;
+ *   2. halve: weigh the upper half of the range of logits; if it reaches the target, go on inside it, else count its
+ *      weight and go on below. What is left shrinks, so all steps together cost a few passes, all vectorised;
+ *   3. leave out first what cannot matter. For top_p, tokens lighter than (1 - p) / n of the sum weigh less than
+ *      1 - p together, so the cut lies above them. For top_k, take the maxima of disjoint groups of 16: k of these
+ *      are at least as large as the k-th of them, so the k-th logit is too, and little more than k logits are left.
+ * Best of many, on one AVX2 core, normal logits of spread 3: top_k(50) 5700, 186, 25 us; top_p(0.9) 6500, 355, 163 us.
+ *
+ * sample finds the first token at which the running sum exceeds u times the total. A running sum is a chain of
+ * additions, each waiting for the last; here whole blocks are summed in sixteen lanes, and only the block in which
+ * the sum passes the aim is walked token by token. Sums are double, as in the spec, and differ by rounding alone.
+ */
+#include <float.h>
+
+#define SAMPLE_BLOCK 256
+
+struct cut { float least; int64_t ties; }; /* keep x > least, and the first `ties` of x == least */
+struct sample_job { float *y; const float *x; int64_t n, k; double p; };
+
+/* --- what is kept ---------------------------------------------------------------------------------------------- */
+
+static void row_keep(float *y, const float *x, int64_t n, struct cut cut) {
+    const v16 least = v_set(cut.least), dropped = v_set(-INFINITY);
+    for (int64_t i = 0; i < n; i += 16) {
+        int64_t m = n - i < 16 ? n - i : 16;
+        v16 a = m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY);
+        v16 kept = v_select(v_less(least, a), a, dropped);
+        if (m == 16) v_store(y + i, kept);
+        else v_store_n(y + i, m, kept);
+        if (cut.ties > 0 && i_any(v_equal(a, least)))
+            for (int64_t j = i; j < i + m; j++)
+                if (x[j] == cut.least && cut.ties-- > 0) y[j] = x[j];
+    }
+}
+
+static void row_drop(float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = -INFINITY;
+}
+
+/* --- finding the cut ------------------------------------------------------------------------------------------- */
+
+/* The sum of exp(x - max) over x > least; the number of such x where there is no max. */
+static double weigh_above(const float *x, int64_t n, float least, const float *max) {
+    const v16 bound = v_set(least), top = v_set(max ? *max : 0), none = v_set(0);
+    d16 sum = d_set(0);
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 a = n - i < 16 ? v_load_n(x + i, n - i, -INFINITY) : v_load(x + i);
+        v16 weight = max ? v_exp(v_sub(a, top)) : v_set(1);
+        sum = d_add(sum, d_widen(v_select(v_less(bound, a), weight, none)));
+    }
+    return d_sum(sum);
+}
+
+static float row_min(const float *x, int64_t n) {
+    v16 m = v_set(INFINITY);
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 a = n - i < 16 ? v_load_n(x + i, n - i, INFINITY) : v_load(x + i);
+        m = v_select(v_less(a, m), a, m);
+    }
+    return -v_max_lane(v_sub(v_set(0), m));
+}
+
+/* Between low and high, so that the numbers above it and those that are not above it are both fewer than before. */
+static float middle(float low, float high) {
+    float mid = low * 0.5f + high * 0.5f;
+    if (mid >= low && mid < high) return mid;
+    return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* split an infinity off; the rest can be halved */
+}
+
+/* Where the weight of the n logits, the largest first, reaches the target. Reorders nothing, but shortens x. */
+static struct cut find_cut(float *x, int64_t n, double target, const float *max) {
+    double above = 0;
+    float low = row_min(x, n), high = row_max(x, n);
+    while (low < high) {
+        float mid = middle(low, high);
+        double upper = weigh_above(x, n, mid, max);
+        int inside = above + upper >= target;
+        int64_t left = 0;
+        for (int64_t i = 0; i < n; i++) {
+            float a = x[i];
+            x[left] = a;
+            left += (a > mid) == inside;
+        }
+        if (!inside) above += upper;
+        n = left;
+        low = row_min(x, n);
+        high = row_max(x, n);
+    }
+    double each = weigh_above(x, 1, -INFINITY, max);
+    struct cut cut = {.least = low};
+    while (cut.ties < n && above < target) { /* the weight of those before is less than the target */
+        above += each;
+        cut.ties++;
+    }
+    return cut;
+}
+
+/* --- top_k ----------------------------------------------------------------------------------------------------- */
+
+/* Copy what is at least `bound`, -inf and NaN left out; return how many. */
+static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
+    int64_t count = 0, i = 0;
+    for (; i < n; i += 16) {
+        int64_t m = n - i < 16 ? n - i : 16;
+        v16 a = m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY);
+        if (!i_any(i_or(v_less(v_set(bound), a), v_equal(v_set(bound), a)))) continue;
+        for (int64_t j = i; j < i + m; j++) {
+            y[count] = x[j];
+            count += x[j] >= bound && x[j] > -INFINITY;
+        }
+    }
+    return count;
+}
+
+/* A number that k of the n logits reach: the k-th largest of the maxima of groups of sixteen. y is scratch. */
+static float bound_of_k(float *y, const float *x, int64_t n, int64_t k) {
+    int64_t maxima = n / 256 * 16;
+    if (k > maxima / 2) return -INFINITY;
+    for (int64_t i = 0; i < maxima; i += 16) {
+        v16 m = v_load(x + 16 * i);
+        for (int j = 1; j < 16; j++) m = v_max(m, v_load(x + 16 * i + 16 * j));
+        v_store(y + i, v_select(v_equal(m, m), m, v_set(-INFINITY)));
+    }
+    return find_cut(y, maxima, (double)k, NULL).least;
+}
+
+static void top_k_row(float *y, const float *x, int64_t n, int64_t k) {
+    int64_t found = collect_k(y, x, n, bound_of_k(y, x, n, k));
+    if (found >= k) {
+        row_keep(y, x, n, find_cut(y, found, (double)k, NULL));
+        return;
+    }
+    /* All are kept that are numbers; NaN ranks last, so as many NaN as still fit. */
+    for (int64_t i = 0; i < n; i++) k -= x[i] == x[i];
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] == x[i] || k-- > 0 ? x[i] : -INFINITY;
+}
+
+static void top_k_rows(void *context, int64_t begin, int64_t end) {
+    const struct sample_job *job = context;
+    for (int64_t i = begin * job->n; i < end * job->n; i += job->n) top_k_row(job->y + i, job->x + i, job->n, job->k);
+}
+
+static void top_k(float *y, const float *x, int64_t k, int64_t rows, int64_t n) {
+    struct sample_job job = {.y = y, .x = x, .n = n, .k = k};
+    if (n > 0) parallel_for(top_k_rows, &job, rows, 1 + 16384 / n);
+}
+
+/* --- top_p ----------------------------------------------------------------------------------------------------- */
+
+/* y = exp(x - max); returns the sum. */
+static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
+    const v16 top = v_set(max);
+    d16 sum = d_set(0);
+    for (int64_t i = 0; i < n; i += 16) {
+        int64_t m = n - i < 16 ? n - i : 16;
+        v16 e = v_exp(v_sub(m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY), top));
+        if (m == 16) v_store(y + i, e);
+        else v_store_n(y + i, m, e);
+        sum = d_add(sum, d_widen(e));
+    }
+    return d_sum(sum);
+}
+
+/* Put those x in y whose weight, which stands in y, is above the bound; return how many. */
+static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i += 16) {
+        int64_t m = n - i < 16 ? n - i : 16;
+        if (!i_any(v_less(v_set(bound), m == 16 ? v_load(y + i) : v_load_n(y + i, m, 0)))) continue;
+        for (int64_t j = i; j < i + m; j++) {
+            int kept = y[j] > bound;
+            y[count] = x[j];
+            count += kept;
+        }
+    }
+    return count;
+}
+
+static void top_p_row(float *y, const float *x, int64_t n, double p) {
+    float max = row_max(x, n);
+    double sum = max == -INFINITY ? 0 : exp_and_sum(y, x, n, max);
+    if (!(sum > 0)) { /* all masked, or NaN or +inf somewhere: no token has a probability */
+        row_drop(y, n);
+        return;
+    }
+    float bound = (float)((1 - p) * sum / (double)n * 0.999); /* a little less, for rounding */
+    int64_t found = collect_p(y, x, n, bound);
+    row_keep(y, x, n, find_cut(y, found, p * sum, &max));
+}
+
+static void top_p_rows(void *context, int64_t begin, int64_t end) {
+    const struct sample_job *job = context;
+    for (int64_t i = begin * job->n; i < end * job->n; i += job->n) top_p_row(job->y + i, job->x + i, job->n, job->p);
+}
+
+static void top_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
+    struct sample_job job = {.y = y, .x = x, .n = n, .p = p};
+    if (n > 0) parallel_for(top_p_rows, &job, rows, 1 + 4096 / n);
+}
+
+/* --- min_p, temperature, repetition_penalty -------------------------------------------------------------------- */
+
+static int has_nan(const float *x, int64_t n) {
+    i16 good = i_set(-1);
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 a = n - i < 16 ? v_load_n(x + i, n - i, 0) : v_load(x + i);
+        good = i_and(good, v_equal(a, a));
+    }
+    return i_any(i_sub(i_set(-1), good));
+}
+
+/* exp(x) >= p exp(max) is x >= max + log p: no exponential is needed. */
+static void min_p_rows(void *context, int64_t begin, int64_t end) {
+    const struct sample_job *job = context;
+    int64_t n = job->n;
+    for (int64_t row = begin; row < end; row++) {
+        const float *x = job->x + row * n;
+        float max = row_max(x, n);
+        if (max == INFINITY || has_nan(x, n)) {
+            row_drop(job->y + row * n, n);
+            continue;
+        }
+        double bound = (double)max + log(job->p);
+        float least = (float)bound;
+        if ((double)least < bound) least = nextafterf(least, INFINITY);
+        row_keep(job->y + row * n, x, n, (struct cut){.least = least, .ties = n});
+    }
+}
+
+static void min_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
+    struct sample_job job = {.y = y, .x = x, .n = n, .p = p};
+    if (n > 0) parallel_for(min_p_rows, &job, rows, 1 + 16384 / n);
+}
+
+struct temperature_job { float *y; const float *x; float t; };
+
+static void temperature_piece(void *context, int64_t begin, int64_t end) {
+    const struct temperature_job *job = context;
+    v16 t = v_set(job->t);
+    int64_t i = begin;
+    for (; i + 16 <= end; i += 16) v_store(job->y + i, v_div(v_load(job->x + i), t));
+    for (; i < end; i++) job->y[i] = job->x[i] / job->t;
+}
+
+static void temperature(float *y, const float *x, float t, int64_t n) {
+    struct temperature_job job = {.y = y, .x = x, .t = t};
+    parallel_for(temperature_piece, &job, n, 16384);
+}
+
+/* Every row has its own `used` ids; naming one twice sets it twice to the same number. */
+static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,
+                               int64_t used) {
+    memcpy(y, x, (size_t)(rows * n) * sizeof(float));
+    for (int64_t i = 0; i < rows * used; i++) {
+        int64_t at = i / used * n + ids[i];
+        y[at] = x[at] > 0 ? x[at] / penalty : x[at] * penalty;
+    }
+}
+
+/* --- sample ---------------------------------------------------------------------------------------------------- */
+
+struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; };
+
+/* The sum of the block that starts at `begin`, cut off at n. */
+static double block_sum(const float *p, int64_t begin, int64_t n) {
+    p += begin;
+    n = n - begin < SAMPLE_BLOCK ? n - begin : SAMPLE_BLOCK;
+    d16 sum = d_set(0);
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 a = n - i < 16 ? v_load_n(p + i, n - i, 0) : v_load(p + i);
+        sum = d_add(sum, d_widen(a));
+    }
+    return d_sum(sum);
+}
+
+/* The id drawn, or -1 when the total is not positive and finite. */
+static int64_t sample_row(const float *p, int64_t n, double u) {
+    double total = 0, reached = 0, sum;
+    for (int64_t i = 0; i < n; i += SAMPLE_BLOCK) total += block_sum(p, i, n);
+    if (!(total > 0 && total < INFINITY)) return -1;
+    double aim = u > 0 ? u * total : 0;
+    if (!(aim < total)) aim = nextafter(total, 0); /* u * total may round up to total, which no sum exceeds */
+    int64_t i = 0, last = -1;
+    for (;; i += SAMPLE_BLOCK) { /* ends, because the same sums reached total above */
+        sum = block_sum(p, i, n);
+        if (reached + sum > aim) break;
+        reached += sum;
+    }
+    for (int64_t end = n - i < SAMPLE_BLOCK ? n : i + SAMPLE_BLOCK; i < end; i++) {
+        if (!(p[i] > 0)) continue;
+        last = i;
+        reached += (double)p[i];
+        if (reached > aim) break;
+    }
+    return last; /* rounding may keep the walk just under the aim: then the block's last token with a probability */
+}
+
+static void sample_rows(void *context, int64_t begin, int64_t end) {
+    const struct draw_job *job = context;
+    for (int64_t row = begin; row < end; row++)
+        job->ids[row] = sample_row(job->probs + row * job->n, job->n, job->u[row]);
+}
+
+static void sample(int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n) {
+    struct draw_job job = {.ids = ids, .probs = probs, .u = u, .n = n};
+    parallel_for(sample_rows, &job, rows, 1 + 16384 / (n + 1));
+}
