@@ -27,7 +27,7 @@ OPTIONS = {
 
 
 def tiny(dtype=np.float32):
-    model = GPT(GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=1, heads=2, width=8), seed=None)
+    model = GPT(GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=2, heads=2, width=8), seed=None)
     rng = np.random.default_rng(0)
     for p in model.parameters():
         p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
@@ -183,8 +183,41 @@ def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys
 
 def test_chat_refuses_bad_settings_at_once(tinyllm, monkeypatch):
     typed(monkeypatch)
-    with pytest.raises(UserError, match="top_k"):
-        tinyllm("chat", "RUN", "--top-k", "0")
+    for flag, value, message in [("--top-k", "0", "top_k"), ("--tokens", "-1", "max_tokens")]:
+        with pytest.raises(UserError, match=message):
+            tinyllm("chat", "RUN", flag, value)
+
+
+def test_each_turn_of_a_conversation_draws_its_own_numbers():
+    texts = []
+    for _ in range(2):
+        conversation = cli.Conversation(tiny(), TOKENIZER, seed=1, **OPTIONS)
+        for _ in range(3):
+            conversation.reset()
+            texts.append("".join(conversation.reply("ab", 12)))
+    assert len(set(texts[:3])) == 3 and texts[:3] == texts[3:]
+
+
+@pytest.mark.parametrize("calls", [1, 2, 5, 10, 11, 12, 13, 14, 17])  # the window slides after the tenth
+def test_an_interrupt_between_two_layers_leaves_no_trace(calls):
+    model = tiny(np.float64)
+    conversation = cli.Conversation(model, TOKENIZER, **(OPTIONS | {"temperature": 0}))
+    second, left = model.h[1], [calls]
+
+    def interrupted(x, cache):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return second(x, cache)
+
+    with ops.use("numpy"):
+        model.h[1] = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            list(conversation.reply("abc", 30))
+        model.h[1] = second
+        window = [*conversation.ids, *TOKENIZER.encode("d")][-12:]
+        truth = generate(model, [window], max_tokens=5, temperature=0, use_cache=False)[0]
+        assert "".join(conversation.reply("d", 5)) == TOKENIZER.decode(truth)
 
 
 turns = st.lists(

@@ -127,11 +127,17 @@ def test_initial_weights_depend_on_seed_and_name_only():
             self.first = Linear(5, 5)
             super().__init__()
 
+    class Pair(Module):
+        def __init__(self):
+            self.h = [Linear(3, 3), Linear(3, 3)]
+
     net, again, bigger, other = filled(Net(), 3), filled(Net(), 3), filled(Bigger(), 3), filled(Net(), 4)
     for name, a in net.state_dict().items():
         assert np.array_equal(a, again.state_dict()[name])
         assert np.array_equal(a, bigger.state_dict()[name])
         assert np.array_equal(a, other.state_dict()[name]) == (a.ndim == 1)  # vectors are left as they are
+    one, two = (block.weight.data for block in filled(Pair(), 3).h)
+    assert not np.array_equal(one, two)  # equal shapes, different names
     wide = filled(Linear(200, 300), 0, std=lambda name: {"weight": 0.02}[name])
     assert abs(wide.weight.data.std() - 0.02) < 2e-4 and abs(wide.weight.data.mean()) < 2e-4
     assert not wide.bias.data.any()

@@ -5,7 +5,7 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 
 from tinyllm.errors import UserError
-from tinyllm.generate import Sampling, stream
+from tinyllm.generate import stream
 from tinyllm.train import load_run
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -104,7 +104,7 @@ def run_generate(args):
 
 
 class _Display:
-    """Show texts one after the other, though they are written side by side: each waits for those before it."""
+    """Show texts one after the other, though they are written side by side."""
 
     def __init__(self, prompt, count):
         self.prompt = prompt
@@ -145,9 +145,8 @@ class _Display:
 class Conversation:
     """A text that a person and a model write in turns. The KV cache lives as long as the text."""
 
-    def __init__(self, model, tokenizer, **options):
-        self.model, self.tokenizer, self.options = model, tokenizer, options
-        self.seed = options.pop("seed", 0)
+    def __init__(self, model, tokenizer, seed=0, **options):
+        self.model, self.tokenizer, self.seed, self.options = model, tokenizer, seed, options
         self.cache = model.new_cache()
         self.ids = []  # the window: what the model sees
 
@@ -179,7 +178,7 @@ class Conversation:
             whole = True
         finally:
             if not whole:  # interrupted, perhaps between two layers: the cache cannot be trusted
-                self._keep_last(min(len(self.ids), max(1, context // 2)))
+                self._keep_last(min(len(self.ids), context))
             elif len(self.ids) > context:  # the window has moved: what the cache holds, and the last token
                 self.ids = self.ids[-(self.cache[0].length + 1) :]
 
@@ -192,10 +191,9 @@ class Conversation:
 def run_chat(args):
     """Run `tinyllm chat` -> exit code."""
     model, tokenizer, _ = load_run(args.RUN, which=args.which)
-    conversation = Conversation(model, tokenizer, seed=args.seed, **_options(args))
-    Sampling(
-        args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty
-    )  # complain now, not later
+    options = _options(args)
+    stream(model, [[0]], max_tokens=args.tokens, tokenizer=tokenizer, **options)  # complain now, not later
+    conversation = Conversation(model, tokenizer, seed=args.seed, **options)
     print("You begin, the model goes on. Empty line: go on. /reset: new text. /quit: leave.")
     while True:
         try:
