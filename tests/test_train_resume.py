@@ -13,7 +13,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.train import Run, events, load_run
-from tinyllm.train.checkpoint import list_checkpoints
+from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints
 from tinyllm.train.log import read_log
 
 
@@ -199,3 +199,22 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     assert event.val_loss_per_char == pytest.approx(event.val_loss * len(ids) / characters)
     whole = trainer.tokenizer.encode("Käse für Ödön")
     assert sum(trainer._characters[token] for token in whole) == len("Käse für Ödön")
+
+
+@given(st.integers(1, 5))
+@settings(max_examples=5)
+def test_killed_between_a_save_and_the_cleaning_up(tmp_path_factory, text, whole, number):
+    """The n-th save stands, the old checkpoints have not been deleted: they go when the run goes on."""
+    folder = tmp_path_factory.mktemp("uncleaned") / "run"
+    calls = iter(range(1, 100))
+
+    def killed(path, keep):
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        prune_checkpoints(path, keep)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tinyllm.train.trainer.prune_checkpoints", killed)
+        list(new_trainer(folder, text))
+    list(resumed_trainer(folder))
+    assert outcome(folder) == outcome(whole)

@@ -64,7 +64,8 @@ class LineDisplay(JsonDisplay):
         self.say(self.experiment.model.summary(rows, context) + "\n")
         facts = self.experiment.facts()
         self.say(
-            f"data   {facts['data']}: {facts['bytes']:,} bytes, SHA-256 {facts['sha256'][:16]}...\n"
+            f"data   {facts['data']}\n"
+            f"       {facts['bytes']:,} bytes, SHA-256 {facts['sha256'][:16]}...\n"
             f"       {facts['train_tokens']:,} tokens to train on, {facts['val_tokens']:,} to validate, "
             f"{facts['vocab_size']:,} different ones"
         )

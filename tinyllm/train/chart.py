@@ -116,13 +116,18 @@ def _frame(grid, colour):
     bar = "|" if grid.ascii_only else "│"
     lines = []
     for row in range(grid.rows):
-        label = f"{grid.value(row):.2f}" if row % 3 == 0 or row == grid.rows - 1 else ""
+        label = _number(grid.value(row)) if row % 3 == 0 or row == grid.rows - 1 else ""
         cells = zip(grid.owners[row], grid.letters[row], strict=True)
         text = ""
         for owner, run in itertools.groupby(cells, key=lambda cell: cell[0]):
             text += _paint("".join(letter for _, letter in run), owner, colour)
         lines.append(f"{label:>{MARGIN - 1}} {bar}{text}".rstrip())
     return lines
+
+
+def _number(value):
+    """Write a loss in at most six letters."""
+    return f"{value:.2f}" if value < 999 else f"{value:.0f}" if value < 1e6 - 1 else f"{value:.0e}"
 
 
 def _x_axis(grid):

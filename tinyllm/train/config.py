@@ -110,16 +110,20 @@ class RunConfig:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
 
     def nested(self):
-        """Return all settings as config.json holds them: {"data": ..., "model": {"heads": ...}, "train":
-        {...}}."""
+        """Return all settings as config.json has them: {"data": ..., "model": {"heads": ...}, ...}."""
         return dataclasses.asdict(self)
 
     def flat(self):
         """Return all settings in one level: {"data": ..., "model.heads": ..., "train.lr": ...}."""
-        flat = {}
-        for key, value in self.nested().items():
-            if isinstance(value, dict):
-                flat.update({f"{key}.{name}": inner for name, inner in value.items()})
-            else:
-                flat[key] = value
-        return flat
+        return flatten(self.nested())
+
+
+def flatten(nested):
+    """Write {"seed": 0, "train": {"lr": 1}} as {"seed": 0, "train.lr": 1}."""
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            flat[key] = value
+    return flat

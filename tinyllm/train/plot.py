@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 SIZE = 1000
+TINY = 1e-9  # below this a logarithm shows nothing but noise
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Axes:
 
     def __init__(self, points, log):
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        self.log = log and min(ys) > 0
+        self.log = log and min(ys) > TINY
         self.x_max = max(*xs, 1)
         low, high = min(ys), max(ys)
         if self.log:
             self.low, self.high = low / 1.05, high * 1.05
             self.y_ticks = log_ticks(self.low, self.high)
         else:
-            self.low, self.high = min(low, 0.0), high * 1.05 if high > 0 else 1.0
+            self.low, self.high = min(low, 0.0), max(high * 1.05, TINY)
             self.y_ticks = ticks(self.low, self.high, 4)
         self.x_ticks = ticks(0, self.x_max, 5)
 

@@ -21,8 +21,20 @@ from tinyllm.files import atomic_write_text, remove_leftovers
 from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train.checkpoint import list_checkpoints, load_arrays, read_state
-from tinyllm.train.config import RunConfig, TrainConfig
+from tinyllm.train.config import RunConfig, flatten
 from tinyllm.train.log import RunLog
+from tinyllm.train.settings import known_settings, make_config
+
+FACTS = {  # what config.json remembers about the data and the tokenizer, under "found"
+    "data": str,
+    "bytes": int,
+    "sha256": str,
+    "train_tokens": int,
+    "val_tokens": int,
+    "vocab_size": int,
+    "tokenizer_sha256": str,
+    "entropy_per_char": (float, type(None)),
+}
 
 
 class Run:
@@ -77,22 +89,31 @@ class Run:
         atomic_write_text(self.config, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_config(self):
-        """Return (RunConfig, facts) from config.json. Raises UserError when it is missing or damaged."""
+        """Return (RunConfig, facts) from config.json, checked in full.
+
+        Raises UserError when it is missing or damaged.
+        """
         try:
             content = json.loads(self.config.read_bytes())
             facts = content.pop("found")
-            train = TrainConfig(**content.pop("train"))
-            return RunConfig(**content, train=train), facts
+            settings = flatten(content)
+            if different := sorted(settings.keys() ^ known_settings().keys()):
+                raise ValueError(f"the setting {different[0]} is missing or unknown")
+            if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
+                raise ValueError(f"found.{wrong[0]} is {facts[wrong[0]]!r}")
+            return make_config(settings), facts
         except OSError as error:
             raise UserError(
                 f"{self.folder} holds no run: cannot read config.json ({error.strerror})"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{self.config} is damaged: {error}") from error
 
     def read_tokenizer(self):
-        """Return the run's tokenizer. Raises UserError when it is not the one that the model was trained
-        with."""
+        """Return the run's tokenizer.
+
+        Raises UserError when it is not the one that the model was trained with.
+        """
         _, facts = self.read_config()
         tokenizer = load_tokenizer(self.tokenizer)
         if tokenizer.fingerprint() != facts["tokenizer_sha256"]:
@@ -148,6 +169,8 @@ def prepare(config, corpus=None, tokenizer=None, progress=None):
     again. `progress` goes to the tokenizer's training. Raises UserError.
     """
     corpus = corpus or load_corpus(config.data)
+    if config.tokenizer == "char":
+        corpus.text()  # raises with the name of the file, and offers the byte tokenizer
     tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.data, progress)
     model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
     train, val = corpus.split(config.train.val_fraction)

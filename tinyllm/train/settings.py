@@ -12,7 +12,7 @@ import typing
 
 from tinyllm.errors import UserError
 from tinyllm.models.gpt import PRESETS, GPTConfig
-from tinyllm.train.config import TRAIN_PRESETS, RunConfig, TrainConfig
+from tinyllm.train.config import TRAIN_PRESETS, RunConfig, TrainConfig, flatten
 
 MAY_CHANGE = {  # on --resume: these change when something happens, or where the data is read, but no weight
     "data",  # the run remembers its SHA-256
@@ -77,13 +77,7 @@ def read_toml(path):
         raise UserError(f"cannot read the settings in {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
-    settings = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            settings.update({f"{key}.{name}": inner for name, inner in value.items()})
-        else:
-            settings[key] = value
-    return settings
+    return flatten(nested)
 
 
 def parse_assignments(assignments):

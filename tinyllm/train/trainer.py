@@ -77,6 +77,7 @@ class Trainer:
             load_arrays(path, "model", self.model.load_state_dict)
             load_arrays(path, "optimizer", self.optimizer.load_state_dict)
             log_bytes = state["log_bytes"]
+            prune_checkpoints(self.run.checkpoints, {self.progress.step, self.progress.best_step})
         self.run.log.cut(log_bytes)
         self.run.write_config(self.experiment)  # steps may be more than before
 

@@ -1,0 +1,263 @@
+"""Checkpoints: whole or not there, and never trusted: every cut, flipped bit and foreign file is one clear line."""
+
+import errno
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_run import new_trainer, outcome, resumed_trainer, write_text
+
+from tinyllm.errors import UserError
+from tinyllm.models import GPT, GPTConfig
+from tinyllm.tokenizer import CharTokenizer
+from tinyllm.train import Run, events, load_run
+from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, read_state, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    list(new_trainer(folder, text))
+    return folder
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of a run, to be ill-treated; and its last checkpoint."""
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run", Run(tmp_path / "run").last_checkpoint()
+
+
+def refused(action, *words):
+    with pytest.raises(UserError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_loaded_model_is_the_trained_one(tmp_path, text):
+    trainer = new_trainer(tmp_path / "run", text)
+    list(trainer)
+    model, tokenizer, config = load_run(tmp_path / "run", "last")
+    for name, array in trainer.model.state_dict().items():
+        assert np.array_equal(array, model.state_dict()[name])
+    assert not model.training
+    assert tokenizer.fingerprint() == trainer.tokenizer.fingerprint()
+    assert config == trainer.experiment.config
+
+
+def test_the_files_are_safetensors_that_the_library_reads(trained):
+    model, _, _ = load_run(trained, "last")
+    path = Run(trained).last_checkpoint() / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    assert arrays.keys() == model.state_dict().keys()
+
+
+def fail_at(monkeypatch, number):
+    """Let the number-th call that writes something fail as on a full disk; return the list of calls made."""
+    calls = []
+
+    def step(name):
+        calls.append(name)
+        if len(calls) - 1 == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full:
+        """A file whose every write counts."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            self.file.close()
+
+        def write(self, data):
+            if len(memoryview(data.encode() if isinstance(data, str) else data)) > 1:
+                self.file.write(data[:1])  # a full disk takes a part
+            step("write")
+            self.file.seek(0, os.SEEK_END)
+            return self.file.write(data[1:]) + 1
+
+    real_open = open
+
+    def opened(path, mode="r", *args, **kwargs):
+        file = real_open(path, mode, *args, **kwargs)
+        if mode[0] in "wax":
+            step("open")
+            return Full(file)
+        return file
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            step(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr("builtins.open", opened)
+    for name in ("fsync", "replace", "rename", "mkdir"):
+        monkeypatch.setattr(os, name, counted(name, getattr(os, name)))
+    return calls
+
+
+def test_a_full_disk_at_any_step_of_a_save_loses_nothing(tmp_path, text, monkeypatch):
+    """Count the steps of one save, then let each of them fail in turn."""
+    folder, backup = tmp_path / "run", tmp_path / "backup"
+    trainer = new_trainer(folder, text)
+    for event in trainer:
+        if isinstance(event, events.Saved) and event.step == 5:
+            break
+    before = outcome(folder)
+    trainer.train_step()
+    shutil.copytree(folder, backup)
+
+    def save_failing_at(number):
+        shutil.rmtree(folder)
+        shutil.copytree(backup, folder)
+        with monkeypatch.context() as patch:
+            calls = fail_at(patch, number)
+            trainer.save()
+        return calls
+
+    whole = save_failing_at(-1)
+    assert {"open", "write", "fsync", "replace", "rename", "mkdir"} <= set(whole)
+    assert list(list_checkpoints(folder / "checkpoints")) == [4, 6]  # the best and the last
+    for number, name in enumerate(whole):
+        if name == "rename" and "rename" not in whole[number + 1 :]:
+            continue  # the last one only takes the name from a checkpoint that is too old: that may wait
+        refused(lambda number=number: save_failing_at(number), os.strerror(errno.ENOSPC))
+        left = {k: v for k, v in outcome(folder)[0].items() if "step-00000006" not in k}
+        assert left == before[0], (number, name)
+        resumed_trainer(folder)  # whatever stands there can be read
+
+
+def test_training_goes_on_after_a_full_disk(tmp_path, text, trained, monkeypatch):
+    trainer = new_trainer(tmp_path / "run", text)
+    with pytest.raises(UserError, match="make room"):
+        for event in trainer:
+            if isinstance(event, events.Saved):
+                with monkeypatch.context() as patch:
+                    fail_at(patch, 3)
+                    trainer.train_step()
+                    trainer.save()
+    list(resumed_trainer(tmp_path / "run"))
+    assert outcome(tmp_path / "run") == outcome(trained)
+
+
+@given(st.data())
+@settings(max_examples=120)
+def test_no_damage_goes_unseen(tmp_path_factory, trained, data):
+    """Cut any file of a run anywhere or change any of its bytes: a line that names it, or the very same model."""
+    folder = tmp_path_factory.mktemp("damaged") / "run"
+    shutil.copytree(trained, folder)
+    run = Run(folder)
+    names = ["model.safetensors", "optimizer.safetensors", "state.json"]
+    files = [run.last_checkpoint() / name for name in names] + [run.tokenizer]
+    path = data.draw(st.sampled_from(files))
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:at]
+    else:
+        content[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        trainer = resumed_trainer(folder)
+    except UserError as error:
+        assert path.name in str(error) and "\n" not in str(error)
+        return
+    for name, array in load_run(trained, "last")[0].state_dict().items():
+        assert np.array_equal(trainer.model.state_dict()[name], array), path.name
+
+
+def test_missing_parts_are_named(copy):
+    folder, checkpoint = copy
+    for name in ("optimizer.safetensors", "state.json", "model.safetensors"):
+        (checkpoint / name).rename(checkpoint / "away")
+        refused(lambda: resumed_trainer(folder), name)
+        (checkpoint / "away").rename(checkpoint / name)
+    shutil.rmtree(folder / "checkpoints")
+    refused(lambda: load_run(folder), "no checkpoint")
+    refused(lambda: load_run(folder / "nowhere"), "no run")
+
+
+def replace_weights(checkpoint, change):
+    """Put other weights into a checkpoint, with hashes that agree, as another program might."""
+    arrays = safetensors.numpy.load_file(checkpoint / "model.safetensors")
+    state = read_state(checkpoint)
+    shutil.rmtree(checkpoint)
+    save_checkpoint(
+        checkpoint.parent, state["step"], {"model": change(arrays)}, {"progress": state["progress"]}
+    )
+
+
+def test_weights_with_nan_or_of_other_shapes_are_refused(copy):
+    folder, checkpoint = copy
+
+    def spoilt(arrays):
+        arrays["wte.weight"][1, 2] = np.nan
+        return arrays
+
+    replace_weights(checkpoint, spoilt)
+    refused(lambda: load_run(folder, "last"), "model.safetensors", "not finite", "wte.weight")
+    other = GPT(GPTConfig(vocab_size=5, context=8, layers=1, heads=1, width=4)).state_dict()
+    replace_weights(checkpoint, lambda arrays: other)
+    refused(lambda: load_run(folder, "last"), "model.safetensors", "shape")
+    replace_weights(checkpoint, lambda arrays: {k: v for k, v in arrays.items() if k != "wte.weight"})
+    refused(lambda: load_run(folder, "last"), "model.safetensors", "wte.weight")
+
+
+def test_another_tokenizer_is_refused(copy):
+    folder, _ = copy
+    CharTokenizer.train(b"abcdefgh").save(folder / "tokenizer.json")
+    refused(lambda: load_run(folder), "tokenizer.json", "trained with")
+    refused(lambda: resumed_trainer(folder), "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"found": {}}', "null", '{"found": {}, "train": {"x": 1}}']
+)
+def test_a_broken_config_is_refused(copy, content):
+    folder, _ = copy
+    (folder / "config.json").write_text(content)
+    refused(lambda: load_run(folder), "config.json")
+
+
+def test_config_fields_of_the_wrong_kind_are_refused(copy):
+    folder, _ = copy
+    whole = json.loads((folder / "config.json").read_text())
+    for part, name, value in [("train", "steps", "many"), ("model", "heads", "two"), ("model", "width", -1),
+                              ("found", "vocab_size", "x"), ("train", "lr", None), (None, "seed", "s"),
+                              (None, "model", 3), (None, "found", [])]:  # fmt: skip
+        broken = json.loads(json.dumps(whole))
+        (broken[part] if part else broken)[name] = value
+        (folder / "config.json").write_text(json.dumps(broken))
+        refused(lambda: load_run(folder), "config.json is damaged")
+
+
+def test_pruning_keeps_what_it_is_told_and_clears_leftovers(tmp_path):
+    for step in (1, 2, 30):
+        save_checkpoint(tmp_path, step, {"model": {"w": np.zeros(3, np.float32)}}, {})
+    (tmp_path / ".step-00000040.123.tmp").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "step-abc").mkdir()
+    prune_checkpoints(tmp_path, keep={2, None})
+    assert sorted(os.listdir(tmp_path)) == ["notes.txt", "step-00000002", "step-abc"]
+    assert list(list_checkpoints(tmp_path)) == [2]
