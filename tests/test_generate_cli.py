@@ -201,7 +201,7 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
 @pytest.mark.parametrize("calls", [1, 2, 5, 10, 11, 12, 13, 14, 17])  # the window slides after the tenth
 def test_an_interrupt_between_two_layers_leaves_no_trace(calls):
     model = tiny(np.float64)
-    conversation = cli.Conversation(model, TOKENIZER, **(OPTIONS | {"temperature": 0}))
+    conversation = cli.Conversation(model, TOKENIZER, **(OPTIONS | VARIED))
     second, left = model.h[1], [calls]
 
     def interrupted(x, cache):
@@ -217,7 +217,7 @@ def test_an_interrupt_between_two_layers_leaves_no_trace(calls):
         model.h[1] = second
         window = [*conversation.ids, *TOKENIZER.encode("d")]
         window = window[-6:] if len(window) > 12 else window
-        truth = generate(model, [window], max_tokens=5, temperature=0, use_cache=False)[0]
+        truth = generate(model, [window], max_tokens=5, use_cache=False, **VARIED)[0]
         assert "".join(conversation.reply("d", 5)) == TOKENIZER.decode(truth)
 
 
@@ -231,7 +231,7 @@ turns = st.lists(
 def test_a_conversation_never_goes_on_from_a_stale_cache(turns):
     """Whatever was said, cut off or slid out of sight: each reply is what the model says without a cache."""
     model = tiny(np.float64)
-    conversation = cli.Conversation(model, TOKENIZER, seed=1, **(OPTIONS | {"temperature": 0}))
+    conversation = cli.Conversation(model, TOKENIZER, seed=1, **(OPTIONS | VARIED))
     with ops.use("numpy"):
         for text, tokens, cut_after in turns:
             before = conversation.ids + TOKENIZER.encode(text)
@@ -239,7 +239,7 @@ def test_a_conversation_never_goes_on_from_a_stale_cache(turns):
                 continue
             window = before[-6:] if len(before) > 12 else before
             truth = TOKENIZER.decode(
-                generate(model, [window], max_tokens=tokens, temperature=0, use_cache=False)[0]
+                generate(model, [window], max_tokens=tokens, use_cache=False, **VARIED)[0]
             )
             pieces = []
             reply = conversation.reply(text, tokens)
