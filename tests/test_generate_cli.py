@@ -24,6 +24,7 @@ OPTIONS = {
     "repetition_penalty": 1.0,
     "stop": [],
 }
+VARIED = {"temperature": 0, "repetition_penalty": 2.0}  # else it repeats one token: any window is right
 
 
 def tiny(dtype=np.float32):
