@@ -30,6 +30,7 @@ STOREYS = (
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("testing",),  # beside the house: for tests/ and teach/
     ("teach",),  # 8
+    ("bench",),  # beside the house: measures everything in it
     ("cli",),
     ("__init__", "__main__"),  # the public names and the front door
 )
@@ -37,7 +38,7 @@ HEIGHT = {part: height for height, parts in enumerate(STOREYS) for part in parts
 NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
-EXTRAS = {"testing": {"hypothesis"}, "cli": {"torch"}}  # what a part may import on top
+EXTRAS = {"testing": {"hypothesis"}, "bench": {"torch"}}  # what a part may import on top
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
 INFRASTRUCTURE = {"cpu", "level", "parallel", "pool"}  # C files that are no op's kernels
