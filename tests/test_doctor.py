@@ -1,0 +1,139 @@
+"""The doctor finds what is wrong, says what to do about it, and leaves the healthy alone."""
+
+import copy
+import json
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.cli import doctor, main
+from tinyllm.ops import registry
+from tinyllm.ops.registry import OPS, use
+
+WELL = {
+    "tinyllm": "0.1.0",
+    "compilers": {"cc": "cc (GCC) 14.2.0"},
+    "cpu": "A CPU",
+    "cpus": 2,
+    "level": "avx512",
+    "levels": ["avx512", "avx2"],
+    "threads": 2,
+    "kernels": {"built": True, "reason": None, "changed": [], "older_than": None},
+    "trial": {"loss": 3.7, "loss_of_specs": 3.7, "agree": True},
+    "backends": {"compiled": [f"op{i}" for i in range(40)], "numpy": ["top_k", "bpe_train"]},
+    "memory": {"total": 2**34, "available": 2**33},
+    "pool": {"hits": 735, "misses": 123, "used": 0, "idle": 2**20, "peak": 2**21, "capacity": 2**30},
+    "versions": {"python": "3.11.7", "numpy": "2.4.6"},
+    "blas": "openblas 0.3",
+    "cache": {"folder": "/home/me/.cache/tinyllm", "writable": True, "files": 3, "bytes": 12345},
+    "environment": {},
+}
+
+
+def ill(**changes):
+    """Change facts of the healthy one; keys with __ go one level down: kernels__built=False."""
+    facts = copy.deepcopy(WELL)
+    for key, value in changes.items():
+        place, _, name = key.partition("__")
+        if name:
+            facts[place][name] = value
+        else:
+            facts[place] = value
+    return facts
+
+
+NO_KERNELS = {"level": None, "levels": [], "pool": None, "kernels__built": False,
+              "kernels__reason": "they were not built"}  # fmt: skip
+
+ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
+    (NO_KERNELS, "were not built", "source run: python -m pip install"),
+    (NO_KERNELS | {"compilers": {}}, "no compiled kernels", "install a C compiler"),
+    ({"kernels__changed": ["top_k"]}, "top_k", "pip install"),
+    ({"kernels__older_than": "csrc/matmul.c"}, "csrc/matmul.c", "pip install"),
+    ({"kernels__changed": ["top_k"], "kernels__older_than": "csrc/matmul.c"}, "top_k", "pip install"),
+    ({"trial": {"loss": math.nan, "loss_of_specs": 3.7, "agree": False}}, "nan", "pip install"),
+    ({"environment": {"TINYLLM_BACKEND": "numpy"}}, "TINYLLM_BACKEND", "unset TINYLLM_BACKEND"),
+    ({"level": "avx2"}, "can do avx512", "unset TINYLLM_CPU"),
+    ({"threads": 3}, "3 threads share 2", "TINYLLM_THREADS"),
+    ({"memory__available": 2**28}, "256.0 MiB", "nano"),
+    ({"cache__writable": False}, "/home/me/.cache/tinyllm", "TINYLLM_CACHE"),
+]
+
+
+def test_the_healthy_are_left_alone():
+    assert doctor.diagnose(WELL) == []
+    assert doctor.diagnose(ill(memory={"total": None, "available": None}, environment={"OMP_X": "1"})) == []
+    assert doctor.report(WELL, []).endswith("\n\nall is well")
+
+
+@pytest.mark.parametrize("changes, problem, advice", ILLNESSES)
+def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice):
+    facts = ill(**changes)
+    (found,) = doctor.diagnose(facts)
+    assert problem in found["problem"] and advice in found["advice"]
+    text = doctor.report(facts, [found])
+    assert "1 thing needs attention:" in text and "all is well" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=300), st.integers(0, 60))
+def test_no_line_is_wider_than_80_columns(text, count):
+    facts = ill(cpu=text, blas=text, environment={"OPENBLAS_X": text}, cache__folder=text,
+                compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(count)]})  # fmt: skip
+    problems = [{"problem": text, "advice": text}] * 2
+    report = doctor.report(facts, problems)
+    assert max(map(len, report.splitlines())) <= 80
+    assert "2 things need attention:" in report
+    assert all(f"op{i}" in report for i in range(count))
+
+
+def test_this_machine_is_examined():
+    facts = doctor.examine()
+    assert facts.keys() == WELL.keys()
+    json.dumps(facts, allow_nan=False)
+    assert sorted(name for names in facts["backends"].values() for name in names) == sorted(OPS)
+    assert facts["kernels"]["built"] == (registry._compiled is not None)
+    assert facts["trial"]["agree"] and 1 < facts["trial"]["loss"] < 5
+    assert doctor.report(facts, [])
+
+
+def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
+    monkeypatch.setitem(OPS["gelu_tanh"].variants, "compiled", lambda x: x * 0 + 3)
+    with use(gelu_tanh="compiled"):
+        assert not doctor.trial(steps=2)["agree"]
+
+
+def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
+    monkeypatch.setattr(registry, "_compiled", None)
+    monkeypatch.setitem(sys.modules, "tinyllm.ops._compiled", None)  # importing it fails
+    state = doctor.kernels()
+    assert (state["built"], state["reason"]) == (False, "they were not built")
+
+
+def test_a_kernel_with_other_arguments_is_noticed(monkeypatch):
+    assert doctor.kernels()["changed"] == []
+    monkeypatch.setitem(OPS["gelu"].variants, "compiled", lambda x, approximate: x)
+    assert doctor.kernels()["changed"] == ["gelu"]
+
+
+def test_the_command_prints_and_its_exit_code_tells(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda: WELL)
+    assert main(["doctor"]) == 0
+    assert "735 hits, 123 misses" in capsys.readouterr().out
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "problems": []} | WELL
+    monkeypatch.setattr(doctor, "examine", lambda: ill(threads=9))
+    assert main(["doctor"]) == 1
+    assert "-> unset TINYLLM_THREADS" in capsys.readouterr().out
+    assert main(["doctor", "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is False and len(answer["problems"]) == 1
+
+
+def test_help_tells_the_exit_codes(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--help"])
+    assert end.value.code == 0 and "1 if something needs attention" in capsys.readouterr().out

@@ -1,0 +1,212 @@
+"""`tinyllm doctor`: what this machine and this installation can do, and what to do about what is wrong."""
+
+import importlib
+import inspect
+import json
+import math
+import sys
+import textwrap
+from pathlib import Path
+
+from tinyllm.bench import machine
+from tinyllm.bench.setting import SETTINGS
+from tinyllm.bench.train import training_step
+from tinyllm.ops import registry
+
+WIDTH, LABEL = 80, 11
+
+EXAMPLE = """The exit code is 0 if all is well, 1 if something needs attention.
+
+examples:
+  tinyllm doctor
+  tinyllm doctor --json | python -m json.tool
+"""
+REINSTALL = "python -m pip install --force-reinstall --no-deps ."
+
+
+def add_parser(subparsers):
+    """Add `tinyllm doctor`."""
+    what = "say what this machine and this installation can do"
+    parser = subparsers.add_parser("doctor", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Examine, print, and return 1 if something needs attention."""
+    facts = examine()
+    problems = diagnose(facts)
+    if args.json:
+        print(json.dumps({"ok": not problems, "problems": problems} | facts))
+    else:
+        print(report(facts, problems))
+    return 1 if problems else 0
+
+
+def examine():
+    """Return all facts as a dict. Three training steps are done on the way, as a trial."""
+    return {
+        "tinyllm": sys.modules["tinyllm"].__version__,
+        "compilers": machine.compilers(),
+        "cpu": machine.cpu_model(),
+        "cpus": machine.cpus(),
+        "level": machine.level(),
+        "levels": machine.levels(),
+        "threads": registry.threads(),
+        "kernels": kernels(),
+        "trial": trial(),
+        "backends": machine.backends(),
+        "memory": machine.memory(),
+        "pool": machine.pool(),
+        "versions": machine.versions(),
+        "blas": machine.blas(),
+        "cache": machine.cache(),
+        "environment": machine.environment(),
+    }
+
+
+def kernels():
+    """Return whether there are kernels, why not, and which are out of date."""
+    module = registry._compiled
+    reason = None
+    if module is None:
+        try:
+            importlib.import_module("tinyllm.ops._compiled")
+        except ModuleNotFoundError:
+            reason = "they were not built"
+        except ImportError as error:
+            reason = str(error)
+    return {
+        "built": module is not None,
+        "reason": reason,
+        "changed": [name for name, o in registry.OPS.items() if o.compiled and not _same_arguments(o)],
+        "older_than": _newer_source(module),
+    }
+
+
+def _same_arguments(o):
+    twin = inspect.signature(o.compiled).parameters
+    return list(twin) == list(inspect.signature(o.reference).parameters)
+
+
+def _newer_source(module):
+    """Return a source file that has changed since the kernels were built; None outside of a source folder."""
+    root = machine.source_folder()
+    if root is None or not getattr(module, "__file__", None):
+        return None
+    built = Path(module.__file__).stat().st_mtime
+    files = [*root.glob("csrc/*.[ch]"), *root.glob("tinyllm/ops/*.p[yx][xid]")]
+    return next((str(path.relative_to(root)) for path in sorted(files) if path.stat().st_mtime > built), None)
+
+
+def trial(steps=3):
+    """Train nano for some steps as the ops are set now, and on the specs -> the last loss of both."""
+    losses = []
+    for backend in (None, "numpy"):
+        with registry.use(backend):
+            step = training_step(SETTINGS["nano"])
+            losses.append([step() for _ in range(steps)][-1])
+    now, specs = losses
+    return {"loss": now, "loss_of_specs": specs, "agree": math.isclose(now, specs, rel_tol=1e-2)}
+
+
+def diagnose(facts):
+    """Return [{"problem": what is wrong, "advice": what to do}] from the facts."""
+    found = [*_kernel_problems(facts), *_setting_problems(facts)]
+    return [{"problem": problem, "advice": advice} for problem, advice in found]
+
+
+def _kernel_problems(facts):
+    state = facts["kernels"]
+    again = f"in the folder of tinyllm's source run: {REINSTALL}"
+    if not state["built"]:
+        first = again if facts["compilers"] else f"install a C compiler such as gcc or clang, then {again}"
+        yield f"no compiled kernels ({state['reason']}): everything works, on NumPy, but slower", first
+    if state["changed"]:
+        yield f"these kernels take other arguments than their specs: {', '.join(state['changed'])}", again
+    elif state["older_than"]:
+        yield f"the kernels are older than their source, {state['older_than']}", again
+    trial = facts["trial"]
+    if not trial["agree"]:
+        told = f"a trial step has loss {trial['loss']:.4f}, on the specs {trial['loss_of_specs']:.4f}"
+        yield f"the kernels compute something else than their specs: {told}", again
+    asked = facts["environment"].get("TINYLLM_BACKEND")
+    if state["built"] and asked == "numpy":
+        yield "TINYLLM_BACKEND=numpy keeps the kernels from running", "unset TINYLLM_BACKEND"
+    if facts["levels"] and facts["level"] != facts["levels"][0]:
+        best = f"the kernels run at level {facts['level']}, though this CPU can do {facts['levels'][0]}"
+        yield best, "unset TINYLLM_CPU"
+
+
+def _setting_problems(facts):
+    if facts["threads"] > facts["cpus"]:
+        what = f"{facts['threads']} threads share {facts['cpus']} CPUs, which makes them wait for each other"
+        yield what, f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"
+    available = facts["memory"]["available"]
+    if available is not None and available < 2**29:
+        yield f"only {_size(available)} of memory are available", "close other programs, or train nano only"
+    cache = facts["cache"]
+    if not cache["writable"]:
+        what = f"the cache folder {cache['folder']} cannot be written, so each text is encoded anew"
+        yield what, "set TINYLLM_CACHE to a folder that can"
+
+
+def report(facts, problems):
+    """Write the facts and the problems as text, at most 80 columns wide."""
+    lines = [_entry(label, text) for label, text in _entries(facts)]
+    if not problems:
+        return "\n".join([*lines, "", "all is well"])
+    count = len(problems)
+    lines += ["", "1 thing needs attention:" if count == 1 else f"{count} things need attention:"]
+    for p in problems:
+        lines.append(_wrapped(p["problem"], "- ", "  "))
+        lines.append(_wrapped(p["advice"], "  -> ", "     "))
+    return "\n".join(lines)
+
+
+def _entries(facts):
+    """Yield (label, text); an empty label goes on with the one above."""
+    yield "tinyllm", facts["tinyllm"]
+    yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    yield "", f"NumPy's BLAS: {facts['blas']}"
+    none = {"none": "but the kernels are built" if facts["kernels"]["built"] else "needed for the kernels"}
+    for i, (name, version) in enumerate((facts["compilers"] or none).items()):
+        yield "" if i else "compiler", f"{name}: {version}"
+    yield "cpu", facts["cpu"]
+    if facts["level"]:
+        yield "level", f"{facts['level']} (available: {', '.join(facts['levels'])})"
+    yield "threads", f"{facts['threads']} of {facts['cpus']} CPUs"
+    for i, (backend, names) in enumerate(sorted(facts["backends"].items())):
+        many = backend == "compiled" and len(names) > 10
+        yield "" if i else "ops", f"{backend}: " + (f"{len(names)} ops" if many else ", ".join(names))
+    trial = facts["trial"]
+    specs = f"on the specs {trial['loss_of_specs']:.4f}"
+    yield "trial", f"three training steps: loss {trial['loss']:.4f}, {specs}"
+    memory, pool, cache = facts["memory"], facts["pool"], facts["cache"]
+    yield "memory", f"{_size(memory['total'])}, of which {_size(memory['available'])} available"
+    if pool:
+        sizes = f"idle {_size(pool['idle'])}, peak {_size(pool['peak'])}, at most {_size(pool['capacity'])}"
+        yield "pool", f"{pool['hits']:,} hits, {pool['misses']:,} misses; {sizes}"
+    yield "cache", f"{cache['folder']}: {cache['files']} files, {_size(cache['bytes'])}"
+    for i, (name, value) in enumerate(facts["environment"].items()):
+        yield "" if i else "settings", f"{name}={value}"
+
+
+def _entry(label, text):
+    return _wrapped(text, f"{label:{LABEL}}", " " * LABEL)
+
+
+def _wrapped(text, first, rest):
+    return textwrap.fill(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+
+
+def _size(n_bytes):
+    """Write a number of bytes with a unit: 1234567 -> 1.2 MiB."""
+    if n_bytes is None:
+        return "an unknown amount"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"
