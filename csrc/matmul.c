@@ -6,13 +6,13 @@
  *
  * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches.
  * A task multiplies a block of rows of a with up to GROUP columns of b. It first copies DEPTH rows of those columns
- * into panels, each COLUMNS wide and contiguous, together at most half of a second-level cache; then it walks down
- * the rows of a, ROWS at a time, which stay in the first-level cache while all panels pass. Operands that lie
- * transposed are turned while they are copied. With few rows there is nothing to gain from copying b, because the
- * time goes into reading it once: `few_rows` streams along the rows of b as they lie in memory.
+ * into panels, each COLUMNS wide and contiguous. Then one panel at a time stays in the first-level cache while HEIGHT
+ * rows of a pass by, which together fit in the second. Operands that lie transposed are turned while they are copied.
+ * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
+ * streams along the rows of b as they lie in memory.
  */
 
-enum { DEPTH = 256, GROUP = 256, FEW = 4, FEW_COLUMNS = 512 };
+enum { DEPTH = 256, GROUP = 256, HEIGHT = 192, FEW = 4, FEW_COLUMNS = 512 };
 
 struct matmul_job {
     float *c;
@@ -47,29 +47,39 @@ static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row,
         }
 }
 
+/* Rows [0, rows) of c, at most HEIGHT, times the panels of `columns` columns, for depth values of k. The panel stays in
+ * the first-level cache while the strips of a pass by; so panels are the outer loop. */
+static void panels_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
+                           const float *panels, int64_t rows, int64_t columns, int64_t depth, int add) {
+    for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS)
+        for (int64_t m = 0; m < rows; m += ROWS) {
+            int64_t height = least(rows - m, ROWS);
+            const float *left = a + m / ROWS * strip;
+            float *out = c + m * c_row + n;
+            if (columns - n >= COLUMNS) micro_any(height, out, c_row, left, a_row, a_col, panels, COLUMNS, depth, add);
+            else edge_product(out, c_row, left, a_row, a_col, panels, height, columns - n, depth, add);
+        }
+}
+
 /* One block of rows times one group of columns, all of k. */
 static void block_product(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t rows,
                           int64_t columns) {
-    _Alignas(64) float panels[DEPTH * GROUP], strip[DEPTH * ROWS];
+    _Alignas(64) float panels[DEPTH * GROUP], strips[DEPTH * HEIGHT];
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
         int64_t depth = least(job->depth - start, DEPTH);
         pack_panels(panels, job, b + start * job->b_row, columns, depth);
-        for (int64_t m = 0; m < rows; m += ROWS) {
-            int64_t height = least(rows - m, ROWS), a_row = job->a_row, a_col = job->a_col;
-            const float *left = a + m * a_row + start * a_col;
-            if (a_col != 1) { /* transposed: the strip's values lie apart, so copy them together */
-                pad_into(strip, ROWS, left, a_col, depth, height);
-                left = strip;
-                a_col = ROWS;
+        for (int64_t m = 0; m < rows; m += HEIGHT) {
+            int64_t height = least(rows - m, HEIGHT);
+            const float *left = a + m * job->a_row + start * job->a_col;
+            float *out = c + m * job->columns;
+            if (job->a_col == 1) {
+                panels_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panels, height, columns,
+                               depth, start > 0);
+                continue;
             }
-            for (int64_t n = 0; n < columns; n += COLUMNS) {
-                float *out = c + m * job->columns + n;
-                const float *panel = panels + n * depth;
-                if (columns - n >= COLUMNS)
-                    micro_any(height, out, job->columns, left, a_row, a_col, panel, COLUMNS, depth, start > 0);
-                else
-                    edge_product(out, job->columns, left, a_row, a_col, panel, height, columns - n, depth, start > 0);
-            }
+            for (int64_t i = 0; i < height; i += ROWS) /* transposed: what a strip needs lies apart */
+                pad_into(strips + i * depth, ROWS, left + i, job->a_col, depth, least(height - i, ROWS));
+            panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0);
         }
     }
 }

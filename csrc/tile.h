@@ -20,6 +20,12 @@ enum { COLUMNS = REGISTERS * LANES };
 INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
                   int64_t b_row, int64_t depth, int add) {
     vec sum[ROWS][REGISTERS];
+    /* Ask now for what is wanted at the end: this block of c, and where the next strip of a begins (the rest of its
+     * rows the hardware then sees coming). */
+    for (int m = 0; m < rows; m++) {
+        for (int j = 0; j < COLUMNS; j += 16) __builtin_prefetch(c + m * c_row + j, 1);
+        for (int j = 0; j < 64 && a_col == 1; j += 16) __builtin_prefetch(a + (rows + m) * a_row + j);
+    }
     for (int m = 0; m < rows; m++)
         for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set(0.0f);
     for (int64_t k = 0; k < depth; k++, a += a_col, b += b_row) {
