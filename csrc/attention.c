@@ -35,7 +35,7 @@ static int64_t seen(const struct attention_job *job, int64_t token, int64_t firs
 }
 
 static float one_exp(float x) { return v_exp(v_set(x)).part[0][0]; }
-static float one_log(float x) { return logf(x); }
+static float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 
 static float *workspace(struct attention_job *job, int64_t floats) {
     float *work = pool_take((size_t)floats * sizeof *work);

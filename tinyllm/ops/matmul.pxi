@@ -97,3 +97,23 @@ def linear_backward(dy, x, w):
     dx = product(dy_rows, w, None, False, True)
     dw = product(matrix(x), dy_rows, None, True, False)
     return dx.reshape(x.shape), dw, column_sums(dy_rows)
+
+
+# Mixed precision: operands rounded to bfloat16, sums in float32. The rounding is a pass of its own here; a bias and its
+# gradient are sums, not products, and stay float32.
+
+def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
+    return matmul(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+
+
+def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
+    return matmul_backward(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+
+
+def linear_bf16(x, w, b=None):
+    return linear(round_bf16(x), round_bf16(w), b)
+
+
+def linear_backward_bf16(dy, x, w):
+    dx, dw, _ = linear_backward(round_bf16(dy), round_bf16(x), round_bf16(w))
+    return dx, dw, column_sums(matrix(f32(dy, "dy", 1)))

@@ -1,0 +1,124 @@
+"""The same bits everywhere: over threads, instruction sets, the batch a row sits in, chunks and a cache.
+
+The levels `narrow` and `wide` run NEON's and AVX-512's arithmetic on AVX2, so that one machine compares them all.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from tinyllm import ops
+from tinyllm.models import GPT, GPTConfig
+from tinyllm.ops.registry import _compiled
+from tinyllm.rng import Random
+from tinyllm.train import AdamW, clip_grad_norm
+
+LEVELS = _compiled.levels() if _compiled else []
+pytestmark = pytest.mark.skipif(not LEVELS, reason="only the compiled kernels promise it, and they are not built")
+
+CONFIG = GPTConfig(vocab_size=61, context=40, layers=2, heads=3, width=48, dropout=0.1)  # nothing a power of two
+
+
+@pytest.fixture(autouse=True)
+def compiled_and_restored():
+    threads = _compiled.threads()
+    with ops.use("compiled"):
+        yield
+    _compiled.threads(threads)
+    _compiled.use_level(None)
+
+
+def digest(arrays):
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()
+
+
+def trained(steps=12):
+    """The digest of logits, gradients and weights after some steps of training."""
+    model, random = GPT(CONFIG, seed=1), Random("bits")
+    optimizer = AdamW(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        tokens = random.integers(61, (3, 41)).astype(np.int32)
+        optimizer.zero_grad()
+        model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+        clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+    logits = model(tokens[:, :-1]).data
+    return digest([logits, *(p.grad for p in model.parameters()), *model.state_dict().values()])
+
+
+@pytest.fixture(scope="module")
+def expected():
+    _compiled.threads(1)
+    with ops.use("compiled"):
+        return trained()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_training_gives_the_same_bits_on_any_number_of_threads(threads, expected):
+    _compiled.threads(threads)
+    assert trained() == expected
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_training_gives_the_same_bits_at_every_cpu_level(level, expected):
+    _compiled.use_level(level)
+    assert trained() == expected
+
+
+def test_training_gives_other_bits_from_another_seed(expected):
+    """The digest can tell: one weight changed by its last bit is another digest."""
+    model = GPT(CONFIG, seed=1)
+    before = digest(model.state_dict().values())
+    w = model.parameters()[0].data
+    w.flat[7] = np.nextafter(w.flat[7], np.float32(9))
+    assert digest(model.state_dict().values()) != before
+
+
+SIZES = [1, 2, 5, 6, 7, 12, 13, 16, 31, 33, 64, 100, 257]
+
+
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, transpose_b):
+    random = Random("rows", int(transpose_a), int(transpose_b))
+    for depth in (1, 3, 255, 256, 300):
+        a, b = random.normal((70, depth)), random.normal((depth, 37))
+        left = np.ascontiguousarray(a.T) if transpose_a else a
+        right = np.ascontiguousarray(b.T) if transpose_b else b
+        whole = ops.matmul(left, right, transpose_a, transpose_b)
+        for rows in SIZES:
+            part = np.ascontiguousarray(left[:, :rows]) if transpose_a else left[:rows]
+            assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
+
+
+@pytest.mark.parametrize("name", ["matmul", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy"])
+def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
+    def results():
+        random = Random("odd", name)
+        for n in SIZES:
+            if name == "matmul":
+                yield ops.matmul(random.normal((n, 70)), random.normal((70, n)))
+            elif name == "attention":
+                q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
+                y, lse = ops.attention(q, k, v)
+                yield from (y, lse, *ops.attention_backward(random.normal(y.shape), q, k, v, y, lse))
+            elif name == "layernorm":
+                x, w = random.normal((9, n)), random.normal((n,))
+                y, mean, rstd = ops.layernorm(x, w, w)
+                yield from (y, mean, rstd, *ops.layernorm_backward(y, x, w, mean, rstd))
+            elif name == "cross_entropy":
+                yield from ops.cross_entropy(random.normal((9, n)), random.integers(n, (9,)))
+            else:
+                yield getattr(ops, name)(random.normal((9, n)))
+
+    digests = set()
+    for level in LEVELS:
+        for threads in (1, 3):
+            _compiled.use_level(level)
+            _compiled.threads(threads)
+            digests.add(digest(results()))
+    assert len(digests) == 1
