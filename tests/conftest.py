@@ -1,6 +1,15 @@
-"""Settings for every test: Hypothesis draws the same cases each time, and no case fails for being slow."""
+"""Settings for every test: the same cases each time, no case too slow, and nothing left in the user's cache."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tinyllm")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory):
+    """Keep token caches, in this process and in commands that tests start, in a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYLLM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

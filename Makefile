@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine:
+#   make train   environment, install, train on the embedded stories, print new ones
+#   make test    environment, install, all tests
+# The environment is .venv in this folder. PYTHON=python3.13 chooses another Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*) $(wildcard tinyllm/ops/*.p[yx]*)
+
+.PHONY: train test verify lint clean
+
+train: .venv/installed
+	$(BIN)/tinyllm train $(ARGS)
+
+test: .venv/tested-with
+	$(BIN)/python -m pytest $(ARGS)
+
+# Long proofs, with figures: minutes, not seconds.
+verify: .venv/tested-with
+	$(BIN)/python tests/verify.py
+
+lint: .venv/linted-with
+	$(BIN)/ruff check .
+	$(BIN)/mypy tinyllm
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/tested-with: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/linted-with: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info tinyllm/ops/_compiled.c tinyllm/ops/_compiled*.so
