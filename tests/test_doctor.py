@@ -79,7 +79,10 @@ def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice):
     assert max(map(len, text.splitlines())) <= 80
 
 
-@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=300), st.integers(0, 60))
+words = st.text(st.characters(codec="ascii", exclude_categories=["Cc"])) | st.just("long" * 40)
+
+
+@given(st.lists(words).map(" ".join), st.integers(0, 60))
 def test_no_line_is_wider_than_80_columns(text, count):
     facts = ill(cpu=text, blas=text, environment={"OPENBLAS_X": text}, cache__folder=text,
                 compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(count)]})  # fmt: skip
