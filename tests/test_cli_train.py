@@ -1,4 +1,4 @@
-"""The command line: one clear line for every mistake, nothing written by then, and a run that can be stopped."""
+"""The command line: one clear line for every mistake, with nothing written, and runs that can be stopped."""
 
 import importlib.util
 import json
@@ -97,8 +97,8 @@ def test_a_whole_session(here, tiny, capsys):
     command = ["train", "--out", "run", *tiny]
     assert main(command) == 0
     shown = capsys.readouterr().out
-    order = ["h.*.attn.c_attn", "SHA-256", "before training it writes", "step 12/12", "● validation", "perplexity",
-             "\nit writes", "tinyllm generate run --prompt"]  # fmt: skip
+    order = ["h.*.attn.c_attn", "SHA-256", "before training it writes", "step 12/12", "● validation",
+             "perplexity", "\nit writes", "tinyllm generate run --prompt"]  # fmt: skip
     places = [shown.index(word) for word in order]
     assert places == sorted(places)
     assert max(len(line) for line in shown.splitlines() if tiny[1] not in line) <= 80

@@ -100,7 +100,7 @@ def clip_grad_norm(parameters, limit):
     """
     with_grad = [p for p in parameters if p.grad is not None]
     norm = float(ops.grad_norm([p.grad for p in with_grad]))
-    if 0 < limit < norm:
+    if limit > 0:
         clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
         for p, grad in zip(with_grad, clipped, strict=True):
             p.grad = grad

@@ -187,7 +187,10 @@ def prepare(config, corpus=None, tokenizer=None, progress=None):
 
 
 def reopen(run, config):
-    """Prepare an existing run to go on, with the settings `config`. Raises UserError when its data has changed."""
+    """Prepare an existing run to go on, with the settings `config`.
+
+    Raises UserError when its data has changed.
+    """
     _, facts = run.read_config()
     remove_leftovers(run.folder)
     corpus = load_corpus(config.data)
