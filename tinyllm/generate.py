@@ -26,11 +26,11 @@ START = "<|endoftext|>"  # what an empty prompt stands for, or a newline where t
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen from the logits. Temperature 0 takes the likeliest token, of equal
-    ones the smallest id.
+    """How the next token is chosen from the logits.
 
-    The steps come in this order: repetition penalty, temperature, top-k, top-p, min-p. Raises UserError
-    on settings that mean nothing.
+    The steps come in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0
+    takes the likeliest token, of equal ones the smallest id. Raises UserError on settings that mean
+    nothing.
     """
 
     temperature: float = 1.0
@@ -202,7 +202,9 @@ def stream(
         )
         for b, prompt in enumerate(prompts)
     ]
-    if use_cache and cache is None:
+    if not use_cache:
+        cache = None
+    elif cache is None:
         cache = model.new_cache(len(rows))
     endings = _Endings(max_tokens, {s for s in stop if not isinstance(s, str)}, overflow)
     return _run(model, rows, cache, sampling, endings, prefill_chunk)

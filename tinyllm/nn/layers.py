@@ -100,22 +100,20 @@ class Dropout(Module):
 
 
 def draw_keep(random, shape, p):
-    """Draw a boolean array of `shape` in which each element is False with probability p, to the nearest
-    1/65536.
+    """Draw a boolean array of `shape` in which each element is False with probability p.
 
-    One 64-bit word of randomness decides four elements, 16 bits each.
+    One 64-bit word of randomness decides four elements, 16 bits each, so p is rounded to 1/65536.
     """
     n = math.prod(shape)
-    lanes = (
-        random.bits(-(-n // 4)).astype("<u8", copy=False).view("<u2")
-    )  # "<": the same lanes on any byte order
+    words = random.bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same lanes on any byte order
+    lanes = words.view("<u2")
     return (lanes[:n] >= round(p * 65536)).reshape(shape)
 
 
 class MLP(Module):
     """Widen, bend, narrow: y = gelu(x @ c_fc) @ c_proj, applied to every position by itself.
 
-    x (..., width) -> y (..., width), through `hidden` numbers, by custom four times the width. The names
+    x (..., width) -> y (..., width), through `hidden` numbers, by convention four times the width. The names
     are GPT-2's.
     """
 
