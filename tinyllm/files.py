@@ -19,11 +19,12 @@ _serial = itertools.count()  # two threads of one process never share a temporar
 def atomic_write(path, mode="w", encoding=None):
     """Write a file so that its path always holds the whole old content or the whole new one.
 
-    `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left as it was and the temporary file is removed. A killed
-    process can leave a temporary file `.NAME.PID-N.tmp` behind, which nothing ever reads;
-    `remove_leftovers` clears it away. `mode` is "w" (text, UTF-8 unless you say otherwise) or "wb".
-    Raises UserError when the system refuses to write, and when the target is there but is no regular
-    file: a rename would replace a device or a pipe, not write to it.
+    Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left
+    as it was and the temporary file is removed. A killed process can leave a temporary file
+    `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away. `mode` is "w"
+    (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write, and
+    when the target is there but is no regular file: a rename would replace a device or a pipe, not write
+    to it.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')

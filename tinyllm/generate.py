@@ -54,10 +54,10 @@ class Sampling:
             )
 
     def choose(self, logits, seen, random):
-        """Choose the next token: logits (V,), the ids so far, a Random -> id. One number is drawn, at
-        temperature 0 none.
+        """Choose the next token.
 
-        Raises UserError when the logits are NaN, which they are when a model's weights are broken.
+        logits (V,), the ids so far, a Random -> id. One number is drawn; at temperature 0, none.
+        Raises UserError when the logits are NaN, as they are when a model's weights are broken.
         """
         if np.isnan(logits).any():
             raise UserError(
@@ -193,15 +193,11 @@ def stream(
     stop = (stop,) if isinstance(stop, (str, int)) else tuple(stop)
     _check_options(prompts, max_tokens, stop, tokenizer, prefill_chunk, overflow, cache)
     strings = [s for s in stop if isinstance(s, str)]
-    rows = [
-        _Row(
-            index=b,
-            ids=_read_prompt(model.config, b, prompt, tokenizer),
-            random=Random(seed, "sample", b) if np.ndim(seed) == 0 else Random(seed[b], "sample", 0),
-            text=TextStream(tokenizer, strings) if tokenizer else None,
-        )
-        for b, prompt in enumerate(prompts)
-    ]
+    rows = []
+    for b, prompt in enumerate(prompts):
+        ids = _read_prompt(model.config, b, prompt, tokenizer)
+        random = Random(seed, "sample", b) if np.ndim(seed) == 0 else Random(seed[b], "sample", 0)
+        rows.append(_Row(b, ids, random, TextStream(tokenizer, strings) if tokenizer else None))
     if not use_cache:
         cache = None
     elif cache is None:

@@ -30,12 +30,12 @@ MUST_BE = {  # settings that GPT-2's own checkpoints never change; models/gpt.py
 
 
 def read_gpt2(folder):
-    """Read config.json and model.safetensors -> (keyword arguments of GPTConfig, {name: array} as GPT
-    names them).
+    """Read a folder's config.json and model.safetensors, in this library's words.
 
-    Names may begin with `transformer.`; the causal masks that old files hold are left out, and
-    `lm_head.weight` is accepted where it equals wte.weight. Raises UserError when a file is missing or
-    broken, or describes another kind of model.
+    folder -> keyword arguments of GPTConfig, {name: array} as GPT names them. The file's names may
+    begin with `transformer.`; the causal masks that old files hold are left out, and `lm_head.weight` is
+    accepted where it equals wte.weight. Raises UserError when a file is missing or broken, or describes
+    another kind of model.
     """
     folder = Path(folder)
     config = read_json(folder / "config.json")

@@ -7,8 +7,7 @@ from tinyllm.tensor import Tensor
 
 
 class SelfAttention(Module):
-    """Let every position look back: mix the values of all positions up to itself, weighted by query times
-    key.
+    """Let every position look back: mix the values of all up to itself, weighted by query times key.
 
     x (B, T, C) -> y (B, T, C), by H heads of width D = C / H. With a cache, x holds the T newest
     positions only, and their keys and values join those that the cache holds; the result is the same, bit

@@ -4,9 +4,9 @@ from tinyllm.rng import Random
 
 
 def init_normal(module, seed, std=0.02):
-    """Fill every matrix of a model with normal random numbers of mean 0; leave vectors (biases, norms) as
-    they are.
+    """Fill every matrix of a model with normal random numbers of mean 0.
 
+    Vectors, which are biases and the weights of norms, are left as they are.
     `std` is a number, or a function from a parameter's name to one. The numbers come from `Random(seed,
     "init", name)`, so they depend on nothing but seed and name: adding a layer does not change the
     others.
