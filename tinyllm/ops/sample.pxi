@@ -54,6 +54,8 @@ def repetition_penalty(logits, ids, penalty):
         raise ValueError(f"repetition_penalty needs penalty > 0, got {penalty}")
     logits = f32(logits, "logits", 1)
     ids = ids_below("repetition_penalty", ids, logits.shape[-1])
+    if ids.ndim < 1:
+        raise ValueError("repetition_penalty needs ids (..., n), got a single number; pass ids[None]")
     ids = contiguous(np.broadcast_to(ids, logits.shape[:-1] + ids.shape[-1:]))
     y = empty(logits.shape)
     cdef float *out = <float *>address(y)
