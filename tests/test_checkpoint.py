@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and never trusted: cuts, flipped bits and foreign files are one line."""
+"""Checkpoints are whole or not there and never trusted: each cut, flipped bit or foreign file is one line."""
 
 import errno
 import json
@@ -123,7 +123,7 @@ def fail_at(monkeypatch, number, error=OSError):
 
 @pytest.fixture
 def saving(tmp_path, text, monkeypatch):
-    """A run that has saved step 5, a function that saves step 6 and fails at the n-th write, and all writes."""
+    """A run that has saved step 5, a function that saves step 6 and fails at write n, and all its writes."""
     folder, backup = tmp_path / "run", tmp_path / "backup"
     trainer = new_trainer(folder, text)
     for event in trainer:
@@ -144,7 +144,7 @@ def saving(tmp_path, text, monkeypatch):
 
 
 def test_everything_is_on_the_disk_before_it_counts(saving):
-    """Every file is flushed before it is renamed, and the folder after: power cuts find the old or the new."""
+    """Every file is flushed before it is renamed, and the folder after: a power cut finds old or new."""
     folder, _, calls = saving
     assert {"open", "write", "fsync", "replace", "rename", "mkdir"} <= set(calls)
     assert list(list_checkpoints(folder / "checkpoints")) == [4, 6]  # the best and the last
@@ -194,7 +194,7 @@ def test_training_goes_on_after_a_full_disk(tmp_path, text, trained, monkeypatch
 @given(st.data())
 @settings(max_examples=80)
 def test_no_damage_goes_unseen(tmp_path_factory, trained, data):
-    """Cut any file of a run anywhere, change any of its bytes: a line that names it, or the very same model."""
+    """Cut any file of a run anywhere, change any byte: a line that names it, or the very same model."""
     folder = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(trained, folder)
     run = Run(folder)

@@ -23,8 +23,8 @@ def choose_display(as_json, run, experiment):
     return (BarDisplay if sys.stderr.isatty() else LineDisplay)(run, experiment)
 
 
-class JsonDisplay:
-    """The lines of log.jsonl as they are written, and nothing else."""
+class Display:
+    """What is shown before, during and after a training: here, nothing."""
 
     def __enter__(self):
         return self
@@ -33,20 +33,27 @@ class JsonDisplay:
         pass
 
     def introduce(self):
-        pass
+        """Say what will be trained on what."""
+
+    def show(self, event):
+        """Show what has just happened, or not."""
+
+    def say_how_to_resume(self):
+        """Say what a training that was stopped has left behind."""
+
+    def conclude(self):
+        """Sum up a training that is done."""
+
+
+class JsonDisplay(Display):
+    """The lines of log.jsonl as they are written, and nothing else."""
 
     def show(self, event):
         if isinstance(event, events.Logged):
             print(json.dumps(event.record), flush=True)
 
-    def say_how_to_resume(self):
-        pass
 
-    def conclude(self):
-        pass
-
-
-class LineDisplay(JsonDisplay):
+class LineDisplay(Display):
     """For people: model, data, a line per evaluation, samples, the loss curve and what to do next."""
 
     def __init__(self, run, experiment):
@@ -58,7 +65,6 @@ class LineDisplay(JsonDisplay):
         self.began = None
 
     def introduce(self):
-        """Say what will be trained on what."""
         rows = self.config.batch
         context = self.experiment.model.config.context
         self.say(self.experiment.model.summary(rows, context) + "\n")
@@ -110,12 +116,8 @@ class LineDisplay(JsonDisplay):
         self.say("  ".join(parts))
 
     def time_left(self, step):
-        done = step - self.first_step
-        return (
-            tqdm.format_interval((time.perf_counter() - self.began) / done * (self.config.steps - step))
-            if done
-            else "?"
-        )
+        seconds_per_step = (time.perf_counter() - self.began) / max(1, step - self.first_step)
+        return tqdm.format_interval(seconds_per_step * (self.config.steps - step))
 
     def say_how_to_resume(self):
         step = self.run.last_checkpoint()
@@ -123,14 +125,14 @@ class LineDisplay(JsonDisplay):
         self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {quoted(self.run.folder)} --resume")
 
     def conclude(self):
-        """Show the loss curve, what the model writes, and what to do next."""
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.experiment.corpus.entropy_per_char
         width = min(78, shutil.get_terminal_size().columns - 2)
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(
-            "\n" + loss_chart(records, floor, max(width, 40), ascii_only=not can_print("⠤●┄│"), colour=colour)
-        )
+        looks = {
+            "ascii_only": not can_print("⠤●┄│"),
+            "colour": sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+        }
+        print("\n" + loss_chart(records, floor, max(width, 40), **looks))
         self.say("\n" + self.verdict(last, floor))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(sample)}")
@@ -150,10 +152,8 @@ class LineDisplay(JsonDisplay):
         if per_char is not None:
             lines.append(f"per character {per_char:.3f} nats, {per_char / math.log(2):.3f} bits")
             if floor is not None:
-                lines.append(
-                    f"the language's own entropy is {floor:.3f} nats per character: "
-                    f"no model can stay below it; this one is {per_char - floor:.3f} above"
-                )
+                lines.append(f"the language's own entropy is {floor:.3f}: no model can stay below it;")
+                lines.append(f"this one is {per_char - floor:.3f} nats per character above")
         minutes = tqdm.format_interval(last["seconds"])
         lines.append(f"trained in {minutes}, peak memory {last['peak_rss_mb'] or '?'} MiB")
         return "\n".join(lines)
@@ -197,6 +197,19 @@ class BarDisplay(LineDisplay):
 
     def evaluated(self, record):
         pass
+
+
+class MergeBar:
+    """A bar for the training of a tokenizer: a callback that shows something only in a terminal."""
+
+    bar = None
+
+    def __call__(self, done, total):
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc="tokenizer", ncols=80, leave=False, disable=None)
+        self.bar.update(done - self.bar.n)
+        if done == total:
+            self.bar.close()
 
 
 def can_print(text):

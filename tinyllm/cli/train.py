@@ -55,12 +55,12 @@ def add_parser(subparsers):
     existing.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     existing.add_argument("--overwrite", action="store_true", help="replace the run in DIR")
     parser.add_argument("--json", action="store_true", help="print the lines of log.jsonl and nothing else")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_train)
 
 
-def run(args):
+def run_train(args):
     """Prepare everything, then iterate over a Trainer and show its events."""
-    from tinyllm.cli.progress import choose_display
+    from tinyllm.cli.progress import MergeBar, choose_display
     from tinyllm.ops.registry import threads
     from tinyllm.train.report import write_report
     from tinyllm.train.run import prepare, reopen
@@ -69,7 +69,7 @@ def run(args):
     run, config = (resumed_run if args.resume else new_run)(args)
     if config.threads:
         threads(config.threads)
-    experiment = reopen(run, config) if args.resume else prepare(config)
+    experiment = reopen(run, config) if args.resume else prepare(config, progress=MergeBar())
     trainer = Trainer(run, experiment)
     if args.resume:
         trainer.resume()

@@ -78,6 +78,7 @@ class Run:
                 else:
                     path.unlink(missing_ok=True)
             self.checkpoints.mkdir()
+            remove_leftovers(self.folder)
         except OSError as error:
             raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
         experiment.tokenizer.save(self.tokenizer)
@@ -128,8 +129,7 @@ class Run:
         return found[max(found)] if found else None
 
     def best_checkpoint(self):
-        """Return the path of the checkpoint with the lowest validation loss, or None when there is none at
-        all."""
+        """Return the path of the checkpoint with the lowest validation loss, or None when there is none."""
         last = self.last_checkpoint()
         if last is None:
             return None

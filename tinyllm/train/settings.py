@@ -46,9 +46,7 @@ def make_config(settings):
     if preset not in PRESETS:
         raise UserError(f"there is no preset {preset!r}; the presets are {', '.join(PRESETS)}")
     model = _preset_model(preset) | _part(values, "model.")
-    GPTConfig(
-        vocab_size=256, **model
-    )  # raises before any work is done; the tokenizer decides the true vocabulary
+    GPTConfig(vocab_size=256, **model)  # only to raise before any work is done: the tokenizer decides later
     return RunConfig(
         **{name: value for name, value in values.items() if "." not in name},
         model=model,
@@ -57,8 +55,7 @@ def make_config(settings):
 
 
 def _preset_model(preset):
-    """Return every field of a preset's model, so that config.json stays true if a default should change one
-    day."""
+    """Return every field of a preset's model, so that config.json stays true if a default changes one day."""
     model = dataclasses.asdict(GPTConfig(**({"vocab_size": 256} | PRESETS[preset])))
     del model["vocab_size"]
     return model
@@ -120,23 +117,13 @@ def _convert(name, value, known):
             return _from_text(value, kind)
         if type(value) is kind or (kind is float and type(value) is int):
             return kind(value)
-    except ValueError:
+    except (ValueError, KeyError):
         pass
     raise UserError(f"{name} must be {_KIND_NAMES[kind]}, got {value!r}")
 
 
 def _from_text(text, kind):
-    if kind is bool:
-        return (
-            {"true": True, "false": False}[text.lower()]
-            if text.lower() in ("true", "false")
-            else _refuse(text)
-        )
-    return kind(text)
-
-
-def _refuse(text):
-    raise ValueError(text)
+    return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
 
 
 _KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -38,6 +38,19 @@ class Progress:
     group_seconds: float = 0.0
     seconds: float = 0.0  # since the run began, without the breaks
 
+    def add(self, loss, grad_norm, seconds):
+        """Count one more step."""
+        self.step += 1
+        self.group_steps += 1
+        self.group_loss += loss
+        self.group_grad_norm += grad_norm
+        self.group_seconds += seconds
+
+    def new_group(self):
+        """Forget the steps that have been logged."""
+        self.group_steps = 0
+        self.group_loss = self.group_grad_norm = self.group_seconds = 0.0
+
 
 class Trainer:
     """Train a model, and say what happens: `for event in Trainer(run, experiment): ...`
@@ -115,30 +128,22 @@ class Trainer:
 
     def train_step(self):
         """Do one update: forward, backward, clip, step."""
-        progress, config = self.progress, self.config
         began = time.perf_counter()
-        step = progress.step
-        x, y = get_batch(
-            self.experiment.train_tokens, self.seed, step, config.batch, self.model.config.context
-        )
+        step, config = self.progress.step, self.config
+        tokens, context = self.experiment.train_tokens, self.model.config.context
+        x, y = get_batch(tokens, self.seed, step, config.batch, context)
         self.model.train().dropout_stream(self.seed, step)
         loss = self.forward_backward(x, y)
         grad_norm = clip_grad_norm(self.optimizer.parameters, config.clip)
         self._check_finite(step + 1, "loss", loss)
-        self._check_finite(
-            step + 1, "gradient norm", grad_norm
-        )  # before the update, which would spoil every weight
+        self._check_finite(step + 1, "gradient norm", grad_norm)  # now, before it spoils every weight
         self.optimizer.lr = learning_rate(step, config)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
         seconds = time.perf_counter() - began
-        progress.step += 1
-        progress.group_steps += 1
-        progress.group_loss += loss
-        progress.group_grad_norm += grad_norm
-        progress.group_seconds += seconds
-        return events.Stepped(progress.step, loss, self.optimizer.lr, grad_norm, x.size, seconds)
+        self.progress.add(loss, grad_norm, seconds)
+        return events.Stepped(step + 1, loss, self.optimizer.lr, grad_norm, x.size, seconds)
 
     def forward_backward(self, x, y):
         """Add the gradients of a batch to the parameters and return its loss; x, y (B, T).
@@ -211,8 +216,7 @@ class Trainer:
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
         }
-        progress.group_steps = 0
-        progress.group_loss = progress.group_grad_norm = progress.group_seconds = 0.0
+        progress.new_group()
         self.run.log.append(record)
         return events.Logged(record)
 
