@@ -1,9 +1,11 @@
-"""Settings for every test: the same cases each time, no case too slow, and nothing left in the user's cache."""
+"""Settings for every test: the same cases each time, and nothing left in the user's cache."""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tinyllm")
 
 

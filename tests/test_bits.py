@@ -1,6 +1,7 @@
 """The same bits everywhere: over threads, instruction sets, the batch a row sits in, chunks and a cache.
 
-The levels `narrow` and `wide` run NEON's and AVX-512's arithmetic on AVX2, so that one machine compares them all.
+The levels `narrow` and `wide` run NEON's and AVX-512's arithmetic on AVX2, so that one machine can
+compare them all.
 """
 
 import hashlib
@@ -15,9 +16,9 @@ from tinyllm.rng import Random
 from tinyllm.train import AdamW, clip_grad_norm
 
 LEVELS = _compiled.levels() if _compiled else []
-pytestmark = pytest.mark.skipif(not LEVELS, reason="only the compiled kernels promise it, and they are not built")
+pytestmark = pytest.mark.skipif(not LEVELS, reason="a promise of the kernels, and they are not built")
 
-CONFIG = GPTConfig(vocab_size=61, context=40, layers=2, heads=3, width=48, dropout=0.1)  # nothing a power of two
+CONFIG = GPTConfig(vocab_size=61, context=40, layers=2, heads=3, width=48, dropout=0.1)  # odd on purpose
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,10 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, t
             assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
 
 
-@pytest.mark.parametrize("name", ["matmul", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy"])
+ODD = ("matmul", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+
+
+@pytest.mark.parametrize("name", ODD)
 def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
     def results():
         random = Random("odd", name)
