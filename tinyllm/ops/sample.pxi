@@ -32,8 +32,8 @@ def temperature(logits, t):
 
 
 def top_k(logits, k):
-    if k < 1:
-        raise ValueError(f"top_k needs k >= 1, got {k}")
+    if k < 1 or k % 1:
+        raise ValueError(f"top_k needs a whole number k >= 1, got {k}")
     return filtered("top_k", logits, 0, min(k, 1 << 62))
 
 

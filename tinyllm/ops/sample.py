@@ -45,8 +45,8 @@ def top_k(logits, k):
 
     logits (..., V) -> (..., V). Raises ValueError unless k >= 1.
     """
-    if k < 1:
-        raise ValueError(f"top_k needs k >= 1, got {k}")
+    if k < 1 or k % 1:
+        raise ValueError(f"top_k needs a whole number k >= 1, got {k}")
     rank = np.broadcast_to(np.arange(logits.shape[-1]), logits.shape)
     return keep_ranks(logits, by_rank(logits), rank < k)
 
