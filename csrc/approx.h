@@ -90,6 +90,9 @@ INLINE v16 v_log(v16 x) {
     return v_select(v_less(x, zero), v_set(NAN), y);
 }
 
+INLINE float one_exp(float x) { return v_exp(v_set(x)).part[0][0]; }
+INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
+
 /* --- the normal distribution and erf -------------------------------------------------------------------- */
 
 #define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */

@@ -34,16 +34,13 @@ static int64_t seen(const struct attention_job *job, int64_t token, int64_t firs
     return job->causal ? most(0, least(keys, token + 1 - first)) : keys;
 }
 
-static float one_exp(float x) { return v_exp(v_set(x)).part[0][0]; }
-static float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
-
 static float *workspace(struct attention_job *job, int64_t floats) {
     float *work = pool_take((size_t)floats * sizeof *work);
     if (!work) __atomic_store_n(&job->failed, 1, __ATOMIC_RELAXED);
     return work;
 }
 
-/* --- forward --------------------------------------------------------------------------------------------------- */
+/* --- forward -------------------------------------------------------------------------------------------- */
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
@@ -131,7 +128,7 @@ static int attention(float *y, float *lse, const float *q, const float *k, const
     return job.failed;
 }
 
-/* --- backward -------------------------------------------------------------------------------------------------- */
+/* --- backward ------------------------------------------------------------------------------------------- */
 
 struct backward_work { /* of one task, all in one block of the pool */
     float *k_turned, *v_turned;     /* D x BLOCK */

@@ -16,22 +16,22 @@
 
 struct elements { float *y, *z; const float *a, *b, *c; const uint8_t *keep; float factor; int64_t n; };
 
-#define BLOCK 1024 /* elements; threads share out whole blocks */
+enum { PIECE = 1024 }; /* elements; threads share out whole pieces */
 
-/* Where the blocks before number `end` end. */
-INLINE int64_t last(const struct elements *e, int64_t end) { return end * BLOCK < e->n ? end * BLOCK : e->n; }
+/* Where the pieces before number `end` end. */
+INLINE int64_t last(const struct elements *e, int64_t end) { return end * PIECE < e->n ? end * PIECE : e->n; }
 
-/* Do `at` for all elements of the blocks begin to end: sixteen, or at the very end fewer, starting at i. */
+/* Do `at` for all elements of the pieces begin to end: sixteen, or at the very end fewer, starting at i. */
 INLINE void walk(const struct elements *e, int64_t begin, int64_t end,
                  void (*at)(const struct elements *, int64_t i, int64_t n)) {
-    int64_t i = begin * BLOCK, stop = last(e, end);
+    int64_t i = begin * PIECE, stop = last(e, end);
     for (; i + 16 <= stop; i += 16) at(e, i, 16);
     if (i < stop) at(e, i, stop - i);
 }
 
-/* Share the blocks out; no thread gets fewer than `grain`, because waking it must pay. */
-static void share_blocks(parallel_body body, struct elements e, int64_t grain) {
-    parallel_for(body, &e, (e.n + BLOCK - 1) / BLOCK, grain);
+/* No thread gets fewer than `grain` pieces, because waking it must pay. */
+static void share_out(parallel_body body, struct elements e, int64_t grain) {
+    parallel_for(body, &e, (e.n + PIECE - 1) / PIECE, grain);
 }
 
 INLINE v16 take(const float *p, int64_t i, int64_t n) { return v_take(p + i, n, 0.0f); }
@@ -52,7 +52,7 @@ INLINE void gelu_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void gelu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_at); }
 static void gelu(float *y, const float *x, int64_t n) {
-    share_blocks(gelu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(gelu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 /* dx = dy (P(x) + x exp(-x**2 / 2) / sqrt(2 pi)) */
@@ -64,7 +64,7 @@ INLINE void gelu_backward_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void gelu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_backward_at); }
 static void gelu_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_blocks(gelu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+    share_out(gelu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
 }
 
 /* --- gelu_tanh ------------------------------------------------------------------------------------------ */
@@ -85,7 +85,7 @@ INLINE void gelu_tanh_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void gelu_tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_tanh_at); }
 static void gelu_tanh(float *y, const float *x, int64_t n) {
-    share_blocks(gelu_tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(gelu_tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 /* dx = dy s (1 + x (1 - s) 2 u'(x)), s = sigmoid(2 u) */
@@ -100,7 +100,7 @@ static void gelu_tanh_backward_part(void *e, int64_t begin, int64_t end) {
     walk(e, begin, end, gelu_tanh_backward_at);
 }
 static void gelu_tanh_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_blocks(gelu_tanh_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+    share_out(gelu_tanh_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
 }
 
 /* --- silu and swiglu ------------------------------------------------------------------------------------ */
@@ -118,7 +118,7 @@ INLINE void silu_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void silu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_at); }
 static void silu(float *y, const float *x, int64_t n) {
-    share_blocks(silu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(silu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 INLINE void silu_backward_at(const struct elements *e, int64_t i, int64_t n) {
@@ -127,7 +127,7 @@ INLINE void silu_backward_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void silu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_backward_at); }
 static void silu_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_blocks(silu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
+    share_out(silu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
 }
 
 INLINE void swiglu_at(const struct elements *e, int64_t i, int64_t n) {
@@ -135,7 +135,7 @@ INLINE void swiglu_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void swiglu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, swiglu_at); }
 static void swiglu(float *y, const float *gate, const float *up, int64_t n) {
-    share_blocks(swiglu_part, (struct elements){.y = y, .a = gate, .b = up, .n = n}, 8);
+    share_out(swiglu_part, (struct elements){.y = y, .a = gate, .b = up, .n = n}, 8);
 }
 
 INLINE void swiglu_backward_at(const struct elements *e, int64_t i, int64_t n) {
@@ -150,7 +150,7 @@ static void swiglu_backward_part(void *e, int64_t begin, int64_t end) {
 static void swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
                             int64_t n) {
     struct elements e = {.y = dgate, .z = dup, .a = dy, .b = gate, .c = up, .n = n};
-    share_blocks(swiglu_backward_part, e, 8);
+    share_out(swiglu_backward_part, e, 8);
 }
 
 /* --- add and dropout ------------------------------------------------------------------------------------ */
@@ -159,21 +159,21 @@ static void swiglu_backward(float *dgate, float *dup, const float *dy, const flo
 static void add_part(void *context, int64_t begin, int64_t end) {
     const struct elements *e = context;
     float *restrict z = e->y;
-    for (int64_t i = begin * BLOCK, stop = last(e, end); i < stop; i++) z[i] = e->a[i] + e->b[i];
+    for (int64_t i = begin * PIECE, stop = last(e, end); i < stop; i++) z[i] = e->a[i] + e->b[i];
 }
 static void add(float *z, const float *x, const float *y, int64_t n) {
-    share_blocks(add_part, (struct elements){.y = z, .a = x, .b = y, .n = n}, 32);
+    share_out(add_part, (struct elements){.y = z, .a = x, .b = y, .n = n}, 32);
 }
 
 /* y = x keep factor, where keep holds bytes 0 and 1; this is its own backward */
 static void dropout_part(void *context, int64_t begin, int64_t end) {
     const struct elements *e = context;
     float *restrict y = e->y, factor = e->factor;
-    for (int64_t i = begin * BLOCK, stop = last(e, end); i < stop; i++)
+    for (int64_t i = begin * PIECE, stop = last(e, end); i < stop; i++)
         y[i] = e->a[i] * ((float)e->keep[i] * factor);
 }
 static void dropout(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) {
-    share_blocks(dropout_part, (struct elements){.y = y, .a = x, .keep = keep, .factor = factor, .n = n}, 32);
+    share_out(dropout_part, (struct elements){.y = y, .a = x, .keep = keep, .factor = factor, .n = n}, 32);
 }
 
 /* --- the functions of approx.h, for tests --------------------------------------------------------------- */
@@ -183,7 +183,7 @@ INLINE void exp_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void exp_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, exp_at); }
 static void approx_exp(float *y, const float *x, int64_t n) {
-    share_blocks(exp_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(exp_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 INLINE void log_at(const struct elements *e, int64_t i, int64_t n) {
@@ -191,7 +191,7 @@ INLINE void log_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void log_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, log_at); }
 static void approx_log(float *y, const float *x, int64_t n) {
-    share_blocks(log_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(log_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 INLINE void tanh_at(const struct elements *e, int64_t i, int64_t n) {
@@ -199,7 +199,7 @@ INLINE void tanh_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, tanh_at); }
 static void approx_tanh(float *y, const float *x, int64_t n) {
-    share_blocks(tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }
 
 INLINE void erf_at(const struct elements *e, int64_t i, int64_t n) {
@@ -207,5 +207,5 @@ INLINE void erf_at(const struct elements *e, int64_t i, int64_t n) {
 }
 static void erf_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, erf_at); }
 static void approx_erf(float *y, const float *x, int64_t n) {
-    share_blocks(erf_part, (struct elements){.y = y, .a = x, .n = n}, 8);
+    share_out(erf_part, (struct elements){.y = y, .a = x, .n = n}, 8);
 }

@@ -9,6 +9,8 @@
 #include "attention.c"
 #include "elementwise.c"
 #include "softmax.c"
+#include "norm.c"
+#include "loss.c"
 
 #include "embedding.c"
 #include "lowp.c"

@@ -56,8 +56,16 @@ INLINE void v_store_n(float *p, int64_t n, v16 x) {
     memcpy(p, row, (size_t)n * sizeof *p);
 }
 
-/* All sixteen or the last n: where n is the constant 16, the test folds away. */
-INLINE v16 v_take(const float *p, int64_t n, float fill) { return n >= 16 ? v_load(p) : v_load_n(p, n, fill); }
+/* All sixteen or the last n. One load through a chosen pointer: two vectors to choose from would live in memory. */
+INLINE v16 v_take(const float *p, int64_t n, float fill) {
+    float row[16];
+    if (n < 16) {
+        for (int i = 0; i < 16; i++) row[i] = fill;
+        memcpy(row, p, (size_t)n * sizeof *p);
+        p = row;
+    }
+    return v_load(p);
+}
 INLINE void v_put(float *p, int64_t n, v16 x) {
     if (n >= 16) v_store(p, x);
     else v_store_n(p, n, x);
@@ -122,8 +130,10 @@ INLINE d16 d_widen(v16 x) {
 
 /* Add lanes i and i + 8, then i and i + 4, then i and i + 2, then the last two. */
 INLINE float v_sum(v16 x) {
+    float row[16]; /* not a copy of x itself: seen as four vec4, it would be kept in memory where it was summed */
+    v_store(row, x);
     vec4 q[4];
-    memcpy(q, &x, sizeof q);
+    memcpy(q, row, sizeof q);
     vec4 s = (q[0] + q[2]) + (q[1] + q[3]);
     return (s[0] + s[2]) + (s[1] + s[3]);
 }

@@ -43,6 +43,25 @@
     X(elementwise, void, approx_erf, (float *y, const float *x, int64_t n))                                           \
     X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
     X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \
+    X(softmax, void, log_softmax, (float *y, const float *x, int64_t rows, int64_t n))                                \
+    X(softmax, void, log_softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))     \
+    X(norm, void, layernorm,                                                                                          \
+      (float *y, float *mean, float *rstd, const float *x, const float *w, const float *b, float eps,                 \
+       int64_t rows, int64_t c))                                                                                      \
+    X(norm, void, layernorm_backward,                                                                                 \
+      (float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,                              \
+       const float *mean, const float *rstd, int64_t rows, int64_t c))                                                \
+    X(norm, void, rmsnorm,                                                                                            \
+      (float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c))                    \
+    X(norm, void, rmsnorm_backward,                                                                                   \
+      (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
+       int64_t rows, int64_t c))                                                                                      \
+    X(loss, void, cross_entropy,                                                                                      \
+      (float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,                               \
+       int64_t rows, int64_t v))                                                                                      \
+    X(loss, void, cross_entropy_backward,                                                                             \
+      (float *dx, float dloss, const float *x, const int64_t *targets, const float *lse,                              \
+       int64_t ignore, int64_t rows, int64_t v))                                                                      \
     X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \
     X(embedding, void, embedding_backward,                                                                            \
       (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \

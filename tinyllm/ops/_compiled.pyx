@@ -120,6 +120,8 @@ include "attention.pxi"
 include "matmul.pxi"
 include "elementwise.pxi"
 include "softmax.pxi"
+include "norm.pxi"
+include "loss.pxi"
 
 include "embedding.pxi"
 include "lowp.pxi"

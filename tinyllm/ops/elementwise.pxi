@@ -78,9 +78,9 @@ def add(x, y):
 
 cdef object drop(object x, str name, object keep, object p):
     x = f32(x, name)
-    if not isinstance(keep, ndarray) or keep.dtype != BOOL:
-        raise TypeError(f"keep must be an array of bool, not {getattr(keep, 'dtype', type(keep).__name__)}; "
-                        "use keep.astype(bool)")
+    keep = np.asarray(keep)
+    if keep.dtype != BOOL:
+        raise TypeError(f"keep must be an array of bool, not {keep.dtype}; use keep.astype(bool)")
     keep = contiguous(keep)
     same_shape(x, name, keep, "keep")
     if not 0 <= p < 1:

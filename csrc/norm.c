@@ -1,0 +1,152 @@
+/* Normalisation of every row of C channels.
+ *
+ *     layernorm   y = (x - mean) rstd w + b,   rstd = 1 / sqrt(mean((x - mean)**2) + eps)
+ *     rmsnorm     y = x rstd w,                rstd = 1 / sqrt(mean(x**2) + eps)
+ *
+ * and backward, with the normal row n = (x - mean) rstd and dn = dy w,
+ *
+ *     dx = rstd (dn - mean(dn) - n mean(dn n)),   dw = sum over rows of dy n,   db = sum over rows of dy
+ *
+ * (rmsnorm: without mean(dn) and db). The spec makes about ten passes over memory. Here a row is read while
+ * it is in cache: for the mean, for the variance, for the result. The variance is the mean of squared
+ * deviations, because mean(x**2) - mean(x)**2 loses all its digits where the mean is large.
+ *
+ * dx belongs to rows, and threads share out the rows. dw and db belong to columns, and threads share out
+ * blocks of columns, each summed from the first row to the last: so no sum is ever divided between threads.
+ */
+
+struct normal_job {
+    float *y, *mean, *rstd, *dx, *dw, *db;
+    const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b, mean and db are NULL in rmsnorm */
+    float eps;
+    int64_t rows, c;
+};
+
+/* sum of (x - mean)**2 */
+INLINE float square_deviation(const float *x, float mean, int64_t c) {
+    v16 m = v_set(mean), sum = v_set(0.0f);
+    for (int64_t i = 0; i < c; i += 16) {
+        v16 d = v_sub(v_take(x + i, c - i, mean), m);
+        sum = v_fma(d, d, sum);
+    }
+    return v_sum(sum);
+}
+
+INLINE float row_sum(const float *x, int64_t c) {
+    v16 sum = v_set(0.0f);
+    for (int64_t i = 0; i < c; i += 16) sum = v_add(sum, v_take(x + i, c - i, 0.0f));
+    return v_sum(sum);
+}
+
+/* --- forward -------------------------------------------------------------------------------------------- */
+
+INLINE void norm_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
+    int64_t c = job->c;
+    for (int64_t row = begin; row < end; row++) {
+        const float *x = job->x + row * c;
+        float *y = job->y + row * c;
+        float mean = layer ? row_sum(x, c) / (float)c : 0.0f;
+        float rstd = 1.0f / sqrtf(square_deviation(x, mean, c) / (float)c + job->eps);
+        if (layer) job->mean[row] = mean;
+        job->rstd[row] = rstd;
+        v16 m = v_set(mean), r = v_set(rstd);
+        for (int64_t i = 0; i < c; i += 16) {
+            int64_t n = c - i;
+            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
+            v16 w = v_take(job->w + i, n, 0.0f);
+            v_put(y + i, n, layer ? v_fma(normal, w, v_take(job->b + i, n, 0.0f)) : v_mul(normal, w));
+        }
+    }
+}
+
+static void layernorm_rows(void *job, int64_t begin, int64_t end) { norm_rows(job, begin, end, 1); }
+static void layernorm(float *y, float *mean, float *rstd, const float *x, const float *w, const float *b,
+                      float eps, int64_t rows, int64_t c) {
+    struct normal_job job = {.y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .c = c};
+    parallel_for(layernorm_rows, &job, rows, 1 + 16384 / (c + 1));
+}
+
+static void rmsnorm_rows(void *job, int64_t begin, int64_t end) { norm_rows(job, begin, end, 0); }
+static void rmsnorm(float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows,
+                    int64_t c) {
+    struct normal_job job = {.y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .c = c};
+    parallel_for(rmsnorm_rows, &job, rows, 1 + 16384 / (c + 1));
+}
+
+/* --- backward ------------------------------------------------------------------------------------------- */
+
+INLINE void norm_dx_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
+    int64_t c = job->c;
+    for (int64_t row = begin; row < end; row++) {
+        const float *x = job->x + row * c, *dy = job->dy + row * c;
+        v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
+        v16 sum = v_set(0.0f), dot = v_set(0.0f);
+        for (int64_t i = 0; i < c; i += 16) {
+            int64_t n = c - i; /* the lanes beyond the row have dy = 0, and so dn = 0 */
+            v16 dn = v_mul(v_take(dy + i, n, 0.0f), v_take(job->w + i, n, 0.0f));
+            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
+            if (layer) sum = v_add(sum, dn);
+            dot = v_fma(dn, normal, dot);
+        }
+        v16 mean_dn = v_set(layer ? v_sum(sum) / (float)c : 0.0f), mean_dot = v_set(v_sum(dot) / (float)c);
+        for (int64_t i = 0; i < c; i += 16) {
+            int64_t n = c - i;
+            v16 dn = v_mul(v_take(dy + i, n, 0.0f), v_take(job->w + i, n, 0.0f));
+            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
+            if (layer) dn = v_sub(dn, mean_dn);
+            v_put(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
+        }
+    }
+}
+
+enum { DW_COLUMNS = 32 }; /* in a block: 128 bytes of each row, and as many sums as fit into registers */
+
+/* dw and db of `groups` (one or two) times sixteen columns from column i on, or of the last n */
+INLINE void norm_dw_columns(const struct normal_job *job, int64_t i, int groups, int64_t n, int layer) {
+    v16 dw[2] = {v_set(0.0f), v_set(0.0f)}, db[2] = {v_set(0.0f), v_set(0.0f)};
+    for (int64_t row = 0; row < job->rows; row++) {
+        v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
+        for (int g = 0; g < groups; g++) {
+            int64_t at = row * job->c + i + 16 * g;
+            v16 dy = v_take(job->dy + at, n, 0.0f);
+            v16 normal = v_mul(v_sub(v_take(job->x + at, n, 0.0f), m), r);
+            dw[g] = v_fma(dy, normal, dw[g]);
+            if (layer) db[g] = v_add(db[g], dy);
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        v_put(job->dw + i + 16 * g, n, dw[g]);
+        if (layer) v_put(job->db + i + 16 * g, n, db[g]);
+    }
+}
+
+INLINE void norm_dw_blocks(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
+    for (int64_t block = begin; block < end; block++) {
+        int64_t i = block * DW_COLUMNS, stop = i + DW_COLUMNS < job->c ? i + DW_COLUMNS : job->c;
+        if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
+        else
+            for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);
+    }
+}
+
+static void layernorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 1); }
+static void layernorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 1); }
+static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
+                               const float *w, const float *mean, const float *rstd, int64_t rows,
+                               int64_t c) {
+    struct normal_job job = {.dx = dx, .dw = dw, .db = db, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
+    job.given_mean = mean;
+    job.given_rstd = rstd;
+    parallel_for(layernorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
+    parallel_for(layernorm_dw_blocks, &job, (c + DW_COLUMNS - 1) / DW_COLUMNS, 1 + 1024 / (rows + 1));
+}
+
+static void rmsnorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 0); }
+static void rmsnorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 0); }
+static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w,
+                             const float *rstd, int64_t rows, int64_t c) {
+    struct normal_job job = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
+    job.given_rstd = rstd;
+    parallel_for(rmsnorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
+    parallel_for(rmsnorm_dw_blocks, &job, (c + DW_COLUMNS - 1) / DW_COLUMNS, 1 + 1024 / (rows + 1));
+}
