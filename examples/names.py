@@ -3,7 +3,7 @@
     python examples/names.py
 
 Every Python knows the names of all Unicode characters, such as GRINNING FACE WITH SMILING EYES. A small GPT
-learns them, one name per row, in about a minute on two CPU cores, and makes up new ones.
+learns them, one name per row, in a minute or two on two CPU cores, and makes up new ones.
 After Karpathy, makemore, 2022, which does it with the names of people.
 """
 
@@ -15,13 +15,13 @@ import numpy as np
 
 import tinyllm as tl
 
-BATCH, LONGEST = 32, 40
+BATCH, LONGEST = 24, 40
 END = "\n"  # stands before and after every name
 
 
 def main():
     parser = argparse.ArgumentParser(description="Invent names of Unicode characters.")
-    parser.add_argument("--steps", type=int, default=1500, help="how many updates (default 1500)")
+    parser.add_argument("--steps", type=int, default=1200, help="how many updates (default 1200)")
     parser.add_argument("--count", type=int, default=20, help="how many names to invent (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other names")
     args = parser.parse_args()

@@ -15,8 +15,8 @@ from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 
 EXAMPLE = """what is measured:
-  ops        every op that has a kernel, against its NumPy spec: time, GFLOP/s or GB/s, and how many
-             times as fast; ! marks a kernel that is slower than its spec
+  ops        every op that has a kernel, against its NumPy spec: time, GFLOP/s or GB/s, and the ratio,
+             how many times as fast it is; ! marks a kernel that is slower than its spec
   train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
   generate   tokens/s of reading a prompt (prefill) and of writing (decode), with and without cache
   memory     peak memory of training, each time in a fresh process
@@ -160,7 +160,7 @@ def _memory_line(r):
     return f"{r['setting']:5}{r['engine']:9}{_mib(r['peak_rss_mb']):>12} peak, {before} at start{share}"
 
 
-OPS_HEAD = f"{'ops':28}{'shapes':24}{'time':>7}{'rate':>14}x spec"
+OPS_HEAD = f"{'ops: kernel against spec':28}{'shapes':24}{'time':>7}{'rate':>14}{'ratio':>6}"
 TRAIN_HEAD = "train: time of a step, speed, peak memory of a process that trains"
 GENERATE_HEAD = "generate: one row, random weights; how many times as fast with cache"
 MEMORY_HEAD = "memory: three training steps in a fresh process"
