@@ -37,7 +37,7 @@ INLINE v16 v_exp_near(v16 r) {
     return v_add(v_fma(v_mul(r, r), POLYNOMIAL(q, r), r), v_set(1.0f));
 }
 
-/* exp(x) = 2**n exp(r): 1.1 ulp */
+/* exp(x) = 2**n exp(r): at most 1.02 ulp */
 INLINE v16 v_exp(v16 x) {
     x = v_min(v_max(x, v_set(-104.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
     i16 n;
@@ -47,7 +47,7 @@ INLINE v16 v_exp(v16 x) {
     return v_mul(v_mul(y, v_power_of_two(half)), v_power_of_two(i_sub(n, half)));
 }
 
-/* tanh(x) = x + x**3 q(x**2) up to 0.6, where exp would cancel; beyond, 1 - 2 / (exp(2 x) + 1) */
+/* tanh(x) = x + x**3 q(x**2) up to 0.6, where exp would cancel; beyond, 1 - 2 / (exp(2 x) + 1): 1.34 ulp */
 INLINE v16 v_tanh(v16 x) {
     static const float q[] = {-0.333332986f, 0.133319363f, -0.0537847169f, 0.0207986254f, -0.00589796668f};
     const v16 one = v_set(1.0f);
@@ -70,7 +70,7 @@ INLINE v16 v_sigmoid(v16 x) {
 /* --- log ------------------------------------------------------------------------------------------------ */
 
 /* log(x) = n ln 2 + log(1 + r), where x = 2**n (1 + r) and sqrt(1/2) <= 1 + r < sqrt(2);
- * log(1 + r) = r - r**2 / 2 + r**3 q(r) */
+ * log(1 + r) = r - r**2 / 2 + r**3 q(r): 0.83 ulp */
 INLINE v16 v_log(v16 x) {
     static const float q[] = {0.333333135f,  -0.250000089f, 0.200020716f,  -0.166679889f, 0.142203584f,
                               -0.124062337f, 0.118835486f,  -0.116700985f, 0.0674926937f};
@@ -116,7 +116,7 @@ INLINE v16 v_tail(v16 t, v16 bell) {
     return v_mul(bell, POLYNOMIAL(q, u));
 }
 
-/* erf(x) = x + x q(x**2) up to 1; beyond, 1 less twice the normal tail */
+/* erf(x) = x + x q(x**2) up to 1; beyond, 1 less twice the normal tail: 1.44 ulp */
 INLINE v16 v_erf(v16 x) {
     static const float q[] = {0.128379166f,  -0.37612626f,    0.112835787f,   -0.0268533472f,
                               0.0051871622f, -0.00079978531f, 7.80690389e-05f};

@@ -10,6 +10,14 @@
  * equals, while the tail and the sigmoid keep their digits until they underflow. At -infinity, gelu and silu
  * are NaN (-inf times 0), as in the spec, and swiglu with them.
  *
+ * Measured on one AVX2 core, 768 x 512 numbers, against the spec: silu and swiglu 8 times as fast, gelu_tanh
+ * 4, gelu 26 (NumPy has no erf), dropout 3, add the same, because it only waits for memory. dropout had three
+ * versions, on 768 x 128 numbers:
+ *
+ *     1. sixteen bytes made floats through a small array: 51 us, slower than the spec's 41
+ *     2. a conversion of short vectors, which the compiler takes apart byte by byte: 40 us
+ *     3. a plain loop, for which it has an instruction that widens bytes: 14 us
+ *
  * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
  * lanes.
  */

@@ -11,6 +11,12 @@
  * it is in cache: for the mean, for the variance, for the result. The variance is the mean of squared
  * deviations, because mean(x**2) - mean(x)**2 loses all its digits where the mean is large.
  *
+ * Measured on one AVX2 core against the spec: 5 times as fast on 768 rows of 128, 8 on 4096 rows of 384,
+ * backward 6 and 10. What the versions were, for layernorm of 768 x 128:
+ *
+ *     1. as below, but with sums that the compiler kept in memory (see softmax.c): 226 us; the spec takes 242
+ *     2. sums in registers: 51 us
+ *
  * dx belongs to rows, and threads share out the rows. dw and db belong to columns, and threads share out
  * blocks of columns, each summed from the first row to the last: so no sum is ever divided between threads.
  */

@@ -6,6 +6,13 @@
  * The spec makes five passes over memory, one per NumPy call. Here a row is read three times while it is in
  * cache and written twice, and the exponential is sixteen lanes of arithmetic instead of a library call.
  *
+ * Measured on one AVX2 core against the spec: 3.5 times as fast on rows of 64, 8 on rows of 4096, 1.5 on
+ * rows of 65, whose last element goes through memory. What the versions were, on 3072 rows of 64:
+ *
+ *     1. sixteen partial sums, `v_sum` reading them as four quarters: 295 us. The compiler kept the sums in
+ *        memory through the whole loop, in quarters, and each addition waited for the one before to come back
+ *     2. `v_sum` reading a copy, so that the sums stay in registers: 188 us
+ *
  * A row of nothing but -inf (all masked) has softmax 0 and log_softmax -inf; +inf or NaN anywhere makes the
  * whole row NaN: the maximum passes over NaN, but the sum does not.
  */
