@@ -119,9 +119,8 @@ def ticks(low, high, count):
 def log_ticks(low, high):
     """Return round numbers that are spread over a logarithmic axis from low to high."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8), tuple(d / 10 for d in range(10, 100))):
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
         found = [round(d * 10.0**k, 12) for k in decades for d in digits if low <= d * 10.0**k <= high]
         if len(found) >= 4:
-            break
-    every = max(1, round(len(found) / 7))
-    return found[::every]
+            return found[:: max(1, round(len(found) / 7))]
+    return ticks(low, high, 6)  # less than a decade: equal steps look even enough
