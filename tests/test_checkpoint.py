@@ -68,6 +68,29 @@ class Killed(BaseException):
     """The process ends here: nothing that would tidy up gets to run."""
 
 
+class Full:
+    """A file whose every write is a step that may fail half-way."""
+
+    def __init__(self, file, step):
+        self.file, self.step = file, step
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.file.close()
+
+    def write(self, data):
+        if len(memoryview(data.encode() if isinstance(data, str) else data)) > 1:
+            self.file.write(data[:1])  # a full disk takes a part
+        self.step("write")
+        self.file.seek(0, os.SEEK_END)
+        return self.file.write(data[1:]) + 1
+
+
 def fail_at(monkeypatch, number, error=OSError):
     """Let the number-th call that writes something fail as on a full disk; return the list of calls made."""
     calls = []
@@ -77,35 +100,13 @@ def fail_at(monkeypatch, number, error=OSError):
         if len(calls) - 1 == number:
             raise error(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    class Full:
-        """A file whose every write counts."""
-
-        def __init__(self, file):
-            self.file = file
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *exc):
-            self.file.close()
-
-        def write(self, data):
-            if len(memoryview(data.encode() if isinstance(data, str) else data)) > 1:
-                self.file.write(data[:1])  # a full disk takes a part
-            step("write")
-            self.file.seek(0, os.SEEK_END)
-            return self.file.write(data[1:]) + 1
-
     real_open = open
 
     def opened(path, mode="r", *args, **kwargs):
         file = real_open(path, mode, *args, **kwargs)
         if mode[0] in "wax":
             step("open")
-            return Full(file)
+            return Full(file, step)
         return file
 
     def counted(name, function):
