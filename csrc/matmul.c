@@ -12,7 +12,7 @@
  * streams along the rows of b as they lie in memory.
  */
 
-enum { DEPTH = 256, GROUP = 256, HEIGHT = 192, FEW = 4, FEW_COLUMNS = 512 };
+enum { DEPTH = 384, GROUP = 256, HEIGHT = 192, FEW = 4, FEW_COLUMNS = 512 };
 
 struct matmul_job {
     float *c;
@@ -37,33 +37,37 @@ static void pack_panels(float *panels, const struct matmul_job *job, const float
 
 /* The columns of one strip at the right edge, computed aside because the micro-kernel writes whole panels. */
 static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
-                         int64_t rows, int64_t columns, int64_t depth, int add) {
+                         int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
     float whole[ROWS * COLUMNS];
-    micro_any(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth, 0);
+    micro_any(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth, 0, NULL);
     for (int64_t m = 0; m < rows; m++)
         for (int64_t n = 0; n < columns; n++) {
             float sum = whole[m * COLUMNS + n];
-            c[m * c_row + n] = add ? c[m * c_row + n] + sum : sum;
+            float y = add ? c[m * c_row + n] + sum : sum;
+            c[m * c_row + n] = bias ? y + bias[n] : y;
         }
 }
 
 /* Rows [0, rows) of c, at most HEIGHT, times the panels of `columns` columns, for depth values of k. The panel stays in
  * the first-level cache while the strips of a pass by; so panels are the outer loop. */
 static void panels_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
-                           const float *panels, int64_t rows, int64_t columns, int64_t depth, int add) {
+                           const float *panels, int64_t rows, int64_t columns, int64_t depth, int add,
+                           const float *bias) {
     for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS)
         for (int64_t m = 0; m < rows; m += ROWS) {
             int64_t height = least(rows - m, ROWS);
             const float *left = a + m / ROWS * strip;
             float *out = c + m * c_row + n;
-            if (columns - n >= COLUMNS) micro_any(height, out, c_row, left, a_row, a_col, panels, COLUMNS, depth, add);
-            else edge_product(out, c_row, left, a_row, a_col, panels, height, columns - n, depth, add);
+            const float *shift = bias ? bias + n : NULL;
+            if (columns - n >= COLUMNS)
+                micro_any(height, out, c_row, left, a_row, a_col, panels, COLUMNS, depth, add, shift);
+            else edge_product(out, c_row, left, a_row, a_col, panels, height, columns - n, depth, add, shift);
         }
 }
 
 /* One block of rows times one group of columns, all of k. */
-static void block_product(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t rows,
-                          int64_t columns) {
+static void block_product(const struct matmul_job *job, float *c, const float *a, const float *b, const float *bias,
+                          int64_t rows, int64_t columns) {
     _Alignas(64) float panels[DEPTH * GROUP], strips[DEPTH * HEIGHT];
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
         int64_t depth = least(job->depth - start, DEPTH);
@@ -72,14 +76,16 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
             int64_t height = least(rows - m, HEIGHT);
             const float *left = a + m * job->a_row + start * job->a_col;
             float *out = c + m * job->columns;
+            const float *shift = start + depth == job->depth ? bias : NULL; /* after the last terms */
             if (job->a_col == 1) {
                 panels_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panels, height, columns,
-                               depth, start > 0);
+                               depth, start > 0, shift);
                 continue;
             }
             for (int64_t i = 0; i < height; i += ROWS) /* transposed: what a strip needs lies apart */
                 pad_into(strips + i * depth, ROWS, left + i, job->a_col, depth, least(height - i, ROWS));
-            panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0);
+            panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0,
+                           shift);
         }
     }
 }
@@ -99,8 +105,7 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
         float *c = job->c + (stack * job->rows + row) * job->columns + column;
         const float *a = job->a + stack * job->a_stack + row * job->a_row;
         const float *b = job->b + stack * job->b_stack + column * job->b_col;
-        block_product(job, c, a, b, rows, columns);
-        if (job->bias) add_bias(c, job->columns, job->bias + column, rows, columns);
+        block_product(job, c, a, b, job->bias ? job->bias + column : NULL, rows, columns);
     }
 }
 
@@ -166,15 +171,17 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Cut the outputs into about four tasks a thread, none smaller than is worth its copy of b. */
+/* Cut the outputs into about four tasks a thread, so that none waits long for the last; but by rows first, in equal
+ * parts of at least eight strips, because every cut through the columns copies a's strips once more. */
 static void plan(struct matmul_job *job, int64_t stack) {
-    int64_t wanted = ceil_div(4 * parallel_size(), stack);
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
     job->group_columns = GROUP;
     job->groups = ceil_div(job->columns, GROUP);
-    job->block_rows = ceil_div(ceil_div(job->rows, ceil_div(wanted, job->groups)), ROWS) * ROWS;
-    if (job->block_rows < 16 * ROWS) job->block_rows = 16 * ROWS;
+    int64_t blocks = least(ceil_div(wanted, job->groups), job->rows / (8 * ROWS));
+    if (blocks < 1) blocks = 1;
+    job->block_rows = ceil_div(ceil_div(job->rows, blocks), ROWS) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
-    while (job->row_blocks * job->groups < wanted && job->group_columns >= 2 * 2 * COLUMNS) {
+    while (job->row_blocks * job->groups * 2 < wanted && job->group_columns >= 4 * COLUMNS) {
         job->group_columns /= 2;
         job->groups = ceil_div(job->columns, job->group_columns);
     }

@@ -16,9 +16,10 @@ enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
 #endif
 enum { COLUMNS = REGISTERS * LANES };
 
-/* `rows` is a constant where this is inlined, so the loops over it unroll; a[m][k] is a[m * a_row + k * a_col]. */
+/* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
+ * is one. `rows` is a constant where this is inlined, so the loops over it unroll. */
 INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
-                  int64_t b_row, int64_t depth, int add) {
+                  int64_t b_row, int64_t depth, int add, const float *bias) {
     vec sum[ROWS][REGISTERS];
     /* Ask now for what is wanted at the end: this block of c, and where the next strip of a begins (the rest of its
      * rows the hardware then sees coming). */
@@ -39,18 +40,19 @@ INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_r
     for (int m = 0; m < rows; m++)
         for (int j = 0; j < REGISTERS; j++) {
             float *out = c + m * c_row + j * LANES;
-            vec_store(out, add ? vec_load(out) + sum[m][j] : sum[m][j]);
+            vec y = add ? vec_load(out) + sum[m][j] : sum[m][j];
+            vec_store(out, bias ? y + vec_load(bias + j * LANES) : y);
         }
 }
 
 /* Heights below ROWS occur at the lower edge. Two shapes of `a` are worth loops of their own: rows that lie along k,
  * and columns that do (transposed or packed). */
 static void micro_any(int64_t rows, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
-                      const float *b, int64_t b_row, int64_t depth, int add) {
+                      const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
-        if (a_col == 1) micro(n, c, c_row, a, a_row, 1, b, b_row, depth, add);                                        \
-        else micro(n, c, c_row, a, 1, a_col, b, b_row, depth, add);                                                   \
+        if (a_col == 1) micro(n, c, c_row, a, a_row, 1, b, b_row, depth, add, bias);                                  \
+        else micro(n, c, c_row, a, 1, a_col, b, b_row, depth, add, bias);                                                   \
         break;
     switch (rows) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -68,7 +70,7 @@ static void tile_product(float *restrict c, int64_t c_row, const float *a, int64
     for (int64_t n = 0; n < columns; n += COLUMNS)
         for (int64_t m = 0; m < rows; m += ROWS)
             micro_any(rows - m < ROWS ? rows - m : ROWS, c + m * c_row + n, c_row, a + m * a_row, a_row, a_col,
-                      b + n, b_row, depth, add);
+                      b + n, b_row, depth, add, NULL);
 }
 
 /* Copy rows x depth elements to `to`, turning rows into columns: to[k][m] = from[m][k], four by four in registers.
