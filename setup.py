@@ -1,14 +1,16 @@
 """Builds the one extension; everything else about the package is in pyproject.toml.
 
-TINYLLM_NO_EXT=1 leaves it out. TINYLLM_REQUIRE_EXT=1 makes a failed build an error; otherwise tinyllm then runs on its
-NumPy specs. The C is built for each instruction set into the same file (csrc/level_*.c), so there is no -march here:
-an installed copy works on any machine.
+TINYLLM_NO_EXT=1 leaves it out. TINYLLM_REQUIRE_EXT=1 makes a failed build an error; otherwise tinyllm then
+runs on its NumPy specs. The C is built for each instruction set into the same file (csrc/level_*.c), so there
+is no -march here: an installed copy works on any machine.
 """
 
 import os
 from glob import glob
 
 from setuptools import Extension, setup
+
+SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c"]
 
 
 def extensions():
@@ -18,7 +20,7 @@ def extensions():
 
     extension = Extension(
         "tinyllm.ops._compiled",
-        sources=["tinyllm/ops/_compiled.pyx", "csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c", *sorted(glob("csrc/level_*.c"))],
+        sources=["tinyllm/ops/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
         depends=[*glob("csrc/*"), *glob("tinyllm/ops/*.pxi"), *glob("tinyllm/ops/*.pxd")],
         include_dirs=["csrc"],
         extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"],

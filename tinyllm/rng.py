@@ -1,9 +1,10 @@
 """Randomness that is the same bits on every platform, Python and NumPy.
 
-Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from here, because
-NumPy promises stable streams only for its raw bit generators, not for its distributions. The generator is SplitMix64
-(Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): output i is a hash of key + i,
-so any position can be reached at once and the whole state is two integers.
+Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from
+here, because NumPy promises stable streams only for its raw bit generators, not for its distributions. The
+generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+2014): output i is a hash of key + i * GOLDEN, so any position can be reached at once and the whole state is
+two integers.
 """
 
 import math
@@ -37,7 +38,7 @@ def _fold(key):
     for part in key:
         tag = b"s" if isinstance(part, str) else b"i"
         data = part.encode() if isinstance(part, str) else b"%d" % int(part)
-        for byte in tag + data + b"\xff":  # 0xff occurs in no UTF-8 text, so parts cannot run into each other
+        for byte in tag + data + b"\xff":  # 0xff is in no UTF-8 text, so parts cannot run into each other
             state = _mix_int((state + GOLDEN + byte) & MASK)
     return state
 
@@ -45,8 +46,8 @@ def _fold(key):
 class Random:
     """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
 
-    Equal keys give equal streams; different keys give unrelated ones. `counter` is how many 64-bit words have been
-    drawn; setting it moves the stream there, so saving it is enough to resume.
+    Equal keys give equal streams; different keys give unrelated ones. `counter` is how many 64-bit words have
+    been drawn; setting it moves the stream there, so saving it is enough to resume.
     """
 
     def __init__(self, *key):
@@ -74,9 +75,10 @@ class Random:
         return (self.bits(size) >> np.uint64(11)) * 2.0**-53
 
     def integers(self, n, size=None):
-        """Draw an integer in [0, n), n at most 2**31, by multiplying the top 32 bits (Lemire 2019, without rejection).
+        """Draw an integer in [0, n), n at most 2**31.
 
-        The bias is below n / 2**32, which no use here can see.
+        The top 32 bits are multiplied by n (Lemire 2019, without the rejection): the bias is below n / 2**32,
+        which no use here can see.
         """
         if not 0 < n <= 2**31:
             raise ValueError(f"integers(n) needs 0 < n <= 2**31, got {n}")
@@ -87,8 +89,8 @@ class Random:
     def normal(self, size):
         """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, minus its mean.
 
-        The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not be.
-        The tails end at six standard deviations.
+        The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not
+        be. The tails end at six standard deviations.
         """
         shape = (size,) if isinstance(size, int) else tuple(size)
         total = np.zeros(math.prod(shape), np.int64)

@@ -13,7 +13,8 @@ def visible(q, k, causal, lengths):
     Row b has n = lengths[b] keys (T when lengths is None), and query s is token n - S + s of that row.
     """
     S, T = q.shape[1], k.shape[1]
-    n = np.reshape(T if lengths is None else lengths, (-1, 1, 1, 1)).astype(np.int64)  # unsigned would wrap below
+    n = np.reshape(T if lengths is None else lengths, (-1, 1, 1, 1))
+    n = n.astype(np.int64)  # unsigned numbers would wrap below zero
     key = np.arange(T)
     token = n - S + np.arange(S)[:, None]
     return (key < n) & (key <= token) if causal else np.broadcast_to(key < n, (*n.shape[:2], S, T))

@@ -38,14 +38,17 @@ def ratio(coefficients, x):
 
 
 def erf_small(a):
+    """Evaluate erf for a below about 0.47."""
     return a * ratio(SMALL, a * a)
 
 
 def erf_middle(a):
+    """Evaluate erf for a between about 0.47 and 4."""
     return 1 - np.exp(-a * a) * ratio(MIDDLE, a)
 
 
 def erf_large(a):
+    """Evaluate erf for a above 4."""
     z = 1 / (a * a)
     return 1 - np.exp(-a * a) / a * (np.pi**-0.5 - z * ratio(LARGE, z))
 

@@ -76,20 +76,24 @@ def linear_backward(dy, x, w):
 
 @matmul.variant("bf16")
 def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
+    """Multiply matrices of rounded operands."""
     return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 
 @matmul_backward.variant("bf16")
 def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
+    """Carry a gradient back through matmul, all operands rounded."""
     return matmul_backward.reference(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 
 @linear.variant("bf16")
 def linear_bf16(x, w, b=None):
+    """Apply a layer to rounded inputs and weights; the bias is added in float32."""
     return linear.reference(round_bf16(x), round_bf16(w), b)
 
 
 @linear_backward.variant("bf16")
 def linear_backward_bf16(dy, x, w):
+    """Carry a gradient back through linear, the operands of both products rounded."""
     dx, dw, _ = linear_backward.reference(round_bf16(dy), round_bf16(x), round_bf16(w))
     return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32

@@ -15,7 +15,7 @@ import warnings
 from tinyllm.errors import UserError
 
 try:
-    from tinyllm.ops import _compiled
+    from tinyllm.ops import _compiled  # type: ignore[attr-defined]
 except ImportError:  # installed without a C compiler: the specs still do everything
     _compiled = None
 
