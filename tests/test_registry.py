@@ -131,9 +131,9 @@ def test_the_shell_variable_with_an_unknown_backend_is_refused():
 
 def test_a_missing_extension_is_said_once():
     """Blocking the kernels' import is the state of an install without a compiler."""
-    block = "import sys, warnings; sys.modules['tinyllm.ops._compiled'] = None; warnings.simplefilter('always')"
+    block = "import sys, warnings; sys.modules['tinyllm.ops._compiled'] = None"
     code = "import tinyllm.ops, tinyllm.ops.registry as r; print(r._state['backend'])"
-    done = run_python(f"{block}\n{code}", TINYLLM_BACKEND="")
+    done = run_python(f"{block}; warnings.simplefilter('always'); {code}", TINYLLM_BACKEND="")
     assert done.stdout == "numpy\n" and done.stderr.count("no compiled kernels were built") == 1, done.stderr
 
 

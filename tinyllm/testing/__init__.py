@@ -7,5 +7,7 @@ imports this package but `teach`.
 from tinyllm.testing.cases import CASES
 from tinyllm.testing.check import check
 from tinyllm.testing.gradcheck import gradcheck
+from tinyllm.testing.mistake import diagnose
+from tinyllm.testing.mistakes import MISTAKES
 
-__all__ = ["CASES", "check", "gradcheck"]
+__all__ = ["CASES", "MISTAKES", "check", "diagnose", "gradcheck"]

@@ -106,7 +106,7 @@ def ints(draw, shape, below, dtypes=(np.int64, np.int32), layouts=ANY_LAYOUT):
 def flags(draw, shape, layouts=ANY_LAYOUT):
     """Draw a boolean array: half, most, all or none of it true."""
     share, layout, seed = draw(recipes((0.5, 0.9, 1.0, 0.0), layouts))
-    return arrange(Random(seed, "flags").uniform(tuple(shape)) < share, layout)
+    return arrange(np.asarray(Random(seed, "flags").uniform(tuple(shape)) < share), layout)
 
 
 def scores(draw, shape, kinds=USUAL, layouts=ANY_LAYOUT, shares=(0, 0, 0.4)):

@@ -20,7 +20,7 @@ def absolute(value):
 
 
 def of_sizes(name, roundings):
-    """Tolerance of an op that only multiplies and adds: the op on absolute values, times EPS, times roundings.
+    """Tolerance of an op that only multiplies and adds: the op on absolute values, times EPS times roundings.
 
     roundings: a function from the named arguments to the number of roundings behind one result.
     """

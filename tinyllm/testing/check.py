@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyllm.ops import OPS
 from tinyllm.testing.cases import BOUNDS, NEIGHBOURS
-from tinyllm.testing.relations import output_names, parameters, specs_only
+from tinyllm.testing.relations import bind, output_names, parameters, specs_only
 
 MAY_RETURN_INPUTS = {"clip_grads"}  # its specification says: the same arrays where nothing needs clipping
 
@@ -22,6 +22,7 @@ def check(name, function, args, contiguous=False):
     too, as a compiled twin's are. Raises AssertionError that names the op, what was expected, what came,
     and the case.
     """
+    args = tuple(bind(name, args).values())
     try:
         with specs_only():
             require_all(name, function, args, contiguous)
@@ -54,7 +55,7 @@ def run(name, function, args):
     """
     named = dict(zip(parameters(name), args, strict=False))
     for argument in OPS[name].mutates:
-        named[argument] = np.array(named[argument])
+        named[argument] = np.array(named[argument], order="C")
     with specs_only():
         result = function(*named.values())
     if OPS[name].mutates:
@@ -90,7 +91,9 @@ def arrays(values):
 
 def require_own_memory(name, results, args, contiguous):
     """Every result is an array of its own, not a view of an input or of another result."""
-    taken = [] if name in MAY_RETURN_INPUTS else list(arrays(args))
+    if name in MAY_RETURN_INPUTS:
+        return
+    taken = list(arrays(args))
     for label, result in zip(output_names(name), arrays(results), strict=False):
         require(not any(np.may_share_memory(result, other) for other in taken),
                 f"{label} shares memory with an input or another result; return a copy")
@@ -137,9 +140,8 @@ def require_numbers(label, got, wanted, bound):
     if right.all():
         return
     at = tuple(int(i) for i in np.argwhere(~right)[0])
-    off = ""
-    if np.isfinite(got[at]) and np.isfinite(wanted[0][at]):
-        off = f", more than {np.broadcast_to(bound, got.shape)[at]:.2g} apart"
+    allowed = np.broadcast_to(bound, got.shape)[at]
+    off = f", more than {allowed:.2g} apart" if allowed > 0 and np.isfinite(got[at] - wanted[0][at]) else ""
     where = f"[{', '.join(map(str, at))}]" if at else ""
     share = f" ({np.sum(~right)} of {got.size} are wrong)" if got.size > 1 else ""
     raise AssertionError(f"{label}{where} should be {wanted[0][at]:.7g}, got {got[at]:.7g}{off}{share}")

@@ -15,7 +15,7 @@ def cross_entropy(draw):
     shape, vocab = draw(leading), draw(sizes) or 1
     ignore_index = draw(st.sampled_from((-100, -1, 0)))
     targets = ints(draw, shape, vocab)
-    share = draw(st.sampled_from((0.0, 0.5, 1.0)))
+    share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))
     if share:
         targets = np.array(targets)
         targets[Random(share, "ignored").uniform(shape) < share] = ignore_index
@@ -38,6 +38,7 @@ def cross_entropy_bound(args, results):
 
 
 def cross_entropy_backward_bound(args, results):
+    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
     dloss, logits, targets, lse, ignore_index = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     count = max(int(np.sum(targets != ignore_index)), 1)

@@ -12,8 +12,13 @@ inner = st.sampled_from((*SIZES, 130, 257, 300))  # longer than one block of a k
 
 @st.composite
 def matmul(draw):
-    """Two matrices or stacks of them, whose leading axes broadcast; either may be given transposed."""
+    """Two matrices or stacks of them, whose leading axes broadcast; either may be given transposed.
+
+    Some are square, where a transpose that is forgotten breaks no shape.
+    """
     m, k, n = draw(sizes), draw(inner), draw(sizes)
+    if draw(st.sampled_from((False, False, True))):
+        k = n = m
     transpose_a, transpose_b = draw(st.booleans()), draw(st.booleans())
     stack = draw(leading)
     a_stack, b_stack = (_broadcasts(stack)[draw(st.integers(0, 4))] for _ in "ab")
@@ -23,7 +28,7 @@ def matmul(draw):
 
 
 def _broadcasts(stack):
-    """Shapes that broadcast with `stack`: itself, none, its last axis alone, its first axis alone, only ones."""
+    """Shapes that broadcast with `stack`: itself, none, its last axis alone, its first alone, only ones."""
     ones = tuple(1 for _ in stack)
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
@@ -42,5 +47,5 @@ BOUNDS = {
     # A gradient sums over the other operand's free axis, and over every axis that was broadcast.
     "matmul_backward": of_sizes("matmul_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
     "linear": of_sizes("linear", lambda x, **_: 3 + x.shape[-1]),
-    "linear_backward": of_sizes("linear_backward", lambda dy, **_: 2 + max(dy.shape[-1], math.prod(dy.shape))),
+    "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
 }

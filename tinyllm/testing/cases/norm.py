@@ -43,6 +43,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
+    """The formulas with every term made positive, and the cancellation in x - mean."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
@@ -55,11 +56,13 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
+    """Nothing cancels: a mean of squares, its root, and two products."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
 def rmsnorm_backward_bound(args, results):
+    """The formulas with every term made positive."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

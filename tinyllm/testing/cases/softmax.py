@@ -20,12 +20,14 @@ def softmax_bound(args, results):
 
 
 def softmax_backward_bound(args, results):
+    """The formula with every term made positive."""
     dy, y = args
     n = y.shape[-1]
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
 
 
 def log_softmax_bound(args, results):
+    """x, its maximum and the logarithm are rounded on the scale of x."""
     (x,) = args
     return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
 

@@ -34,14 +34,9 @@ def scatter(dy, ids, vocab_size, how):
     return dw
 
 
-@mistake("embedding_backward", "dw[ids] = dy, which keeps only the last of equal ids")
+@mistake("embedding_backward", "dw[ids] = dy, or dw[ids] += dy, which both keep only the last of equal ids")
 def overwrites(dy, ids, vocab_size):
     return scatter(dy, ids, vocab_size, lambda dw, i, d: dw.__setitem__(i, d))
-
-
-@mistake("embedding_backward", "dw[ids] += dy, which adds only one of equal ids")
-def loses_repeats(dy, ids, vocab_size):
-    return scatter(dy, ids, vocab_size, lambda dw, i, d: dw.__setitem__(i, dw[i] + d))
 
 
 @mistake("embedding_backward", "the gradients of equal ids averaged, not summed")

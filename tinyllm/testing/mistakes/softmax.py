@@ -6,6 +6,12 @@ from tinyllm.ops import softmax
 from tinyllm.testing.mistake import mistake
 
 
+@mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked")
+def masked_row_is_nan(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
 @mistake("softmax", "softmax without subtracting the maximum, so that exp overflows")
 def without_maximum(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
@@ -32,12 +38,6 @@ def maximum_of_the_whole_array(x):
 @mistake("softmax", "x divided by its sum, without exp")
 def without_exp(x):
     return x / x.sum(axis=-1, keepdims=True)
-
-
-@mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked")
-def masked_row_is_nan(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 @mistake("softmax", "softmax computed in float64 and left there")
@@ -70,6 +70,12 @@ def wrong_sign(dy, y):
     return y * (dy + (dy * y).sum(axis=-1, keepdims=True))
 
 
+@mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf")
+def log_masked_row_is_nan(x):
+    z = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
 @mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0")
 def log_of_softmax(x):
     return np.log(softmax(x))
@@ -89,12 +95,6 @@ def log_along_the_first_axis(x):
 @mistake("log_softmax", "log_softmax that subtracts the maximum inside exp but does not add it back")
 def forgets_the_maximum(x):
     return x - np.log(np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True))
-
-
-@mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf")
-def log_masked_row_is_nan(x):
-    z = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
 @mistake("log_softmax_backward", "dy - y sum(dy): y is a logarithm, exp(y) is the probability")

@@ -1,0 +1,80 @@
+"""`check` runs the function that it is given, and says in a few lines what is wrong with it."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinyllm.ops import OPS, override, use
+from tinyllm.testing import check
+
+X = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
+softmax = OPS["softmax"].reference
+calls = itertools.count()
+
+
+def complaint(name, function, *args, **options):
+    with pytest.raises(AssertionError) as error:
+        check(name, function, args, **options)
+    return str(error.value)
+
+
+def planted(x):
+    raise RuntimeError("planted")
+
+
+def test_a_raise_in_the_function_gets_through():
+    with pytest.raises(RuntimeError, match="planted"):
+        check("softmax", planted, (X,))
+
+
+@pytest.mark.parametrize("words, function", [
+    ("y[0, 1] should be 0.2447285, got 0.4894569", lambda x: softmax(x) * np.array([1, 2, 1], np.float32)),
+    ("y[0, 0] should be 0.09003057, got nan", lambda x: softmax(x) + np.float32(np.nan)),
+    ("y should be float32, got float64", lambda x: softmax(x.astype(float))),
+    ("y should have shape (2, 3), got (2, 3, 1)", lambda x: softmax(x)[..., None]),
+    ("y should be an array, got list", lambda x: (softmax(x).tolist(),)),
+    ("it should return 1 results, not 2", lambda x: (softmax(x), x.copy())),
+    ("y shares memory with an input", lambda x: x),
+    ("it changed its input x", lambda x: (softmax(x), x.fill(1))[0]),
+    ("two runs on one input differ", lambda x: softmax(x) * np.float32(1 + 1e-7 * next(calls))),
+])
+def test_each_property_is_checked(words, function):
+    assert words in complaint("softmax", function, X.copy())
+
+
+def test_contiguity_is_checked_where_it_is_promised():
+    def strided(x):
+        return np.asfortranarray(softmax(x))
+    check("softmax", strided, (X,))
+    assert "not contiguous" in complaint("softmax", strided, X, contiguous=True)
+
+
+def test_results_must_not_share_memory():
+    def shared(dy, gate, up):
+        dgate = OPS["swiglu_backward"].reference(dy, gate, up)[0]
+        return dgate, dgate
+    assert "dup shares memory" in complaint("swiglu_backward", shared, X, X, X)
+
+
+def test_what_works_in_place_returns_nothing():
+    def returns(w, g, m, v, *numbers):
+        OPS["adamw_step"].reference(w, g, m, v, *numbers)
+        return w
+    assert "must return None, not ndarray" in complaint("adamw_step", returns, X, X, 0 * X, 0 * X, 1, 0.1)
+
+
+def test_the_case_is_shown_in_a_few_short_lines():
+    said = complaint("softmax", lambda x: x * 0, np.zeros((40, 50), np.float32)[:, ::2])
+    assert said.startswith("softmax: y[0, 0] should be 0.04, got 0, more than")
+    assert "float32 (40, 25) strides (200, 8)" in said
+    assert len(said.splitlines()) == 2 and max(map(len, said.splitlines())) < 220
+
+
+def test_the_judge_is_the_specification_whatever_is_plugged_in():
+    """A wrong softmax in use must neither spoil the judge of attention nor be taken for the one on trial."""
+    q = np.ones((1, 2, 1, 2), np.float32)
+    with override(softmax=planted), use("numpy"):
+        check("attention", OPS["attention"].reference, (q, q, q))
+        check("softmax", softmax, (X,))
+        assert OPS["softmax"].yours is planted

@@ -1,0 +1,45 @@
+"""Finite differences in float64 prove every backward, and notice every wrong one."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm.ops import OPS
+from tinyllm.testing import CASES, MISTAKES, gradcheck
+from tinyllm.testing.relations import FORWARDS, SUFFIX
+
+
+def test_every_backward_is_proved():
+    assert {name for name in OPS if name.endswith(SUFFIX)} == {name + SUFFIX for name in FORWARDS}
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_the_backward_is_the_gradient_of_the_forward(name, data):
+    assert gradcheck(name, data.draw(CASES[name])) < 1e-6
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_a_wrong_gradient_is_noticed(name):
+    """Every known mistake in a backward is off by more than a hundred times the limit, in some case."""
+    unnoticed = dict(MISTAKES[name + SUFFIX])
+
+    @settings(max_examples=60)
+    @given(args=CASES[name])
+    def try_all(args):
+        for sentence, function in tuple(unnoticed.items()):
+            if error_of(name, args, function) > 1e-4:
+                del unnoticed[sentence]
+
+    try_all()
+    assert not unnoticed
+
+
+def error_of(name, args, backward):
+    """What gradcheck measures; a backward that fails, or gives the wrong shapes, is infinitely wrong."""
+    try:
+        return gradcheck(name, args, backward)
+    except Exception:
+        return np.inf

@@ -1,0 +1,121 @@
+"""Wrong arguments: a compiled twin refuses them in one line, or gives what the specification gives.
+
+One argument of a good case at a time is given another type, another shape, another number, or replaced
+altogether.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm.ops import OPS
+from tinyllm.testing import CASES, check
+from tinyllm.testing.check import bits
+from tinyllm.testing.relations import bind
+
+TWINS = [name for name, o in OPS.items() if o.compiled is not None]
+REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError)
+
+DTYPES = ("f8", "f2", ">f4", "i8", "i4", ">i8", "u1", "u8", "?", "c8", "O")
+SHAPES = {
+    "an axis more": lambda a: a[None],
+    "an axis more at the end": lambda a: a[..., None],
+    "an axis less": lambda a: a[0],
+    "no axes": lambda a: a.reshape(-1)[0],
+    "flat": lambda a: a.reshape(-1),
+    "one less": lambda a: a[..., :-1],
+    "one row less": lambda a: a[:-1],
+    "one more": lambda a: np.concatenate([a, a[..., :1]], axis=-1),
+    "one row more": lambda a: np.concatenate([a, a[:1]]),
+    "one": lambda a: a[..., :1],
+    "one row": lambda a: a[:1],
+    "empty": lambda a: a[..., :0],
+    "no rows": lambda a: a[:0],
+    "axes swapped": lambda a: a.swapaxes(0, -1),
+    "twice as many": lambda a: np.concatenate([a, a], axis=-1),
+}
+HUGE = (2**31, 2**40, 2**62, 2**70, -(2**63))
+NUMBERS = (0, -1, 1, 2, -100, *HUGE, 0.5, 1.5, float("nan"), float("inf"), True)
+OTHERS = (None, "text", b"bytes", [], [1.0], [[1, 2], [3]], (), {}, object(), np.float32(1), np.zeros(3))
+
+
+def with_number(a, where, number):
+    """An array with one of its elements replaced, such as an id that is far outside the table."""
+    a = np.array(a)
+    if a.size:
+        a.flat[where % a.size] = number
+    return a
+
+
+@st.composite
+def spoilt(draw, value):
+    """Something else in the place of a good argument."""
+    if isinstance(value, list) and value and draw(st.booleans()):
+        i = draw(st.integers(0, len(value) - 1))
+        return [*value[:i], draw(spoilt(value[i])), *value[i + 1:]]
+    if not isinstance(value, np.ndarray):
+        return draw(st.sampled_from(NUMBERS + OTHERS))
+    how = draw(st.sampled_from(("dtype", "shape", "shape", "number", "other")))
+    if how == "dtype":
+        with np.errstate(all="ignore"):
+            return value.astype(draw(st.sampled_from(DTYPES)))
+    if how == "shape":
+        try:
+            return SHAPES[draw(st.sampled_from(tuple(SHAPES)))](value)
+        except (IndexError, ValueError):  # an array without axes, or without rows
+            return value[None]
+    if how == "number" and value.dtype.kind in "iu":
+        number = draw(st.sampled_from((-1, -100, 2**30, value.size)))
+        return with_number(value, draw(st.integers(0, 99)), number)
+    return draw(st.sampled_from((*NUMBERS, *OTHERS, value.tolist())))
+
+
+# What is accepted must be right, but for arguments with which even a good implementation may differ.
+UNJUDGED = {
+    "attention_backward": {"causal", "lengths"},  # y and lse then belong to another mask
+    "adamw_step": {"lr", "beta1", "beta2", "eps", "weight_decay"},  # any number, sensible or not
+    "sample": {"u"},  # outside [0, 1) nothing is promised
+    "clip_grads": {"grads"},  # which are returned as they are when nothing needs clipping
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+@given(data=st.data())
+def test_wrong_arguments_are_refused_or_right(name, data):
+    args = bind(name, data.draw(CASES[name]))
+    spoilt_one = data.draw(st.sampled_from(tuple(args)))
+    good, bad = args[spoilt_one], data.draw(spoilt(args[spoilt_one]))
+    args[spoilt_one] = bad
+    before = bits(list(args.values()))
+    try:
+        OPS[name].compiled(*args.values())
+    except REFUSALS as error:
+        assert str(error) and "\n" not in str(error), f"not one line: {error}"
+        assert bits(list(args.values())) == before, "it was refused, but had already changed its input"
+        return
+    if isinstance(good, np.ndarray) and (not isinstance(bad, np.ndarray) or bad.dtype == object):
+        args[spoilt_one] = np.asarray(bad, good.dtype)  # a twin may take a list for an array
+    empty = any(isinstance(a, np.ndarray) and a.size == 0 for a in args.values())
+    if spoilt_one not in UNJUDGED.get(name, ()) and not empty:
+        check(name, OPS[name].compiled, tuple(args.values()))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("name", TWINS)
+@settings(max_examples=5)
+@given(data=st.data())
+def test_other_floats_are_refused_with_a_way_out(name, dtype, data):
+    args = [recast(a, dtype) for a in data.draw(CASES[name])]
+    if bits(args) == bits([recast(a, "float32") for a in args]):
+        return  # this op, or this case, has no array of floats
+    with pytest.raises((TypeError, ValueError), match=f"must be float32.*{dtype}.*use"):
+        OPS[name].compiled(*args)
+
+
+def recast(value, dtype):
+    """The argument with its float32 arrays in another dtype."""
+    if isinstance(value, list):
+        return [recast(element, dtype) for element in value]
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype) if is_float else value
