@@ -1,5 +1,4 @@
-"""One op, one spec, three hands: `@op` makes a NumPy function the specification, and this file picks who runs
-it.
+"""One op, one spec, three hands: `@op` makes a NumPy function the specification; here it is decided who runs.
 
 An op can be run by its NumPy body (`numpy`), by its C twin of the same name (`compiled`), by another compiled
 precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the
