@@ -12,7 +12,8 @@
  * so a worker either sees that the job is closed, or is seen. Only then does the caller rewrite the job.
  *
  * The pieces differ from run to run; results do not, because a body writes only the outputs of its own piece.
- * A nested call, and a call while another thread holds the pool, runs on its caller alone. After fork, the child
+ * A nested call, and a call while another thread holds the pool, runs on its caller alone. A fork waits until no job
+ * runs and nobody is inside pool.c, for the child would inherit a lock without the thread that could open it; the child
  * starts its own workers at its first job.
  */
 #include "tinyllm.h"
@@ -33,6 +34,7 @@ int parallel_size(void) { return 1; }
 #include <stdatomic.h>
 
 #define MOST_THREADS 256
+#define STACK ((size_t)4 << 20) /* matmul keeps its panels there; some systems give a thread only 128 KiB */
 #define SPINS 4000 /* about 40 microseconds of pauses before an idle worker sleeps */
 
 static struct {
@@ -40,7 +42,8 @@ static struct {
     pthread_mutex_t sleep;
     pthread_cond_t wake;
     pthread_t worker[MOST_THREADS];
-    int wanted, started; /* workers, the caller not counted */
+    atomic_int wanted; /* workers, the caller not counted */
+    int started;
 
     atomic_int open, inside, sleeping, quit;
     atomic_llong ticket; /* goes up with every job, so that sleepers know a new one */
@@ -49,8 +52,6 @@ static struct {
     void *context;
     int64_t n, piece;
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
-
-static _Thread_local int nested;
 
 static void pause_briefly(void) {
 #if defined(__x86_64__)
@@ -61,14 +62,12 @@ static void pause_briefly(void) {
 }
 
 static void take_pieces(void) {
-    nested = 1;
     for (;;) {
         int64_t begin = atomic_fetch_add(&pool.next, pool.piece);
         if (begin >= pool.n) break;
         int64_t end = begin + pool.piece < pool.n ? begin + pool.piece : pool.n;
         pool.body(pool.context, begin, end);
     }
-    nested = 0;
 }
 
 /* Return when there is a ticket other than `seen`. */
@@ -107,9 +106,16 @@ static void announce(void) {
 
 /* --- fork: only the calling thread lives on in the child ------------------------------------------------------- */
 
-static void before_fork(void) { pthread_mutex_lock(&pool.busy); }
-static void after_fork_parent(void) { pthread_mutex_unlock(&pool.busy); }
+static void before_fork(void) {
+    pthread_mutex_lock(&pool.busy); /* first, because a job that runs may still need memory */
+    pool_lock();
+}
+static void after_fork_parent(void) {
+    pool_unlock();
+    pthread_mutex_unlock(&pool.busy);
+}
 static void after_fork_child(void) {
+    pool_unlock();
     pthread_mutex_init(&pool.busy, NULL);
     pthread_mutex_init(&pool.sleep, NULL);
     pthread_cond_init(&pool.wake, NULL);
@@ -118,20 +124,23 @@ static void after_fork_child(void) {
     pool.started = 0;
 }
 
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
+
 static void start_workers(void) {
-    static int registered;
-    if (!registered) registered = pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK);
     void *ticket = (void *)(intptr_t)atomic_load(&pool.ticket);
-    while (pool.started < pool.wanted) {
-        if (pthread_create(&pool.worker[pool.started], NULL, work, ticket) != 0) {
-            pool.wanted = pool.started; /* the system gives no more threads: go on with those there are */
-            return;
-        }
+    while (pool.started < pool.wanted &&
+           pthread_create(&pool.worker[pool.started], &attributes, work, ticket) == 0)
         pool.started++;
-    }
+    pool.wanted = pool.started; /* the system may give no more threads: go on with those there are */
+    pthread_attr_destroy(&attributes);
 }
 
 void parallel_threads(int n) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     int wanted = (n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n) - 1;
     pthread_mutex_lock(&pool.busy);
     if (wanted < pool.started) {
@@ -145,16 +154,12 @@ void parallel_threads(int n) {
     pthread_mutex_unlock(&pool.busy);
 }
 
-int parallel_size(void) {
-    pthread_mutex_lock(&pool.busy);
-    int size = pool.wanted + 1;
-    pthread_mutex_unlock(&pool.busy);
-    return size;
-}
+/* Without the lock, so that a kernel may ask while a job runs, even from inside it. */
+int parallel_size(void) { return atomic_load(&pool.wanted) + 1; }
 
 void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
     if (n <= 0) return;
-    if (n <= grain || nested || pthread_mutex_trylock(&pool.busy) != 0) {
+    if (n <= grain || pthread_mutex_trylock(&pool.busy) != 0) { /* held by another thread, or around this call */
         body(context, 0, n);
         return;
     }

@@ -14,11 +14,15 @@
 #include <malloc.h>
 #define LOCK
 #define UNLOCK
+void pool_lock(void) {}
+void pool_unlock(void) {}
 #else
 #include <pthread.h>
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 #define LOCK pthread_mutex_lock(&lock)
 #define UNLOCK pthread_mutex_unlock(&lock)
+void pool_lock(void) { LOCK; }
+void pool_unlock(void) { UNLOCK; }
 #endif
 
 #define ALIGNMENT 64
@@ -124,7 +128,7 @@ void pool_empty(void) {
 
 void pool_cap(size_t bytes) {
     LOCK;
-    state.capacity = (int64_t)bytes;
+    state.capacity = bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
     UNLOCK;
     pool_empty();
 }

@@ -54,6 +54,8 @@ cdef object empty(tuple shape, object dtype=F32):
     cdef object count = dtype.itemsize  # a Python int: a product of sizes cannot overflow
     for n in shape:
         count = count * n
+    if count > 1 << 46:
+        raise MemoryError(f"no memory for an array of shape {shape}")
     return ndarray(shape, dtype, Block(count))
 
 
@@ -177,8 +179,10 @@ def empty_pool(capacity=None):
     """Give the idle blocks back to the system; with `capacity` (bytes), also set how much may be kept."""
     if capacity is None:
         pool_empty()
+    elif capacity < 0:
+        raise UserError(f"the pool's capacity is a number of bytes, 0 or more, not {capacity}")
     else:
-        pool_cap(capacity)
+        pool_cap(min(capacity, 1 << 62))
 
 
 def _start():
