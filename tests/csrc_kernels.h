@@ -1,0 +1,133 @@
+/* One short function per group of kernels that calls each of them on arrays of odd sizes (see csrc_kernels.c).
+ *
+ * A new kernel goes here: csrc_kernels.c fails on one that nobody calls. Outputs are allocated first.
+ */
+
+static const int64_t sizes[][2] = { /* rows, n */
+    {0, 5}, {1, 0}, {1, 1}, {3, 7}, {2, 15}, {5, 16}, {3, 17}, {2, 33}, {7, 65}, {1, 300}, {70, 31}, {2, 5000},
+    {150, 130},
+};
+
+static void drive_softmax(int64_t rows, int64_t n) {
+    float *y = out(rows * n), *dx = out(rows * n), *logs = out(rows * n), *dlogs = out(rows * n), *x = in(rows * n);
+    CALL(softmax)(y, x, rows, n);
+    CALL(softmax_backward)(dx, x, y, rows, n);
+    CALL(log_softmax)(logs, x, rows, n);
+    CALL(log_softmax_backward)(dlogs, x, logs, rows, n);
+}
+
+static void drive_norm(int64_t rows, int64_t c) {
+    float *y = out(rows * c), *mean = out(rows), *rstd = out(rows), *dx = out(rows * c), *dw = out(c), *db = out(c);
+    float *x = in(rows * c), *dy = in(rows * c), *w = in(c), *b = in(c);
+    CALL(layernorm)(y, mean, rstd, x, w, b, 1e-5f, rows, c);
+    CALL(layernorm_backward)(dx, dw, db, dy, x, w, mean, rstd, rows, c);
+    y = out(rows * c), rstd = out(rows), dx = out(rows * c), dw = out(c);
+    CALL(rmsnorm)(y, rstd, x, w, 1e-5f, rows, c);
+    CALL(rmsnorm_backward)(dx, dw, dy, x, w, rstd, rows, c);
+}
+
+static void drive_loss(int64_t rows, int64_t v) {
+    float *loss = out(1), *lse = out(rows), *dx = out(rows * v), *x = in(rows * v);
+    int64_t *targets = ids(rows, v > 0 ? v : 1);
+    for (int64_t i = 0; i < rows; i++)
+        if (v == 0 || next() % 4 == 0) targets[i] = -100;
+    CALL(cross_entropy)(loss, lse, x, targets, -100, rows, v);
+    CALL(cross_entropy_backward)(dx, 1.5f, x, targets, lse, -100, rows, v);
+}
+
+static void drive_matmul(int64_t rows, int64_t n) {
+    int64_t depth = n % 40 + rows % 3, stack = 1 + rows % 3;
+    for (int turned = 0; turned < 4; turned++) {
+        float *c = out(stack * rows * n), *d = out(stack * rows * n), *sums = out(n);
+        float *a = in(stack * rows * depth), *b = in(depth * n), *bias = in(n);
+        CALL(matmul)(c, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
+        CALL(matmul)(d, a, b, NULL, stack, rows, n, depth, 0, 0, turned & 1, turned >> 1);
+        CALL(column_sum)(sums, c, stack * rows, n);
+    }
+}
+
+static void drive_attention(int64_t rows, int64_t n) {
+    int64_t b = 1 + rows % 2, s = rows % 100, t = s + n % 90, kv = 1 + n % 2, h = kv * (1 + rows % 3), d = 1 + n % 70;
+    int64_t q_size = b * s * h * d, k_size = b * t * kv * d;
+    for (int causal = 0; causal < 2; causal++) {
+        float *y = out(q_size), *lse = out(b * h * s), *dq = out(q_size), *dk = out(k_size), *dv = out(k_size);
+        float *q = in(q_size), *k = in(k_size), *v = in(k_size), *dy = in(q_size);
+        int64_t *lengths = rows % 2 ? ids(b, t + 1) : NULL;
+        int failed = CALL(attention)(y, lse, q, k, v, lengths, b, s, t, h, kv, d, 0.25f, causal);
+        failed |= CALL(attention_backward)(dq, dk, dv, dy, q, k, v, y, lse, lengths, b, s, t, h, kv, d, 0.25f, causal);
+        REQUIRE(!failed, "attention found no memory");
+    }
+}
+
+static void drive_elementwise(int64_t rows, int64_t n) {
+    n *= rows;
+    float *y[14];
+    for (int i = 0; i < 14; i++) y[i] = out(n);
+    float *x = in(n), *z = in(n), *dy = in(n);
+    uint8_t *keep = flags(n);
+    CALL(gelu)(y[0], x, n);
+    CALL(gelu_backward)(y[1], dy, x, n);
+    CALL(gelu_tanh)(y[2], x, n);
+    CALL(gelu_tanh_backward)(y[3], dy, x, n);
+    CALL(silu)(y[4], x, n);
+    CALL(silu_backward)(y[5], dy, x, n);
+    CALL(swiglu)(y[6], x, z, n);
+    CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
+    CALL(add)(y[9], x, z, n);
+    CALL(dropout)(y[10], x, keep, 1.25f, n);
+    CALL(approx_exp)(y[11], x, n);
+    CALL(approx_log)(y[12], x, n);
+    CALL(approx_tanh)(y[13], x, n);
+    CALL(approx_erf)(y[13], x, n);
+}
+
+static void drive_embedding(int64_t rows, int64_t n) {
+    int64_t v = 1 + n % 60, c = n % 70;
+    float *y = out(rows * c), *dw = out(v * c), *w = in(v * c);
+    int64_t *id = ids(rows, v);
+    CALL(embedding)(y, w, id, rows, c);
+    CALL(embedding_backward)(dw, y, id, rows, v, c);
+}
+
+static void drive_rope(int64_t rows, int64_t n) {
+    int64_t b = 2, h = 1 + n % 3, half = n % 40, size = b * rows * h * 2 * half;
+    float *y = out(size), *dx = out(size), *x = in(size), *cosine = in(rows * half), *sine = in(rows * half);
+    CALL(rope)(y, x, cosine, sine, b, rows, h, half);
+    CALL(rope_backward)(dx, x, cosine, sine, b, rows, h, half);
+}
+
+static void drive_optim(int64_t rows, int64_t n) {
+    n *= rows;
+    float *w = out(n), *m = out(n), *v = out(n), *clipped = out(n), *g = in(n);
+    double *sum = (double *)out(2), *scratch = array((n / 4096 + 1) * 8);
+    for (int64_t i = 0; i < n; i++) w[i] = 1, m[i] = v[i] = 0;
+    CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1);
+    *sum = CALL(sum_squares)(1.0, scratch, g, n);
+    CALL(scale)(clipped, g, 0.3f, n);
+}
+
+static void drive_lowp(int64_t rows, int64_t n) {
+    float *y = out(rows * n), *x = in(rows * n);
+    CALL(round_bf16)(y, x, rows * n);
+}
+
+static void drive_sample(int64_t rows, int64_t n) {
+    float *y[5];
+    for (int i = 0; i < 5; i++) y[i] = out(rows * n);
+    int64_t *drawn = (int64_t *)out(2 * rows), used = n > 0 ? 3 : 0;
+    float *x = in(rows * n), *probs = positive(rows * n);
+    int64_t *id = ids(rows * used, n > 0 ? n : 1);
+    double *u = array(rows * 8);
+    for (int64_t i = 0; i < rows; i++) u[i] = (double)(next() >> 11) * 0x1p-53;
+    CALL(temperature)(y[0], x, 0.7f, rows * n);
+    CALL(top_k)(y[1], x, 1 + n / 3, rows, n);
+    CALL(top_p)(y[2], x, 0.8, rows, n);
+    CALL(min_p)(y[3], x, 0.1, rows, n);
+    CALL(repetition_penalty)(y[4], x, id, 1.3f, rows, n, used);
+    CALL(sample)(drawn, probs, u, rows, n);
+}
+
+static void (*const drives[])(int64_t rows, int64_t n) = {
+    drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
+    drive_rope, drive_optim, drive_lowp, drive_sample,
+};

@@ -1,0 +1,147 @@
+"""The pool of blocks behind every compiled result: used again, capped, counted, let go with the last view."""
+
+import concurrent.futures
+import gc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import _compiled
+
+pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
+GIGABYTE = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def memory():
+    """Reads the pool's numbers; starts and ends with nothing idle."""
+    gc.collect()
+    _compiled.empty_pool(GIGABYTE)
+    yield _compiled.memory
+    _compiled.empty_pool(GIGABYTE)
+
+
+def fresh(n, value=1.0):
+    """An array of n floats on a block of the pool; the value must be one that bfloat16 has."""
+    return _compiled.round_bf16(np.full(n, value, np.float32))
+
+
+def test_a_block_is_used_again(memory):
+    fresh(1000)
+    before = memory()
+    for _ in range(10):
+        fresh(1000)
+    after = memory()
+    assert after["hits"] == before["hits"] + 10
+    assert after["misses"] == before["misses"]
+
+
+def test_a_step_like_the_last_one_asks_the_system_for_nothing(memory):
+    def step():
+        x = fresh(64 * 96).reshape(64, 96)
+        y = _compiled.softmax(_compiled.matmul(x, x, transpose_b=True))
+        return _compiled.grad_norm([y, *_compiled.clip_grads([x, y], 2.0, 1.0)])
+
+    step()
+    step()
+    before = memory()
+    step()
+    assert memory()["misses"] == before["misses"]
+    assert memory()["peak"] == before["peak"]
+
+
+def test_bytes_are_counted_while_an_array_lives_and_until_its_last_view_dies(memory):
+    start = memory()["used"]
+    y = fresh(5000, 3.0)
+    held = memory()["used"] - start
+    assert 5000 * 4 <= held <= 5000 * 5 + 256
+    view = y.reshape(50, 100)[::2, 1:]
+    del y
+    assert memory()["used"] == start + held
+    others = [fresh(5000, float(i)) for i in range(4)]  # would land on the block if it had been let go
+    assert np.all(view == 3.0)
+    del others, view
+    assert memory()["used"] == start
+    assert memory()["idle"] >= held
+
+
+def test_a_buffer_of_a_result_keeps_its_block(memory):
+    start = memory()["used"]
+    window = memoryview(fresh(100, 2.0))
+    assert memory()["used"] > start and window[99] == 2.0
+    del window
+    assert memory()["used"] == start
+
+
+def test_what_lies_idle_is_given_back(memory):
+    fresh(100_000)
+    assert memory()["idle"] >= 400_000
+    _compiled.empty_pool()
+    assert memory()["idle"] == 0
+    assert memory()["capacity"] == GIGABYTE
+
+
+@pytest.mark.parametrize("capacity", (0, 300_000, 2**70))
+def test_the_cap_on_idle_blocks_is_kept(memory, capacity):
+    _compiled.empty_pool(capacity)
+    arrays = [fresh(25_000) for _ in range(10)]
+    del arrays
+    state = memory()
+    assert state["idle"] <= min(capacity, state["capacity"])
+    assert (state["idle"] > 0) == (capacity > 0)
+
+
+def test_a_negative_cap_is_refused(memory):
+    with pytest.raises(UserError, match="0 or more"):
+        _compiled.empty_pool(-1)
+    assert memory()["capacity"] == GIGABYTE
+
+
+@pytest.mark.parametrize("rows", (2**45, 2**61, 2**63 - 1))
+def test_an_absurd_size_is_a_memory_error_and_changes_nothing(memory, rows):
+    dy, ids = np.zeros((1, 64), np.float32), np.zeros(1, np.int64)
+    before = memory()
+    with pytest.raises(MemoryError, match="no memory"):
+        _compiled.embedding_backward(dy, ids, rows)
+    assert memory() == before
+    assert np.all(fresh(10) == 1.0)
+
+
+steps = st.lists(st.tuples(st.sampled_from((0, 1, 15, 16, 63, 64, 65, 100, 1023, 1025, 5000)), st.booleans()))
+
+
+@given(steps)
+def test_blocks_never_overlap_and_the_account_is_right(steps):
+    """Take an array for every size, and let the oldest one go where it says so."""
+    start = _compiled.memory()["used"]
+    held = []
+    for number, (size, let_go) in enumerate(steps):
+        held.append((float(number % 100), size, fresh(size, float(number % 100))))
+        assert held[-1][2].ctypes.data % 64 == 0
+        if let_go:
+            held.pop(0)
+        wanted = sum(4 * size for _, size, _ in held)
+        assert wanted <= _compiled.memory()["used"] - start <= wanted * 1.25 + 256 * len(held)
+        assert all(np.all(y == value) and y.size == size for value, size, y in held)
+    held.clear()
+    state = _compiled.memory()
+    assert state["used"] == start
+    assert state["peak"] >= state["used"] + state["idle"]
+
+
+def test_python_threads_share_the_pool(memory):
+    def take_and_check(seed):
+        ok = True
+        for i in range(200):
+            value = float(seed * 16 + i % 16)
+            y = fresh(50 + 37 * (i % 11), value)
+            ok &= bool(np.all(y == value))
+        return ok
+
+    start = memory()["used"]
+    with concurrent.futures.ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(take_and_check, range(4)))
+    assert memory()["used"] == start

@@ -1,0 +1,31 @@
+"""The services of csrc/ under sanitizers: a short form of verify_sanitizers.py, which adds the kernels."""
+
+import shutil
+import subprocess
+
+import pytest
+from verify_sanitizers import SANITIZERS, SERVICES, build, compiler, drive
+
+from tinyllm.ops.registry import _compiled
+
+pytestmark = pytest.mark.skipif(
+    _compiled is None or shutil.which(compiler()[0]) is None, reason="there is no C compiler"
+)
+
+
+@pytest.fixture(params=("thread", "address"))
+def sanitizer(request, tmp_path):
+    """The sanitizer, or none where this compiler or system has not got it."""
+    empty = tmp_path / "empty.c"
+    empty.write_text("int main(void) { return 0; }\n")
+    try:
+        subprocess.run([build([empty], request.param, tmp_path)], check=True)
+    except subprocess.CalledProcessError:
+        return "plain"
+    return request.param
+
+
+def test_threads_and_pool_have_no_race_leak_or_deadlock(sanitizer):
+    assert sanitizer in SANITIZERS
+    code, text = drive(SERVICES, sanitizer)
+    assert code == 0, text
