@@ -31,10 +31,8 @@ static void row_keep(float *y, const float *x, int64_t n, struct cut cut) {
     const v16 least = v_set(cut.least), dropped = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += 16) {
         int64_t m = n - i < 16 ? n - i : 16;
-        v16 a = m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY);
-        v16 kept = v_select(v_less(least, a), a, dropped);
-        if (m == 16) v_store(y + i, kept);
-        else v_store_n(y + i, m, kept);
+        v16 a = v_take(x + i, m, -INFINITY);
+        v_put(y + i, m, v_select(v_less(least, a), a, dropped));
         if (cut.ties > 0 && i_any(v_equal(a, least)))
             for (int64_t j = i; j < i + m; j++)
                 if (x[j] == cut.least && cut.ties-- > 0) y[j] = x[j];
@@ -52,25 +50,28 @@ static double weigh_above(const float *x, int64_t n, float least, const float *m
     const v16 bound = v_set(least), top = v_set(max ? *max : 0), none = v_set(0);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = n - i < 16 ? v_load_n(x + i, n - i, -INFINITY) : v_load(x + i);
+        v16 a = v_take(x + i, n - i, -INFINITY);
         v16 weight = max ? v_exp(v_sub(a, top)) : v_set(1);
         sum = d_add(sum, d_widen(v_select(v_less(bound, a), weight, none)));
     }
     return d_sum(sum);
 }
 
-static float row_min(const float *x, int64_t n) {
-    v16 m = v_set(INFINITY);
+struct range { float low, high; };
+
+static struct range row_range(const float *x, int64_t n) {
+    v16 low = v_set(INFINITY), high = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = n - i < 16 ? v_load_n(x + i, n - i, INFINITY) : v_load(x + i);
-        m = v_select(v_less(a, m), a, m);
+        v16 a = v_take(x + i, n - i, INFINITY), b = v_take(x + i, n - i, -INFINITY);
+        low = v_select(v_less(a, low), a, low);
+        high = v_max(high, b);
     }
-    return -v_max_lane(v_sub(v_set(0), m));
+    return (struct range){-v_max_lane(v_sub(v_set(0), low)), v_max_lane(high)}; /* NaN is passed over */
 }
 
 /* Between low and high, so that the numbers above it and those that are not above it are both fewer than before. */
-static float middle(float low, float high) {
-    float mid = low * 0.5f + high * 0.5f;
+static float middle(struct range range) {
+    float low = range.low, high = range.high, mid = low * 0.5f + high * 0.5f;
     if (mid >= low && mid < high) return mid;
     return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* split an infinity off; the rest can be halved */
 }
@@ -78,9 +79,9 @@ static float middle(float low, float high) {
 /* Where the weight of the n logits, the largest first, reaches the target. Reorders nothing, but shortens x. */
 static struct cut find_cut(float *x, int64_t n, double target, const float *max) {
     double above = 0;
-    float low = row_min(x, n), high = row_max(x, n);
-    while (low < high) {
-        float mid = middle(low, high);
+    struct range range = row_range(x, n);
+    while (range.low < range.high) {
+        float mid = middle(range);
         double upper = weigh_above(x, n, mid, max);
         int inside = above + upper >= target;
         int64_t left = 0;
@@ -91,11 +92,10 @@ static struct cut find_cut(float *x, int64_t n, double target, const float *max)
         }
         if (!inside) above += upper;
         n = left;
-        low = row_min(x, n);
-        high = row_max(x, n);
+        range = row_range(x, n);
     }
     double each = weigh_above(x, 1, -INFINITY, max);
-    struct cut cut = {.least = low};
+    struct cut cut = {.least = range.low};
     while (cut.ties < n && above < target) { /* the weight of those before is less than the target */
         above += each;
         cut.ties++;
@@ -110,7 +110,7 @@ static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0, i = 0;
     for (; i < n; i += 16) {
         int64_t m = n - i < 16 ? n - i : 16;
-        v16 a = m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY);
+        v16 a = v_take(x + i, m, -INFINITY);
         if (!i_any(i_or(v_less(v_set(bound), a), v_equal(v_set(bound), a)))) continue;
         for (int64_t j = i; j < i + m; j++) {
             y[count] = x[j];
@@ -160,10 +160,8 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
     const v16 top = v_set(max);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        int64_t m = n - i < 16 ? n - i : 16;
-        v16 e = v_exp(v_sub(m == 16 ? v_load(x + i) : v_load_n(x + i, m, -INFINITY), top));
-        if (m == 16) v_store(y + i, e);
-        else v_store_n(y + i, m, e);
+        v16 e = v_exp(v_sub(v_take(x + i, n - i, -INFINITY), top));
+        v_put(y + i, n - i, e);
         sum = d_add(sum, d_widen(e));
     }
     return d_sum(sum);
@@ -174,7 +172,7 @@ static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += 16) {
         int64_t m = n - i < 16 ? n - i : 16;
-        if (!i_any(v_less(v_set(bound), m == 16 ? v_load(y + i) : v_load_n(y + i, m, 0)))) continue;
+        if (!i_any(v_less(v_set(bound), v_take(y + i, m, 0)))) continue;
         for (int64_t j = i; j < i + m; j++) {
             int kept = y[j] > bound;
             y[count] = x[j];
@@ -185,7 +183,7 @@ static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
 }
 
 static void top_p_row(float *y, const float *x, int64_t n, double p) {
-    float max = row_max(x, n);
+    float max = row_range(x, n).high;
     double sum = max == -INFINITY ? 0 : exp_and_sum(y, x, n, max);
     if (!(sum > 0)) { /* all masked, or NaN or +inf somewhere: no token has a probability */
         row_drop(y, n);
@@ -211,7 +209,7 @@ static void top_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
 static int has_nan(const float *x, int64_t n) {
     i16 good = i_set(-1);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = n - i < 16 ? v_load_n(x + i, n - i, 0) : v_load(x + i);
+        v16 a = v_take(x + i, n - i, 0);
         good = i_and(good, v_equal(a, a));
     }
     return i_any(i_sub(i_set(-1), good));
@@ -223,7 +221,7 @@ static void min_p_rows(void *context, int64_t begin, int64_t end) {
     int64_t n = job->n;
     for (int64_t row = begin; row < end; row++) {
         const float *x = job->x + row * n;
-        float max = row_max(x, n);
+        float max = row_range(x, n).high;
         if (max == INFINITY || has_nan(x, n)) {
             row_drop(job->y + row * n, n);
             continue;
@@ -275,7 +273,7 @@ static double block_sum(const float *p, int64_t begin, int64_t n) {
     n = n - begin < SAMPLE_BLOCK ? n - begin : SAMPLE_BLOCK;
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = n - i < 16 ? v_load_n(p + i, n - i, 0) : v_load(p + i);
+        v16 a = v_take(p + i, n - i, 0);
         sum = d_add(sum, d_widen(a));
     }
     return d_sum(sum);
