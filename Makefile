@@ -5,21 +5,33 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*) $(wildcard tinyllm/ops/*.p[yx]*)
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*) $(wildcard tinyllm/ops/*.pyx tinyllm/ops/*.px[id])
 
 .PHONY: train test verify lint clean
 
 train: .venv/installed
 	$(BIN)/tinyllm train $(ARGS)
 
-test: .venv/tested-with
+test: .venv/installed
 	$(BIN)/python -m pytest $(ARGS)
 
 # Long proofs, with figures: minutes, not seconds.
-verify: .venv/tested-with
+verify: .venv/installed
 	$(BIN)/python tests/verify.py
 
 lint: .venv/linted-with
+	$(BIN)/ruff check .
+	$(BIN)/mypy tinyllm
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# With what the tests need, so that the kernels are built once for both commands.
+.venv/installed: .venv/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/linted-with
 	$(BIN)/ruff check .
 	$(BIN)/mypy tinyllm
 
@@ -30,7 +42,7 @@ lint: .venv/linted-with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-.venv/tested-with: .venv/installed
+.venv/installed: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
