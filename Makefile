@@ -31,21 +31,6 @@ lint: .venv/linted-with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-.venv/linted-with
-	$(BIN)/ruff check .
-	$(BIN)/mypy tinyllm
-
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
-
-.venv/installed: .venv/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	@touch $@
-
-.venv/installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	@touch $@
-
 .venv/linted-with: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
