@@ -37,15 +37,19 @@ INLINE v16 v_exp_near(v16 r) {
     return v_add(v_fma(v_mul(r, r), POLYNOMIAL(q, r), r), v_set(1.0f));
 }
 
-/* exp(x) = 2**n exp(r): at most 1.02 ulp */
-INLINE v16 v_exp(v16 x) {
-    x = v_min(v_max(x, v_set(-104.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
+/* c exp(x), where exp(x) = 2**n exp(r). The power of two comes in two factors, because n reaches -159 and
+ * 128 and each must be a normal number; c <= 110 comes before the second, so that a tiny result is rounded
+ * to a subnormal number only once. */
+INLINE v16 v_exp_times(v16 x, v16 c) {
+    x = v_min(v_max(x, v_set(-110.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
     i16 n;
     v16 y = v_exp_near(v_reduce(x, &n));
-    /* 2**n in two factors, because n reaches -150 and 128, and each factor must be a normal number */
     i16 half = i_shift_right(n, 1);
-    return v_mul(v_mul(y, v_power_of_two(half)), v_power_of_two(i_sub(n, half)));
+    return v_mul(v_mul(v_mul(y, v_power_of_two(half)), c), v_power_of_two(i_sub(n, half)));
 }
+
+/* at most 1.02 ulp */
+INLINE v16 v_exp(v16 x) { return v_exp_times(x, v_set(1.0f)); }
 
 /* tanh(x) = x + x**3 q(x**2) up to 0.6, where exp would cancel; beyond, 1 - 2 / (exp(2 x) + 1): 1.34 ulp */
 INLINE v16 v_tanh(v16 x) {
@@ -97,23 +101,21 @@ INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 
 #define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
 
-/* exp(-t**2 / 2). The rounding error of t * t would grow t * t times, so v_fma catches it and it is put
+/* c exp(-t**2 / 2). The rounding error of t * t would grow t * t times: v_fma catches it and it is put
  * back. */
-INLINE v16 v_bell(v16 t) {
+INLINE v16 v_bell_times(v16 t, v16 c) {
     v16 square = v_mul(t, t);
     v16 lost = v_fma(t, t, v_sub(v_set(0.0f), square));
-    v16 bell = v_exp(v_mul(square, v_set(-0.5f)));
-    return v_fma(v_mul(bell, lost), v_set(-0.5f), bell);
+    return v_exp_times(v_mul(square, v_set(-0.5f)), v_fma(v_mul(c, lost), v_set(-0.5f), c));
 }
 
-/* The probability that a standard normal number exceeds t, 0 <= t <= FAR: bell(t) q(u), u = (t - 4) / (t +
- * 4) */
-INLINE v16 v_tail(v16 t, v16 bell) {
+/* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) q(u), u = (t - 4) / (t + 4) */
+INLINE v16 v_tail_times(v16 t, v16 c) {
     static const float q[] = {0.094410643f,    -0.170397729f,   0.124379128f,    -0.0717070699f,
                               0.0308664832f,   -0.00849510357f, 0.000498830457f, 0.000647373148f,
                               -0.000165793565f, -5.142394e-05f, 6.74690909e-06f};
     v16 u = v_div(v_sub(t, v_set(4.0f)), v_add(t, v_set(4.0f)));
-    return v_mul(bell, POLYNOMIAL(q, u));
+    return v_bell_times(t, v_mul(c, POLYNOMIAL(q, u)));
 }
 
 /* erf(x) = x + x q(x**2) up to 1; beyond, 1 less twice the normal tail: 1.44 ulp */
@@ -124,6 +126,6 @@ INLINE v16 v_erf(v16 x) {
     v16 a = v_abs(x);
     v16 near = v_fma(a, POLYNOMIAL(q, v_mul(a, a)), a);
     v16 t = v_min(v_mul(a, v_set(1.41421356f)), v_set(FAR));
-    v16 far = v_fma(v_tail(t, v_bell(t)), v_set(-2.0f), one);
+    v16 far = v_sub(one, v_tail_times(t, v_set(2.0f)));
     return v_with_sign(v_select(v_less(a, one), near, far), x);
 }

@@ -46,17 +46,13 @@ INLINE v16 take(const float *p, int64_t i, int64_t n) { return v_take(p + i, n, 
 
 /* --- gelu ----------------------------------------------------------------------------------------------- */
 
-/* P(x), and |x| cut at FAR with its bell, from which the density is made */
-INLINE v16 v_normal(v16 x, v16 *t, v16 *bell) {
-    *t = v_min(v_abs(x), v_set(FAR));
-    *bell = v_bell(*t);
-    v16 tail = v_tail(*t, *bell);
-    return v_select(v_less(x, v_set(0.0f)), tail, v_sub(v_set(1.0f), tail));
-}
-
+/* x - |x| T above 0 and -|x| T below, T = 1 - P(|x|) */
 INLINE void gelu_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 x = take(e->a, i, n), t, bell;
-    v_put(e->y + i, n, v_mul(x, v_normal(x, &t, &bell)));
+    v16 x = take(e->a, i, n), zero = v_set(0.0f);
+    v16 t = v_min(v_abs(x), v_set(FAR));
+    v16 tail = v_tail_times(t, t);
+    v16 start = v_select(v_less(x, zero), v_mul(x, zero), x); /* x * 0 is 0, and NaN at -infinity */
+    v_put(e->y + i, n, v_sub(start, tail));
 }
 static void gelu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_at); }
 static void gelu(float *y, const float *x, int64_t n) {
@@ -65,10 +61,12 @@ static void gelu(float *y, const float *x, int64_t n) {
 
 /* dx = dy (P(x) + x exp(-x**2 / 2) / sqrt(2 pi)) */
 INLINE void gelu_backward_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 dy = take(e->a, i, n), x = take(e->b, i, n), t, bell;
-    v16 p = v_normal(x, &t, &bell);
-    v16 density = v_mul(bell, v_set(0.398942280f));
-    v_put(e->y + i, n, v_mul(dy, v_fma(v_with_sign(t, x), density, p)));
+    v16 dy = take(e->a, i, n), x = take(e->b, i, n), one = v_set(1.0f);
+    v16 t = v_min(v_abs(x), v_set(FAR));
+    v16 tail = v_tail_times(t, one);
+    v16 p = v_select(v_less(x, v_set(0.0f)), tail, v_sub(one, tail));
+    v16 slope = v_bell_times(t, v_mul(v_with_sign(t, x), v_set(0.398942280f)));
+    v_put(e->y + i, n, v_mul(dy, v_add(p, slope)));
 }
 static void gelu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_backward_at); }
 static void gelu_backward(float *dx, const float *dy, const float *x, int64_t n) {
@@ -113,7 +111,14 @@ static void gelu_tanh_backward(float *dx, const float *dy, const float *x, int64
 
 /* --- silu and swiglu ------------------------------------------------------------------------------------ */
 
-INLINE v16 v_silu(v16 x) { return v_mul(x, v_sigmoid(x)); }
+/* x / (1 + e) above 0 and x e / (1 + e) below, e = exp(-|x|) */
+INLINE v16 v_silu(v16 x) {
+    const v16 zero = v_set(0.0f);
+    v16 minus = v_sub(zero, v_abs(x));
+    v16 below = v_exp_times(minus, v_max(x, v_set(-110.0f)));
+    below = v_fma(x, zero, below); /* nothing, but NaN at -infinity */
+    return v_div(v_select(v_less(x, zero), below, x), v_add(v_set(1.0f), v_exp(minus)));
+}
 
 /* silu'(x) = s (1 + x (1 - s)) */
 INLINE v16 v_silu_slope(v16 x, v16 s) {
@@ -150,7 +155,7 @@ INLINE void swiglu_backward_at(const struct elements *e, int64_t i, int64_t n) {
     v16 dy = take(e->a, i, n), gate = take(e->b, i, n), up = take(e->c, i, n);
     v16 s = v_sigmoid(gate);
     v_put(e->y + i, n, v_mul(v_mul(dy, up), v_silu_slope(gate, s)));
-    v_put(e->z + i, n, v_mul(dy, v_mul(gate, s)));
+    v_put(e->z + i, n, v_mul(dy, v_silu(gate)));
 }
 static void swiglu_backward_part(void *e, int64_t begin, int64_t end) {
     walk(e, begin, end, swiglu_backward_at);

@@ -28,7 +28,7 @@ static const struct function {
     {"tanh", tanh, offsetof(struct kernels, approx_tanh), 2},
     {"erf", erf, offsetof(struct kernels, approx_erf), 3},
     {"silu", silu_exactly, offsetof(struct kernels, silu), 4},
-    {"gelu", gelu_exactly, offsetof(struct kernels, gelu), 4},
+    {"gelu", gelu_exactly, offsetof(struct kernels, gelu), 7},
 };
 
 typedef void (*kernel)(float *y, const float *x, int64_t n);
