@@ -31,7 +31,7 @@ def test_the_kernels_are_there_when_they_must_be():
 
 
 @pytest.mark.parametrize("name, hand", HANDS)
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_agrees_with_the_specification(name, hand, data):
     check(name, OPS[name].variants[hand], data.draw(CASES[name]), contiguous=hand == "compiled")
@@ -53,7 +53,7 @@ def poisonable(name, args):
 
 
 @pytest.mark.parametrize("name, hand", [hand for hand in HANDS if hand[0] not in RANKS_NAN])
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_nan_comes_out_where_it_does_in_the_specification(name, hand, data):
     """Otherwise a run that diverges goes unnoticed."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES, check
-from tinyllm.testing.check import bits
+from tinyllm.testing.check import MAY_RETURN_INPUTS, bits
 from tinyllm.testing.relations import bind
 
 TWINS = [name for name, o in OPS.items() if o.compiled is not None]
@@ -102,7 +102,7 @@ def test_wrong_arguments_are_refused_or_right(name, data):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", [name for name in TWINS if name not in MAY_RETURN_INPUTS])
 @settings(max_examples=5)
 @given(data=st.data())
 def test_other_floats_are_refused_with_a_way_out(name, dtype, data):

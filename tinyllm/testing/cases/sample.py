@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, arrange, ints, leading, scores, seeds, sizes
 from tinyllm.testing.bounds import ulps
+from tinyllm.testing.relations import run_spec
 
 KEEPING = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")  # that one changes the numbers
 KINDS = ("whole", "normal", "wide", "small", "equal")  # whole numbers and equal ones have many ties
@@ -66,9 +67,9 @@ def near(position, distance, least, most, exact=lambda args: False):
     return neighbours
 
 
-def in_quarters(args):
-    """Whether all numbers are quarters, so that every sum of them is exact."""
-    return all(np.array_equal(4 * x, np.round(4 * x)) for x in args)
+def exact_sums(*numbers):
+    """Whether all numbers are whole multiples of 1/1024, so that sums of them have no rounding error."""
+    return all(np.array_equal(1024 * x, np.round(1024 * x)) for x in numbers)
 
 
 CASES = {
@@ -81,7 +82,7 @@ CASES = {
 }
 BOUNDS = {"temperature": ulps(4), "repetition_penalty": ulps(4)}
 NEIGHBOURS = {
-    "top_p": near(1, 1e-5, 1e-6, 1.0),
+    "top_p": near(1, 1e-5, 1e-6, 1.0, exact=lambda args: exact_sums(run_spec("softmax", args[:1]), args[1])),
     "min_p": near(1, 1e-5, 0.0, 1.0),
-    "sample": near(1, 1e-6, 0.0, 1 - 2.0**-53, exact=in_quarters),
+    "sample": near(1, 1e-6, 0.0, 1 - 2.0**-53, exact=lambda args: exact_sums(*args)),
 }

@@ -65,6 +65,11 @@ def drops_the_crossing_token(logits, p):
     return by_probability(logits, lambda q, reached: reached <= p)
 
 
+@mistake("top_p", "one token more kept when the sum reaches p exactly")
+def goes_past_an_exact_p(logits, p):
+    return by_probability(logits, lambda q, reached: reached - q <= p)
+
+
 @mistake("top_p", "one token more than needed kept")
 def keeps_one_beyond(logits, p):
     return by_probability(logits, lambda q, reached: reached - q - np.roll(q, 1, axis=-1) < p)
