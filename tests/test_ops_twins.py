@@ -1,8 +1,10 @@
-"""Wrong arguments: a compiled twin refuses them in one line, or gives what the specification gives.
+"""Compiled twins at their door: called as the specification is, and safe from wrong arguments.
 
 One argument of a good case at a time is given another type, another shape, another number, or replaced
 altogether.
 """
+
+import inspect
 
 import numpy as np
 import pytest
@@ -11,11 +13,20 @@ from hypothesis import strategies as st
 
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES, check
-from tinyllm.testing.check import MAY_RETURN_INPUTS, bits
+from tinyllm.testing.arrays import LAYOUTS, arrange
+from tinyllm.testing.check import MAY_RETURN_INPUTS, bits, run
 from tinyllm.testing.relations import bind
 
 TWINS = [name for name, o in OPS.items() if o.compiled is not None]
+__test__ = bool(TWINS)  # without kernels there is nothing here to collect
 REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_are_called_as_the_specification_is(name):
+    spec, twin = (inspect.signature(f).parameters.values() for f in (OPS[name].reference, OPS[name].compiled))
+    assert [(p.name, p.default, p.kind) for p in twin] == [(p.name, p.default, p.kind) for p in spec]
+
 
 DTYPES = ("f8", "f2", ">f4", "i8", "i4", ">i8", "u1", "u8", "?", "c8", "O")
 SHAPES = {
@@ -119,3 +130,21 @@ def recast(value, dtype):
         return [recast(element, dtype) for element in value]
     is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(dtype) if is_float else value
+
+
+@pytest.mark.parametrize("name", [name for name in TWINS if OPS[name].mutates])
+@given(data=st.data())
+def test_what_cannot_be_changed_in_place_is_refused(name, data):
+    """A strided or read-only array is changed where it lies or refused whole, never copied and forgotten."""
+    twin, args = OPS[name].compiled, bind(name, data.draw(CASES[name]))
+    for argument in OPS[name].mutates:
+        args[argument] = arrange(np.array(args[argument]), data.draw(st.sampled_from(tuple(LAYOUTS))))
+    written = [args[argument] for argument in OPS[name].mutates]
+    before, after = bits(written), bits(run(name, twin, args.values()))
+    try:
+        twin(*args.values())
+    except ValueError as error:
+        assert "\n" not in str(error) and bits(written) == before
+        assert not all(a.flags.carray for a in written)
+    else:
+        assert bits(written) == after
