@@ -16,6 +16,7 @@
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uvec __attribute__((vector_size(4 * LANES))); /* signed sums may not wrap around */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float half_vec __attribute__((vector_size(2 * LANES)));
 typedef double dvec __attribute__((vector_size(4 * LANES)));
@@ -92,11 +93,11 @@ INLINE v16 v_min(v16 a, v16 b) { return v_select(v_less(b, a), b, a); } /* keeps
 
 INLINE i16 v_bits(v16 x) { i16 r; EACH(i) r.part[i] = (ivec)x.part[i]; return r; }
 INLINE v16 i_float(i16 x) { v16 r; EACH(i) r.part[i] = (vec)x.part[i]; return r; } /* the same bits, read as floats */
-INLINE i16 i_add(i16 a, i16 b) { EACH(i) a.part[i] += b.part[i]; return a; }
-INLINE i16 i_sub(i16 a, i16 b) { EACH(i) a.part[i] -= b.part[i]; return a; }
+INLINE i16 i_add(i16 a, i16 b) { EACH(i) a.part[i] = (ivec)((uvec)a.part[i] + (uvec)b.part[i]); return a; }
+INLINE i16 i_sub(i16 a, i16 b) { EACH(i) a.part[i] = (ivec)((uvec)a.part[i] - (uvec)b.part[i]); return a; }
 INLINE i16 i_and(i16 a, i16 b) { EACH(i) a.part[i] &= b.part[i]; return a; }
 INLINE i16 i_or(i16 a, i16 b) { EACH(i) a.part[i] |= b.part[i]; return a; }
-INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] <<= n; return a; }
+INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] = (ivec)((uvec)a.part[i] << n); return a; }
 INLINE i16 i_shift_right(i16 a, int n) { EACH(i) a.part[i] >>= n; return a; } /* keeps the sign */
 
 INLINE v16 v_abs(v16 x) { return i_float(i_and(v_bits(x), i_set(0x7fffffff))); }

@@ -41,15 +41,16 @@ def grad_norm(grads):
 
 
 def clip_grads(grads, norm, limit):
+    grads = list(grads)
+    checked = [f32(g, "a gradient") for g in grads]
     if not norm > limit:
-        return list(grads)
+        return grads
     cdef float factor = float(limit) / float(norm)
     cdef float *out
     cdef const float *start
     cdef int64_t n
     clipped = []
-    for g in grads:
-        g = f32(g, "a gradient")
+    for g in checked:
         y = empty(g.shape)
         out = <float *>address(y)
         start = <const float *>address(g)
