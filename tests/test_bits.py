@@ -70,8 +70,7 @@ def test_training_gives_the_same_bits_at_every_cpu_level(level, expected):
     assert trained() == expected
 
 
-def test_training_gives_other_bits_from_another_seed(expected):
-    """The digest can tell: one weight changed by its last bit is another digest."""
+def test_one_changed_bit_is_another_digest():
     model = GPT(CONFIG, seed=1)
     before = digest(model.state_dict().values())
     w = model.parameters()[0].data
@@ -86,7 +85,7 @@ SIZES = [1, 2, 5, 6, 7, 12, 13, 16, 31, 33, 64, 100, 257]
 @pytest.mark.parametrize("transpose_b", [False, True])
 def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, transpose_b):
     random = Random("rows", int(transpose_a), int(transpose_b))
-    for depth in (1, 3, 255, 256, 300):
+    for depth in (1, 3, 255, 383, 384, 385, 800):  # one block of k, its edges, three blocks
         a, b = random.normal((70, depth)), random.normal((depth, 37))
         left = np.ascontiguousarray(a.T) if transpose_a else a
         right = np.ascontiguousarray(b.T) if transpose_b else b
@@ -96,7 +95,7 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, t
             assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
 
 
-ODD = ("matmul", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+ODD = ("linear", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -104,20 +103,20 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
     def results():
         random = Random("odd", name)
         for n in SIZES:
-            if name == "matmul":
-                yield ops.matmul(random.normal((n, 70)), random.normal((70, n)))
+            if name == "linear":
+                yield ops.linear(random.normal((n, 500)), random.normal((500, n)), random.normal((n,)))
             elif name == "attention":
                 q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
                 y, lse = ops.attention(q, k, v)
                 yield from (y, lse, *ops.attention_backward(random.normal(y.shape), q, k, v, y, lse))
             elif name == "layernorm":
-                x, w = random.normal((9, n)), random.normal((n,))
+                x, w = random.normal((700, n)), random.normal((n,))
                 y, mean, rstd = ops.layernorm(x, w, w)
                 yield from (y, mean, rstd, *ops.layernorm_backward(y, x, w, mean, rstd))
             elif name == "cross_entropy":
-                yield from ops.cross_entropy(random.normal((9, n)), random.integers(n, (9,)))
+                yield from ops.cross_entropy(random.normal((700, n)), random.integers(n, (700,)))
             else:
-                yield getattr(ops, name)(random.normal((9, n)))
+                yield getattr(ops, name)(random.normal((700, n)))
 
     digests = set()
     for level in LEVELS:

@@ -10,7 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
-import kill_resume
+import verify_kills
 import pytest
 from tiny_run import SETTINGS, outcome, resumed_trainer, write_text
 
@@ -213,8 +213,8 @@ sys.exit(main({["train", "--out", str(here / "run"), *tiny]!r}))
 
 
 def test_killed_and_resumed_a_few_times(capsys):
-    """The short form of tests/kill_resume.py: SIGKILL at random moments, then the same bits."""
-    assert kill_resume.main(["--kills", "3", "--steps", "30"]) == 0
+    """The short form of tests/verify_kills.py: SIGKILL at random moments, then the same bits."""
+    assert verify_kills.main(["--kills", "3", "--steps", "30"]) == 0
     assert "3 kills" in capsys.readouterr().out
 
 

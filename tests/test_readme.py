@@ -35,7 +35,7 @@ def test_every_command_exists(line):
     if program == "tinyllm":
         build_parser(words[1]).parse_args(shlex.split(line)[1:])  # raises on a flag that does not exist
     elif program == "make":
-        assert all(target in TARGETS for target in words[1:])
+        assert words[1:] and all(target in TARGETS for target in words[1:])
     elif program == "python" and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file()
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
-from tinyllm.ops.registry import OPS, Op, op, override, use
+from tinyllm.ops.registry import OPS, Op, _compiled, op, override, use
 
 
 @pytest.fixture
@@ -125,8 +125,22 @@ def test_the_shell_variable_picks_the_backend():
 
 
 def test_the_shell_variable_with_an_unknown_backend_is_refused():
-    done = run_python("import tinyllm.ops.registry", TINYLLM_BACKEND="cuda")
-    assert done.returncode and "TINYLLM_BACKEND=cuda: choose one of" in done.stderr
+    done = run_python("import tinyllm; tinyllm.ops.softmax(None)", TINYLLM_BACKEND="cuda")
+    assert done.returncode == 1 and "TINYLLM_BACKEND=cuda: choose one of" in done.stderr
+
+
+VARIABLES = ["TINYLLM_BACKEND", *["TINYLLM_CPU", "TINYLLM_THREADS"] * bool(_compiled)]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_wrong_shell_variable_is_one_line_and_exit_2(variable):
+    code = "import sys; from tinyllm.cli import main; sys.exit(main(['doctor']))"
+    done = run_python(code, **{variable: "zzz"})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "zzz" in done.stderr, done.stderr
+
+
+def test_an_op_called_inside_a_comprehension_counts():
+    assert OPS["bpe_merge"] in OPS["bpe_train"].calls
 
 
 def test_a_missing_extension_is_said_once():

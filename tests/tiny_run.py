@@ -1,4 +1,4 @@
-"""A run that is small enough to be done again and again, for the tests of training and for kill_resume.py."""
+"""A run small enough to be done again and again, for the tests of training and for verify_kills.py."""
 
 import json
 

@@ -7,6 +7,7 @@ new name is the folder's content.
 
 import itertools
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -77,5 +78,6 @@ def sync_folder(folder):
 def remove_leftovers(folder):
     """Delete what killed writers left in `folder`; only call it where nobody is writing now."""
     for leftover in Path(folder).glob(".*.tmp"):
-        with suppress(OSError):
-            leftover.unlink()
+        if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # ours, not somebody's hidden file
+            with suppress(OSError):
+                leftover.unlink()

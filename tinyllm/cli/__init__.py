@@ -11,6 +11,7 @@ import os
 import sys
 
 from tinyllm.errors import UserError
+from tinyllm.ops.registry import startup_error
 
 COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
@@ -44,7 +45,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv=None):
     """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    sys.stdout.reconfigure(errors="replace")  # a letter that the terminal lacks is no reason to stop
     try:
+        if startup_error:
+            raise startup_error
         return _run(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
         return _complain(error)
@@ -57,6 +61,8 @@ def main(argv=None):
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk behind the output, a name too long, a folder that may not be read
+        return _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
 
 
 def _run(argv):

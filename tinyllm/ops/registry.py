@@ -13,10 +13,13 @@ import warnings
 
 from tinyllm.errors import UserError
 
+startup_error: UserError | None = None  # a wrong TINYLLM_ variable; the first op called raises it
 try:
     from tinyllm.ops import _compiled  # type: ignore[attr-defined]
 except ImportError:  # installed without a C compiler: the specs still do everything
     _compiled = None
+except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS asks for what is not there
+    _compiled, startup_error = None, error
 
 OPS: dict[str, "Op"] = {}  # in order of definition
 BACKENDS = ("compiled", "numpy")
@@ -80,6 +83,9 @@ class Op:
         return wanted if wanted in self.variants else "numpy"
 
     def resolve(self):
+        if startup_error:
+            self._run = _refuse
+            return
         self._run = self.yours or self.variants[self.backend]
 
     def __call__(self, *args, **kwargs):
@@ -89,10 +95,22 @@ class Op:
         return f"<op {self.__name__}{self.__signature__}, run by {self.backend}>"
 
 
+def _refuse(*args, **kwargs):
+    raise startup_error
+
+
+def _names(code):
+    """Every name that compiled code mentions, in the functions and comprehensions inside it too."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _names(inner)
+
+
 def _ops_called(function, seen):
     """Every op that a function calls by name, itself or through the helper functions of its module."""
     seen.add(function)
-    for name in function.__code__.co_names:
+    for name in _names(function.__code__):
         value = function.__globals__.get(name)
         if isinstance(value, Op):
             yield value
@@ -218,11 +236,14 @@ def _first_backend():
         if asked == "compiled" and _compiled is None:
             raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
         return asked
-    if _compiled is None:
+    if _compiled is None and startup_error is None:
         message = "tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)"
         warnings.warn(message, stacklevel=2)
-        return "numpy"
-    return "compiled"
+    return "numpy" if _compiled is None else "compiled"
 
 
-_state = {"backend": _first_backend()}
+_state = {"backend": "numpy"}
+try:
+    _state["backend"] = _first_backend()
+except UserError as error:
+    startup_error = error

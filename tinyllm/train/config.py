@@ -18,6 +18,8 @@ TRAIN_PRESETS = {
     "small": {"batch": 8, "lr": 6e-4, "beta2": 0.95, "steps": 20000},
 }
 
+LARGEST = 2**31 - 1  # of anything that is counted
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -63,7 +65,7 @@ class TrainConfig:
             "sample_every",
             "sample_tokens",
         ):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
+            self._require(name, 1 <= getattr(self, name) <= LARGEST, f"from 1 to {LARGEST:,}")
         for name in ("warmup", "min_lr_ratio", "weight_decay", "clip", "sample_temperature"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("lr", "eps"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import SIZES, floats, leading, sizes
 from tinyllm.testing.bounds import of_sizes
 
-inner = st.sampled_from((*SIZES, 130, 257, 300))  # longer than one block of a kernel's inner loop
+inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a kernel's inner loop
 
 
 @st.composite

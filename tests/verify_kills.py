@@ -1,6 +1,6 @@
 """Kill a training with SIGKILL at random moments, resume it, and compare its end with an untouched run.
 
-    python tests/kill_resume.py --kills 100
+    python tests/verify_kills.py --kills 100
 
 The run saves a checkpoint after every other step, so that many kills hit a save. Weights, optimizer state
 and log must be equal bit for bit; only measured times may differ. Prints how many kills hit what, and exits
