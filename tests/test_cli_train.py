@@ -10,8 +10,8 @@ import textwrap
 import time
 from pathlib import Path
 
-import verify_kills
 import pytest
+import verify_kills
 from tiny_run import SETTINGS, outcome, resumed_trainer, write_text
 
 import tinyllm

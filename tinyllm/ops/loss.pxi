@@ -5,6 +5,8 @@ cdef object class_ids(object targets, object logits, object ignore_index):
         raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {logits.shape} and {targets.shape}")
     cdef const int64_t *t = <const int64_t *>address(targets)
     cdef int64_t i, n = targets.size, ignore = ignore_index, v = logits.shape[-1]
+    if ignore != ignore_index:
+        raise TypeError(f"cross_entropy needs a whole number as ignore_index, got {ignore_index}")
     for i in range(n):
         if (t[i] < 0 or t[i] >= v) and t[i] != ignore:
             raise ValueError(f"cross_entropy: target {t[i]} is outside 0..{v - 1} and is not ignore_index ({ignore})")

@@ -11,9 +11,9 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
         if changed(x, name) is not x:
             raise ValueError(f"{name} is changed in place and so it must be contiguous; pass a contiguous array")
     g = f32(g, "g")
-    if not (w.shape == g.shape == m.shape == v.shape) or step < 1:
+    if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
         shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
-        raise ValueError(f"adamw_step needs one shape and step >= 1, got {shapes}, and step {step}")
+        raise ValueError(f"adamw_step needs one shape and a whole step >= 1, got {shapes}, and step {step}")
     cdef float *ww = <float *>address(w)
     cdef float *mm = <float *>address(m)
     cdef float *vv = <float *>address(v)

@@ -16,9 +16,9 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
     not through the gradient. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
     algorithm 2.)
     """
-    if not (w.shape == g.shape == m.shape == v.shape) or step < 1:
+    if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
         shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
-        raise ValueError(f"adamw_step needs one shape and step >= 1, got {shapes}, and step {step}")
+        raise ValueError(f"adamw_step needs one shape and a whole step >= 1, got {shapes}, and step {step}")
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2

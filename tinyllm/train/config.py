@@ -65,7 +65,8 @@ class TrainConfig:
             "sample_every",
             "sample_tokens",
         ):
-            self._require(name, 1 <= getattr(self, name) <= LARGEST, f"from 1 to {LARGEST:,}")
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+            self._require(name, getattr(self, name) <= LARGEST, f"at most {LARGEST}")
         for name in ("warmup", "min_lr_ratio", "weight_decay", "clip", "sample_temperature"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("lr", "eps"):
