@@ -9,7 +9,7 @@ cdef object checked_lengths(object lengths, object q, object k, object v):
         return None
     lengths = ints(lengths, "lengths")
     if lengths.shape != (q.shape[0],) or np.any((lengths < 0) | (lengths > k.shape[1])):
-        raise ValueError(f"attention needs one length in 0..{k.shape[1]} for each of {q.shape[0]} rows, got {lengths}")
+        raise ValueError(f"attention needs one length in 0..{k.shape[1]} for each of {q.shape[0]} rows, got {lengths.tolist()}")
     return lengths
 
 

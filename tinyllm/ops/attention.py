@@ -29,7 +29,7 @@ def check_shapes(q, k, v, lengths):
     if D == 0 or K == 0 or H % K:
         raise ValueError(f"attention needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
     if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
-        raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths}")
+        raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
 
 
 def heads_first(x, group=1):
