@@ -46,7 +46,7 @@ SHAPES = {
     "axes swapped": lambda a: a.swapaxes(0, -1),
     "twice as many": lambda a: np.concatenate([a, a], axis=-1),
 }
-HUGE = (2**31, 2**40, 2**62, 2**70, -(2**63))
+HUGE = (2**40, 2**62, 2**70, -(2**63))
 NUMBERS = (0, -1, 1, 2, -100, *HUGE, 0.5, 1.5, float("nan"), float("inf"), True)
 OTHERS = (None, "text", b"bytes", [], [1.0], [[1, 2], [3]], (), {}, object(), np.float32(1), np.zeros(3))
 
