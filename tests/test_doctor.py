@@ -104,9 +104,11 @@ def test_this_machine_is_examined():
 
 
 def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
-    monkeypatch.setitem(OPS["gelu_tanh"].variants, "compiled", lambda x: x * 0 + 3)
-    with use(gelu_tanh="compiled"):
+    with use("compiled"), monkeypatch.context() as patch:
+        patch.setitem(OPS["gelu_tanh"].variants, "compiled", lambda x: x * 0 + 3)
+        use(gelu_tanh="compiled")
         assert not doctor.trial(steps=2)["agree"]
+    assert OPS["gelu_tanh"]._run is OPS["gelu_tanh"].variants[OPS["gelu_tanh"].backend]
 
 
 def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
