@@ -104,7 +104,8 @@ def test_wrong_arguments_are_refused_or_right(name, data):
         assert str(error) and "\n" not in str(error), f"not one line: {error}"
         assert bits(list(args.values())) == before, "it was refused, but had already changed its input"
         return
-    if isinstance(good, np.ndarray) and (not isinstance(bad, np.ndarray) or bad.dtype == object):
+    other = not isinstance(bad, np.ndarray) or bad.dtype == object
+    if other and bad is not None and isinstance(good, np.ndarray):
         args[spoilt_one] = np.asarray(bad, good.dtype)  # a twin may take a list for an array
     empty = any(isinstance(a, np.ndarray) and a.size == 0 for a in args.values())
     if spoilt_one not in UNJUDGED.get(name, ()) and not empty:

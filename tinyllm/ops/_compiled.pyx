@@ -93,8 +93,8 @@ cdef object f32(object x, str name, int least=0):
 cdef object ints(object x, str name):
     """Check that x holds integers; return it as contiguous int64."""
     x = np.asarray(x)
-    if x.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, not {x.dtype}; use {name}.astype(np.int64)")
+    if x.dtype.kind not in "iu" or x.dtype == np.uint64:  # of which large ones would become negative
+        raise TypeError(f"{name} must be signed integers, not {x.dtype}; use {name}.astype(np.int64)")
     return contiguous(x.astype(np.int64, copy=False))
 
 
