@@ -9,6 +9,7 @@ import os
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c"]
 
@@ -27,7 +28,22 @@ def extensions():
         extra_link_args=["-pthread"],
         optional=not os.environ.get("TINYLLM_REQUIRE_EXT"),
     )
-    return cythonize([extension], include_path=["tinyllm/ops"])
+    built = cythonize([extension], include_path=["tinyllm/ops"])
+    for new in built:
+        new.optional = extension.optional  # cythonize makes a copy without it
+    return built
 
 
-setup(ext_modules=extensions())
+class OptionalBuild(build_ext):
+    """Whatever keeps an optional extension from being built, a missing compiler included, is only said."""
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except (Exception, SystemExit) as error:
+            if not ext.optional:
+                raise
+            self.warn(f"no compiled kernels, tinyllm will run on its NumPy specs ({error})")
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
