@@ -26,12 +26,11 @@ struct attention_job {
 };
 
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t keys_of(const struct attention_job *job, int64_t b) { return job->lengths ? job->lengths[b] : job->T; }
 
 /* How many of `keys` keys from `first` on the query that is token `token` may see. */
 static int64_t seen(const struct attention_job *job, int64_t token, int64_t first, int64_t keys) {
-    return job->causal ? most(0, least(keys, token + 1 - first)) : keys;
+    return job->causal ? larger(0, smaller(keys, token + 1 - first)) : keys;
 }
 
 static float *workspace(struct attention_job *job, int64_t floats) {
@@ -78,11 +77,11 @@ static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int
     float *k_turned = work, *v = work + D * BLOCK, *score = v + BLOCK * width; /* D x BLOCK, BLOCK x width */
     int64_t end = seen(job, token + rows - 1, 0, n);
     for (int64_t first = 0; first < end; first += BLOCK) {
-        int64_t keys = least(n - first, BLOCK);
+        int64_t keys = smaller(n - first, BLOCK);
         transpose_into(k_turned, BLOCK, job->k + kv + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(v, width, job->v + kv + first * kv_row, kv_row, keys, D);
         for (int64_t r = 0; r < rows; r += ROWS) {
-            int64_t height = least(rows - r, ROWS), last = seen(job, token + r + height - 1, first, keys);
+            int64_t height = smaller(rows - r, ROWS), last = seen(job, token + r + height - 1, first, keys);
             if (last == 0) continue;
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height, BLOCK, D, 0);
             for (int64_t i = 0; i < height; i++)
@@ -100,7 +99,7 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
     if (!work) return;
     for (int64_t task = begin; task < end; task++) {
         int64_t s = task % job->query_blocks * QUERIES, head = task / job->query_blocks;
-        int64_t h = head % job->H, b = head / job->H, rows = least(job->S - s, QUERIES);
+        int64_t h = head % job->H, b = head / job->H, rows = smaller(job->S - s, QUERIES);
         struct query query[QUERIES];
         float *y = work;
         memset(y, 0, (size_t)(QUERIES * width) * sizeof *y);
@@ -124,7 +123,7 @@ static int attention(float *y, float *lse, const float *q, const float *k, const
         .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .query_blocks = ceil_div(S, QUERIES),
         .scale = scale, .causal = causal,
     };
-    parallel_for(attention_tasks, &job, B * H * job.query_blocks, 1 + 65536 / (1 + least(S, QUERIES) * T * D));
+    parallel_for(attention_tasks, &job, B * H * job.query_blocks, 1 + 65536 / (1 + smaller(S, QUERIES) * T * D));
     return job.failed;
 }
 
@@ -204,14 +203,14 @@ static void backward_head(const struct attention_job *job, struct backward_work 
         w->delta[i] = dot(job->dy + at, job->y_in + at, D);
     }
     for (int64_t first = 0; first < job->T; first += BLOCK) {
-        int64_t keys = most(0, least(n - first, BLOCK)), rows = least(job->T - first, BLOCK);
+        int64_t keys = larger(0, smaller(n - first, BLOCK)), rows = smaller(job->T - first, BLOCK);
         transpose_into(w->k_turned, BLOCK, job->k + base + first * kv_row, kv_row, keys, D, BLOCK);
         transpose_into(w->v_turned, BLOCK, job->v + base + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(w->k, width, job->k + base + first * kv_row, kv_row, keys, D);
         memset(w->dk, 0, (size_t)(BLOCK * width) * sizeof *w->dk);
         memset(w->dv, 0, (size_t)(BLOCK * width) * sizeof *w->dv);
         for (int64_t i = 0; i < group * ceil_div(S, BLOCK) && keys > 0; i++) {
-            int64_t s = i % ceil_div(S, BLOCK) * BLOCK, height = least(S - s, BLOCK);
+            int64_t s = i % ceil_div(S, BLOCK) * BLOCK, height = smaller(S - s, BLOCK);
             if (seen(job, n - S + s + height - 1, first, keys) > 0)
                 backward_tile(job, w, b, kv * group + i / ceil_div(S, BLOCK), s, height, first, keys);
         }

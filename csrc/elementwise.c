@@ -40,7 +40,7 @@ INLINE void walk(const struct elements *e, int64_t begin, int64_t end,
 
 /* No thread gets fewer than `grain` pieces, because waking it must pay. */
 static void share_out(parallel_body body, struct elements e, int64_t grain) {
-    parallel_for(body, &e, (e.n + PIECE - 1) / PIECE, grain);
+    parallel_for(body, &e, ceil_div(e.n, PIECE), grain);
 }
 
 INLINE v16 take(const float *p, int64_t i, int64_t n) { return v_take(p + i, n, 0.0f); }

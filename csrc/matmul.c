@@ -23,13 +23,10 @@ struct matmul_job {
     int64_t row_blocks, block_rows, groups, group_columns;
 };
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Copy `columns` columns and `depth` rows of b into panels: panel p holds columns p * COLUMNS ... as [k][COLUMNS]. */
 static void pack_panels(float *panels, const struct matmul_job *job, const float *b, int64_t columns, int64_t depth) {
     for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS) {
-        int64_t width = least(columns - n, COLUMNS);
+        int64_t width = smaller(columns - n, COLUMNS);
         if (job->b_col == 1) pad_into(panels, COLUMNS, b + n, job->b_row, depth, width);
         else transpose_into(panels, COLUMNS, b + n * job->b_col, job->b_col, width, depth, COLUMNS);
     }
@@ -55,7 +52,7 @@ static void panels_product(float *c, int64_t c_row, const float *a, int64_t a_ro
                            const float *bias) {
     for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS)
         for (int64_t m = 0; m < rows; m += ROWS) {
-            int64_t height = least(rows - m, ROWS);
+            int64_t height = smaller(rows - m, ROWS);
             const float *left = a + m / ROWS * strip;
             float *out = c + m * c_row + n;
             const float *shift = bias ? bias + n : NULL;
@@ -70,10 +67,10 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                           int64_t rows, int64_t columns) {
     _Alignas(64) float panels[DEPTH * GROUP], strips[DEPTH * HEIGHT];
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
-        int64_t depth = least(job->depth - start, DEPTH);
+        int64_t depth = smaller(job->depth - start, DEPTH);
         pack_panels(panels, job, b + start * job->b_row, columns, depth);
         for (int64_t m = 0; m < rows; m += HEIGHT) {
-            int64_t height = least(rows - m, HEIGHT);
+            int64_t height = smaller(rows - m, HEIGHT);
             const float *left = a + m * job->a_row + start * job->a_col;
             float *out = c + m * job->columns;
             const float *shift = start + depth == job->depth ? bias : NULL; /* after the last terms */
@@ -83,7 +80,7 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                 continue;
             }
             for (int64_t i = 0; i < height; i += ROWS) /* transposed: what a strip needs lies apart */
-                pad_into(strips + i * depth, ROWS, left + i, job->a_col, depth, least(height - i, ROWS));
+                pad_into(strips + i * depth, ROWS, left + i, job->a_col, depth, smaller(height - i, ROWS));
             panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0,
                            shift);
         }
@@ -100,8 +97,8 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         int64_t row = task % job->row_blocks * job->block_rows, rest = task / job->row_blocks;
         int64_t column = rest % job->groups * job->group_columns, stack = rest / job->groups;
-        int64_t rows = least(job->rows - row, job->block_rows);
-        int64_t columns = least(job->columns - column, job->group_columns);
+        int64_t rows = smaller(job->rows - row, job->block_rows);
+        int64_t columns = smaller(job->columns - column, job->group_columns);
         float *c = job->c + (stack * job->rows + row) * job->columns + column;
         const float *a = job->a + stack * job->a_stack + row * job->a_row;
         const float *b = job->b + stack * job->b_stack + column * job->b_col;
@@ -144,7 +141,7 @@ static void few_rows(const struct matmul_job *job, float *c, const float *a, con
     _Alignas(64) float y[FEW * FEW_COLUMNS];
     int64_t whole = columns / LANES * LANES;
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
-        int64_t depth = least(job->depth - start, DEPTH);
+        int64_t depth = smaller(job->depth - start, DEPTH);
         const float *x = a + start * job->a_col, *right = b + start * job->b_row;
         memset(y, 0, sizeof y);
         few_steps(job->rows, depth, y, x, job->a_row, job->a_col, right, job->b_row, whole);
@@ -164,7 +161,7 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
         int64_t column = task % job->groups * job->group_columns, stack = task / job->groups;
-        int64_t columns = least(job->columns - column, job->group_columns);
+        int64_t columns = smaller(job->columns - column, job->group_columns);
         float *c = job->c + stack * job->rows * job->columns + column;
         few_rows(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
@@ -177,7 +174,7 @@ static void plan(struct matmul_job *job, int64_t stack) {
     int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
     job->group_columns = GROUP;
     job->groups = ceil_div(job->columns, GROUP);
-    int64_t blocks = least(ceil_div(wanted, job->groups), job->rows / (8 * ROWS));
+    int64_t blocks = smaller(ceil_div(wanted, job->groups), job->rows / (8 * ROWS));
     if (blocks < 1) blocks = 1;
     job->block_rows = ceil_div(ceil_div(job->rows, blocks), ROWS) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
@@ -204,7 +201,7 @@ static void matmul(float *c, const float *a, const float *b, const float *bias, 
     }
     if (rows <= FEW && !b_transposed) {
         int64_t share = ceil_div(ceil_div(columns * stack, parallel_size()), stack); /* of columns, for each thread */
-        job.group_columns = least(ceil_div(share, 64) * 64, FEW_COLUMNS);
+        job.group_columns = smaller(ceil_div(share, 64) * 64, FEW_COLUMNS);
         job.groups = ceil_div(columns, job.group_columns);
         parallel_for(few_tasks, &job, stack * job.groups, 1 + 16384 / (depth * job.group_columns));
         return;
@@ -220,8 +217,8 @@ struct column_job { float *y; const float *x; int64_t rows, n; };
 
 static void column_tasks(void *context, int64_t begin, int64_t end) {
     const struct column_job *job = context;
-    for (int64_t first = begin * 64; first < least(end * 64, job->n); first += 64) {
-        int64_t width = least(job->n - first, 64), i = 0;
+    for (int64_t first = begin * 64; first < smaller(end * 64, job->n); first += 64) {
+        int64_t width = smaller(job->n - first, 64), i = 0;
         float *y = job->y + first;
         for (i = 0; i < width; i++) y[i] = 0.0f;
         for (int64_t row = 0; row < job->rows; row++) {

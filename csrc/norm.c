@@ -128,7 +128,7 @@ INLINE void norm_dw_columns(const struct normal_job *job, int64_t i, int groups,
 
 INLINE void norm_dw_blocks(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
     for (int64_t block = begin; block < end; block++) {
-        int64_t i = block * DW_COLUMNS, stop = i + DW_COLUMNS < job->c ? i + DW_COLUMNS : job->c;
+        int64_t i = block * DW_COLUMNS, stop = smaller(i + DW_COLUMNS, job->c);
         if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
         else
             for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);
@@ -144,7 +144,7 @@ static void layernorm_backward(float *dx, float *dw, float *db, const float *dy,
     job.given_mean = mean;
     job.given_rstd = rstd;
     parallel_for(layernorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(layernorm_dw_blocks, &job, (c + DW_COLUMNS - 1) / DW_COLUMNS, 1 + 1024 / (rows + 1));
+    parallel_for(layernorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
 }
 
 static void rmsnorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 0); }
@@ -154,5 +154,5 @@ static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float 
     struct normal_job job = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
     job.given_rstd = rstd;
     parallel_for(rmsnorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(rmsnorm_dw_blocks, &job, (c + DW_COLUMNS - 1) / DW_COLUMNS, 1 + 1024 / (rows + 1));
+    parallel_for(rmsnorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
 }

@@ -76,7 +76,7 @@ static void norm_chunks(void *context, int64_t begin, int64_t end) {
     const struct norm_job *job = context;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const float *g = job->g + chunk * NORM_CHUNK;
-        int64_t n = job->n - chunk * NORM_CHUNK < NORM_CHUNK ? job->n - chunk * NORM_CHUNK : NORM_CHUNK, i = 0;
+        int64_t n = smaller(job->n - chunk * NORM_CHUNK, NORM_CHUNK), i = 0;
         d16 sum = d_set(0);
         for (; i + 16 <= n; i += 16) {
             d16 x = d_widen(v_load(g + i));
@@ -93,7 +93,7 @@ static void norm_chunks(void *context, int64_t begin, int64_t end) {
 /* Add the squares of g to `sum`. scratch has room for one double per chunk of 4096. */
 static double sum_squares(double sum, double *scratch, const float *g, int64_t n) {
     struct norm_job job = {.sums = scratch, .g = g, .n = n};
-    int64_t chunks = (n + NORM_CHUNK - 1) / NORM_CHUNK;
+    int64_t chunks = ceil_div(n, NORM_CHUNK);
     parallel_for(norm_chunks, &job, chunks, 4);
     for (int64_t i = 0; i < chunks; i++) sum += scratch[i];
     return sum;

@@ -30,7 +30,7 @@ struct sample_job { float *y; const float *x; int64_t n, k; double p; };
 static void row_keep(float *y, const float *x, int64_t n, struct cut cut) {
     const v16 least = v_set(cut.least), dropped = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += 16) {
-        int64_t m = n - i < 16 ? n - i : 16;
+        int64_t m = smaller(n - i, 16);
         v16 a = v_take(x + i, m, -INFINITY);
         v_put(y + i, m, v_select(v_less(least, a), a, dropped));
         if (cut.ties > 0 && i_any(v_equal(a, least)))
@@ -109,7 +109,7 @@ static struct cut find_cut(float *x, int64_t n, double target, const float *max)
 static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0, i = 0;
     for (; i < n; i += 16) {
-        int64_t m = n - i < 16 ? n - i : 16;
+        int64_t m = smaller(n - i, 16);
         v16 a = v_take(x + i, m, -INFINITY);
         if (!i_any(i_or(v_less(v_set(bound), a), v_equal(v_set(bound), a)))) continue;
         for (int64_t j = i; j < i + m; j++) {
@@ -171,7 +171,7 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
 static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += 16) {
-        int64_t m = n - i < 16 ? n - i : 16;
+        int64_t m = smaller(n - i, 16);
         if (!i_any(v_less(v_set(bound), v_take(y + i, m, 0)))) continue;
         for (int64_t j = i; j < i + m; j++) {
             int kept = y[j] > bound;
@@ -270,7 +270,7 @@ struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; 
 /* The sum of the block that starts at `begin`, cut off at n. */
 static double block_sum(const float *p, int64_t begin, int64_t n) {
     p += begin;
-    n = n - begin < SAMPLE_BLOCK ? n - begin : SAMPLE_BLOCK;
+    n = smaller(n - begin, SAMPLE_BLOCK);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
         v16 a = v_take(p + i, n - i, 0);
@@ -292,7 +292,7 @@ static int64_t sample_row(const float *p, int64_t n, double u) {
         if (reached + sum > aim) break;
         reached += sum;
     }
-    for (int64_t end = n - i < SAMPLE_BLOCK ? n : i + SAMPLE_BLOCK; i < end; i++) {
+    for (int64_t end = smaller(n, i + SAMPLE_BLOCK); i < end; i++) {
         if (!(p[i] > 0)) continue;
         last = i;
         reached += (double)p[i];

@@ -29,6 +29,10 @@ typedef struct { dvec part[2 * PARTS]; } d16; /* sixteen doubles, for sums that 
 #define INLINE static inline __attribute__((always_inline, unused))
 #define EACH(i) for (int i = 0; i < PARTS; i++)
 
+INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /* --- native registers ------------------------------------------------------------------------------------------ */
 
 INLINE vec vec_load(const float *p) { vec x; memcpy(&x, p, sizeof x); return x; }

@@ -16,6 +16,11 @@ enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
 #endif
 enum { COLUMNS = REGISTERS * LANES };
 
+/* Ask for an element that may lie behind the array. Only the address is formed, and not as a pointer into it. */
+INLINE void prefetch_beyond(const float *p, int64_t i) {
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)i * sizeof *p));
+}
+
 /* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
  * is one. `rows` is a constant where this is inlined, so the loops over it unroll. */
 INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
@@ -25,7 +30,7 @@ INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_r
      * rows the hardware then sees coming). */
     for (int m = 0; m < rows; m++) {
         for (int j = 0; j < COLUMNS; j += 16) __builtin_prefetch(c + m * c_row + j, 1);
-        for (int j = 0; j < 64 && a_col == 1; j += 16) __builtin_prefetch(a + (rows + m) * a_row + j);
+        for (int j = 0; j < 64 && a_col == 1; j += 16) prefetch_beyond(a, (rows + m) * a_row + j);
     }
     for (int m = 0; m < rows; m++)
         for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set(0.0f);

@@ -4,21 +4,11 @@
  * Every array lies in a malloc of exactly its size, so that touching one element too many is seen. A new kernel is
  * called from csrc_kernels.h; one that nobody calls is a failure.
  */
+#include "csrc_require.h"
 #include "tinyllm.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define COUNT(...) (sizeof(__VA_ARGS__) / sizeof((__VA_ARGS__)[0]))
-#define REQUIRE(holds, ...)                                                                                           \
-    do {                                                                                                              \
-        if (holds) break;                                                                                             \
-        fprintf(stderr, __VA_ARGS__);                                                                                 \
-        fprintf(stderr, " (%s:%d)\n", __FILE__, __LINE__);                                                            \
-        exit(1);                                                                                                      \
-    } while (0)
 
 /* --- arrays that are forgotten together ------------------------------------------------------------------------ */
 

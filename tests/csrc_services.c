@@ -3,24 +3,14 @@
  * aligned, used again, capped and counted.
  */
 #define _GNU_SOURCE
+#include "csrc_require.h"
 #include "tinyllm.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define COUNT(...) (sizeof(__VA_ARGS__) / sizeof((__VA_ARGS__)[0]))
-#define REQUIRE(holds, ...)                                                                                           \
-    do {                                                                                                              \
-        if (holds) break;                                                                                             \
-        fprintf(stderr, __VA_ARGS__);                                                                                 \
-        fprintf(stderr, " (%s:%d)\n", __FILE__, __LINE__);                                                            \
-        exit(1);                                                                                                      \
-    } while (0)
 
 /* --- parallel_for ---------------------------------------------------------------------------------------------- */
 
