@@ -242,3 +242,12 @@ def test_bf16_rounds_the_operands_of_every_product_of_linear(switch):
         assert np.allclose(got, want, rtol=1e-5, atol=1e-6)
         assert not np.allclose(got, exact, rtol=1e-5, atol=1e-6)
     assert np.allclose(db, dy.sum(axis=0), rtol=1e-6)
+
+
+def test_checkpoint_refuses_a_parameter_that_was_not_listed_where_nothing_else_needs_a_gradient():
+    w = Tensor(np.ones((4, 3)), requires_grad=True)
+    x = Tensor(np.ones((2, 4)))
+    with pytest.raises(RuntimeError, match="list them in params="):
+        F.checkpoint(lambda x: x @ w, x)
+    with no_grad():
+        assert not F.checkpoint(lambda x: x @ w, x).requires_grad

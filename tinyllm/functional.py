@@ -189,10 +189,15 @@ def checkpoint(fn, *inputs, params=()):
 
     Less memory for more time. fn maps Tensors to one Tensor and must give the same bits when called again, so
     its randomness has to come in as numbers. params are the other leaves with gradients that fn uses, such as
-    a block's parameters. Raises RuntimeError, in backward, when fn used one that is not listed. (Chen et al.,
-    "Training Deep Nets with Sublinear Memory Cost", 2016.)
+    a block's parameters. Raises RuntimeError when fn used one that is not listed: at once if nothing else
+    needs a gradient, else in backward. (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.)
     """
     params = tuple(params)
+    if not any(x.requires_grad for x in inputs + params):  # then nothing may be recorded
+        y = fn(*inputs)
+        if y.requires_grad:
+            raise RuntimeError("checkpoint: fn uses leaves that need a gradient: list them in params=")
+        return y
     with no_grad():
         y = fn(*inputs).data
 
