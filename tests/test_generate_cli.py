@@ -1,6 +1,5 @@
 """The commands generate and chat, with a small model in place of a trained run."""
 
-import argparse
 import json
 
 import numpy as np
@@ -9,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm import ops
+from tinyllm.cli import build_parser
 from tinyllm.cli import generate as cli
 from tinyllm.errors import UserError
 from tinyllm.generate import generate
@@ -41,9 +41,7 @@ def tinyllm(monkeypatch):
     monkeypatch.setattr(cli, "load_run", lambda run, which: (tiny(), TOKENIZER, {"run": run, "which": which}))
 
     def run(*words):
-        parser = argparse.ArgumentParser(prog="tinyllm")
-        cli.add_parser(parser.add_subparsers())
-        args = parser.parse_args(words)
+        args = build_parser(words[0]).parse_args(words)
         return args.run(args)
 
     return run
@@ -251,3 +249,8 @@ def test_a_conversation_never_goes_on_from_a_stale_cache(turns):
             reply.close()
             assert "".join(pieces) == truth[: len(pieces)]
             assert len(conversation.ids) <= 13
+
+
+def test_what_a_terminal_would_obey_is_not_written(capsys):
+    cli._write("a\x1b[2Jb\nc\td")
+    assert capsys.readouterr().out == "a\ufffd[2Jb\nc\td"

@@ -1,13 +1,12 @@
 """`tinyllm tokenizer` as its users type it."""
 
-import argparse
 import io
 import json
 import sys
 
 import pytest
 
-from tinyllm.cli import tokenizer as command
+from tinyllm.cli import build_parser
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer
 
@@ -15,9 +14,7 @@ TEXT = "the cat sat on the mat <|end|>\n" * 20
 
 
 def run(*words):
-    parser = argparse.ArgumentParser(prog="tinyllm")
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["tokenizer", *map(str, words)])
+    args = build_parser("tokenizer").parse_args(["tokenizer", *map(str, words)])
     return args.run(args)
 
 

@@ -17,7 +17,7 @@ COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
     "generate": ("generate", "continue a text with a trained model"),
     "chat": ("generate", "talk with a trained model"),
-    "report": ("report", "write the page about a run anew"),
+    "report": ("report", "write the report.html of a run again"),
     "data": ("data", "list, show and measure texts"),
     "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
@@ -43,9 +43,16 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
+def add_command(subparsers, name, what, example, description=None):
+    """Add one command: `what` in the list of commands, the description and the example in its own help."""
+    description = description or what[0].upper() + what[1:] + "."
+    return subparsers.add_parser(name, help=what, description=description, epilog=example)
+
+
 def main(argv=None):
     """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
-    sys.stdout.reconfigure(errors="replace")  # a letter that the terminal lacks is no reason to stop
+    if hasattr(sys.stdout, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
+        sys.stdout.reconfigure(errors="replace")
     try:
         if startup_error:
             raise startup_error

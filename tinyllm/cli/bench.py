@@ -11,6 +11,7 @@ from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import measure_ops
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import load_peers, measure_training
+from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 
@@ -47,8 +48,7 @@ QUICK = Effort(ops=0.02, train=1, generate=0.5, least=2)
 
 def add_parser(subparsers):
     """Add `tinyllm bench`."""
-    what = "measure how fast this machine trains and generates"
-    parser = subparsers.add_parser("bench", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser = add_command(subparsers, "bench", "measure how fast this machine trains and generates", EXAMPLE)
     parser.add_argument(
         "work", metavar="WORK", nargs="?", choices=tuple(BENCHES), help="ops, train, generate or memory"
     )

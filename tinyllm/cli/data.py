@@ -1,12 +1,12 @@
 """`tinyllm data list | show | stats`: what there is to learn from, and how hard it is to learn."""
 
-import argparse
 import json
 import math
 import sys
 import zlib
 from collections import Counter
 
+from tinyllm.cli import add_command
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import load_stories
 from tinyllm.errors import UserError
@@ -35,31 +35,24 @@ STATS_EXAMPLE = """example:
 
 def add_parser(subparsers):
     """Add `tinyllm data` and its three commands."""
-    parser = _command(subparsers, "data", "list, show and measure texts", EXAMPLE)
+    parser = add_command(subparsers, "data", "list, show and measure texts", EXAMPLE)
     parser.set_defaults(run=lambda args: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    listing = _command(commands, "list", "list the corpora that have names", LIST_EXAMPLE)
+    listing = add_command(commands, "list", "list the corpora that have names", LIST_EXAMPLE)
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
 
-    show = _command(commands, "show", "print the beginning of a text, or a passage from it", SHOW_EXAMPLE)
+    show = add_command(commands, "show", "print the beginning of a text, or a passage from it", SHOW_EXAMPLE)
     show.add_argument("name", metavar="NAME", help="a corpus, file, folder, pattern, .gz or -")
     show.add_argument("--n", type=int, default=1500, metavar="CHARS", help="how much to print (default 1500)")
     show.add_argument("--seed", type=int, metavar="S", help="print another passage, chosen by this number")
     show.set_defaults(run=run_show)
 
-    stats = _command(commands, "stats", "measure a text", STATS_EXAMPLE)
+    stats = add_command(commands, "stats", "measure a text", STATS_EXAMPLE)
     stats.add_argument("name", metavar="NAME", help="a corpus, file, folder, pattern, .gz or -")
     stats.add_argument("--json", action="store_true", help="print JSON")
     stats.set_defaults(run=run_stats)
-
-
-def _command(subparsers, name, what, example):
-    return subparsers.add_parser(
-        name, help=what, description=what[0].upper() + what[1:] + ".", epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
 
 
 def run_list(args):

@@ -11,6 +11,7 @@ from pathlib import Path
 from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
+from tinyllm.cli import add_command
 from tinyllm.ops import registry
 
 WIDTH, LABEL = 80, 11
@@ -26,8 +27,7 @@ REINSTALL = "python -m pip install --force-reinstall --no-deps ."
 
 def add_parser(subparsers):
     """Add `tinyllm doctor`."""
-    what = "say what this machine and this installation can do"
-    parser = subparsers.add_parser("doctor", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser = add_command(subparsers, "doctor", "say what this machine and this installation can do", EXAMPLE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

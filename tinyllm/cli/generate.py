@@ -2,8 +2,9 @@
 
 import json
 import sys
-from argparse import RawDescriptionHelpFormatter
 
+from tinyllm.cli import add_command
+from tinyllm.cli.progress import printable
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.train import load_run
@@ -18,12 +19,12 @@ def add_parser(subparsers):
 
 
 def _add_generate(subparsers):
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "generate",
-        help="continue a text",
-        description="Continue a text with a trained model, showing it as it is written. Ctrl-C stops.",
-        epilog='example:\n  tinyllm generate runs/stories --prompt "Once" --tokens 200 --top-k 50',
-        formatter_class=RawDescriptionHelpFormatter,
+        "continue a text",
+        'example:\n  tinyllm generate runs/stories --prompt "Once" --tokens 200 --top-k 50',
+        "Continue a text with a trained model, showing it as it is written. Ctrl-C stops.",
     )
     add = parser.add_argument
     add("--prompt", metavar="TEXT", default="", help="the beginning; without it the model makes one up")
@@ -34,15 +35,15 @@ def _add_generate(subparsers):
 
 
 def _add_chat(subparsers):
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "chat",
-        help="write a text in turns with a model",
-        description="Write a text in turns: you type the beginning, the model goes on, you go on.\n"
+        "write a text in turns with a model",
+        "example:\n  tinyllm chat runs/stories --temperature 0.8 --stop '\\n'",
+        "Write a text in turns: you type the beginning, the model goes on, you go on.\n"
         "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n\n"
         "Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops\n"
         "the model, /reset begins a new text, /quit or Ctrl-D leaves.",
-        epilog="example:\n  tinyllm chat runs/stories --temperature 0.8 --stop '\\n'",
-        formatter_class=RawDescriptionHelpFormatter,
     )
     _add_options(parser, tokens=100)
     parser.set_defaults(run=run_chat)
@@ -146,7 +147,8 @@ class Conversation:
     """A text that a person and a model write in turns. The KV cache lives as long as the text."""
 
     def __init__(self, model, tokenizer, seed=0, **options):
-        self.model, self.tokenizer, self.seed, self.options = model, tokenizer, seed, options
+        self.model, self.tokenizer, self.options = model, tokenizer, options
+        self.seed = seed  # of the next turn
         self.cache = model.new_cache()
         self.ids = []  # the window: what the model sees
 
@@ -160,7 +162,6 @@ class Conversation:
         self.ids = self.ids + self.tokenizer.encode(text)
         if len(self.ids) > context:
             self._keep_last(max(1, context // 2))
-        self.seed += 1  # each turn draws its own numbers
         whole = False
         steps = stream(
             self.model,
@@ -171,6 +172,7 @@ class Conversation:
             cache=self.cache,
             **self.options,
         )
+        self.seed += 1  # each turn draws its own numbers
         try:
             for step in steps:
                 self.ids.append(step.token)
@@ -231,5 +233,5 @@ def _valid(text):
 
 
 def _write(text):
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))  # a model may spell what a terminal would obey
     sys.stdout.flush()

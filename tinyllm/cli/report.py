@@ -1,6 +1,8 @@
-"""`tinyllm report RUN`: write the page about a run anew."""
+"""`tinyllm report RUN`: write the report.html of a run again."""
 
 from pathlib import Path
+
+from tinyllm.cli import add_command
 
 EXAMPLE = """example:
   tinyllm report runs/stories-nano
@@ -10,8 +12,7 @@ EXAMPLE = """example:
 
 def add_parser(subparsers):
     """Add `tinyllm report`."""
-    what = "write the page about a run anew"
-    parser = subparsers.add_parser("report", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser = add_command(subparsers, "report", "write the report.html of a run again", EXAMPLE)
     parser.add_argument("folder", metavar="RUN", help="the folder of a run")
     parser.add_argument("--out", metavar="FILE", help="where to write it (default: RUN/report.html)")
     parser.set_defaults(run=run)

@@ -1,6 +1,5 @@
 """`tinyllm tokenizer train | encode | decode`: make a tokenizer, and see what it does to a text."""
 
-import argparse
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer
 
@@ -33,11 +33,11 @@ DECODE_EXAMPLE = """example:
 
 def add_parser(subparsers):
     """Add `tinyllm tokenizer` and its three commands."""
-    parser = _command(subparsers, "tokenizer", "train a tokenizer, encode and decode with it", EXAMPLE)
+    parser = add_command(subparsers, "tokenizer", "train a tokenizer, encode and decode with it", EXAMPLE)
     parser.set_defaults(run=lambda args: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    train = _command(commands, "train", "learn a byte-level BPE vocabulary from text", TRAIN_EXAMPLE)
+    train = add_command(commands, "train", "learn a byte-level BPE vocabulary from text", TRAIN_EXAMPLE)
     train.add_argument("file", metavar="FILE", help="a file, folder, glob, .gz, - or the name of a corpus")
     train.add_argument("--vocab", type=int, required=True, metavar="N", help="how many tokens to have")
     train.add_argument("--out", required=True, metavar="PATH", help="the JSON file to write")
@@ -48,7 +48,7 @@ def add_parser(subparsers):
     train.add_argument("--json", action="store_true", help="print the result as JSON")
     train.set_defaults(run=run_train)
 
-    encode = _command(commands, "encode", "turn text into token ids", ENCODE_EXAMPLE)
+    encode = add_command(commands, "encode", "turn text into token ids", ENCODE_EXAMPLE)
     encode.add_argument("path", metavar="PATH", help="a tokenizer file")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or nothing reads standard input")
     encode.add_argument("--file", metavar="F", help="read the text from a file")
@@ -57,17 +57,10 @@ def add_parser(subparsers):
     encode.add_argument("--json", action="store_true", help="print ids and counts as JSON")
     encode.set_defaults(run=run_encode)
 
-    decode = _command(commands, "decode", "turn token ids into text, byte for byte", DECODE_EXAMPLE)
+    decode = add_command(commands, "decode", "turn token ids into text, byte for byte", DECODE_EXAMPLE)
     decode.add_argument("path", metavar="PATH", help="a tokenizer file")
     decode.add_argument("ids", metavar="ID", nargs="*", help="token ids; - or nothing reads standard input")
     decode.set_defaults(run=run_decode)
-
-
-def _command(subparsers, name, what, example):
-    return subparsers.add_parser(
-        name, help=what, description=what[0].upper() + what[1:] + ".", epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
 
 
 def run_train(args):

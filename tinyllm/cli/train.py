@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 
 EXAMPLE = """examples:
@@ -33,8 +34,7 @@ FLAGS = {  # flag -> setting
 
 def add_parser(subparsers):
     """Add `tinyllm train`."""
-    what = "train a model on a text, or go on with a run"
-    parser = subparsers.add_parser("train", help=what, description=what.capitalize() + ".", epilog=EXAMPLE)
+    parser = add_command(subparsers, "train", "train a model on a text, or go on with a run", EXAMPLE)
     parser.add_argument(
         "--data", metavar="FILE|NAME", help="a text: file, glob, folder, .gz, - or a corpus's name (stories)"
     )
