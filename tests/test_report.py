@@ -115,7 +115,8 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a": 1}\n{"b"')
     assert read_log(path) == [{"a": 1}]
-    for content in (b'{"a": 1}\nxx\n{"b": 2}\n', b"[1]\n", b"\xff\xfe\n{}\n"):
+    for content in (b'{"a": 1}\nxx\n{"b": 2}\n', b"[1]\n", b"\xff\xfe\n{}\n",
+                    b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):  # fmt: skip
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged"):
             read_log(path)

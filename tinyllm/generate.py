@@ -190,8 +190,10 @@ def stream(
     Raises UserError, at the call, when a prompt or a setting cannot be honoured.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    stop = (stop,) if isinstance(stop, (str, int)) else tuple(stop)
+    stop = (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
     _check_options(prompts, max_tokens, stop, tokenizer, prefill_chunk, overflow, cache)
+    if np.ndim(seed) and len(seed) != len(prompts):
+        raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
     strings = [s for s in stop if isinstance(s, str)]
     rows = []
     for b, prompt in enumerate(prompts):

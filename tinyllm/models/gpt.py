@@ -47,6 +47,9 @@ class GPTConfig:
             raise UserError(
                 f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
             )
+        for name in ("dropout", "eps"):
+            if not isinstance(getattr(self, name), (int, float)):
+                raise UserError(f"{name} must be a number, got {getattr(self, name)!r}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
         if not 0 < self.eps < 1:
@@ -126,7 +129,7 @@ class GPT(Module):
         tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
         """
         logits = self(tokens)
-        targets = np.asarray(targets).reshape(-1, np.shape(targets)[-1])
+        targets = np.atleast_2d(targets)
         if targets.shape != logits.shape[:2]:
             raise ValueError(f"targets {targets.shape} must have the shape of tokens {logits.shape[:2]}")
         return F.cross_entropy(logits, targets)

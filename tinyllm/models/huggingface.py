@@ -44,13 +44,17 @@ def read_gpt2(folder):
             raise UserError(
                 f"{folder} is no GPT-2 that tinyllm can run: its config.json says {key} = {config[key]!r}"
             )
-    if config.get("n_inner") not in (None, 4 * config.get("n_embd", 0)):
+    for ours, theirs in SIZES.items():
+        if ours != "eps" and type(config.get(theirs)) is not int:
+            raise UserError(f"the config.json in {folder} gives no whole number as {theirs}")
+    if config.get("n_inner") not in (None, 4 * config["n_embd"]):
         raise UserError(f"{folder} has n_inner = {config['n_inner']}; tinyllm's GPT has four times n_embd")
-    missing = [theirs for ours, theirs in SIZES.items() if theirs not in config and ours != "eps"]
-    if missing:
-        raise UserError(f"the config.json in {folder} lacks {missing[0]}")
     sizes = {ours: config[theirs] for ours, theirs in SIZES.items() if theirs in config}
-    return sizes, _rename(load_weights(folder / "model.safetensors")[0])
+    state = _rename(load_weights(folder / "model.safetensors")[0])
+    blocks = len({name.split(".")[1] for name in state if name.startswith("h.")})
+    if blocks != sizes["layers"]:  # before a model of that many is built
+        raise UserError(f"{folder}: n_layer is {sizes['layers']}, and the weights have {blocks} blocks")
+    return sizes, state
 
 
 def _rename(state):

@@ -78,4 +78,4 @@ def load_weights(path):
                     raise UserError(f"{name} in {path} is {dtype}: convert the file to F32 first")
             return {name: f.get_tensor(name) for name in names}, f.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no whole safetensors file, but cut short or foreign: {error}") from error
+        raise UserError(f"{path} is cut short, or is not a safetensors file: {error}") from error

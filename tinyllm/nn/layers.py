@@ -55,9 +55,7 @@ class LayerNorm(Module):
     def __init__(self, width, bias=True, eps=1e-5):
         self.weight = Parameter(np.ones(width, np.float32))
         zeros = np.zeros(width, np.float32)
-        self.bias = (
-            Parameter(zeros) if bias else Tensor(zeros)
-        )  # a plain Tensor is no parameter: it stays zero
+        self.bias = Parameter(zeros) if bias else Tensor(zeros)  # a plain Tensor is not trained
         self.eps = eps
 
     def __call__(self, x):

@@ -9,12 +9,8 @@ import math
 
 from tinyllm.train.curves import loss_curves
 
-BRAILLE_DOTS = (
-    (0x01, 0x08),
-    (0x02, 0x10),
-    (0x04, 0x20),
-    (0x40, 0x80),
-)  # [row][column] of the 4 x 2 dots in a letter
+# [row][column] of the 4 x 2 dots in a Braille letter
+BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 COLOURS = {"train": "36", "val": "33", "floor": "2"}  # cyan, yellow, faint
 MARGIN = 7  # columns for the numbers at the left
 

@@ -7,15 +7,14 @@ come lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finish
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from tinyllm.errors import UserError
 
-MEASURED = (
-    "tokens_per_second",
-    "seconds",
-    "peak_rss_mb",
-)  # differ from run to run; all else is the same bits
+# These differ from run to run; everything else in the log is the same, bit for bit.
+MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
+STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
 
 
 class RunLog:
@@ -27,24 +26,14 @@ class RunLog:
     def append(self, record):
         """Add one record as one line. Raises UserError when the disk refuses."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            with open(self.path, "ab") as f:
-                f.write(line.encode("utf-8", "surrogatepass"))
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}; the last checkpoint is whole"
-            ) from error
+        with self._open() as f:
+            f.write(line.encode("utf-8", "surrogatepass"))
 
     def sync(self):
         """Flush the log to the disk and return its length in bytes, which a checkpoint remembers."""
-        try:
-            with open(self.path, "ab") as f:
-                os.fsync(f.fileno())
-                return f.tell()
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}; the last checkpoint is whole"
-            ) from error
+        with self._open() as f:
+            os.fsync(f.fileno())
+            return f.tell()
 
     def cut(self, length):
         """Drop everything after the first `length` bytes: what was written after the checkpoint will happen
@@ -55,8 +44,18 @@ class RunLog:
                 f"{self.path} has {size} bytes and the checkpoint remembers {length}: lines are missing; "
                 "put the log back, or start again with --overwrite"
             )
-        with open(self.path, "ab") as f:
+        with self._open() as f:
             f.truncate(length)
+
+    @contextmanager
+    def _open(self):
+        """Open the log for adding to it; what the disk refuses is a UserError."""
+        try:
+            with open(self.path, "ab") as f:
+                yield f
+        except OSError as error:
+            reason = f"cannot write {self.path}: {error.strerror}; the last checkpoint is whole"
+            raise UserError(reason) from error
 
 
 def read_log(path):
@@ -77,9 +76,21 @@ def read_log(path):
             if number == len(lines):
                 break
             raise UserError(f"{path} line {number} is not JSON; the log is damaged") from error
-    if not all(isinstance(record, dict) for record in records):
+    if not all(map(_is_record, records)):
         raise UserError(f"{path} holds lines that are no records; the log is damaged")
     return records
+
+
+def _is_record(record):
+    """Say whether a line is an object with the fields of its kind; other kinds may be anything."""
+    if not isinstance(record, dict):
+        return False
+    if record.get("kind") == "sample":
+        return isinstance(record.get("step"), int) and isinstance(record.get("text"), str)
+    if record.get("kind") != "step":
+        return True
+    numbers = [record.get(name, "missing") for name in STEP_FIELDS]
+    return isinstance(record.get("step"), int) and all(isinstance(n, int | float | None) for n in numbers)
 
 
 def peak_rss_mb():
@@ -88,9 +99,8 @@ def peak_rss_mb():
     None where the system does not say.
     """
     try:
-        with open(
-            "/proc/self/status", encoding="ascii", errors="replace"
-        ) as f:  # getrusage also counts the parent's
+        # Not getrusage, which on Linux also counts what the parent held before it became this program.
+        with open("/proc/self/status", encoding="ascii", errors="replace") as f:
             for line in f:
                 if line.startswith("VmHWM:"):
                     return round(int(line.split()[1]) / 1024, 1)

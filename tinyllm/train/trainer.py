@@ -82,14 +82,16 @@ class Trainer:
         log_bytes = 0
         if path := self.run.last_checkpoint():
             state = read_state(path)
-            self.progress = Progress(**state["progress"])
+            try:
+                self.progress, log_bytes = Progress(**state["progress"]), int(state["log_bytes"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
             if self.progress.step > self.config.steps:
                 raise UserError(
                     f"this run has done {self.progress.step} steps already: give it more than that"
                 )
             load_arrays(path, "model", self.model.load_state_dict)
             load_arrays(path, "optimizer", self.optimizer.load_state_dict)
-            log_bytes = state["log_bytes"]
             prune_checkpoints(self.run.checkpoints, {self.progress.step, self.progress.best_step})
         self.run.log.cut(log_bytes)
         self.run.write_config(self.experiment)  # steps may be more than before
