@@ -6,7 +6,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.check import require_expected, run
 from tinyllm.testing.relations import bind
 
-MISTAKES = {}  # op -> list of (sentence, function)
+MISTAKES: dict = {}  # op -> list of (sentence, function)
 CLOSE = 1e-6  # an output is recognised when it differs by less than this, of its largest number
 
 

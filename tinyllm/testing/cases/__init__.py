@@ -27,7 +27,8 @@ from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, first, ru
 
 PARTS = (attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax)
 
-CASES, BOUNDS = {}, {}
+CASES: dict = {}
+BOUNDS: dict = {}
 for part in PARTS:
     CASES |= part.CASES
     BOUNDS |= part.BOUNDS

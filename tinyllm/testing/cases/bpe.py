@@ -31,4 +31,4 @@ CASES = {
     "bpe_train": st.tuples(texts, st.integers(0, 8)).map(lambda args: (*args[0], args[1])),
     "bpe_encode": st.one_of(bpe_encode(pieces, texts), bpe_encode(long_pieces, texts_of(long_pieces, 2))),
 }
-BOUNDS = {}
+BOUNDS: dict = {}

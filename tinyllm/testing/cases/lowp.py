@@ -23,4 +23,4 @@ def numbers(draw):
 
 
 CASES = {"round_bf16": st.tuples(st.one_of(numbers(), corners))}
-BOUNDS = {}
+BOUNDS: dict = {}
