@@ -7,12 +7,13 @@
  * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches.
  * A task multiplies a block of rows of a with up to GROUP columns of b. It first copies DEPTH rows of those columns
  * into panels, each COLUMNS wide and contiguous. Then one panel at a time stays in the first-level cache while HEIGHT
- * rows of a pass by, which together fit in the second. Operands that lie transposed are turned while they are copied.
+ * rows of a pass by; panels and rows together (384 and 144 KiB) about fill the second. Operands that lie transposed are turned while they are copied.
  * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
  * streams along the rows of b as they lie in memory.
  */
 
-enum { DEPTH = 384, GROUP = 256, HEIGHT = 192, FEW = 4, FEW_COLUMNS = 512 };
+/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. */
+enum { DEPTH = 384, GROUP = 256, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
 
 struct matmul_job {
     float *c;

@@ -26,7 +26,42 @@ from tinyllm.ops.registry import OPS, use
 TINY = Setting("tiny", layers=1, heads=2, width=8, context=8, batch=2, vocab_size=11)
 
 
-def test_contenders_take_turns_as_often_as_asked(monkeypatch):
+@pytest.fixture
+def bare_clock(monkeypatch):
+    """No waiting and no warming up between turns, so that every call can be counted."""
+    monkeypatch.setattr(timing, "settle", lambda: None)
+    monkeypatch.setattr(timing, "WARM_UP", 0)
+
+
+def test_a_turn_begins_with_calls_off_the_clock(monkeypatch):
+    clock = iter(range(10**6))  # every look at the clock takes a second
+    waits, calls = [], []
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(timing, "SHORTEST", 1)  # one call per sample
+    monkeypatch.setattr(timing, "WARM_UP", 10)
+    monkeypatch.setattr(timing, "settle", lambda: waits.append(len(calls)))
+    race({"a": Contender(lambda: calls.append(1))}, 0, least=3)
+    assert np.diff([*waits, len(calls)]).tolist() == [1, 10, 10, 10, 10]  # nine to warm up, one that counts
+
+
+def test_settling_waits_until_no_thread_uses_time(monkeypatch):
+    used, naps = iter([0, 1, 1, 2, 2, 2]), []  # before and after each nap
+    monkeypatch.setattr(timing, "process_time", lambda: next(used))
+    monkeypatch.setattr(timing, "sleep", naps.append)
+    timing.settle()
+    assert len(naps) == 3
+
+
+def test_settling_does_not_wait_for_ever(monkeypatch):
+    used, clock, naps = iter(range(1000)), iter(range(1000)), []
+    monkeypatch.setattr(timing, "process_time", lambda: next(used))
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(timing, "sleep", naps.append)
+    timing.settle(patience=5)
+    assert len(naps) == 4
+
+
+def test_contenders_take_turns_as_often_as_asked(monkeypatch, bare_clock):
     monkeypatch.setattr(timing, "SHORTEST", 0)  # one call per sample
     log = []
     times = race({name: Contender(lambda name=name: log.append(name)) for name in "ab"}, 0, least=4)
@@ -35,7 +70,7 @@ def test_contenders_take_turns_as_often_as_asked(monkeypatch):
     assert all(seconds >= 0 for both in times.values() for seconds in both)
 
 
-def test_short_calls_are_repeated_and_counted(monkeypatch):
+def test_short_calls_are_repeated_and_counted(monkeypatch, bare_clock):
     clock = iter(range(10**6))  # every look at the clock takes a second
     monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(timing, "SHORTEST", 5)  # so each sample has five calls
@@ -44,7 +79,7 @@ def test_short_calls_are_repeated_and_counted(monkeypatch):
     assert times == {"a": [1 / 5, 1 / 5]} and len(calls) == 1 + 1 + 2 * 5
 
 
-def test_what_is_prepared_is_used_once_and_the_context_holds():
+def test_what_is_prepared_is_used_once_and_the_context_holds(bare_clock):
     log = []
 
     @contextmanager
@@ -58,8 +93,8 @@ def test_what_is_prepared_is_used_once_and_the_context_holds():
         return (len(log),)
 
     race({"a": Contender(log.append, prepare, around)}, 0, least=3)
-    assert len(log) == 4 * 4
-    for enter, prepared, number, left in np.array(log, object).reshape(4, 4):
+    assert len(log) == 5 * 4
+    for enter, prepared, number, left in np.array(log, object).reshape(5, 4):
         assert (enter, prepared, left) == ("enter", "prepare", "exit") and isinstance(number, int)
 
 

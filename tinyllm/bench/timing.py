@@ -1,15 +1,19 @@
 """Timing side by side: A B A B, then medians, for no machine is equally fast all the time.
 
-Two runs that take turns see the same interruptions, so the ratio of neighbours is steadier than either.
+Two runs that take turns see the same interruptions, so the ratio of neighbours is steadier than either. But
+the one that has just run must not disturb the next: the idle threads of a library may spin for a while
+(OpenBLAS's for a tenth of a second), on the very cores that the next one needs. So every turn waits until
+nothing spins, and then warms up.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 from typing import NamedTuple
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
+WARM_UP = 0.01  # seconds of calls off the clock, in which sleeping threads wake
 
 
 class Contender(NamedTuple):
@@ -26,12 +30,12 @@ def race(contenders, seconds, least=3):
     contenders: {name: Contender}. There are at least `least` rounds, however long they take. Each contender
     first runs off the clock, so that caches and pools are warm.
     """
-    calls = {name: _calibrate(contender) for name, contender in contenders.items()}
+    turns = {name: _calibrate(contender) for name, contender in contenders.items()}
     times = {name: [] for name in contenders}
     rounds, end = 0, perf_counter() + seconds
     while rounds < least or perf_counter() < end:
         for name, contender in contenders.items():
-            times[name].append(_sample(contender, calls[name]))
+            times[name].append(_sample(contender, *turns[name]))
         rounds += 1
     return times
 
@@ -41,18 +45,33 @@ def ratio(times, slow, fast):
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
+def settle(patience=1.0):
+    """Wait, at most `patience` seconds, until no thread of this process uses its core."""
+    end = perf_counter() + patience
+    while perf_counter() < end:
+        before = process_time()
+        sleep(0.005)
+        if process_time() - before < 0.001:
+            return
+
+
 def _calibrate(contender):
-    """How many calls make one sample. What is prepared is used up by one call."""
-    once = _sample(contender, 1)
-    if contender.prepare or once > 100 * SHORTEST:
-        return 1
-    return max(1, min(1000, round(SHORTEST / _sample(contender, 1))))
+    """How many calls make one sample, and how long to warm up. What is prepared is used up by one call."""
+    once = _sample(contender, 1, 0)
+    if once > 100 * SHORTEST:  # so long that waking its threads is lost in it
+        return 1, 0
+    again = _sample(contender, 1, WARM_UP)
+    return 1 if contender.prepare else max(1, min(1000, round(SHORTEST / again))), WARM_UP
 
 
-def _sample(contender, calls):
-    run = contender.run
+def _sample(contender, calls, warm_up):
+    run, prepare = contender.run, contender.prepare or tuple
+    settle()
     with contender.around():
-        args = contender.prepare() if contender.prepare else ()
+        warm = perf_counter() + warm_up
+        while perf_counter() < warm:
+            run(*prepare())
+        args = prepare()
         start = perf_counter()
         for _ in range(calls):
             run(*args)
