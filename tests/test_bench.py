@@ -242,8 +242,8 @@ def test_the_widest_lines_fit():
 
 
 def test_times_have_three_digits():
-    assert [cli._time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6)] == [
-        "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us",
+    assert [cli._time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
+        "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us", "646 ns",
     ]  # fmt: skip
 
 

@@ -175,10 +175,10 @@ BENCHES = {  # what is measured -> how, the line above the table, a line of it, 
 
 def _time(seconds):
     """Write a time with three digits and a unit: 0.00123 -> 1.23 ms."""
-    for unit, size in (("s", 1), ("ms", 1e-3)):
+    for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= 0.9995 * size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    return f"{seconds * 1e9:.3g} ns"
 
 
 def _mib(amount):
