@@ -3,23 +3,34 @@
 
 #include <string.h>
 
-#if defined(__x86_64__)
-extern const struct kernels kernels_avx2, kernels_avx512, kernels_narrow, kernels_wide;
-#elif defined(__aarch64__)
-extern const struct kernels kernels_neon;
-#endif
-
 const struct kernels *kernels = NULL;
 
+#if defined(__x86_64__)
+int matmul_bf16_avx512bf16(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                           int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                           int b_transposed);
+
+/* avx512 with products of bfloat16 in hardware. */
+static const struct kernels *with_bf16(void) {
+    static struct kernels k;
+    k = kernels_avx512;
+    k.level = "avx512bf16";
+    k.matmul_bf16 = matmul_bf16_avx512bf16;
+    return &k;
+}
+#endif
+
 const struct kernels *const *cpu_levels(void) {
-    static const struct kernels *found[6];
+    static const struct kernels *found[7];
     int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+        if (__builtin_cpu_supports("avx512bf16")) found[n++] = with_bf16();
         found[n++] = &kernels_avx512;
+    }
     if (avx2) {
         found[n++] = &kernels_avx2;
         found[n++] = &kernels_narrow;

@@ -4,6 +4,7 @@
 #include "simd.h"
 #include "approx.h"
 #include "tile.h"
+#include "transpose.h"
 
 #include "matmul.c"
 #include "attention.c"
@@ -14,6 +15,7 @@
 
 #include "embedding.c"
 #include "lowp.c"
+#include "matmul_bf16.c"
 #include "optim.c"
 #include "rope.c"
 #include "sample.c"

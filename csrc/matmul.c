@@ -33,6 +33,16 @@ static void pack_panels(float *panels, const struct matmul_job *job, const float
     }
 }
 
+/* Copy rows of a that lie transposed, so that each strip of ROWS is contiguous: [strip][k][ROWS]. Along k first, because
+ * the strips share the cache lines that they are copied from. */
+static void pack_strips(float *restrict strips, const float *a, int64_t a_col, int64_t rows, int64_t depth) {
+    int64_t whole = rows / ROWS * ROWS;
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t m = 0; m < whole; m += ROWS)
+            memcpy(strips + m * depth + k * ROWS, a + k * a_col + m, ROWS * sizeof *a);
+    if (whole < rows) pad_into(strips + whole * depth, ROWS, a + whole, a_col, depth, rows - whole);
+}
+
 /* The columns of one strip at the right edge, computed aside because the micro-kernel writes whole panels. */
 static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
                          int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
@@ -80,8 +90,7 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                                depth, start > 0, shift);
                 continue;
             }
-            for (int64_t i = 0; i < height; i += ROWS) /* transposed: what a strip needs lies apart */
-                pad_into(strips + i * depth, ROWS, left + i, job->a_col, depth, smaller(height - i, ROWS));
+            pack_strips(strips, left, job->a_col, height, depth);
             panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0,
                            shift);
         }

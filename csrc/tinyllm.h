@@ -18,6 +18,9 @@
     X(matmul, void, matmul,                                                                                           \
       (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
        int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
+    X(matmul, int, matmul_bf16,                                                                                       \
+      (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
+       int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
     X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
     X(attention, int, attention,                                                                                      \
       (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths, int64_t b,       \
@@ -85,7 +88,7 @@
     X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))
 
 struct kernels {
-    const char *level; /* "avx2", "avx512", "neon", or a test level: "narrow", "wide" */
+    const char *level; /* "avx2", "avx512", "avx512bf16", "neon", or a test level: "narrow", "wide" */
 #define X(file, result, name, arguments) result(*name) arguments;
     TINYLLM_KERNELS(X)
 #undef X
@@ -93,6 +96,7 @@ struct kernels {
 
 /* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
 extern const struct kernels *kernels;
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_narrow, kernels_wide, kernels_neon; /* level_*.c */
 const struct kernels *const *cpu_levels(void);
 int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
 

@@ -1,5 +1,5 @@
-cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b):
-    """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast."""
+cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16):
+    """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast; with bf16, on rounded a and b."""
     cdef tuple lead_a = a.shape[:-2], lead_b = b.shape[:-2], lead = lead_a
     cdef int64_t rows = a.shape[-1] if transpose_a else a.shape[-2]
     cdef int64_t depth = a.shape[-2] if transpose_a else a.shape[-1]
@@ -27,8 +27,15 @@ cdef object product(object a, object b, object bias, bint transpose_a, bint tran
     cdef const float *left = <const float *>address(a)
     cdef const float *right = <const float *>address(b)
     cdef const float *add = NULL if bias is None else <const float *>address(bias)
+    cdef int failed = 0
     with nogil:
-        kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack, transpose_a, transpose_b)
+        if bf16:
+            failed = kernels.matmul_bf16(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
+                                         transpose_a, transpose_b)
+        else:
+            kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack, transpose_a, transpose_b)
+    if failed:
+        raise MemoryError("no memory for the rounded operands of a matrix product")
     return c
 
 
@@ -48,10 +55,6 @@ cdef object column_sums(object x):
     return y
 
 
-def matmul(a, b, transpose_a=False, transpose_b=False):
-    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b)
-
-
 cdef object summed_to(object x, tuple shape):
     """Sum x over the axes that broadcasting added or stretched, in order, until it has the given shape."""
     if x.shape == shape:
@@ -63,20 +66,20 @@ cdef object summed_to(object x, tuple shape):
         -1 if x.size else int(np.prod([x.shape[i] for i in axes])), int(np.prod([x.shape[i] for i in kept])))).reshape(shape)
 
 
-def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+cdef tuple product_backward(object dy, object a, object b, bint transpose_a, bint transpose_b, bint bf16):
     dy, a, b = f32(dy, "dy", 2), f32(a, "a", 2), f32(b, "b", 2)
     if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
-        da = product(b, dy, None, transpose_b, True)
+        da = product(b, dy, None, transpose_b, True, bf16)
     else:
-        da = product(dy, b, None, False, not transpose_b)
+        da = product(dy, b, None, False, not transpose_b, bf16)
     if transpose_b:
-        db = product(dy, a, None, True, transpose_a)
+        db = product(dy, a, None, True, transpose_a, bf16)
     else:
-        db = product(a, dy, None, not transpose_a, False)
+        db = product(a, dy, None, not transpose_a, False, bf16)
     return summed_to(da, a.shape), summed_to(db, b.shape)
 
 
-def linear(x, w, b=None):
+cdef object layer(object x, object w, object b, bint bf16):
     x, w = f32(x, "x", 1), f32(w, "w")
     if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
         raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
@@ -84,36 +87,51 @@ def linear(x, w, b=None):
         b = f32(b, "b")
         if b.shape != w.shape[1:]:
             raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
-    y = product(matrix(x), w, b, False, False)
+    y = product(matrix(x), w, b, False, False, bf16)
     return y if x.ndim == 2 else y.reshape(x.shape[:-1] + w.shape[1:])
 
 
-def linear_backward(dy, x, w):
+cdef tuple layer_backward(object dy, object x, object w, bint bf16):
     dy, x, w = f32(dy, "dy", 1), f32(x, "x", 1), f32(w, "w", 2)
     if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
         raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
     must_be(dy, "dy", x.shape[:-1] + w.shape[1:])
     dy_rows = matrix(dy)
-    dx = product(dy_rows, w, None, False, True)
-    dw = product(matrix(x), dy_rows, None, True, False)
+    dx = product(dy_rows, w, None, False, True, bf16)
+    dw = product(matrix(x), dy_rows, None, True, False, bf16)
     return dx.reshape(x.shape), dw, column_sums(dy_rows)
 
 
-# Mixed precision: operands rounded to bfloat16, sums in float32. The rounding is a pass of its own here; a bias and its
-# gradient are sums, not products, and stay float32.
+def matmul(a, b, transpose_a=False, transpose_b=False):
+    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b, False)
+
+
+def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    return product_backward(dy, a, b, transpose_a, transpose_b, False)
+
+
+def linear(x, w, b=None):
+    return layer(x, w, b, False)
+
+
+def linear_backward(dy, x, w):
+    return layer_backward(dy, x, w, False)
+
+
+# Mixed precision: operands rounded to bfloat16 while they are packed, sums in float32. A bias and its gradient are
+# sums, not products, and stay float32.
 
 def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
-    return matmul(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b, True)
 
 
 def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
-    return matmul_backward(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+    return product_backward(dy, a, b, transpose_a, transpose_b, True)
 
 
 def linear_bf16(x, w, b=None):
-    return linear(round_bf16(x), round_bf16(w), b)
+    return layer(x, w, b, True)
 
 
 def linear_backward_bf16(dy, x, w):
-    dx, dw, _ = linear_backward(round_bf16(dy), round_bf16(x), round_bf16(w))
-    return dx, dw, column_sums(matrix(f32(dy, "dy", 1)))
+    return layer_backward(dy, x, w, True)
