@@ -108,27 +108,27 @@ static void pack_left(pair *to, const struct job *job, const float *a, int64_t r
 
 /* --- the product -------------------------------------------------------------------------------------------------- */
 
-/* As micro in tile.h, on pairs: c (rows x columns) (+)= a b, then bias. `rows` is a constant where this is inlined. */
-INLINE void micro(int rows, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair, const pair *b,
+/* As micro in tile.h, on pairs: c (rows x columns) (+)= a b, then bias. `rows` and `registers` are constants where this is inlined. */
+INLINE void micro(int rows, int registers, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair, const pair *b,
                   int64_t pairs, int64_t columns, int add, const float *bias) {
     __m512 sum[ROWS][REGISTERS];
     __mmask16 mask[REGISTERS];
-    for (int j = 0; j < REGISTERS; j++) mask[j] = first(columns - 16 * j);
+    for (int j = 0; j < registers; j++) mask[j] = first(columns - 16 * j);
     for (int m = 0; m < rows; m++)
-        for (int j = 0; j < REGISTERS; j++) {
+        for (int j = 0; j < registers; j++) {
             if (mask[j]) __builtin_prefetch(c + m * c_row + 16 * j, 1);
             sum[m][j] = _mm512_setzero_ps();
         }
     for (int64_t k = 0; k < pairs; k++, a += a_pair, b += COLUMNS) {
         __m512bh right[REGISTERS];
-        for (int j = 0; j < REGISTERS; j++) right[j] = (__m512bh)_mm512_loadu_si512(b + 16 * j);
+        for (int j = 0; j < registers; j++) right[j] = (__m512bh)_mm512_loadu_si512(b + 16 * j);
         for (int m = 0; m < rows; m++) {
             __m512bh left = (__m512bh)_mm512_set1_epi32((int)a[m * a_row]);
-            for (int j = 0; j < REGISTERS; j++) sum[m][j] = _mm512_dpbf16_ps(sum[m][j], left, right[j]);
+            for (int j = 0; j < registers; j++) sum[m][j] = _mm512_dpbf16_ps(sum[m][j], left, right[j]);
         }
     }
     for (int m = 0; m < rows; m++)
-        for (int j = 0; j < REGISTERS; j++) {
+        for (int j = 0; j < registers; j++) {
             if (!mask[j]) continue;
             float *out = c + m * c_row + 16 * j;
             __m512 y = sum[m][j];
@@ -142,8 +142,9 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
                       int64_t pairs, int64_t columns, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
-        if (a_pair == 1) micro(n, c, c_row, a, a_row, 1, b, pairs, columns, add, bias);                               \
-        else micro(n, c, c_row, a, 1, ROWS, b, pairs, columns, add, bias);                                            \
+        if (columns <= 16) micro(n, 1, c, c_row, a, a_row, a_pair, b, pairs, columns, add, bias);                     \
+        else if (a_pair == 1) micro(n, REGISTERS, c, c_row, a, a_row, 1, b, pairs, columns, add, bias);               \
+        else micro(n, REGISTERS, c, c_row, a, 1, ROWS, b, pairs, columns, add, bias);                                 \
         break;
     switch (rows) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
@@ -206,10 +207,8 @@ int matmul_bf16_avx512bf16(float *c, const float *a, const float *b, const float
         .a_transposed = a_transposed, .b_transposed = b_transposed, .across = across,
     };
     if (stack == 0 || rows == 0 || columns == 0) return 0;
-    if (depth == 0) { /* nothing to round */
-        kernels_avx512.matmul(c, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed, b_transposed);
-        return 0;
-    }
+    if (depth == 0) /* nothing to round */
+        return kernels_avx512.matmul(c, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed, b_transposed);
     job.panels = pool_take((size_t)(packed * pairs * COLUMNS) * sizeof(pair));
     if (!job.panels) return -1;
     parallel_for(pack_tasks, &job, packed * ceil_div(pairs, PAIRS), 1 + 8192 / (smaller(pairs, PAIRS) * COLUMNS));

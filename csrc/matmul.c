@@ -4,32 +4,44 @@
  * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
  * result, so a row gets the same bits whatever other rows stand beside it.
  *
- * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches.
- * A task multiplies a block of rows of a with up to GROUP columns of b. It first copies DEPTH rows of those columns
- * into panels, each COLUMNS wide and contiguous. Then one panel at a time stays in the first-level cache while HEIGHT
- * rows of a pass by; panels and rows together (384 and 144 KiB) about fill the second. Operands that lie transposed are turned while they are copied.
+ * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches. So
+ * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: for
+ * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
+ * through the first. Operands that lie transposed are turned while they are copied.
  * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
- * streams along the rows of b as they lie in memory.
+ * streams along the rows of b as they lie in memory, and `few_turned` turns one panel at a time.
  */
 
 /* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. */
-enum { DEPTH = 384, GROUP = 256, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
+enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
 
 struct matmul_job {
     float *c;
     const float *a, *b, *bias;
+    float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
     int64_t rows, columns, depth;
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
+    int64_t panels_stack;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
+    int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
 };
 
-/* Copy `columns` columns and `depth` rows of b into panels: panel p holds columns p * COLUMNS ... as [k][COLUMNS]. */
-static void pack_panels(float *panels, const struct matmul_job *job, const float *b, int64_t columns, int64_t depth) {
-    for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS) {
-        int64_t width = smaller(columns - n, COLUMNS);
-        if (job->b_col == 1) pad_into(panels, COLUMNS, b + n, job->b_row, depth, width);
-        else transpose_into(panels, COLUMNS, b + n * job->b_col, job->b_col, width, depth, COLUMNS);
+/* Copy at most COLUMNS columns and `depth` rows of b into a panel. */
+static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t depth) {
+    if (job->b_col == 1) pad_into(panel, COLUMNS, b, job->b_row, depth, columns);
+    else transpose_into(panel, COLUMNS, b, job->b_col, columns, depth, COLUMNS);
+}
+
+/* A task packs one panel of one block of k. */
+static void pack_tasks(void *context, int64_t begin, int64_t end) {
+    const struct matmul_job *job = context;
+    int64_t blocks = ceil_div(job->depth, DEPTH);
+    for (int64_t task = begin; task < end; task++) {
+        int64_t panel = task % job->across, k = task / job->across % blocks * DEPTH, s = task / job->across / blocks;
+        pack_panel(job->panels + s * job->panels_stack + (panel * job->depth + k) * COLUMNS, job,
+                   job->b + s * job->b_stack + panel * COLUMNS * job->b_col + k * job->b_row,
+                   smaller(job->columns - panel * COLUMNS, COLUMNS), smaller(job->depth - k, DEPTH));
     }
 }
 
@@ -47,7 +59,8 @@ static void pack_strips(float *restrict strips, const float *a, int64_t a_col, i
 static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
                          int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
     float whole[ROWS * COLUMNS];
-    micro_any(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth, 0, NULL);
+    if (columns <= LANES) narrow_micro(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth);
+    else whole_micro(rows, whole, COLUMNS, a, a_row, a_col, panel, COLUMNS, depth, 0, NULL);
     for (int64_t m = 0; m < rows; m++)
         for (int64_t n = 0; n < columns; n++) {
             float sum = whole[m * COLUMNS + n];
@@ -56,45 +69,38 @@ static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row,
         }
 }
 
-/* Rows [0, rows) of c, at most HEIGHT, times the panels of `columns` columns, for depth values of k. The panel stays in
- * the first-level cache while the strips of a pass by; so panels are the outer loop. */
-static void panels_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
-                           const float *panels, int64_t rows, int64_t columns, int64_t depth, int add,
-                           const float *bias) {
-    for (int64_t n = 0; n < columns; n += COLUMNS, panels += depth * COLUMNS)
-        for (int64_t m = 0; m < rows; m += ROWS) {
-            int64_t height = smaller(rows - m, ROWS);
-            const float *left = a + m / ROWS * strip;
-            float *out = c + m * c_row + n;
-            const float *shift = bias ? bias + n : NULL;
-            if (columns - n >= COLUMNS)
-                micro_any(height, out, c_row, left, a_row, a_col, panels, COLUMNS, depth, add, shift);
-            else edge_product(out, c_row, left, a_row, a_col, panels, height, columns - n, depth, add, shift);
-        }
+/* Rows [0, rows) of c, at most HEIGHT, times one panel, at most COLUMNS of it, for depth values of k. */
+static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
+                          const float *panel, int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
+    for (int64_t m = 0; m < rows; m += ROWS, a += strip, c += ROWS * c_row) {
+        int64_t height = smaller(rows - m, ROWS);
+        if (columns >= COLUMNS) whole_micro(height, c, c_row, a, a_row, a_col, panel, COLUMNS, depth, add, bias);
+        else edge_product(c, c_row, a, a_row, a_col, panel, height, columns, depth, add, bias);
+    }
 }
 
 /* One block of rows times one group of columns, all of k. */
-static void block_product(const struct matmul_job *job, float *c, const float *a, const float *b, const float *bias,
+static void block_product(const struct matmul_job *job, float *c, const float *a, const float *panels, const float *bias,
                           int64_t rows, int64_t columns) {
-    _Alignas(64) float panels[DEPTH * GROUP], strips[DEPTH * HEIGHT];
-    for (int64_t start = 0; start < job->depth; start += DEPTH) {
-        int64_t depth = smaller(job->depth - start, DEPTH);
-        pack_panels(panels, job, b + start * job->b_row, columns, depth);
+    _Alignas(64) float strips[DEPTH * HEIGHT];
+    int packed = job->a_col != 1; /* transposed: what a strip needs lies apart */
+    for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < rows; m += HEIGHT) {
-            int64_t height = smaller(rows - m, HEIGHT);
-            const float *left = a + m * job->a_row + start * job->a_col;
-            float *out = c + m * job->columns;
-            const float *shift = start + depth == job->depth ? bias : NULL; /* after the last terms */
-            if (job->a_col == 1) {
-                panels_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panels, height, columns,
-                               depth, start > 0, shift);
-                continue;
+            int64_t depth = smaller(job->depth - k, DEPTH), height = smaller(rows - m, HEIGHT);
+            const float *left = a + m * job->a_row + k * job->a_col;
+            if (packed) pack_strips(strips, left, job->a_col, height, depth);
+            for (int64_t n = 0; n < columns; n += COLUMNS) {
+                const float *panel = panels + n * job->depth + k * COLUMNS;
+                const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
+                float *out = c + m * job->columns + n;
+                if (packed)
+                    panel_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panel, height, columns - n, depth,
+                                  k > 0, shift);
+                else
+                    panel_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panel, height, columns - n,
+                                  depth, k > 0, shift);
             }
-            pack_strips(strips, left, job->a_col, height, depth);
-            panels_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panels, height, columns, depth, start > 0,
-                           shift);
         }
-    }
 }
 
 static void add_bias(float *c, int64_t c_row, const float *bias, int64_t rows, int64_t columns) {
@@ -106,13 +112,13 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
         int64_t row = task % job->row_blocks * job->block_rows, rest = task / job->row_blocks;
-        int64_t column = rest % job->groups * job->group_columns, stack = rest / job->groups;
+        int64_t column = rest % job->groups * job->group_columns, s = rest / job->groups;
         int64_t rows = smaller(job->rows - row, job->block_rows);
         int64_t columns = smaller(job->columns - column, job->group_columns);
-        float *c = job->c + (stack * job->rows + row) * job->columns + column;
-        const float *a = job->a + stack * job->a_stack + row * job->a_row;
-        const float *b = job->b + stack * job->b_stack + column * job->b_col;
-        block_product(job, c, a, b, job->bias ? job->bias + column : NULL, rows, columns);
+        float *c = job->c + (s * job->rows + row) * job->columns + column;
+        const float *a = job->a + s * job->a_stack + row * job->a_row;
+        const float *panels = job->panels + s * job->panels_stack + column * job->depth;
+        block_product(job, c, a, panels, job->bias ? job->bias + column : NULL, rows, columns);
     }
 }
 
@@ -178,47 +184,76 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Cut the outputs into about four tasks a thread, so that none waits long for the last; but by rows first, in equal
- * parts of at least eight strips, because every cut through the columns copies a's strips once more. */
-static void plan(struct matmul_job *job, int64_t stack) {
-    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
-    job->group_columns = GROUP;
-    job->groups = ceil_div(job->columns, GROUP);
-    int64_t blocks = smaller(ceil_div(wanted, job->groups), job->rows / (8 * ROWS));
-    if (blocks < 1) blocks = 1;
-    job->block_rows = ceil_div(ceil_div(job->rows, blocks), ROWS) * ROWS;
-    job->row_blocks = ceil_div(job->rows, job->block_rows);
-    while (job->row_blocks * job->groups * 2 < wanted && job->group_columns >= 4 * COLUMNS) {
-        job->group_columns /= 2;
-        job->groups = ceil_div(job->columns, job->group_columns);
+/* At most FEW rows of a times a transposed b: a task turns one panel at a time and uses it at once. */
+static void turned_tasks(void *context, int64_t begin, int64_t end) {
+    _Alignas(64) float panel[DEPTH * COLUMNS];
+    const struct matmul_job *job = context;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t column = task % job->across * COLUMNS, s = task / job->across, columns = job->columns - column;
+        for (int64_t k = 0; k < job->depth; k += DEPTH) {
+            int64_t depth = smaller(job->depth - k, DEPTH);
+            const float *bias = job->bias && k + depth == job->depth ? job->bias + column : NULL;
+            pack_panel(panel, job, job->b + s * job->b_stack + column * job->b_col + k, smaller(columns, COLUMNS), depth);
+            panel_product(job->c + s * job->rows * job->columns + column, job->columns,
+                          job->a + s * job->a_stack + k * job->a_col, job->a_row, job->a_col, 0, panel, job->rows,
+                          columns, depth, k > 0, bias);
+        }
     }
 }
 
-static void matmul(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
-                   int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
-                   int b_transposed) {
+static void few_product(struct matmul_job *job, int64_t stack) {
+    if (job->b_col != 1) {
+        parallel_for(turned_tasks, job, stack * job->across, 1 + 16384 / (job->depth * COLUMNS));
+        return;
+    }
+    int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* of columns, for each thread */
+    job->group_columns = smaller(ceil_div(share, 64) * 64, FEW_COLUMNS);
+    job->groups = ceil_div(job->columns, job->group_columns);
+    parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));
+}
+
+/* Cut the outputs into about four tasks a thread, so that none waits long for the last; by rows if there are enough,
+ * because every cut through the columns copies a's strips once more. */
+static void plan(struct matmul_job *job, int64_t stack) {
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
+    int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
+    job->block_rows = ceil_div(strips, blocks) * ROWS;
+    job->row_blocks = ceil_div(job->rows, job->block_rows);
+    job->group_columns = ceil_div(job->across, smaller(ceil_div(wanted, job->row_blocks), job->across)) * COLUMNS;
+    job->groups = ceil_div(job->columns, job->group_columns);
+}
+
+/* Returns -1, with nothing written, when memory for b's panels is lacking. */
+static int matmul(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                  int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                  int b_transposed) {
     struct matmul_job job = {
         .c = c, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
         .a_stack = a_stack, .b_stack = b_stack,
         .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
         .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
+        .across = ceil_div(columns, COLUMNS),
     };
-    if (stack == 0 || rows == 0 || columns == 0) return;
+    if (stack == 0 || rows == 0 || columns == 0) return 0;
     if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
         for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
-        return;
+        return 0;
     }
-    if (rows <= FEW && !b_transposed) {
-        int64_t share = ceil_div(ceil_div(columns * stack, parallel_size()), stack); /* of columns, for each thread */
-        job.group_columns = smaller(ceil_div(share, 64) * 64, FEW_COLUMNS);
-        job.groups = ceil_div(columns, job.group_columns);
-        parallel_for(few_tasks, &job, stack * job.groups, 1 + 16384 / (depth * job.group_columns));
-        return;
+    if (rows <= FEW) {
+        few_product(&job, stack);
+        return 0;
     }
+    int64_t packed = (b_stack ? stack : 1) * job.across;
+    job.panels = pool_take((size_t)(packed * depth * COLUMNS) * sizeof(float));
+    if (!job.panels) return -1;
+    job.panels_stack = b_stack ? job.across * depth * COLUMNS : 0;
+    parallel_for(pack_tasks, &job, packed * ceil_div(depth, DEPTH), 1 + 32768 / (smaller(depth, DEPTH) * COLUMNS));
     plan(&job, stack);
     int64_t work = job.block_rows * job.group_columns * depth;
     parallel_for(block_tasks, &job, stack * job.row_blocks * job.groups, 1 + 65536 / work);
+    pool_give(job.panels);
+    return 0;
 }
 
 /* sum over rows of x, for each column: the gradient of a bias. Threads divide columns; each is summed from the top. */

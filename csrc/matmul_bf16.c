@@ -14,7 +14,8 @@ static int matmul_bf16(float *c, const float *a, const float *b, const float *bi
     if (!left) return -1;
     round_bf16(left, a, a_size);
     round_bf16(left + a_size, b, b_size);
-    matmul(c, left, left + a_size, bias, stack, rows, columns, depth, a_stack, b_stack, a_transposed, b_transposed);
+    int failed = matmul(c, left, left + a_size, bias, stack, rows, columns, depth, a_stack, b_stack, a_transposed,
+                        b_transposed);
     pool_give(left);
-    return 0;
+    return failed;
 }

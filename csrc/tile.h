@@ -22,42 +22,42 @@ INLINE void prefetch_beyond(const float *p, int64_t i) {
 }
 
 /* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
- * is one. `rows` is a constant where this is inlined, so the loops over it unroll. */
-INLINE void micro(int rows, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
+ * is one. `rows` and `registers` (of columns) are constants where this is inlined, so the loops over them unroll. */
+INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
                   int64_t b_row, int64_t depth, int add, const float *bias) {
     vec sum[ROWS][REGISTERS];
     /* Ask now for what is wanted at the end: this block of c, and where the next strip of a begins (the rest of its
      * rows the hardware then sees coming). */
     for (int m = 0; m < rows; m++) {
-        for (int j = 0; j < COLUMNS; j += 16) __builtin_prefetch(c + m * c_row + j, 1);
+        for (int j = 0; j < registers * LANES; j += 16) __builtin_prefetch(c + m * c_row + j, 1);
         for (int j = 0; j < 64 && a_col == 1; j += 16) prefetch_beyond(a, (rows + m) * a_row + j);
     }
     for (int m = 0; m < rows; m++)
-        for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set(0.0f);
+        for (int j = 0; j < registers; j++) sum[m][j] = vec_set(0.0f);
     for (int64_t k = 0; k < depth; k++, a += a_col, b += b_row) {
         vec right[REGISTERS];
-        for (int j = 0; j < REGISTERS; j++) right[j] = vec_load(b + j * LANES);
+        for (int j = 0; j < registers; j++) right[j] = vec_load(b + j * LANES);
         for (int m = 0; m < rows; m++) {
             vec left = vec_set(a[m * a_row]);
-            for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_fma(left, right[j], sum[m][j]);
+            for (int j = 0; j < registers; j++) sum[m][j] = vec_fma(left, right[j], sum[m][j]);
         }
     }
     for (int m = 0; m < rows; m++)
-        for (int j = 0; j < REGISTERS; j++) {
+        for (int j = 0; j < registers; j++) {
             float *out = c + m * c_row + j * LANES;
             vec y = add ? vec_load(out) + sum[m][j] : sum[m][j];
             vec_store(out, bias ? y + vec_load(bias + j * LANES) : y);
         }
 }
 
-/* Heights below ROWS occur at the lower edge. Two shapes of `a` are worth loops of their own: rows that lie along k,
+/* Heights below ROWS occur at the lower edge, one register of columns at the right one. Two shapes of `a` are worth loops of their own: rows that lie along k,
  * and columns that do (transposed or packed). */
-static void micro_any(int64_t rows, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+INLINE void micro_any(int64_t rows, int registers, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
                       const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
-        if (a_col == 1) micro(n, c, c_row, a, a_row, 1, b, b_row, depth, add, bias);                                  \
-        else micro(n, c, c_row, a, 1, a_col, b, b_row, depth, add, bias);                                                   \
+        if (a_col == 1) micro(n, registers, c, c_row, a, a_row, 1, b, b_row, depth, add, bias);                       \
+        else micro(n, registers, c, c_row, a, 1, a_col, b, b_row, depth, add, bias);                                  \
         break;
     switch (rows) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -68,13 +68,22 @@ static void micro_any(int64_t rows, float *restrict c, int64_t c_row, const floa
 #undef CASE
 }
 
+static void whole_micro(int64_t rows, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+                        const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
+    micro_any(rows, REGISTERS, c, c_row, a, a_row, a_col, b, b_row, depth, add, bias);
+}
+static void narrow_micro(int64_t rows, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+                         const float *b, int64_t b_row, int64_t depth) {
+    micro_any(rows, 1, c, c_row, a, a_row, a_col, b, b_row, depth, 0, NULL);
+}
+
 /* c (rows x columns) (+)= a (rows x depth) @ b (depth x columns): adds to c if `add`, else overwrites it.
  * `columns` is a multiple of COLUMNS, and a_col or a_row is 1. */
 static void tile_product(float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
                          const float *b, int64_t b_row, int64_t rows, int64_t columns, int64_t depth, int add) {
     for (int64_t n = 0; n < columns; n += COLUMNS)
         for (int64_t m = 0; m < rows; m += ROWS)
-            micro_any(rows - m < ROWS ? rows - m : ROWS, c + m * c_row + n, c_row, a + m * a_row, a_row, a_col,
+            whole_micro(rows - m < ROWS ? rows - m : ROWS, c + m * c_row + n, c_row, a + m * a_row, a_row, a_col,
                       b + n, b_row, depth, add, NULL);
 }
 

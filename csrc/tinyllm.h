@@ -15,7 +15,7 @@
 
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
-    X(matmul, void, matmul,                                                                                           \
+    X(matmul, int, matmul,                                                                                            \
       (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
        int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
     X(matmul, int, matmul_bf16,                                                                                       \

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, int32_t, uint8_t
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
         const char *level
-        void (*matmul)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+        int (*matmul)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
                        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                        int b_transposed) noexcept nogil
         int (*matmul_bf16)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,

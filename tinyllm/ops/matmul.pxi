@@ -33,9 +33,10 @@ cdef object product(object a, object b, object bias, bint transpose_a, bint tran
             failed = kernels.matmul_bf16(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
                                          transpose_a, transpose_b)
         else:
-            kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack, transpose_a, transpose_b)
+            failed = kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
+                                    transpose_a, transpose_b)
     if failed:
-        raise MemoryError("no memory for the rounded operands of a matrix product")
+        raise MemoryError("no memory for the packed operands of a matrix product")
     return c
 
 
