@@ -26,8 +26,26 @@ static inline __attribute__((always_inline)) wide wide_sqrt(wide a) {
     memcpy(&a, x, sizeof a);
     return a;
 }
+static inline __attribute__((always_inline)) wide wide_max(wide a, wide b) {
+    __m256 x[2], y[2];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    for (int i = 0; i < 2; i++) x[i] = _mm256_max_ps(y[i], x[i]);
+    memcpy(&a, x, sizeof a);
+    return a;
+}
+static inline __attribute__((always_inline)) wide wide_min(wide a, wide b) {
+    __m256 x[2], y[2];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    for (int i = 0; i < 2; i++) x[i] = _mm256_min_ps(y[i], x[i]);
+    memcpy(&a, x, sizeof a);
+    return a;
+}
 #define VEC_FMA(a, b, c) wide_fma(a, b, c)
 #define VEC_SQRT(a) wide_sqrt(a)
+#define VEC_MAX(a, b) wide_max(a, b)
+#define VEC_MIN(a, b) wide_min(a, b)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

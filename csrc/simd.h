@@ -8,7 +8,7 @@
  * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
  * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
  *
- * A level file defines LANES (4, 8 or 16), VEC_FMA and VEC_SQRT before it includes this one.
+ * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one.
  */
 #include <math.h>
 #include <stdint.h>
@@ -18,6 +18,7 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t uvec __attribute__((vector_size(4 * LANES))); /* signed sums may not wrap around */
 typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t ivec4 __attribute__((vector_size(16)));
 typedef float half_vec __attribute__((vector_size(2 * LANES)));
 typedef double dvec __attribute__((vector_size(4 * LANES)));
 
@@ -92,8 +93,9 @@ INLINE v16 v_select(i16 mask, v16 a, v16 b) {
     EACH(i) b.part[i] = (vec)((mask.part[i] & (ivec)a.part[i]) | (~mask.part[i] & (ivec)b.part[i]));
     return b;
 }
-INLINE v16 v_max(v16 a, v16 b) { return v_select(v_less(a, b), b, a); } /* keeps a where either is NaN */
-INLINE v16 v_min(v16 a, v16 b) { return v_select(v_less(b, a), b, a); } /* keeps a where either is NaN */
+/* a < b ? b : a and b < a ? b : a, lane by lane: where either is NaN, or both are zero, a is kept */
+INLINE v16 v_max(v16 a, v16 b) { EACH(i) a.part[i] = VEC_MAX(a.part[i], b.part[i]); return a; }
+INLINE v16 v_min(v16 a, v16 b) { EACH(i) a.part[i] = VEC_MIN(a.part[i], b.part[i]); return a; }
 
 INLINE i16 v_bits(v16 x) { i16 r; EACH(i) r.part[i] = (ivec)x.part[i]; return r; }
 INLINE v16 i_float(i16 x) { v16 r; EACH(i) r.part[i] = (vec)x.part[i]; return r; } /* the same bits, read as floats */
@@ -149,10 +151,16 @@ INLINE double d_sum(d16 x) { /* the same tree */
         for (int i = 0; i < n; i++) s[i] += s[i + n];
     return s[0];
 }
-INLINE float v_max_lane(v16 x) {
+INLINE vec4 vec4_max(vec4 a, vec4 b) {
+    ivec4 less = (ivec4)(a < b);
+    return (vec4)((less & (ivec4)b) | (~less & (ivec4)a));
+}
+INLINE float v_max_lane(v16 x) { /* the same tree; a NaN may win or lose, but at every level alike */
     float row[16];
     v_store(row, x);
-    float m = row[0];
-    for (int i = 1; i < 16; i++) m = row[i] > m ? row[i] : m;
-    return m;
+    vec4 q[4];
+    memcpy(q, row, sizeof q);
+    vec4 m = vec4_max(vec4_max(q[0], q[2]), vec4_max(q[1], q[3]));
+    float even = m[0] < m[2] ? m[2] : m[0], odd = m[1] < m[3] ? m[3] : m[1];
+    return even < odd ? odd : even;
 }
