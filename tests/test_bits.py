@@ -95,7 +95,7 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, t
             assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
 
 
-ODD = ("linear", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+ODD = ("linear", "linear_gelu", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -105,6 +105,9 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
         for n in SIZES:
             if name == "linear":
                 yield ops.linear(random.normal((n, 500)), random.normal((500, n)), random.normal((n,)))
+            elif name == "linear_gelu":
+                x, w, b = random.normal((n, 500)), random.normal((500, n)), random.normal((n,))
+                yield from (*ops.linear_gelu(x, w, b), ops.gelu_tanh(ops.linear(x, w, b)))
             elif name == "attention":
                 q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
                 y, lse = ops.attention(q, k, v)

@@ -25,7 +25,14 @@ from tinyllm.ops.elementwise import (
 from tinyllm.ops.embedding import embedding, embedding_backward
 from tinyllm.ops.loss import cross_entropy, cross_entropy_backward
 from tinyllm.ops.lowp import round_bf16
-from tinyllm.ops.matmul import linear, linear_backward, matmul, matmul_backward
+from tinyllm.ops.matmul import (
+    linear,
+    linear_backward,
+    linear_gelu,
+    linear_gelu_backward,
+    matmul,
+    matmul_backward,
+)
 from tinyllm.ops.norm import layernorm, layernorm_backward, rmsnorm, rmsnorm_backward
 from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
 from tinyllm.ops.registry import OPS, Op, op, override, use
