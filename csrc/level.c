@@ -7,6 +7,7 @@
 #include "transpose.h"
 
 #include "matmul.c"
+#include "ladder.c"
 #include "attention.c"
 #include "elementwise.c"
 #include "softmax.c"

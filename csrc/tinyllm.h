@@ -18,6 +18,8 @@
     X(matmul, int, matmul,                                                                                            \
       (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
+    X(ladder, int, matmul_ladder,                                                                                     \
+      (float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth, int rung))             \
     X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
     X(attention, int, attention,                                                                                      \
       (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths, int64_t b,       \

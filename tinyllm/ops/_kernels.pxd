@@ -7,6 +7,8 @@ cdef extern from "tinyllm.h" nogil:
         int (*matmul)(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
                        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                        int b_transposed) noexcept nogil
+        int (*matmul_ladder)(float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth,
+                             int rung) noexcept nogil
         void (*column_sum)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
         int (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
                          const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d,

@@ -158,3 +158,28 @@ def linear_gelu_bf16(x, w, b=None):
 
 def linear_gelu_backward_bf16(dy, x, w, h):
     return layer_backward(gelu_tanh_backward(dy, h), x, w, True)
+
+
+# The versions of matmul that came before it, for the lesson about kernels: csrc/ladder.c.
+
+RUNGS = ("naive", "reordered", "tiled", "packed", "registers", "threaded")
+
+
+def matmul_ladder(rung, a, b):
+    """Multiply two matrices, a (M, K) and b (K, N) -> (M, N), in one of the ways in RUNGS, slowest first."""
+    if rung not in RUNGS:
+        raise ValueError(f"no rung {rung!r}: the ladder has {', '.join(RUNGS)}")
+    a, b = f32(a, "a", 2), f32(b, "b", 2)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"the ladder needs a (M, K) and b (K, N), got {a.shape} and {b.shape}")
+    c = empty((a.shape[0], b.shape[1]))
+    cdef float *out = <float *>address(c)
+    cdef const float *left = <const float *>address(a)
+    cdef const float *right = <const float *>address(b)
+    cdef int64_t rows = a.shape[0], depth = a.shape[1], columns = b.shape[1]
+    cdef int number = RUNGS.index(rung), failed
+    with nogil:
+        failed = kernels.matmul_ladder(out, left, right, rows, columns, depth, number)
+    if failed:
+        raise MemoryError("no memory for the packed operands of a matrix product")
+    return c
