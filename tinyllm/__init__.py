@@ -20,7 +20,16 @@ from tinyllm.data import Corpus, get_batch, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.functional import checkpoint
 from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
-from tinyllm.models import GPT, PRESETS, GPTConfig, load_weights, save_weights
+from tinyllm.models import (
+    GPT,
+    LLAMA_PRESETS,
+    PRESETS,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    load_weights,
+    save_weights,
+)
 from tinyllm.ops import override, use
 from tinyllm.ops.registry import threads
 from tinyllm.rng import Random
@@ -33,6 +42,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GPT",
+    "LLAMA_PRESETS",
     "PRESETS",
     "AdamW",
     "BPETokenizer",
@@ -40,6 +50,8 @@ __all__ = [
     "CharTokenizer",
     "Corpus",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "Random",
     "Run",
     "Tensor",

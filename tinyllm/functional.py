@@ -151,7 +151,7 @@ def embedding(w, ids):
 
 
 def rope(x, cos, sin):
-    """x (B, T, H, D), cos and sin (T, D/2) from `ops.rope_tables` -> (B, T, H, D)."""
+    """x (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) from `ops.rope_tables` -> (B, T, H, D)."""
     cos, sin = as_array(cos), as_array(sin)
 
     def backward(dy):

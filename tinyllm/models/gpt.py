@@ -8,11 +8,10 @@ them.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.models.huggingface import read_gpt2
+from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
 from tinyllm.nn import MLP, Dropout, Embedding, KVCache, LayerNorm, Module, SelfAttention, init_normal
 
 PRESETS = {
@@ -39,10 +38,7 @@ class GPTConfig:
     eps: float = 1e-5  # keeps layernorm from dividing by zero
 
     def __post_init__(self):
-        for name in ("vocab_size", "context", "layers", "heads", "width"):
-            size = getattr(self, name)
-            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or not 1 <= size <= 2**24:
-                raise UserError(f"{name} must be a whole number from 1 to {2**24}, got {size!r}")
+        check_sizes(self, ("vocab_size", "context", "layers", "heads", "width"))
         if self.width % self.heads:
             raise UserError(
                 f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
@@ -108,12 +104,8 @@ class GPT(Module):
 
         tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
         """
-        tokens = self._check_tokens(tokens)
-        past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)  # what each row has seen
-        positions = past[:, None] + np.arange(tokens.shape[1])
-        total, context = positions.max() + 1, self.config.context
-        if total > context:
-            raise UserError(f"{total} tokens exceed the model's context of {context}: give fewer at a time")
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        positions = positions_of(tokens, cache, self.config.context)
         x = self.drop(F.add(self.wte(tokens), self.wpe(positions)))
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None)
@@ -129,10 +121,7 @@ class GPT(Module):
         tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
         """
         logits = self(tokens)
-        targets = np.atleast_2d(targets)
-        if targets.shape != logits.shape[:2]:
-            raise ValueError(f"targets {targets.shape} must have the shape of tokens {logits.shape[:2]}")
-        return F.cross_entropy(logits, targets)
+        return F.cross_entropy(logits, check_targets(targets, logits.shape[:2]))
 
     def new_cache(self, batch=1):
         """Return an empty KV cache for `batch` rows: one KVCache for each block."""
@@ -158,17 +147,3 @@ class GPT(Module):
     def _initial_std(self, name):
         """0.02, but less where a block adds to the residual stream, which 2 * layers sums would make grow."""
         return 0.02 / (2 * self.config.layers) ** 0.5 if name.endswith("c_proj.weight") else 0.02
-
-    def _check_tokens(self, tokens):
-        tokens = np.asarray(tokens)
-        if tokens.ndim == 1:
-            tokens = tokens[None]
-        if tokens.ndim != 2 or tokens.size == 0:
-            raise UserError(f"tokens are (B, T) or (T,), with at least one token; got shape {tokens.shape}")
-        if tokens.dtype.kind not in "iu":
-            raise TypeError(f"tokens are whole numbers, got an array of {tokens.dtype}")
-        size = self.config.vocab_size
-        for worst in (tokens.min(), tokens.max()):
-            if not 0 <= worst < size:
-                raise UserError(f"token {worst} is outside of the model's vocabulary of {size}")
-        return tokens

@@ -13,15 +13,17 @@ bases = st.sampled_from((10000.0, 100.0, 500000.0))
 
 @st.composite
 def rope_tables(draw):
-    """Positions in any order, near and far."""
-    return ints(draw, (draw(sizes),), draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
+    """Positions in any order, near and far, for one row or for several."""
+    shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
+    return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
 
 
 @st.composite
 def rope(draw):
-    """Positions in any order, as when several sequences are packed into one."""
+    """Positions in any order, as when several sequences are packed into one; of each row, or of all."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
-    positions = ints(draw, shape[1:2], draw(st.sampled_from((8, 1, 5000))))
+    own = shape[:2] if draw(st.booleans()) else shape[1:2]
+    positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))
     cos, sin = run_spec("rope_tables", (positions, shape[3]))
     return floats(draw, shape), cos, sin
 
@@ -38,7 +40,7 @@ def rope_bound(args, results):
     """(|a|, |b|) -> |a cos| + |b sin|, whichever way it is turned."""
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
-    a, b, cos, sin = x[..., :half], x[..., half:], cos[:, None], sin[:, None]
+    a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
     return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
 
 

@@ -8,7 +8,7 @@ from tinyllm.testing.mistake import mistake
 
 def tables(positions, width, frequency):
     """Cosine and sine of positions times frequencies."""
-    angle = np.asarray(positions)[:, None] * frequency(np.arange(width // 2))
+    angle = np.asarray(positions)[..., None] * frequency(np.arange(width // 2))
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
@@ -34,26 +34,26 @@ def swaps(positions, width, base=10000.0):
 
 @mistake("rope_tables", "positions 0, 1, 2, ... whatever was asked for")
 def ignores_positions(positions, width, base=10000.0):
-    return rope_tables(np.arange(len(positions)), width, base)
+    return rope_tables(np.broadcast_to(np.arange(positions.shape[-1]), positions.shape), width, base)
 
 
 @mistake("rope_tables", "angles in float32, which are wrong for large positions")
 def float32_angles(positions, width, base=10000.0):
     frequency = np.float32(base) ** (-np.arange(0, width, 2, dtype=np.float32) / np.float32(width))
-    angle = positions.astype(np.float32)[:, None] * frequency
+    angle = positions.astype(np.float32)[..., None] * frequency
     return np.cos(angle), np.sin(angle)
 
 
 def turn(x, cos, sin):
     """(a, b) -> the second half, the first half, and tables that fit them."""
     half = x.shape[-1] // 2
-    return x[..., :half], x[..., half:], cos[:, None], sin[:, None]
+    return x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
 
 
 @mistake("rope", "pairs of neighbours (2i, 2i + 1), where halves (i, i + D/2) belong")
 def interleaves(x, cos, sin):
     y = np.empty_like(x)
-    a, b, (cos, sin) = x[..., ::2], x[..., 1::2], (cos[:, None], sin[:, None])
+    a, b, (cos, sin) = x[..., ::2], x[..., 1::2], (cos[..., None, :], sin[..., None, :])
     y[..., ::2], y[..., 1::2] = a * cos - b * sin, b * cos + a * sin
     return y
 
@@ -72,6 +72,11 @@ def reflects(x, cos, sin):
 @mistake("rope", "sine and cosine swapped")
 def swaps_tables(x, cos, sin):
     return rope(x, sin, cos)
+
+
+@mistake("rope", "the first row's positions for all rows")
+def shares_the_first_row(x, cos, sin):
+    return rope(x, cos[0], sin[0]) if cos.ndim == 3 and len(cos) else rope(x, cos, sin)
 
 
 @mistake("rope", "only the first half turned")
