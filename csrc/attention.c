@@ -43,8 +43,9 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
-/* Turn one row of BLOCK scores into weights exp(score - max), scaling what was summed before under an older max. */
-static void online_softmax(float *score, int64_t visible, float scale, struct query *query, float *y, int64_t width) {
+/* Turn one row of BLOCK scores into weights exp(score - max) -> by what the values summed before under an older max
+ * shrink, 1 when there is no new max. */
+static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
     for (int64_t j = visible; j < BLOCK; j++) score[j] = -INFINITY;
     for (int i = 0; i < BLOCK / 16; i++) {
@@ -59,13 +60,23 @@ static void online_softmax(float *score, int64_t visible, float scale, struct qu
         v_store(score + 16 * i, part[i]);
     }
     float sum = v_sum(v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
-    if (old != new) {
-        float shrink = one_exp(old - base);
-        query->sum *= shrink;
-        for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(shrink)));
-    }
+    float shrink = old != new ? one_exp(old - base) : 1.0f;
     query->max = new;
+    query->sum = query->sum * shrink;
     query->sum += sum;
+    return shrink;
+}
+
+static void shrink_row(float *y, float shrink, int64_t width) {
+    if (shrink == 1.0f) return;
+    for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(shrink)));
+}
+
+/* What one query read, and the log-sum-exp of its scores. */
+static float finish_row(float *out, const float *y, struct query query, int64_t D) {
+    float inverse = query.sum == 0.0f ? 0.0f : 1.0f / query.sum;
+    for (int64_t d = 0; d < D; d++) out[d] = y[d] * inverse;
+    return query.sum == 0.0f ? -INFINITY : (query.max == -INFINITY ? 0.0f : query.max) + one_log(query.sum);
 }
 
 /* `rows` queries of head h from s on, against all keys they see; y (QUERIES x width) collects the weighted values. */
@@ -85,8 +96,9 @@ static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int
             if (last == 0) continue;
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height, BLOCK, D, 0);
             for (int64_t i = 0; i < height; i++)
-                online_softmax(score + i * BLOCK, seen(job, token + r + i, first, keys), job->scale, &query[r + i],
-                               y + (r + i) * width, width);
+                shrink_row(y + (r + i) * width,
+                           online_softmax(score + i * BLOCK, seen(job, token + r + i, first, keys), job->scale,
+                                          &query[r + i]), width);
             tile_product(y + r * width, width, score, BLOCK, 1, v, width, height, width, last, 1);
         }
     }
@@ -106,14 +118,150 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
         for (int64_t r = 0; r < rows; r++) query[r] = (struct query){-INFINITY, 0.0f};
         meet_keys(job, b, h, s, rows, y, query, work + QUERIES * width);
         for (int64_t r = 0; r < rows; r++) {
-            float sum = query[r].sum, inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
             float *out = job->y + ((b * job->S + s + r) * job->H + h) * D;
-            for (int64_t d = 0; d < D; d++) out[d] = y[r * width + d] * inverse;
-            job->lse_out[(b * job->H + h) * job->S + s + r] =
-                sum == 0.0f ? -INFINITY : (query[r].max == -INFINITY ? 0.0f : query[r].max) + one_log(sum);
+            job->lse_out[(b * job->H + h) * job->S + s + r] = finish_row(out, y + r * width, query[r], D);
         }
     }
     pool_give(work);
+}
+
+/* --- one query ------------------------------------------------------------------------------------------ */
+
+/* Decoding has one query for each head, and its time is that of reading keys and values once. Above, a task is a head
+ * and picks 256 bytes of each key, which no prefetcher foresees; here a task is a stretch of keys and reads all heads of
+ * it as they lie in memory, so that even a single row keeps all threads busy. Three passes, the same sums as above:
+ *
+ *     scores of 16 keys at a time;    weights and the running max, head by head;
+ *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
+ */
+enum { STEP = 16 }; /* keys in a task of scores */
+
+struct decode_job {
+    struct attention_job *job;
+    int64_t blocks, steps;  /* of the longest row */
+    float *weight;          /* B x H x blocks * BLOCK: scores, then weights */
+    float *shrink, *sums;   /* B x H x blocks; B x blocks x H x padded D */
+    struct query *query;    /* B x H */
+    int64_t padded;
+};
+
+/* score[j] = q . k[j] for up to STEP keys, each a sum over d by one accumulator. */
+static void step_scores(float *score, const float *q, const float *k_turned, int64_t D) {
+    v16 sum = v_set(0.0f);
+    for (int64_t d = 0; d < D; d++) sum = v_fma(v_set(q[d]), v_load(k_turned + d * STEP), sum);
+    v_store(score, sum);
+}
+
+static void decode_scores(void *context, int64_t begin, int64_t end) {
+    const struct decode_job *decode = context;
+    struct attention_job *job = decode->job;
+    int64_t D = job->D, group = job->H / job->K, row = job->K * D;
+    float *k_turned = workspace(job, D * STEP);
+    if (!k_turned) return;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t b = task / decode->steps, first = task % decode->steps * STEP, n = keys_of(job, b);
+        if (first >= n) continue;
+        int64_t keys = smaller(n - first, STEP);
+        const float *k = job->k + (b * job->T + first) * row;
+        for (int64_t h = 0; h < job->H; h++) {
+            if (h % group == 0) {
+                transpose_into(k_turned, STEP, k + h / group * D, row, keys, D, STEP);
+                for (int64_t i = 0; i < STEP * D; i += 16) /* as much of the keys that follow */
+                    prefetch_beyond(k, STEP * row + h / group * STEP * D + i);
+            }
+            step_scores(decode->weight + (b * job->H + h) * decode->blocks * BLOCK + first,
+                        job->q + (b * job->H + h) * D, k_turned, D);
+        }
+    }
+    pool_give(k_turned);
+}
+
+static void decode_weights(void *context, int64_t begin, int64_t end) {
+    const struct decode_job *decode = context;
+    const struct attention_job *job = decode->job;
+    for (int64_t head = begin; head < end; head++) {
+        struct query query = {-INFINITY, 0.0f};
+        int64_t n = keys_of(job, head / job->H);
+        for (int64_t first = 0; first < n; first += BLOCK)
+            decode->shrink[head * decode->blocks + first / BLOCK] =
+                online_softmax(decode->weight + head * decode->blocks * BLOCK + first, smaller(n - first, BLOCK),
+                               job->scale, &query);
+        decode->query[head] = query;
+    }
+}
+
+/* y[d] += weight[0] * v[0][d] + ..., one key after the other, for `keys` keys whose rows lie v_row apart. */
+INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64_t v_row, int64_t D) {
+    int64_t d = 0;
+    for (; d + LANES <= D; d += LANES) {
+        vec sum = vec_load(y + d);
+        for (int j = 0; j < keys; j++) sum = vec_fma(vec_set(weight[j]), vec_load(v + j * v_row + d), sum);
+        vec_store(y + d, sum);
+    }
+    for (; d < D; d++)
+        for (int j = 0; j < keys; j++) y[d] = fmaf(weight[j], v[j * v_row + d], y[d]);
+}
+
+static void decode_values(void *context, int64_t begin, int64_t end) {
+    const struct decode_job *decode = context;
+    const struct attention_job *job = decode->job;
+    int64_t D = job->D, group = job->H / job->K, row = job->K * D;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t b = task / decode->blocks, first = task % decode->blocks * BLOCK;
+        int64_t keys = smaller(keys_of(job, b) - first, BLOCK);
+        if (keys <= 0) continue;
+        float *sums = decode->sums + task * job->H * decode->padded;
+        memset(sums, 0, (size_t)(job->H * decode->padded) * sizeof *sums);
+        const float *weight = decode->weight + b * job->H * decode->blocks * BLOCK + first;
+        for (int64_t t = 0; t < keys; t += 4) {
+            const float *v = job->v + (b * job->T + first + t) * row;
+            for (int64_t h = 0; h < job->H; h++) {
+                float *y = sums + h * decode->padded;
+                const float *w = weight + h * decode->blocks * BLOCK + t, *mine = v + h / group * D;
+                if (t + 4 <= keys) weigh(4, y, w, mine, row, D);
+                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, mine + j * row, row, D);
+            }
+        }
+    }
+}
+
+static void decode_sums(void *context, int64_t begin, int64_t end) {
+    const struct decode_job *decode = context;
+    struct attention_job *job = decode->job;
+    int64_t padded = decode->padded;
+    float *y = workspace(job, padded);
+    if (!y) return;
+    for (int64_t head = begin; head < end; head++) {
+        int64_t b = head / job->H, h = head % job->H, n = keys_of(job, b);
+        memset(y, 0, (size_t)padded * sizeof *y);
+        for (int64_t block = 0; block < ceil_div(n, BLOCK); block++) {
+            const float *sum = decode->sums + ((b * decode->blocks + block) * job->H + h) * padded;
+            shrink_row(y, decode->shrink[head * decode->blocks + block], padded);
+            for (int64_t d = 0; d < padded; d += 16) v_store(y + d, v_add(v_load(y + d), v_load(sum + d)));
+        }
+        job->lse_out[head] = finish_row(job->y + head * job->D, y, decode->query[head], job->D);
+    }
+    pool_give(y);
+}
+
+static int attention_decode(struct attention_job *job) {
+    int64_t n = 0, heads = job->B * job->H, row = job->K * job->D;
+    for (int64_t b = 0; b < job->B; b++) n = larger(n, keys_of(job, b));
+    struct decode_job decode = {.job = job, .blocks = ceil_div(n, BLOCK), .steps = ceil_div(n, STEP),
+                                .padded = round_up(job->D, 16)};
+    int64_t scores = heads * decode.blocks * BLOCK, sums = heads * decode.blocks * decode.padded;
+    float *work = workspace(job, scores + sums + heads * decode.blocks + 2 * heads);
+    if (!work) return 1;
+    decode.weight = work;
+    decode.sums = work + scores;
+    decode.shrink = decode.sums + sums;
+    decode.query = (struct query *)(decode.shrink + heads * decode.blocks);
+    parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
+    parallel_for(decode_weights, &decode, heads, 1 + 8192 / (1 + n));
+    parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));
+    parallel_for(decode_sums, &decode, heads, 1 + 16384 / (1 + decode.blocks * decode.padded));
+    pool_give(work);
+    return job->failed;
 }
 
 static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,
@@ -123,6 +271,7 @@ static int attention(float *y, float *lse, const float *q, const float *k, const
         .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .query_blocks = ceil_div(S, QUERIES),
         .scale = scale, .causal = causal,
     };
+    if (S == 1) return attention_decode(&job);
     parallel_for(attention_tasks, &job, B * H * job.query_blocks, 1 + 65536 / (1 + smaller(S, QUERIES) * T * D));
     return job.failed;
 }

@@ -128,3 +128,22 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
             _compiled.threads(threads)
             digests.add(digest(results()))
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("width", [1, 8, 33, 64])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
+    """Decoding runs loops of its own, over all heads of a stretch of keys."""
+    random = Random("decode", width, kv_heads)
+    lengths = np.array([300, 64, 0, 129, 1])
+    k, v = (random.normal((5, 310, kv_heads, width)) for _ in range(2))
+    q = random.normal((5, 1, 4, width))
+    among = np.concatenate([random.normal((5, 9, 4, width)), q], axis=1)
+    expected, lse = ops.attention(among, k, v, lengths=lengths)
+    for level in LEVELS:
+        for threads in (1, 3):
+            _compiled.use_level(level)
+            _compiled.threads(threads)
+            for causal in (True, False):
+                found = ops.attention(q, k, v, causal, lengths)
+                assert digest(found) == digest([expected[:, -1:].copy(), lse[..., -1:].copy()])

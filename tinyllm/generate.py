@@ -229,12 +229,13 @@ def _run(model, rows, cache, sampling, endings, chunk):
     if endings.max_tokens == 0:
         return
     context = model.config.context
+    modules = [m for _, m in model.named_modules()]
     known = min(layer.length for layer in cache) if cache else 0  # what a cache of your own brings along
     for i, row in enumerate(rows):
         _prefill(model, row, cache, i, chunk, known)
     while rows:
         going_on = []
-        for i, (row, logits) in enumerate(zip(rows, _next_logits(model, rows, cache), strict=True)):
+        for i, (row, logits) in enumerate(zip(rows, _next_logits(model, modules, rows, cache), strict=True)):
             step = _advance(row, logits, sampling, endings, context)
             if step.finish is None:
                 going_on.append(i)
@@ -274,9 +275,9 @@ def _prefill(model, row, cache, i, chunk, known=0):
             model.hidden(window[:, start : start + chunk], mine)
 
 
-def _next_logits(model, rows, cache):
+def _next_logits(model, modules, rows, cache):
     """Score the next token of every row: -> (rows, V)."""
-    with inference(model):
+    with inference(model, modules):
         if cache is None:
             return [model.head(model.hidden(np.array([row.window]))[:, -1]).data[0] for row in rows]
         last = np.array([[row.ids[-1]] for row in rows])

@@ -68,6 +68,8 @@ def record(y, parents, backward):
     `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is
     a tuple, so are the outputs, and backward takes one gradient for each.
     """
+    if not _mode.recording and not isinstance(y, tuple):  # generation makes thousands of these per second
+        return Tensor(y)
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays)
     if _mode.recording and any(p.requires_grad for p in parents):
@@ -132,7 +134,7 @@ class Tensor:
     __array_ufunc__ = None  # array + tensor is the tensor's business, not NumPy's
 
     def __init__(self, data, requires_grad=False):
-        self.data = np.asarray(data)
+        self.data = data if type(data) is np.ndarray else np.asarray(data)
         if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":

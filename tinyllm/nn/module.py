@@ -120,9 +120,13 @@ class Module:
 
 
 @contextmanager
-def inference(module):
-    """Run a block without gradients and without dropout, then put every module back as it was."""
-    were_training = [m for _, m in module.named_modules() if m.training]
+def inference(module, modules=None):
+    """Run a block without gradients and without dropout, then put every module back as it was.
+
+    Who does so for every token passes `modules`, a list of all inside, so that it is made only once.
+    """
+    everything = (m for _, m in module.named_modules()) if modules is None else modules
+    were_training = [m for m in everything if m.training]
     for m in were_training:
         m.training = False
     try:
