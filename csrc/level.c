@@ -17,6 +17,7 @@
 #include "embedding.c"
 #include "lowp.c"
 #include "optim.c"
+#include "probe.c"
 #include "rope.c"
 #include "sample.c"
 

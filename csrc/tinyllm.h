@@ -87,7 +87,10 @@
     X(sample, void, min_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
     X(sample, void, repetition_penalty,                                                                               \
       (float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n, int64_t used))           \
-    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))
+    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))                 \
+    X(probe, double, probe_fma, (float *y, int64_t pieces, int64_t rounds))                                           \
+    X(probe, double, probe_bf16, (float *y, int64_t pieces, int64_t rounds))                                          \
+    X(probe, double, probe_read, (float *y, const float *x, int64_t n))
 
 struct kernels {
     const char *level; /* "avx2", "avx512", "avx512bf16", "neon", or a test level: "narrow", "wide" */

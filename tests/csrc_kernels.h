@@ -127,7 +127,14 @@ static void drive_sample(int64_t rows, int64_t n) {
     CALL(sample)(drawn, probs, u, rows, n);
 }
 
+static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what they leave in y is not compared */
+    float *y = array((rows + 2) * 4), *x = in(n + 2 * 65536);
+    REQUIRE(CALL(probe_fma)(y, rows, n % 50) >= 0, "operations done cannot be negative");
+    REQUIRE(CALL(probe_bf16)(y, rows, n % 50) >= 0, "operations done cannot be negative");
+    REQUIRE(CALL(probe_read)(y, x, n + 65536) == 4.0 * 65536, "one piece is read");
+}
+
 static void (*const drives[])(int64_t rows, int64_t n) = {
     drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample,
+    drive_rope, drive_optim, drive_lowp, drive_sample, drive_probe,
 };

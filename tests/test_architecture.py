@@ -41,7 +41,7 @@ CORE = {"numpy", "regex", "tqdm", "safetensors"}
 EXTRAS = {"testing": {"hypothesis"}, "bench": {"torch"}}  # what a part may import on top
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
-INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool"}  # C files that are no op's kernels
+INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
 GENERATED = {"tinyllm/ops/_compiled.c"}
 CODE = (".py", ".c", ".h", ".pyx", ".pxi", ".pxd")
 

@@ -168,6 +168,31 @@ def use_level(name=None):
         raise UserError(f"unknown CPU level {name!r}: this machine has {', '.join(levels())}")
 
 
+def probe(str what, int64_t rounds=0, x=None):
+    """Do what shows this machine's limit (csrc/probe.c) -> how many operations, or for "read" bytes, that was.
+
+    "fma" and "bf16" compute `rounds` rounds on registers, "read" sums the float32 array x. 0 where there is no bf16.
+    """
+    cdef int64_t pieces = 16 * parallel_size(), n = 0
+    if what == "read":
+        x = f32(x, "x")
+        n = x.size
+        pieces = n >> 16
+    y = empty((pieces + 1,))
+    cdef float *out = <float *>address(y)
+    cdef const float *inp = NULL if what != "read" else <const float *>address(x)
+    cdef double done
+    cdef int kind = ("fma", "bf16", "read").index(what)
+    with nogil:
+        if kind == 0:
+            done = kernels.probe_fma(out, pieces, rounds)
+        elif kind == 1:
+            done = kernels.probe_bf16(out, pieces, rounds)
+        else:
+            done = kernels.probe_read(out, inp, n)
+    return done
+
+
 def memory():
     """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
     cdef pool_state state = pool_look()

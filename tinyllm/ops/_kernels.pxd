@@ -71,6 +71,9 @@ cdef extern from "tinyllm.h" nogil:
             int64_t n, int64_t used) noexcept nogil
         void (*sample)(int64_t *ids, const float *probs, const double *u, int64_t rows,
             int64_t n) noexcept nogil
+        double (*probe_fma)(float *y, int64_t pieces, int64_t rounds) noexcept nogil
+        double (*probe_bf16)(float *y, int64_t pieces, int64_t rounds) noexcept nogil
+        double (*probe_read)(float *y, const float *x, int64_t n) noexcept nogil
 
     const kernels_t *kernels
     const kernels_t *const *cpu_levels()
