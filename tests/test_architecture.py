@@ -38,7 +38,8 @@ HEIGHT = {part: height for height, parts in enumerate(STOREYS) for part in parts
 NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
-EXTRAS = {"testing": {"hypothesis"}, "bench": {"torch"}}  # what a part may import on top
+PEERS = {"torch", "transformers", "llama_cpp", "gguf"}
+EXTRAS = {"testing": {"hypothesis"}, "bench": PEERS}  # what a part may import on top
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels

@@ -3,24 +3,29 @@
 import inspect
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.bench import memory, timing
+from tinyllm.bench import generation, memory, scaling, timing
 from tinyllm.bench import ops as bench_ops
-from tinyllm.bench.generation import measure_generation
+from tinyllm.bench.generation import decode_bytes, measure_generation, prefill_flops
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import Case, cases, measure_ops, shape, traffic
-from tinyllm.bench.setting import SETTINGS, Setting
+from tinyllm.bench.roof import Roof, measure_roof
+from tinyllm.bench.scaling import exponent, measure_scaling
+from tinyllm.bench.setting import Setting, settings
 from tinyllm.bench.timing import Contender, race, ratio
-from tinyllm.bench.train import measure_training, training_step
+from tinyllm.bench.train import _against, measure_training, step_flops, training_step
 from tinyllm.cli import bench as cli
+from tinyllm.cli import bench_tables as tables
 from tinyllm.cli import main
 from tinyllm.errors import UserError
+from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, use
 
 TINY = Setting("tiny", layers=1, heads=2, width=8, context=8, batch=2, vocab_size=11)
@@ -143,8 +148,9 @@ def test_a_twin_slower_than_its_spec_is_flagged(monkeypatch, compiled, slower):
     (record,) = measure_ops(TINY, 0)
     assert record["slower_than_spec"] is slower and record["times_spec"] == 1 / compiled[0]
     assert record["gb_per_second"] == 36 / compiled[0] / 1e9
-    assert cli._ops_line(record).endswith("!") is slower
-    assert ("slower" in cli._ops_verdict([record]) and "add (tiny" in cli._ops_verdict([record])) is slower
+    assert tables.ops_line(record).endswith("!") is slower
+    verdict = tables.ops_verdict([record])
+    assert ("slower" in verdict and "add (tiny" in verdict) is slower
 
 
 def test_ops_with_kernels_are_measured_and_no_others():
@@ -162,9 +168,24 @@ def test_a_training_step_trains():
 
 
 def test_training_is_measured():
-    (record,) = measure_training(TINY, 0, least=2)
-    assert (record["engine"], record["rounds"]) == ("tinyllm", 2)
-    assert np.isclose(record["tokens_per_second"] * record["seconds"], 2 * 8)
+    records = {r["engine"]: r for r in measure_training(TINY, 0, least=2)}
+    assert list(records) == ["tinyllm", "tinyllm bf16", "numpy"]
+    assert [r["precision"] for r in records.values()] == ["float32", "bf16", "float32"]
+    for r in records.values():
+        assert r["rounds"] == 2 and np.isclose(r["tokens_per_second"] * r["seconds"], 2 * 8)
+        assert np.isclose(r["gflops"] * r["seconds"] * 1e9, step_flops(TINY))
+    assert records["tinyllm"]["times_spec"] > 0 and "times_torch" not in records["tinyllm"]
+    forward = 2 * 2 * 8 * (12 * 8 * 8 + 8 * 11) + 2 * 2 * 2 * 36 * 8  # matrices, and 36 pairs of positions
+    assert step_flops(TINY) == 3 * forward
+
+
+def test_we_are_set_against_the_best_that_may_be_compared():
+    times = {"tinyllm": [2.0], "tinyllm bf16": [1.0]}
+    times |= {"torch": [5.0], "torch compiled": [4.0], "torch bf16": [3.0]}
+    ours, low = _against("tinyllm", times), _against("tinyllm bf16", times)
+    assert (ours["best_torch"], ours["times_torch"]) == ("torch compiled", 2.0)
+    assert (low["best_torch"], low["times_torch"]) == ("torch bf16", 3.0)
+    assert _against("torch", times) == {} and "times_spec" not in ours
 
 
 def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
@@ -180,12 +201,66 @@ def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
 
 
 def test_generation_is_measured():
-    records = {r["task"]: r for r in measure_generation(TINY, 0, least=1)}
-    assert {task: r["tokens"] for task, r in records.items()} == {
-        "prefill": 8, "decode": 4, "decode without cache": 4,
+    records = {(r["task"], r["engine"]): r for r in measure_generation(TINY, 0, least=1)}
+    assert {key: r["tokens"] for key, r in records.items()} == {
+        ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8,
+        ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "no cache"): 4,
     }  # fmt: skip
     assert all(np.isclose(r["tokens_per_second"] * r["seconds"], r["tokens"]) for r in records.values())
-    assert records["decode"]["times_without_cache"] > 0
+    assert all(("times" in r) == (engine != "tinyllm") for (_, engine), r in records.items())
+    ours, model = records["decode", "tinyllm"], TINY.model()
+    read = 4 * decode_bytes(model, 6.5)  # with 5, 6, 7 and 8 tokens behind
+    assert np.isclose(ours["gb_per_second"] * ours["seconds"] * 1e9, read)
+    matrices, norms = 12 * 8 * 8 + 8 * 11, 5 * 8 + (24 + 8 + 32 + 8 + 8)
+    assert decode_bytes(model, 5) == 4 * (matrices + norms + 2 * 5 * 8)
+    assert prefill_flops(model, 8) == 2 * 8 * 12 * 8 * 8 + 2 * 8 * 11 + 2 * 2 * 36 * 8
+
+
+def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
+    class Liar:
+        around, precision, tolerance = nullcontext, "float32", 1e-3
+
+        def __init__(self, model, threads):
+            pass
+
+        def prefill(self, prompt):
+            return np.zeros(11, np.float32)
+
+    def missing(model, threads):
+        raise ImportError("No module named 'theirs'")
+
+    monkeypatch.setattr(generation, "_peers", lambda model: {"theirs": missing})
+    first, *others = measure_generation(TINY, 0, least=1, peers=True)
+    assert "theirs" in first["skipped"] and len(others) == 5
+    assert "theirs: left out" in tables.generate_line(first)
+    monkeypatch.setattr(generation, "_peers", lambda model: {"liar": Liar})
+    with pytest.raises(UserError, match="liar does not run our tiny: its logits are off by"):
+        list(measure_generation(TINY, 0, least=1, peers=True))
+
+
+def test_the_roof_is_measured_and_shares_are_of_the_right_one():
+    found = measure_roof(0)
+    assert (found.gflops is None) == (registry._compiled is None)
+    roof = Roof(gflops=100.0, bf16_gflops=200.0, gb_per_second=50.0)
+    assert roof.share({"gflops": 50.0}) == 0.5 == roof.share({"gflops": 100.0, "precision": "bf16"})
+    assert roof.share({"gb_per_second": 25.0}) == 0.5 and roof.share({"seconds": 1.0}) is None
+    assert Roof().share({"gflops": 50.0}) is None is Roof().share({"gb_per_second": 1.0})
+    assert Roof(gflops=100.0).share({"gflops": 50.0, "precision": "bf16"}) == 0.5  # emulated
+
+
+def test_scaling_follows_each_axis_and_fits_a_line():
+    records = list(measure_scaling(0, least=1, quick=True, base=TINY, lengths=(64, 128)))
+    sizes = {}
+    for r in records:
+        if "size" in r:
+            sizes.setdefault(r["axis"], []).append(r["size"])
+    assert sizes == {
+        "context": [8, 16], "batch": [1, 2], "width": [8, 16], "attention": [64, 128],
+        "threads": list(range(1, registry.threads() + 1)),
+    }  # fmt: skip
+    assert {r["axis"] for r in records if "time_exponent" in r} >= {"context", "batch", "width", "attention"}
+    points = [{"size": n, "seconds": 3.0 * n**2} for n in (1, 2, 8)]
+    assert np.isclose(exponent(points, "seconds"), 2)
 
 
 def test_memory_is_that_of_a_fresh_process(monkeypatch):
@@ -200,9 +275,11 @@ def test_memory_is_that_of_a_fresh_process(monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(cli, "SETTINGS", {"tiny": TINY})
+    monkeypatch.setattr(cli, "settings", lambda work, quick: [TINY])
+    monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
+    monkeypatch.setattr(scaling, "LENGTHS", (8, 16))
     for effort in ("BRIEF", "CAREFUL", "QUICK"):
-        monkeypatch.setattr(cli, effort, cli.Effort(0, 0, 0, 1))
+        monkeypatch.setattr(cli, effort, cli.Effort(0, 0, 0, 0, 1))
     monkeypatch.setattr(cli, "peak_memory", lambda setting, engine: {"peak_rss_mb": 12.5})
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")
 
@@ -213,12 +290,14 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     about = records[0]
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    kinds = ["train", "generate", "generate", "generate", "memory"]
-    assert [r["bench"] for r in records[1:] if r["bench"] != "ops"] == kinds
-    assert all(r["setting"] == "tiny" for r in records[1:])
+    kinds = ["train"] * 3 + ["generate"] * 5 + ["memory"]
+    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling")] == kinds
+    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "scaling")
+    assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
+    assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records[1:])
 
 
-@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory"])
+@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "scaling"])
 def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
     assert main(["bench", work, "--quick"]) == 0
     out = capsys.readouterr().out
@@ -227,27 +306,41 @@ def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
 
 
 def test_the_widest_lines_fit():
-    torch = {"setting": "mini", "engine": "torch", "seconds": 1.234, "tokens_per_second": 123456,
-             "peak_rss_mb": 1234.5, "torch": "2.13.0+cpu", "adamw": "foreach"}  # fmt: skip
-    op = {"setting": "mini", "op": max(OPS, key=len), "shape": "16x256x1536, 16x256x384", "seconds": 0.123,
-          "gflops": 1234.5, "times_spec": 123.4, "slower_than_spec": True}  # fmt: skip
-    decode = {"setting": "mini", "task": "decode without cache", "tokens": 256, "seconds": 1.234,
-              "tokens_per_second": 12345.6}  # fmt: skip
+    shared = {"setting": "mini", "seconds": 1.234, "tokens_per_second": 123456, "share_of_roof": 0.987}
+    torch = shared | {"engine": "torch compiled bf16", "peak_rss_mb": 1234.5}
+    ours = shared | {"engine": "tinyllm bf16", "peak_rss_mb": 1234.5, "times_torch": 2.22,
+                     "best_torch": "torch compiled bf16"}  # fmt: skip
+    op = {"setting": "small", "op": max(OPS, key=len), "shape": "16x256x1536, 16x256x384", "seconds": 0.123,
+          "gflops": 1234.5, "times_spec": 1123.4, "slower_than_spec": True, "share_of_roof": 1.5}  # fmt: skip
+    decode = shared | {"setting": "llama-110m", "task": "prefill", "engine": "llama.cpp q8_0", "tokens": 512,
+                       "tokens_per_second": 12345.6, "times": 123.4}  # fmt: skip
     used = {"setting": "mini", "engine": "tinyllm", "peak_rss_mb": 1234.5, "libraries_mb": 432.1,
             "share_of_torch": 0.45}  # fmt: skip
-    lines = [cli._train_line(torch), cli._ops_line(op), cli._generate_line(decode), cli._memory_line(used)]
-    lines.append(cli._generate_line(decode | {"task": "decode", "times_without_cache": 123.4}))
-    assert max(map(len, lines)) <= 80 and all("  " in line for line in lines)
-    assert list(SETTINGS) == ["nano", "mini"]
+    size = {"axis": "attention", "size": 8192, "seconds": 1.234, "gflops": 123.4, "memory_mb": 1234.5}
+    fit = {"axis": "attention", "time_exponent": 1.98, "memory_exponent": 1.01}
+    lines = [tables.train_line(torch), tables.train_line(ours), tables.ops_line(op), tables.memory_line(used)]
+    lines += [tables.generate_line(decode), tables.scaling_line(size | {"share_of_roof": 0.5})]
+    lines.append(tables.scaling_line(fit))
+    assert max(map(len, lines)) <= 80 and all("  " in line for line in lines[:-1])
+    assert [s.name for s in settings("ops")] == ["nano", "mini", "small"]
+    assert [s.name for s in settings("generate")] == ["nano", "mini", "small", "llama-110m"]
+    assert [s.name for s in settings(None, quick=True)] == ["nano"]
+
+
+def test_of_small_only_a_layer_is_measured_and_products_get_a_verdict():
+    ours = [case.op for case in cases(replace(TINY, name="small"))]
+    assert ours == ["linear", "linear_backward"] * 4
+    records = [{"op": "linear", "times_spec": x, "slower_than_spec": False} for x in (0.96, 1.5, 1.2)]
+    assert "3 matrix products against NumPy's: median 1.20, worst 0.96" in tables.ops_verdict(records)
 
 
 def test_times_have_three_digits():
-    assert [cli._time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
+    assert [tables.time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
         "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us", "646 ns",
     ]  # fmt: skip
 
 
-MISTAKES = ("ops --peers", "generate --peers", "everything", "train --threads 0", "--threads many")
+MISTAKES = ("ops --peers", "scaling --peers", "everything", "train --threads 0", "--threads many")
 
 
 @pytest.mark.parametrize("argv", [words.split() for words in MISTAKES])

@@ -1,46 +1,129 @@
-"""Generation: how fast a prompt is read, and how fast tokens are written with the KV cache and without."""
+"""Generation: how fast a prompt is read, and how fast tokens are written, by us, our specs, and others.
 
+Every engine runs the same weights, untrained, and takes the likeliest token. Where others take part, their
+logits after the prompt must be ours before anything is timed.
+"""
+
+from contextlib import nullcontext
 from functools import partial
 from statistics import median
 
+import numpy as np
+
+from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
-from tinyllm.generate import generate, stream
+from tinyllm.errors import UserError
+from tinyllm.generate import stream
+from tinyllm.models import GPT
+from tinyllm.nn import Embedding
+from tinyllm.ops.registry import threads
+from tinyllm.tensor import Tensor
 
 NEW = 32  # tokens per sample, or as many as fit in half a context
+LONGEST = 512  # tokens of the prompt that prefill reads
+WITHOUT_CACHE = 10**7  # parameters: for larger models nobody would decode without a cache
 
 
-def measure_generation(setting, seconds, least=3):
-    """Time generation of one row with untrained weights -> yields a record for each of three tasks.
+class Engine:
+    """A tinyllm model, run by its kernels or, inside of `around()`, by something else."""
 
-    prefill: read a context full of tokens and choose the next. decode: go on from half a context, reading
-    the prompt off the clock. decode without cache: the same, where every token reads all before it anew.
+    precision = "float32"
+
+    def __init__(self, model, around=nullcontext, use_cache=True):
+        self.model, self.around, self.use_cache = model, around, use_cache
+
+    def prefill(self, prompt):
+        """Read a prompt (ids) and return the logits of the token that follows, (V,)."""
+        return next(stream(self.model, [prompt], max_tokens=1, temperature=0)).logits
+
+    def begin(self, prompt, new):
+        """Read the prompt, so that `new` tokens can follow; what comes back is for `go_on`."""
+        options = {"max_tokens": new + 1, "temperature": 0, "use_cache": self.use_cache}
+        steps = stream(self.model, [prompt], **options)
+        next(steps)
+        return steps, new
+
+    def go_on(self, steps, new):
+        """Write `new` tokens."""
+        for _ in steps:
+            pass
+
+
+def measure_generation(setting, seconds, least=3, peers=False):
+    """Time generation of one row with untrained weights -> yields a record for each task and engine.
+
+    prefill: read a prompt and choose the next token. decode: go on from half a context, reading the prompt
+    off the clock; decode without cache: the same, where every token reads all before it anew. With `peers`,
+    engines that are missing come as records that say so. Raises UserError when a peer's logits differ.
     """
     model = setting.model()
-    context = setting.context
+    context, vocab_size = model.config.context, model.config.vocab_size
     new = min(NEW, context - context // 2)
-    prompt = [i % setting.vocab_size for i in range(context)]
+    prompt = [i * 7 % vocab_size for i in range(min(context, LONGEST))]
     half = prompt[: context // 2]
-    times = race({
-        "prefill": Contender(partial(generate, model, [prompt], max_tokens=1)),
-        "decode": Contender(_exhaust, partial(_begin, model, half, new, True)),
-        "decode without cache": Contender(_exhaust, partial(_begin, model, half, new, False)),
-    }, seconds, least)  # fmt: skip
-    for task, tokens in (("prefill", context), ("decode", new), ("decode without cache", new)):
-        took = median(times[task])
-        record = {"bench": "generate", "setting": setting.name, "task": task, "tokens": tokens}
-        record |= {"seconds": took, "tokens_per_second": tokens / took, "rounds": len(times[task])}
-        if task == "decode":
-            record["times_without_cache"] = ratio(times, "decode without cache", "decode")
+    engines: dict = {"tinyllm": Engine(model), "numpy": Engine(model, partial(ops.use, "numpy"))}
+    if peers:
+        for name, load in _peers(model).items():
+            try:
+                engines[name] = load(model, threads())
+            except ImportError as error:
+                yield {"bench": "generate", "setting": setting.name, "engine": name, "skipped": str(error)}
+            else:
+                ours = engines["tinyllm"].prefill(prompt)
+                _must_agree(setting.name, name, engines[name], engines[name].prefill(prompt), ours)
+    reading = {n: Contender(partial(e.prefill, prompt), around=e.around) for n, e in engines.items()}
+    yield from _records(setting, engines, "prefill", len(prompt), race(reading, seconds, least))
+    if model.num_parameters() < WITHOUT_CACHE:
+        engines["no cache"] = Engine(model, use_cache=False)
+    writing = {n: Contender(e.go_on, partial(e.begin, half, new), e.around) for n, e in engines.items()}
+    yield from _records(setting, engines, "decode", new, race(writing, seconds, least), len(half))
+
+
+def _peers(model):
+    from tinyllm.bench import peers_generate  # imports nothing foreign before it has to
+
+    return peers_generate.engines(model)
+
+
+def _must_agree(setting, name, engine, theirs, ours):
+    off = np.abs(theirs - ours).max() / np.abs(ours).max()
+    if not off < engine.tolerance:
+        raise UserError(f"{name} does not run our {setting}: its logits are off by {off:.2g} of the largest")
+
+
+def _records(setting, engines, task, tokens, times, past=0):
+    model = engines["tinyllm"].model
+    for engine, samples in times.items():
+        took = median(samples)
+        record = {"bench": "generate", "setting": setting.name, "task": task, "engine": engine}
+        record |= {"tokens": tokens, "seconds": took, "rounds": len(samples)}
+        record["tokens_per_second"] = tokens / took
+        if task == "prefill":
+            record["gflops"] = prefill_flops(model, tokens) / took / 1e9
+        elif engines[engine].precision == "float32" and engine != "no cache":
+            read = decode_bytes(model, past + (tokens + 1) / 2)
+            record["gb_per_second"] = tokens * read / took / 1e9
+        if engine != "tinyllm":
+            record["times"] = ratio(times, engine, "tinyllm")
         yield record
 
 
-def _begin(model, prompt, new, use_cache):
-    """Start a stream and take its first token, so that the prompt has been read."""
-    steps = stream(model, [prompt], max_tokens=new + 1, use_cache=use_cache)
-    next(steps)
-    return (steps,)
+def prefill_flops(model, tokens):
+    """Count the operations of reading a prompt, of which only the last position meets the output layer."""
+    parts = {name: sum(m.flops(1, tokens).values()) for name, m in model.named_modules()}
+    head = 2 * model.config.width * model.config.vocab_size
+    return sum(parts.values()) - head * (tokens - 1)
 
 
-def _exhaust(steps):
-    for _ in steps:
-        pass
+def decode_bytes(model, length):
+    """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
+    read = 0
+    for _, module in model.named_modules():
+        tied = isinstance(model, GPT) and module is model.wte  # GPT's output layer is its embedding
+        if (isinstance(module, Embedding) and not tied) or any(True for _ in module.named_children()):
+            continue
+        for value in vars(module).values():
+            array = value.data if isinstance(value, Tensor) else value
+            read += array.nbytes if isinstance(array, np.ndarray) else 0
+    key = sum(layer.keys[:, :1].nbytes for layer in model.new_cache())
+    return read + 2 * key * length

@@ -40,17 +40,25 @@ def train_and_look(setting, engine, n_threads, steps):
 def peak_memory(setting, engine, steps=3):
     """Train in a fresh process -> record. Raises UserError when that process fails."""
     work = {"setting": asdict(setting), "engine": engine, "n_threads": threads(), "steps": steps}
+    record = {"bench": "memory", "setting": setting.name, "engine": engine}
+    return record | run_child(CHILD, work, f"training {setting.name} with {engine}") | {"steps": steps}
+
+
+def run_child(script, work, what):
+    """Run a script in a fresh process with `work` as its argument -> the object that it prints, in JSON.
+
+    Raises UserError when that process fails, saying what it was about to do.
+    """
     package = str(Path(tinyllm.bench.__file__).parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     child = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps(work)],
+        [sys.executable, "-W", "ignore", "-c", script, json.dumps(work)],
         env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     if child.returncode != 0:
         why = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-        raise UserError(f"training {setting.name} with {engine} in a fresh process failed: {why}")
-    record = {"bench": "memory", "setting": setting.name, "engine": engine}
-    return record | json.loads(child.stdout) | {"steps": steps}
+        raise UserError(f"{what} in a fresh process failed: {why}")
+    return json.loads(child.stdout)
 
 
 def measure_memory(setting, peers=False):

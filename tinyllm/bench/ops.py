@@ -16,6 +16,9 @@ from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.ops.registry import OPS
 
+LAYER_ONLY = {"small"}  # settings whose products alone are measured, those of one layer
+PRODUCTS = {"linear", "linear_backward", "matmul", "matmul_backward"}  # whose spec is NumPy's OpenBLAS
+
 
 class Case(NamedTuple):
     """One call to measure; `flops` is its arithmetic where that is what takes the time."""
@@ -28,13 +31,14 @@ class Case(NamedTuple):
 def cases(setting):
     """Yield the calls of a setting, each with arrays that are free again when the next one is drawn."""
     random = np.random.default_rng(0)
-    for part in (products, heads, rows, elements, tables, updates, sampling):
+    parts = (products, heads, rows, elements, tables, updates, sampling)
+    for part in (layer,) if setting.name in LAYER_ONLY else parts:
         yield from part(setting, lambda *shape: random.standard_normal(shape, np.float32))
 
 
-def products(s, floats):
-    """The four linear layers of a block, and the output layer."""
-    B, T, C, V = s.batch, s.context, s.width, s.vocab_size
+def layer(s, floats):
+    """The four linear layers of a block."""
+    B, T, C = s.batch, s.context, s.width
     for n_in, n_out in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)):
         x, w, b = floats(B, T, n_in), floats(n_in, n_out), floats(n_out)
         flops = 2 * B * T * n_in * n_out
@@ -43,6 +47,12 @@ def products(s, floats):
         if n_out == 4 * C:
             yield Case("linear_gelu", (x, w, b), flops)
             yield Case("linear_gelu_backward", (floats(B, T, n_out), x, w, floats(B, T, n_out)), 2 * flops)
+
+
+def products(s, floats):
+    """All products: those of a layer, and the output layer."""
+    yield from layer(s, floats)
+    B, T, C, V = s.batch, s.context, s.width, s.vocab_size
     x, w = floats(B, T, C), floats(V, C)
     flops = 2 * B * T * C * V
     yield Case("matmul", (x, w, False, True), flops)

@@ -1,7 +1,7 @@
 """The same GPT in PyTorch, in the way of nanoGPT (Karpathy, 2022), for measuring side by side.
 
-Eager, float32, with PyTorch's own fused attention. Parameter names are GPT-2's, as ours are, so that the
-same weights go into both.
+Eager or compiled, in float32 or bfloat16 autocast, with PyTorch's own fused attention. Parameter names are
+GPT-2's, as ours are, so that the same weights go into both.
 """
 
 import time
@@ -9,6 +9,13 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+MODES: dict[str, dict] = {  # engine -> how `training_step` makes it
+    "torch": {},
+    "torch bf16": {"bf16": True},
+    "torch compiled": {"compiled": True},
+    "torch compiled bf16": {"compiled": True, "bf16": True},
+}
 
 
 class Attention(nn.Module):
@@ -83,7 +90,7 @@ def copy_weights(model, state):
         p.copy_(w.T if w.ndim == 2 and not name.startswith(("wte", "wpe")) else w)
 
 
-def training_step(setting, threads):
+def training_step(setting, threads, compiled=False, bf16=False):
     """Make the model in PyTorch -> (a function that does one update and returns the loss, facts)."""
     torch.set_num_threads(threads)
     ours = setting.model()
@@ -91,8 +98,11 @@ def training_step(setting, threads):
     copy_weights(model, ours.state_dict())
     x, y = map(torch.from_numpy, setting.tokens())
 
+    forward = torch.compile(model) if compiled else model
+
     def step(optimizer):
-        loss = model(x, y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = forward(x, y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

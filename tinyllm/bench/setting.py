@@ -1,10 +1,11 @@
-"""What is measured: the presets, as they train."""
+"""What is measured: the presets, as they train, and two models of the size that people decode with."""
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.models import LLAMA_PRESETS, Llama, LlamaConfig
+from tinyllm.models.gpt import GPT, PRESETS, GPTConfig
 from tinyllm.train.settings import make_config
 
 
@@ -33,6 +34,17 @@ class Setting:
         return window[:, :-1].copy(), window[:, 1:].copy()
 
 
+@dataclass(frozen=True)
+class LlamaSetting:
+    """A preset of LLaMA, to generate with."""
+
+    name: str
+
+    def model(self):
+        """Return an untrained LLaMA of this preset, always with the same weights."""
+        return Llama(LlamaConfig(**LLAMA_PRESETS[self.name]))
+
+
 def preset(name):
     """Return the setting of a preset, as `tinyllm train` would train it."""
     config = make_config({"preset": name})
@@ -41,3 +53,11 @@ def preset(name):
 
 
 SETTINGS = {name: preset(name) for name in ("nano", "mini")}
+SMALL = Setting("small", batch=1, vocab_size=50257, **PRESETS["small"])  # GPT-2, 124M parameters
+LLAMA = LlamaSetting("llama-110m")
+
+
+def settings(work, quick=False):
+    """Return the settings that a kind of measurement runs; the first alone when it has to be quick."""
+    extra = {"ops": [SMALL], "generate": [SMALL, LLAMA]}.get(work, [])
+    return [*SETTINGS.values(), *extra][: 1 if quick else None]

@@ -1,11 +1,22 @@
 """A whole training step: forward, backward, clip, AdamW."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from statistics import median
 
+from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+
+OURS: dict[str, Callable] = {  # engine -> what holds around its steps
+    "tinyllm": nullcontext,
+    "tinyllm bf16": partial(ops.use, matmul="bf16"),
+    "numpy": partial(ops.use, "numpy"),
+}
+SLOW = 10**11  # operations in a step: NumPy's specs then do not take part, or nobody would wait for the end
 
 
 def training_step(setting):
@@ -25,6 +36,12 @@ def training_step(setting):
     return step
 
 
+def step_flops(setting):
+    """Count the operations of a step's products: those of the forward pass, and twice as many backward."""
+    parts = (m.flops(setting.batch, setting.context) for _, m in setting.model().named_modules())
+    return 3 * sum(n for part in parts for n in part.values())
+
+
 def load_peers():
     """Return tinyllm.bench.peers, which needs PyTorch. Raises UserError where that is not installed."""
     try:
@@ -37,25 +54,48 @@ def load_peers():
 
 
 def measure_training(setting, seconds, least=3, peers=False):
-    """Time training steps -> yields a record of tinyllm, and with `peers` one of PyTorch.
+    """Time training steps -> yields a record for each engine, and one for each that had to be left out.
 
-    Both take turns, with the same weights to begin with, the same batch and as many threads. Raises
-    UserError when PyTorch is missing, and when its loss is not ours: then the two would not do the same work.
+    Engines: our kernels in float32 and with products in bfloat16, our NumPy specs, and with `peers` PyTorch:
+    eager and compiled, float32 and bfloat16 autocast. They take turns, with the same weights to begin with,
+    the same batch and as many threads. Raises UserError when PyTorch is missing, and when its loss is not
+    ours: then the two would not do the same work.
     """
-    contenders = {"tinyllm": Contender(training_step(setting))}
-    engines: dict[str, dict] = {"tinyllm": {}}
+    flops = step_flops(setting)
+    engines: dict[str, dict] = {name: {} for name in OURS if name != "numpy" or flops < SLOW}
+    contenders = {name: Contender(training_step(setting), around=OURS[name]) for name in engines}
     if peers:
-        torch_step, about = load_peers().training_step(setting, threads())
-        ours, theirs = training_step(setting)(), torch_step()
-        if abs(ours - theirs) > 1e-4 * abs(ours):
-            raise UserError(f"PyTorch's model is not ours: from one batch, losses {theirs} and {ours}")
-        contenders["torch"] = Contender(torch_step)
-        engines["torch"] = about | {"same_loss": [ours, theirs]}
+        ours = training_step(setting)()
+        for name, mode in load_peers().MODES.items():
+            try:
+                step, about = load_peers().training_step(setting, threads(), **mode)
+                theirs = step()
+            except Exception as error:  # a compiler that is missing or fails, in whatever way
+                if not mode.get("compiled"):
+                    raise
+                why = str(error).strip().partition("\n")[0][:200]
+                yield {"bench": "train", "setting": setting.name, "engine": name, "skipped": why}
+                continue
+            if abs(ours - theirs) > (2e-2 if mode.get("bf16") else 1e-4) * abs(ours):
+                raise UserError(f"PyTorch's model is not ours: from one batch, losses {theirs} and {ours}")
+            contenders[name] = Contender(step)
+            engines[name] = about | {"same_loss": [ours, theirs]}
     times = race(contenders, seconds, least)
     for engine, about in engines.items():
         took = median(times[engine])
         record = {"bench": "train", "setting": setting.name, "engine": engine, "seconds": took}
-        record |= {"tokens_per_second": setting.batch * setting.context / took, "rounds": len(times[engine])}
-        if engine == "tinyllm" and peers:
-            record["times_torch"] = ratio(times, "torch", "tinyllm")
-        yield record | about
+        record |= {"tokens_per_second": setting.batch * setting.context / took, "gflops": flops / took / 1e9}
+        record |= {"precision": "bf16" if "bf16" in engine else "float32", "rounds": len(times[engine])}
+        yield record | _against(engine, times) | about
+
+
+def _against(engine, times):
+    """How many times as fast we are as NumPy, and as the fastest of PyTorch's modes that may be compared."""
+    if not engine.startswith("tinyllm"):
+        return {}
+    found = {"times_spec": ratio(times, "numpy", engine)} if "numpy" in times else {}
+    rivals = [n for n in times if n.startswith("torch") and ("bf16" in engine or "bf16" not in n)]
+    if rivals:
+        best = min(rivals, key=lambda name: median(times[name]))
+        found |= {"times_torch": ratio(times, best, engine), "best_torch": best}
+    return found

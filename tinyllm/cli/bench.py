@@ -2,16 +2,18 @@
 
 import json
 import sys
-import textwrap
 from typing import NamedTuple
 
 from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_generation
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import measure_ops
-from tinyllm.bench.setting import SETTINGS
+from tinyllm.bench.roof import measure_roof
+from tinyllm.bench.scaling import measure_scaling
+from tinyllm.bench.setting import settings
 from tinyllm.bench.train import load_peers, measure_training
 from tinyllm.cli import add_command
+from tinyllm.cli import bench_tables as tables
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 
@@ -19,15 +21,22 @@ EXAMPLE = """what is measured:
   ops        every op that has a kernel, against its NumPy spec: time, GFLOP/s or GB/s, and the ratio,
              how many times as fast it is; ! marks a kernel that is slower than its spec
   train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
-  generate   tokens/s of reading a prompt (prefill) and of writing (decode), with and without cache
+  generate   tokens/s of reading a prompt (prefill) and of writing (decode)
   memory     peak memory of training, each time in a fresh process
+  scaling    time against context, batch, width and threads; attention up to 8,192 tokens
 
-Models are nano and mini with random weights, in float32. Competitors take turns, A B A B; times are
-medians, and a ratio is the median over neighbours. Without WORK all four are done, briefly.
+Models are nano and mini with random weights, in float32; ops also take the products of GPT-2's layers, and
+generate runs GPT-2 (124M) and a LLaMA of 110M whole. The roof, which the head of the table names, is what
+probes reach in the same run: multiply-adds on registers, and reading memory that no cache holds. Engines
+take turns, A B A B; times are medians, and a ratio is the median over neighbours.
+
+With --peers, train and memory also run PyTorch (eager and compiled, float32 and bfloat16), and generate
+transformers and llama.cpp, with the same weights; what is not installed is left out, and said.
 
 examples:
-  tinyllm bench                    all in about a minute
-  tinyllm bench train --peers      against PyTorch, eager, on the same model, batch and threads
+  tinyllm bench                    ops, train, generate on nano and mini, memory, briefly
+  tinyllm bench train --peers      against PyTorch on the same model, batch and threads
+  tinyllm bench generate --peers   GPT-2 and LLaMA against transformers and llama.cpp
   tinyllm bench ops --json > ops.jsonl
 """
 
@@ -38,21 +47,21 @@ class Effort(NamedTuple):
     ops: float
     train: float
     generate: float
+    scaling: float
     least: int
 
 
-BRIEF = Effort(ops=0.05, train=3, generate=1, least=3)
-CAREFUL = Effort(ops=0.5, train=20, generate=5, least=5)
-QUICK = Effort(ops=0.02, train=1, generate=0.5, least=2)
+BRIEF = Effort(ops=0.05, train=3, generate=1, scaling=0.3, least=3)
+CAREFUL = Effort(ops=0.5, train=20, generate=5, scaling=1, least=5)
+QUICK = Effort(ops=0.02, train=1, generate=0.5, scaling=0.2, least=2)
+WITH_PEERS = ("train", "generate", "memory")
 
 
 def add_parser(subparsers):
     """Add `tinyllm bench`."""
     parser = add_command(subparsers, "bench", "measure how fast this machine trains and generates", EXAMPLE)
-    parser.add_argument(
-        "work", metavar="WORK", nargs="?", choices=tuple(BENCHES), help="ops, train, generate or memory"
-    )
-    parser.add_argument("--peers", action="store_true", help="train and memory: measure PyTorch as well")
+    parser.add_argument("work", metavar="WORK", nargs="?", choices=tuple(BENCHES), help=", ".join(BENCHES))
+    parser.add_argument("--peers", action="store_true", help="train, generate, memory: others as well")
     parser.add_argument("--quick", action="store_true", help="nano only, for a rough idea in seconds")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels (all CPUs)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -62,41 +71,44 @@ def add_parser(subparsers):
 def run(args):
     """Measure what was asked for, and print each number as soon as it is known."""
     if args.peers:
-        if args.work in ("ops", "generate"):
-            raise UserError("--peers goes with train and memory: there are no peers for the other two yet")
+        if args.work and args.work not in WITH_PEERS:
+            raise UserError(f"--peers goes with {', '.join(WITH_PEERS)}: there are no peers for {args.work}")
         load_peers()  # complain now, not after the ops
     if args.threads is not None:
         threads(args.threads)
     effort = QUICK if args.quick else CAREFUL if args.work else BRIEF
-    settings = list(SETTINGS.values())[: 1 if args.quick else None]
-    about = machine.summary()
+    about, roof = machine.summary(), measure_roof()
     if args.json:
-        _say(json.dumps({"bench": "machine"} | about))
+        _say(json.dumps({"bench": "machine"} | about | {"roof": vars(roof)}))
     else:
-        _introduce(about)
+        _introduce(about, roof)
     for work in [args.work] if args.work else BENCHES:
         measure, head, line, conclude = BENCHES[work]
         if not args.json:
             _say("\n" + head)
         records = []
-        for setting in settings:
-            for record in measure(setting, effort, args.peers):
-                records.append(record)
-                _say(json.dumps(record) if args.json else line(record))
+        for record in measure(settings(work if args.work else None, args.quick), effort, args):
+            found = roof.share(record)
+            record |= {} if found is None else {"share_of_roof": found}
+            records.append(record)
+            _say(json.dumps(record) if args.json else line(record))
         if not args.json and conclude:
-            _say(_wrapped(conclude(records)))
+            _say(tables.wrapped(conclude(records)))
 
 
-def _introduce(about):
+def _introduce(about, roof):
     kernels = f"kernels {about['level']}" if about["level"] else "no kernels"
-    _say(_wrapped(
+    _say(tables.wrapped(
         f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
         f"{about['compiled_ops']} of {about['ops']} ops compiled; NumPy's BLAS is {about['blas']}"
     ))  # fmt: skip
+    if roof.gflops:
+        bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
+        _say(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
     for name, value in about["environment"].items():
-        _say(_wrapped(f"{name}={value}"))
+        _say(tables.wrapped(f"{name}={value}"))
     if about["load"] is not None and about["load"] > 0.5:
-        _say(_wrapped(
+        _say(tables.wrapped(
             f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, before "
             "any of this. Do not trust these numbers."
         ))  # fmt: skip
@@ -105,88 +117,40 @@ def _introduce(about):
               file=sys.stderr)  # fmt: skip
 
 
-def _measure_ops(setting, effort, peers):
-    return measure_ops(setting, effort.ops, effort.least)
+def _measure_ops(wanted, effort, args):
+    for setting in wanted:
+        yield from measure_ops(setting, effort.ops, effort.least)
 
 
-def _ops_line(r):
-    rate = f"{r['gflops']:.1f} GFLOP/s" if "gflops" in r else f"{r['gb_per_second']:.1f} GB/s"
-    mark = "!" if r["slower_than_spec"] else ""
-    name = f"{r['setting']:5}{r['op']:23}{r['shape']:24}"
-    return f"{name}{_time(r['seconds']):>7}{rate:>14}{r['times_spec']:>6.1f}{mark}"
+def _measure_training(wanted, effort, args):
+    for setting in wanted:
+        for record in measure_training(setting, effort.train, effort.least, args.peers):
+            if record["engine"] in ("tinyllm", "torch"):
+                record["peak_rss_mb"] = peak_memory(setting, record["engine"])["peak_rss_mb"]
+            yield record
 
 
-def _ops_verdict(records):
-    if not records:
-        return "No op has a kernel here; `tinyllm doctor` says why."
-    slower = [f"{r['op']} ({r['setting']}, {r['shape']})" for r in records if r["slower_than_spec"]]
-    if not slower:
-        return f"All {len(records)} are at least as fast as their specs."
-    return f"{len(slower)} of {len(records)} are slower than their specs: {'; '.join(slower)}"
+def _measure_generation(wanted, effort, args):
+    for setting in wanted:
+        yield from measure_generation(setting, effort.generate, effort.least, args.peers)
 
 
-def _measure_training(setting, effort, peers):
-    for record in measure_training(setting, effort.train, effort.least, peers):
-        yield record | {"peak_rss_mb": peak_memory(setting, record["engine"])["peak_rss_mb"]}
+def _measure_memory(wanted, effort, args):
+    for setting in wanted:
+        yield from measure_memory(setting, args.peers)
 
 
-def _train_line(r):
-    ours = "times_torch" in r
-    against = f"{r['times_torch']:.2f} x torch" if ours else ""
-    if "torch" in r:
-        against = f"{r['torch']}, AdamW {r['adamw']}"
-    speed = f"{r['tokens_per_second']:,.0f} tokens/s"
-    peak = _mib(r["peak_rss_mb"])
-    return f"{r['setting']:5}{r['engine']:9}{_time(r['seconds']):>9}{speed:>18}{peak:>12}  {against}".rstrip()
+def _measure_scaling(wanted, effort, args):
+    yield from measure_scaling(effort.scaling, effort.least, args.quick, wanted[0])
 
 
-def _measure_generation(setting, effort, peers):
-    return measure_generation(setting, effort.generate, effort.least)
-
-
-def _generate_line(r):
-    speed = f"{r['tokens_per_second']:,.0f} tokens/s"
-    gain = f"  {r['times_without_cache']:.1f} x" if "times_without_cache" in r else ""
-    return f"{r['setting']:5}{r['task']:22}{r['tokens']:>5} tokens{_time(r['seconds']):>10}{speed:>18}{gain}"
-
-
-def _measure_memory(setting, effort, peers):
-    return measure_memory(setting, peers)
-
-
-def _memory_line(r):
-    share = f"  {r['share_of_torch']:.2f} of torch" if r.get("share_of_torch") else ""
-    before = _mib(r["libraries_mb"])
-    return f"{r['setting']:5}{r['engine']:9}{_mib(r['peak_rss_mb']):>12} peak, {before} at start{share}"
-
-
-OPS_HEAD = f"{'ops: kernel against spec':28}{'shapes':24}{'time':>7}{'rate':>14}{'ratio':>6}"
-TRAIN_HEAD = "train: time of a step, speed, peak memory of a process that trains"
-GENERATE_HEAD = "generate: one row, random weights; how many times as fast with cache"
-MEMORY_HEAD = "memory: three training steps in a fresh process"
-
-BENCHES = {  # what is measured -> how, the line above the table, a line of it, the words under it
-    "ops": (_measure_ops, OPS_HEAD, _ops_line, _ops_verdict),
-    "train": (_measure_training, TRAIN_HEAD, _train_line, None),
-    "generate": (_measure_generation, GENERATE_HEAD, _generate_line, None),
-    "memory": (_measure_memory, MEMORY_HEAD, _memory_line, None),
+BENCHES = {  # what is measured -> how, the words above the table, a line of it, the words under it
+    "ops": (_measure_ops, tables.OPS_HEAD, tables.ops_line, tables.ops_verdict),
+    "train": (_measure_training, tables.TRAIN_HEAD, tables.train_line, None),
+    "generate": (_measure_generation, tables.GENERATE_HEAD, tables.generate_line, None),
+    "memory": (_measure_memory, tables.MEMORY_HEAD, tables.memory_line, None),
+    "scaling": (_measure_scaling, tables.SCALING_HEAD, tables.scaling_line, None),
 }
-
-
-def _time(seconds):
-    """Write a time with three digits and a unit: 0.00123 -> 1.23 ms."""
-    for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= 0.9995 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
-
-
-def _mib(amount):
-    return "? MiB" if amount is None else f"{amount:,.0f} MiB"
-
-
-def _wrapped(text):
-    return textwrap.fill(text, 80)
 
 
 def _say(text):

@@ -1,0 +1,63 @@
+"""The roof: what this machine can do at most, measured by probes in the same run as everything else.
+
+A kernel computes at most at the rate of multiply-adds on registers, and reads at most at the rate at
+which all threads together sum an array that no cache holds (Williams, Waterman and Patterson, "Roofline",
+2009). Numbers that stay in a cache may be read faster than that: then the share is above 1.
+"""
+
+import os
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from tinyllm.bench.timing import settle
+from tinyllm.ops import registry
+
+ROUNDS = 2000  # of the multiply-add probes: about half a millisecond a call
+BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The best rate that was seen of each kind; None where there is no such thing."""
+
+    gflops: float | None = None
+    bf16_gflops: float | None = None
+    gb_per_second: float | None = None
+
+    def share(self, record):
+        """Return what share of the roof a record's rate is, or None where one of the two is missing."""
+        if record.get("gb_per_second") is not None:
+            return record["gb_per_second"] / self.gb_per_second if self.gb_per_second else None
+        roof = self.gflops
+        if record.get("precision") == "bf16" and self.bf16_gflops:
+            roof = self.bf16_gflops
+        rate = record.get("gflops")
+        return rate / roof if rate is not None and roof else None
+
+
+def measure_roof(seconds=1.0):
+    """Let the probes take turns for so many seconds, with as many threads as the kernels -> Roof."""
+    if registry._compiled is None:
+        return Roof()
+    probe = registry._compiled.probe
+    buffer = np.ones(_buffer_bytes() // 4, np.float32)
+    best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
+    settle()
+    end, rounds = perf_counter() + seconds, 0
+    while rounds < 3 or perf_counter() < end:
+        for what in best:
+            start = perf_counter()
+            done = probe(what, 0, buffer) if what == "read" else probe(what, ROUNDS)
+            best[what] = max(best[what], done / (perf_counter() - start) / 1e9)
+        rounds += 1
+    return Roof(best["fma"], best["bf16"] or None, best["read"])
+
+
+def _buffer_bytes():
+    try:
+        last = max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), os.sysconf("SC_LEVEL2_CACHE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        last = 0
+    return max(BUFFER, 4 * last)
