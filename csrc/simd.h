@@ -41,6 +41,11 @@ INLINE void vec_store(float *p, vec x) { memcpy(p, &x, sizeof x); }
 INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros and NaN included */
 INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
 
+/* Ask for an element that may lie behind the array. Only the address is formed, and not as a pointer into it. */
+INLINE void prefetch_beyond(const float *p, int64_t i) {
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)i * sizeof *p));
+}
+
 /* --- sixteen at a time ----------------------------------------------------------------------------------------- */
 
 INLINE v16 v_set(float x) { v16 r; EACH(i) r.part[i] = vec_set(x); return r; }

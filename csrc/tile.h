@@ -16,11 +16,6 @@ enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
 #endif
 enum { COLUMNS = REGISTERS * LANES };
 
-/* Ask for an element that may lie behind the array. Only the address is formed, and not as a pointer into it. */
-INLINE void prefetch_beyond(const float *p, int64_t i) {
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)i * sizeof *p));
-}
-
 /* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
  * is one. `rows` and `registers` (of columns) are constants where this is inlined, so the loops over them unroll. */
 INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,

@@ -1,8 +1,66 @@
-/* Copy rows x depth elements to `to`, turning rows into columns: to[k][m] = from[m][k], four by four in registers.
+/* Turning rows into columns, for kernels whose operand lies along the summed axis. */
+
+/* Four numbers of LANES rows, next to each other in one register: rows 0, 4, 8, ... from `from` on. */
+INLINE vec every_fourth(const float *from, int64_t row) {
+    vec4 part[LANES / 4];
+    for (int i = 0; i < LANES / 4; i++) memcpy(&part[i], from + 4 * i * row, 16);
+#if LANES == 4
+    return part[0];
+#else
+    half_vec half[2];
+#if LANES == 8
+    half[0] = part[0], half[1] = part[1];
+    return __builtin_shufflevector(half[0], half[1], 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    for (int i = 0; i < 2; i++) half[i] = __builtin_shufflevector(part[2 * i], part[2 * i + 1], 0, 1, 2, 3, 4, 5, 6, 7);
+    return __builtin_shufflevector(half[0], half[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#endif
+#endif
+}
+
+#if LANES == 4
+#define QUARTERS(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, 4 + c, 4 + d)
+#elif LANES == 8
+#define QUARTERS(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, 8 + c, 8 + d, 4 + a, 4 + b, 12 + c, 12 + d)
+#else
+#define QUARTERS(x, y, a, b, c, d)                                                                                    \
+    __builtin_shufflevector(x, y, a, b, 16 + c, 16 + d, 4 + a, 4 + b, 20 + c, 20 + d, 8 + a, 8 + b, 24 + c, 24 + d,    \
+                            12 + a, 12 + b, 28 + c, 28 + d)
+#endif
+
+/* column[k] = from[0 .. 15][k] for k = 0 .. 3, four by four within each quarter of a register. */
+INLINE void turn_sixteen(v16 column[4], const float *from, int64_t row) {
+    EACH(p) {
+        vec r[4], s[4];
+        for (int i = 0; i < 4; i++) r[i] = every_fourth(from + (p * LANES + i) * row, row);
+        s[0] = QUARTERS(r[0], r[1], 0, 1, 0, 1);
+        s[1] = QUARTERS(r[2], r[3], 0, 1, 0, 1);
+        s[2] = QUARTERS(r[0], r[1], 2, 3, 2, 3);
+        s[3] = QUARTERS(r[2], r[3], 2, 3, 2, 3);
+        column[0].part[p] = QUARTERS(s[0], s[1], 0, 2, 0, 2);
+        column[1].part[p] = QUARTERS(s[0], s[1], 1, 3, 1, 3);
+        column[2].part[p] = QUARTERS(s[2], s[3], 0, 2, 0, 2);
+        column[3].part[p] = QUARTERS(s[2], s[3], 1, 3, 1, 3);
+    }
+}
+
+/* Copy rows x depth elements to `to`, turning rows into columns: to[k][m] = from[m][k], by sixteen rows, then by four.
  * Columns of `to` from `rows` up to `width` are filled with zeros. */
 static void transpose_into(float *restrict to, int64_t to_row, const float *from, int64_t from_row, int64_t rows,
                            int64_t depth, int64_t width) {
     int64_t m = 0;
+    for (; m + 16 <= rows; m += 16) {
+        const float *f = from + m * from_row;
+        int64_t k = 0;
+        for (; k + 4 <= depth; k += 4) {
+            v16 column[4];
+            for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond(f, (16 + i) * from_row + k); /* come next */
+            turn_sixteen(column, f + k, from_row);
+            for (int i = 0; i < 4; i++) v_store(to + (k + i) * to_row + m, column[i]);
+        }
+        for (; k < depth; k++)
+            for (int i = 0; i < 16; i++) to[k * to_row + m + i] = f[i * from_row + k];
+    }
     for (; m + 4 <= rows; m += 4) {
         const float *f = from + m * from_row;
         int64_t k = 0;
