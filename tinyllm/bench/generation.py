@@ -27,8 +27,6 @@ WITHOUT_CACHE = 10**7  # parameters: for larger models nobody would decode witho
 class Engine:
     """A tinyllm model, run by its kernels or, inside of `around()`, by something else."""
 
-    precision = "float32"
-
     def __init__(self, model, around=nullcontext, use_cache=True):
         self.model, self.around, self.use_cache = model, around, use_cache
 
@@ -92,15 +90,16 @@ def _must_agree(setting, name, engine, theirs, ours):
 
 
 def _records(setting, engines, task, tokens, times, past=0):
-    model = engines["tinyllm"].model
     for engine, samples in times.items():
+        own = engines[engine]
+        model = own.model if isinstance(own, Engine) else engines["tinyllm"].model
         took = median(samples)
         record = {"bench": "generate", "setting": setting.name, "task": task, "engine": engine}
         record |= {"tokens": tokens, "seconds": took, "rounds": len(samples)}
         record["tokens_per_second"] = tokens / took
         if task == "prefill":
             record["gflops"] = prefill_flops(model, tokens) / took / 1e9
-        elif engines[engine].precision == "float32" and engine != "no cache":
+        elif engine != "no cache" and (isinstance(own, Engine) or own.precision == "float32"):
             read = decode_bytes(model, past + (tokens + 1) / 2)
             record["gb_per_second"] = tokens * read / took / 1e9
         if engine != "tinyllm":
