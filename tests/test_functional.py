@@ -42,6 +42,7 @@ CASES = {
     "log_softmax": (F.log_softmax, (2, 3, 5)),
     "cross_entropy": (lambda x: F.cross_entropy(x, TARGETS), (2, 3, 7)),
     "cross_entropy, own ignore_index": (lambda x: F.cross_entropy(x, np.array([3, 6, 2, 3]), 3), (4, 7)),
+    "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "layernorm": (F.layernorm, (2, 3, 8), (8,), (8,)),
     "rmsnorm": (F.rmsnorm, (2, 3, 8), (8,)),
     "gelu": (F.gelu, (3, 5)),

@@ -63,6 +63,17 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return record(loss, (logits,), backward)
 
 
+def linear_cross_entropy(x, w, targets, ignore_index=-100):
+    """x (..., C), w (V, C), targets (...) ints -> mean loss () of the logits x w^T, which are not stored."""
+    targets = np.asarray(as_array(targets))
+    loss, lse = ops.linear_cross_entropy(x.data, w.data, targets, ignore_index)
+
+    def backward(dloss):
+        return ops.linear_cross_entropy_backward(dloss, x.data, w.data, targets, lse, ignore_index)
+
+    return record(loss, (x, w), backward)
+
+
 def layernorm(x, w, b, eps=1e-5):
     """x (..., C), w (C,), b (C,) -> (..., C)."""
     y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)

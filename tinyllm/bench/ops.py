@@ -80,6 +80,10 @@ def rows(s, floats):
     loss, lse = ops.cross_entropy(logits, targets)
     yield Case("cross_entropy", (logits, targets))
     yield Case("cross_entropy_backward", (np.ones_like(loss), logits, targets, lse))
+    w, flops = floats(V, C), 2 * B * T * C * V
+    loss, lse = ops.linear_cross_entropy(x, w, targets)
+    yield Case("linear_cross_entropy", (x, w, targets), flops)
+    yield Case("linear_cross_entropy_backward", (np.ones_like(loss), x, w, targets, lse), 3 * flops)
 
 
 def elements(s, floats):

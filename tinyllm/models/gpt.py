@@ -128,11 +128,11 @@ class GPT(Module):
 
         tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
         """
-        logits = self(tokens)
+        x = self.hidden(tokens)
         targets = np.atleast_2d(targets)
-        if targets.shape != logits.shape[:2]:
-            raise ValueError(f"targets {targets.shape} must have the shape of tokens {logits.shape[:2]}")
-        return F.cross_entropy(logits, targets)
+        if targets.shape != x.shape[:2]:
+            raise ValueError(f"targets {targets.shape} must have the shape of tokens {x.shape[:2]}")
+        return F.linear_cross_entropy(x, self.wte.weight, targets)  # head, then cross_entropy
 
     def new_cache(self, batch=1):
         """Return an empty KV cache for `batch` rows: one KVCache for each block."""

@@ -23,7 +23,12 @@ from tinyllm.ops.elementwise import (
     swiglu_backward,
 )
 from tinyllm.ops.embedding import embedding, embedding_backward
-from tinyllm.ops.loss import cross_entropy, cross_entropy_backward
+from tinyllm.ops.loss import (
+    cross_entropy,
+    cross_entropy_backward,
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+)
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.matmul import linear, linear_backward, matmul, matmul_backward
 from tinyllm.ops.norm import layernorm, layernorm_backward, rmsnorm, rmsnorm_backward

@@ -13,6 +13,7 @@ from tinyllm.ops import OPS, override, use
 
 OUTPUTS = {
     "cross_entropy": ("loss", "lse"),
+    "linear_cross_entropy": ("loss", "lse"),
     "layernorm": ("y", "mean", "rstd"),
     "rmsnorm": ("y", "rstd"),
     "attention": ("y", "lse"),
@@ -22,6 +23,7 @@ DIFFERENTIABLE = {
     "matmul": ("a", "b"),
     "linear": ("x", "w", "b"),
     "cross_entropy": ("logits",),
+    "linear_cross_entropy": ("x", "w"),
     "layernorm": ("x", "w", "b"),
     "rmsnorm": ("x", "w"),
     "swiglu": ("gate", "up"),
