@@ -95,7 +95,7 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, t
             assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
 
 
-@pytest.mark.parametrize("rows, vocab", [(1000, 30_011), (768, 20_000), (385, 30_011), (5, 40_000), (900, 65)])
+@pytest.mark.parametrize("rows, vocab", [(1000, 30_011), (768, 20_000), (385, 30_011), (5, 40_000)])
 def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
     """With 30,011 tokens a chunk holds 384 rows, matmul's block: three chunks, the last one uneven."""
     random = Random("chunks", rows, vocab)

@@ -75,7 +75,7 @@ def linear_cross_entropy_bound(args, results):
 
 
 def linear_cross_entropy_backward_bound(args, results):
-    """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, carried on by both products."""
+    """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, and of both products."""
     dloss, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     count, kept = max(int(np.sum(targets != ignore_index)), 1), (targets != ignore_index)[..., None]
