@@ -81,7 +81,7 @@
        int64_t half))                                                                                                 \
     X(optim, void, adamw_step,                                                                                        \
       (float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1, double beta2,  \
-       double eps, double weight_decay))                                                                              \
+       double eps, double weight_decay, double grad_scale))                                                           \
     X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \

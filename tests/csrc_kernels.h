@@ -109,7 +109,7 @@ static void drive_optim(int64_t rows, int64_t n) {
     float *w = out(n), *m = out(n), *v = out(n), *clipped = out(n), *g = in(n);
     double *sum = (double *)out(2), *scratch = array((n / 4096 + 1) * 8);
     for (int64_t i = 0; i < n; i++) w[i] = 1, m[i] = v[i] = 0;
-    CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1);
+    CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5);
     *sum = CALL(sum_squares)(1.0, scratch, g, n);
     CALL(scale)(clipped, g, 0.3f, n);
 }

@@ -5,7 +5,7 @@ from statistics import median
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
 
 
 def training_step(setting):
@@ -17,8 +17,7 @@ def training_step(setting):
     def step():
         loss = model.loss(x, y)
         loss.backward()
-        clip_grad_norm(optimizer.parameters, 1.0)
-        optimizer.step()
+        optimizer.step(clip_factor(gradient_norm(optimizer.parameters), 1.0))
         optimizer.zero_grad()
         return loss.item()
 

@@ -62,7 +62,7 @@ cdef extern from "tinyllm.h" nogil:
         void (*rope_backward)(float *dx, const float *dy, const float *cos, const float *sin, int64_t b,
             int64_t t, int64_t h, int64_t half) noexcept nogil
         void (*adamw_step)(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr,
-            double beta1, double beta2, double eps, double weight_decay) noexcept nogil
+            double beta1, double beta2, double eps, double weight_decay, double grad_scale) noexcept nogil
         double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
         void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
         void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
