@@ -40,6 +40,8 @@
       (float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n))                     \
     X(elementwise, void, add, (float *z, const float *x, const float *y, int64_t n))                                  \
     X(elementwise, void, dropout, (float *y, const float *x, const uint8_t *keep, float factor, int64_t n))           \
+    X(elementwise, void, keyed_dropout,                                                                               \
+      (float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n))                 \
     X(elementwise, void, approx_exp, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_tanh, (float *y, const float *x, int64_t n))                                          \

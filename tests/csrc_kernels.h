@@ -69,8 +69,8 @@ static void drive_attention(int64_t rows, int64_t n) {
 
 static void drive_elementwise(int64_t rows, int64_t n) {
     n *= rows;
-    float *y[14];
-    for (int i = 0; i < 14; i++) y[i] = out(n);
+    float *y[15];
+    for (int i = 0; i < 15; i++) y[i] = out(n);
     float *x = in(n), *z = in(n), *dy = in(n);
     uint8_t *keep = flags(n);
     CALL(gelu)(y[0], x, n);
@@ -83,6 +83,7 @@ static void drive_elementwise(int64_t rows, int64_t n) {
     CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
     CALL(add)(y[9], x, z, n);
     CALL(dropout)(y[10], x, keep, 1.25f, n);
+    CALL(keyed_dropout)(y[14], x, UINT64_MAX, next(), 6554, 1.25f, n);
     CALL(approx_exp)(y[11], x, n);
     CALL(approx_log)(y[12], x, n);
     CALL(approx_tanh)(y[13], x, n);

@@ -113,7 +113,7 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
         assert digest(chunked) == digest(whole)
 
 
-ODD = ("linear", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+ODD = ("linear", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy", "keyed_dropout")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -133,6 +133,8 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
                 yield from (y, mean, rstd, *ops.layernorm_backward(y, x, w, mean, rstd))
             elif name == "cross_entropy":
                 yield from ops.cross_entropy(random.normal((700, n)), random.integers(n, (700,)))
+            elif name == "keyed_dropout":
+                yield ops.keyed_dropout(random.normal((700, n)), random.reserve(0), 0.1)
             else:
                 yield getattr(ops, name)(random.normal((700, n)))
 

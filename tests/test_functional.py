@@ -58,6 +58,7 @@ CASES = {
     "attention, lengths": (lambda *x: F.attention(*x, lengths=np.array([5, 2])),
                            (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4)),
     "dropout": (lambda x: F.dropout(x, KEEP, 0.3), (2, 3, 8)),
+    "keyed_dropout": (lambda x: F.keyed_dropout(x, (5, 6), 0.3), (2, 3, 8)),
     "split": (lambda x: F.add(*F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
     "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
     "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),

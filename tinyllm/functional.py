@@ -180,6 +180,15 @@ def dropout(x, keep, p):
     return record(ops.dropout(x.data, keep, p), (x,), backward)
 
 
+def keyed_dropout(x, key, p):
+    """x (...), key a pair of integers from `Random.reserve`, p the probability of dropping -> (...)."""
+
+    def backward(dy):
+        return (ops.keyed_dropout_backward(dy, key, p),)
+
+    return record(ops.keyed_dropout(x.data, key, p), (x,), backward)
+
+
 def split(x, n):
     """Cut the last axis into n equal parts: x (..., n * C) -> n tensors (..., C), contiguous in memory.
 

@@ -99,6 +99,8 @@ def elements(s, floats):
     yield Case("add", (x, y))
     yield Case("dropout", (x, keep, 0.1))
     yield Case("dropout_backward", (y, keep, 0.1))
+    yield Case("keyed_dropout", (x, (1, 2), 0.1))
+    yield Case("keyed_dropout_backward", (y, (1, 2), 0.1))
 
 
 def tables(s, floats):

@@ -17,6 +17,8 @@ from tinyllm.ops.elementwise import (
     gelu_backward,
     gelu_tanh,
     gelu_tanh_backward,
+    keyed_dropout,
+    keyed_dropout_backward,
     silu,
     silu_backward,
     swiglu,

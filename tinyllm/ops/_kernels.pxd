@@ -1,5 +1,5 @@
 # What Cython needs to know of csrc/tinyllm.h: the same table, in the same order.
-from libc.stdint cimport int64_t, int32_t, uint8_t
+from libc.stdint cimport int64_t, int32_t, uint8_t, uint64_t
 
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
@@ -29,6 +29,8 @@ cdef extern from "tinyllm.h" nogil:
                                 const float *up, int64_t n) noexcept nogil
         void (*add)(float *z, const float *x, const float *y, int64_t n) noexcept nogil
         void (*dropout)(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) noexcept nogil
+        void (*keyed_dropout)(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
+                              int64_t n) noexcept nogil
         void (*approx_exp)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_log)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_tanh)(float *y, const float *x, int64_t n) noexcept nogil
