@@ -19,6 +19,7 @@
 #include "optim.c"
 #include "rope.c"
 #include "sample.c"
+#include "split.c"
 
 #define NAME_(level) kernels_##level
 #define NAME(level) NAME_(level)

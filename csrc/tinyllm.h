@@ -93,7 +93,9 @@
     X(sample, void, min_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
     X(sample, void, repetition_penalty,                                                                               \
       (float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n, int64_t used))           \
-    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))
+    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))             \
+    X(split, void, copy_rows,                                                                                         \
+      (float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows, int64_t c))
 
 struct kernels {
     const char *level; /* "avx2", "avx512", "avx512bf16", "neon", or a test level: "narrow", "wide" */

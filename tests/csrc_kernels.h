@@ -136,7 +136,14 @@ static void drive_sample(int64_t rows, int64_t n) {
     CALL(sample)(drawn, probs, u, rows, n);
 }
 
+static void drive_split(int64_t rows, int64_t n) {
+    int64_t c = n / 3;
+    float *part = out(rows * c), *whole = out(rows * c * 3), *x = in(rows * c * 3);
+    CALL(copy_rows)(part, c, x + c, 3 * c, rows, c);
+    for (int64_t i = 0; i < 3; i++) CALL(copy_rows)(whole + i * c, 3 * c, part, c, rows, c);
+}
+
 static void (*const drives[])(int64_t rows, int64_t n) = {
     drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample,
+    drive_rope, drive_optim, drive_lowp, drive_sample, drive_split,
 };

@@ -22,7 +22,7 @@ from tinyllm.functional import checkpoint
 from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
 from tinyllm.models import GPT, PRESETS, GPTConfig, load_weights, save_weights
 from tinyllm.ops import override, use
-from tinyllm.ops.registry import threads
+from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
@@ -48,6 +48,7 @@ __all__ = [
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",
+    "empty_pool",
     "generate",
     "get_batch",
     "load",
@@ -55,6 +56,7 @@ __all__ = [
     "load_tokenizer",
     "load_weights",
     "make_config",
+    "memory",
     "no_grad",
     "override",
     "prepare",

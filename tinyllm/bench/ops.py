@@ -44,6 +44,8 @@ def products(s, floats):
     flops = 2 * B * T * C * V
     yield Case("matmul", (x, w, False, True), flops)
     yield Case("matmul_backward", (floats(B, T, V), x, w, False, True), 2 * flops)
+    yield Case("split", (floats(B, T, 3 * C), 3))
+    yield Case("join", ([floats(B, T, C) for _ in range(3)],))
     yield Case("round_bf16", (x,))
 
 

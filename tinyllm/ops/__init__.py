@@ -39,3 +39,4 @@ from tinyllm.ops.registry import OPS, Op, op, override, use
 from tinyllm.ops.rope import rope, rope_backward, rope_tables
 from tinyllm.ops.sample import min_p, repetition_penalty, sample, temperature, top_k, top_p
 from tinyllm.ops.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from tinyllm.ops.split import join, split

@@ -130,6 +130,7 @@ include "lowp.pxi"
 include "optim.pxi"
 include "rope.pxi"
 include "sample.pxi"
+include "split.pxi"
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------

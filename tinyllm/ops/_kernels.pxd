@@ -76,6 +76,8 @@ cdef extern from "tinyllm.h" nogil:
             int64_t n, int64_t used) noexcept nogil
         void (*sample)(int64_t *ids, const float *probs, const double *u, int64_t rows,
             int64_t n) noexcept nogil
+        void (*copy_rows)(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
+            int64_t c) noexcept nogil
 
     const kernels_t *kernels
     const kernels_t *const *cpu_levels()

@@ -22,10 +22,13 @@ from tinyllm.testing.cases import (
     rope,
     sample,
     softmax,
+    split,
 )
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, first, run_spec
 
-PARTS = (attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax)
+PARTS = (
+    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax, split
+)  # fmt: skip
 
 CASES: dict = {}
 BOUNDS: dict = {}
