@@ -114,45 +114,46 @@ static int linear_cross_entropy(float *loss, float *lse, const float *x, const f
     float *logits = chunk_of_logits(&chunk, rows, v);
     if (!logits) return -1;
     double sum = 0;
-    for (int64_t row = 0; row < rows; row += chunk) {
+    int failed = 0;
+    for (int64_t row = 0; row < rows && !failed; row += chunk) {
         int64_t n = smaller(rows - row, chunk);
-        matmul(logits, x + row * c, w, NULL, 1, n, v, c, 0, 0, 0, 1);
-        sum = add_surprises(sum, lse + row, logits, targets + row, ignore, n, v);
+        failed = matmul(logits, x + row * c, w, NULL, 1, n, v, c, 0, 0, 0, 1);
+        if (!failed) sum = add_surprises(sum, lse + row, logits, targets + row, ignore, n, v);
     }
     *loss = (float)(sum / (double)count_kept(targets, ignore, rows));
     pool_give(logits);
-    return 0;
+    return failed;
 }
 
-enum { DW_ROWS = 2 * HEIGHT }; /* of dw at a time: with GROUP columns they stay in the second-level cache */
-
-struct dw_job { float *dw; const float *dlogits, *x; int64_t rows, v, c; };
-
-/* dw += dlogits^T x, for pieces of DW_ROWS x GROUP outputs: every block of DEPTH rows by itself, then added. */
+/* HEIGHT rows of dw += dlogits^T x, for at most DEPTH rows of x: as in matmul.c, but added to what is there. */
 static void dw_tasks(void *context, int64_t begin, int64_t end) {
-    const struct dw_job *job = context;
-    float block[DW_ROWS * GROUP];
-    for (int64_t task = begin; task < end; task++) {
-        int64_t groups = ceil_div(job->c, GROUP), first = task / groups * DW_ROWS, column = task % groups * GROUP;
-        int64_t height = smaller(job->v - first, DW_ROWS), width = smaller(job->c - column, GROUP);
-        for (int64_t row = 0; row < job->rows; row += DEPTH) {
-            struct matmul_job product = {
-                .columns = width, .depth = smaller(job->rows - row, DEPTH),
-                .a_row = 1, .a_col = job->v, .b_row = job->c, .b_col = 1,
-            };
-            block_product(&product, block, job->dlogits + row * job->v + first, job->x + row * job->c + column, NULL,
-                          height, width);
-            for (int64_t m = 0; m < height; m++) {
-                float *dw = job->dw + (first + m) * job->c + column;
-                for (int64_t n = 0; n < width; n++) dw[n] += block[m * width + n];
-            }
-        }
+    _Alignas(64) float strips[DEPTH * HEIGHT];
+    const struct matmul_job *job = context;
+    for (int64_t row = begin * HEIGHT; row < smaller(end * HEIGHT, job->rows); row += HEIGHT) {
+        int64_t height = smaller(job->rows - row, HEIGHT);
+        float *dw = job->c + row * job->columns;
+        pack_strips(strips, job->a + row, job->a_col, height, job->depth);
+        for (int64_t n = 0; n < job->columns; n += COLUMNS)
+            panel_product(dw + n, job->columns, strips, 1, ROWS, ROWS * job->depth, job->panels + n * job->depth, height,
+                          job->columns - n, job->depth, 1, NULL);
     }
 }
 
-static void add_to_dw(float *dw, const float *dlogits, const float *x, int64_t rows, int64_t v, int64_t c) {
-    struct dw_job job = {.dw = dw, .dlogits = dlogits, .x = x, .rows = rows, .v = v, .c = c};
-    parallel_for(dw_tasks, &job, ceil_div(v, DW_ROWS) * ceil_div(c, GROUP), 1);
+static int add_to_dw(float *dw, const float *dlogits, const float *x, int64_t rows, int64_t v, int64_t c) {
+    struct matmul_job job = {
+        .c = dw, .rows = v, .columns = c, .a_row = 1, .a_col = v, .b_row = c, .b_col = 1, .across = ceil_div(c, COLUMNS),
+    };
+    job.panels = pool_take((size_t)(job.across * COLUMNS * DEPTH) * sizeof(float));
+    if (!job.panels) return -1;
+    for (int64_t row = 0; row < rows; row += DEPTH) {
+        job.a = dlogits + row * v;
+        job.b = x + row * c;
+        job.depth = smaller(rows - row, DEPTH);
+        parallel_for(pack_tasks, &job, job.across, 1);
+        parallel_for(dw_tasks, &job, ceil_div(v, HEIGHT), 1);
+    }
+    pool_give(job.panels);
+    return 0;
 }
 
 static int linear_cross_entropy_backward(float *dx, float *dw, float dloss, const float *x, const float *w,
@@ -161,16 +162,16 @@ static int linear_cross_entropy_backward(float *dx, float *dw, float dloss, cons
     int64_t chunk;
     float *logits = chunk_of_logits(&chunk, rows, v), scale = dloss / (float)count_kept(targets, ignore, rows);
     if (!logits) return -1;
-    if (rows == 0) matmul(dw, logits, x, NULL, 1, v, c, 0, 0, 0, 1, 0);
-    for (int64_t row = 0; row < rows; row += chunk) {
+    int failed = rows ? 0 : matmul(dw, logits, x, NULL, 1, v, c, 0, 0, 0, 1, 0);
+    for (int64_t row = 0; row < rows && !failed; row += chunk) {
         int64_t n = smaller(rows - row, chunk);
-        const float *rows_of_x = x + row * c;
-        matmul(logits, rows_of_x, w, NULL, 1, n, v, c, 0, 0, 0, 1);
+        const float *in = x + row * c;
+        failed = matmul(logits, in, w, NULL, 1, n, v, c, 0, 0, 0, 1);
+        if (failed) break;
         loss_gradient(logits, logits, targets + row, lse + row, ignore, scale, n, v); /* dlogits, in their place */
-        matmul(dx + row * c, logits, w, NULL, 1, n, c, v, 0, 0, 0, 0);
-        if (row == 0) matmul(dw, logits, rows_of_x, NULL, 1, v, c, n, 0, 0, 1, 0);
-        else add_to_dw(dw, logits, rows_of_x, n, v, c);
+        failed = matmul(dx + row * c, logits, w, NULL, 1, n, c, v, 0, 0, 0, 0);
+        failed |= row ? add_to_dw(dw, logits, in, n, v, c) : matmul(dw, logits, in, NULL, 1, v, c, n, 0, 0, 1, 0);
     }
     pool_give(logits);
-    return 0;
+    return failed;
 }
