@@ -61,6 +61,18 @@
     X(norm, void, rmsnorm_backward,                                                                                   \
       (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
        int64_t rows, int64_t c))                                                                                      \
+    X(norm, void, add_layernorm,                                                                                      \
+      (float *sum, float *y, float *mean, float *rstd, const float *x, const float *r, const float *w,                \
+       const float *b, float eps, int64_t rows, int64_t c))                                                           \
+    X(norm, void, add_layernorm_backward,                                                                             \
+      (float *dx, float *dw, float *db, const float *dsum, const float *dy, const float *x, const float *w,           \
+       const float *mean, const float *rstd, int64_t rows, int64_t c))                                                \
+    X(norm, void, add_rmsnorm,                                                                                        \
+      (float *sum, float *y, float *rstd, const float *x, const float *r, const float *w, float eps,                  \
+       int64_t rows, int64_t c))                                                                                      \
+    X(norm, void, add_rmsnorm_backward,                                                                               \
+      (float *dx, float *dw, const float *dsum, const float *dy, const float *x, const float *w,                      \
+       const float *rstd, int64_t rows, int64_t c))                                                                   \
     X(loss, void, cross_entropy,                                                                                      \
       (float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,                               \
        int64_t rows, int64_t v))                                                                                      \

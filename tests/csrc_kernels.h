@@ -24,6 +24,11 @@ static void drive_norm(int64_t rows, int64_t c) {
     y = out(rows * c), rstd = out(rows), dx = out(rows * c), dw = out(c);
     CALL(rmsnorm)(y, rstd, x, w, 1e-5f, rows, c);
     CALL(rmsnorm_backward)(dx, dw, dy, x, w, rstd, rows, c);
+    float *sum = out(rows * c);
+    CALL(add_layernorm)(sum, y, mean, rstd, x, dy, w, b, 1e-5f, rows, c);
+    CALL(add_layernorm_backward)(dx, dw, db, x, dy, sum, w, mean, rstd, rows, c);
+    CALL(add_rmsnorm)(sum, y, rstd, x, dy, w, 1e-5f, rows, c);
+    CALL(add_rmsnorm_backward)(dx, dw, x, dy, sum, w, rstd, rows, c);
 }
 
 static void drive_loss(int64_t rows, int64_t v) {

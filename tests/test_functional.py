@@ -29,6 +29,12 @@ TARGETS = np.array([[0, 3, -100], [6, 0, 3]])
 KEEP = Random("keep").uniform((2, 3, 8)) < 0.7
 ANGLES = ops.rope_tables(np.arange(2, 5), 8)
 
+
+def both(outputs):
+    """One tensor that depends on both outputs of an op."""
+    return outputs[0] * 0.5 + outputs[1]
+
+
 # name: (function, the shapes of its inputs)
 CASES = {
     "matmul": (F.matmul, (2, 4, 3), (2, 3, 5)),
@@ -45,6 +51,8 @@ CASES = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "layernorm": (F.layernorm, (2, 3, 8), (8,), (8,)),
     "rmsnorm": (F.rmsnorm, (2, 3, 8), (8,)),
+    "add_layernorm": (lambda *x: both(F.add_layernorm(*x)), (2, 3, 8), (2, 3, 8), (8,), (8,)),
+    "add_rmsnorm": (lambda *x: both(F.add_rmsnorm(*x)), (2, 3, 8), (2, 3, 8), (8,)),
     "gelu": (F.gelu, (3, 5)),
     "gelu_tanh": (F.gelu_tanh, (3, 5)),
     "silu": (F.silu, (3, 5)),

@@ -94,6 +94,28 @@ def rmsnorm(x, w, eps=1e-5):
     return record(y, (x, w), backward)
 
 
+def add_layernorm(x, r, w, b, eps=1e-5):
+    """x, r (..., C), w (C,), b (C,) -> x + r (..., C), and its layernorm (..., C)."""
+    total, y, mean, rstd = ops.add_layernorm(x.data, r.data, w.data, b.data, eps)
+
+    def backward(dsum, dy):
+        dx, dw, db = ops.add_layernorm_backward(dsum, dy, total, w.data, mean, rstd)
+        return dx, dx, dw, db
+
+    return record((total, y), (x, r, w, b), backward)
+
+
+def add_rmsnorm(x, r, w, eps=1e-5):
+    """x, r (..., C), w (C,) -> x + r (..., C), and its rmsnorm (..., C)."""
+    total, y, rstd = ops.add_rmsnorm(x.data, r.data, w.data, eps)
+
+    def backward(dsum, dy):
+        dx, dw = ops.add_rmsnorm_backward(dsum, dy, total, w.data, rstd)
+        return dx, dx, dw
+
+    return record((total, y), (x, r, w), backward)
+
+
 def gelu(x):
     """x (...) -> (...), the exact form."""
 

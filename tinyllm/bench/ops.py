@@ -74,6 +74,12 @@ def rows(s, floats):
     _, rstd = ops.rmsnorm(x, w)
     yield Case("rmsnorm", (x, w))
     yield Case("rmsnorm_backward", (dy, x, w, rstd))
+    total, _, mean, rstd = ops.add_layernorm(x, dy, w, b)
+    yield Case("add_layernorm", (x, dy, w, b))
+    yield Case("add_layernorm_backward", (x, dy, total, w, mean, rstd))
+    total, _, rstd = ops.add_rmsnorm(x, dy, w)
+    yield Case("add_rmsnorm", (x, dy, w))
+    yield Case("add_rmsnorm_backward", (x, dy, total, w, rstd))
     logits, dy = floats(B, T, V), floats(B, T, V)
     for name in ("softmax", "log_softmax"):
         yield Case(name, (logits,))

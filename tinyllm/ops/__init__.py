@@ -33,7 +33,16 @@ from tinyllm.ops.loss import (
 )
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.matmul import linear, linear_backward, matmul, matmul_backward
-from tinyllm.ops.norm import layernorm, layernorm_backward, rmsnorm, rmsnorm_backward
+from tinyllm.ops.norm import (
+    add_layernorm,
+    add_layernorm_backward,
+    add_rmsnorm,
+    add_rmsnorm_backward,
+    layernorm,
+    layernorm_backward,
+    rmsnorm,
+    rmsnorm_backward,
+)
 from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
 from tinyllm.ops.registry import OPS, Op, op, override, use
 from tinyllm.ops.rope import rope, rope_backward, rope_tables
