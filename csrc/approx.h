@@ -129,3 +129,20 @@ INLINE v16 v_erf(v16 x) {
     v16 far = v_sub(one, v_tail_times(t, v_set(2.0f)));
     return v_with_sign(v_select(v_less(a, one), near, far), x);
 }
+
+/* --- gelu_tanh: x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x**3) ------------------------------------- */
+
+#define SLOPE 1.59576912f   /* 2 sqrt(2 / pi) */
+#define CUBIC 0.0713548163f /* 0.044715 times that */
+
+/* sigmoid(2 u), and x cut to where that is not yet 0 or 1 to the last bit, so that x**3 cannot overflow */
+INLINE v16 v_gate(v16 x, v16 *cut) {
+    *cut = v_min(v_max(x, v_set(-FAR)), v_set(FAR));
+    v16 square = v_mul(*cut, *cut);
+    return v_sigmoid(v_mul(*cut, v_fma(square, v_set(CUBIC), v_set(SLOPE))));
+}
+
+INLINE v16 v_gelu_tanh(v16 x) {
+    v16 cut;
+    return v_mul(x, v_gate(x, &cut));
+}

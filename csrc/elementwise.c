@@ -84,19 +84,8 @@ static void gelu_backward(float *dx, const float *dy, const float *x, int64_t n)
 
 /* --- gelu_tanh ------------------------------------------------------------------------------------------ */
 
-#define SLOPE 1.59576912f   /* 2 sqrt(2 / pi) */
-#define CUBIC 0.0713548163f /* 0.044715 times that */
-
-/* sigmoid(2 u), and x cut to where that is not yet 0 or 1 to the last bit, so that x**3 cannot overflow */
-INLINE v16 v_gate(v16 x, v16 *cut) {
-    *cut = v_min(v_max(x, v_set(-FAR)), v_set(FAR));
-    v16 square = v_mul(*cut, *cut);
-    return v_sigmoid(v_mul(*cut, v_fma(square, v_set(CUBIC), v_set(SLOPE))));
-}
-
 INLINE void gelu_tanh_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 x = take(e->a, i, n), cut;
-    v_put(e->y + i, n, v_mul(x, v_gate(x, &cut)));
+    v_put(e->y + i, n, v_gelu_tanh(take(e->a, i, n)));
 }
 static void gelu_tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_tanh_at); }
 static void gelu_tanh(float *y, const float *x, int64_t n) {

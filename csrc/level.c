@@ -15,7 +15,6 @@
 
 #include "embedding.c"
 #include "lowp.c"
-#include "matmul_bf16.c"
 #include "optim.c"
 #include "rope.c"
 #include "sample.c"

@@ -5,17 +5,17 @@
  * So its operands are pairs, the numbers for k and k + 1 side by side in 32 bits, and the micro-kernel of tile.h works
  * on pairs as it works on floats: a pair of a, spread over a register, times a row of pairs of b.
  *
- * The ladder: rounding the operands and multiplying in float32 (matmul_bf16.c) costs a product and two passes. Pairs halve
- * the instructions of the product and the bytes of its operands. What is left is the packing, which costs twice as much
- * beside the arithmetic as in matmul.c: so all threads first pack the whole of b, once, and a task takes as many columns
- * as it can, so that a is packed (into the second-level cache, from where it is used at once) only once as well.
+ * The ladder: rounding the operands and multiplying in float32 (lowp.c) costs a product and two passes. Pairs halve
+ * the instructions of the product and the bytes of its operands. What is left is the packing, as in matmul.c: all
+ * threads first pack the whole of b, once; then a task takes as many columns as it can, so that a is packed (into the
+ * second-level cache, from where it is used at once) only once as well.
  *
  * Subnormal numbers count as zero, in operands and in sums: the instruction knows no others.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma"))),           \
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma"))), \
                              apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
@@ -28,6 +28,7 @@
 #include "tinyllm.h"
 
 #include "simd.h"
+#include "approx.h"
 #include "transpose.h"
 
 typedef uint32_t pair; /* the number for an even k in the low half, the one for k + 1 in the high half */
@@ -36,7 +37,7 @@ typedef uint32_t pair; /* the number for an even k in the low half, the one for 
 enum { ROWS = 12, REGISTERS = 2, COLUMNS = 16 * REGISTERS, PAIRS = 192, HEIGHT = 96 };
 
 struct job {
-    float *c;
+    float *c, *bent;
     const float *a, *b, *bias;
     pair *panels;               /* b, rounded and packed, for each matrix of the stack: [panel][pairs][COLUMNS] */
     int64_t stack, rows, columns, depth, pairs;
@@ -60,15 +61,16 @@ static void pack_row(pair *to, const float *from, int64_t depth) {
     }
 }
 
-/* Rows k of a matrix as rows of pairs, `width` to a row, the ones from `columns` on zero: two rows are woven into one. */
+/* Rows k of a matrix as rows of pairs, `width` to a row, zero from `columns` on: two rows are woven into one. */
 INLINE void weave(pair *to, int64_t width, const float *from, int64_t from_row, int64_t depth, int64_t columns) {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                           5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int64_t k = 0; k < depth; k += 2, to += width, from += 2 * from_row)
         for (int64_t n = 0; n < width; n += 16) {
             __mmask16 here = first(columns - n);
             __m512 even = _mm512_maskz_loadu_ps(here, here ? from + n : from);
-            __m512 odd = _mm512_maskz_loadu_ps(k + 1 < depth ? here : 0, k + 1 < depth && here ? from + from_row + n : from);
+            __mmask16 below = k + 1 < depth ? here : 0;
+            __m512 odd = _mm512_maskz_loadu_ps(below, below ? from + from_row + n : from);
             __m512i both = _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
             _mm512_mask_storeu_epi32(to + n, first(width - n), both);
         }
@@ -110,9 +112,10 @@ static void pack_left(pair *to, const struct job *job, const float *a, int64_t r
 
 /* --- the product -------------------------------------------------------------------------------------------------- */
 
-/* As micro in tile.h, on pairs: c (rows x columns) (+)= a b, then bias. `rows` and `registers` are constants where this is inlined. */
-INLINE void micro(int rows, int registers, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair, const pair *b,
-                  int64_t pairs, int64_t columns, int add, const float *bias) {
+/* As micro in tile.h, on pairs: c (rows x columns) (+)= a b, then bias. `rows` and `registers` are constants where this
+ * is inlined. */
+INLINE void micro(int rows, int registers, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair,
+                  const pair *b, int64_t pairs, int64_t columns, int add, const float *bias) {
     __m512 sum[ROWS][REGISTERS];
     __mmask16 mask[REGISTERS];
     for (int j = 0; j < registers; j++) mask[j] = first(columns - 16 * j);
@@ -140,8 +143,8 @@ INLINE void micro(int rows, int registers, float *c, int64_t c_row, const pair *
         }
 }
 
-static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair, const pair *b,
-                      int64_t pairs, int64_t columns, int add, const float *bias) {
+static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int64_t a_row, int64_t a_pair,
+                      const pair *b, int64_t pairs, int64_t columns, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
         if (columns <= 16) micro(n, 1, c, c_row, a, a_row, a_pair, b, pairs, columns, add, bias);                     \
@@ -154,8 +157,17 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
 #undef CASE
 }
 
+/* bent = gelu_tanh(c) for a part of c that has just been computed. */
+static void bend(const struct job *job, const float *c, int64_t rows, int64_t columns) {
+    float *bent = job->bent + (c - job->c);
+    for (int64_t m = 0; m < rows; m++, c += job->columns, bent += job->columns)
+        for (int64_t n = 0; n < columns; n += 16)
+            v_put(bent + n, columns - n, v_gelu_tanh(v_take(c + n, columns - n, 0.0f)));
+}
+
 /* Rows [row, row + rows) and columns [column, column + columns) of matrix s of the stack, all of k. */
-static void block_product(const struct job *job, int64_t s, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+static void block_product(const struct job *job, int64_t s, int64_t row, int64_t rows, int64_t column,
+                          int64_t columns) {
     _Alignas(64) pair left[HEIGHT * PAIRS];
     float *c = job->c + (s * job->rows + row) * job->columns + column;
     const float *a = job->a + s * job->a_stack + (job->a_transposed ? row : row * job->depth);
@@ -171,8 +183,9 @@ static void block_product(const struct job *job, int64_t s, int64_t row, int64_t
             for (int64_t n = 0; n < columns; n += COLUMNS)
                 for (int64_t m = 0; m < height; m += ROWS)
                     micro_any(smaller(height - m, ROWS), c + (top + m) * job->columns + n, job->columns,
-                              left + m * PAIRS, a_row, a_pair, panels + n * job->pairs + k * COLUMNS, pairs, columns - n,
-                              k > 0, bias ? bias + n : NULL);
+                              left + m * PAIRS, a_row, a_pair, panels + n * job->pairs + k * COLUMNS, pairs,
+                              columns - n, k > 0, bias ? bias + n : NULL);
+            if (job->bent && k + pairs == job->pairs) bend(job, c + top * job->columns, height, columns);
         }
     }
 }
@@ -198,19 +211,21 @@ static void plan(struct job *job) {
     job->groups = ceil_div(job->columns, job->group_columns);
 }
 
-/* c = a b + bias, operands rounded to bfloat16. Returns -1, with nothing written, when memory for b's panels is lacking. */
-int matmul_bf16_avx512bf16(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
-                           int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
-                           int b_transposed) {
+/* c = a b + bias, operands rounded to bfloat16. Returns -1, with nothing written, when memory for b's panels is
+ * lacking. */
+int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+                           int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
+                           int a_transposed, int b_transposed) {
     int64_t pairs = (depth + 1) / 2, across = ceil_div(columns, COLUMNS), packed = (b_stack ? stack : 1) * across;
     struct job job = {
-        .c = c, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns, .depth = depth,
-        .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack, .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
+        .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns,
+        .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack, .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
         .a_transposed = a_transposed, .b_transposed = b_transposed, .across = across,
     };
     if (stack == 0 || rows == 0 || columns == 0) return 0;
     if (depth == 0) /* nothing to round */
-        return kernels_avx512.matmul(c, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed, b_transposed);
+        return kernels_avx512.matmul(c, bent, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed,
+                                     b_transposed);
     job.panels = pool_take((size_t)(packed * pairs * COLUMNS) * sizeof(pair));
     if (!job.panels) return -1;
     parallel_for(pack_tasks, &job, packed * ceil_div(pairs, PAIRS), 1 + 8192 / (smaller(pairs, PAIRS) * COLUMNS));

@@ -117,7 +117,7 @@ static int linear_cross_entropy(float *loss, float *lse, const float *x, const f
     int failed = 0;
     for (int64_t row = 0; row < rows && !failed; row += chunk) {
         int64_t n = smaller(rows - row, chunk);
-        failed = matmul(logits, x + row * c, w, NULL, 1, n, v, c, 0, 0, 0, 1);
+        failed = matmul(logits, NULL, x + row * c, w, NULL, 1, n, v, c, 0, 0, 0, 1);
         if (!failed) sum = add_surprises(sum, lse + row, logits, targets + row, ignore, n, v);
     }
     *loss = (float)(sum / (double)count_kept(targets, ignore, rows));
@@ -162,15 +162,15 @@ static int linear_cross_entropy_backward(float *dx, float *dw, float dloss, cons
     int64_t chunk;
     float *logits = chunk_of_logits(&chunk, rows, v), scale = dloss / (float)count_kept(targets, ignore, rows);
     if (!logits) return -1;
-    int failed = rows ? 0 : matmul(dw, logits, x, NULL, 1, v, c, 0, 0, 0, 1, 0);
+    int failed = rows ? 0 : matmul(dw, NULL, logits, x, NULL, 1, v, c, 0, 0, 0, 1, 0);
     for (int64_t row = 0; row < rows && !failed; row += chunk) {
         int64_t n = smaller(rows - row, chunk);
         const float *in = x + row * c;
-        failed = matmul(logits, in, w, NULL, 1, n, v, c, 0, 0, 0, 1);
+        failed = matmul(logits, NULL, in, w, NULL, 1, n, v, c, 0, 0, 0, 1);
         if (failed) break;
         loss_gradient(logits, logits, targets + row, lse + row, ignore, scale, n, v); /* dlogits, in their place */
-        failed = matmul(dx + row * c, logits, w, NULL, 1, n, c, v, 0, 0, 0, 0);
-        failed |= row ? add_to_dw(dw, logits, in, n, v, c) : matmul(dw, logits, in, NULL, 1, v, c, n, 0, 0, 1, 0);
+        failed = matmul(dx + row * c, NULL, logits, w, NULL, 1, n, c, v, 0, 0, 0, 0);
+        failed |= row ? add_to_dw(dw, logits, in, n, v, c) : matmul(dw, NULL, logits, in, NULL, 1, v, c, n, 0, 0, 1, 0);
     }
     pool_give(logits);
     return failed;

@@ -1,4 +1,5 @@
-/* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices, either operand transposed.
+/* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices, either operand transposed;
+ * and gelu_tanh(c) beside it, where a layer goes on so, while c is at hand.
  *
  * Bits: the terms of an output are summed in order of k by one accumulator within each block of DEPTH values of k,
  * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
@@ -16,7 +17,7 @@
 enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
 
 struct matmul_job {
-    float *c;
+    float *c, *bent;                    /* bent: gelu_tanh(c), if it is wanted */
     const float *a, *b, *bias;
     float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
     int64_t rows, columns, depth;
@@ -45,8 +46,8 @@ static void pack_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Copy rows of a that lie transposed, so that each strip of ROWS is contiguous: [strip][k][ROWS]. Along k first, because
- * the strips share the cache lines that they are copied from. */
+/* Copy rows of a that lie transposed, so that each strip of ROWS is contiguous: [strip][k][ROWS]. Along k first,
+ * because the strips share the cache lines that they are copied from. */
 static void pack_strips(float *restrict strips, const float *a, int64_t a_col, int64_t rows, int64_t depth) {
     int64_t whole = rows / ROWS * ROWS;
     for (int64_t k = 0; k < depth; k++)
@@ -71,7 +72,8 @@ static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row,
 
 /* Rows [0, rows) of c, at most HEIGHT, times one panel, at most COLUMNS of it, for depth values of k. */
 static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
-                          const float *panel, int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
+                          const float *panel, int64_t rows, int64_t columns, int64_t depth, int add,
+                          const float *bias) {
     for (int64_t m = 0; m < rows; m += ROWS, a += strip, c += ROWS * c_row) {
         int64_t height = smaller(rows - m, ROWS);
         if (columns >= COLUMNS) whole_micro(height, c, c_row, a, a_row, a_col, panel, COLUMNS, depth, add, bias);
@@ -79,9 +81,17 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
     }
 }
 
+/* bent = gelu_tanh(c) for a part of c that has just been computed and is still in a near cache. */
+static void bend(const struct matmul_job *job, const float *c, int64_t rows, int64_t columns) {
+    float *bent = job->bent + (c - job->c);
+    for (int64_t m = 0; m < rows; m++, c += job->columns, bent += job->columns)
+        for (int64_t n = 0; n < columns; n += 16)
+            v_put(bent + n, columns - n, v_gelu_tanh(v_take(c + n, columns - n, 0.0f)));
+}
+
 /* One block of rows times one group of columns, all of k. */
-static void block_product(const struct matmul_job *job, float *c, const float *a, const float *panels, const float *bias,
-                          int64_t rows, int64_t columns) {
+static void block_product(const struct matmul_job *job, float *c, const float *a, const float *panels,
+                          const float *bias, int64_t rows, int64_t columns) {
     _Alignas(64) float strips[DEPTH * HEIGHT];
     int packed = job->a_col != 1; /* transposed: what a strip needs lies apart */
     for (int64_t k = 0; k < job->depth; k += DEPTH)
@@ -100,6 +110,7 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                     panel_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panel, height, columns - n,
                                   depth, k > 0, shift);
             }
+            if (job->bent && k + depth == job->depth) bend(job, c + m * job->columns, height, columns);
         }
 }
 
@@ -181,6 +192,7 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
         float *c = job->c + stack * job->rows * job->columns + column;
         few_rows(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
+        if (job->bent) bend(job, c, job->rows, columns);
     }
 }
 
@@ -193,11 +205,14 @@ static void turned_tasks(void *context, int64_t begin, int64_t end) {
         for (int64_t k = 0; k < job->depth; k += DEPTH) {
             int64_t depth = smaller(job->depth - k, DEPTH);
             const float *bias = job->bias && k + depth == job->depth ? job->bias + column : NULL;
-            pack_panel(panel, job, job->b + s * job->b_stack + column * job->b_col + k, smaller(columns, COLUMNS), depth);
+            pack_panel(panel, job, job->b + s * job->b_stack + column * job->b_col + k, smaller(columns, COLUMNS),
+                       depth);
             panel_product(job->c + s * job->rows * job->columns + column, job->columns,
                           job->a + s * job->a_stack + k * job->a_col, job->a_row, job->a_col, 0, panel, job->rows,
                           columns, depth, k > 0, bias);
         }
+        if (job->bent)
+            bend(job, job->c + s * job->rows * job->columns + column, job->rows, smaller(columns, COLUMNS));
     }
 }
 
@@ -223,12 +238,12 @@ static void plan(struct matmul_job *job, int64_t stack) {
     job->groups = ceil_div(job->columns, job->group_columns);
 }
 
-/* Returns -1, with nothing written, when memory for b's panels is lacking. */
-static int matmul(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
-                  int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+/* With `bent`, also gelu_tanh(c). Returns -1, with nothing written, when memory for b's panels is lacking. */
+static int matmul(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+                  int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                   int b_transposed) {
     struct matmul_job job = {
-        .c = c, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
+        .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
         .a_stack = a_stack, .b_stack = b_stack,
         .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
         .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
@@ -238,6 +253,7 @@ static int matmul(float *c, const float *a, const float *b, const float *bias, i
     if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
         for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
+        if (bent) bend(&job, c, stack * rows, columns);
         return 0;
     }
     if (rows <= FEW) {

@@ -23,8 +23,8 @@ INLINE void prefetch_beyond(const float *p, int64_t i) {
 
 /* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
  * is one. `rows` and `registers` (of columns) are constants where this is inlined, so the loops over them unroll. */
-INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *b,
-                  int64_t b_row, int64_t depth, int add, const float *bias) {
+INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
+                  const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
     vec sum[ROWS][REGISTERS];
     /* Ask now for what is wanted at the end: this block of c, and where the next strip of a begins (the rest of its
      * rows the hardware then sees coming). */
@@ -50,10 +50,10 @@ INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float 
         }
 }
 
-/* Heights below ROWS occur at the lower edge, one register of columns at the right one. Two shapes of `a` are worth loops of their own: rows that lie along k,
- * and columns that do (transposed or packed). */
-INLINE void micro_any(int64_t rows, int registers, float *restrict c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
-                      const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
+/* Heights below ROWS occur at the lower edge, one register of columns at the right one. Two shapes of `a` are worth
+ * loops of their own: rows that lie along k, and columns that do (transposed or packed). */
+INLINE void micro_any(int64_t rows, int registers, float *restrict c, int64_t c_row, const float *a, int64_t a_row,
+                      int64_t a_col, const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
         if (a_col == 1) micro(n, registers, c, c_row, a, a_row, 1, b, b_row, depth, add, bias);                       \

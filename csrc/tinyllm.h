@@ -16,11 +16,8 @@
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
     X(matmul, int, matmul,                                                                                            \
-      (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
-       int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
-    X(matmul, int, matmul_bf16,                                                                                       \
-      (float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows, int64_t columns,     \
-       int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))                          \
+      (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+       int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
     X(attention, int, attention,                                                                                      \
       (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths, int64_t b,       \
@@ -99,6 +96,9 @@
     X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
+    X(lowp, int, matmul_bf16,                                                                                         \
+      (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+       int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(sample, void, temperature, (float *y, const float *x, float t, int64_t n))                                      \
     X(sample, void, top_k, (float *y, const float *x, int64_t k, int64_t rows, int64_t n))                            \
     X(sample, void, top_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \

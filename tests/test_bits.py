@@ -113,7 +113,8 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
         assert digest(chunked) == digest(whole)
 
 
-ODD = ("linear", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy", "keyed_dropout")
+ODD = ("linear", "linear_gelu", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+ODD += ("keyed_dropout",)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -123,6 +124,9 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
         for n in SIZES:
             if name == "linear":
                 yield ops.linear(random.normal((n, 500)), random.normal((500, n)), random.normal((n,)))
+            elif name == "linear_gelu":
+                x, w, b = random.normal((n, 500)), random.normal((500, n)), random.normal((n,))
+                yield from (*ops.linear_gelu(x, w, b), ops.gelu_tanh(ops.linear(x, w, b)))
             elif name == "attention":
                 q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
                 y, lse = ops.attention(q, k, v)

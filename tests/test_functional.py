@@ -44,6 +44,8 @@ CASES = {
     "matmul by one matrix": (lambda a, b: F.matmul(a, b, transpose_b=True), (2, 4, 3), (5, 3)),
     "linear": (F.linear, (2, 3, 4), (4, 5), (5,)),
     "linear without bias": (F.linear, (3, 4), (4, 5)),
+    "linear_gelu": (F.linear_gelu, (2, 3, 4), (4, 5), (5,)),
+    "linear_gelu without bias": (F.linear_gelu, (3, 4), (4, 5)),
     "softmax": (F.softmax, (2, 3, 5)),
     "log_softmax": (F.log_softmax, (2, 3, 5)),
     "cross_entropy": (lambda x: F.cross_entropy(x, TARGETS), (2, 3, 7)),

@@ -16,7 +16,7 @@ from tinyllm.rng import Random
 from tinyllm.tensor import no_grad
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
-USED = ("linear", "matmul", "attention", "layernorm", "gelu_tanh", "embedding", "add")
+USED = ("linear", "matmul", "attention", "layernorm", "linear_gelu", "embedding", "add")
 BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # else no bits are promised
 V, CONTEXT = 11, 8
 

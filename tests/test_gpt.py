@@ -14,7 +14,7 @@ from tinyllm.nn import checkpoint
 from tinyllm.ops.registry import OPS
 from tinyllm.tensor import Tensor, no_grad
 
-USED = ("linear", "matmul", "attention", "layernorm", "gelu_tanh", "embedding", "add")
+USED = ("linear", "matmul", "attention", "layernorm", "linear_gelu", "embedding", "add")
 BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # else no bits are promised
 TINY = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 2, "width": 12}
 

@@ -11,18 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.ops import (
-    OPS,
-    cross_entropy,
-    cross_entropy_backward,
-    linear_cross_entropy,
-    linear_cross_entropy_backward,
-    matmul,
-    matmul_backward,
-    registry,
-    round_bf16,
-    use,
-)
+from tinyllm import ops
+from tinyllm.ops import OPS, registry, round_bf16
 from tinyllm.testing import CASES, check
 from tinyllm.testing.check import bits
 from tinyllm.testing.relations import parameters
@@ -79,10 +69,14 @@ def rounded(args):
     return tuple(round_bf16.reference(a) if is_float32(a) else a for a in args)
 
 
-ROUNDS_INSIDE = "linear_cross_entropy_backward"  # dlogits, which no rounding beforehand can anticipate
+# Both round a gradient that they compute themselves: see the last two tests.
+BENT, LAST = ROUND_INSIDE = "linear_gelu_backward", "linear_cross_entropy_backward"
 
 
-@pytest.mark.parametrize("name", [n for n, o in OPS.items() if "bf16" in o.variants and n != ROUNDS_INSIDE])
+BF16 = [name for name, o in OPS.items() if "bf16" in o.variants]
+
+
+@pytest.mark.parametrize("name", [name for name in BF16 if name not in ROUND_INSIDE])
 @settings(max_examples=50)
 @given(data=st.data())
 def test_bf16_is_the_specification_on_rounded_numbers(name, data):
@@ -90,32 +84,41 @@ def test_bf16_is_the_specification_on_rounded_numbers(name, data):
     check(name, OPS[name].variants["bf16"], rounded(data.draw(CASES[name])))
 
 
-@pytest.mark.parametrize("name", ["matmul", "matmul_backward", "linear", "linear_backward"])
+@pytest.mark.parametrize("name", ["matmul", "matmul_backward", "linear", "linear_backward", "linear_gelu"])
 @settings(max_examples=50)
 @given(data=st.data())
 def test_bf16_rounds_every_factor(name, data):
     """Rounding beforehand changes no bit of a product; the bias, and its gradient, a sum, stay as is."""
     args = data.draw(CASES[name])
-    if name == "linear":
+    if name in ("linear", "linear_gelu"):
         args = args[:2]
     got, want = (bits(list(as_tuple(OPS[name].variants["bf16"](*each)))) for each in (args, rounded(args)))
     assert got[:2] == want[:2]
 
 
+@given(data=st.data())
+def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
+    """First through gelu_tanh, in float32, then through the product, whose operands are rounded."""
+    dy, x, w, h = args = data.draw(CASES[BENT])
+    with ops.use(matmul="bf16"):
+        want = ops.linear_backward(ops.gelu_tanh_backward(dy, h), x, w)
+    assert bits(list(OPS[BENT].variants["bf16"](*args))) == bits(list(want))
+
+
 @settings(max_examples=30)
-@given(args=CASES[ROUNDS_INSIDE])
+@given(args=CASES[LAST])
 def test_bf16_rounds_every_factor_of_the_last_layer(args):
     """Mixed precision reaches the output layer too: its three products are matmul's, in bf16."""
     dloss, x, w, targets, lse, ignore_index = args
     x, targets, lse = x.reshape(targets.size, w.shape[1]), targets.reshape(-1), lse.reshape(-1)
-    with use("numpy"), np.errstate(all="ignore"):
-        logits = matmul.variants["bf16"](x, w, transpose_b=True)
-        dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
-        want = matmul_backward.variants["bf16"](dlogits, x, w, transpose_b=True)
-        with use(matmul="bf16"):
-            got = linear_cross_entropy_backward(*args)
-            loss, _ = linear_cross_entropy(*args[1:4], ignore_index)
-        assert loss == cross_entropy(logits, targets, ignore_index)[0]
+    with ops.use("numpy"), np.errstate(all="ignore"):
+        logits = ops.matmul.variants["bf16"](x, w, transpose_b=True)
+        dlogits = ops.cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
+        want = ops.matmul_backward.variants["bf16"](dlogits, x, w, transpose_b=True)
+        with ops.use(matmul="bf16"):
+            got = ops.linear_cross_entropy_backward(*args)
+            loss, _ = ops.linear_cross_entropy(*args[1:4], ignore_index)
+        assert loss == ops.cross_entropy(logits, targets, ignore_index)[0]
     assert bits([got[0].reshape(x.shape), got[1]]) == bits(list(want))
 
 

@@ -32,6 +32,17 @@ def linear(x, w, b=None):
     return record(y, (x, w) if b is None else (x, w, b), backward)
 
 
+def linear_gelu(x, w, b=None):
+    """x (..., I), w (I, O), b (O,) or None -> gelu_tanh(x W + b) (..., O)."""
+    y, h = ops.linear_gelu(x.data, w.data, None if b is None else b.data)
+
+    def backward(dy):
+        dx, dw, db = ops.linear_gelu_backward(dy, x.data, w.data, h)
+        return (dx, dw) if b is None else (dx, dw, db)
+
+    return record(y, (x, w) if b is None else (x, w, b), backward)
+
+
 def softmax(x):
     """x (..., n) -> probabilities (..., n)."""
     y = ops.softmax(x.data)

@@ -40,6 +40,9 @@ def products(s, floats):
         flops = 2 * B * T * n_in * n_out
         yield Case("linear", (x, w, b), flops)
         yield Case("linear_backward", (floats(B, T, n_out), x, w), 2 * flops)
+        if n_out == 4 * C:
+            yield Case("linear_gelu", (x, w, b), flops)
+            yield Case("linear_gelu_backward", (floats(B, T, n_out), x, w, floats(B, T, n_out)), 2 * flops)
     x, w = floats(B, T, C), floats(V, C)
     flops = 2 * B * T * C * V
     yield Case("matmul", (x, w, False, True), flops)

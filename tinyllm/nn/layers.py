@@ -26,6 +26,10 @@ class Linear(Module):
     def __call__(self, x):
         return F.linear(x, self.weight, self.bias)
 
+    def gelu_tanh(self, x):
+        """Apply the layer and gelu_tanh after it, in one pass: x (..., n_in) -> (..., n_out)."""
+        return F.linear_gelu(x, self.weight, self.bias)
+
     def flops(self, batch, context):
         n_in, n_out = self.weight.shape
         return {"": 2 * batch * context * n_in * n_out}
@@ -108,4 +112,4 @@ class MLP(Module):
         self.c_proj = Linear(hidden, width, bias)
 
     def __call__(self, x):
-        return self.c_proj(F.gelu_tanh(self.c_fc(x)))
+        return self.c_proj(self.c_fc.gelu_tanh(x))

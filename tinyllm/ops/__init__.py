@@ -32,7 +32,14 @@ from tinyllm.ops.loss import (
     linear_cross_entropy_backward,
 )
 from tinyllm.ops.lowp import round_bf16
-from tinyllm.ops.matmul import linear, linear_backward, matmul, matmul_backward
+from tinyllm.ops.matmul import (
+    linear,
+    linear_backward,
+    linear_gelu,
+    linear_gelu_backward,
+    matmul,
+    matmul_backward,
+)
 from tinyllm.ops.norm import (
     add_layernorm,
     add_layernorm_backward,

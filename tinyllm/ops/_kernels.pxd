@@ -4,12 +4,9 @@ from libc.stdint cimport int64_t, int32_t, uint8_t, uint64_t
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
         const char *level
-        int (*matmul)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+        int (*matmul)(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
                        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                        int b_transposed) noexcept nogil
-        int (*matmul_bf16)(float *c, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
-                           int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
-                           int b_transposed) noexcept nogil
         void (*column_sum)(float *y, const float *x, int64_t rows, int64_t n) noexcept nogil
         int (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
                          const int64_t *lengths, int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d,
@@ -77,6 +74,9 @@ cdef extern from "tinyllm.h" nogil:
         double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
         void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
         void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
+        int (*matmul_bf16)(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
+                           int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
+                           int b_transposed) noexcept nogil
         void (*temperature)(float *y, const float *x, float t, int64_t n) noexcept nogil
         void (*top_k)(float *y, const float *x, int64_t k, int64_t rows, int64_t n) noexcept nogil
         void (*top_p)(float *y, const float *x, double p, int64_t rows, int64_t n) noexcept nogil

@@ -1,5 +1,6 @@
-cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16):
-    """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast; with bf16, on rounded a and b."""
+cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16, bint bend=False):
+    """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast; with bf16, on rounded a and b.
+    With bend, (gelu_tanh(c), c)."""
     cdef tuple lead_a = a.shape[:-2], lead_b = b.shape[:-2], lead = lead_a
     cdef int64_t rows = a.shape[-1] if transpose_a else a.shape[-2]
     cdef int64_t depth = a.shape[-2] if transpose_a else a.shape[-1]
@@ -23,21 +24,23 @@ cdef object product(object a, object b, object bias, bint transpose_a, bint tran
         stack *= n
     if b_stack == 0 and not transpose_a and a_stack > 0:  # one matrix for the whole stack: the stack is more rows
         rows, stack = rows * stack, 1
+    y = empty(lead + c.shape[-2:]) if bend else None
     cdef float *out = <float *>address(c)
+    cdef float *bent = <float *>address(y) if bend else NULL
     cdef const float *left = <const float *>address(a)
     cdef const float *right = <const float *>address(b)
     cdef const float *add = NULL if bias is None else <const float *>address(bias)
     cdef int failed = 0
     with nogil:
         if bf16:
-            failed = kernels.matmul_bf16(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
+            failed = kernels.matmul_bf16(out, bent, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
                                          transpose_a, transpose_b)
         else:
-            failed = kernels.matmul(out, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
+            failed = kernels.matmul(out, bent, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
                                     transpose_a, transpose_b)
     if failed:
         raise MemoryError("no memory for the packed operands of a matrix product")
-    return c
+    return (y, c) if bend else c
 
 
 cdef object matrix(object x):
@@ -80,7 +83,7 @@ cdef tuple product_backward(object dy, object a, object b, bint transpose_a, bin
     return summed_to(da, a.shape), summed_to(db, b.shape)
 
 
-cdef object layer(object x, object w, object b, bint bf16):
+cdef object layer(object x, object w, object b, bint bf16, bint bend=False):
     x, w = f32(x, "x", 1), f32(w, "w")
     if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
         raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
@@ -88,8 +91,11 @@ cdef object layer(object x, object w, object b, bint bf16):
         b = f32(b, "b")
         if b.shape != w.shape[1:]:
             raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
-    y = product(matrix(x), w, b, False, False, bf16)
-    return y if x.ndim == 2 else y.reshape(x.shape[:-1] + w.shape[1:])
+    cdef tuple shape = x.shape[:-1] + w.shape[1:]
+    y = product(matrix(x), w, b, False, False, bf16, bend)
+    if bend:
+        return y[0].reshape(shape), y[1].reshape(shape)
+    return y if x.ndim == 2 else y.reshape(shape)
 
 
 cdef tuple layer_backward(object dy, object x, object w, bint bf16):
@@ -119,6 +125,14 @@ def linear_backward(dy, x, w):
     return layer_backward(dy, x, w, False)
 
 
+def linear_gelu(x, w, b=None):
+    return layer(x, w, b, False, True)
+
+
+def linear_gelu_backward(dy, x, w, h):
+    return layer_backward(gelu_tanh_backward(dy, h), x, w, False)
+
+
 # Mixed precision: operands rounded to bfloat16 while they are packed, sums in float32. A bias and its gradient are
 # sums, not products, and stay float32.
 
@@ -136,3 +150,11 @@ def linear_bf16(x, w, b=None):
 
 def linear_backward_bf16(dy, x, w):
     return layer_backward(dy, x, w, True)
+
+
+def linear_gelu_bf16(x, w, b=None):
+    return layer(x, w, b, True, True)
+
+
+def linear_gelu_backward_bf16(dy, x, w, h):
+    return layer_backward(gelu_tanh_backward(dy, h), x, w, True)

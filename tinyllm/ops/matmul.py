@@ -5,6 +5,7 @@ float32. `linear` and both backwards follow the choice made for `matmul` (`use(l
 linear and its backward).
 """
 
+from tinyllm.ops.elementwise import gelu_tanh, gelu_tanh_backward
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import rows, sum_to_shape
@@ -71,6 +72,26 @@ def linear_backward(dy, x, w):
     return dx, dw, rows(dy).sum(axis=0)
 
 
+@op(follows="linear")
+def linear_gelu(x, w, b=None):
+    """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
+
+    x (..., I), w (I, O), b (O,) or None -> y, h, both (..., O); h is what the backward pass needs. Raises
+    ValueError when the sizes do not fit.
+    """
+    h = linear(x, w, b)
+    return gelu_tanh(h), h
+
+
+@op(follows="linear")
+def linear_gelu_backward(dy, x, w, h):
+    """Carry a gradient back through linear_gelu: first through gelu_tanh at h, then through linear.
+
+    dy and h (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
+    """
+    return linear_backward(gelu_tanh_backward(dy, h), x, w)
+
+
 # What "bf16" means, for machines without the compiled variants: round the operands, then run the spec.
 
 
@@ -90,6 +111,19 @@ def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
 def linear_bf16(x, w, b=None):
     """Apply a layer to rounded inputs and weights; the bias is added in float32."""
     return linear.reference(round_bf16(x), round_bf16(w), b)
+
+
+@linear_gelu.variant("bf16")
+def linear_gelu_bf16(x, w, b=None):
+    """Apply a layer to rounded inputs and weights, and bend in float32."""
+    h = linear_bf16(x, w, b)
+    return gelu_tanh(h), h
+
+
+@linear_gelu_backward.variant("bf16")
+def linear_gelu_backward_bf16(dy, x, w, h):
+    """Carry a gradient back through linear_gelu, the operands of both products rounded."""
+    return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)
 
 
 @linear_backward.variant("bf16")

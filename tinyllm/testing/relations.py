@@ -12,6 +12,7 @@ import numpy as np
 from tinyllm.ops import OPS, override, use
 
 OUTPUTS = {
+    "linear_gelu": ("y", "h"),
     "cross_entropy": ("loss", "lse"),
     "linear_cross_entropy": ("loss", "lse"),
     "layernorm": ("y", "mean", "rstd"),
@@ -24,6 +25,7 @@ OUTPUTS = {
 DIFFERENTIABLE = {
     "matmul": ("a", "b"),
     "linear": ("x", "w", "b"),
+    "linear_gelu": ("x", "w", "b"),
     "cross_entropy": ("logits",),
     "linear_cross_entropy": ("x", "w"),
     "layernorm": ("x", "w", "b"),

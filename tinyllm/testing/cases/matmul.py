@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import SIZES, floats, leading, sizes
-from tinyllm.testing.bounds import of_sizes
+from tinyllm.testing.bounds import EPS, TINY, of_sizes
 
 inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a kernel's inner loop
 
@@ -41,11 +42,27 @@ def linear(draw):
     return floats(draw, (*draw(leading), wide)), floats(draw, (wide, narrow)), b
 
 
-CASES = {"matmul": matmul(), "linear": linear()}
+def linear_gelu(args, results):
+    """linear's error, which gelu_tanh passes on with a slope below 1.2, and gelu_tanh's own."""
+    (size,) = BOUNDS["linear"](args, results[1:])
+    return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
+
+
+def linear_gelu_backward(args, results):
+    """linear_backward's error for a dh as large as dy may become, and the error of dh itself."""
+    dy, x, w, h = args
+    return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
+        (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
+    )
+
+
+CASES = {"matmul": matmul(), "linear": linear(), "linear_gelu": linear()}
 BOUNDS = {
     "matmul": of_sizes("matmul", lambda a, b, transpose_a, **_: 2 + a.shape[-2 if transpose_a else -1]),
     # A gradient sums over the other operand's free axis, and over every axis that was broadcast.
     "matmul_backward": of_sizes("matmul_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
     "linear": of_sizes("linear", lambda x, **_: 3 + x.shape[-1]),
     "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
+    "linear_gelu": linear_gelu,
+    "linear_gelu_backward": linear_gelu_backward,
 }

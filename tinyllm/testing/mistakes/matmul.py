@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyllm.ops import matmul_backward
+from tinyllm.ops import gelu, gelu_tanh, gelu_tanh_backward, linear, linear_backward, matmul_backward
 from tinyllm.ops.matmul import rows
 from tinyllm.testing.mistake import mistake
 
@@ -115,3 +115,43 @@ def dx_without_transpose(dy, x, w):
 @mistake("linear_backward", "db summed over the first axis only")
 def sums_one_axis(dy, x, w):
     return dy @ w.T, rows(x).T @ rows(dy), dy.sum(axis=0)
+
+
+@mistake("linear_gelu", "exact gelu, where the tanh form was asked for")
+def bends_exactly(x, w, b=None):
+    h = linear(x, w, b)
+    return gelu(h), h
+
+
+@mistake("linear_gelu", "the bias added after gelu_tanh")
+def bends_before_the_bias(x, w, b=None):
+    h = linear(x, w, b)
+    y = gelu_tanh(linear(x, w))
+    return (y if b is None else y + b), h
+
+
+@mistake("linear_gelu", "x bent before it is multiplied")
+def bends_the_input(x, w, b=None):
+    return linear(gelu_tanh(x), w, b), linear(x, w, b)
+
+
+@mistake("linear_gelu", "y returned for h as well: the backward pass needs what stood before gelu_tanh")
+def forgets_h(x, w, b=None):
+    y = gelu_tanh(linear(x, w, b))
+    return y, y
+
+
+@mistake("linear_gelu_backward", "a gradient that passes gelu_tanh unchanged")
+def forgets_the_bend(dy, x, w, h):
+    return linear_backward(dy, x, w)
+
+
+@mistake("linear_gelu_backward", "the slope of gelu_tanh taken at y, not at h")
+def slope_at_y(dy, x, w, h):
+    return linear_backward(gelu_tanh_backward(dy, gelu_tanh(h)), x, w)
+
+
+@mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh")
+def db_without_the_bend(dy, x, w, h):
+    dx, dw, _ = linear_backward(gelu_tanh_backward(dy, h), x, w)
+    return dx, dw, rows(dy).sum(axis=0)
