@@ -134,14 +134,15 @@ static void dw_tasks(void *context, int64_t begin, int64_t end) {
         float *dw = job->c + row * job->columns;
         pack_strips(strips, job->a + row, job->a_col, height, job->depth);
         for (int64_t n = 0; n < job->columns; n += COLUMNS)
-            panel_product(dw + n, job->columns, strips, 1, ROWS, ROWS * job->depth, job->panels + n * job->depth, height,
-                          job->columns - n, job->depth, 1, NULL);
+            panel_product(dw + n, job->columns, strips, 1, ROWS, ROWS * job->depth, job->panels + n * job->depth,
+                          height, job->columns - n, job->depth, 1, NULL);
     }
 }
 
 static int add_to_dw(float *dw, const float *dlogits, const float *x, int64_t rows, int64_t v, int64_t c) {
     struct matmul_job job = {
-        .c = dw, .rows = v, .columns = c, .a_row = 1, .a_col = v, .b_row = c, .b_col = 1, .across = ceil_div(c, COLUMNS),
+        .c = dw, .rows = v, .columns = c, .a_row = 1, .a_col = v, .b_row = c, .b_col = 1,
+        .across = ceil_div(c, COLUMNS),
     };
     job.panels = pool_take((size_t)(job.across * COLUMNS * DEPTH) * sizeof(float));
     if (!job.panels) return -1;

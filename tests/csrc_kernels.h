@@ -40,7 +40,8 @@ static void drive_loss(int64_t rows, int64_t v) {
     CALL(cross_entropy_backward)(dx, 1.5f, x, targets, lse, -100, rows, v);
     int64_t c = 1 + v % 40, wide = v == 5000 ? 30000 : v; /* so many tokens, and 1000 rows, make three chunks */
     rows = wide > v ? 1000 : rows;
-    float *one = out(1), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c), *h = in(rows * c), *w = in(wide * c);
+    float *one = out(1), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c);
+    float *h = in(rows * c), *w = in(wide * c);
     int64_t *wanted = ids(rows, v > 0 ? v : 1);
     for (int64_t i = 0; i < rows && v == 0; i++) wanted[i] = -100;
     int failed = CALL(linear_cross_entropy)(one, sums, h, w, wanted, -100, rows, wide, c);
