@@ -112,7 +112,8 @@ def _measure_ops(setting, effort, peers):
 def _ops_line(r):
     rate = f"{r['gflops']:.1f} GFLOP/s" if "gflops" in r else f"{r['gb_per_second']:.1f} GB/s"
     mark = "!" if r["slower_than_spec"] else ""
-    name = f"{r['setting']:5}{r['op']:23}{r['shape']:24}"
+    op = r["op"] if len(r["op"]) < 23 else f"{r['op'][:12]}..{r['op'][-8:]}"  # linear_cross..backward
+    name = f"{r['setting']:5}{op:23}{r['shape']:24}"
     return f"{name}{_time(r['seconds']):>7}{rate:>14}{r['times_spec']:>6.1f}{mark}"
 
 
