@@ -23,7 +23,15 @@
  * lanes.
  */
 
-struct elements { float *y, *z; const float *a, *b, *c; const uint8_t *keep; float factor; int64_t n; };
+struct elements {
+    float *y, *z;
+    const float *a, *b, *c;
+    const uint8_t *keep;
+    float factor;
+    int64_t n;
+    uint64_t first_word; /* of keyed dropout, */
+    int least;           /* which keeps what draws this or more, of 65536 */
+};
 
 enum { PIECE = 1024 }; /* elements; threads share out whole pieces */
 
@@ -177,6 +185,40 @@ static void dropout_part(void *context, int64_t begin, int64_t end) {
 }
 static void dropout(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) {
     share_out(dropout_part, (struct elements){.y = y, .a = x, .keep = keep, .factor = factor, .n = n}, 32);
+}
+
+/* What a key keeps, made again whenever it is asked for: nothing is stored, and any thread can begin anywhere, because
+ * word number i is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a
+ * word. Words are hashed for a piece at once, then compared: two plain loops, which the compiler vectorises. */
+
+#define GOLDEN 0x9E3779B97F4A7C15u
+
+INLINE uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static void keyed_dropout_part(void *context, int64_t begin, int64_t end) {
+    const struct elements *e = context;
+    float factor = e->factor;
+    for (int64_t piece = begin; piece < end; piece++) {
+        uint64_t words[PIECE / 4], first = e->first_word + (uint64_t)(piece * (PIECE / 4)) * GOLDEN;
+        for (int w = 0; w < PIECE / 4; w++) words[w] = mix(first + (uint64_t)w * GOLDEN);
+        uint16_t draws[PIECE]; /* the lowest sixteen bits come first: every level is little-endian */
+        memcpy(draws, words, sizeof draws);
+        const float *x = e->a + piece * PIECE;
+        float *restrict y = e->y + piece * PIECE;
+        int64_t n = smaller(e->n - piece * PIECE, PIECE);
+        for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= e->least ? factor : 0.0f);
+    }
+}
+static void keyed_dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
+                          int64_t n) {
+    struct elements e = {.y = y, .a = x, .factor = factor, .n = n};
+    e.first_word = key + (counter + 1) * GOLDEN;
+    e.least = least;
+    share_out(keyed_dropout_part, e, 16);
 }
 
 /* --- the functions of approx.h, for tests --------------------------------------------------------------- */

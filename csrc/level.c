@@ -20,6 +20,7 @@
 #include "probe.c"
 #include "rope.c"
 #include "sample.c"
+#include "split.c"
 
 #define NAME_(level) kernels_##level
 #define NAME(level) NAME_(level)

@@ -1,5 +1,6 @@
 /* adamw_step: m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *             w = (1 - lr decay) w - lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+ *             with g multiplied by grad_scale first, as clipping wants it: so clipping costs no pass over the gradients
  * grad_norm:  sqrt(sum of g^2);  clip_grads: g * limit / norm
  *
  * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
@@ -20,7 +21,7 @@ struct adamw_job {
     float *w, *m, *v;
     const float *g;
     float beta1, new1, beta2, new2; /* new = 1 - beta */
-    float decay, step_size, widen, eps;
+    float decay, step_size, widen, eps, grad_scale;
 };
 
 /* base^n by squaring: unlike pow, the same bits with every C library. */
@@ -32,6 +33,7 @@ static double power(double base, int64_t n) {
 }
 
 INLINE void adamw_lanes(const struct adamw_job *job, v16 *w, v16 g, v16 *m, v16 *v) {
+    g = v_mul(g, v_set(job->grad_scale));
     *m = v_fma(*m, v_set(job->beta1), v_mul(g, v_set(job->new1)));
     *v = v_fma(*v, v_set(job->beta2), v_mul(v_mul(g, v_set(job->new2)), g));
     v16 size = v_fma(v_sqrt(*v), v_set(job->widen), v_set(job->eps));
@@ -60,12 +62,12 @@ static void adamw_piece(void *context, int64_t begin, int64_t end) {
 }
 
 static void adamw_step(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1,
-                       double beta2, double eps, double weight_decay) {
+                       double beta2, double eps, double weight_decay, double grad_scale) {
     struct adamw_job job = {
         .w = w, .m = m, .v = v, .g = g,
         .beta1 = (float)beta1, .new1 = (float)(1 - beta1), .beta2 = (float)beta2, .new2 = (float)(1 - beta2),
         .decay = (float)(lr * weight_decay), .step_size = (float)(lr / (1 - power(beta1, step))),
-        .widen = (float)(1 / sqrt(1 - power(beta2, step))), .eps = (float)eps,
+        .widen = (float)(1 / sqrt(1 - power(beta2, step))), .eps = (float)eps, .grad_scale = (float)grad_scale,
     };
     parallel_for(adamw_piece, &job, n, 8192);
 }

@@ -3,7 +3,8 @@
  * malloc returns large blocks to the system when they are freed, and the next one pays a page fault for every 4 KiB.
  * A training step asks for the same sizes each time, so keeping them makes every step after the second one free of
  * page faults. Sizes are rounded up to four classes per power of two (at most a quarter is wasted); each class has a
- * list of idle blocks. Idle blocks beyond the cap go back to the system.
+ * list of idle blocks. When the cap on idle blocks is reached, those of the class that was asked for longest ago go
+ * back to the system: the sizes of yesterday's model make room for today's.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "tinyllm.h"
@@ -35,6 +36,7 @@ struct block { /* lies in the 64 bytes before the memory handed out */
 };
 
 static struct block *idle[CLASSES];
+static int64_t last_used[CLASSES], clock_ticks; /* when a block of the class was last taken or given back */
 static struct pool_state state = {.capacity = (int64_t)1 << 30};
 
 static void *from_system(size_t bytes) {
@@ -70,6 +72,7 @@ void *pool_take(size_t bytes) {
     size_t rounded;
     int class = class_of(bytes, &rounded);
     LOCK;
+    last_used[class] = ++clock_ticks;
     struct block *block = idle[class];
     if (block) {
         idle[class] = block->next;
@@ -96,19 +99,47 @@ void *pool_take(size_t bytes) {
     return (char *)block + ALIGNMENT;
 }
 
+static void all_to_system(struct block *block) {
+    while (block) {
+        struct block *next = block->next;
+        to_system(block);
+        block = next;
+    }
+}
+
+/* Under the lock: take idle blocks out of the pool, of the class unused for longest first, until `bytes` more fit under
+ * the cap; return them as a list. */
+static struct block *make_room(int64_t bytes) {
+    struct block *out = NULL;
+    while (state.idle > 0 && state.idle + bytes > state.capacity) {
+        int stale = -1;
+        for (int class = 0; class < CLASSES; class++)
+            if (idle[class] && (stale < 0 || last_used[class] < last_used[stale])) stale = class;
+        struct block *block = idle[stale];
+        idle[stale] = block->next;
+        state.idle -= (int64_t)block->bytes;
+        block->next = out;
+        out = block;
+    }
+    return out;
+}
+
 void pool_give(void *memory) {
     if (!memory) return;
-    struct block *block = (struct block *)((char *)memory - ALIGNMENT);
+    struct block *block = (struct block *)((char *)memory - ALIGNMENT), *out = block;
+    int64_t bytes = (int64_t)block->bytes;
+    block->next = NULL;
     LOCK;
-    state.used -= (int64_t)block->bytes;
-    int keep = state.idle + (int64_t)block->bytes <= state.capacity;
-    if (keep) {
-        state.idle += (int64_t)block->bytes;
+    state.used -= bytes;
+    if (bytes <= state.capacity) { /* else it does not fit, and goes back itself */
+        last_used[block->class] = ++clock_ticks;
+        out = make_room(bytes);
+        state.idle += bytes;
         block->next = idle[block->class];
         idle[block->class] = block;
     }
     UNLOCK;
-    if (!keep) to_system(block);
+    all_to_system(out);
 }
 
 void pool_empty(void) {
@@ -118,11 +149,7 @@ void pool_empty(void) {
         idle[class] = NULL;
         for (struct block *b = block; b; b = b->next) state.idle -= (int64_t)b->bytes;
         UNLOCK;
-        while (block) {
-            struct block *next = block->next;
-            to_system(block);
-            block = next;
-        }
+        all_to_system(block);
     }
 }
 

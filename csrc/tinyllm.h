@@ -39,6 +39,8 @@
       (float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n))                     \
     X(elementwise, void, add, (float *z, const float *x, const float *y, int64_t n))                                  \
     X(elementwise, void, dropout, (float *y, const float *x, const uint8_t *keep, float factor, int64_t n))           \
+    X(elementwise, void, keyed_dropout,                                                                               \
+      (float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n))                 \
     X(elementwise, void, approx_exp, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_tanh, (float *y, const float *x, int64_t n))                                          \
@@ -58,12 +60,30 @@
     X(norm, void, rmsnorm_backward,                                                                                   \
       (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
        int64_t rows, int64_t c))                                                                                      \
+    X(norm, void, add_layernorm,                                                                                      \
+      (float *sum, float *y, float *mean, float *rstd, const float *x, const float *r, const float *w,                \
+       const float *b, float eps, int64_t rows, int64_t c))                                                           \
+    X(norm, void, add_layernorm_backward,                                                                             \
+      (float *dx, float *dw, float *db, const float *dsum, const float *dy, const float *x, const float *w,           \
+       const float *mean, const float *rstd, int64_t rows, int64_t c))                                                \
+    X(norm, void, add_rmsnorm,                                                                                        \
+      (float *sum, float *y, float *rstd, const float *x, const float *r, const float *w, float eps,                  \
+       int64_t rows, int64_t c))                                                                                      \
+    X(norm, void, add_rmsnorm_backward,                                                                               \
+      (float *dx, float *dw, const float *dsum, const float *dy, const float *x, const float *w,                      \
+       const float *rstd, int64_t rows, int64_t c))                                                                   \
     X(loss, void, cross_entropy,                                                                                      \
       (float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,                               \
        int64_t rows, int64_t v))                                                                                      \
     X(loss, void, cross_entropy_backward,                                                                             \
       (float *dx, float dloss, const float *x, const int64_t *targets, const float *lse,                              \
        int64_t ignore, int64_t rows, int64_t v))                                                                      \
+    X(loss, int, linear_cross_entropy,                                                                                \
+      (float *loss, float *lse, const float *x, const float *w, const int64_t *targets, int64_t ignore,               \
+       int64_t rows, int64_t v, int64_t c))                                                                           \
+    X(loss, int, linear_cross_entropy_backward,                                                                       \
+      (float *dx, float *dw, float dloss, const float *x, const float *w, const int64_t *targets, const float *lse,   \
+       int64_t ignore, int64_t rows, int64_t v, int64_t c))                                                           \
     X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \
     X(embedding, void, embedding_backward,                                                                            \
       (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \
@@ -74,7 +94,7 @@
        int64_t half))                                                                                                 \
     X(optim, void, adamw_step,                                                                                        \
       (float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1, double beta2,  \
-       double eps, double weight_decay))                                                                              \
+       double eps, double weight_decay, double grad_scale))                                                           \
     X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
@@ -87,7 +107,9 @@
     X(sample, void, min_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
     X(sample, void, repetition_penalty,                                                                               \
       (float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n, int64_t used))           \
-    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))                 \
+    X(sample, void, sample, (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n))             \
+    X(split, void, copy_rows,                                                                                         \
+      (float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows, int64_t c))                              \
     X(probe, double, probe_fma, (float *y, int64_t pieces, int64_t rounds))                                           \
     X(probe, double, probe_bf16, (float *y, int64_t pieces, int64_t rounds))                                          \
     X(probe, double, probe_read, (float *y, const float *x, int64_t n))

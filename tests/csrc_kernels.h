@@ -24,6 +24,11 @@ static void drive_norm(int64_t rows, int64_t c) {
     y = out(rows * c), rstd = out(rows), dx = out(rows * c), dw = out(c);
     CALL(rmsnorm)(y, rstd, x, w, 1e-5f, rows, c);
     CALL(rmsnorm_backward)(dx, dw, dy, x, w, rstd, rows, c);
+    float *sum = out(rows * c);
+    CALL(add_layernorm)(sum, y, mean, rstd, x, dy, w, b, 1e-5f, rows, c);
+    CALL(add_layernorm_backward)(dx, dw, db, x, dy, sum, w, mean, rstd, rows, c);
+    CALL(add_rmsnorm)(sum, y, rstd, x, dy, w, 1e-5f, rows, c);
+    CALL(add_rmsnorm_backward)(dx, dw, x, dy, sum, w, rstd, rows, c);
 }
 
 static void drive_loss(int64_t rows, int64_t v) {
@@ -33,6 +38,15 @@ static void drive_loss(int64_t rows, int64_t v) {
         if (v == 0 || next() % 4 == 0) targets[i] = -100;
     CALL(cross_entropy)(loss, lse, x, targets, -100, rows, v);
     CALL(cross_entropy_backward)(dx, 1.5f, x, targets, lse, -100, rows, v);
+    int64_t c = 1 + v % 40, wide = v == 5000 ? 30000 : v; /* so many tokens, and 1000 rows, make three chunks */
+    rows = wide > v ? 1000 : rows;
+    float *one = out(1), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c);
+    float *h = in(rows * c), *w = in(wide * c);
+    int64_t *wanted = ids(rows, v > 0 ? v : 1);
+    for (int64_t i = 0; i < rows && v == 0; i++) wanted[i] = -100;
+    int failed = CALL(linear_cross_entropy)(one, sums, h, w, wanted, -100, rows, wide, c);
+    failed |= CALL(linear_cross_entropy_backward)(dh, dw, 1.5f, h, w, wanted, sums, -100, rows, wide, c);
+    REQUIRE(!failed, "linear_cross_entropy found no memory");
 }
 
 static void drive_matmul(int64_t rows, int64_t n) {
@@ -61,8 +75,8 @@ static void drive_attention(int64_t rows, int64_t n) {
 
 static void drive_elementwise(int64_t rows, int64_t n) {
     n *= rows;
-    float *y[14];
-    for (int i = 0; i < 14; i++) y[i] = out(n);
+    float *y[15];
+    for (int i = 0; i < 15; i++) y[i] = out(n);
     float *x = in(n), *z = in(n), *dy = in(n);
     uint8_t *keep = flags(n);
     CALL(gelu)(y[0], x, n);
@@ -75,6 +89,7 @@ static void drive_elementwise(int64_t rows, int64_t n) {
     CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
     CALL(add)(y[9], x, z, n);
     CALL(dropout)(y[10], x, keep, 1.25f, n);
+    CALL(keyed_dropout)(y[14], x, UINT64_MAX, next(), 6554, 1.25f, n);
     CALL(approx_exp)(y[11], x, n);
     CALL(approx_log)(y[12], x, n);
     CALL(approx_tanh)(y[13], x, n);
@@ -101,7 +116,7 @@ static void drive_optim(int64_t rows, int64_t n) {
     float *w = out(n), *m = out(n), *v = out(n), *clipped = out(n), *g = in(n);
     double *sum = (double *)out(2), *scratch = array((n / 4096 + 1) * 8);
     for (int64_t i = 0; i < n; i++) w[i] = 1, m[i] = v[i] = 0;
-    CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1);
+    CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5);
     *sum = CALL(sum_squares)(1.0, scratch, g, n);
     CALL(scale)(clipped, g, 0.3f, n);
 }
@@ -127,6 +142,13 @@ static void drive_sample(int64_t rows, int64_t n) {
     CALL(sample)(drawn, probs, u, rows, n);
 }
 
+static void drive_split(int64_t rows, int64_t n) {
+    int64_t c = n / 3;
+    float *part = out(rows * c), *whole = out(rows * c * 3), *x = in(rows * c * 3);
+    CALL(copy_rows)(part, c, x + c, 3 * c, rows, c);
+    for (int64_t i = 0; i < 3; i++) CALL(copy_rows)(whole + i * c, 3 * c, part, c, rows, c);
+}
+
 static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what they leave in y is not compared */
     float *y = array((rows + 2) * 4), *x = in(n + 2 * 65536);
     REQUIRE(CALL(probe_fma)(y, rows, n % 50) >= 0, "operations done cannot be negative");
@@ -136,5 +158,5 @@ static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what t
 
 static void (*const drives[])(int64_t rows, int64_t n) = {
     drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample, drive_probe,
+    drive_rope, drive_optim, drive_lowp, drive_sample, drive_split, drive_probe,
 };

@@ -102,6 +102,15 @@ static void check_pool(void) {
     for (int i = 0; i < 8; i++) block[i] = pool_take(1000);
     for (int i = 0; i < 8; i++) pool_give(block[i]);
     REQUIRE(pool_look().idle <= 4096 && pool_look().idle > 0, "the cap is not kept");
+    void *large = pool_take(3000); /* as many bytes as the small ones that lie idle, together */
+    int64_t small = pool_look().misses;
+    pool_give(large);
+    REQUIRE(pool_take(3000) == large && pool_look().misses == small, "a new size does not push out a stale one");
+    pool_give(large);
+    REQUIRE(pool_look().idle <= 4096, "the cap is not kept by eviction");
+    pool_give(pool_take(10000));
+    REQUIRE(pool_take(3000) == large, "a block beyond the cap pushes out others");
+    pool_give(large);
     pool_cap((size_t)1 << 30);
     REQUIRE(!pool_take(SIZE_MAX) && !pool_take(((size_t)1 << 46) + 1), "an absurd size was granted");
     pool_give(NULL);

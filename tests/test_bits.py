@@ -95,7 +95,26 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(transpose_a, t
             assert digest([ops.matmul(part, right, transpose_a, transpose_b)]) == digest([whole[:rows]])
 
 
+@pytest.mark.parametrize("rows, vocab", [(1000, 30_011), (768, 20_000), (385, 30_011), (5, 40_000)])
+def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
+    """With 30,011 tokens a chunk holds 384 rows, matmul's block: three chunks, the last one uneven."""
+    random = Random("chunks", rows, vocab)
+    x, w = random.normal((rows, 9)), random.normal((vocab, 9))
+    targets = np.where(random.uniform((rows,)) < 0.2, -100, random.integers(vocab, (rows,)))
+    logits = ops.matmul(x, w, transpose_b=True)
+    loss, lse = ops.cross_entropy(logits, targets)
+    dloss = np.float32(0.7)
+    dlogits = ops.cross_entropy_backward(dloss, logits, targets, lse)
+    whole = loss, lse, *ops.matmul_backward(dlogits, x, w, transpose_b=True)
+    for threads in (1, 3):
+        _compiled.threads(threads)
+        chunked = ops.linear_cross_entropy(x, w, targets)
+        chunked += ops.linear_cross_entropy_backward(dloss, x, w, targets, lse)
+        assert digest(chunked) == digest(whole)
+
+
 ODD = ("linear", "linear_gelu", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
+ODD += ("keyed_dropout",)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -118,6 +137,8 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
                 yield from (y, mean, rstd, *ops.layernorm_backward(y, x, w, mean, rstd))
             elif name == "cross_entropy":
                 yield from ops.cross_entropy(random.normal((700, n)), random.integers(n, (700,)))
+            elif name == "keyed_dropout":
+                yield ops.keyed_dropout(random.normal((700, n)), random.reserve(0), 0.1)
             else:
                 yield getattr(ops, name)(random.normal((700, n)))
 

@@ -29,6 +29,12 @@ TARGETS = np.array([[0, 3, -100], [6, 0, 3]])
 KEEP = Random("keep").uniform((2, 3, 8)) < 0.7
 ANGLES = ops.rope_tables(np.arange(2, 5), 8)
 
+
+def both(outputs):
+    """One tensor that depends on both outputs of an op."""
+    return outputs[0] * 0.5 + outputs[1]
+
+
 # name: (function, the shapes of its inputs)
 CASES = {
     "matmul": (F.matmul, (2, 4, 3), (2, 3, 5)),
@@ -44,8 +50,11 @@ CASES = {
     "log_softmax": (F.log_softmax, (2, 3, 5)),
     "cross_entropy": (lambda x: F.cross_entropy(x, TARGETS), (2, 3, 7)),
     "cross_entropy, own ignore_index": (lambda x: F.cross_entropy(x, np.array([3, 6, 2, 3]), 3), (4, 7)),
+    "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "layernorm": (F.layernorm, (2, 3, 8), (8,), (8,)),
     "rmsnorm": (F.rmsnorm, (2, 3, 8), (8,)),
+    "add_layernorm": (lambda *x: both(F.add_layernorm(*x)), (2, 3, 8), (2, 3, 8), (8,), (8,)),
+    "add_rmsnorm": (lambda *x: both(F.add_rmsnorm(*x)), (2, 3, 8), (2, 3, 8), (8,)),
     "gelu": (F.gelu, (3, 5)),
     "gelu_tanh": (F.gelu_tanh, (3, 5)),
     "silu": (F.silu, (3, 5)),
@@ -59,6 +68,7 @@ CASES = {
     "attention, lengths": (lambda *x: F.attention(*x, lengths=np.array([5, 2])),
                            (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4)),
     "dropout": (lambda x: F.dropout(x, KEEP, 0.3), (2, 3, 8)),
+    "keyed_dropout": (lambda x: F.keyed_dropout(x, (5, 6), 0.3), (2, 3, 8)),
     "split": (lambda x: F.add(*F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
     "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
     "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),

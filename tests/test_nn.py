@@ -22,7 +22,7 @@ from tinyllm.nn import (
     inference,
     init_normal,
 )
-from tinyllm.nn.layers import draw_keep
+from tinyllm.ops.elementwise import keep_mask
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
@@ -188,7 +188,7 @@ def test_attention_refuses_heads_that_do_not_divide():
 
 @given(st.integers(0, 50), st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.integers(0, 9))
 def test_keep_masks_have_the_shape_and_the_rate(n, p, seed):
-    keep = draw_keep(Random(seed), (n, 400), p)
+    keep = keep_mask(Random(seed).reserve(0), (n, 400), p)
     assert keep.shape == (n, 400) and keep.dtype == bool
     if n >= 10:
         assert abs(keep.mean() - (1 - p)) < 5 * (p * (1 - p) / keep.size) ** 0.5 + 1e-5
@@ -234,7 +234,8 @@ def test_dropout_streams_depend_on_key_and_layer_and_count_within_a_step():
     assert not np.array_equal(first, step(7, 101)[0])
     assert not np.array_equal(first, step(8, 100)[0])
     net.dropout_stream(7, 100)
-    assert not np.array_equal(draw_keep(net.a.random, (64,), 0.5), draw_keep(net.b.random, (64,), 0.5))
+    masks = [keep_mask(drop.random.reserve(0), (64,), 0.5) for drop in (net.a, net.b)]
+    assert not np.array_equal(*masks)
 
 
 def test_checkpoint_draws_the_same_dropout_again_and_then_goes_on():

@@ -69,10 +69,14 @@ def rounded(args):
     return tuple(round_bf16.reference(a) if is_float32(a) else a for a in args)
 
 
-BENT = "linear_gelu_backward"  # rounds a gradient that it computes itself: the next test but one
+# Both round a gradient that they compute themselves: see the last two tests.
+BENT, LAST = ROUND_INSIDE = "linear_gelu_backward", "linear_cross_entropy_backward"
 
 
-@pytest.mark.parametrize("name", [name for name, o in OPS.items() if "bf16" in o.variants and name != BENT])
+BF16 = [name for name, o in OPS.items() if "bf16" in o.variants]
+
+
+@pytest.mark.parametrize("name", [name for name in BF16 if name not in ROUND_INSIDE])
 @settings(max_examples=50)
 @given(data=st.data())
 def test_bf16_is_the_specification_on_rounded_numbers(name, data):
@@ -99,6 +103,23 @@ def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
     with ops.use(matmul="bf16"):
         want = ops.linear_backward(ops.gelu_tanh_backward(dy, h), x, w)
     assert bits(list(OPS[BENT].variants["bf16"](*args))) == bits(list(want))
+
+
+@settings(max_examples=30)
+@given(args=CASES[LAST])
+def test_bf16_rounds_every_factor_of_the_last_layer(args):
+    """Mixed precision reaches the output layer too: its three products are matmul's, in bf16."""
+    dloss, x, w, targets, lse, ignore_index = args
+    x, targets, lse = x.reshape(targets.size, w.shape[1]), targets.reshape(-1), lse.reshape(-1)
+    with ops.use("numpy"), np.errstate(all="ignore"):
+        logits = ops.matmul.variants["bf16"](x, w, transpose_b=True)
+        dlogits = ops.cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
+        want = ops.matmul_backward.variants["bf16"](dlogits, x, w, transpose_b=True)
+        with ops.use(matmul="bf16"):
+            got = ops.linear_cross_entropy_backward(*args)
+            loss, _ = ops.linear_cross_entropy(*args[1:4], ignore_index)
+        assert loss == ops.cross_entropy(logits, targets, ignore_index)[0]
+    assert bits([got[0].reshape(x.shape), got[1]]) == bits(list(want))
 
 
 def as_tuple(result):

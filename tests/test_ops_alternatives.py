@@ -221,8 +221,10 @@ def attention_by_loops(q, k, v, causal=True, lengths=None):
 
 
 @alternative
-def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
+                          grad_scale=1.0):
     """As at the end of section 2 of Kingma and Ba: both corrections folded into the step size."""
+    g = g * grad_scale
     np.copyto(m, m + (1 - beta1) * (g - m))
     np.copyto(v, beta2 * v + (1 - beta2) * g**2)
     root = (1 - beta2**step) ** 0.5

@@ -2,14 +2,20 @@
 
 import concurrent.futures
 import gc
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyllm as tl
 from tinyllm.errors import UserError
+from tinyllm.models import GPT, PRESETS, GPTConfig
+from tinyllm.ops import use
 from tinyllm.ops.registry import _compiled
+from tinyllm.rng import Random
+from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 GIGABYTE = 1 << 30
@@ -92,6 +98,78 @@ def test_the_cap_on_idle_blocks_is_kept(memory, capacity):
     state = memory()
     assert state["idle"] <= min(capacity, state["capacity"])
     assert (state["idle"] > 0) == (capacity > 0)
+
+
+def test_at_the_cap_the_sizes_of_yesterday_make_room_for_those_of_today(memory):
+    _compiled.empty_pool(1_000_000)
+    del (old := [fresh(25_000) for _ in range(9)])[:]  # nearly all of the million bytes, idle
+    for _ in range(3):
+        fresh(100_000)
+    state = memory()
+    for _ in range(3):
+        fresh(100_000)
+    assert memory()["misses"] == state["misses"]  # the new size is kept, at the cost of the old one
+    assert state["idle"] <= 1_000_000
+    fresh(25_000)
+    assert memory()["misses"] == state["misses"]  # of which only as much went as was needed
+    assert not old
+
+
+def test_a_block_beyond_the_cap_pushes_nothing_out(memory):
+    _compiled.empty_pool(500_000)
+    fresh(100_000)
+    idle = memory()["idle"]
+    fresh(200_000)
+    assert memory()["idle"] == idle > 0
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
+    """The pool asks the system for nothing, and NumPy makes no array as large as an activation (384 KiB).
+
+    On one thread, because each one that takes part in attention borrows a workspace, and on a busy machine a
+    second one may come to do so in any step.
+    """
+    model = GPT(GPTConfig(vocab_size=65, dropout=dropout, **PRESETS["nano"]))
+    optimizer = AdamW(decay_groups(model.parameters(), 0.1))
+    tokens = Random("tokens").integers(65, (12, 65))
+
+    def step(number):
+        model.dropout_stream(0, number)
+        loss = model.loss(tokens[:, :-1], tokens[:, 1:])
+        loss.backward()
+        optimizer.step(clip_factor(gradient_norm(optimizer.parameters), 1.0))
+        optimizer.zero_grad()
+
+    def most_traced(work):
+        """The most bytes that Python and NumPy held at once, the pool apart."""
+        tracemalloc.start()
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    threads = _compiled.threads()
+    _compiled.threads(1)
+    with use("compiled"):
+        step(0)
+        step(1)
+        before = memory()
+        assert most_traced(lambda: step(2)) < 200_000
+        after = memory()
+    _compiled.threads(threads)
+    assert after["misses"] == before["misses"] and after["hits"] > before["hits"] + 100
+    assert most_traced(lambda: np.zeros((12, 64, 128), np.float32)) > 200_000
+
+
+def test_the_pool_is_public(memory):
+    fresh(100_000)
+    assert tl.memory() == memory() and tl.memory()["idle"] >= 400_000
+    tl.empty_pool()
+    assert tl.memory()["idle"] == 0
+    tl.empty_pool(capacity=0)
+    fresh(100_000)
+    assert tl.memory()["idle"] == tl.memory()["capacity"] == 0
 
 
 def test_a_negative_cap_is_refused(memory):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm import ops
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import AdamW, clip_factor, clip_grad_norm, decay_groups, gradient_norm
 
 
 def parameters(*shapes, seed=0):
@@ -105,3 +106,29 @@ def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
     after = [float(p.grad[0]) for p in ps]
     factor = limit / norm if 0 < limit < norm else 1.0
     assert after == pytest.approx([v * factor for v in values], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.0, 1e9, 0.0])
+def test_a_step_that_clips_has_the_bits_of_clipping_and_a_step(limit):
+    clipped, scaled = parameters((5, 7), (300,)), parameters((5, 7), (300,))
+    optimizers = [AdamW(ps, lr=0.1) for ps in (clipped, scaled)]
+    for step in range(3):
+        for p, q in zip(clipped, scaled, strict=True):
+            p.grad = q.grad = Random("clip", step).normal(p.shape)
+        clip_grad_norm(clipped, limit)
+        optimizers[0].step()
+        optimizers[1].step(clip_factor(gradient_norm(scaled), limit))
+    for p, q in zip(clipped, scaled, strict=True):
+        assert np.array_equal(p.data, q.data)
+        assert not np.array_equal(p.data, parameters(p.shape)[0].data)
+
+
+def test_a_negative_limit_is_refused_and_no_gradient_divides_by_zero():
+    p = Parameter(np.zeros(3, np.float32))
+    p.grad = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        clip_grad_norm([p], -1.0)
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        ops.clip_grads([p.grad], 0.0, -1.0)
+    assert clip_grad_norm([p], 1.0) == 0 and not p.grad.any()
+    assert clip_factor(0.0, 0.0) == clip_factor(0.0, 1.0) == 1

@@ -31,7 +31,7 @@ from tinyllm.models import (
     save_weights,
 )
 from tinyllm.ops import override, use
-from tinyllm.ops.registry import threads
+from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
@@ -60,6 +60,7 @@ __all__ = [
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",
+    "empty_pool",
     "generate",
     "get_batch",
     "load",
@@ -67,6 +68,7 @@ __all__ = [
     "load_tokenizer",
     "load_weights",
     "make_config",
+    "memory",
     "no_grad",
     "override",
     "prepare",

@@ -74,6 +74,17 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return record(loss, (logits,), backward)
 
 
+def linear_cross_entropy(x, w, targets, ignore_index=-100):
+    """x (..., C), w (V, C), targets (...) ints -> mean loss () of the logits x w^T, which are not stored."""
+    targets = np.asarray(as_array(targets))
+    loss, lse = ops.linear_cross_entropy(x.data, w.data, targets, ignore_index)
+
+    def backward(dloss):
+        return ops.linear_cross_entropy_backward(dloss, x.data, w.data, targets, lse, ignore_index)
+
+    return record(loss, (x, w), backward)
+
+
 def layernorm(x, w, b, eps=1e-5):
     """x (..., C), w (C,), b (C,) -> (..., C)."""
     y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
@@ -92,6 +103,28 @@ def rmsnorm(x, w, eps=1e-5):
         return ops.rmsnorm_backward(dy, x.data, w.data, rstd)
 
     return record(y, (x, w), backward)
+
+
+def add_layernorm(x, r, w, b, eps=1e-5):
+    """x, r (..., C), w (C,), b (C,) -> x + r (..., C), and its layernorm (..., C)."""
+    total, y, mean, rstd = ops.add_layernorm(x.data, r.data, w.data, b.data, eps)
+
+    def backward(dsum, dy):
+        dx, dw, db = ops.add_layernorm_backward(dsum, dy, total, w.data, mean, rstd)
+        return dx, dx, dw, db
+
+    return record((total, y), (x, r, w, b), backward)
+
+
+def add_rmsnorm(x, r, w, eps=1e-5):
+    """x, r (..., C), w (C,) -> x + r (..., C), and its rmsnorm (..., C)."""
+    total, y, rstd = ops.add_rmsnorm(x.data, r.data, w.data, eps)
+
+    def backward(dsum, dy):
+        dx, dw = ops.add_rmsnorm_backward(dsum, dy, total, w.data, rstd)
+        return dx, dx, dw
+
+    return record((total, y), (x, r, w), backward)
 
 
 def gelu(x):
@@ -180,20 +213,25 @@ def dropout(x, keep, p):
     return record(ops.dropout(x.data, keep, p), (x,), backward)
 
 
+def keyed_dropout(x, key, p):
+    """x (...), key a pair of integers from `Random.reserve`, p the probability of dropping -> (...)."""
+
+    def backward(dy):
+        return (ops.keyed_dropout_backward(dy, key, p),)
+
+    return record(ops.keyed_dropout(x.data, key, p), (x,), backward)
+
+
 def split(x, n):
     """Cut the last axis into n equal parts: x (..., n * C) -> n tensors (..., C), contiguous in memory.
 
     Raises ValueError when the last axis does not divide by n.
     """
-    if x.shape[-1] % n:
-        raise ValueError(f"split cannot cut a last axis of {x.shape[-1]} into {n} equal parts")
-    width = x.shape[-1] // n
-    parts = tuple(np.ascontiguousarray(x.data[..., i * width : (i + 1) * width]) for i in range(n))
 
     def backward(*dparts):
-        return (np.concatenate(dparts, axis=-1),)
+        return (ops.join(list(dparts)),)
 
-    return record(parts, (x,), backward)
+    return record(ops.split(x.data, n), (x,), backward)
 
 
 def checkpoint(fn, *inputs, params=()):

@@ -54,6 +54,19 @@ class Random:
         self.key = _fold(key)
         self.counter = 0
 
+    @classmethod
+    def at(cls, key, counter):
+        """The stream of a folded key, at a place in it: the pair that `reserve` returned."""
+        random = cls()
+        random.key, random.counter = key, counter
+        return random
+
+    def reserve(self, n):
+        """Step over n words and return where they begin, (key, counter), for whoever draws them later."""
+        first = self.key, self.counter
+        self.counter += n
+        return first
+
     def bits(self, size=None):
         """Draw 64 random bits: a Python int, or a uint64 array of shape `size`."""
         if size is None:

@@ -45,7 +45,7 @@ def levels():
 
 def pool():
     """Return what the kernels' pool of memory has done so far in this process, or None without kernels."""
-    return registry._compiled.memory() if registry._compiled else None
+    return registry.memory()
 
 
 def backends():

@@ -57,6 +57,8 @@ def products(s, floats):
     flops = 2 * B * T * C * V
     yield Case("matmul", (x, w, False, True), flops)
     yield Case("matmul_backward", (floats(B, T, V), x, w, False, True), 2 * flops)
+    yield Case("split", (floats(B, T, 3 * C), 3))
+    yield Case("join", ([floats(B, T, C) for _ in range(3)],))
     yield Case("round_bf16", (x,))
 
 
@@ -85,6 +87,12 @@ def rows(s, floats):
     _, rstd = ops.rmsnorm(x, w)
     yield Case("rmsnorm", (x, w))
     yield Case("rmsnorm_backward", (dy, x, w, rstd))
+    total, _, mean, rstd = ops.add_layernorm(x, dy, w, b)
+    yield Case("add_layernorm", (x, dy, w, b))
+    yield Case("add_layernorm_backward", (x, dy, total, w, mean, rstd))
+    total, _, rstd = ops.add_rmsnorm(x, dy, w)
+    yield Case("add_rmsnorm", (x, dy, w))
+    yield Case("add_rmsnorm_backward", (x, dy, total, w, rstd))
     logits, dy = floats(B, T, V), floats(B, T, V)
     for name in ("softmax", "log_softmax"):
         yield Case(name, (logits,))
@@ -93,6 +101,10 @@ def rows(s, floats):
     loss, lse = ops.cross_entropy(logits, targets)
     yield Case("cross_entropy", (logits, targets))
     yield Case("cross_entropy_backward", (np.ones_like(loss), logits, targets, lse))
+    w, flops = floats(V, C), 2 * B * T * C * V
+    loss, lse = ops.linear_cross_entropy(x, w, targets)
+    yield Case("linear_cross_entropy", (x, w, targets), flops)
+    yield Case("linear_cross_entropy_backward", (np.ones_like(loss), x, w, targets, lse), 3 * flops)
 
 
 def elements(s, floats):
@@ -108,6 +120,8 @@ def elements(s, floats):
     yield Case("add", (x, y))
     yield Case("dropout", (x, keep, 0.1))
     yield Case("dropout_backward", (y, keep, 0.1))
+    yield Case("keyed_dropout", (x, (1, 2), 0.1))
+    yield Case("keyed_dropout_backward", (y, (1, 2), 0.1))
 
 
 def tables(s, floats):

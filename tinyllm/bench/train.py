@@ -9,7 +9,7 @@ from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
 
 OURS: dict[str, Callable] = {  # engine -> what holds around its steps
     "tinyllm": nullcontext,
@@ -28,8 +28,7 @@ def training_step(setting):
     def step():
         loss = model.loss(x, y)
         loss.backward()
-        clip_grad_norm(optimizer.parameters, 1.0)
-        optimizer.step()
+        optimizer.step(clip_factor(gradient_norm(optimizer.parameters), 1.0))
         optimizer.zero_grad()
         return loss.item()
 

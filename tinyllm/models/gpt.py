@@ -120,8 +120,9 @@ class GPT(Module):
 
         tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
         """
-        logits = self(tokens)
-        return F.cross_entropy(logits, check_targets(targets, logits.shape[:2]))
+        x = self.hidden(tokens)
+        targets = check_targets(targets, x.shape[:2])
+        return F.linear_cross_entropy(x, self.wte.weight, targets)  # head, then cross_entropy
 
     def new_cache(self, batch=1):
         """Return an empty KV cache for `batch` rows: one KVCache for each block."""

@@ -4,8 +4,6 @@ A new layer holds zeros (norms hold ones): `init_normal(model, seed)` gives a wh
 weights by name.
 """
 
-import math
-
 import numpy as np
 
 import tinyllm.functional as F
@@ -84,8 +82,8 @@ class RMSNorm(Module):
 class Dropout(Module):
     """While training, set each number to zero with probability p and divide the others by 1 - p.
 
-    x (...) -> y (...), and y is x itself outside of training. The masks come from `self.random`, which
-    `Module.dropout_stream` renews at every training step.
+    x (...) -> y (...), and y is x itself outside of training. What is dropped is decided by the next words of
+    `self.random`, which `Module.dropout_stream` renews at every training step; no mask is stored.
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
     """
 
@@ -98,18 +96,8 @@ class Dropout(Module):
     def __call__(self, x):
         if not self.training or self.p == 0:
             return x
-        return F.dropout(x, draw_keep(self.random, x.shape, self.p), self.p)
-
-
-def draw_keep(random, shape, p):
-    """Draw a boolean array of `shape` in which each element is False with probability p.
-
-    One 64-bit word of randomness decides four elements, 16 bits each, so p is rounded to 1/65536.
-    """
-    n = math.prod(shape)
-    words = random.bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same lanes on any byte order
-    lanes = words.view("<u2")
-    return (lanes[:n] >= round(p * 65536)).reshape(shape)
+        words = -(-x.data.size // 4)  # each decides four numbers
+        return F.keyed_dropout(x, self.random.reserve(words), self.p)
 
 
 class MLP(Module):

@@ -17,13 +17,20 @@ from tinyllm.ops.elementwise import (
     gelu_backward,
     gelu_tanh,
     gelu_tanh_backward,
+    keyed_dropout,
+    keyed_dropout_backward,
     silu,
     silu_backward,
     swiglu,
     swiglu_backward,
 )
 from tinyllm.ops.embedding import embedding, embedding_backward
-from tinyllm.ops.loss import cross_entropy, cross_entropy_backward
+from tinyllm.ops.loss import (
+    cross_entropy,
+    cross_entropy_backward,
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+)
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.matmul import (
     linear,
@@ -33,9 +40,19 @@ from tinyllm.ops.matmul import (
     matmul,
     matmul_backward,
 )
-from tinyllm.ops.norm import layernorm, layernorm_backward, rmsnorm, rmsnorm_backward
+from tinyllm.ops.norm import (
+    add_layernorm,
+    add_layernorm_backward,
+    add_rmsnorm,
+    add_rmsnorm_backward,
+    layernorm,
+    layernorm_backward,
+    rmsnorm,
+    rmsnorm_backward,
+)
 from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
 from tinyllm.ops.registry import OPS, Op, op, override, use
 from tinyllm.ops.rope import rope, rope_backward, rope_tables
 from tinyllm.ops.sample import min_p, repetition_penalty, sample, temperature, top_k, top_p
 from tinyllm.ops.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from tinyllm.ops.split import join, split

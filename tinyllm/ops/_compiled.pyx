@@ -12,7 +12,7 @@ import os
 import numpy as np
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 
 from tinyllm.errors import UserError
 
@@ -130,6 +130,7 @@ include "lowp.pxi"
 include "optim.pxi"
 include "rope.pxi"
 include "sample.pxi"
+include "split.pxi"
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------

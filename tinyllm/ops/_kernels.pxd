@@ -1,5 +1,5 @@
 # What Cython needs to know of csrc/tinyllm.h: the same table, in the same order.
-from libc.stdint cimport int64_t, int32_t, uint8_t
+from libc.stdint cimport int64_t, int32_t, uint8_t, uint64_t
 
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
@@ -28,6 +28,8 @@ cdef extern from "tinyllm.h" nogil:
                                 const float *up, int64_t n) noexcept nogil
         void (*add)(float *z, const float *x, const float *y, int64_t n) noexcept nogil
         void (*dropout)(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) noexcept nogil
+        void (*keyed_dropout)(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
+                              int64_t n) noexcept nogil
         void (*approx_exp)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_log)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_tanh)(float *y, const float *x, int64_t n) noexcept nogil
@@ -43,10 +45,24 @@ cdef extern from "tinyllm.h" nogil:
         void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c) noexcept nogil
         void (*rmsnorm_backward)(float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
                                  int64_t rows, int64_t c) noexcept nogil
+        void (*add_layernorm)(float *sum, float *y, float *mean, float *rstd, const float *x, const float *r,
+                              const float *w, const float *b, float eps, int64_t rows, int64_t c) noexcept nogil
+        void (*add_layernorm_backward)(float *dx, float *dw, float *db, const float *dsum, const float *dy,
+                                       const float *x, const float *w, const float *mean, const float *rstd,
+                                       int64_t rows, int64_t c) noexcept nogil
+        void (*add_rmsnorm)(float *sum, float *y, float *rstd, const float *x, const float *r, const float *w,
+                            float eps, int64_t rows, int64_t c) noexcept nogil
+        void (*add_rmsnorm_backward)(float *dx, float *dw, const float *dsum, const float *dy, const float *x,
+                                     const float *w, const float *rstd, int64_t rows, int64_t c) noexcept nogil
         void (*cross_entropy)(float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,
                               int64_t rows, int64_t v) noexcept nogil
         void (*cross_entropy_backward)(float *dx, float dloss, const float *x, const int64_t *targets, const float *lse,
                                        int64_t ignore, int64_t rows, int64_t v) noexcept nogil
+        int (*linear_cross_entropy)(float *loss, float *lse, const float *x, const float *w, const int64_t *targets,
+                                    int64_t ignore, int64_t rows, int64_t v, int64_t c) noexcept nogil
+        int (*linear_cross_entropy_backward)(float *dx, float *dw, float dloss, const float *x, const float *w,
+                                             const int64_t *targets, const float *lse, int64_t ignore, int64_t rows,
+                                             int64_t v, int64_t c) noexcept nogil
         void (*embedding)(float *y, const float *w, const int64_t *ids, int64_t tokens,
             int64_t c) noexcept nogil
         void (*embedding_backward)(float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v,
@@ -56,7 +72,7 @@ cdef extern from "tinyllm.h" nogil:
         void (*rope_backward)(float *dx, const float *dy, const float *cos, const float *sin, int64_t b,
             int64_t t, int64_t h, int64_t half) noexcept nogil
         void (*adamw_step)(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr,
-            double beta1, double beta2, double eps, double weight_decay) noexcept nogil
+            double beta1, double beta2, double eps, double weight_decay, double grad_scale) noexcept nogil
         double (*sum_squares)(double sum, double *scratch, const float *g, int64_t n) noexcept nogil
         void (*scale)(float *y, const float *x, float factor, int64_t n) noexcept nogil
         void (*round_bf16)(float *y, const float *x, int64_t n) noexcept nogil
@@ -74,6 +90,8 @@ cdef extern from "tinyllm.h" nogil:
         double (*probe_fma)(float *y, int64_t pieces, int64_t rounds) noexcept nogil
         double (*probe_bf16)(float *y, int64_t pieces, int64_t rounds) noexcept nogil
         double (*probe_read)(float *y, const float *x, int64_t n) noexcept nogil
+        void (*copy_rows)(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
+            int64_t c) noexcept nogil
 
     const kernels_t *kernels
     const kernels_t *const *cpu_levels()

@@ -3,11 +3,14 @@
 `X_backward(dy, inputs...)` is dy times the derivative, each one written out.
 """
 
+import math
+
 import numpy as np
 
 from tinyllm.ops.erf import erf
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import same_shape
+from tinyllm.rng import MASK, Random
 
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
 
@@ -135,3 +138,39 @@ def dropout_backward(dy, keep, p):
     dy (...), keep (...) bool -> (...).
     """
     return dropout(dy, keep, p)
+
+
+def keep_mask(key, shape, p):
+    """Decide what dropout keeps by the key alone: a boolean array of `shape`, False with probability p.
+
+    Sixteen of the bits that `Random` draws decide one element, so p is rounded to 1/65536. Raises ValueError
+    unless the key is a pair of integers below 2**64.
+    """
+    pair = isinstance(key, tuple) and len(key) == 2
+    if not pair or not all(isinstance(k, int) and 0 <= k <= MASK for k in key):
+        raise ValueError(f"a dropout key is a pair of whole numbers from 0 to 2**64 - 1, got {key!r}")
+    n = math.prod(shape)
+    words = Random.at(*key).bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same on any byte order
+    return (words.view("<u2")[:n] >= round(float(p) * 65536)).reshape(shape)
+
+
+@op
+def keyed_dropout(x, key, p):
+    """Drop what a key decides: dropout with a mask that is not stored, because it can be drawn again.
+
+    x (...), key a pair of integers, p the probability of dropping -> (...). The key names a stream of random
+    words and a place in it (`Random.reserve`). Raises ValueError unless 0 <= p < 1. (Salmon et al. 2011,
+    "Parallel random numbers: as easy as 1, 2, 3", on generators whose whole state is a counter.)
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
+    return dropout(x, keep_mask(key, x.shape, p), p)
+
+
+@op
+def keyed_dropout_backward(dy, key, p):
+    """dx = dy keep / (1 - p), where the key decides again what was kept.
+
+    dy (...), key and p as in keyed_dropout -> (...).
+    """
+    return dropout_backward(dy, keep_mask(key, dy.shape, p), p)

@@ -1,21 +1,22 @@
-cdef object class_ids(object targets, object logits, object ignore_index):
-    """Check that every target that counts is a token id; return them as contiguous int64."""
+cdef object class_ids(object targets, tuple shape, object v, object ignore_index):
+    """Check that every target that counts is a token id -> contiguous int64 targets, the int64 to ignore."""
     targets = ints(targets, "targets")
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {logits.shape} and {targets.shape}")
-    cdef const int64_t *t = <const int64_t *>address(targets)
-    cdef int64_t i, n = targets.size, ignore = ignore_index, v = logits.shape[-1]
-    if ignore != ignore_index:
+    if targets.shape != shape:
+        raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {(*shape, v)} and {targets.shape}")
+    if ignore_index != int(ignore_index):
         raise TypeError(f"cross_entropy needs a whole number as ignore_index, got {ignore_index}")
+    cdef bint beyond = not -(1 << 63) <= ignore_index < 1 << 63  # then no target can be equal to it
+    cdef const int64_t *t = <const int64_t *>address(targets)
+    cdef int64_t i, n = targets.size, size = v, ignore = -1 if beyond else ignore_index
     for i in range(n):
-        if (t[i] < 0 or t[i] >= v) and t[i] != ignore:
-            raise ValueError(f"cross_entropy: target {t[i]} is outside 0..{v - 1} and is not ignore_index ({ignore})")
-    return targets
+        if (t[i] < 0 or t[i] >= size) and (beyond or t[i] != ignore):
+            raise ValueError(f"cross_entropy: target {t[i]} is outside 0..{v - 1} and is not ignore_index ({ignore_index})")
+    return targets, ignore
 
 
 def cross_entropy(logits, targets, ignore_index=-100):
     logits = f32(logits, "logits", 1)
-    targets = class_ids(targets, logits, ignore_index)
+    targets, ignore_index = class_ids(targets, logits.shape[:-1], logits.shape[-1], ignore_index)
     loss, lse = empty(()), empty(logits.shape[:-1])
     cdef float *out_loss = <float *>address(loss)
     cdef float *out_lse = <float *>address(lse)
@@ -29,7 +30,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     dloss, logits, lse = np.asarray(dloss), f32(logits, "logits", 1), f32(lse, "lse")
-    targets = class_ids(targets, logits, ignore_index)
+    targets, ignore_index = class_ids(targets, logits.shape[:-1], logits.shape[-1], ignore_index)
     must_be(dloss, "dloss", ())
     must_be(lse, "lse", targets.shape)
     dlogits = empty(logits.shape)
@@ -42,3 +43,51 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     with nogil:
         kernels.cross_entropy_backward(out, d, x, t, l, ignore, rows, v)
     return dlogits
+
+
+cdef int one_row_per_token(object x, object w) except -1:
+    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
+        raise ValueError(f"linear_cross_entropy needs x (..., C) and w (V, C), got {x.shape} and {w.shape}")
+    return 0
+
+
+def linear_cross_entropy(x, w, targets, ignore_index=-100):
+    x, w = f32(x, "x", 1), f32(w, "w")
+    one_row_per_token(x, w)
+    targets, ignore_index = class_ids(targets, x.shape[:-1], w.shape[0], ignore_index)
+    loss, lse = empty(()), empty(targets.shape)
+    cdef float *out_loss = <float *>address(loss)
+    cdef float *out_lse = <float *>address(lse)
+    cdef const float *in_x = <const float *>address(x)
+    cdef const float *in_w = <const float *>address(w)
+    cdef const int64_t *t = <const int64_t *>address(targets)
+    cdef int64_t ignore = ignore_index, rows = rows_of(x), v = w.shape[0], c = w.shape[1]
+    cdef int failed
+    with nogil:
+        failed = kernels.linear_cross_entropy(out_loss, out_lse, in_x, in_w, t, ignore, rows, v, c)
+    if failed:
+        raise MemoryError(f"no memory for a chunk of logits with V = {v}")
+    return loss, lse
+
+
+def linear_cross_entropy_backward(dloss, x, w, targets, lse, ignore_index=-100):
+    dloss, x, w, lse = np.asarray(dloss), f32(x, "x", 1), f32(w, "w"), f32(lse, "lse")
+    one_row_per_token(x, w)
+    targets, ignore_index = class_ids(targets, x.shape[:-1], w.shape[0], ignore_index)
+    must_be(dloss, "dloss", ())
+    must_be(lse, "lse", targets.shape)
+    dx, dw = empty(x.shape), empty(w.shape)
+    cdef float *out_dx = <float *>address(dx)
+    cdef float *out_dw = <float *>address(dw)
+    cdef float d = dloss
+    cdef const float *in_x = <const float *>address(x)
+    cdef const float *in_w = <const float *>address(w)
+    cdef const int64_t *t = <const int64_t *>address(targets)
+    cdef const float *l = <const float *>address(lse)
+    cdef int64_t ignore = ignore_index, rows = rows_of(x), v = w.shape[0], c = w.shape[1]
+    cdef int failed
+    with nogil:
+        failed = kernels.linear_cross_entropy_backward(out_dx, out_dw, d, in_x, in_w, t, l, ignore, rows, v, c)
+    if failed:
+        raise MemoryError(f"no memory for a chunk of logits with V = {v}")
+    return dx, dw

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from tinyllm.ops.matmul import matmul, matmul_backward
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import rows
 from tinyllm.ops.softmax import logsumexp
 
 
@@ -44,3 +46,51 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     dlogits *= dloss / max(int(kept.sum()), 1)
     dlogits[~kept] = 0
     return dlogits
+
+
+def loss_with(product, x, w, targets, ignore_index):
+    """Score by the matrix product that is given, then cross_entropy."""
+    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
+        raise ValueError(f"linear_cross_entropy needs x (..., C) and w (V, C), got {x.shape} and {w.shape}")
+    logits = product(rows(x), w, transpose_b=True)
+    return cross_entropy(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
+
+
+def gradient_with(product, product_backward, dloss, x, w, targets, lse, ignore_index):
+    """Carry a gradient back through cross_entropy, then through the product."""
+    logits = product(rows(x), w, transpose_b=True)
+    dlogits = cross_entropy_backward(dloss, logits, targets.reshape(-1), lse.reshape(-1), ignore_index)
+    dx, dw = product_backward(dlogits, rows(x), w, transpose_b=True)
+    return dx.reshape(x.shape), dw
+
+
+@op(follows="matmul")
+def linear_cross_entropy(x, w, targets, ignore_index=-100):
+    """Score each row of x against the row of w of every token, and average the surprise: last layer and loss.
+
+    x (..., C), w (V, C), targets (...) ints -> loss (), lse (...): cross_entropy of the logits x w^T, which
+    the compiled twin never holds whole. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    """
+    return loss_with(matmul, x, w, targets, ignore_index)
+
+
+@op(follows="matmul")
+def linear_cross_entropy_backward(dloss, x, w, targets, lse, ignore_index=-100):
+    """Carry a gradient back through linear_cross_entropy, for which the logits are made again.
+
+    dloss (), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
+    """
+    return gradient_with(matmul, matmul_backward, dloss, x, w, targets, lse, ignore_index)
+
+
+@linear_cross_entropy.variant("bf16")
+def linear_cross_entropy_bf16(x, w, targets, ignore_index=-100):
+    """Score with rounded operands; here the logits are stored."""
+    return loss_with(matmul.variants["bf16"], x, w, targets, ignore_index)
+
+
+@linear_cross_entropy_backward.variant("bf16")
+def linear_cross_entropy_backward_bf16(dloss, x, w, targets, lse, ignore_index=-100):
+    """Carry a gradient back with the operands of all three products rounded, dlogits among them."""
+    products = matmul.variants["bf16"], matmul_backward.variants["bf16"]
+    return gradient_with(*products, dloss, x, w, targets, lse, ignore_index)

@@ -74,3 +74,86 @@ def rmsnorm_backward(dy, x, w, rstd):
     with nogil:
         kernels.rmsnorm_backward(out_dx, out_dw, in_dy, in_x, in_w, in_rstd, rows, c)
     return dx, dw
+
+
+def add_layernorm(x, r, w, b, eps=1e-5):
+    x, r, w, b = f32(x, "x", 1), f32(r, "r"), f32(w, "w"), f32(b, "b")
+    same_shape(x, "x", r, "r")
+    one_per_channel("add_layernorm", x, w)
+    one_per_channel("add_layernorm", x, b)
+    total, y, mean, rstd = empty(x.shape), empty(x.shape), empty(x.shape[:-1]), empty(x.shape[:-1])
+    cdef float *out_sum = <float *>address(total)
+    cdef float *out = <float *>address(y)
+    cdef float *out_mean = <float *>address(mean)
+    cdef float *out_rstd = <float *>address(rstd)
+    cdef const float *in_x = <const float *>address(x)
+    cdef const float *in_r = <const float *>address(r)
+    cdef const float *in_w = <const float *>address(w)
+    cdef const float *in_b = <const float *>address(b)
+    cdef float small = eps
+    cdef int64_t rows = rows_of(x), c = x.shape[-1]
+    with nogil:
+        kernels.add_layernorm(out_sum, out, out_mean, out_rstd, in_x, in_r, in_w, in_b, small, rows, c)
+    return total, y, mean, rstd
+
+
+def add_layernorm_backward(dsum, dy, sum, w, mean, rstd):
+    dsum, dy, sum, w = f32(dsum, "dsum"), f32(dy, "dy"), f32(sum, "sum", 1), f32(w, "w")
+    mean, rstd = f32(mean, "mean"), f32(rstd, "rstd")
+    same_shape(dsum, "dsum", sum, "sum")
+    same_shape(dy, "dy", sum, "sum")
+    one_per_channel("add_layernorm_backward", sum, w)
+    must_be(mean, "mean", sum.shape[:-1])
+    must_be(rstd, "rstd", sum.shape[:-1])
+    dx, dw, db = empty(sum.shape), empty(w.shape), empty(w.shape)
+    cdef float *out_dx = <float *>address(dx)
+    cdef float *out_dw = <float *>address(dw)
+    cdef float *out_db = <float *>address(db)
+    cdef const float *in_dsum = <const float *>address(dsum)
+    cdef const float *in_dy = <const float *>address(dy)
+    cdef const float *in_sum = <const float *>address(sum)
+    cdef const float *in_w = <const float *>address(w)
+    cdef const float *in_mean = <const float *>address(mean)
+    cdef const float *in_rstd = <const float *>address(rstd)
+    cdef int64_t rows = rows_of(sum), c = sum.shape[-1]
+    with nogil:
+        kernels.add_layernorm_backward(out_dx, out_dw, out_db, in_dsum, in_dy, in_sum, in_w, in_mean, in_rstd, rows, c)
+    return dx, dw, db
+
+
+def add_rmsnorm(x, r, w, eps=1e-5):
+    x, r, w = f32(x, "x", 1), f32(r, "r"), f32(w, "w")
+    same_shape(x, "x", r, "r")
+    one_per_channel("add_rmsnorm", x, w)
+    total, y, rstd = empty(x.shape), empty(x.shape), empty(x.shape[:-1])
+    cdef float *out_sum = <float *>address(total)
+    cdef float *out = <float *>address(y)
+    cdef float *out_rstd = <float *>address(rstd)
+    cdef const float *in_x = <const float *>address(x)
+    cdef const float *in_r = <const float *>address(r)
+    cdef const float *in_w = <const float *>address(w)
+    cdef float small = eps
+    cdef int64_t rows = rows_of(x), c = x.shape[-1]
+    with nogil:
+        kernels.add_rmsnorm(out_sum, out, out_rstd, in_x, in_r, in_w, small, rows, c)
+    return total, y, rstd
+
+
+def add_rmsnorm_backward(dsum, dy, sum, w, rstd):
+    dsum, dy, sum, w, rstd = f32(dsum, "dsum"), f32(dy, "dy"), f32(sum, "sum", 1), f32(w, "w"), f32(rstd, "rstd")
+    same_shape(dsum, "dsum", sum, "sum")
+    same_shape(dy, "dy", sum, "sum")
+    one_per_channel("add_rmsnorm_backward", sum, w)
+    must_be(rstd, "rstd", sum.shape[:-1])
+    dx, dw = empty(sum.shape), empty(w.shape)
+    cdef float *out_dx = <float *>address(dx)
+    cdef float *out_dw = <float *>address(dw)
+    cdef const float *in_dsum = <const float *>address(dsum)
+    cdef const float *in_dy = <const float *>address(dy)
+    cdef const float *in_sum = <const float *>address(sum)
+    cdef const float *in_w = <const float *>address(w)
+    cdef const float *in_rstd = <const float *>address(rstd)
+    cdef int64_t rows = rows_of(sum), c = sum.shape[-1]
+    with nogil:
+        kernels.add_rmsnorm_backward(out_dx, out_dw, in_dsum, in_dy, in_sum, in_w, in_rstd, rows, c)
+    return dx, dw

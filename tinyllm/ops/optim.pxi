@@ -6,7 +6,7 @@ cdef object changed(object x, str name):
     return x
 
 
-def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
     for name, x in (("w", w), ("m", m), ("v", v)):
         if changed(x, name) is not x:
             raise ValueError(f"{name} is changed in place and so it must be contiguous; pass a contiguous array")
@@ -19,9 +19,9 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
     cdef float *vv = <float *>address(v)
     cdef const float *gg = <const float *>address(g)
     cdef int64_t n = w.size, t = step
-    cdef double rate = lr, b1 = beta1, b2 = beta2, e = eps, decay = weight_decay
+    cdef double rate = lr, b1 = beta1, b2 = beta2, e = eps, decay = weight_decay, factor = grad_scale
     with nogil:
-        kernels.adamw_step(ww, mm, vv, gg, n, t, rate, b1, b2, e, decay)
+        kernels.adamw_step(ww, mm, vv, gg, n, t, rate, b1, b2, e, decay, factor)
 
 
 def grad_norm(grads):
@@ -43,6 +43,8 @@ def grad_norm(grads):
 def clip_grads(grads, norm, limit):
     grads = list(grads)
     checked = [f32(g, "a gradient") for g in grads]
+    if limit < 0:
+        raise ValueError(f"clip_grads needs a limit of at least 0, got {limit}")
     if not norm > limit:
         return grads
     cdef float factor = float(limit) / float(norm)

@@ -8,17 +8,19 @@ from tinyllm.ops.registry import op
 
 
 @op(mutates=("w", "m", "v"))
-def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
     """Move weights against the running mean of their gradient, divided by its running size; let them decay.
 
     w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so
     are too small at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves,
-    not through the gradient. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
+    not through the gradient. The gradient is multiplied by grad_scale first, which is how it is clipped
+    without a pass of its own. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
     algorithm 2.)
     """
     if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
         shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
         raise ValueError(f"adamw_step needs one shape and a whole step >= 1, got {shapes}, and step {step}")
+    g = g * float(grad_scale)
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2
@@ -42,9 +44,11 @@ def grad_norm(grads):
 def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
-    grads: list of arrays -> new list (of the same arrays where nothing needs clipping).
-    (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    grads: list of arrays -> new list (of the same arrays where nothing needs clipping). Raises ValueError
+    when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
     """
+    if limit < 0:
+        raise ValueError(f"clip_grads needs a limit of at least 0, got {limit}")
     if not norm > limit:
         return list(grads)
     scale = float(limit) / float(norm)

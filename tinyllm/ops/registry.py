@@ -227,6 +227,25 @@ def threads(n=None):
     return 1 if _compiled is None else _compiled.threads(n)
 
 
+def memory():
+    """Return what the pool behind the kernels' results holds, a dictionary of numbers.
+
+    Blocks handed out again (hits) and asked from the system (misses); bytes used, idle, peak and capacity.
+    None without kernels: NumPy's memory is not ours to count.
+    """
+    return None if _compiled is None else _compiled.memory()
+
+
+def empty_pool(capacity=None):
+    """Give the memory that lies idle in the pool back to the system.
+
+    `capacity` also sets how many bytes may lie idle from now on. Does nothing without kernels. Raises
+    UserError when the capacity is negative.
+    """
+    if _compiled is not None:
+        _compiled.empty_pool(capacity)
+
+
 def _first_backend():
     """Read TINYLLM_BACKEND, or take the kernels if they were built; say so once if they were not."""
     asked = os.environ.get("TINYLLM_BACKEND")

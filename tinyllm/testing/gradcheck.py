@@ -10,7 +10,16 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.rng import Random
 from tinyllm.testing.check import widen
-from tinyllm.testing.relations import SUFFIX, backward_args, bind, differentiable, first, run_spec, specs_only
+from tinyllm.testing.relations import (
+    SHARED,
+    SUFFIX,
+    backward_args,
+    bind,
+    differentiable,
+    graded,
+    run_spec,
+    specs_only,
+)
 
 STEP = 1e-3
 # Central differences over +-1 and +-2 steps (weights 8/12 and -1/12): the error is of the order of STEP^4.
@@ -27,26 +36,32 @@ def gradcheck(name, args, backward=None, seed=0):
     rng = Random(seed, "gradcheck", name)
     known = {key: widen(value) for key, value in bind(name, args).items()}
     moving = [key for key in differentiable(name) if known[key] is not None]
-    point = {key: normal(rng, known[key].shape) for key in moving}
-    direction = {key: normal(rng, known[key].shape) for key in moving}
+    shared = SHARED.get(name, {})
+    point = {key: normal(rng, known[key].shape) for key in (*moving, *shared)}
+    direction = {key: normal(rng, x.shape) for key, x in point.items()}
 
     def forward(h):
-        moved = {key: point[key] + h * direction[key] for key in moving}
+        moved = {key: x + h * direction[key] for key, x in point.items()}
         return run_spec(name, tuple((known | moved).values()))
 
     result = forward(0)
-    dy = normal(rng, first(result).shape)
-    slope = sum(weight * first(forward(step * STEP)) for step, weight in STENCIL) / STEP
+    dys = tuple(normal(rng, y.shape) for y in graded(name, result))
+    ahead = [graded(name, forward(step * STEP)) for step, _ in STENCIL]
+    weights = [weight / STEP for _, weight in STENCIL]
+    slopes = [sum(w * y for w, y in zip(weights, ys, strict=True)) for ys in zip(*ahead, strict=True)]
     with specs_only():
         gradients = (backward or OPS[name + SUFFIX].reference)(
-            *backward_args(name, tuple((known | point).values()), result, dy))
+            *backward_args(name, tuple((known | point).values()), result, *dys))
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    if any(dx.shape != point[key].shape for key, dx in zip(moving, gradients, strict=False)):
+    found = dict(zip(moving, gradients, strict=False))
+    found |= {key: found[other] for key, other in shared.items()}
+    if any(dx.shape != point[key].shape for key, dx in found.items()):
         return np.inf  # a gradient has the shape of its input
-    analytic = sum(np.sum(dx * direction[key]) for key, dx in zip(moving, gradients, strict=False))
+    analytic = sum(np.sum(dx * direction[key]) for key, dx in found.items())
     # Terms of <dy, slope> may cancel, and then so do their rounding errors: measure against their sizes.
-    size = max(np.sum(np.abs(dy * slope)), np.abs(analytic), 1e-30)
-    return float(np.abs(np.sum(dy * slope) - analytic) / size)
+    terms = [dy * slope for dy, slope in zip(dys, slopes, strict=True)]
+    size = max(sum(np.sum(np.abs(term)) for term in terms), np.abs(analytic), 1e-30)
+    return float(np.abs(sum(np.sum(term) for term in terms) - analytic) / size)
 
 
 def normal(rng, shape):

@@ -14,8 +14,11 @@ from tinyllm.ops import OPS, override, use
 OUTPUTS = {
     "linear_gelu": ("y", "h"),
     "cross_entropy": ("loss", "lse"),
+    "linear_cross_entropy": ("loss", "lse"),
     "layernorm": ("y", "mean", "rstd"),
     "rmsnorm": ("y", "rstd"),
+    "add_layernorm": ("sum", "y", "mean", "rstd"),
+    "add_rmsnorm": ("sum", "y", "rstd"),
     "attention": ("y", "lse"),
     "rope_tables": ("cos", "sin"),
 }
@@ -24,12 +27,17 @@ DIFFERENTIABLE = {
     "linear": ("x", "w", "b"),
     "linear_gelu": ("x", "w", "b"),
     "cross_entropy": ("logits",),
+    "linear_cross_entropy": ("x", "w"),
     "layernorm": ("x", "w", "b"),
     "rmsnorm": ("x", "w"),
+    "add_layernorm": ("x", "w", "b"),
+    "add_rmsnorm": ("x", "w"),
     "swiglu": ("gate", "up"),
     "embedding": ("w",),
     "attention": ("q", "k", "v"),
 }
+SHARED = {"add_layernorm": {"r": "x"}, "add_rmsnorm": {"r": "x"}}  # inputs whose gradient is another's
+ARRIVING = {"add_layernorm": 2, "add_rmsnorm": 2}  # how many outputs, the first ones, a gradient arrives for
 SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
@@ -84,15 +92,15 @@ def run_spec(name, args):
         return OPS[name].reference(*args)
 
 
-def first(result):
-    """The result that a gradient comes in for: the only one, or the first of several."""
-    return result[0] if isinstance(result, tuple) else result
+def graded(name, result):
+    """The results that a gradient arrives for, a tuple: the first, or the first two."""
+    return (result if isinstance(result, tuple) else (result,))[: ARRIVING.get(name, 1)]
 
 
-def backward_args(name, args, result, dy):
-    """The arguments of `name`_backward, given those of the forward op, its result, and the gradient dy."""
+def backward_args(name, args, result, *dys):
+    """The arguments of `name`_backward, given those of the forward op, its result, and the gradients."""
     known = bind(name, args)
     known |= zip(OUTPUTS.get(name, ("y",)), result if isinstance(result, tuple) else (result,), strict=True)
     if name == "embedding":
         known["vocab_size"] = known["w"].shape[0]
-    return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))
+    return (*dys, *(known[argument] for argument in parameters(name + SUFFIX)[len(dys):]))

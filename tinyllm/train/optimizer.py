@@ -36,15 +36,14 @@ class AdamW:
         self.v = [np.zeros_like(p.data) for p in self.parameters]
         self.steps = 0
 
-    def step(self):
-        """Update every parameter that has a gradient, in place."""
+    def step(self, grad_scale=1.0):
+        """Update every parameter that has a gradient, in place, by `grad_scale` times that gradient."""
         self.steps += 1
         beta1, beta2 = self.betas
         for p, m, v, weight_decay in zip(self.parameters, self.m, self.v, self.weight_decays, strict=True):
             if p.grad is not None:
-                ops.adamw_step(
-                    p.data, p.grad, m, v, self.steps, self.lr, beta1, beta2, self.eps, weight_decay
-                )
+                numbers = self.steps, self.lr, beta1, beta2, self.eps, weight_decay, grad_scale
+                ops.adamw_step(p.data, p.grad, m, v, *numbers)
 
     def zero_grad(self):
         """Forget the gradients, so that the next backward starts from nothing."""
@@ -91,15 +90,30 @@ def decay_groups(parameters, weight_decay):
     ]
 
 
+def gradient_norm(parameters):
+    """Measure the gradients of all parameters as one long vector, a float."""
+    return float(ops.grad_norm([p.grad for p in parameters if p.grad is not None]))
+
+
+def clip_factor(norm, limit):
+    """What to multiply a gradient of length `norm` by, so that it is no longer than `limit` (0: any length).
+
+    For `optimizer.step(clip_factor(norm, limit))`, which clips without writing the gradients anew.
+    """
+    return float(limit) / norm if norm > limit > 0 else 1.0
+
+
 def clip_grad_norm(parameters, limit):
     """Shorten the whole gradient to length `limit` if it is longer, and return the length it had.
 
     One strange batch then cannot throw the model off course: the direction stays, the size does not
     (Pascanu et al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only
-    measures.
+    measures. Raises ValueError when the limit is negative.
     """
+    if limit < 0:
+        raise ValueError(f"clip_grad_norm needs a limit of at least 0, got {limit}")
     with_grad = [p for p in parameters if p.grad is not None]
-    norm = float(ops.grad_norm([p.grad for p in with_grad]))
+    norm = gradient_norm(with_grad)
     if limit > 0:
         clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
         for p, grad in zip(with_grad, clipped, strict=True):

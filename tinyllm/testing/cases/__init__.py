@@ -22,10 +22,13 @@ from tinyllm.testing.cases import (
     rope,
     sample,
     softmax,
+    split,
 )
-from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, first, run_spec
+from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
-PARTS = (attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax)
+PARTS = (
+    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax, split
+)  # fmt: skip
 
 CASES: dict = {}
 BOUNDS: dict = {}
@@ -36,13 +39,13 @@ NEIGHBOURS = sample.NEIGHBOURS
 
 
 def backward_cases(name):
-    """Cases of a backward op: a case of the forward op, its results, and a gradient in any layout."""
+    """Cases of a backward op: a case of the forward op, its results, and gradients in any layout."""
 
     @st.composite
     def draw_case(draw):
         args = draw(CASES[name])
         result = run_spec(name, args)
-        return backward_args(name, args, result, floats(draw, first(result).shape))
+        return backward_args(name, args, result, *(floats(draw, y.shape) for y in graded(name, result)))
 
     return draw_case()
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import flags, floats, leading, sizes
 from tinyllm.testing.bounds import EPS, TINY, ulps
 
+KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF)
 shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))
 
 
@@ -21,6 +22,13 @@ def dropout(draw):
     """An array, what to keep of it, and the probability of dropping."""
     shape = draw(shapes)
     return floats(draw, shape), flags(draw, shape), draw(st.sampled_from((0.5, 0.1, 0.0, 0.9)))
+
+
+@st.composite
+def keyed_dropout(draw):
+    """An array, a stream and a place in it, the largest ones too, and the probability of dropping."""
+    key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
+    return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
 def activation(args, results):
@@ -52,6 +60,7 @@ CASES = {
     "swiglu": arrays(2),
     "add": arrays(2),
     "dropout": dropout(),
+    "keyed_dropout": keyed_dropout(),
 }
 BOUNDS = {
     **dict.fromkeys(ACTIVATIONS, activation),
@@ -61,4 +70,6 @@ BOUNDS = {
     "add": ulps(1),
     "dropout": ulps(4),
     "dropout_backward": ulps(4),
+    "keyed_dropout": ulps(4),
+    "keyed_dropout_backward": ulps(4),
 }

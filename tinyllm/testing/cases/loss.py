@@ -1,10 +1,11 @@
-"""Cases of cross_entropy."""
+"""Cases of cross_entropy and linear_cross_entropy."""
 
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops.shapes import rows
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import floats, ints, leading, scores, sizes
+from tinyllm.testing.arrays import MODEST, floats, ints, leading, scores, sizes
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.relations import backward_args, run_spec
 
@@ -13,21 +14,35 @@ from tinyllm.testing.relations import backward_args, run_spec
 def cross_entropy(draw):
     """Logits, some of them -inf, and targets, none, some or all of them ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
+    targets, ignore_index = some_ignored(draw, shape, vocab)
+    return scores(draw, (*shape, vocab)), targets, ignore_index
+
+
+def some_ignored(draw, shape, vocab):
+    """Draw targets, none, some or all of them ignored -> targets, ignore_index."""
     ignore_index = draw(st.sampled_from((-100, -1, 0)))
     targets = ints(draw, shape, vocab)
     share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))
     if share:
         targets = np.array(targets)
         targets[Random(share, "ignored").uniform(shape) < share] = ignore_index
-    return scores(draw, (*shape, vocab)), targets, ignore_index
+    return targets, ignore_index
 
 
 @st.composite
-def cross_entropy_backward(draw):
-    """The gradient that comes in is a single number."""
-    args = draw(cross_entropy())
+def linear_cross_entropy(draw):
+    """What the output layer reads, its table, and targets."""
+    shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
+    x, w = floats(draw, (*shape, width), kinds=MODEST), floats(draw, (vocab, width), kinds=MODEST)
+    return x, w, *some_ignored(draw, shape, vocab)
+
+
+@st.composite
+def with_dloss(draw, name):
+    """Cases of a backward: the gradient that comes in is a single number."""
+    args = draw(CASES[name])
     dloss = floats(draw, (), kinds=("equal", "normal", "zero", "large"))
-    return backward_args("cross_entropy", args, run_spec("cross_entropy", args), dloss)
+    return backward_args(name, args, run_spec(name, args), dloss)
 
 
 def cross_entropy_bound(args, results):
@@ -45,5 +60,39 @@ def cross_entropy_backward_bound(args, results):
     return (EPS * np.abs(dloss) / count * (p + 4) + TINY,)
 
 
-CASES = {"cross_entropy": cross_entropy(), "cross_entropy_backward": cross_entropy_backward()}
-BOUNDS = {"cross_entropy": cross_entropy_bound, "cross_entropy_backward": cross_entropy_backward_bound}
+def logits_of(x, w):
+    """The logits x w^T, and by how much the largest of each row may be off: (..., V), (..., 1)."""
+    sizes = np.abs(x) @ np.abs(w).T
+    return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
+
+
+def linear_cross_entropy_bound(args, results):
+    """An error of the logits moves each log-sum-exp, and the logit at the target, by as much at most."""
+    x, w, targets, ignore_index = args
+    logits, off = logits_of(x, w)
+    loss, each = cross_entropy_bound((logits, targets, ignore_index), results)
+    return loss + 2 * largest(off, axis=None).item(), each + off[..., 0]
+
+
+def linear_cross_entropy_backward_bound(args, results):
+    """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, and of both products."""
+    dloss, x, w, targets, lse, ignore_index = args
+    logits, off = logits_of(x, w)
+    count, kept = max(int(np.sum(targets != ignore_index)), 1), (targets != ignore_index)[..., None]
+    (each,) = cross_entropy_backward_bound((dloss, logits, targets, lse, ignore_index), results)
+    p = np.exp(logits - lse[..., None])
+    each = kept * (each + np.abs(dloss) / count * p * np.expm1(off) * 2)
+    size = each + kept * np.abs(dloss) / count * (p + (np.arange(len(w)) == targets[..., None]))
+    V, N, x_size = len(w), targets.size, rows(np.abs(x))
+    dx = each @ np.abs(w) + EPS * (2 + V) * size @ np.abs(w)
+    return dx + TINY, rows(each).T @ x_size + EPS * (2 + N) * rows(size).T @ x_size + TINY
+
+
+CASES = {"cross_entropy": cross_entropy(), "linear_cross_entropy": linear_cross_entropy()}
+CASES |= {f"{name}_backward": with_dloss(name) for name in tuple(CASES)}
+BOUNDS = {
+    "cross_entropy": cross_entropy_bound,
+    "cross_entropy_backward": cross_entropy_backward_bound,
+    "linear_cross_entropy": linear_cross_entropy_bound,
+    "linear_cross_entropy_backward": linear_cross_entropy_backward_bound,
+}

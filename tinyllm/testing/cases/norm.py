@@ -1,5 +1,7 @@
 """Cases of layernorm and rmsnorm."""
 
+import functools
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -25,6 +27,20 @@ def rmsnorm(draw):
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
 
 
+@st.composite
+def add_layernorm(draw):
+    """A case of layernorm and something of its shape to add."""
+    x, w, b, eps = draw(layernorm())
+    return x, floats(draw, x.shape), w, b, eps
+
+
+@st.composite
+def add_rmsnorm(draw):
+    """A case of rmsnorm and something of its shape to add; no sum cancels, because signs are alike."""
+    x, w, eps = draw(rmsnorm())
+    return x, np.copysign(floats(draw, x.shape), x), w, eps
+
+
 def layernorm_bound(args, results):
     """x - mean is off by `e`, on the scale of x. That moves y directly, and through the variance.
 
@@ -32,9 +48,15 @@ def layernorm_bound(args, results):
     y is its range: |x - mean| rstd is at most sqrt(C).
     """
     x, w, b, _ = args
+    return layernorm_off((x, w, b), results, largest(x))
+
+
+def layernorm_off(args, results, size):
+    """The tolerance of layernorm's results, given the size of what its input was rounded on."""
+    x, w, b = args
     y, center, rstd = results
     C = x.shape[-1]
-    e = EPS * (4 + C) * largest(x)
+    e = EPS * (4 + C) * size
     normal = (x - center[..., None]) * rstd[..., None]
     relative = e * rstd[..., None] + EPS * (C + 8)
     off = np.minimum(e * rstd[..., None] + np.abs(normal) * relative * (1 + relative), 2 * C**0.5)
@@ -70,10 +92,38 @@ def rmsnorm_backward_bound(args, results):
     return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
 
 
-CASES = {"layernorm": layernorm(), "rmsnorm": rmsnorm()}
+def add_layernorm_bound(args, results):
+    """The sum is rounded, on the scale of what is added; layernorm sees it as one more error of its input."""
+    x, r, w, b, _ = args
+    total, *rest = results
+    return EPS * np.abs(total) + TINY, *layernorm_off((total, w, b), rest, largest(np.abs(x) + np.abs(r)))
+
+
+def add_rmsnorm_bound(args, results):
+    """The sum is rounded once; the rest is rmsnorm's."""
+    return EPS * np.abs(results[0]) + TINY, *(2 * off for off in rmsnorm_bound(args, results[1:]))
+
+
+def add_backward_bound(name, args, results):
+    """The norm's own, and one rounding of the last sum."""
+    dsum, *rest = args
+    dx, *others = BOUNDS[name](rest, (results[0] - dsum, *results[1:]))
+    return dx + EPS * (np.abs(dsum) + np.abs(results[0])), *others
+
+
+CASES = {
+    "layernorm": layernorm(),
+    "rmsnorm": rmsnorm(),
+    "add_layernorm": add_layernorm(),
+    "add_rmsnorm": add_rmsnorm(),
+}
 BOUNDS = {
     "layernorm": layernorm_bound,
     "layernorm_backward": layernorm_backward_bound,
     "rmsnorm": rmsnorm_bound,
     "rmsnorm_backward": rmsnorm_backward_bound,
+    "add_layernorm": add_layernorm_bound,
+    "add_layernorm_backward": functools.partial(add_backward_bound, "layernorm_backward"),
+    "add_rmsnorm": add_rmsnorm_bound,
+    "add_rmsnorm_backward": functools.partial(add_backward_bound, "rmsnorm_backward"),
 }

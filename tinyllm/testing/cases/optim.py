@@ -17,7 +17,7 @@ def adamw_step(draw):
     if step == 1:
         m, v = np.zeros_like(m), np.zeros_like(v)
     numbers = [draw(st.sampled_from(choices)) for choices in (
-        (0.1, 1e-3, 0.0), (0.9, 0.0, 0.5), (0.999, 0.99, 0.95), (1e-8, 1e-3), (0.0, 0.1, 1.0))]
+        (0.1, 1e-3, 0.0), (0.9, 0.0, 0.5), (0.999, 0.99, 0.95), (1e-8, 1e-3), (0.0, 0.1, 1.0), (1.0, 0.03))]
     return (w, floats(draw, shape), m, v * v, step, *numbers)
 
 
@@ -35,14 +35,14 @@ def clip_grads(draw):
 
 
 def adamw_bound(args, results):
-    """The two terms of the mean may cancel; the mean of squares may not."""
+    """Terms of the mean may cancel, in m + (1 - beta1) (g - m) too; the mean of squares may not."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
-    m_size = b1 * np.abs(given["m"]) + (1 - b1) * np.abs(given["g"])
+    m_size = np.abs(given["m"]) + (1 - b1) * np.abs(given["g"] * given["grad_scale"])
     move = m_size / (1 - b1**step) / (np.sqrt(v / (1 - b2**step)) + given["eps"])
     w_size = np.abs(given["w"]) * (1 + rate * given["weight_decay"])
-    return EPS * (4 * w_size + 16 * rate * move) + TINY, 4 * EPS * m_size + TINY, 4 * EPS * v + TINY
+    return EPS * (4 * w_size + 16 * rate * move) + TINY, 5 * EPS * m_size + TINY, 6 * EPS * v + TINY
 
 
 def grad_norm_bound(args, results):

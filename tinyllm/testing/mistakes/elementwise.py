@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from tinyllm.ops import add, dropout, gelu, gelu_backward, gelu_tanh, gelu_tanh_backward, silu, silu_backward
-from tinyllm.ops.elementwise import GELU_TANH, sigmoid
+from tinyllm.ops import (
+    add,
+    dropout,
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    keyed_dropout,
+    silu,
+    silu_backward,
+)
+from tinyllm.ops.elementwise import GELU_TANH, keep_mask, sigmoid
 from tinyllm.ops.erf import erf
 from tinyllm.testing.mistake import mistake
 
@@ -221,3 +231,38 @@ def gradient_without_mask(dy, keep, p):
 @mistake("dropout_backward", "a gradient with the mask inverted")
 def gradient_inverts_the_mask(dy, keep, p):
     return dropout(dy, ~keep, p)
+
+
+@mistake("keyed_dropout", "one mask for every place of the stream: the counter is left out")
+def without_counter(x, key, p):
+    return keyed_dropout(x, (key[0], 0), p)
+
+
+@mistake("keyed_dropout", "a mask inverted: what should be dropped is kept")
+def keyed_inverts(x, key, p):
+    return dropout(x, ~keep_mask(key, x.shape, p), p)
+
+
+@mistake("keyed_dropout", "dropout by key without the factor 1 / (1 - p)")
+def keyed_without_growth(x, key, p):
+    return x * keep_mask(key, x.shape, p)
+
+
+@mistake("keyed_dropout", "one row's mask for every row")
+def masks_alike(x, key, p):
+    return dropout(x, np.broadcast_to(keep_mask(key, x.shape[-1:], p), x.shape), p)
+
+
+@mistake("keyed_dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass")
+def draws_afresh(dy, key, p):
+    return keyed_dropout(dy, (key[0], (key[1] + (dy.size + 3) // 4) % 2**64), p)
+
+
+@mistake("keyed_dropout_backward", "a gradient by key without the factor 1 / (1 - p)")
+def keyed_gradient_without_growth(dy, key, p):
+    return dy * keep_mask(key, dy.shape, p)
+
+
+@mistake("keyed_dropout_backward", "a gradient that also flows through what the key dropped")
+def keyed_gradient_without_mask(dy, key, p):
+    return dy / (1 - p)

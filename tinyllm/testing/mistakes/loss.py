@@ -1,8 +1,15 @@
-"""Mistakes in cross_entropy."""
+"""Mistakes in cross_entropy and linear_cross_entropy."""
 
 import numpy as np
 
-from tinyllm.ops import cross_entropy_backward, log_softmax, softmax
+from tinyllm.ops import (
+    cross_entropy,
+    cross_entropy_backward,
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+    log_softmax,
+    softmax,
+)
 from tinyllm.ops.softmax import logsumexp
 from tinyllm.testing.mistake import mistake
 
@@ -107,3 +114,51 @@ def forgets_the_target(dloss, logits, targets, lse, ignore_index=-100):
 @mistake("cross_entropy_backward", "onehot - p, with the sign the wrong way round")
 def wrong_sign(dloss, logits, targets, lse, ignore_index=-100):
     return -cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
+
+
+@mistake("linear_cross_entropy", "the labels shifted by one position against the rows of x")
+def shifts_rows(x, w, targets, ignore_index=-100):
+    return linear_cross_entropy(x, w, np.roll(targets, 1, axis=-1), ignore_index)
+
+
+@mistake("linear_cross_entropy", "the mean of the means of two halves, which weighs ignored targets")
+def averages_chunks(x, w, targets, ignore_index=-100):
+    x, shape, targets = x.reshape(-1, x.shape[-1]), targets.shape, targets.reshape(-1)
+    half = max(len(x) // 2, 1)
+    parts = [linear_cross_entropy(x[rows], w, targets[rows], ignore_index)
+             for rows in (slice(half), slice(half, None))]
+    loss = scalar((parts[0][0] + parts[1][0]) / 2, x)
+    return loss, np.concatenate([lse for _, lse in parts]).reshape(shape)
+
+
+@mistake("linear_cross_entropy", "logits divided by sqrt(C), as attention divides its scores")
+def scales_logits(x, w, targets, ignore_index=-100):
+    return cross_entropy(x @ w.T / max(x.shape[-1], 1) ** 0.5, targets, ignore_index)
+
+
+def by_rows(dlogits, x, w):
+    """dx and dw of x w^T, with x and dlogits of any number of axes."""
+    return dlogits @ w, dlogits.reshape(-1, len(w)).T @ x.reshape(-1, w.shape[1])
+
+
+@mistake("linear_cross_entropy_backward", "dw of the last chunk of rows only, which overwrites the others")
+def keeps_the_last(dloss, x, w, targets, lse, ignore_index=-100):
+    dlogits = cross_entropy_backward(dloss, x @ w.T, targets, lse, ignore_index)
+    half = dlogits.reshape(-1, len(w))[targets.size // 2 :]
+    return dlogits @ w, half.T @ x.reshape(-1, w.shape[1])[targets.size // 2 :]
+
+
+@mistake("linear_cross_entropy_backward", "a gradient divided by all targets, the ignored ones too")
+def divides_by_all(dloss, x, w, targets, lse, ignore_index=-100):
+    dlogits = averaged_over_ignored(dloss, x @ w.T, targets, lse, ignore_index)
+    return by_rows(dlogits, x, w)
+
+
+@mistake("linear_cross_entropy_backward", "the probabilities alone, with no 1 subtracted at the target")
+def scores_without_target(dloss, x, w, targets, lse, ignore_index=-100):
+    return by_rows(forgets_the_target(dloss, x @ w.T, targets, lse, ignore_index), x, w)
+
+
+@mistake("linear_cross_entropy_backward", "a gradient that forgets dloss")
+def ignores_dloss(dloss, x, w, targets, lse, ignore_index=-100):
+    return linear_cross_entropy_backward(1.0, x, w, targets, lse, ignore_index)
