@@ -1,4 +1,4 @@
-"""Work that keeps the kernels' threads busy: in this process, in the child of a fork, in other interpreters."""
+"""Work that keeps the threads of the kernels busy: here, in the child of a fork, in other interpreters."""
 
 import os
 import signal
