@@ -100,7 +100,7 @@ def compare_trainings(steps):
         name, value = next(iter(way.items()))
         print(f"{name}={value:10}", *(f"{what} {sha[:16]}" for what, sha in found[-1].items()), flush=True)
     different = {what: len({digests[what] for digests in found}) for what in found[0]}
-    print(f"{len(found)} trainings of {steps} steps; different SHA-256 of",
+    print(f"=> {len(found)} trainings of {steps} steps; different SHA-256 of",
           ", ".join(f"{what}: {count}" for what, count in different.items()))
     return set(different.values()) == {1}
 
@@ -117,18 +117,19 @@ def compare_logits(steps):
             for how, sha in logits_in_every_way(model):
                 found.setdefault(sha, f"{how}, level {level}, {threads} threads")
     ways = len(_compiled.levels()) * len(THREADS) * len(list(logits_in_every_way(model)))
-    print(f"{ways} ways to compute one text's logits, {len(found)} different SHA-256:")
+    print(f"=> {ways} ways to compute one text's logits (batches, chunks, threads, levels); "
+          f"different SHA-256: {len(found)}")
     print(*(f"    {sha}, first: {how}" for sha, how in found.items()), sep="\n")
     return len(found) == 1
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="10 steps")
+    parser.add_argument("--quick", action="store_true", help="5 steps")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--digest", action="store_true", help="train here and print the digests")
     args = parser.parse_args(argv)
-    steps = 10 if args.quick else args.steps
+    steps = 5 if args.quick else args.steps
     if args.digest:
         print(*(f"{what} {sha}" for what, sha in digests_of_training(steps).items()), sep="\n")
         return 0

@@ -71,7 +71,7 @@ def main(argv=None):
             continue
         good &= report(name, *built_elsewhere(command, flags, linker, runner), expected)
         ran += 1
-    print(f"{len(expected)} kernels, each operand at guard pages, at every level, 1 and 3 threads, "
+    print(f"=> {len(expected)} kernels, each operand at guard pages, at every level, 1 and 3 threads, "
           f"in {ran} build{'s' * (ran > 1)}: {'zero faults, one set of bits' if good else 'FAILED'}")
     return 0 if good else 1
 

@@ -165,18 +165,19 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="fewer and smaller products")
     args = parser.parse_args(argv)
     shapes, rounds = (QUICK, 1) if args.quick else (SHAPES, 6)
-    failures = 0
+    failed = 0
     for rounded in (False, True):
-        name, everything = "bf16" if rounded else "float32", 0
+        name, failures, everything = "bf16" if rounded else "float32", 0, 0
         with ops.use("compiled"), ops.use(matmul="bf16" if rounded else "compiled"):
             for family in FAMILIES:
                 judged, wrong, worst = trial(family, shapes, rounds, rounded)
                 print(f"{name:7} {family.__name__:10} {judged:9,} outputs, {wrong} outside of the bound; "
                       f"at most {worst:.3f} of it", flush=True)
                 failures, everything = failures + wrong, everything + judged
-        print(f"matmul {name}: {failures or 'zero'} violations in {everything:,} outputs")
+        failed += failures
+        print(f"=> matmul {name}: {failures or 'zero'} violations in {everything:,} outputs")
     _compiled.use_level(None)
-    return 1 if failures else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def main(argv=None):
         failures += wrong
         print(f"{rounds} x {name}, {wrong} wrong or hung", flush=True)
     faulthandler.cancel_dump_traceback_later()
-    print(f"threads: {failures or 'zero'} wrong results or hangs")
+    print(f"=> forks, calls at once, resizing, exits: {failures or 'zero'} wrong results or hangs")
     return 1 if failures else 0
 
 
