@@ -4,6 +4,9 @@
  * writes it, and is read-only for those that follow; everything else is read-only from the first CALL on.
  */
 
+/* Those that promise the same bits on any number of threads, but not at every level. */
+static const int by_level[] = {index_matmul_bf16};
+
 static const int64_t sizes[][2] = { /* rows, n */
     {0, 5}, {1, 0}, {1, 1}, {3, 7}, {2, 15}, {5, 16}, {3, 17}, {2, 33}, {7, 65}, {1, 300}, {70, 31}, {2, 5000},
     {150, 130}, {9, 520},
@@ -39,11 +42,13 @@ static void drive_loss(int64_t rows, int64_t v) {
 static void drive_matmul(int64_t rows, int64_t n) {
     int64_t depth = n % 40 + rows % 3 + (n % 2 ? 0 : 384), stack = 1 + rows % 3; /* one block of k, or two */
     for (int turned = 0; turned < 4; turned++) {
-        float *c = out(stack * rows * n), *d = out(stack * rows * n), *sums = out(n);
+        float *c = out(stack * rows * n), *d = out(stack * rows * n), *e = out(stack * rows * n), *sums = out(n);
         float *a = in(stack * rows * depth), *b = in(depth * n), *bias = in(n);
-        CALL(matmul)(c, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
-        CALL(matmul)(d, a, b, NULL, stack, rows, n, depth, 0, 0, turned & 1, turned >> 1);
+        int failed = CALL(matmul)(c, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
+        failed |= CALL(matmul)(d, a, b, NULL, stack, rows, n, depth, 0, 0, turned & 1, turned >> 1);
         CALL(column_sum)(sums, c, stack * rows, n);
+        failed |= CALL(matmul_bf16)(e, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
+        REQUIRE(!failed, "matmul found no memory");
     }
 }
 
