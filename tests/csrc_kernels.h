@@ -42,13 +42,19 @@ static void drive_loss(int64_t rows, int64_t v) {
 static void drive_matmul(int64_t rows, int64_t n) {
     int64_t depth = n % 40 + rows % 3 + (n % 2 ? 0 : 384), stack = 1 + rows % 3; /* one block of k, or two */
     for (int turned = 0; turned < 4; turned++) {
-        float *c = out(stack * rows * n), *d = out(stack * rows * n), *e = out(stack * rows * n), *sums = out(n);
+        float *y[5], *sums = out(n);
+        for (int i = 0; i < 5; i++) y[i] = out(stack * rows * n);
         float *a = in(stack * rows * depth), *b = in(depth * n), *bias = in(n);
-        int failed = CALL(matmul)(c, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
-        failed |= CALL(matmul)(d, a, b, NULL, stack, rows, n, depth, 0, 0, turned & 1, turned >> 1);
-        CALL(column_sum)(sums, c, stack * rows, n);
-        failed |= CALL(matmul_bf16)(e, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
+        int a_turned = turned & 1, b_turned = turned >> 1, failed = 0;
+        failed |= CALL(matmul)(y[0], y[1], a, b, bias, stack, rows, n, depth, rows * depth, 0, a_turned, b_turned);
+        failed |= CALL(matmul)(y[2], NULL, a, b, NULL, stack, rows, n, depth, 0, 0, a_turned, b_turned);
+        CALL(column_sum)(sums, y[0], stack * rows, n);
+        failed |= CALL(matmul_bf16)(y[3], y[4], a, b, bias, stack, rows, n, depth, rows * depth, 0, a_turned, b_turned);
         REQUIRE(!failed, "matmul found no memory");
+    }
+    for (int rung = 0; rung < 6; rung++) {
+        float *c = out(rows * n), *a = in(rows * depth), *b = in(depth * n);
+        REQUIRE(!CALL(matmul_ladder)(c, a, b, rows, n, depth, rung), "a rung found no memory");
     }
 }
 
