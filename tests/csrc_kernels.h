@@ -1,11 +1,15 @@
 /* One short function per group of kernels that calls each of them on arrays of odd sizes (see csrc_kernels.c).
  *
- * A new kernel goes here: csrc_kernels.c fails on one that nobody calls. Outputs are allocated first.
+ * A new kernel goes here: csrc_kernels.c fails on one that nobody calls. An output (`out`) belongs to the one CALL that
+ * writes it, and is read-only for those that follow; everything else is read-only from the first CALL on.
  */
+
+/* Those that promise the same bits on any number of threads, but not at every level. */
+static const int by_level[] = {index_matmul_bf16};
 
 static const int64_t sizes[][2] = { /* rows, n */
     {0, 5}, {1, 0}, {1, 1}, {3, 7}, {2, 15}, {5, 16}, {3, 17}, {2, 33}, {7, 65}, {1, 300}, {70, 31}, {2, 5000},
-    {150, 130},
+    {150, 130}, {9, 520},
 };
 
 static void drive_softmax(int64_t rows, int64_t n) {
@@ -24,10 +28,17 @@ static void drive_norm(int64_t rows, int64_t c) {
     y = out(rows * c), rstd = out(rows), dx = out(rows * c), dw = out(c);
     CALL(rmsnorm)(y, rstd, x, w, 1e-5f, rows, c);
     CALL(rmsnorm_backward)(dx, dw, dy, x, w, rstd, rows, c);
-    float *sum = out(rows * c);
+}
+
+static void drive_residual(int64_t rows, int64_t c) {
+    float *sum = out(rows * c), *y = out(rows * c), *mean = out(rows), *rstd = out(rows);
+    float *x = in(rows * c), *dy = in(rows * c), *w = in(c), *b = in(c);
     CALL(add_layernorm)(sum, y, mean, rstd, x, dy, w, b, 1e-5f, rows, c);
+    float *dx = out(rows * c), *dw = out(c), *db = out(c);
     CALL(add_layernorm_backward)(dx, dw, db, x, dy, sum, w, mean, rstd, rows, c);
+    sum = out(rows * c), y = out(rows * c), rstd = out(rows);
     CALL(add_rmsnorm)(sum, y, rstd, x, dy, w, 1e-5f, rows, c);
+    dx = out(rows * c), dw = out(c);
     CALL(add_rmsnorm_backward)(dx, dw, x, dy, sum, w, rstd, rows, c);
 }
 
@@ -38,6 +49,9 @@ static void drive_loss(int64_t rows, int64_t v) {
         if (v == 0 || next() % 4 == 0) targets[i] = -100;
     CALL(cross_entropy)(loss, lse, x, targets, -100, rows, v);
     CALL(cross_entropy_backward)(dx, 1.5f, x, targets, lse, -100, rows, v);
+}
+
+static void drive_output_layer(int64_t rows, int64_t v) {
     int64_t c = 1 + v % 40, wide = v == 5000 ? 30000 : v; /* so many tokens, and 1000 rows, make three chunks */
     rows = wide > v ? 1000 : rows;
     float *one = out(1), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c);
@@ -50,18 +64,27 @@ static void drive_loss(int64_t rows, int64_t v) {
 }
 
 static void drive_matmul(int64_t rows, int64_t n) {
-    int64_t depth = n % 40 + rows % 3, stack = 1 + rows % 3;
+    int64_t depth = n % 40 + rows % 3 + (n % 2 ? 0 : 384), stack = 1 + rows % 3; /* one block of k, or two */
     for (int turned = 0; turned < 4; turned++) {
-        float *c = out(stack * rows * n), *d = out(stack * rows * n), *sums = out(n);
+        float *y[5], *sums = out(n);
+        for (int i = 0; i < 5; i++) y[i] = out(stack * rows * n);
         float *a = in(stack * rows * depth), *b = in(depth * n), *bias = in(n);
-        CALL(matmul)(c, a, b, bias, stack, rows, n, depth, rows * depth, 0, turned & 1, turned >> 1);
-        CALL(matmul)(d, a, b, NULL, stack, rows, n, depth, 0, 0, turned & 1, turned >> 1);
-        CALL(column_sum)(sums, c, stack * rows, n);
+        int a_turned = turned & 1, b_turned = turned >> 1, failed = 0;
+        failed |= CALL(matmul)(y[0], y[1], a, b, bias, stack, rows, n, depth, rows * depth, 0, a_turned, b_turned);
+        failed |= CALL(matmul)(y[2], NULL, a, b, NULL, stack, rows, n, depth, 0, 0, a_turned, b_turned);
+        CALL(column_sum)(sums, y[0], stack * rows, n);
+        failed |= CALL(matmul_bf16)(y[3], y[4], a, b, bias, stack, rows, n, depth, rows * depth, 0, a_turned, b_turned);
+        REQUIRE(!failed, "matmul found no memory");
+    }
+    for (int rung = 0; rung < 6; rung++) {
+        float *c = out(rows * n), *a = in(rows * depth), *b = in(depth * n);
+        REQUIRE(!CALL(matmul_ladder)(c, a, b, rows, n, depth, rung), "a rung found no memory");
     }
 }
 
 static void drive_attention(int64_t rows, int64_t n) {
-    int64_t b = 1 + rows % 2, s = rows % 100, t = s + n % 90, kv = 1 + n % 2, h = kv * (1 + rows % 3), d = 1 + n % 70;
+    int64_t b = 1 + rows % 2, s = rows < 131 ? rows : 131, t = s + n % 90;
+    int64_t kv = 1 + n % 2, h = kv * (1 + rows % 3), d = 1 + n % 70;
     int64_t q_size = b * s * h * d, k_size = b * t * kv * d;
     for (int causal = 0; causal < 2; causal++) {
         float *y = out(q_size), *lse = out(b * h * s), *dq = out(q_size), *dk = out(k_size), *dv = out(k_size);
@@ -75,8 +98,8 @@ static void drive_attention(int64_t rows, int64_t n) {
 
 static void drive_elementwise(int64_t rows, int64_t n) {
     n *= rows;
-    float *y[15];
-    for (int i = 0; i < 15; i++) y[i] = out(n);
+    float *y[16];
+    for (int i = 0; i < 16; i++) y[i] = out(n);
     float *x = in(n), *z = in(n), *dy = in(n);
     uint8_t *keep = flags(n);
     CALL(gelu)(y[0], x, n);
@@ -89,11 +112,11 @@ static void drive_elementwise(int64_t rows, int64_t n) {
     CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
     CALL(add)(y[9], x, z, n);
     CALL(dropout)(y[10], x, keep, 1.25f, n);
-    CALL(keyed_dropout)(y[14], x, UINT64_MAX, next(), 6554, 1.25f, n);
     CALL(approx_exp)(y[11], x, n);
     CALL(approx_log)(y[12], x, n);
     CALL(approx_tanh)(y[13], x, n);
-    CALL(approx_erf)(y[13], x, n);
+    CALL(approx_erf)(y[14], x, n);
+    CALL(keyed_dropout)(y[15], x, UINT64_MAX, next(), 6554, 1.25f, n);
 }
 
 static void drive_embedding(int64_t rows, int64_t n) {
@@ -114,10 +137,10 @@ static void drive_rope(int64_t rows, int64_t n) {
 static void drive_optim(int64_t rows, int64_t n) {
     n *= rows;
     float *w = out(n), *m = out(n), *v = out(n), *clipped = out(n), *g = in(n);
-    double *sum = (double *)out(2), *scratch = array((n / 4096 + 1) * 8);
+    double *sum = (double *)out(2), *sums = scratch((n / 4096 + 1) * 8);
     for (int64_t i = 0; i < n; i++) w[i] = 1, m[i] = v[i] = 0;
     CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5);
-    *sum = CALL(sum_squares)(1.0, scratch, g, n);
+    *sum = CALL(sum_squares)(1.0, sums, g, n);
     CALL(scale)(clipped, g, 0.3f, n);
 }
 
@@ -149,8 +172,26 @@ static void drive_split(int64_t rows, int64_t n) {
     for (int64_t i = 0; i < 3; i++) CALL(copy_rows)(whole + i * c, 3 * c, part, c, rows, c);
 }
 
+static void drive_quant(int64_t rows, int64_t n) {
+    int64_t n_out = 1 + n % 70, blocks = (n + 31) / 32, groups = (n_out + 15) / 16;
+    for (int bits = 4; bits <= 8; bits += 4) {
+        int64_t places = groups * blocks * 16;
+        float *y = out(rows * n_out), *w = out(n * n_out), *x_scales = out(rows * blocks), *x_sums = out(rows * blocks);
+        uint8_t *q = (uint8_t *)out(places * bits);
+        uint16_t *scales = (uint16_t *)out(places / 2);
+        int8_t *xq = (int8_t *)out(rows * blocks * 8);
+        float *given = in(n * n_out), *x = in(rows * n), *bias = in(n_out);
+        if (CALL(quantize_weights)(q, scales, given, n, n_out, bits))
+            REQUIRE(awkward, "weights were refused though they are finite");
+        CALL(dequantize_weights)(w, q, scales, n, n_out, bits);
+        CALL(quantize_rows)(xq, x_scales, (int32_t *)(void *)x_sums, x, rows, n);
+        int failed = CALL(linear_quantized)(y, x, q, scales, rows % 2 ? bias : NULL, rows, n, n_out, bits);
+        REQUIRE(!failed, "a quantised layer found no memory");
+    }
+}
+
 static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what they leave in y is not compared */
-    float *y = array((rows + 2) * 4), *x = in(n + 2 * 65536);
+    float *y = scratch((rows + 2) * 4 * sizeof(float)), *x = in(n + 2 * 65536);
     REQUIRE(CALL(probe_fma)(y, rows, n % 50) >= 0, "operations done cannot be negative");
     REQUIRE(CALL(probe_bf16)(y, rows, n % 50) >= 0, "operations done cannot be negative");
     REQUIRE(CALL(probe_read)(y, x, n + 65536) == 4.0 * 65536, "one piece is read");
@@ -158,5 +199,6 @@ static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what t
 
 static void (*const drives[])(int64_t rows, int64_t n) = {
     drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample, drive_split, drive_probe,
+    drive_rope, drive_optim, drive_lowp, drive_sample, drive_residual, drive_output_layer, drive_split, drive_quant,
+    drive_probe,
 };

@@ -4,10 +4,9 @@ The levels `narrow` and `wide` run NEON's and AVX-512's arithmetic on AVX2, so t
 compare them all.
 """
 
-import hashlib
-
 import numpy as np
 import pytest
+from verify_bits import digest, logits_in_every_way
 
 from tinyllm import ops
 from tinyllm.models import GPT, GPTConfig
@@ -28,13 +27,6 @@ def compiled_and_restored():
         yield
     _compiled.threads(threads)
     _compiled.use_level(None)
-
-
-def digest(arrays):
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
 
 
 def trained(steps=12):
@@ -68,6 +60,23 @@ def test_training_gives_the_same_bits_on_any_number_of_threads(threads, expected
 def test_training_gives_the_same_bits_at_every_cpu_level(level, expected):
     _compiled.use_level(level)
     assert trained() == expected
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_logits_do_not_depend_on_batch_chunks_or_cache(threads):
+    _compiled.threads(threads)
+    found = dict(logits_in_every_way(GPT(CONFIG, seed=1).eval()))
+    assert len(found) > 20 and len(set(found.values())) == 1, found
+
+
+@pytest.mark.parametrize("offence", ["batch", "length"])
+def test_logits_that_depend_on_their_neighbours_are_noticed(offence):
+    def linear(x, w, b=None):
+        y = ops.linear.compiled(x, w, b)
+        return y if x.shape[0 if offence == "batch" else 1] < 5 else np.nextafter(y, np.float32(9))
+
+    with ops.override(linear=linear):
+        assert len(set(dict(logits_in_every_way(GPT(CONFIG, seed=1).eval())).values())) > 1
 
 
 def test_one_changed_bit_is_another_digest():

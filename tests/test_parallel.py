@@ -2,17 +2,13 @@
 
 import concurrent.futures
 import multiprocessing
-import os
-import signal
 import threading
-import time
 
-import numpy as np
 import pytest
+from busy import EXITS, in_child, leave, work
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled
-from tinyllm.rng import Random
 
 pytestmark = [
     pytest.mark.skipif(_compiled is None, reason="the kernels are not built"),
@@ -27,37 +23,6 @@ def threads():
     before = _compiled.threads()
     yield _compiled.threads
     _compiled.threads(before)
-
-
-def work():
-    """The bytes of some results that are large enough to be divided among threads, in different ways."""
-    x = Random(0, "work").normal(700 * 130).reshape(700, 130)
-    w = Random(1, "work").normal(130 * 90).reshape(130, 90)
-    q = Random(2, "work").normal(2 * 65 * 4 * 16).reshape(2, 65, 4, 16)
-    ids = Random(3, "work").integers(50, 700)
-    y = _compiled.matmul(x, w)
-    results = [y, _compiled.softmax(x), *_compiled.attention(q, q, q), _compiled.top_k(x, 7),
-               _compiled.embedding_backward(x, ids, 50), np.float64(_compiled.grad_norm([x, w, y]))]
-    return b"".join(result.tobytes() for result in results)
-
-
-def in_child(body):
-    """Fork, run the body in the child, and require that it returns True there within 30 seconds."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if body() else 2
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 30
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise AssertionError("the child of a fork hangs")
-        time.sleep(0.001)
-    assert os.waitstatus_to_exitcode(done[1]) == 0
 
 
 def test_results_do_not_depend_on_the_number_of_threads(threads):
@@ -157,3 +122,14 @@ def test_threads_are_resized_while_others_compute(threads):
         for n in (1, 3, 2, 8) * 3:
             threads(n)
         assert {result.result(timeout=30) for result in pending} == {expected}
+
+
+@pytest.mark.parametrize("way", EXITS)
+def test_an_interpreter_ends_though_workers_live(way):
+    code, text = leave(way)
+    assert (code, text) == (0, "")
+
+
+def test_an_interpreter_that_hangs_is_noticed():
+    code, text = leave("hang", timeout=3)
+    assert code == 124 and "still running after 3 seconds" in text

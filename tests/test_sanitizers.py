@@ -4,7 +4,8 @@ import shutil
 import subprocess
 
 import pytest
-from verify_sanitizers import SANITIZERS, SERVICES, build, compiler, drive
+from native import build, compiler
+from verify_sanitizers import SANITIZERS, SERVICES, drive
 
 from tinyllm.ops.registry import _compiled
 
@@ -19,7 +20,7 @@ def sanitizer(request, tmp_path):
     empty = tmp_path / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     try:
-        subprocess.run([build([empty], request.param, tmp_path)], check=True)
+        subprocess.run([build([empty], tmp_path, SANITIZERS[request.param])], check=True)
     except subprocess.CalledProcessError:
         return "plain"
     return request.param

@@ -1,31 +1,61 @@
-"""The long proofs, one after the other: `make verify`. Each prints its figures.
+"""The long proofs, one after the other, and a table of their figures: `make verify`.
 
-Every proof is a script of its own that can be run alone; its first lines say what it proves.
+    python tests/verify.py [--quick] [NAME ...]
+
+Every proof is a script of its own, verify_NAME.py, that can be run alone; its first lines say what it proves.
+--quick gives each a short form: all together take a minute or two.
 """
 
+import argparse
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-PROOFS = (
-    ["verify_kills.py", "--kills", "100"],
-    ["verify_bits.py"],
-    ["verify_approx.py"],
-    ["verify_sanitizers.py"],
-)
+PROOFS = {  # what each is given, in full and --quick
+    "kills": (["--kills", "100"], ["--kills", "3"]),
+    "bits": ([], ["--quick"]),
+    "kernels": ([], ["--quick"]),
+    "approx": ([], ["--quick"]),
+    "matmul": ([], ["--quick"]),
+    "threads": ([], ["--quick"]),
+    "sanitizers": ([], ["--quick"]),
+}
+FIGURE = "=> "  # how a line begins that belongs into the table
 
 
-def main():
-    failed = []
-    for script, *arguments in PROOFS:
-        print(f"\n=== {' '.join([script, *arguments])}", flush=True)
+def run(name, arguments):
+    """Run one proof, passing on what it prints; return its exit code and the lines that hold its figures."""
+    command = [sys.executable, Path(__file__).with_name(f"verify_{name}.py"), *arguments]
+    figures = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.startswith(FIGURE):
+                figures.append(line.removeprefix(FIGURE).strip())
+    return process.returncode, figures
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the short form of each")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROOFS)}; default: all")
+    args = parser.parse_args(argv)
+    unknown = set(args.names) - set(PROOFS)
+    if unknown:
+        parser.error(f"there is no proof {', '.join(sorted(unknown))}; there are {', '.join(PROOFS)}")
+    rows = []
+    for name in args.names or PROOFS:
+        arguments = PROOFS[name][args.quick]
+        print(f"\n=== {' '.join([f'verify_{name}.py', *arguments])}", flush=True)
         began = time.monotonic()
-        if subprocess.run([sys.executable, Path(__file__).with_name(script), *arguments]).returncode:
-            failed.append(script)
-        print(f"({time.monotonic() - began:.0f} s)", flush=True)
-    holds = len(PROOFS) - len(failed)
-    print(f"\n{holds} of {len(PROOFS)} proofs hold", *(f"failed: {f}" for f in failed), sep="; ")
+        code, figures = run(name, arguments)
+        rows.append((name, "holds" if code == 0 else "FAILED", time.monotonic() - began, figures))
+    print(f"\n{'proof':10} {'result':6} {'time':>6}  figures")
+    for name, result, seconds, figures in rows:
+        print(f"{name:10} {result:6} {seconds:4.0f} s ", f"\n{' ' * 26}".join(figures))
+    failed = [name for name, result, *_ in rows if result == "FAILED"]
+    print(f"\n{len(rows) - len(failed)} of {len(rows)} proofs hold", *failed, sep="; FAILED: ")
     return 1 if failed else 0
 
 

@@ -1,30 +1,26 @@
 """Measures the error of the kernels' functions on all 2**32 floats.
 
-`python tests/verify_approx.py [exp log tanh erf silu gelu]` compiles verify_approx.c with the kernels ($CC,
-else cc) and runs it; the exit code says whether every bound was kept. Takes minutes: test_approx.py is the
-short form.
+    python tests/verify_approx.py [--quick] [exp log tanh erf silu gelu gelu_tanh rsqrt]
+
+Compiles verify_approx.c ($CC, else cc) and runs it on the installed kernels; the exit code says whether every
+bound was kept. --quick looks at one float in 64.
 """
 
-import os
-import subprocess
+import argparse
 import sys
-import tempfile
-from pathlib import Path
 
-HERE = Path(__file__).parent
-CSRC = HERE.parent / "csrc"
-FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"]
+from native import run_installed
 
 
-def main(names):
-    sources = [HERE / "verify_approx.c", *(CSRC / f"{name}.c" for name in ("cpu", "parallel", "pool"))]
-    sources += CSRC.glob("level_*.c")
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "verify_approx"
-        compiler = os.environ.get("CC", "cc").split()
-        subprocess.run([*compiler, *FLAGS, f"-I{CSRC}", *map(str, sources), "-lm", "-o", program], check=True)
-        return subprocess.run([str(program), *names]).returncode
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one float in 64")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args(argv)
+    code, text = run_installed("verify_approx.c", "quick" if args.quick else "all", *args.names, timeout=3000)
+    print(text, end="")
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

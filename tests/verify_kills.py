@@ -121,7 +121,7 @@ def main(argv=None):
             equal += same(outcome(folder), expected)
             runs += 1
     where = ", ".join(f"{count} hit {what}" for what, count in hits.most_common())
-    print(f"{killed} kills ({where}); {equal} of {runs} runs ended with the same bits as the untouched one")
+    print(f"=> {killed} kills ({where}); {equal} of {runs} runs ended with the bits of the untouched one")
     return 0 if equal == runs else 1
 
 

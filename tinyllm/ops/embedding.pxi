@@ -29,6 +29,8 @@ def embedding(w, ids):
 
 def embedding_backward(dy, ids, vocab_size):
     dy = f32(dy, "dy", 1)
+    if vocab_size < 0:
+        raise ValueError(f"embedding_backward needs a vocab_size of 0 or more, got {vocab_size}")
     ids = ids_below("embedding", ids, vocab_size)
     must_be(dy, "dy", ids.shape + dy.shape[-1:])
     dw = empty((vocab_size, dy.shape[-1]))

@@ -9,8 +9,9 @@ cdef object by_row(row_kernel kernel, object x):
     cdef float *out = <float *>address(y)
     cdef const float *inp = <const float *>address(x)
     cdef int64_t rows = rows_of(x), n = x.shape[-1]
-    with nogil:
-        kernel(out, inp, rows, n)
+    if n > 0:  # else there may be any number of empty rows
+        with nogil:
+            kernel(out, inp, rows, n)
     return y
 
 
@@ -23,8 +24,9 @@ cdef object by_row_backward(row_backward_kernel kernel, object dy, object y):
     cdef const float *a = <const float *>address(dy)
     cdef const float *b = <const float *>address(y)
     cdef int64_t rows = rows_of(y), n = y.shape[-1]
-    with nogil:
-        kernel(out, a, b, rows, n)
+    if n > 0:
+        with nogil:
+            kernel(out, a, b, rows, n)
     return dx
 
 

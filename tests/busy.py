@@ -1,0 +1,72 @@
+"""Work that keeps the threads of the kernels busy: here, in the child of a fork, in other interpreters."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+from native import HERE, run
+
+from tinyllm.ops.registry import _compiled
+from tinyllm.rng import Random
+
+
+def work():
+    """The bytes of some results that are large enough to be divided among threads, in different ways."""
+    x = Random(0, "work").normal(700 * 130).reshape(700, 130)
+    w = Random(1, "work").normal(130 * 90).reshape(130, 90)
+    q = Random(2, "work").normal(2 * 65 * 4 * 16).reshape(2, 65, 4, 16)
+    ids = Random(3, "work").integers(50, 700)
+    y = _compiled.matmul(x, w)
+    results = [y, _compiled.softmax(x), *_compiled.attention(q, q, q), _compiled.top_k(x, 7),
+               _compiled.embedding_backward(x, ids, 50), np.float64(_compiled.grad_norm([x, w, y]))]
+    return b"".join(result.tobytes() for result in results)
+
+
+def in_child(body):
+    """Fork, run the body in the child, and require that it returns True there within 30 seconds."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if body() else 2
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise AssertionError("the child of a fork hangs")
+        time.sleep(0.001)
+    assert os.waitstatus_to_exitcode(done[1]) == 0
+
+
+# How an interpreter may end while eight threads have just computed or still do.
+EXITS = {
+    "at the end": "work()",
+    "by sys.exit": "work(); sys.exit(0)",
+    "by os._exit": "work(); os._exit(0)",
+    "while another thread computes": "threading.Thread(target=forever, daemon=True).start(); work()",
+    "computing to the last": "atexit.register(work); work()",
+    "in the child of a fork": "work(); os.fork() or work()",
+}
+PROGRAM = """
+import atexit, os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, sys.argv[1])
+from busy import _compiled, work
+
+def forever():
+    while True:
+        work()
+
+_compiled.threads(8)
+"""
+
+
+def leave(way, timeout=60):
+    """Start an interpreter that ends in one of the ways; return its exit code and what it printed."""
+    last = EXITS.get(way, "work(); time.sleep(1000)")
+    return run([sys.executable, "-c", PROGRAM + last, HERE], timeout)

@@ -1,0 +1,43 @@
+"""Every kernel at guard pages, at every level and with 1 and 3 threads: a short form of verify_kernels.py."""
+
+import re
+
+import pytest
+from native import CSRC, HERE, compiler, have, run_installed
+from verify_kernels import hashes
+
+from tinyllm.ops.registry import _compiled
+
+pytestmark = pytest.mark.skipif(
+    _compiled is None or not have(compiler()), reason="there is no C compiler, or the kernels are not built"
+)
+TABLE = re.findall(r"^    X\(\w+, \w+, (\w+),", (CSRC / "tinyllm.h").read_text(), re.MULTILINE)
+
+
+def test_the_driver_calls_every_kernel_of_the_table():
+    called = set(re.findall(r"\bCALL\((\w+)\)", (HERE / "csrc_kernels.h").read_text()))
+    assert len(TABLE) > 40
+    assert called == set(TABLE)
+
+
+def test_no_kernel_leaves_its_operands_and_all_levels_agree():
+    code, text = run_installed("csrc_kernels.c", "guard", timeout=120)
+    assert code == 0, text
+    assert set(hashes(text)) == set(TABLE)
+
+
+@pytest.mark.parametrize("offence, said", [
+    ("reads_behind", r"add at level \w+ touches byte (\d+) of array \d+, an input of \1 bytes"),
+    ("reads_before", r"add at level \w+ touches byte -4 of array \d+, an input"),
+    ("writes_behind", r"add at level \w+ touches byte (\d+) of array \d+, an output of \1 bytes"),
+    ("writes_before", r"add at level \w+ touches byte -4 of array \d+, an output"),
+    ("writes_input", r"add at level \w+ touches byte 0 of array \d+, an input of .* that is read-only"),
+    ("other_bits", "add: other bits at level narrow with 1 threads"),
+    ("thread_bits", r"add: other bits at level \w+ with 3 threads"),
+])
+def test_the_driver_notices(offence, said):
+    if offence == "other_bits" and "narrow" not in _compiled.levels():
+        pytest.skip("this CPU has one level")
+    code, text = run_installed("csrc_kernels.c", "guard", flags=("-O1", f"-DOFFENCE={offence}"), timeout=120)
+    assert code == 1
+    assert re.search(said, text), text

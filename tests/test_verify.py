@@ -1,0 +1,50 @@
+"""`make verify`: every proof is in its list, its figures reach the table, and a failure is a failure."""
+
+import subprocess
+import sys
+
+import pytest
+import verify
+from native import HERE, compiler, have
+
+from tinyllm.ops.registry import _compiled
+
+
+def test_every_proof_is_in_the_list():
+    assert {path.stem.removeprefix("verify_") for path in HERE.glob("verify_*.py")} == set(verify.PROOFS)
+
+
+def stub(tmp_path, monkeypatch, **bodies):
+    """Replace the proofs by scripts with these bodies."""
+    for name, body in bodies.items():
+        (tmp_path / f"verify_{name}.py").write_text(body)
+    monkeypatch.setattr(verify, "__file__", str(tmp_path / "verify.py"))
+    monkeypatch.setattr(verify, "PROOFS", {name: ([], ["--quick"]) for name in bodies})
+
+
+def test_figures_reach_the_table_and_a_failure_is_named(tmp_path, monkeypatch, capsys):
+    stub(tmp_path, monkeypatch, good="print('talk'); print('=> 7 of 7 stars')", bad="raise SystemExit(3)")
+    assert verify.main([]) == 1
+    table = capsys.readouterr().out.split("figures\n")[1]
+    assert "7 of 7 stars" in table and "talk" not in table
+    assert "1 of 2 proofs hold; FAILED: bad" in table
+    assert verify.main(["good"]) == 0
+
+
+def test_quick_is_passed_on(tmp_path, monkeypatch, capsys):
+    stub(tmp_path, monkeypatch, echo="import sys; print('=>', *sys.argv[1:])")
+    assert verify.main(["--quick"]) == 0
+    assert "--quick" in capsys.readouterr().out
+
+
+def test_an_unknown_proof_is_one_clear_line():
+    done = subprocess.run([sys.executable, HERE / "verify.py", "cold_fusion"], capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no proof cold_fusion" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(_compiled is None or not have(compiler()), reason="kernels and a compiler are wanted")
+def test_the_error_of_every_function_is_measured(capfd):
+    assert verify.main(["--quick", "approx"]) == 0
+    figures = [line for line in capfd.readouterr().out.split("\n") if "largest error" in line][-1]
+    for name in ("exp", "log", "tanh", "erf", "silu", "gelu", "gelu_tanh", "rsqrt"):
+        assert f" {name} " in figures
