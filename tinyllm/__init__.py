@@ -21,6 +21,7 @@ from tinyllm.errors import UserError
 from tinyllm.functional import checkpoint
 from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
 from tinyllm.models import GPT, PRESETS, GPTConfig, load_weights, save_weights
+from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import override, use
 from tinyllm.ops.registry import threads
 from tinyllm.rng import Random
@@ -40,6 +41,8 @@ __all__ = [
     "CharTokenizer",
     "Corpus",
     "GPTConfig",
+    "Int4Linear",
+    "Int8Linear",
     "Random",
     "Run",
     "Tensor",
@@ -58,6 +61,7 @@ __all__ = [
     "no_grad",
     "override",
     "prepare",
+    "quantize",
     "save_weights",
     "stream",
     "threads",

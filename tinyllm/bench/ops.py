@@ -28,7 +28,7 @@ class Case(NamedTuple):
 def cases(setting):
     """Yield the calls of a setting, each with arrays that are free again when the next one is drawn."""
     random = np.random.default_rng(0)
-    for part in (products, heads, rows, elements, tables, updates, sampling):
+    for part in (products, quantised, heads, rows, elements, tables, updates, sampling):
         yield from part(setting, lambda *shape: random.standard_normal(shape, np.float32))
 
 
@@ -48,6 +48,18 @@ def products(s, floats):
     yield Case("matmul", (x, w, False, True), flops)
     yield Case("matmul_backward", (floats(B, T, V), x, w, False, True), 2 * flops)
     yield Case("round_bf16", (x,))
+
+
+def quantised(s, floats):
+    """The widest linear layer with weights of 8 and 4 bits, for one row, as in decoding."""
+    n_in, n_out = s.width, 4 * s.width
+    x, w = floats(1, n_in), floats(n_in, n_out)
+    yield Case("quantize_rows", (x,))
+    for bits in (8, 4):
+        q, scales = OPS[f"quantize_int{bits}"](w)
+        yield Case(f"quantize_int{bits}", (w,))
+        yield Case(f"dequantize_int{bits}", (q, scales, n_in, n_out))
+        yield Case(f"linear_int{bits}", (x, q, scales, n_out))
 
 
 def heads(s, floats):

@@ -19,13 +19,15 @@ from tinyllm.testing.cases import (
     matmul,
     norm,
     optim,
+    quant,
     rope,
     sample,
     softmax,
 )
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, first, run_spec
 
-PARTS = (attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, rope, sample, softmax)
+PARTS = (attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, quant, rope, sample,
+         softmax)
 
 CASES: dict = {}
 BOUNDS: dict = {}
