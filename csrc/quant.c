@@ -10,6 +10,10 @@
  * quarter or an eighth of float32's (a scale for 32 adds half a bit to each). They are read from front to back, each
  * once, 64 bytes of 16 outputs an instruction. Against several rows, the weights of 16 outputs stay in the nearest
  * cache while Q_TILE rows at a time pass by, so that each load of weights serves Q_TILE products.
+ *
+ * The ladder is that of dot.h. 64 rows of 768 inputs, 2,048 outputs in 8 bits, one thread of a Zen 5: about 160 billion
+ * operations a second with AVX2, 330 with AVX-512, 610 with VNNI; matmul in float32 does 115 and 230. For one row that
+ * comes from memory, they are all equal but for 5 to 20 percent: memory is the limit.
  */
 
 enum { Q_BLOCK = 32, Q_LANES = 16, Q_AHEAD = 8192 };

@@ -10,6 +10,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, load_weights, save_weights
 from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
 from tinyllm.ops.quant import from_bfloat16, spread
+from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing import CASES
@@ -157,6 +158,26 @@ def test_layers_in_lists_and_models_without_a_tied_head():
 def test_other_bits_are_refused():
     with pytest.raises(UserError, match="8 or 4 bits, not 5"):
         quantize(GPT(CONFIG), 5)
+
+
+@bits
+@pytest.mark.skipif(_compiled is None, reason="a promise of the kernels, and they are not built")
+def test_a_model_scores_with_the_same_bits_everywhere(bits):
+    """Over levels, threads, the batch that a row sits in, and a prompt read at once or in chunks."""
+    model, tokens = quantize(GPT(CONFIG, seed=1), bits), Random("tokens").integers(67, (5, 20))
+    threads, found = _compiled.threads(), set()
+    with no_grad(), ops.use("compiled"):
+        for level in _compiled.levels():
+            for n in (1, 3):
+                _compiled.use_level(level)
+                _compiled.threads(n)
+                cache = model.new_cache()
+                chunks = [model(tokens[2:3, a:b], cache).data for a, b in ((0, 7), (7, 8), (8, 9), (9, 20))]
+                found |= {model(tokens).data[2].tobytes(), model(tokens[2]).data.tobytes(),
+                          np.concatenate(chunks, axis=1).tobytes()}  # fmt: skip
+    _compiled.threads(threads)
+    _compiled.use_level(None)
+    assert len(found) == 1
 
 
 @bits
