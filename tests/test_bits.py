@@ -107,8 +107,8 @@ def test_a_row_of_a_quantised_product_does_not_depend_on_the_rows_beside_it(bits
             assert digest([linear(x[rows - 1 : rows], q, scales, 37)]) == digest([whole[rows - 1 : rows]])
 
 
-ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "softmax", "layernorm", "gelu_tanh",
-       "cross_entropy")
+ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "softmax", "layernorm",
+       "gelu_tanh", "cross_entropy")
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -6,6 +6,7 @@ from, and why it is fast stands in `ops/quant.py`.
 
 import numpy as np
 
+import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Linear
@@ -60,6 +61,10 @@ class QuantizedLinear(Module):
             )
 
         return record(y, (x,), backward)
+
+    def gelu_tanh(self, x):
+        """Apply the layer, then gelu to what comes out."""
+        return F.gelu_tanh(self(x))
 
     def flops(self, batch, context):
         return {"": 2 * batch * context * self.n_in * self.n_out}
