@@ -5,6 +5,7 @@
 #include "approx.h"
 #include "tile.h"
 #include "transpose.h"
+#include "dot.h"
 
 #include "matmul.c"
 #include "ladder.c"
@@ -16,6 +17,7 @@
 
 #include "embedding.c"
 #include "lowp.c"
+#include "quant.c"
 #include "optim.c"
 #include "probe.c"
 #include "rope.c"

@@ -8,6 +8,7 @@
 #endif
 #define LEVEL avx2
 #define LANES 8
+#define DOT_AVX2
 #define VEC_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define VEC_SQRT(a) _mm256_sqrt_ps(a)
 #define VEC_MAX(a, b) _mm256_max_ps(b, a)

@@ -8,6 +8,7 @@
 #endif
 #define LEVEL avx512
 #define LANES 16
+#define DOT_AVX512
 #define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VEC_SQRT(a) _mm512_sqrt_ps(a)
 #define VEC_MAX(a, b) _mm512_max_ps(b, a)

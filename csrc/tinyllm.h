@@ -101,6 +101,14 @@
     X(lowp, int, matmul_bf16,                                                                                         \
       (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
+    X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
+    X(quant, int, quantize_weights,                                                                                   \
+      (uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits))                          \
+    X(quant, void, dequantize_weights,                                                                                \
+      (float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out, int bits))                    \
+    X(quant, int, linear_quantized,                                                                                   \
+      (float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias, int64_t rows,           \
+       int64_t n_in, int64_t n_out, int bits))                                                                        \
     X(sample, void, temperature, (float *y, const float *x, float t, int64_t n))                                      \
     X(sample, void, top_k, (float *y, const float *x, int64_t k, int64_t rows, int64_t n))                            \
     X(sample, void, top_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
@@ -115,7 +123,7 @@
     X(probe, double, probe_read, (float *y, const float *x, int64_t n))
 
 struct kernels {
-    const char *level; /* "avx2", "avx512", "avx512bf16", "neon", or a test level: "narrow", "wide" */
+    const char *level; /* "avx2", "avx512", "avx512vnni", "avx512bf16", "neon"; for tests "narrow", "wide" */
 #define X(file, result, name, arguments) result(*name) arguments;
     TINYLLM_KERNELS(X)
 #undef X

@@ -169,7 +169,7 @@ static void drive_split(int64_t rows, int64_t n) {
     int64_t c = n / 3;
     float *part = out(rows * c), *whole = out(rows * c * 3), *x = in(rows * c * 3);
     CALL(copy_rows)(part, c, x + c, 3 * c, rows, c);
-    for (int64_t i = 0; i < 3; i++) CALL(copy_rows)(whole + i * c, 3 * c, part, c, rows, c);
+    CALL(copy_rows)(whole + 2 * c, 3 * c, part, c, rows, c);
 }
 
 static void drive_quant(int64_t rows, int64_t n) {

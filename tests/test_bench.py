@@ -116,12 +116,15 @@ def test_the_ratio_does_not_mind_slow_phases(rounds, factor):
     assert np.isclose(ratio(times, "slow", "fast"), factor)
 
 
+KINDS = (np.float32, np.int64, bool, np.int8, np.uint8, np.uint16)
+
+
 def test_every_op_but_those_of_tokenizers_has_a_case_that_it_accepts():
     measured = set()
     for case in cases(TINY):
         inspect.signature(OPS[case.op].reference).bind(*case.args)
         arrays = [a for a in case.args if isinstance(a, np.ndarray) and a.ndim]
-        assert {a.dtype for a in arrays} <= {np.dtype(t) for t in (np.float32, np.int64, bool)}
+        assert {a.dtype for a in arrays} <= {np.dtype(t) for t in KINDS}
         with use("numpy"):
             OPS[case.op](*case.args)
         measured.add(case.op)

@@ -122,8 +122,20 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
         assert digest(chunked) == digest(whole)
 
 
-ODD = ("linear", "linear_gelu", "attention", "softmax", "layernorm", "gelu_tanh", "cross_entropy")
-ODD += ("keyed_dropout",)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_row_of_a_quantised_product_does_not_depend_on_the_rows_beside_it(bits):
+    random = Random("quantised rows", bits)
+    linear, quantize = (getattr(ops, f"{name}_int{bits}") for name in ("linear", "quantize"))
+    for n_in in (1, 32, 100, 800):
+        x, (q, scales) = random.normal((70, n_in)), quantize(random.normal((n_in, 37)))
+        whole = linear(x, q, scales, 37)
+        for rows in SIZES:
+            assert digest([linear(x[:rows], q, scales, 37)]) == digest([whole[:rows]])
+            assert digest([linear(x[rows - 1 : rows], q, scales, 37)]) == digest([whole[rows - 1 : rows]])
+
+
+ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "softmax", "layernorm",
+       "gelu_tanh", "cross_entropy", "keyed_dropout")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -136,6 +148,11 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
             elif name == "linear_gelu":
                 x, w, b = random.normal((n, 500)), random.normal((500, n)), random.normal((n,))
                 yield from (*ops.linear_gelu(x, w, b), ops.gelu_tanh(ops.linear(x, w, b)))
+            elif name in ("linear_int8", "linear_int4"):
+                q, scales = getattr(ops, name.replace("linear", "quantize"))(random.normal((500, n)))
+                q.view(np.uint8).flat[: q.size // 4] = 128  # also numbers that no rounding makes: -128
+                yield from (q, scales, *ops.quantize_rows(random.normal((n, 500))))
+                yield getattr(ops, name)(random.normal((n, 500)), q, scales, n, random.normal((n,)))
             elif name == "attention":
                 q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
                 y, lse = ops.attention(q, k, v)

@@ -55,7 +55,7 @@ def with_number(a, where, number):
     """An array with one of its elements replaced, such as an id that is far outside the table."""
     a = np.array(a)
     if a.size:
-        a.flat[where % a.size] = number
+        a.flat[where % a.size] = np.array(number).astype(a.dtype)  # bytes hold the rest of it
     return a
 
 

@@ -30,6 +30,7 @@ from tinyllm.models import (
     load_weights,
     save_weights,
 )
+from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
@@ -50,6 +51,8 @@ __all__ = [
     "CharTokenizer",
     "Corpus",
     "GPTConfig",
+    "Int4Linear",
+    "Int8Linear",
     "Llama",
     "LlamaConfig",
     "Random",
@@ -72,6 +75,7 @@ __all__ = [
     "no_grad",
     "override",
     "prepare",
+    "quantize",
     "save_weights",
     "stream",
     "threads",

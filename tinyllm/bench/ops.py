@@ -31,7 +31,7 @@ class Case(NamedTuple):
 def cases(setting):
     """Yield the calls of a setting, each with arrays that are free again when the next one is drawn."""
     random = np.random.default_rng(0)
-    parts = (products, heads, rows, elements, tables, updates, sampling)
+    parts = (products, quantised, heads, rows, elements, tables, updates, sampling)
     for part in (layer,) if setting.name in LAYER_ONLY else parts:
         yield from part(setting, lambda *shape: random.standard_normal(shape, np.float32))
 
@@ -60,6 +60,18 @@ def products(s, floats):
     yield Case("split", (floats(B, T, 3 * C), 3))
     yield Case("join", ([floats(B, T, C) for _ in range(3)],))
     yield Case("round_bf16", (x,))
+
+
+def quantised(s, floats):
+    """The widest linear layer with weights of 8 and 4 bits, for one row, as in decoding."""
+    n_in, n_out = s.width, 4 * s.width
+    x, w = floats(1, n_in), floats(n_in, n_out)
+    yield Case("quantize_rows", (x,))
+    for bits in (8, 4):
+        q, scales = OPS[f"quantize_int{bits}"](w)
+        yield Case(f"quantize_int{bits}", (w,))
+        yield Case(f"dequantize_int{bits}", (q, scales, n_in, n_out))
+        yield Case(f"linear_int{bits}", (x, q, scales, n_out))
 
 
 def heads(s, floats):

@@ -17,6 +17,7 @@ COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
     "generate": ("generate", "continue a text with a trained model"),
     "chat": ("generate", "talk with a trained model"),
+    "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "report": ("report", "write the report.html of a run again"),
     "data": ("data", "list, show and measure texts"),
     "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),

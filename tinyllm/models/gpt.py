@@ -79,6 +79,9 @@ class GPT(Module):
     weights from a file.
     """
 
+    tied_head = "wte"  # the embedding that is also the output layer
+    lm_head = None  # a packed copy of it, which `nn.quantize` makes
+
     def __init__(self, config, seed=0):
         self.config = config
         self.wte = Embedding(config.vocab_size, config.width)  # what a token means
@@ -113,6 +116,8 @@ class GPT(Module):
 
     def head(self, x):
         """Score each token by how well its embedding agrees with x: (..., C) -> logits (..., V)."""
+        if self.lm_head is not None:
+            return self.lm_head(x)
         return F.matmul(x, self.wte.weight, transpose_b=True)
 
     def loss(self, tokens, targets):
@@ -122,7 +127,9 @@ class GPT(Module):
         """
         x = self.hidden(tokens)
         targets = check_targets(targets, x.shape[:2])
-        return F.linear_cross_entropy(x, self.wte.weight, targets)  # head, then cross_entropy
+        if self.lm_head is not None:
+            return F.cross_entropy(self.head(x), targets)
+        return F.linear_cross_entropy(x, self.wte.weight, targets)  # the same in one, a chunk of logits at a time
 
     def new_cache(self, batch=1):
         """Return an empty KV cache for `batch` rows: one KVCache for each block."""
@@ -143,6 +150,8 @@ class GPT(Module):
         return model
 
     def flops(self, batch, context):
+        if self.lm_head is not None:  # which counts for itself
+            return {}
         return {"head (wte)": 2 * batch * context * self.config.width * self.config.vocab_size}
 
     def _initial_std(self, name):

@@ -5,12 +5,16 @@ from tinyllm.nn.cache import KVCache
 from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear, RMSNorm
-from tinyllm.nn.module import Module, Parameter, inference
+from tinyllm.nn.module import Buffer, Module, Parameter, inference
+from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
     "MLP",
+    "Buffer",
     "Dropout",
     "Embedding",
+    "Int4Linear",
+    "Int8Linear",
     "KVCache",
     "LayerNorm",
     "Linear",
@@ -21,4 +25,5 @@ __all__ = [
     "checkpoint",
     "inference",
     "init_normal",
+    "quantize",
 ]

@@ -18,6 +18,7 @@ class SelfAttention(Module):
     def __init__(self, width, heads, bias=True):
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
+        self.width = width
         self.heads = heads
         self.c_attn = Linear(width, 3 * width, bias)  # query, key and value in one product
         self.c_proj = Linear(width, width, bias)
@@ -33,6 +34,5 @@ class SelfAttention(Module):
         return self.c_proj(y.reshape(B, T, C))
 
     def flops(self, batch, context):
-        width = self.c_proj.weight.shape[0]
         pairs = context * (context + 1) // 2  # each query meets the keys up to its own position
-        return {"scores": 2 * 2 * batch * pairs * width}  # query times key, then weight times value
+        return {"scores": 2 * 2 * batch * pairs * self.width}  # query times key, then weight times value

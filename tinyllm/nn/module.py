@@ -18,6 +18,19 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+class Buffer(Tensor):
+    """A tensor that belongs to a module and is saved with it, but that training does not change.
+
+    `check(name, array)` may raise UserError on an array that is about to be loaded.
+    """
+
+    __slots__ = ("check",)
+
+    def __init__(self, data, check=None):
+        super().__init__(data)
+        self.check = check
+
+
 class Module:
     """A part of a model: call it on tensors to get a tensor.
 
@@ -45,10 +58,13 @@ class Module:
 
     def named_parameters(self):
         """Yield (name, parameter) in order of definition; one in two places comes once, by its first name."""
+        yield from self._named(Parameter)
+
+    def _named(self, kinds):
         seen = set()
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter) and id(value) not in seen:
+                if isinstance(value, kinds) and id(value) not in seen:
                     seen.add(id(value))
                     yield _join(prefix, name), value
 
@@ -61,20 +77,20 @@ class Module:
         return sum(p.data.size for p in self.parameters())
 
     def state_dict(self):
-        """Return {name: array} of all parameters. The arrays are the parameters' own: copy what must last."""
-        return {name: p.data for name, p in self.named_parameters()}
+        """Return {name: array} of all parameters and buffers. The arrays are theirs: copy what must last."""
+        return {name: p.data for name, p in self._named((Parameter, Buffer))}
 
     def load_state_dict(self, state):
-        """Copy {name: array} into the parameters. All is checked first, so a bad state changes nothing.
+        """Copy {name: array} into parameters and buffers. All is checked first: a bad state changes nothing.
 
-        Raises UserError naming the first parameter that is missing, has another shape, is not floating
-        point, or holds a number that is not finite; or else the first name that the model does not have.
+        Raises UserError naming the first that is missing, has another shape or another kind of numbers, or
+        holds one that is not finite; or else the first name that the model does not have.
         """
-        parameters = dict(self.named_parameters())
+        parameters = dict(self._named((Parameter, Buffer)))
         for name, p in parameters.items():
             if name not in state:
                 raise UserError(f"the weights lack {name} {p.shape}; they belong to another model")
-            _check_array(name, state[name], p.shape)
+            _check_array(name, state[name], p)
         for name in state:
             if name not in parameters:
                 raise UserError(
@@ -141,11 +157,15 @@ def _join(prefix, name):
     return f"{prefix}.{name}" if prefix else name
 
 
-def _check_array(name, array, shape):
+def _check_array(name, array, p):
     array = np.asarray(array)
-    if array.shape != tuple(shape):
-        raise UserError(f"{name} has shape {array.shape} in the weights and {tuple(shape)} in the model")
-    if array.dtype.kind != "f":
+    if array.shape != p.shape:
+        raise UserError(f"{name} has shape {array.shape} in the weights and {p.shape} in the model")
+    if p.dtype.kind != "f" and array.dtype != p.dtype:
+        raise UserError(f"{name} holds {array.dtype} in the weights, where {p.dtype} belongs")
+    if p.dtype.kind == "f" and array.dtype.kind != "f":
         raise UserError(f"{name} holds {array.dtype} in the weights, where floating-point numbers belong")
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
+    if isinstance(p, Buffer) and p.check:
+        p.check(name, array)

@@ -51,6 +51,15 @@ from tinyllm.ops.norm import (
     rmsnorm_backward,
 )
 from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
+from tinyllm.ops.quant import (
+    dequantize_int4,
+    dequantize_int8,
+    linear_int4,
+    linear_int8,
+    quantize_int4,
+    quantize_int8,
+    quantize_rows,
+)
 from tinyllm.ops.registry import OPS, Op, op, override, use
 from tinyllm.ops.rope import rope, rope_backward, rope_tables
 from tinyllm.ops.sample import min_p, repetition_penalty, sample, temperature, top_k, top_p

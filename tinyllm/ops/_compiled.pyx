@@ -8,11 +8,12 @@ specification: softmax.py, softmax.pxi.
 
 import math
 import os
+from operator import index
 
 import numpy as np
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 
 from tinyllm.errors import UserError
 
@@ -24,6 +25,10 @@ from tinyllm.ops._kernels cimport (
 cdef object F32 = np.dtype(np.float32)
 cdef object F64 = np.dtype(np.float64)
 cdef object I64 = np.dtype(np.int64)
+cdef object I32 = np.dtype(np.int32)
+cdef object I8 = np.dtype(np.int8)
+cdef object U8 = np.dtype(np.uint8)
+cdef object U16 = np.dtype(np.uint16)
 cdef object BOOL = np.dtype(np.bool_)
 cdef object ndarray = np.ndarray
 
@@ -127,6 +132,7 @@ include "loss.pxi"
 
 include "embedding.pxi"
 include "lowp.pxi"
+include "quant.pxi"
 include "optim.pxi"
 include "rope.pxi"
 include "sample.pxi"

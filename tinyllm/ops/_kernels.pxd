@@ -1,5 +1,5 @@
 # What Cython needs to know of csrc/tinyllm.h: the same table, in the same order.
-from libc.stdint cimport int64_t, int32_t, uint8_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, int32_t, uint8_t, uint16_t, uint64_t
 
 cdef extern from "tinyllm.h" nogil:
     struct kernels_t "kernels":
@@ -79,6 +79,14 @@ cdef extern from "tinyllm.h" nogil:
         int (*matmul_bf16)(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,
                            int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                            int b_transposed) noexcept nogil
+        void (*quantize_rows)(int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows,
+            int64_t n) noexcept nogil
+        int (*quantize_weights)(uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out,
+            int bits) noexcept nogil
+        void (*dequantize_weights)(float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out,
+            int bits) noexcept nogil
+        int (*linear_quantized)(float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias,
+            int64_t rows, int64_t n_in, int64_t n_out, int bits) noexcept nogil
         void (*temperature)(float *y, const float *x, float t, int64_t n) noexcept nogil
         void (*top_k)(float *y, const float *x, int64_t k, int64_t rows, int64_t n) noexcept nogil
         void (*top_p)(float *y, const float *x, double p, int64_t rows, int64_t n) noexcept nogil

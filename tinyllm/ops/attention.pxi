@@ -5,8 +5,7 @@ cdef object checked_lengths(object lengths, object q, object k, object v):
     if q.shape[3] == 0 or k.shape[2] == 0 or q.shape[2] % k.shape[2]:
         raise ValueError("attention needs D >= 1 and H a multiple of K, "
                          f"got D = {q.shape[3]}, H = {q.shape[2]}, K = {k.shape[2]}")
-    S, T, H, D = q.shape[1], k.shape[1], q.shape[2], q.shape[3]
-    if max(S, 128) * max(T, 64) * max(H, 1) * D > 1 << 62:  # empty arrays may be of any length
+    if max(q.shape[1], 128) * max(k.shape[1], 64) * max(q.shape[2], 1) * q.shape[3] > 1 << 62:  # empty arrays may be of any length
         raise MemoryError(f"attention has more terms than 64 bits can count, for q {q.shape} and k {k.shape}")
     if lengths is None:
         return None

@@ -21,6 +21,9 @@ OUTPUTS = {
     "add_rmsnorm": ("sum", "y", "rstd"),
     "attention": ("y", "lse"),
     "rope_tables": ("cos", "sin"),
+    "quantize_int8": ("q", "scales"),
+    "quantize_int4": ("q", "scales"),
+    "quantize_rows": ("q", "scales"),
 }
 DIFFERENTIABLE = {
     "matmul": ("a", "b"),

@@ -10,6 +10,7 @@ runs/NAME/config.json       every setting, and name, size and SHA-256 of the dat
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tinyllm.data import Corpus, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, remove_leftovers
 from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.nn import quantize
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train.checkpoint import list_checkpoints, load_arrays, read_state
 from tinyllm.train.config import RunConfig, flatten
@@ -66,7 +68,14 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
     def create(self, experiment):
-        """Start afresh: remove what a former run left, then write the tokenizer, and config.json last.
+        """Start afresh: remove what a former run left, then write the tokenizer, and config.json last."""
+        with self.rewritten():
+            experiment.tokenizer.save(self.tokenizer)
+            self.write_config(experiment)
+
+    @contextmanager
+    def rewritten(self):
+        """Remove what a former run left; the block then writes a new one, and its config.json last.
 
         So a folder with a config.json is a whole run, however early it was interrupted.
         """
@@ -81,12 +90,15 @@ class Run:
             remove_leftovers(self.folder)
         except OSError as error:
             raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
-        experiment.tokenizer.save(self.tokenizer)
-        self.write_config(experiment)
+        yield
 
     def write_config(self, experiment):
         """Write config.json: the settings, and what they met (data and tokenizer by SHA-256)."""
-        content = experiment.config.nested() | {"found": experiment.facts()}
+        self.save_config(experiment.config, experiment.facts())
+
+    def save_config(self, config, facts):
+        """Write config.json from its two parts, a RunConfig and what `read_config` calls facts."""
+        content = config.nested() | {"found": facts}
         atomic_write_text(self.config, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_config(self):
@@ -102,6 +114,8 @@ class Run:
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
             if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
                 raise ValueError(f"found.{wrong[0]} is {facts[wrong[0]]!r}")
+            if facts.get("bits") not in (None, 8, 4):
+                raise ValueError(f"found.bits is {facts['bits']!r}, where 8 or 4 belongs")
             return make_config(settings), facts
         except OSError as error:
             raise UserError(
@@ -192,6 +206,11 @@ def reopen(run, config):
     Raises UserError when its data has changed.
     """
     _, facts = run.read_config()
+    if facts.get("bits"):
+        raise UserError(
+            f"{run.folder} holds weights of {facts['bits']} bits, which cannot be trained: "
+            "go on with the run that it was made from"
+        )
     remove_leftovers(run.folder)
     corpus = load_corpus(config.data)
     if corpus.sha256 != facts["sha256"]:
@@ -206,7 +225,8 @@ def load_run(folder, which="best"):
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-nano")`.
 
     `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
-    `RunConfig`. Raises UserError, in one line that names the file, on whatever is missing or damaged.
+    `RunConfig`. The model of a quantised run has quantised layers. Raises UserError, in one line that names
+    the file, on whatever is missing or damaged.
     """
     if which not in ("best", "last"):
         raise ValueError(f'which must be "best" or "last", got {which!r}')
@@ -221,5 +241,7 @@ def load_run(folder, which="best"):
             f"{folder} holds no checkpoint yet: train it first with `tinyllm train --out {folder} --resume`"
         )
     model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
+    if facts.get("bits"):
+        quantize(model, facts["bits"])
     load_arrays(path, "model", model.load_state_dict)
     return model.eval(), tokenizer, config

@@ -1,0 +1,104 @@
+"""The command quantize: a run that generates as before, is smaller, and refuses what cannot be."""
+
+import json
+import re
+import shutil
+
+import pytest
+from tiny_run import new_trainer, write_text
+
+from tinyllm.cli import main
+from tinyllm.generate import generate
+from tinyllm.train import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that has learnt something, and its text."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = write_text(folder / "text.txt")
+    for _ in new_trainer(folder / "run", text, model__width=32, train__steps=60, train__lr=0.01):
+        pass
+    return folder
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    """A folder with a copy of the run; its text lies where it was."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tree(folder):
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("bits", ["8", "4"])
+def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, capsys, bits):
+    before = tree(here / "run")
+    assert main(["quantize", "run", "--bits", bits]) == 0
+    out = capsys.readouterr().out
+    assert tree(here / "run") == before
+    old, new = (int(n.replace(",", "")) for n in re.search(r"([\d,]+) -> ([\d,]+) bytes", out).groups())
+    file = next((here / f"run-int{bits}").rglob("model.safetensors"))
+    assert 0 < file.stat().st_size - new < 9000 and new < old
+    loss, after = map(float, re.search(r"([\d.]+) -> ([\d.]+) nats per token", out).groups())
+    assert abs(after - loss) < (0.01 if bits == "8" else 0.1) and loss < 1.5
+    model, tokenizer, _ = load_run(f"run-int{bits}")
+    assert type(model.h[0].mlp.c_fc).__name__ == f"Int{bits}Linear"
+    assert main(["generate", f"run-int{bits}", "--prompt", "the cat", "--tokens", "20", "--seed", "1"]) == 0
+    said = capsys.readouterr().out
+    ids = generate(model, ["the cat"], max_tokens=20, seed=1, tokenizer=tokenizer)[0]
+    assert said == "the cat" + tokenizer.decode(ids) + "\n"
+
+
+def complaint(capsys, *words):
+    assert main([*map(str, words)]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("tinyllm: error: ") and line.count("\n") == 1
+    return line
+
+
+def test_it_replaces_only_what_it_may(here, capsys):
+    main(["quantize", "run", "--out", "small"])
+    before = tree(here)
+    assert "--overwrite" in complaint(capsys, "quantize", "run", "--out", "small")
+    assert "another --out" in complaint(capsys, "quantize", "run", "--out", "run", "--overwrite")
+    assert "quantised already" in complaint(capsys, "quantize", "small", "--out", "smaller")
+    assert "holds no run" in complaint(capsys, "quantize", "nothing", "--out", "new")
+    assert "invalid choice" in complaint(capsys, "quantize", "run", "--bits", "5")
+    assert tree(here) == before
+    assert main(["quantize", "run", "--bits", "4", "--out", "small", "--overwrite"]) == 0
+    assert json.loads((here / "small" / "config.json").read_text())["found"]["bits"] == 4
+
+
+def test_it_cannot_be_trained_further(here, capsys):
+    main(["quantize", "run"])
+    before = tree(here)
+    assert "cannot be trained" in complaint(capsys, "train", "--out", "run-int8", "--resume", "--steps", "99")
+    assert tree(here) == before
+
+
+def test_without_its_data_it_says_so(here, capsys):
+    config = here / "run" / "config.json"
+    text = here / "moved.txt"
+    config.write_text(re.sub(r'"data": "[^"]*text.txt"', '"data": "moved.txt"', config.read_text(), count=1))
+    assert main(["quantize", "run", "--out", "a"]) == 0
+    assert "not measured: the run's data is not at hand" in capsys.readouterr().out
+    write_text(text, words=1500)
+    assert main(["quantize", "run", "--out", "b"]) == 0
+    assert "not measured: moved.txt is no longer the data" in capsys.readouterr().out
+
+
+def test_a_damaged_run_is_noticed(here, capsys):
+    main(["quantize", "run"])
+    config = here / "run-int8" / "config.json"
+    config.write_text(config.read_text().replace('"bits": 8', '"bits": 3'))
+    assert "found.bits is 3" in complaint(capsys, "generate", "run-int8")
+    config.write_text(config.read_text().replace('"bits": 3', '"bits": 4'))
+    assert "model.safetensors" in complaint(capsys, "generate", "run-int8")
+    config.write_text(config.read_text().replace('"bits": 4', '"bits": 8'))
+    file = next((here / "run-int8").rglob("model.safetensors"))
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "cut short" in complaint(capsys, "generate", "run-int8")

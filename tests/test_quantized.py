@@ -1,0 +1,224 @@
+"""Quantised layers and models: how far off they are, what they refuse, and that they save and load."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm import ops
+from tinyllm.errors import UserError
+from tinyllm.models import GPT, GPTConfig, load_weights, save_weights
+from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
+from tinyllm.ops.quant import from_bfloat16, spread
+from tinyllm.ops.registry import _compiled
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor, no_grad
+from tinyllm.testing import CASES
+
+LAYERS = {8: Int8Linear, 4: Int4Linear}
+CONFIG = GPTConfig(vocab_size=67, context=24, layers=2, heads=2, width=40)  # 32 divides none of these
+bits = pytest.mark.parametrize("bits", [8, 4])
+
+
+def packed(bits, w):
+    """q, scales, the weights that they mean, and the scale of each (I, O)."""
+    q, scales = getattr(ops, f"quantize_int{bits}")(w)
+    back = getattr(ops, f"dequantize_int{bits}")(q, scales, *w.shape)
+    return q, scales, back, np.repeat(spread(scales), 32, axis=0)[: w.shape[0], : w.shape[1]]
+
+
+def layer(bits, n_in, n_out, bias=True):
+    """A Linear of random weights, and its quantised copy."""
+    linear = Linear(n_in, n_out, bias)
+    for i, p in enumerate(linear.parameters()):
+        p.data[...] = Random("layer", i).normal(p.shape)
+    return linear, LAYERS[bits].from_linear(linear)
+
+
+@bits
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_weight_is_off_by_at_most_half_a_scale(bits, data):
+    (w,) = data.draw(CASES[f"quantize_int{bits}"])
+    for backend in ops.OPS[f"quantize_int{bits}"].variants:
+        with ops.use(backend):
+            _, _, back, scale = packed(bits, np.ascontiguousarray(w))
+        error = np.abs(back.astype(np.float64) - w)
+        assert (error <= scale.astype(np.float64) / 2).all()
+
+
+@bits
+def test_no_smaller_bound_holds(bits):
+    w = Random("half a scale").normal((640, 50))
+    _, _, back, scale = packed(bits, w)
+    assert (np.abs(back - w) / scale).max() > 0.49
+
+
+@bits
+def test_the_largest_weight_of_a_block_costs_the_others_no_more_than_their_block(bits):
+    w = np.full((96, 3), 0.01, np.float32)
+    w[40, 1] = 1000
+    _, _, back, _ = packed(bits, w)
+    assert np.abs(back[:32] - w[:32]).max() < 1e-3 and np.abs(back[:, 0] - w[:, 0]).max() < 1e-3
+    assert back[33, 1] == 0 and abs(back[40, 1] - 1000) < 4  # a scale is a bfloat16
+
+
+@bits
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0**127, -3e38])
+def test_weights_that_are_broken_are_refused(bits, value):
+    w = np.ones((70, 20), np.float32)
+    w[69, 19] = value
+    for hand in OPS_HANDS[bits]:
+        with pytest.raises(ValueError, match="finite weights below"):
+            hand(w)
+    with pytest.raises(UserError, match=r"cannot quantise h\.1\.mlp\.c_proj.*finite"):
+        model = GPT(CONFIG)
+        before = {name: p.data for name, p in model.named_parameters()}
+        model.h[1].mlp.c_proj.weight.data[3, 3] = value
+        quantize(model, bits)
+    assert {name: p.data for name, p in model.named_parameters()}.keys() == before.keys()
+
+
+OPS_HANDS = {b: list(ops.OPS[f"quantize_int{b}"].variants.values()) for b in (8, 4)}
+
+
+@bits
+def test_huge_and_tiny_weights_keep_their_promise(bits):
+    sizes = np.array([1.7e38, 1e30, 1.0, 1e-30, 1e-38, 1e-41, 0.0], np.float32)
+    w = Random("sizes").uniform((64, 7)).astype(np.float32) * sizes
+    _, _, back, scale = packed(bits, w)
+    assert np.isfinite(back).all()
+    assert (np.abs(back.astype(np.float64) - w) <= scale.astype(np.float64) / 2 + 1e-43).all()
+    assert not back[:, 6].any()
+
+
+@bits
+@pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (768, 50), (2048, 16)])
+def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
+    """Rounding moves a weight by half its scale at most, and an input by half of its own."""
+    linear, quantised = layer(bits, n_in, n_out)
+    x = Random("x").normal((5, n_in))
+    y, near = linear(Tensor(x)).data, quantised(Tensor(x)).data
+    _, _, _, w_scale = packed(bits, linear.weight.data)
+    _, x_scale = ops.quantize_rows(x)
+    x_scale = np.repeat(x_scale, 32, axis=1)[:, :n_in]
+    w = np.abs(linear.weight.data)
+    bound = (np.abs(x) + x_scale / 2) @ (w_scale / 2) + x_scale / 2 @ w
+    assert (np.abs(near - y) <= 1.001 * bound + 1e-4).all()
+    assert np.abs(near - y).max() < (0.03 if bits == 8 else 0.4) * n_in**0.5  # the errors mostly cancel
+
+
+@bits
+def test_an_input_that_is_not_finite_gives_nan_in_its_row_alone(bits):
+    _, quantised = layer(bits, 70, 20)
+    x = Random("x").normal((3, 70))
+    x[1, 65] = np.inf
+    y = quantised(Tensor(x)).data
+    assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2]]).all()
+
+
+@bits
+def test_a_gradient_is_refused(bits):
+    _, quantised = layer(bits, 40, 3)
+    y = quantised(Tensor(np.ones((2, 40), np.float32), requires_grad=True))
+    with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
+        y.sum().backward()
+    with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
+        quantize(GPT(CONFIG), bits).loss(np.zeros((1, 4), int), np.ones((1, 4), int)).backward()
+
+
+@bits
+def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
+    model, original = GPT(CONFIG, seed=3), GPT(CONFIG, seed=3)
+    assert quantize(model, bits) is model
+    kinds = [type(module) for _, module in model.named_modules()]
+    assert Linear not in kinds and kinds.count(LAYERS[bits]) == 4 * CONFIG.layers + 1
+    kept = dict(original.named_parameters())
+    assert {name for name, _ in model.named_parameters()} == {
+        name for name in kept if name.startswith(("wte", "wpe", "ln")) or ".ln_" in name}  # fmt: skip
+    assert all(np.array_equal(p.data, kept[name].data) for name, p in model.named_parameters())
+    tokens = Random("tokens").integers(67, (2, 20))
+    with no_grad():
+        y, near = original(tokens).data, model(tokens).data
+    assert not np.array_equal(y, near) and np.abs(y - near).max() < (0.02 if bits == 8 else 0.3)
+    assert f"h.*.mlp.c_fc{' ' * 5}" in model.summary(1, 8)
+
+
+def test_layers_in_lists_and_models_without_a_tied_head():
+    class Stack(Module):
+        def __init__(self):
+            self.layers = [Linear(8, 8), Linear(8, 4)]
+            self.out = Linear(4, 2, bias=False)
+
+    stack = quantize(Stack(), 8)
+    assert [type(layer) for layer in (*stack.layers, stack.out)] == [Int8Linear] * 3
+    assert stack.out.bias is None and not hasattr(stack, "lm_head")
+
+
+def test_other_bits_are_refused():
+    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
+        quantize(GPT(CONFIG), 5)
+
+
+@bits
+@pytest.mark.skipif(_compiled is None, reason="a promise of the kernels, and they are not built")
+def test_a_model_scores_with_the_same_bits_everywhere(bits):
+    """Over levels, threads, the batch that a row sits in, and a prompt read at once or in chunks."""
+    model, tokens = quantize(GPT(CONFIG, seed=1), bits), Random("tokens").integers(67, (5, 20))
+    threads, found = _compiled.threads(), set()
+    with no_grad(), ops.use("compiled"):
+        for level in _compiled.levels():
+            for n in (1, 3):
+                _compiled.use_level(level)
+                _compiled.threads(n)
+                cache = model.new_cache()
+                chunks = [model(tokens[2:3, a:b], cache).data for a, b in ((0, 7), (7, 8), (8, 9), (9, 20))]
+                found |= {model(tokens).data[2].tobytes(), model(tokens[2]).data.tobytes(),
+                          np.concatenate(chunks, axis=1).tobytes()}  # fmt: skip
+    _compiled.threads(threads)
+    _compiled.use_level(None)
+    assert len(found) == 1
+
+
+@bits
+def test_a_model_saves_and_loads(bits, tmp_path):
+    model = quantize(GPT(CONFIG, seed=1), bits)
+    save_weights(model, tmp_path / "model.safetensors")
+    other = quantize(GPT(CONFIG, seed=2), bits)
+    other.load_state_dict(load_weights(tmp_path / "model.safetensors")[0])
+    tokens = Random("tokens").integers(67, (1, 9))
+    with no_grad():
+        assert np.array_equal(model(tokens).data, other(tokens).data)
+
+
+def spoil(state, name, change):
+    return {n: change(a) if n == name else a for n, a in state.items()}
+
+
+@pytest.mark.parametrize("name, change, said", [
+    ("lm_head.q", lambda q: q[:-1], "shape"),
+    ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*int8 belongs"),
+    ("lm_head.q", lambda q: q.astype(np.float32), "float32.*int8 belongs"),
+    ("h.0.mlp.c_fc.scales", lambda s: s.astype(np.int16), "int16.*uint16 belongs"),
+    ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7F80), "not finite"),
+    ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7FC0), "not finite"),
+    ("h.0.mlp.c_fc.scales", lambda s: s | np.uint16(0x8000), "negative"),
+    ("h.0.mlp.c_fc.bias", lambda b: b * np.float32(np.nan), "not finite"),
+    ("wte.weight", lambda w: w * np.float32(np.inf), "not finite"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, said):
+    model = quantize(GPT(CONFIG, seed=1), 8)
+    before = {n: a.copy() for n, a in model.state_dict().items()}
+    with pytest.raises(UserError, match=f"{name}.*{said}"):
+        model.load_state_dict(spoil(before, name, change))
+    assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
+
+
+def test_an_unquantised_state_belongs_to_another_model():
+    with pytest.raises(UserError, match="belong to another model"):
+        quantize(GPT(CONFIG), 8).load_state_dict(GPT(CONFIG).state_dict())
+
+
+def test_bfloat16_scales_are_the_upper_halves():
+    assert from_bfloat16(np.array([0x3F80, 0x4000, 0], np.uint16)).tolist() == [1.0, 2.0, 0.0]

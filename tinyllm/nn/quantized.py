@@ -1,0 +1,139 @@
+"""Linear layers with weights of 8 or 4 bits, for generating: decoding is bound by reading the weights.
+
+`quantize(model, 8)` swaps them in. What such a layer holds, how well it agrees with the one that it was made
+from, and why it is fast stands in `ops/quant.py`.
+"""
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm import ops
+from tinyllm.errors import UserError
+from tinyllm.nn.layers import Linear
+from tinyllm.nn.module import Buffer, Module
+from tinyllm.ops.quant import packed_shapes
+from tinyllm.tensor import Tensor, record
+
+
+class QuantizedLinear(Module):
+    """What Int8Linear and Int4Linear share: y = x @ W + bias, with packed weights, for inference only.
+
+    x (..., n_in) -> y (..., n_out). A new layer holds zeros. Raises RuntimeError when a gradient is asked
+    for.
+    """
+
+    bits: int
+    kind: type
+
+    def __init__(self, n_in, n_out, bias=True):
+        q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
+        self.q = Buffer(np.zeros(q_shape, self.kind))
+        self.scales = Buffer(np.zeros(scales_shape, np.uint16), check_scales)
+        self.bias = Buffer(np.zeros(n_out, np.float32)) if bias else None
+        self.n_in, self.n_out = n_in, n_out
+
+    @classmethod
+    def from_weights(cls, weight, bias=None):
+        """Make a layer of arrays: weight (n_in, n_out), bias (n_out,) or None.
+
+        Raises ValueError when a weight is not finite, or 2^127 and more.
+        """
+        layer = cls(*weight.shape, bias=bias is not None)
+        q, scales = getattr(ops, f"quantize_int{cls.bits}")(np.asarray(weight, np.float32))
+        layer.q.data, layer.scales.data = q, scales
+        if bias is not None:
+            layer.bias.data[...] = bias
+        return layer
+
+    @classmethod
+    def from_linear(cls, linear):
+        """Make a layer that does nearly what a `Linear` does. Raises ValueError as from_weights does."""
+        return cls.from_weights(linear.weight.data, None if linear.bias is None else linear.bias.data)
+
+    def __call__(self, x):
+        bias = None if self.bias is None else self.bias.data
+        apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
+        y = apply(x.data, self.q.data, self.scales.data, self.n_out, bias)
+
+        def backward(dy):
+            raise RuntimeError(
+                f"{type(self).__name__} is for inference and has no gradient: train the model first"
+            )
+
+        return record(y, (x,), backward)
+
+    def gelu_tanh(self, x):
+        """Apply the layer, then gelu to what comes out."""
+        return F.gelu_tanh(self(x))
+
+    def flops(self, batch, context):
+        return {"": 2 * batch * context * self.n_in * self.n_out}
+
+
+class Int8Linear(QuantizedLinear):
+    """A linear layer with weights of 8 bits: a quarter of float32's bytes.
+
+    x (..., n_in) -> y (..., n_out). Raises RuntimeError when a gradient is asked for.
+    """
+
+    bits, kind = 8, np.int8
+
+
+class Int4Linear(QuantizedLinear):
+    """A linear layer with weights of 4 bits: a seventh of float32's bytes.
+
+    x (..., n_in) -> y (..., n_out). Raises RuntimeError when a gradient is asked for.
+    """
+
+    bits, kind = 4, np.uint8
+
+
+LAYERS = {8: Int8Linear, 4: Int4Linear}
+
+
+def check_scales(name, scales):
+    """Raise UserError unless bfloat16 scales are finite and not negative."""
+    if (scales >= 0x7F80).any():  # infinity and NaN; from 0x8000 on, negative numbers
+        raise UserError(f"{name} holds scales that are negative or not finite: these weights are broken")
+
+
+def quantize(model, bits):
+    """Swap every Linear of a model for one with weights of 8 or 4 bits, in place; returns the model.
+
+    A model whose output layer is its embedding (it has a `tied_head`, such as GPT's) keeps the embedding as
+    it is, to look tokens up, and gets a packed copy of it as `lm_head`. Norms, biases and embeddings stay
+    float32. Raises UserError on other bits, and on weights that cannot be quantised, naming the layer; the
+    model is then unchanged.
+    """
+    if bits not in LAYERS:
+        raise UserError(f"weights can have 8 or 4 bits, not {bits}")
+    swaps = [(module, name, child, packed(path, name, child.weight.data, child.bias, bits))
+             for path, module in model.named_modules()
+             for name, child in module.named_children() if isinstance(child, Linear)]  # fmt: skip
+    tied = getattr(model, "tied_head", None)
+    if tied is not None:
+        model.lm_head = packed("", tied, getattr(model, tied).weight.data.T, None, bits)
+    for module, name, child, new in swaps:
+        new.training = child.training
+        put(module, name, new)
+    return model
+
+
+def packed(path, name, weight, bias, bits):
+    """A packed layer of arrays. Raises UserError, naming the layer, when they cannot be quantised."""
+    try:
+        bias = bias.data if isinstance(bias, Tensor) else None
+        return LAYERS[bits].from_weights(np.asarray(weight, np.float32), bias)
+    except ValueError as error:
+        raise UserError(f"cannot quantise {f'{path}.{name}'.strip('.')}: {error}") from error
+
+
+def put(module, name, new):
+    """Replace a child by its name, such as "c_fc", or "h.3" in a list."""
+    attribute, _, index = name.partition(".")
+    if index:
+        children = list(getattr(module, attribute))
+        children[int(index)] = new
+        setattr(module, attribute, children)
+    else:
+        setattr(module, attribute, new)

@@ -1,0 +1,207 @@
+"""Quantised weights: 8 or 4 bits a number and one scale for 32 of them, because decoding is bound by memory.
+
+A weight matrix w (I, O) is cut into blocks of 32 inputs. A block of one output keeps whole numbers q and one
+scale, and means `scale * q`: q is -127..127 in 8 bits, -7..7 in 4 bits. The scale is a bfloat16, the upper
+half of a float32, kept as uint16; it is rounded up, so that the largest weight still fits. The error is at
+most half a scale.
+
+The numbers lie in memory in the order in which a product reads them: 16 outputs at a time, block after
+block, and in a block 4 inputs of all 16 outputs side by side, which is what one instruction multiplies
+(`vpdpbusd`). With G = ceil(O / 16) and N = ceil(I / 32), and zeros where O and I end:
+
+    8 bits: q (G, N, 8, 16, 4) int8,  q[g, n, j, o, i] is that of w[32 n + 4 j + i, 16 g + o]
+    4 bits: q (G, N, 4, 16, 4) uint8, two to a byte, each with 8 added: quad j below, quad j + 4 above
+    scales (G, N, 16) uint16
+
+The inputs of a product are rounded to 8 bits too, row by row and block by block (`quantize_rows`). A block's
+products are then whole numbers below 2^24, so their sum is exact in any order.
+"""
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import rows
+
+BLOCK, OUTPUTS = 32, 16
+LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
+
+
+def ceil_div(a, b):
+    """How many b it takes to hold a."""
+    return -(-a // b)
+
+
+def packed_shapes(bits, n_in, n_out):
+    """The shapes of q and scales for w (n_in, n_out)."""
+    groups, blocks = ceil_div(n_out, OUTPUTS), ceil_div(n_in, BLOCK)
+    return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
+
+
+def check_packed(bits, n_in, n_out, q, scales):
+    """Raise ValueError or TypeError unless q and scales are those of w (n_in, n_out)."""
+    kind = np.int8 if bits == 8 else np.uint8
+    if q.dtype != kind or scales.dtype != np.uint16:
+        raise TypeError(f"{bits}-bit weights are q {np.dtype(kind)} and scales uint16, "
+                        f"got {q.dtype} and {scales.dtype}; make them with quantize_int{bits}")
+    if n_in < 0 or n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, n_in, n_out):
+        raise ValueError(f"{bits}-bit weights of shape {(n_in, n_out)} are not q {q.shape} with scales "
+                         f"{scales.shape}; make them with quantize_int{bits}")
+
+
+def bfloat16_up(x):
+    """The upper half of each float32 >= 0, rounded up."""
+    return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
+
+
+def from_bfloat16(halves):
+    """The float32 whose upper half is given."""
+    return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def interleave(blocks):
+    """Order whole numbers (N, 32, 16 G) as a product reads them: -> (G, N, 8, 16, 4)."""
+    n, _, width = blocks.shape
+    return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
+
+
+def separate(q):
+    """Undo `interleave`: (G, N, 8, 16, 4) -> (N, 32, 16 G)."""
+    groups, n = q.shape[:2]
+    return q.transpose(1, 2, 4, 0, 3).reshape(n, BLOCK, groups * OUTPUTS)
+
+
+def unpack(bits, q):
+    """The whole numbers of 8- or 4-bit weights: -> (N, 32, 16 G) int8."""
+    if bits == 4:
+        q = np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2).astype(np.int8) - np.int8(8)
+    return separate(q)
+
+
+def spread(scales):
+    """The scales as float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
+    return from_bfloat16(scales).transpose(1, 0, 2).reshape(scales.shape[1], len(scales) * OUTPUTS)
+
+
+def quantize(name, w, largest):
+    """Whole numbers (N, 32, 16 G) from -largest to largest, and scales (G, N, 16), of weights (I, O)."""
+    if w.ndim != 2:
+        raise ValueError(f"{name} needs weights w (I, O), got shape {w.shape}")
+    if not np.all(np.abs(w) < LIMIT):  # false for NaN too
+        raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
+    groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
+    blocks = np.zeros((n * BLOCK, groups * OUTPUTS), np.float32)
+    blocks[: w.shape[0], : w.shape[1]] = w
+    blocks = blocks.reshape(n, BLOCK, groups * OUTPUTS)
+    halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))
+    scale = from_bfloat16(halves)[:, None]
+    q = np.rint(blocks / np.where(scale == 0, np.float32(1), scale)).astype(np.int8)  # ties to even
+    return q, np.ascontiguousarray(halves.reshape(n, groups, OUTPUTS).transpose(1, 0, 2))
+
+
+def linear_quantized(bits, x, q, scales, n_out, b):
+    """y = x W + b: the sum over blocks of (scale of x * scale of w) * (numbers of x times numbers of w)."""
+    if x.ndim < 1:
+        raise ValueError(f"linear_int{bits} needs x (..., I), got shape {x.shape}")
+    check_packed(bits, x.shape[-1], n_out, q, scales)
+    if b is not None and b.shape != (n_out,):
+        raise ValueError(f"linear_int{bits} needs a bias of shape {(n_out,)}, got {b.shape}")
+    xq, x_scales = quantize_rows(rows(x))
+    wq, w_scales = unpack(bits, q), spread(scales)
+    y = np.zeros((len(xq), wq.shape[2]), x.dtype)
+    for n in range(len(wq)):
+        dots = xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)  # whole numbers below 2^24: exact
+        y += (x_scales[:, n, None].astype(x.dtype) * w_scales[n].astype(x.dtype)) * dots
+    y = y[:, :n_out].reshape(*x.shape[:-1], n_out)
+    return np.ascontiguousarray(y) if b is None else y + b
+
+
+@op
+def quantize_int8(w):
+    """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
+
+    w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order that the head of this file
+    shows: scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even.
+    A block of zeros has scale 0. float64 passes through float32 first. Raises ValueError on weights that
+    are not finite, or 2^127 and more.
+    """
+    q, scales = quantize("quantize_int8", w, 127)
+    return interleave(q), scales
+
+
+@op
+def quantize_int4(w):
+    """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
+
+    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. As quantize_int8,
+    but with scale = max |w| / 7.
+    """
+    q, scales = quantize("quantize_int4", w, 7)
+    halves = (interleave(q) + np.int8(8)).astype(np.uint8)
+    return halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4), scales
+
+
+@op
+def dequantize_int8(q, scales, n_in, n_out):
+    """Turn 8-bit weights back into numbers: w = scale * q, which float32 holds exactly.
+
+    q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
+    sizes do not fit.
+    """
+    check_packed(8, n_in, n_out, q, scales)
+    w = unpack(8, q) * spread(scales)[:, None]
+    return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
+
+
+@op
+def dequantize_int4(q, scales, n_in, n_out):
+    """Turn 4-bit weights back into numbers: w = scale * q, which float32 holds exactly.
+
+    q (G, N, 4, 16, 4) uint8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
+    sizes do not fit.
+    """
+    check_packed(4, n_in, n_out, q, scales)
+    w = unpack(4, q) * spread(scales)[:, None]
+    return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
+
+
+@op
+def quantize_rows(x):
+    """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
+
+    x (..., I) -> q (..., N, 32) int8, scales (..., N) float32: scale = max |x| / 127, q = x / scale, rounded
+    to nearest, ties to even, 0 where the scale is. A block with an infinity or NaN has scale NaN and q 0, so
+    that a product of it is NaN. float64 passes through float32 first.
+    """
+    if x.ndim < 1:
+        raise ValueError(f"quantize_rows needs x (..., I), got shape {x.shape}")
+    n = ceil_div(x.shape[-1], BLOCK)
+    blocks = np.zeros((*x.shape[:-1], n * BLOCK), np.float32)
+    blocks[..., : x.shape[-1]] = x
+    blocks = blocks.reshape(*x.shape[:-1], n, BLOCK)
+    largest = np.max(np.abs(blocks), axis=-1)
+    finite = np.isfinite(largest)
+    scales = np.where(finite, largest, np.float32(0)) / np.float32(127)
+    usable = (scales > 0)[..., None]
+    q = np.where(usable, blocks, np.float32(0)) / np.where(usable, scales[..., None], np.float32(1))
+    q = np.clip(np.rint(q), -127, 127).astype(np.int8)  # clipped: a subnormal scale is not exact
+    return q, np.where(finite, scales, np.float32(np.nan))
+
+
+@op
+def linear_int8(x, q, scales, n_out, b=None):
+    """Apply a layer of 8-bit weights to every row: y = x W + b, with x rounded to 8 bits too.
+
+    x (..., I), q and scales from quantize_int8, n_out = O, b (O,) or None -> (..., O). Raises ValueError when
+    the sizes do not fit.
+    """
+    return linear_quantized(8, x, q, scales, n_out, b)
+
+
+@op
+def linear_int4(x, q, scales, n_out, b=None):
+    """Apply a layer of 4-bit weights to every row: y = x W + b, with x rounded to 8 bits.
+
+    x (..., I), q and scales from quantize_int4, n_out = O, b (O,) or None -> (..., O). Raises ValueError when
+    the sizes do not fit.
+    """
+    return linear_quantized(4, x, q, scales, n_out, b)
