@@ -11,13 +11,17 @@ struct probe_job { float *y; const float *x; int64_t rounds; };
 
 static void probe_fma_pieces(void *context, int64_t begin, int64_t end) {
     const struct probe_job *job = context;
-    for (int64_t piece = begin; piece < end; piece++) {
-        vec sum[ROWS * REGISTERS], x = vec_set(job->x[0]), w = vec_set(job->x[1]);
-        for (int i = 0; i < ROWS * REGISTERS; i++) sum[i] = vec_set((float)i);
+    for (int64_t piece = begin; piece < end; piece++) { /* two loops, for one of 24 would not be unrolled; and each sum
+                                                          * starts elsewhere, or equal ones would be computed once */
+        vec sum[ROWS][REGISTERS], x = vec_set(job->x[0]), w = vec_set(job->x[1]);
+        for (int m = 0; m < ROWS; m++)
+            for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set((float)(m * REGISTERS + j));
         for (int64_t round = 0; round < job->rounds; round++)
-            for (int i = 0; i < ROWS * REGISTERS; i++) sum[i] = vec_fma(sum[i], w, x);
-        for (int i = 1; i < ROWS * REGISTERS; i++) sum[0] += sum[i];
-        job->y[piece] = sum[0][0];
+            for (int m = 0; m < ROWS; m++)
+                for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_fma(sum[m][j], w, x);
+        for (int m = 0; m < ROWS; m++)
+            for (int j = 0; j < REGISTERS; j++) w += sum[m][j];
+        job->y[piece] = w[0];
     }
 }
 
@@ -33,13 +37,13 @@ static double probe_fma(float *y, int64_t pieces, int64_t rounds) {
 PROBE_BF16 static void probe_bf16_pieces(void *context, int64_t begin, int64_t end) {
     const struct probe_job *job = context;
     for (int64_t piece = begin; piece < end; piece++) {
-        __m512 sum[24];
+        __m512 sum[12], all = _mm512_setzero_ps();
         __m512i bits = _mm512_set1_epi32((int)(0x3c003c00 + piece % 2)); /* two small bfloat16 numbers */
-        for (int i = 0; i < 24; i++) sum[i] = _mm512_set1_ps((float)i);
+        for (int i = 0; i < 12; i++) sum[i] = _mm512_set1_ps((float)i);
         for (int64_t round = 0; round < job->rounds; round++)
-            for (int i = 0; i < 24; i++) sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)bits, (__m512bh)bits);
-        for (int i = 1; i < 24; i++) sum[0] = _mm512_add_ps(sum[0], sum[i]);
-        job->y[piece] = _mm512_cvtss_f32(sum[0]);
+            for (int i = 0; i < 12; i++) sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)bits, (__m512bh)bits);
+        for (int i = 0; i < 12; i++) all = _mm512_add_ps(all, sum[i]);
+        job->y[piece] = _mm512_cvtss_f32(all);
     }
 }
 
@@ -48,7 +52,7 @@ static double probe_bf16(float *y, int64_t pieces, int64_t rounds) {
     if (!__builtin_cpu_supports("avx512bf16")) return 0.0;
     struct probe_job job = {.y = y, .rounds = rounds};
     parallel_for(probe_bf16_pieces, &job, pieces, 1);
-    return 4.0 * 16 * 24 * (double)rounds * (double)pieces;
+    return 4.0 * 16 * 12 * (double)rounds * (double)pieces;
 }
 #else
 static double probe_bf16(float *y, int64_t pieces, int64_t rounds) {
