@@ -13,7 +13,9 @@
  *     dv = p^T dy,   ds = p * (dy v^T - dy . y) / sqrt(D),   dq = ds k,   dk = ds^T q
  */
 
-enum { BLOCK = 64, QUERIES = 128 }; /* keys in a block; queries in a task */
+/* Keys in a block; queries in a task; queries that meet a block together, at every level as many: the weight of a key
+ * that only some of them see is 0 for the others, and 0 times a NaN is NaN. */
+enum { BLOCK = 64, QUERIES = 128, STRIP = 12 };
 
 struct attention_job {
     float *y, *lse_out, *dq, *dk, *dv;
@@ -91,8 +93,8 @@ static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int
         int64_t keys = smaller(n - first, BLOCK);
         transpose_into(k_turned, BLOCK, job->k + kv + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(v, width, job->v + kv + first * kv_row, kv_row, keys, D);
-        for (int64_t r = 0; r < rows; r += ROWS) {
-            int64_t height = smaller(rows - r, ROWS), last = seen(job, token + r + height - 1, first, keys);
+        for (int64_t r = 0; r < rows; r += STRIP) {
+            int64_t height = smaller(rows - r, STRIP), last = seen(job, token + r + height - 1, first, keys);
             if (last == 0) continue;
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height, BLOCK, D, 0);
             for (int64_t i = 0; i < height; i++)
@@ -107,7 +109,7 @@ static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int
 static void attention_tasks(void *context, int64_t begin, int64_t end) {
     struct attention_job *job = context;
     int64_t D = job->D, width = job->width;
-    float *work = workspace(job, QUERIES * width + D * BLOCK + BLOCK * width + ROWS * BLOCK);
+    float *work = workspace(job, QUERIES * width + D * BLOCK + BLOCK * width + STRIP * BLOCK);
     if (!work) return;
     for (int64_t task = begin; task < end; task++) {
         int64_t s = task % job->query_blocks * QUERIES, head = task / job->query_blocks;

@@ -138,6 +138,18 @@ ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "soft
        "gelu_tanh", "cross_entropy", "keyed_dropout")
 
 
+def test_every_level_agrees_on_values_that_are_no_numbers():
+    """A hidden key's weight is 0, and 0 times NaN is NaN: it may reach a query, at every level alike."""
+    random = Random("broken values")
+    q, k, v = (random.normal((1, 70, 2, 20)) for _ in range(3))
+    v[0, 7], v[0, 65] = np.nan, np.inf
+    found = set()
+    for level in LEVELS:
+        _compiled.use_level(level)
+        found.add(digest(np.where(np.isnan(y), 0, y) for y in ops.attention(q, k, v)))
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
     def results():

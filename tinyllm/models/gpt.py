@@ -129,7 +129,7 @@ class GPT(Module):
         targets = check_targets(targets, x.shape[:2])
         if self.lm_head is not None:
             return F.cross_entropy(self.head(x), targets)
-        return F.linear_cross_entropy(x, self.wte.weight, targets)  # the same in one, a chunk of logits at a time
+        return F.linear_cross_entropy(x, self.wte.weight, targets)  # both, by chunks of logits
 
     def new_cache(self, batch=1):
         """Return an empty KV cache for `batch` rows: one KVCache for each block."""
