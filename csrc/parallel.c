@@ -2,7 +2,7 @@
  *
  * parallel_for opens a job, and every thread that is awake, the caller first, takes the next piece of [0, n) from a
  * shared counter until none is left. Nobody waits for a sleeper: the caller closes the job when the counter has run
- * out and waits only for threads that are inside it. An idle worker spins for some microseconds, because the next
+ * out and waits only for threads that are inside it. An idle worker spins for about a millisecond, because the next
  * job usually follows at once, and then sleeps on a condition variable.
  *
  * Entering and closing are a handshake on two variables, each side writing its own before it reads the other's:
@@ -35,7 +35,7 @@ int parallel_size(void) { return 1; }
 
 #define MOST_THREADS 256
 #define STACK ((size_t)4 << 20) /* matmul keeps its panels there; some systems give a thread only 128 KiB */
-#define SPINS 4000 /* about 40 microseconds of pauses before an idle worker sleeps */
+#define SPINS 100000 /* about a millisecond: longer than Python takes from kernel to kernel in a training step */
 
 static struct {
     pthread_mutex_t busy; /* held by the thread whose job runs, or that resizes the pool */
