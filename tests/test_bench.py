@@ -206,8 +206,9 @@ def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
 def test_generation_is_measured():
     records = {(r["task"], r["engine"]): r for r in measure_generation(TINY, 0, least=1)}
     assert {key: r["tokens"] for key, r in records.items()} == {
-        ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8,
-        ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "no cache"): 4,
+        ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8, ("prefill", "int8"): 8, ("prefill", "int4"): 8,
+        ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "int8"): 4, ("decode", "int4"): 4,
+        ("decode", "no cache"): 4,
     }  # fmt: skip
     assert all(np.isclose(r["tokens_per_second"] * r["seconds"], r["tokens"]) for r in records.values())
     assert all(("times" in r) == (engine != "tinyllm") for (_, engine), r in records.items())
@@ -234,7 +235,7 @@ def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
 
     monkeypatch.setattr(generation, "_peers", lambda model: {"theirs": missing})
     first, *others = measure_generation(TINY, 0, least=1, peers=True)
-    assert "theirs" in first["skipped"] and len(others) == 5
+    assert "theirs" in first["skipped"] and len(others) == 9
     assert "theirs: left out" in tables.generate_line(first)
     monkeypatch.setattr(generation, "_peers", lambda model: {"liar": Liar})
     with pytest.raises(UserError, match="liar does not run our tiny: its logits are off by"):

@@ -15,7 +15,7 @@ from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.models import GPT
-from tinyllm.nn import Embedding
+from tinyllm.nn import Embedding, quantize
 from tinyllm.ops.registry import threads
 from tinyllm.tensor import Tensor
 
@@ -60,6 +60,7 @@ def measure_generation(setting, seconds, least=3, peers=False):
     prompt = [i * 7 % vocab_size for i in range(min(context, LONGEST))]
     half = prompt[: context // 2]
     engines: dict = {"tinyllm": Engine(model), "numpy": Engine(model, partial(ops.use, "numpy"))}
+    engines |= {f"int{bits}": Engine(quantize(setting.model(), bits)) for bits in (8, 4)}
     if peers:
         for name, load in _peers(model).items():
             try:
