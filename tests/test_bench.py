@@ -294,7 +294,7 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     about = records[0]
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    kinds = ["train"] * 3 + ["generate"] * 5 + ["memory"]
+    kinds = ["train"] * 3 + ["generate"] * 9 + ["memory"]
     assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling")] == kinds
     assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "scaling")
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
