@@ -25,6 +25,7 @@ from tinyllm.cli import bench as cli
 from tinyllm.cli import bench_tables as tables
 from tinyllm.cli import main
 from tinyllm.errors import UserError
+from tinyllm.nn import quantize
 from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, use
 
@@ -217,6 +218,11 @@ def test_generation_is_measured():
     assert np.isclose(ours["gb_per_second"] * ours["seconds"] * 1e9, read)
     matrices, norms = 12 * 8 * 8 + 8 * 11, 5 * 8 + (24 + 8 + 32 + 8 + 8)
     assert decode_bytes(model, 5) == 4 * (matrices + norms + 2 * 5 * 8)
+    packed = quantize(TINY.model(), 8)  # its head is read instead of the table, not as well
+    table, packed.wte.weight.data = packed.wte.weight.data, np.zeros((0, 8), np.float32)
+    without = decode_bytes(packed, 5)
+    packed.wte.weight.data = table
+    assert decode_bytes(packed, 5) == without > 0
     assert prefill_flops(model, 8) == 2 * 8 * 12 * 8 * 8 + 2 * 8 * 11 + 2 * 2 * 36 * 8
 
 

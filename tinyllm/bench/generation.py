@@ -119,7 +119,8 @@ def decode_bytes(model, length):
     """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():
-        tied = isinstance(model, GPT) and module is model.wte  # GPT's output layer is its embedding
+        # GPT's output layer is its embedding, unless there is a packed copy, which counts for itself.
+        tied = isinstance(model, GPT) and module is model.wte and model.lm_head is None
         if (isinstance(module, Embedding) and not tied) or any(True for _ in module.named_children()):
             continue
         for value in vars(module).values():
