@@ -157,14 +157,6 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
 #undef CASE
 }
 
-/* bent = gelu_tanh(c) for a part of c that has just been computed. */
-static void bend(const struct job *job, const float *c, int64_t rows, int64_t columns) {
-    float *bent = job->bent + (c - job->c);
-    for (int64_t m = 0; m < rows; m++, c += job->columns, bent += job->columns)
-        for (int64_t n = 0; n < columns; n += 16)
-            v_put(bent + n, columns - n, v_gelu_tanh(v_take(c + n, columns - n, 0.0f)));
-}
-
 /* Rows [row, row + rows) and columns [column, column + columns) of matrix s of the stack, all of k. */
 static void block_product(const struct job *job, int64_t s, int64_t row, int64_t rows, int64_t column,
                           int64_t columns) {
@@ -185,7 +177,9 @@ static void block_product(const struct job *job, int64_t s, int64_t row, int64_t
                     micro_any(smaller(height - m, ROWS), c + (top + m) * job->columns + n, job->columns,
                               left + m * PAIRS, a_row, a_pair, panels + n * job->pairs + k * COLUMNS, pairs,
                               columns - n, k > 0, bias ? bias + n : NULL);
-            if (job->bent && k + pairs == job->pairs) bend(job, c + top * job->columns, height, columns);
+            if (job->bent && k + pairs == job->pairs)
+                gelu_tanh_rows(job->bent + (c - job->c) + top * job->columns, c + top * job->columns, job->columns,
+                               height, columns);
         }
     }
 }

@@ -81,14 +81,6 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
     }
 }
 
-/* bent = gelu_tanh(c) for a part of c that has just been computed and is still in a near cache. */
-static void bend(const struct matmul_job *job, const float *c, int64_t rows, int64_t columns) {
-    float *bent = job->bent + (c - job->c);
-    for (int64_t m = 0; m < rows; m++, c += job->columns, bent += job->columns)
-        for (int64_t n = 0; n < columns; n += 16)
-            v_put(bent + n, columns - n, v_gelu_tanh(v_take(c + n, columns - n, 0.0f)));
-}
-
 /* One block of rows times one group of columns, all of k. */
 static void block_product(const struct matmul_job *job, float *c, const float *a, const float *panels,
                           const float *bias, int64_t rows, int64_t columns) {
@@ -110,7 +102,9 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                     panel_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panel, height, columns - n,
                                   depth, k > 0, shift);
             }
-            if (job->bent && k + depth == job->depth) bend(job, c + m * job->columns, height, columns);
+            if (job->bent && k + depth == job->depth)
+                gelu_tanh_rows(job->bent + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
+                               columns);
         }
 }
 
@@ -192,7 +186,7 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
         float *c = job->c + stack * job->rows * job->columns + column;
         few_rows(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
-        if (job->bent) bend(job, c, job->rows, columns);
+        if (job->bent) gelu_tanh_rows(job->bent + (c - job->c), c, job->columns, job->rows, columns);
     }
 }
 
@@ -212,7 +206,9 @@ static void turned_tasks(void *context, int64_t begin, int64_t end) {
                           columns, depth, k > 0, bias);
         }
         if (job->bent)
-            bend(job, job->c + s * job->rows * job->columns + column, job->rows, smaller(columns, COLUMNS));
+            gelu_tanh_rows(job->bent + s * job->rows * job->columns + column,
+                           job->c + s * job->rows * job->columns + column, job->columns, job->rows,
+                           smaller(columns, COLUMNS));
     }
 }
 
@@ -253,7 +249,7 @@ static int matmul(float *c, float *bent, const float *a, const float *b, const f
     if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
         for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
-        if (bent) bend(&job, c, stack * rows, columns);
+        if (bent) gelu_tanh_rows(bent, c, columns, stack * rows, columns);
         return 0;
     }
     if (rows <= FEW) {
