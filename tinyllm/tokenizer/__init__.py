@@ -53,7 +53,7 @@ def _build(fields):
     special = fields["special_tokens"]
     if not isinstance(special, dict):
         raise UserError("special_tokens is not an object of names and ids")
-    tokenizer = cls._from_fields(fields, special)
+    tokenizer = cls._from_fields(fields, list(special))
     for name, given in special.items():
         wanted_id = tokenizer.special_tokens[name]
         if type(given) is not int or given != wanted_id:

@@ -5,6 +5,7 @@ A subclass brings its vocabulary and `_encode_ordinary`, which turns text withou
 
 import hashlib
 from collections import Counter
+from itertools import count
 
 import numpy as np
 import regex
@@ -26,14 +27,19 @@ class Tokenizer:
     kind = ""  # how the file and the command line call it
 
     def __init__(self, tokens, special_tokens=()):
-        """Number the special tokens after the ordinary ones. tokens: the bytes of each ordinary one."""
+        """Number the special tokens after the ordinary ones, or as they say themselves.
+
+        tokens: the bytes of each ordinary id, None where an id is free. special_tokens: names, or {name: id}
+        with ids that are free.
+        """
         names = _check_special(special_tokens)
-        self.special_tokens = {name: len(tokens) + i for i, name in enumerate(names)}
-        self._tokens = [*tokens, *(name.encode() for name in names)]
+        given = isinstance(special_tokens, dict)
+        self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
+        self._tokens = _with_special(list(tokens), self.special_tokens)
 
     @property
     def vocab_size(self):
-        """How many ids there are, special tokens included."""
+        """The largest id plus one: how many ids there are, special tokens included, unless some are free."""
         return len(self._tokens)
 
     def __repr__(self):
@@ -83,7 +89,11 @@ class Tokenizer:
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
         if wrong.size:
             raise UserError(f"there is no token {wrong[0]}: the ids here are 0 to {self.vocab_size - 1}")
-        return b"".join(map(self._tokens.__getitem__, ids.tolist()))
+        try:
+            return b"".join(map(self._tokens.__getitem__, ids.tolist()))
+        except TypeError:  # a None among the bytes
+            free = next(i for i in ids.tolist() if self._tokens[i] is None)
+            raise UserError(f"there is no token {free}: this vocabulary leaves that id free") from None
 
     def decode(self, ids, errors="replace"):
         """Turn ids back into text.
@@ -184,3 +194,19 @@ def _check_special(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise UserError(f"the special token {twice!r} is listed twice")
     return names
+
+
+LARGEST_ID = 2**24  # a file that asks for token number 2**40 must not fill the memory
+
+
+def _with_special(tokens, special_tokens):
+    """The bytes of every id, those of special tokens put where they belong."""
+    for name, i in special_tokens.items():
+        if type(i) is not int or not 0 <= i < LARGEST_ID:
+            number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
+            raise UserError(f"the id of the special token {name!r} must be {number}")
+        tokens += [None] * (i + 1 - len(tokens))
+        if tokens[i] is not None:
+            raise UserError(f"the special token {name!r} cannot have the id {i}, which is taken")
+        tokens[i] = name.encode()
+    return tokens

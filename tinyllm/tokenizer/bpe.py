@@ -14,10 +14,10 @@ from tinyllm.ops.bpe import BYTES, bpe_encode
 from tinyllm.tokenizer import incremental
 from tinyllm.tokenizer.base import Tokenizer, text_keeping_bytes
 from tinyllm.tokenizer.patterns import compile_pattern, split
+from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
-VOCABULARY_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
 
 
 class BPETokenizer(Tokenizer):
@@ -31,14 +31,26 @@ class BPETokenizer(Tokenizer):
         pattern: "gpt2", "gpt4" or a regular expression that cuts the text into pieces. Raises UserError for
         a pair that is there twice or that uses a token which does not exist yet.
         """
+        self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
+
+    @classmethod
+    def from_vocabulary(cls, vocabulary, pattern, special_tokens):
+        """Make a tokenizer of any `Vocabulary`. special_tokens: {name: id}, ids that it leaves free."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._set_up(vocabulary, pattern, special_tokens)
+        return tokenizer
+
+    def _set_up(self, vocabulary, pattern, special_tokens):
         self._split = compile_pattern(pattern)
         self.pattern = pattern
-        self.merges = {pair: BYTES + i for i, pair in enumerate(_check_merges(merges))}
-        tokens = [bytes([i]) for i in range(BYTES)]
-        for left, right in self.merges:
-            tokens.append(tokens[left] + tokens[right])
-        super().__init__(tokens, special_tokens)
+        self.vocabulary = vocabulary
+        super().__init__(vocabulary.tokens, special_tokens)
         self._cache = {}
+
+    @property
+    def merges(self):
+        """Which pairs of tokens make which: {(left, right): new token}, the first to go first."""
+        return self.vocabulary.merges
 
     @classmethod
     def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None):
@@ -68,7 +80,7 @@ class BPETokenizer(Tokenizer):
         for piece in split(self._split, text):
             known = cache.get(piece)
             if known is None:
-                known = incremental.encode(piece.encode("utf-8", "surrogateescape"), self.merges)
+                known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
                 if len(piece) <= CACHE_LENGTH:
                     if len(cache) >= CACHE_PIECES:
                         cache.clear()  # crude, but the frequent pieces are back at once
@@ -84,23 +96,3 @@ class BPETokenizer(Tokenizer):
         if not isinstance(fields["merges"], list):
             raise UserError("merges is not a list")
         return cls(fields["merges"], fields["pattern"], special_tokens)
-
-
-def _check_merges(merges):
-    """The merges as a list of pairs, each made of tokens that are there before it, none of them twice."""
-    pairs, lengths, total = [], [1] * BYTES, BYTES
-    for i, pair in enumerate(merges):
-        if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
-            raise UserError(f"merges[{i}] is not a pair of token ids")
-        if min(pair) < 0 or max(pair) >= BYTES + i:
-            raise UserError(f"merges[{i}] may only use the tokens before it, 0 to {BYTES + i - 1}")
-        lengths.append(lengths[pair[0]] + lengths[pair[1]])
-        total += lengths[-1]
-        if total > VOCABULARY_BYTES:
-            limit = f"{VOCABULARY_BYTES >> 20} MB"
-            raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
-        pairs.append(tuple(pair))
-    if len(set(pairs)) < len(pairs):
-        twice = next(pair for pair, times in Counter(pairs).items() if times > 1)
-        raise UserError(f"the merge {list(twice)} is there twice")
-    return pairs

@@ -110,30 +110,32 @@ def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
     return made
 
 
-def encode(piece, merges):
-    """Write a piece in tokens: the same list as `ops.bpe_encode(piece, merges)`, in O(n log n) for n bytes.
+def encode(piece, merges, order=None):
+    """Write a piece in tokens: the same list as `ops.bpe_encode(piece, merges)`, in O(n log n) for n tokens.
 
-    The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those.
+    The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those. With
+    `order`, {(left, right): rank}, the smallest rank goes first instead of the smallest new token.
     """
     if plugged_in(bpe_encode):
         return bpe_encode(piece, merges)
+    order = merges if order is None else order
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))
-    heap = [(merges[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
+    heap = [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
     heapq.heapify(heap)
     ids.append(GAP)  # the neighbour of both ends: ids[-1] and ids[n]
     left.append(0)
     while heap:
-        new_id, i = heapq.heappop(heap)
+        rank, i = heapq.heappop(heap)
         j = right[i]
-        if merges.get((ids[i], ids[j])) != new_id:
+        if order.get((ids[i], ids[j])) != rank:
             continue  # one of the two has been merged with another neighbour since
         after = right[j]
-        ids[i], ids[j] = new_id, DEAD
+        ids[i], ids[j] = merges[ids[i], ids[j]], DEAD
         right[i], left[after] = after, i
         for a, b in ((left[i], i), (i, after)):
-            made = merges.get((ids[a], ids[b]))
-            if made is not None:
-                heapq.heappush(heap, (made, a))
+            next_rank = order.get((ids[a], ids[b]))
+            if next_rank is not None:
+                heapq.heappush(heap, (next_rank, a))
     return [token for token in ids[:-1] if token != DEAD]
