@@ -13,6 +13,7 @@ import regex
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
 from tinyllm.tokenizer import files
+from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
 
 class Tokenizer:
@@ -25,6 +26,7 @@ class Tokenizer:
     """
 
     kind = ""  # how the file and the command line call it
+    pipeline = None  # what a file of Hugging Face's says beside the vocabulary, see `Pipeline`
 
     def __init__(self, tokens, special_tokens=()):
         """Number the special tokens after the ordinary ones, or as they say themselves.
@@ -58,16 +60,25 @@ class Tokenizer:
         """The same ids as `encode`, in an int32 array."""
         allowed = self._allowed(allowed_special)
         text = self._readable(text)
-        if not allowed:
-            return self._encode_ordinary(text)
-        longest_first = sorted(allowed, key=len, reverse=True)  # "<|end|>" must not win over "<|end|>>"
-        parts, done = [], 0
-        for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):
-            parts.append(self._encode_ordinary(text[done : match.start()]))
-            parts.append(np.array([self.special_tokens[match.group()]], np.int32))
-            done = match.end()
-        parts.append(self._encode_ordinary(text[done:]))
-        return np.concatenate(parts)
+        parts = [
+            np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
+            for part in self._cut(text, allowed)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def _cut(self, text, allowed):
+        """The text in parts: the ids of added tokens, and the str between them."""
+        if self.pipeline:
+            yield from self.pipeline.cut(text, allowed)
+            return
+        done = 0
+        if allowed:
+            longest_first = sorted(allowed, key=len, reverse=True)  # "<|end|>" must not win over "<|end|>>"
+            for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):
+                yield text[done : match.start()]
+                yield self.special_tokens[match.group()]
+                done = match.end()
+        yield text[done:]
 
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts: a list of lists of ids."""
@@ -103,15 +114,33 @@ class Tokenizer:
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
 
-    def save(self, path):
-        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where it cannot."""
-        atomic_write_bytes(path, self._json())
+    @property
+    def template(self):
+        """What the model wants around a text: a `Template` to call with ids, or None."""
+        return self.pipeline.template if self.pipeline else None
+
+    def save(self, path, format="tinyllm"):
+        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where it cannot.
+
+        format: "huggingface" writes a `tokenizer.json`, "tiktoken" a rank file, "gpt2" a folder with
+        `vocab.json` and `merges.txt`; each refuses what it cannot express (see `tokenizer/formats`).
+        """
+        if format == "tinyllm":
+            atomic_write_bytes(path, self._json())
+        else:
+            from tinyllm.tokenizer import formats  # here: formats know every kind of tokenizer
+
+            formats.save(self, path, format)
 
     def fingerprint(self):
         """The SHA-256 of what `save` writes, in hexadecimal: equal fingerprints, equal tokenizers."""
         return hashlib.sha256(self._json()).hexdigest()
 
     def _json(self):
+        if self.pipeline:
+            from tinyllm.tokenizer.formats.huggingface import to_document
+
+            return files.dump({"kind": "huggingface", "tokenizer": to_document(self)}, version=2)
         return files.dump({"kind": self.kind, **self._fields(), "special_tokens": self.special_tokens})
 
     def _allowed(self, names):
@@ -194,9 +223,6 @@ def _check_special(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise UserError(f"the special token {twice!r} is listed twice")
     return names
-
-
-LARGEST_ID = 2**24  # a file that asks for token number 2**40 must not fill the memory
 
 
 def _with_special(tokens, special_tokens):

@@ -34,11 +34,29 @@ class BPETokenizer(Tokenizer):
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
     @classmethod
-    def from_vocabulary(cls, vocabulary, pattern, special_tokens):
-        """Make a tokenizer of any `Vocabulary`. special_tokens: {name: id}, ids that it leaves free."""
+    def from_vocabulary(cls, vocabulary, pattern, special_tokens, pipeline=None):
+        """Make a tokenizer of any `Vocabulary`.
+
+        special_tokens: {name: id}, ids that it leaves free, or names to number after it. pipeline: what a
+        file of Hugging Face's says beside the vocabulary.
+        """
         tokenizer = cls.__new__(cls)
         tokenizer._set_up(vocabulary, pattern, special_tokens)
+        if pipeline:
+            tokenizer.pipeline = pipeline
+            tokenizer._tokens = pipeline.added.with_bytes(tokenizer._tokens)
         return tokenizer
+
+    @classmethod
+    def from_ranks(cls, ranks, pattern, special_tokens=()):
+        """Make the tokenizer that `tiktoken.Encoding` makes of the same ranks, pattern and special tokens.
+
+        ranks: {bytes: rank}; two neighbours merge if together they are a token, the lowest rank first and
+        the leftmost of those, and a piece that is a token is taken whole. special_tokens: {name: id} or
+        names, which are then numbered after the ranks. Raises UserError for ranks that lack a byte or are
+        there twice.
+        """
+        return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
     def _set_up(self, vocabulary, pattern, special_tokens):
         self._split = compile_pattern(pattern)
@@ -77,7 +95,7 @@ class BPETokenizer(Tokenizer):
         # What a student's own function answers must not be remembered, nor hidden by what is.
         cache = {} if incremental.plugged_in(bpe_encode) else self._cache
         ids = []
-        for piece in split(self._split, text):
+        for piece in self._pieces(text):
             known = cache.get(piece)
             if known is None:
                 known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
@@ -87,6 +105,18 @@ class BPETokenizer(Tokenizer):
                     cache[piece] = known
             ids += known
         return np.array(ids, np.int32)
+
+    def _pieces(self, text):
+        if self.pipeline and self.pipeline.steps is not None:
+            return self.pipeline.pieces(text)
+        return split(self._split, text)
+
+    def _json(self):
+        if self.pipeline or self.vocabulary.learnt_here:
+            return super()._json()
+        from tinyllm.tokenizer.formats.own import version_2
+
+        return version_2(self)
 
     def _fields(self):
         return {"pattern": self.pattern, "merges": list(self.merges)}

@@ -5,13 +5,13 @@ import json
 from tinyllm.errors import UserError
 
 FORMAT = "tinyllm-tokenizer"
-VERSION = 1
-LARGEST = 2**25  # bytes, enough for a million merges: a file must not be able to fill the memory
+VERSIONS = (1, 2)  # 1: a vocabulary that was learnt here; 2: one that came from elsewhere
+LARGEST = 2**26  # bytes, enough for a million merges: a file must not be able to fill the memory
 
 
-def dump(fields):
+def dump(fields, version=1):
     """Write the fields of a tokenizer as JSON bytes, pure ASCII, the same for equal fields."""
-    fields = {"format": FORMAT, "version": VERSION, **fields}
+    fields = {"format": FORMAT, "version": version, **fields}
     lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
     data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
     if len(data) > LARGEST:  # or `read` would refuse what was saved
@@ -32,10 +32,10 @@ def read(path):
 
 
 def parse(data):
-    """Turn the bytes of a tokenizer file into its fields, format checked and removed. Raises UserError."""
+    """Turn the bytes of a JSON file into what it holds. Raises UserError."""
     try:
         text = data.decode("utf-8")
-        fields = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
     except UnicodeDecodeError as e:
         raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
     except json.JSONDecodeError as e:
@@ -45,12 +45,17 @@ def parse(data):
         raise
     except ValueError:  # Python refuses to read an integer of thousands of digits
         raise UserError("not a tokenizer file: it holds a number that is too long") from None
+
+
+def check_version(fields):
+    """Take format and version out of the fields of our own file, and return the version. Raises UserError."""
     if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
         raise UserError(f'not a tokenizer file: it does not say "format": "{FORMAT}"')
     version = fields.pop("version", None)
-    if type(version) is not int or version != VERSION:
-        raise UserError(f"this tinyllm reads tokenizer files of version {VERSION}, not {str(version)[:20]}")
-    return fields
+    if type(version) is not int or version not in VERSIONS:
+        newest = f"up to version {VERSIONS[-1]}"
+        raise UserError(f"this tinyllm reads tokenizer files {newest}, not {str(version)[:20]}")
+    return version
 
 
 def _without_repetition(pairs):

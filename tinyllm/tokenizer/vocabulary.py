@@ -11,8 +11,10 @@ from functools import cached_property
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
 from tinyllm.tokenizer import incremental
+from tinyllm.tokenizer.ranks import pairs_of
 
 _BYTE_IDS = list(range(BYTES))
+LARGEST_ID = 2**24  # a file that asks for token number 2**40 must not fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
 
 
@@ -24,7 +26,7 @@ class Vocabulary:
     of the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank} says which pair
     goes first; None means the pair with the smallest new token. whole_first: whether a piece that is a token
     as it stands becomes that token, even where its merges lead elsewhere (tiktoken; `ignore_merges` in
-    Hugging Face's files).
+    Hugging Face's files). ranked: whether the merges are those of `from_ranks`.
     """
 
     tokens: list[bytes | None]
@@ -32,6 +34,7 @@ class Vocabulary:
     merges: dict[tuple[int, int], int]
     order: dict[tuple[int, int], int] | None = None
     whole_first: bool = False
+    ranked: bool = False
 
     @classmethod
     def from_merges(cls, pairs):
@@ -44,6 +47,16 @@ class Vocabulary:
         for left, right in pairs:
             tokens.append(tokens[left] + tokens[right])
         return cls(tokens, list(_BYTE_IDS), {pair: BYTES + i for i, pair in enumerate(pairs)})
+
+    @classmethod
+    def from_ranks(cls, ranks):
+        """Take tokens in tiktoken's way: neighbours merge if they make a token, lowest rank first.
+
+        ranks: {bytes: rank}, where the ranks are the ids and every single byte is there. Raises UserError.
+        """
+        tokens = _check_ranks(ranks)
+        byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
+        return cls(tokens, byte_ids, pairs_of(ranks), whole_first=True, ranked=True)
 
     @property
     def learnt_here(self):
@@ -60,6 +73,11 @@ class Vocabulary:
         """{bytes: id} of the ordinary tokens."""
         return {token: i for i, token in enumerate(self.tokens) if token is not None}
 
+    def in_order(self):
+        """The merges as a list of pairs, the first to go first."""
+        order = self.merges if self.order is None else self.order
+        return sorted(self.merges, key=order.__getitem__)
+
     def encode(self, piece):
         """Write a piece in tokens: bytes -> list of ids.
 
@@ -69,17 +87,41 @@ class Vocabulary:
             return self._run_yours(piece)
         if self.whole_first and (whole := self.ids.get(piece)) is not None:
             return [whole]
-        return incremental.encode(self._first_ids(piece), self.merges, self.order)
+        return incremental.encode(self.first_ids(piece), self.merges, self.order)
 
     def _run_yours(self, piece):
         """The user's own `bpe_encode`, which knows no order but that of the new tokens."""
         if self.order is not None or self.whole_first:
             raise UserError("your bpe_encode cannot run this vocabulary: its merges have their own order")
-        return bpe_encode(self._first_ids(piece), self.merges)
+        return bpe_encode(self.first_ids(piece), self.merges)
 
-    def _first_ids(self, piece):
-        """The ids of single bytes; bytes are that already where they are numbered 0 to 255."""
+    def first_ids(self, piece):
+        """The ids of a piece's single bytes; bytes are that already where they are numbered 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
+
+
+def _check_ranks(ranks):
+    """The tokens in the order of their ranks, None where there is none."""
+    if not isinstance(ranks, dict):
+        raise TypeError(f"ranks are a dict of bytes and numbers, not {type(ranks).__name__}")
+    if sum(map(len, ranks)) > MAX_BYTES:
+        raise UserError(f"the tokens take more than {MAX_BYTES >> 20} MB")
+    for token, rank in ranks.items():
+        if not isinstance(token, bytes) or not token:
+            raise UserError(f"a token is at least one byte, not {str(token)[:40]!r}")
+        if type(rank) is not int or not 0 <= rank < LARGEST_ID:
+            number = f"a number from 0 to {LARGEST_ID - 1}, not {str(rank)[:20]}"
+            raise UserError(f"the rank of the token {str(token)[1:40]} must be {number}")
+    tokens = [None] * (max(ranks.values(), default=-1) + 1)
+    for token, rank in ranks.items():
+        if tokens[rank] is not None:
+            both = f"{str(tokens[rank])[1:40]} and {str(token)[1:40]}"
+            raise UserError(f"the tokens {both} have the same rank {rank}")
+        tokens[rank] = token
+    for byte in range(BYTES):
+        if bytes([byte]) not in ranks:
+            raise UserError(f"there is no token for the byte 0x{byte:02x}, so not every text can be written")
+    return tokens
 
 
 def _check_pairs(merges):

@@ -1,0 +1,124 @@
+"""Added tokens, as Hugging Face calls them: names that are looked for in a text before anything else is done.
+
+A special one is found where it is allowed, the others always. The rules are those of the `tokenizers`
+library, added_vocabulary.rs: the leftmost and longest name wins; first the text as it stands is searched
+for the tokens that want it so, then what lies between them, normalised, for the others.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import regex
+
+from tinyllm.errors import UserError
+
+_WORD = regex.compile(r"\w")
+MOST = 2**16  # added tokens in a file; the largest that are used have some thousands
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """One added token and how it is found.
+
+    lstrip, rstrip: the white space on that side belongs to it. single_word: only where no letter or digit
+    touches it. normalized: look for it in the normalised text.
+    """
+
+    content: str
+    id: int
+    special: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+
+
+@dataclass(frozen=True)
+class AddedTokens:
+    """All added tokens of a tokenizer, and the normalisation that they share with its text (or None)."""
+
+    tokens: tuple = ()
+    normalize: object = field(default=None)
+
+    @cached_property
+    def _searches(self):
+        """For the raw text and for the normalised one: (a regex that finds the names, {name: token})."""
+        raw = {token.content: token for token in self.tokens if not token.normalized}
+        change = self.normalize or (lambda text: text)
+        normal = {}
+        for token in sorted(self.tokens, key=lambda token: not token.special):  # as HF: the first one wins
+            if token.normalized:
+                normal.setdefault(change(token.content), token)
+        normal.pop("", None)
+        return [
+            (regex.compile(r"\L<names>", names=list(names)) if names else None, names)
+            for names in (raw, normal)
+        ]
+
+    def with_bytes(self, tokens):
+        """The bytes of every id, these tokens' names among them: a new list."""
+        tokens = list(tokens)
+        for token in self.tokens:
+            tokens += [None] * (token.id + 1 - len(tokens))
+            tokens[token.id] = token.content.encode()
+        return tokens
+
+    def cut(self, text, allowed=()):
+        """Find the added tokens in a text: an iterator of ids and of the normalised text between them.
+
+        allowed: names of the special tokens that count. The name of another one is ordinary text, all of it.
+        """
+        raw, normal = self._searches
+        for part in _search(text, *raw, allowed):
+            if isinstance(part, int):
+                yield part
+            else:
+                yield from _search(self.normalize(part) if self.normalize else part, *normal, allowed)
+
+
+def _search(text, finder, names, allowed):
+    """The ids of the names that a text holds, and the text between them."""
+    done = 0
+    for match in finder.finditer(text) if finder else ():
+        start, end = match.span()
+        token = names[match.group()]
+        if token.special and token.content not in allowed:
+            continue
+        if token.single_word and _touches_a_word(text, start, end):
+            continue
+        if token.lstrip:
+            while start > done and text[start - 1] in _SPACES:
+                start -= 1
+        if token.rstrip:
+            while end < len(text) and text[end] in _SPACES:
+                end += 1
+        if done < start:
+            yield text[done:start]
+        yield token.id
+        done = end
+    if done < len(text):
+        yield text[done:]
+
+
+# White_Space of Unicode; Python's own isspace() counts four control characters more.
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+
+
+def _touches_a_word(text, start, end):
+    before, after = text[max(start - 1, 0) : start], text[end : end + 1]
+    return bool(_WORD.match(before) or _WORD.match(after))
+
+
+def check_added(tokens):
+    """Raise UserError for names that are empty, there twice or too many."""
+    if len(tokens) > MOST:
+        raise UserError(f"added_tokens has {len(tokens)} tokens; at most {MOST} are read")
+    seen = set()
+    for i, token in enumerate(tokens):
+        if not token.content:
+            raise UserError(f"added_tokens[{i}] has no content")
+        if any("\ud800" <= c <= "\udfff" for c in token.content):
+            raise UserError(f"added_tokens[{i}] holds half a character (a lone surrogate)")
+        if token.content in seen:
+            raise UserError(f"added_tokens[{i}], {token.content[:40]!r}, is there twice")
+        seen.add(token.content)
