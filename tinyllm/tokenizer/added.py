@@ -42,7 +42,7 @@ class AddedTokens:
 
     @cached_property
     def _searches(self):
-        """For the raw text and for the normalised one: (a regex that finds the names, {name: token})."""
+        """For the raw text and for the normalised one: (what finds the names, {name: token})."""
         raw = {token.content: token for token in self.tokens if not token.normalized}
         change = self.normalize or (lambda text: text)
         normal = {}
@@ -50,10 +50,7 @@ class AddedTokens:
             if token.normalized:
                 normal.setdefault(change(token.content), token)
         normal.pop("", None)
-        return [
-            (regex.compile(r"\L<names>", names=list(names)) if names else None, names)
-            for names in (raw, normal)
-        ]
+        return [(_finder(names), names) for names in (raw, normal)]
 
     def with_bytes(self, tokens):
         """The bytes of every id, these tokens' names among them: a new list."""
@@ -69,6 +66,7 @@ class AddedTokens:
         allowed: names of the special tokens that count. The name of another one is ordinary text, all of it.
         """
         raw, normal = self._searches
+        allowed = frozenset(allowed)
         for part in _search(text, *raw, allowed):
             if isinstance(part, int):
                 yield part
@@ -76,12 +74,40 @@ class AddedTokens:
                 yield from _search(self.normalize(part) if self.normalize else part, *normal, allowed)
 
 
+FEW = 64  # names that a regex tries one after the other; some files have thousands
+
+
+def _finder(names):
+    """A function from a text to the places of names: the leftmost and longest, none overlapping."""
+    if not names:
+        return lambda text: ()
+    if len(names) <= FEW:
+        compiled = regex.compile(r"\L<names>", names=list(names))
+        return lambda text: (match.span() for match in compiled.finditer(text))
+    lengths = {}
+    for name in names:
+        lengths.setdefault(name[0], set()).add(len(name))
+    lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
+    firsts = regex.compile("[" + "".join(map(regex.escape, lengths)) + "]")
+
+    def find(text):
+        done = 0
+        for match in firsts.finditer(text):
+            start = match.start()
+            for size in lengths[text[start]] if start >= done else ():
+                if text[start : start + size] in names:
+                    done = start + size
+                    yield start, done
+                    break
+
+    return find
+
+
 def _search(text, finder, names, allowed):
     """The ids of the names that a text holds, and the text between them."""
     done = 0
-    for match in finder.finditer(text) if finder else ():
-        start, end = match.span()
-        token = names[match.group()]
+    for start, end in finder(text):
+        token = names[text[start:end]]
         if token.special and token.content not in allowed:
             continue
         if token.single_word and _touches_a_word(text, start, end):

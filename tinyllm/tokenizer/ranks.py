@@ -2,7 +2,7 @@
 
 from tinyllm.errors import UserError
 
-MOST_STEPS = 2**23  # through the prefixes and suffixes of all tokens; o200k needs about a quarter
+MOST_STEPS = 2**22  # through the prefixes and suffixes of all tokens: some for each in a real vocabulary
 
 
 def pairs_of(ids):
@@ -12,9 +12,12 @@ def pairs_of(ids):
     finds them all; backwards the same for ends. Time grows with how many there are. Raises UserError where
     that is out of hand.
     """
-    begins = _chains(ids)
-    ends = {token[::-1]: start[::-1] for token, start in _chains([token[::-1] for token in ids]).items()}
-    pairs, steps = {}, 0
+    begins, steps = _chains(ids)
+    backwards, more = _chains([token[::-1] for token in ids])
+    if steps + more > MOST_STEPS:
+        raise UserError(f"the tokens overlap too much: {steps + more} beginnings and ends, more than {MOST_STEPS}")
+    ends = {token[::-1]: start[::-1] for token, start in backwards.items()}
+    pairs = {}
     for token, new in sorted(ids.items(), key=lambda item: item[1]):
         lengths = {}
         left = begins.get(token)
@@ -22,25 +25,22 @@ def pairs_of(ids):
             lengths[len(left)] = left
             left = begins.get(left)
         right = ends.get(token)
-        steps += len(lengths) + 1
         while right is not None and lengths:
             left = lengths.get(len(token) - len(right))
             if left is not None:
                 pairs[ids[left], ids[right]] = new
             right = ends.get(right)
-            steps += 1
-        if steps > MOST_STEPS:
-            raise UserError(f"the tokens overlap too much: their splits are more than {MOST_STEPS}")
     return pairs
 
 
 def _chains(tokens):
-    """For every token the longest other one that it starts with, where there is one."""
-    longest, stack = {}, []
+    """For every token the longest other one that it starts with, and how many starts there are."""
+    longest, stack, total = {}, [], 0
     for token in sorted(tokens):
         while stack and not token.startswith(stack[-1]):
             stack.pop()
         if stack:
             longest[token] = stack[-1]
+            total += len(stack)
         stack.append(token)
-    return longest
+    return longest, total

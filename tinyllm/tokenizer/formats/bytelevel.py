@@ -56,6 +56,8 @@ def read_vocabulary(vocab, merges, whole_first, names=()):
         tokens[i] = token_bytes(word)
         if not tokens[i]:
             raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
+    while tokens and tokens[-1] is None:
+        tokens.pop()
     byte_ids = [_byte_id(vocab, byte) for byte in range(256)]
     ascending = all(a < b for a, b in pairwise(pairs.values()))
     return Vocabulary(tokens, byte_ids, pairs, None if ascending else order, whole_first)

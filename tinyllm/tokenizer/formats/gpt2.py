@@ -21,7 +21,7 @@ HEADER = "#version: 0.2"
 
 def looks_like_merges(data):
     """Whether a file begins as a `merges.txt` does: with its header, or with two words."""
-    first = data.split(b"\n", 1)[0].strip()
+    first = data[:1000].split(b"\n", 1)[0].strip()
     return first.startswith(b"#version") or (first[:1] not in b'{["' and len(first.split(b" ")) == 2)
 
 
@@ -66,7 +66,7 @@ def read_merges(data):
         line = line.removesuffix("\r")
         if line.startswith("#version") or not line:
             continue
-        pair = tuple(line.split(" "))
+        pair = tuple(line.split(" ", 2))
         if len(pair) != 2 or "" in pair:
             raise UserError(f"line {number} is not two tokens with a space between them")
         merges.append(pair)

@@ -68,7 +68,10 @@ def save(tokenizer, path):
     """Write a `tokenizer.json`: to this path, or into this folder. Raises UserError."""
     if os.path.isdir(path):
         path = Path(path, "tokenizer.json")
-    data = json.dumps(to_document(tokenizer), ensure_ascii=False, indent=1).encode("utf-8")
+    try:
+        data = json.dumps(to_document(tokenizer), ensure_ascii=False, indent=1).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError("the file would hold half a character, which its readers refuse") from None
     if len(data) > files.LARGEST:
         raise UserError(f"the vocabulary is too large for a file of at most {files.LARGEST >> 20} MB")
     atomic_write_bytes(path, data + b"\n")

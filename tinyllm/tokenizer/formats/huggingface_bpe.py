@@ -76,11 +76,12 @@ def _check_byte_level(fields):
     kinds = [isinstance(part, dict) and part.get("type") for part in flat(fields["pre_tokenizer"])]
     if kinds.count("ByteLevel") != 1 or kinds[-1] != "ByteLevel":
         raise UserError("pre_tokenizer must have ByteLevel once and last: other BPE is not supported")
-    decoder = fields["decoder"]
-    for part in decoder.get("decoders", ()) if decoder and decoder.get("type") == "Sequence" else [decoder]:
-        kind = part.get("type") if isinstance(part, dict) else part
-        if kind != "ByteLevel":
-            raise UserError(f"decoder is {str(kind)[:40]!r}, which is not supported in byte-level BPE")
+    decoders = [fields["decoder"]]
+    if decoders[0] and decoders[0].get("type") == "Sequence":
+        decoders = take(decoders[0], "decoder", decoders=list)["decoders"]
+    kinds = [part.get("type") if isinstance(part, dict) else part for part in decoders]
+    if kinds != ["ByteLevel"]:
+        raise UserError(f"decoder is {str(kinds)[1:40]}, which is not supported in byte-level BPE")
 
 
 def check_numbers(added, vocab):
@@ -112,7 +113,7 @@ def _merges(merges):
         if isinstance(merge, str) and isinstance(merges[0], str):
             if merge.startswith("#version"):  # the library leaves such lines out, wherever they are
                 continue
-            merge = merge.split(" ")
+            merge = merge.split(" ", 2)
         elif isinstance(merge, str):
             raise UserError(f"merges[{i}] is spelled in another way than the first one")
         if not isinstance(merge, list) or [type(side) for side in merge] != [str, str]:

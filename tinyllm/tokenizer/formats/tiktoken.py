@@ -12,14 +12,14 @@ from tinyllm.files import atomic_write_bytes
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.formats.express import check_plain, ranks_of
 
-_LINE = re.compile(rb"([A-Za-z0-9+/]*={0,2}) ([0-9]{1,9})")
+_LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
 def looks_like_ranks(data):
     """Whether the first line is one of a rank file: base64 comes in fours, which a first merge never does."""
     line = re.match(rb"\s*([^\r\n]*)", data)[1]
     match = _LINE.fullmatch(line)
-    return bool(match) and len(match[1]) % 4 == 0 and len(match[1]) > 0
+    return bool(match) and len(match[1]) % 4 == 0
 
 
 def load(data, pattern, special_tokens):

@@ -1,0 +1,414 @@
+"""Formats of others: read as their libraries read them, written where they can say it, refused in one line."""
+
+import base64
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, ranks
+from tinyllm.tokenizer.formats import tiktoken
+from tinyllm.tokenizer.formats.bytelevel import CHARACTERS, GPT2_BYTES, characters, token_bytes
+from tinyllm.tokenizer.formats.express import live_merges, ranks_of
+from tinyllm.tokenizer.vocabulary import Vocabulary
+
+TEXT = "the cat's 12 naïve hats sat on the mat, the mat the cat sat \n\n  on 😀😀 <|end|> " * 3
+LEARNT = BPETokenizer.train(TEXT, 320, special_tokens=["<|end|>"])
+BYTES = {bytes([byte]): byte for byte in range(256)}
+FORMATS = ("tinyllm", "huggingface", "tiktoken", "gpt2")
+texts = st.one_of(st.text(), st.text("thecasmno \n'<|>d12"), st.lists(st.sampled_from(TEXT.split(" "))).map(" ".join))
+short = st.binary(min_size=2, max_size=5).map(lambda data: bytes(97 + byte % 3 for byte in data))
+
+
+@st.composite
+def drawn_ranks(draw):
+    """All bytes and some strings of a, b, c, in any order, with gaps between the ranks."""
+    tokens = [*BYTES, *draw(st.lists(short, max_size=12, unique=True))]
+    tail = draw(st.permutations(tokens[250:]))
+    step = draw(st.integers(1, 2))
+    return {token: i * step for i, token in enumerate([*tokens[:250], *tail])}
+
+
+@st.composite
+def drawn_merges(draw):
+    """A vocabulary whose merges are drawn, not learnt: some tokens are never reached."""
+    pairs, known, seen = [], [97, 98, 99], {bytes([byte]) for byte in range(256)}
+    tokens = {byte: bytes([byte]) for byte in known}
+    for _ in range(draw(st.integers(0, 8))):
+        pair = draw(st.sampled_from(known)), draw(st.sampled_from(known))
+        data = tokens[pair[0]] + tokens[pair[1]]
+        if data not in seen and len(data) < 9:
+            seen.add(data)
+            tokens[256 + len(pairs)] = data
+            known.append(256 + len(pairs))
+            pairs.append(pair)
+    return pairs
+
+
+def by_ranks(piece, ranks):
+    """tiktoken's rule as a spec: of all neighbours that make a token the lowest rank first, then the leftmost."""
+    if piece in ranks:
+        return [ranks[piece]]
+    parts = [piece[i : i + 1] for i in range(len(piece))]
+    while True:
+        found = [(ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False)) if a + b in ranks]
+        if not found:
+            return [ranks[part] for part in parts]
+        _, i = min(found)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+
+
+abc = st.text("abc", max_size=12)
+
+
+@given(drawn_ranks(), st.lists(abc))
+def test_ranks_merge_as_in_tiktoken(ranks, pieces):
+    tokenizer = BPETokenizer.from_ranks(ranks, "[abc]+")
+    for piece in pieces:
+        assert tokenizer.encode(piece) == (by_ranks(piece.encode(), ranks) if piece else [])
+    for token, i in ranks.items():
+        assert tokenizer.encode(token) == [i] and tokenizer.decode_bytes([i]) == token
+
+
+@given(st.sets(short, max_size=30))
+def test_pairs_are_all_splits(tokens):
+    ids = {token: i for i, token in enumerate([*BYTES, *tokens])}
+    splits = {(ids[t[:i]], ids[t[i:]]): ids[t] for t in ids for i in range(1, len(t)) if t[:i] in ids and t[i:] in ids}
+    assert ranks.pairs_of(ids) == splits
+    assert list(ranks.pairs_of(ids).values()) == sorted(splits.values())
+
+
+def test_hostile_overlaps_are_refused_before_any_work():
+    with pytest.raises(UserError, match="overlap"):
+        Vocabulary.from_ranks(BYTES | {b"a" * n: 256 + n for n in range(2, 3000)})
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({b"a": ...}, "0x61"),
+        ({b"ab": 97}, "same rank 97"),
+        ({b"ab": -1}, "rank"),
+        ({b"ab": 2**40}, "rank"),
+        ({b"ab": True}, "rank"),
+        ({b"": 300}, "at least one byte"),
+        ({"ab": 300}, "at least one byte"),
+    ],
+)
+def test_bad_ranks_are_refused(change, match):
+    ranks = {token: rank for token, rank in {**BYTES, **change}.items() if rank is not ...}
+    with pytest.raises(UserError, match=match):
+        BPETokenizer.from_ranks(ranks, "gpt2")
+
+
+def test_special_tokens_of_ranks_have_their_ids_or_follow():
+    gaps = BPETokenizer.from_ranks(BYTES, "gpt2", {"<|end|>": 300, "<|user|>": 258})
+    assert gaps.encode("a<|user|><|end|>", "all") == [97, 258, 300] and gaps.vocab_size == 301
+    assert BPETokenizer.from_ranks(BYTES, "gpt2", ["<|end|>"]).special_tokens == {"<|end|>": 256}
+    with pytest.raises(UserError, match="taken"):
+        BPETokenizer.from_ranks(BYTES, "gpt2", {"<|end|>": 97})
+
+
+def rank_file(ranks):
+    return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
+
+
+def test_a_rank_file_is_read_with_its_pattern(tmp_path):
+    path = tmp_path / "some.txt"
+    path.write_bytes(b"\n" + rank_file({b"ab": 256, **BYTES}).replace(b"\n", b"\r\n"))
+    tokenizer = load_tokenizer(path, "gpt4", {"<|end|>": 999})
+    assert tokenizer.encode("ab<|end|>", "all") == [256, 999] and tokenizer.pattern == "gpt4"
+    with pytest.raises(UserError, match="pattern"):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize(
+    "line, match",
+    [
+        (b"YQ== 300", "line 257.*before"),
+        (b"YWI= 97", "same rank 97"),
+        (b"YWI 300", "line 257"),
+        (b"YWI= -3", "line 257"),
+        (b"YWI= 9999999999", "line 257"),
+        (b"YWI= 99999999", "rank"),
+        (b"YWI=  300", "line 257"),
+        (b"Y\xffI= 300", "line 257"),
+        (b"=WI= 300", "line 257"),
+        (b" 300", "line 257"),
+    ],
+)
+def test_a_bad_line_of_a_rank_file_is_named(line, match, tmp_path):
+    (tmp_path / "r").write_bytes(rank_file(BYTES) + line + b"\n")
+    with pytest.raises(UserError, match=match):
+        load_tokenizer(tmp_path / "r", "gpt2")
+
+
+def test_a_file_brings_its_own_pattern(tmp_path):
+    for format in ("tinyllm", "huggingface"):
+        LEARNT.save(tmp_path / "t", format)
+        for extra in ({"pattern": "gpt2"}, {"special_tokens": []}):
+            with pytest.raises(UserError, match="leave yours out"):
+                load_tokenizer(tmp_path / "t", **extra)
+
+
+def test_gpt2_writes_bytes_as_characters():
+    assert sorted(GPT2_BYTES) == list(range(256)) and GPT2_BYTES[0] == ord("!") and GPT2_BYTES[-1] == 0xAD
+    assert characters(b" a\n\x00\xff~") == "ĠaĊĀÿ~" and characters(b"\x7f\xad") == "ġŃ"
+    assert len(set(CHARACTERS.values())) == 256
+    for byte in range(256):
+        assert token_bytes(characters(bytes([byte]))) == bytes([byte])
+    assert [token_bytes(word) for word in (" ", "\xad", "a\x7f", "\u4e00", "Ġ\ud800")] == [None] * 5
+
+
+def gpt2_folder(tmp_path, vocab, merges):
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text(merges)
+    return tmp_path
+
+
+GPT2_VOCAB = {CHARACTERS[byte]: i for i, byte in enumerate(GPT2_BYTES)}
+GPT2_VOCAB |= {"Ġt": 256, "he": 257, "Ġthe": 258, "never": 259, "<|endoftext|>": 260, "Ġnever": 261, "一": 262}
+GPT2_MERGES = "#version: 0.2\nĠ t\nh e\nĠt he\n"
+
+
+def test_gpt2_files_are_read_from_either_or_from_the_folder(tmp_path):
+    gpt2_folder(tmp_path, GPT2_VOCAB, GPT2_MERGES)
+    for path in (tmp_path, tmp_path / "vocab.json", tmp_path / "merges.txt"):
+        tokenizer = load_tokenizer(path)
+        assert tokenizer.encode(" the!the") == [258, 0, 83, 257]
+        assert tokenizer.special_tokens == {"never": 259, "<|endoftext|>": 260, "一": 262}
+        assert tokenizer.encode("<|endoftext|> never一", "all") == [260, 220, 259, 262]
+        assert tokenizer.decode([258, 261, 262]) == " the never一" and 259 not in tokenizer.encode("never")
+    named = load_tokenizer(tmp_path, special_tokens=["一", "<|endoftext|>", "new"])
+    assert named.special_tokens == {"一": 262, "<|endoftext|>": 260, "new": 263}
+    assert named.decode([259]) == "never"
+
+
+@pytest.mark.parametrize(
+    "vocab, merges, match",
+    [
+        ({"a": 70}, GPT2_MERGES, "same id"),
+        ({"a": -1}, GPT2_MERGES, "id of the token 'a'"),
+        ({"a": 2**30}, GPT2_MERGES, "id of the token 'a'"),
+        ({"a": "64"}, GPT2_MERGES, "id of the token 'a'"),
+        ({"a": ...}, GPT2_MERGES, "0x61"),
+        ({"": 300}, GPT2_MERGES, "''"),
+        ({}, GPT2_MERGES + "x y\n", r"merges\[3\].*'xy'"),
+        ({}, GPT2_MERGES + "xx y\n", r"merges\[3\].*'xx'"),
+        ({}, GPT2_MERGES + "h e\n", r"merges\[3\].*twice"),
+        ({}, GPT2_MERGES + "h e e\n", "line 5"),
+        ({}, GPT2_MERGES + "he\n", "line 5"),
+        ({}, GPT2_MERGES + " he\n", "line 5"),
+        ({}, "", "not a tokenizer file|cannot read|no JSON"),
+    ],
+)
+def test_bad_gpt2_files_are_refused(vocab, merges, match, tmp_path):
+    changed = {word: i for word, i in {**GPT2_VOCAB, **vocab}.items() if i is not ...}
+    gpt2_folder(tmp_path, changed, merges)
+    if merges:
+        with pytest.raises(UserError, match=match):
+            load_tokenizer(tmp_path)
+    else:
+        with pytest.raises(UserError, match=match):
+            load_tokenizer(tmp_path / "merges.txt")
+
+
+def test_gpt2_files_beside_others(tmp_path):
+    gpt2_folder(tmp_path, GPT2_VOCAB, GPT2_MERGES)
+    (tmp_path / "added_tokens.json").write_text("{}")
+    with pytest.raises(UserError, match="added_tokens"):
+        load_tokenizer(tmp_path)
+    LEARNT.save(tmp_path / "tokenizer.json", "huggingface")  # says everything, so it goes first
+    assert load_tokenizer(tmp_path).vocab_size == LEARNT.vocab_size
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "vocab.json").write_text(json.dumps(GPT2_VOCAB))
+    with pytest.raises(UserError, match="merges.txt"):
+        load_tokenizer(tmp_path / "alone")
+
+
+def through(tokenizer, format, folder):
+    """Save in a format and load again."""
+    path = folder / format
+    tokenizer.save(path, format)
+    if format == "tiktoken":
+        return load_tokenizer(path, tokenizer.pattern, tokenizer.special_tokens)
+    return load_tokenizer(path)
+
+
+@pytest.mark.parametrize("first", FORMATS)
+@pytest.mark.parametrize("second", FORMATS)
+def test_any_format_leads_to_any_other(first, second, tmp_path_factory):
+    middle = through(LEARNT, first, tmp_path_factory.mktemp("first"))
+    last = through(middle, second, tmp_path_factory.mktemp("second"))
+    again = through(last, "tinyllm", tmp_path_factory.mktemp("third"))
+    assert again.fingerprint() == last.fingerprint()
+    assert last.special_tokens == LEARNT.special_tokens and last.vocab_size == LEARNT.vocab_size
+    everything = range(last.vocab_size)
+    assert last.decode_bytes(everything) == LEARNT.decode_bytes(everything)
+
+    @given(texts)
+    def same(text):
+        for allowed in ((), "all"):
+            ids = LEARNT.encode(text, allowed)
+            assert middle.encode(text, allowed) == last.encode(text, allowed) == again.encode(text, allowed) == ids
+
+    same()
+
+
+@given(drawn_merges(), st.lists(abc))
+def test_what_is_written_merges_alike_or_is_refused(tmp_path_factory, pairs, pieces):
+    tokenizer = BPETokenizer(pairs, "[abc]+")
+    folder = tmp_path_factory.mktemp("drawn")
+    live = live_merges(tokenizer.vocabulary)
+    assert set(live.items()) <= set(tokenizer.merges.items())
+    try:
+        ranks = ranks_of(tokenizer.vocabulary)
+    except UserError as error:  # then there must be a text that shows it, and a token is one
+        assert "\n" not in str(error)
+        ranks = tokenizer.vocabulary.ids
+        tokens = [token.decode() for token in ranks if set(token) <= set(b"abc")]
+        joined = [a + b for a in tokens for b in tokens]
+        assert any(tokenizer.encode(text) != by_ranks(text.encode(), ranks) for text in tokens + joined)
+        return
+    loaded = through(tokenizer, "huggingface", folder)
+    for piece in filter(None, pieces):
+        assert tokenizer.encode(piece) == by_ranks(piece.encode(), ranks) == loaded.encode(piece)
+
+
+@given(drawn_ranks(), st.lists(abc))
+def test_ranks_become_merges_that_say_the_same(tmp_path_factory, ranks, pieces):
+    tokenizer = BPETokenizer.from_ranks(ranks, "[abc]+")
+    for format in ("tinyllm", "huggingface"):
+        loaded = through(tokenizer, format, tmp_path_factory.mktemp("ranks"))
+        assert loaded.vocabulary.ranked == (format == "tinyllm")
+        for piece in pieces:
+            assert loaded.encode(piece) == tokenizer.encode(piece)
+
+
+UNREACHED = BPETokenizer([(97, 98), (98, 99), (97, 257)])  # "abc" is a, bc; but a b goes first
+TWICE = BPETokenizer([(97, 97), (256, 97), (97, 256)])  # "aaa" has two ids
+
+
+@pytest.mark.parametrize(
+    "tokenizer, format, match",
+    [
+        (UNREACHED, "tiktoken", "token 258"),
+        (TWICE, "tiktoken", "257 and 258"),
+        (TWICE, "huggingface", "257 and 258"),
+        (TWICE, "gpt2", "257 and 258"),
+        (ByteTokenizer(), "huggingface", "byte"),
+        (ByteTokenizer(), "tiktoken", "byte"),
+        (BPETokenizer([], "gpt4"), "gpt2", "split pattern"),
+        (BPETokenizer([], r"\w+"), "huggingface", r"w\+"),
+        (BPETokenizer([], r"a*"), "huggingface", "may match nothing"),
+        (BPETokenizer([], special_tokens=["é"]), "huggingface", "'é'"),
+        (BPETokenizer([], special_tokens=["aé"]), "gpt2", "'aé'"),
+        (BPETokenizer.from_ranks(BYTES | {b"abc": 256}, "gpt2"), "gpt2", "whole pieces"),
+        (BPETokenizer.from_ranks(BYTES | {b"abc": 256}, "gpt2", {"<|end|>": 300}), "huggingface", "number"),
+        (LEARNT, "onnx", "huggingface"),
+    ],
+)
+def test_what_a_format_cannot_say_is_refused(tokenizer, format, match, tmp_path):
+    with pytest.raises(UserError, match=match) as error:
+        tokenizer.save(tmp_path / "t", format)
+    assert "\n" not in str(error.value) and not (tmp_path / "t").exists()
+
+
+def test_a_merge_that_looks_like_a_header_is_refused(tmp_path):
+    merges = [*BPETokenizer.train("#version #version x", 300, r"\S+").merges]
+    BPETokenizer(merges).save(tmp_path / "good", "gpt2")
+    with pytest.raises(UserError, match="#version"):
+        BPETokenizer([*merges, (255 + len(merges), 32)]).save(tmp_path / "t", "gpt2")
+
+
+def files_of(tmp_path_factory):
+    """A valid file of each format: (name, bytes, what loading it takes, the files beside it)."""
+    folder = tmp_path_factory.mktemp("valid")
+    ranked = BPETokenizer.from_ranks(ranks_of(LEARNT.vocabulary), "gpt2", {"<|end|>": 400})
+    LEARNT.save(folder / "hf", "huggingface")
+    LEARNT.save(folder / "ranks", "tiktoken")
+    LEARNT.save(folder / "gpt2", "gpt2")
+    ranked.save(folder / "ranked")
+    load_tokenizer(folder / "hf").save(folder / "wrapped")
+    load_tokenizer(folder / "gpt2").save(folder / "merged")
+    pattern = {"pattern": "gpt2"}
+    plain = [("t", (folder / name).read_bytes(), {}, {}) for name in ("hf", "ranked", "wrapped", "merged")]
+    vocab, merges = (folder / "gpt2" / "vocab.json").read_bytes(), (folder / "gpt2" / "merges.txt").read_bytes()
+    return [*plain, ("t", (folder / "ranks").read_bytes(), pattern, {}),
+            ("vocab.json", vocab, {}, {"merges.txt": merges}), ("merges.txt", merges, {}, {"vocab.json": vocab})]
+
+
+@pytest.fixture(scope="session")
+def valid(tmp_path_factory):
+    return files_of(tmp_path_factory)
+
+
+def load_or_one_line(folder, name, data, extra, beside):
+    for other, content in {name: data, **beside}.items():
+        (folder / other).write_bytes(content)
+    try:
+        tokenizer = load_tokenizer(folder / name, **extra)
+    except UserError as error:
+        assert "\n" not in str(error) and len(str(error)) < 500
+        return None
+    assert tokenizer.decode_bytes(tokenizer.encode(TEXT)) == TEXT.encode()
+    return tokenizer
+
+
+@given(st.data())
+def test_changed_files_load_or_get_one_line(tmp_path_factory, valid, data):
+    name, content, extra, beside = data.draw(st.sampled_from(valid))
+    content = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        kind = data.draw(st.integers(0, 3))
+        if kind == 0:
+            del content[at:]
+        elif kind == 1:
+            content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=4))
+        elif kind == 2:
+            end = data.draw(st.integers(at, min(at + 80, len(content))))
+            content[at:at] = content[at:end]
+        else:
+            content[at : at + 1] = data.draw(st.sampled_from([b"[", b"]", b"{", b'"', b"null", b"-", b"9", b"e", b","]))
+        content = content or bytearray(b" ")
+    load_or_one_line(tmp_path_factory.mktemp("changed"), name, bytes(content), extra, beside)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)
+    | st.sampled_from(["ByteLevel", "Sequence", "Split", "NFC", "<|end|>", 2**24, 300, -1, "a", "Ġ"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+)
+
+
+def replace_one(draw, value, new):
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 9)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = draw(st.sampled_from(keys))
+        if not draw(st.integers(0, 15)) and isinstance(value, dict):
+            del value[key]
+        else:
+            value[key] = replace_one(draw, value[key], new)
+        return value
+    return new
+
+
+@given(st.data(), junk)
+def test_junk_in_a_field_loads_or_gets_one_line(tmp_path_factory, valid, data, new):
+    name, content, extra, beside = data.draw(st.sampled_from(valid[:4]))
+    changed = replace_one(data.draw, json.loads(content), new)
+    folder = tmp_path_factory.mktemp("junk")
+    tokenizer = load_or_one_line(folder, name, json.dumps(changed).encode(), extra, beside)
+    if tokenizer:
+        again = through(tokenizer, "tinyllm", folder)
+        assert again.fingerprint() == tokenizer.fingerprint()
+
+
+def test_deep_and_wide_files_are_refused(tmp_path):
+    for data in (b'{"model":' * 90_000, b"[" * 100_000, b'{"a b": ' * 1000, b" " * 3_000_000, b"a " * 500_000):
+        assert load_or_one_line(tmp_path, "t", data, {}, {}) is None
+    assert tiktoken.looks_like_ranks(b"YQ== 0") and os.listdir(tmp_path) == ["t"]
