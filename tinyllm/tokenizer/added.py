@@ -95,8 +95,9 @@ def _finder(names):
         for match in firsts.finditer(text):
             start = match.start()
             for size in lengths[text[start]] if start >= done else ():
-                if text[start : start + size] in names:
-                    done = start + size
+                found = text[start : start + size]  # shorter where the text ends
+                if found in names:
+                    done = start + len(found)
                     yield start, done
                     break
 

@@ -35,13 +35,13 @@ def build(fields, added):
     _check_model(model)
     _check_byte_level(fields)
     vocab, whole_first = model.pop("vocab"), bool(model["ignore_merges"])
-    check_numbers(added, vocab)
     names = {
         token.content
         for token in added
         if token.special or not whole_first or token_bytes(token.content) is None
     }
     vocabulary = read_vocabulary(vocab, _merges(model.pop("merges")), whole_first, names)
+    check_numbers(added, vocab)
     _check_shared(added, vocabulary)
     steps = build_pretokenizer(fields["pre_tokenizer"])
     pattern = pattern_of(fields["pre_tokenizer"])
