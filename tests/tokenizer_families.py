@@ -1,7 +1,7 @@
-"""The settings of well-known tokenizers, as their `tokenizer.json` has them, around any byte-level vocabulary.
+"""The settings of well-known tokenizers, as a `tokenizer.json` has them, around any vocabulary.
 
-For tests/test_huggingface.py and tests/verify_tokenizer.py: the vocabularies themselves are learnt where they
-are needed.
+For tests/test_huggingface.py and tests/verify_tokenizer.py: the vocabularies themselves are learnt where
+they are needed.
 """
 
 LLAMA3 = (
@@ -68,9 +68,9 @@ ODD = [  # every flag, names inside names, names that normalise
     {"content": "e\u0301", "special": False, "normalized": False},
     {"content": "\u212b ", "special": True, "normalized": True, "rstrip": True},
 ]
-CUTS = ["[", "\u4e00", "-", "\u9fa5]+"]
 
-FAMILIES = {  # name: what differs from the plainest file; `in_vocab`: the names are entries of model.vocab, too
+# name: what differs from the plainest file; `in_vocab`: the names are entries of model.vocab, too
+FAMILIES = {
     "gpt2": {
         "pre_tokenizer": byte_level(),
         "added": SPECIAL[:1],
@@ -167,7 +167,7 @@ for behavior in ("Isolated", "Removed", "Contiguous", "MergedWithPrevious", "Mer
 
 
 def document(family, words, merges):
-    """A `tokenizer.json` in the settings of a family. words: tokens in byte characters, merges: pairs of them."""
+    """A `tokenizer.json` in the settings of a family, with tokens in byte characters and pairs of them."""
     family = {"normalizer": None, "post_processor": None, "model": {}, "in_vocab": False, **FAMILIES[family]}
     vocab = {word: i for i, word in enumerate(words)}
     added, largest = [], -1

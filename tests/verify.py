@@ -20,6 +20,7 @@ PROOFS = {  # what each is given, in full and --quick
     "matmul": ([], ["--quick"]),
     "threads": ([], ["--quick"]),
     "sanitizers": ([], ["--quick"]),
+    "tokenizer": ([], ["--quick"]),
 }
 FIGURE = "=> "  # how a line begins that belongs into the table
 

@@ -1,4 +1,4 @@
-"""Byte-level BPE in the formats of others gives the ids of their own libraries: tiktoken's and Hugging Face's.
+"""Byte-level BPE in the formats of others gives the ids of their libraries: tiktoken, Hugging Face.
 
     python tests/verify_tokenizer.py [--quick] [--seconds N]
 
@@ -35,13 +35,20 @@ os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same na
 ROOT = Path(__file__).resolve().parents[1]
 CATEGORIES = ("L", "N", "P", "S", "M", "Lu", "Lt", "Lm", "Lo", "Ll")
 SCRAPS = [
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im", "|>", "<s>", "</s>", "<mask>", "[MASK]", "[SEP]", "<pad>",
-    "|||IP_ADDRESS|||", "|||", "<a>", "<b>", "<a><b>", "<b", "word", "Word", "words", "'s", "'S", "'\u017f", "'ll", "'LL",
-    "'re", "  ", "   ", "      ", " ", "\n", "\r\n", "\t", "\xa0", "\u2003", "\u3000", "\u200b", "\x0b", "\x1c", "\x85",
-    "\u2028", "1", "12", "1234567", "\u0663", "\u00bd", "\u216b", "e\u0301", "\u00e9", "\u00e9te\u0301", "e\u0301t\u00e9",
-    "\u212b ", "\u212b", "\u0327\u0301", "\u0301\u0327", "\u1100\u1161\u11a8", "\uac00\u11a8", "\ufb03", "\u1e9b\u0323",
-    "the", " the", "er", "ing", "hello", " Hello", "HELLO", "a", "n", "an", "in", "\u4f60\u597d", "\u3053\u3093", "\u041c\u0438\u0440",
-    "\U0001f600", "\U0001f468\u200d\U0001f469", "\u0e33", "\u0915\u093c", "_", "...", "!?", "(", "=", "\x00", "\ufffd", "\U0010ffff",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im", "|>", "<s>", "</s>", "<mask>", "[MASK]",
+    "[SEP]", "<pad>",
+    "|||IP_ADDRESS|||", "|||", "<a>", "<b>", "<a><b>", "<b", "word", "Word", "words", "'s", "'S",
+    "'\u017f", "'ll", "'LL",
+    "'re", "  ", "   ", "      ", " ", "\n", "\r\n", "\t", "\xa0", "\u2003", "\u3000", "\u200b", "\x0b",
+    "\x1c", "\x85",
+    "\u2028", "1", "12", "1234567", "\u0663", "\u00bd", "\u216b", "e\u0301", "\u00e9", "\u00e9te\u0301",
+    "e\u0301t\u00e9",
+    "\u212b ", "\u212b", "\u0327\u0301", "\u0301\u0327", "\u1100\u1161\u11a8", "\uac00\u11a8", "\ufb03",
+    "\u1e9b\u0323",
+    "the", " the", "er", "ing", "hello", " Hello", "HELLO", "a", "n", "an", "in", "\u4f60\u597d",
+    "\u3053\u3093", "\u041c\u0438\u0440",
+    "\U0001f600", "\U0001f468\u200d\U0001f469", "\u0e33", "\u0915\u093c", "_", "...", "!?", "(", "=",
+    "\x00", "\ufffd", "\U0010ffff",
 ]  # fmt: skip
 
 
@@ -74,7 +81,7 @@ def strings(rng, alphabet, count):
 
 
 def known_alike(matched_by_peer):
-    """The characters that `regex` and a peer put into the same categories. matched_by_peer(pattern, text) -> set."""
+    """The characters that `regex` and a peer put into the same categories."""
     everything = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     text = "".join(everything)
     alike = set(everything)
@@ -138,7 +145,7 @@ def vocabularies(texts, size):
     learnt["theirs"] = (sorted(model["vocab"], key=model["vocab"].get), model["merges"])
     # all splits of every token, in a mixed order, and ids that do not follow the merges: what else a file
     # may hold
-    words, merges = learnt["theirs"]
+    words, _ = learnt["theirs"]
     known, shuffled = set(words), words[:]
     random.Random(3).shuffle(shuffled)
     splits = [[w[:i], w[i:]] for w in words for i in range(1, len(w)) if w[:i] in known and w[i:] in known]

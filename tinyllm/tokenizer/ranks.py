@@ -15,7 +15,7 @@ def pairs_of(ids):
     begins, steps = _chains(ids)
     backwards, more = _chains([token[::-1] for token in ids])
     if steps + more > MOST_STEPS:
-        raise UserError(f"the tokens overlap too much: {steps + more} beginnings and ends, more than {MOST_STEPS}")
+        raise UserError(f"the tokens overlap {steps + more} times, more than {MOST_STEPS} are not read")
     ends = {token[::-1]: start[::-1] for token, start in backwards.items()}
     pairs = {}
     for token, new in sorted(ids.items(), key=lambda item: item[1]):

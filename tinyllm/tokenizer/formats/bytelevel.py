@@ -17,8 +17,8 @@ CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(256 + i) for i, 
 GPT2_BYTES = [*_PRINTABLE, *_OTHERS]  # the order of the first 256 tokens of GPT-2
 
 _TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTERS.items()}
-_TO_BYTES = {ord(character): chr(byte) for byte, character in CHARACTERS.items()}
-_TO_BYTES |= {i: None for i in range(256) if chr(i) not in CHARACTERS.values()}
+_TO_BYTES: dict[int, str | None] = dict.fromkeys(range(256))  # taken out, so that the length shows it
+_TO_BYTES |= {ord(character): chr(byte) for byte, character in CHARACTERS.items()}
 
 
 def characters(token):
