@@ -51,8 +51,9 @@ class Tokenizer:
         """Write a text as a list of token ids.
 
         text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by
-        default none. A str counts as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it,
-        and raises UserError).
+        default none. Whatever else spells one is ordinary text: there is no `disallowed_special`, with which
+        tiktoken by default raises, because then a user could stop a program by typing a name. A str counts
+        as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it, and raises UserError).
         """
         return self.encode_to_numpy(text, allowed_special).tolist()
 
@@ -83,6 +84,26 @@ class Tokenizer:
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts: a list of lists of ids."""
         return [self.encode(text, allowed_special) for text in texts]
+
+    def offsets(self, text, allowed_special=()):
+        """Say where in the text each token of `encode(text, allowed_special)` stands.
+
+        text: n characters or n bytes -> list of (start, end), one per token, so that a token is
+        text[start:end]: places in characters for a str, in bytes for bytes. In a str, a token that holds
+        only a part of a character has the place of the whole one, so neighbours may overlap. Raises
+        UserError if this tokenizer changes text, which then has no places.
+        """
+        ids = self.encode_to_numpy(text, allowed_special)
+        data = bytes_from_text(text)
+        if self.decode_bytes(ids) != data:
+            raise UserError("this tokenizer does not keep text as it is, so its tokens have no places in it")
+        ends = np.cumsum([len(self._tokens[i]) for i in ids.tolist()], dtype=np.int64)
+        starts = np.concatenate([[0], ends])[: len(ends)]
+        if isinstance(text, str) and len(ends):
+            begins = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # 10xxxxxx goes on with a character
+            character = np.cumsum(begins) - 1
+            starts, ends = character[starts], character[ends - 1] + 1
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def decode_bytes(self, ids):
         """Put the bytes of the tokens one after the other; a special token gives its name.
