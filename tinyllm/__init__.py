@@ -35,7 +35,7 @@ from tinyllm.ops import override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, ChatTemplate, load_tokenizer
 from tinyllm.train import AdamW, Run, Trainer, clip_grad_norm, decay_groups, make_config, prepare
 from tinyllm.train import load_run as load
 
@@ -49,6 +49,7 @@ __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "ChatTemplate",
     "Corpus",
     "GPTConfig",
     "Int4Linear",

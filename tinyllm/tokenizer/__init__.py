@@ -9,14 +9,18 @@ from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte import ByteTokenizer
 from tinyllm.tokenizer.char import CharTokenizer
+from tinyllm.tokenizer.chat import CHAT_TEMPLATES, ChatTemplate, Special
 from tinyllm.tokenizer.formats import load_tokenizer
 from tinyllm.tokenizer.patterns import PATTERNS
 
 __all__ = [
+    "CHAT_TEMPLATES",
     "PATTERNS",
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "ChatTemplate",
+    "Special",
     "Tokenizer",
     "load_tokenizer",
     "make_tokenizer",

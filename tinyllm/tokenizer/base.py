@@ -27,6 +27,7 @@ class Tokenizer:
 
     kind = ""  # how the file and the command line call it
     pipeline = None  # what a file of Hugging Face's says beside the vocabulary, see `Pipeline`
+    chat = None  # how conversations are written: a `ChatTemplate`, for a tokenizer that has one
 
     def __init__(self, tokens, special_tokens=()):
         """Number the special tokens after the ordinary ones, or as they say themselves.
@@ -161,8 +162,11 @@ class Tokenizer:
         if self.pipeline:
             from tinyllm.tokenizer.formats.huggingface import to_document
 
-            return files.dump({"kind": "huggingface", "tokenizer": to_document(self)}, version=2)
-        return files.dump({"kind": self.kind, **self._fields(), "special_tokens": self.special_tokens})
+            return self._dump({"kind": "huggingface", "tokenizer": to_document(self)}, version=2)
+        return self._dump({"kind": self.kind, **self._fields(), "special_tokens": self.special_tokens})
+
+    def _dump(self, fields, version=1):
+        return files.dump(fields | ({"chat": self.chat.fields()} if self.chat else {}), version)
 
     def _allowed(self, names):
         """Check the names of special tokens that may be parsed, and return them without repetition."""

@@ -66,4 +66,6 @@ def save(tokenizer, path, format):
     """Write a tokenizer in a format of others. Raises UserError for what the format cannot express."""
     if format not in SAVERS:
         raise UserError(f"there is no tokenizer format {format!r}; there are tinyllm, {', '.join(SAVERS)}")
+    if tokenizer.chat:
+        raise UserError(f"the format {format} has no place for a chat template; take it off (chat = None)")
     SAVERS[format](tokenizer, path)

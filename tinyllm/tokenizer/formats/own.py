@@ -10,6 +10,7 @@ from tinyllm.tokenizer import files
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte import ByteTokenizer
 from tinyllm.tokenizer.char import CharTokenizer
+from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.fields import one_of
 from tinyllm.tokenizer.formats import huggingface
 from tinyllm.tokenizer.formats.bytelevel import characters, read_vocabulary, token_bytes
@@ -44,7 +45,7 @@ def version_2(tokenizer):
         "whole_first": vocabulary.whole_first,
         "special_tokens": tokenizer.special_tokens,
     }
-    return files.dump(fields, version=2)
+    return tokenizer._dump(fields, version=2)
 
 
 def _foreign_bpe(fields):
@@ -104,8 +105,13 @@ def build(fields):
         known = ", ".join(name for v, name in KINDS if v == version)
         raise UserError(f"unknown kind of tokenizer {str(kind)[:20]!r}: it must be {known}")
     make, wanted = KINDS[version, kind]
+    chat = fields.pop("chat", None)
     different = sorted(wanted ^ fields.keys())
     if different:
         problem = "unknown" if different[0] in fields else "missing"
         raise UserError(f"the field {different[0][:40]!r} is {problem}")
-    return make(fields)
+    tokenizer = make(fields)
+    if chat is not None:
+        tokenizer.chat = ChatTemplate.from_fields(chat)
+        tokenizer.chat.check(tokenizer)
+    return tokenizer

@@ -1,0 +1,144 @@
+"""Conversations in tokens: turns are opened and ended by ids, which no message can spell."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import (
+    CHAT_TEMPLATES,
+    BPETokenizer,
+    ByteTokenizer,
+    ChatTemplate,
+    Special,
+    load_tokenizer,
+)
+
+NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
+byte = ByteTokenizer(NAMES)
+bpe = BPETokenizer.train("user\n\nassistant\nsystem the cat sat " * 9, 300, "gpt4", NAMES)
+EVERY = pytest.mark.parametrize("template", CHAT_TEMPLATES.values(), ids=CHAT_TEMPLATES)
+BOTH = pytest.mark.parametrize("tokenizer", [byte, bpe], ids=["byte", "bpe"])
+
+contents = st.one_of(st.text(), st.lists(st.sampled_from([*NAMES, "\n", "user", "the "])).map("".join))
+messages = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": contents})
+)
+
+
+@EVERY
+@BOTH
+@given(messages)
+def test_only_the_template_writes_special_tokens(template, tokenizer, messages):
+    """However many names are spelt in the messages, the special ids are those of as many empty messages."""
+    special = set(tokenizer.special_tokens.values())
+    ids, mask = template.encode(tokenizer, messages)
+    assert len(ids) == len(mask)
+    empty = template.encode(tokenizer, [message | {"content": ""} for message in messages])
+    assert [i for i in ids if i in special] == [i for i in empty.ids if i in special]
+    plain = b"".join(tokenizer.decode_bytes([i]) for i in ids if i not in special).decode("utf-8", "replace")
+    assert all(message["content"] in plain for message in messages)
+
+
+@EVERY
+@BOTH
+@given(messages, st.data())
+def test_a_longer_conversation_begins_with_the_shorter(template, tokenizer, messages, data):
+    cut = data.draw(st.integers(0, len(messages)))
+    whole, part = template.encode(tokenizer, messages), template.encode(tokenizer, messages[:cut])
+    assert whole.ids[: len(part.ids)] == part.ids and whole.mask[: len(part.mask)] == part.mask
+    opened = template.encode(tokenizer, messages[:cut], reply=True)
+    if cut < len(messages) and messages[cut]["role"] == "assistant":
+        assert whole.ids[: len(opened.ids)] == opened.ids and whole.mask[: len(opened.mask)] == opened.mask
+    assert not any(opened.mask[len(part.mask) :])
+
+
+@EVERY
+@BOTH
+@given(messages)
+def test_the_mask_is_what_the_model_writes(template, tokenizer, messages):
+    ids, mask = template.encode(tokenizer, messages)
+    learnt = [i for i, mine in zip(ids, mask, strict=True) if mine]
+    expected = []
+    for message in messages:
+        if message["role"] == "assistant":
+            expected += [*tokenizer.encode(message["content"]), template.stop_id(tokenizer)]
+    assert learnt == expected
+
+
+HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi<|im_end|>"},
+         {"role": "assistant", "content": "Hello!"}]  # fmt: skip
+WRITTEN = {
+    "roles": "<|system|>Be brief.<|end|><|user|>Hi<|im_end|><|end|><|assistant|>Hello!<|end|>",
+    "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|><|im_end|>\n"
+    "<|im_start|>assistant\nHello!<|im_end|>\n",
+    "llama3": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nHi<|im_end|><|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nHello!<|eot_id|>",
+}
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES)
+def test_templates_by_example(name):
+    template = CHAT_TEMPLATES[name]
+    ids, mask = template.encode(byte, HELLO)
+    assert byte.decode(ids) == WRITTEN[name]
+    learnt = [i for i, mine in zip(ids, mask, strict=True) if mine]
+    assert byte.decode(learnt) == "Hello!" + template.end[0].name
+    opened = template.encode(byte, HELLO[:2], reply=True).ids
+    assert byte.decode(opened) == WRITTEN[name].partition("Hello!")[0]
+    assert byte.decode(template.encode(byte, []).ids) == ("<|begin_of_text|>" if name == "llama3" else "")
+
+
+def test_a_template_lives_in_the_tokenizer_file(tmp_path):
+    for name, template in CHAT_TEMPLATES.items():
+        tokenizer = BPETokenizer.train("the cat", 270, special_tokens=template.special_tokens)
+        plain = tokenizer.fingerprint()
+        tokenizer.chat = template
+        assert tokenizer.fingerprint() != plain
+        tokenizer.save(tmp_path / name)
+        loaded = load_tokenizer(tmp_path / name)
+        assert loaded.chat == template and loaded.fingerprint() == tokenizer.fingerprint()
+        assert loaded.chat.encode(loaded, HELLO) == template.encode(tokenizer, HELLO)
+
+
+GOOD = CHAT_TEMPLATES["chatml"].fields()
+BAD_FIELDS = [
+    ([], "the fields"), ({}, "the fields"), (GOOD | {"extra": 1}, "the fields"),
+    (GOOD | {"roles": []}, "object"), (GOOD | {"roles": {}}, "needs roles"), (GOOD | {"model": 3}, "model"),
+    (GOOD | {"model": "nobody"}, "'nobody'"), (GOOD | {"end": "x"}, "a list"), (GOOD | {"end": [3]}, "part"),
+    (GOOD | {"end": [{"special": 3}]}, "part"), (GOOD | {"end": [{"special": "a", "b": 1}]}, "part"),
+    (GOOD | {"end": ["typed"]}, "the end .* needs a special token"),
+    (GOOD | {"roles": {"assistant": ["A: "]}}, "'assistant' .* needs a special token"),
+    (GOOD | {"begin": [{"special": "<|missing|>"}]}, "'<|missing|>', which"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("chat, problem", BAD_FIELDS)
+def test_a_wrong_template_in_a_file_is_refused_in_one_line(chat, problem, tmp_path):
+    fields = json.loads(ByteTokenizer(NAMES)._json()) | {"chat": chat}
+    (tmp_path / "t.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=problem) as error:
+        load_tokenizer(tmp_path / "t.json")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_what_cannot_be_written_is_refused():
+    template = CHAT_TEMPLATES["chatml"]
+    user = {"role": "user", "content": "x"}
+    for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None},
+                  user | {"name": "Eve"}):  # fmt: skip
+        with pytest.raises(UserError):
+            template.encode(byte, [wrong])
+    with pytest.raises(UserError, match=r"'system' .*'<\|im_start\|>', which this tokenizer lacks"):
+        template.encode(ByteTokenizer(["<|im_end|>"]), [])
+    with pytest.raises(UserError, match="lacks"):
+        template.stop_id(ByteTokenizer())
+    for wrong in ({"end": ("x",)}, {"end": [None]}, {"roles": None}, {"roles": {"assistant": "text"}},
+                  {"begin": [Special("<|x|>"), 3]}):  # fmt: skip
+        with pytest.raises(UserError):
+            dataclasses.replace(template, **wrong)
+    assert ChatTemplate({"assistant": [Special("a")]}, [Special("b")]).special_tokens == ["a", "b"]

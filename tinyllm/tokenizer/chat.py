@@ -1,0 +1,180 @@
+"""How a conversation is written in tokens.
+
+Where turns begin and end is said by special tokens, which go in by their ids. What people write goes in as
+ordinary text, whatever it spells. So nobody can end their own turn by typing and go on as somebody else.
+
+Every text is encoded alone. So a message never changes the tokens of its neighbours, and a longer
+conversation begins with the tokens of a shorter one, which a KV cache may then keep.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tinyllm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Special:
+    """A part of a template that is a special token, by its name in the tokenizer."""
+
+    name: str
+
+
+class ChatTokens(NamedTuple):
+    """A conversation: its ids, and a mask that is True where the model is to learn (or has written) an id."""
+
+    ids: list[int]
+    mask: list[bool]
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """What stands around the messages of a conversation.
+
+    roles: {role: parts that open a turn of it}. end: parts that close every turn. begin: parts before the
+    first turn. model: the role that the model plays. A part is `Special(name)` or ordinary text. Raises
+    UserError unless every opening, and the end, holds a special token.
+    """
+
+    roles: dict[str, tuple]
+    end: tuple
+    begin: tuple = ()
+    model: str = "assistant"
+
+    def __post_init__(self):
+        if not isinstance(self.roles, dict) or not self.roles:
+            raise UserError("a chat template needs roles, such as user and assistant, with what opens a turn")
+        if self.model not in self.roles:
+            raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
+        for place, parts in self._places():
+            if not isinstance(parts, (list, tuple)) or not all(isinstance(p, (str, Special)) for p in parts):
+                raise UserError(f"{place} of a chat template is a list of texts and special tokens")
+            if place != "the beginning" and not any(isinstance(part, Special) for part in parts):
+                raise UserError(f"{place} of a chat template needs a special token: anyone can type a text")
+
+    def _places(self):
+        yield "the beginning", self.begin
+        yield from ((f"the opening of {str(role)[:40]!r}", parts) for role, parts in self.roles.items())
+        yield "the end", self.end
+
+    @property
+    def special_tokens(self):
+        """The names of the special tokens that a tokenizer must have, each once."""
+        found = (part.name for _, parts in self._places() for part in parts if isinstance(part, Special))
+        return list(dict.fromkeys(found))
+
+    def check(self, tokenizer):
+        """Raise UserError if the tokenizer lacks a special token of this template."""
+        for place, parts in self._places():
+            for part in parts:
+                if isinstance(part, Special) and part.name not in tokenizer.special_tokens:
+                    raise UserError(
+                        f"{place} of the chat template needs the special token {part.name[:40]!r}, which "
+                        "this tokenizer lacks; train one with special_tokens=template.special_tokens"
+                    )
+
+    def encode(self, tokenizer, messages, reply=False):
+        """Write a conversation in tokens.
+
+        messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the model's next
+        turn is opened and left open, for `generate` to go on. The mask is True in turns of the model's role,
+        from the content to the special token that ends it. Raises UserError for a role that is not in the
+        template and for a special token that is not in the tokenizer.
+        """
+        self.check(tokenizer)
+        ids = [i for i, _ in self._parts(tokenizer, self.begin)]
+        mask = [False] * len(ids)
+        closing = self._parts(tokenizer, self.end)
+        last = next(n for n, (_, special) in enumerate(closing) if special)
+        for role, content in map(self._message, messages):
+            opening = [i for i, _ in self._parts(tokenizer, self.roles[role])]
+            text = tokenizer.encode(content)
+            ids += [*opening, *text, *(i for i, _ in closing)]
+            learnt = [role == self.model] * (len(text) + last + 1)
+            mask += [False] * len(opening) + learnt + [False] * (len(closing) - last - 1)
+        if reply:
+            opening = [i for i, _ in self._parts(tokenizer, self.roles[self.model])]
+            ids += opening
+            mask += [False] * len(opening)
+        return ChatTokens(ids, mask)
+
+    def stop_id(self, tokenizer):
+        """The special token that ends a turn: what `generate(..., stop=[id])` waits for."""
+        self.check(tokenizer)
+        return next(i for i, special in self._parts(tokenizer, self.end) if special)
+
+    @staticmethod
+    def _parts(tokenizer, parts):
+        """The ids of some parts, each with whether it is a special token."""
+        found = []
+        for part in parts:
+            if isinstance(part, Special):
+                found.append((tokenizer.special_tokens[part.name], True))
+            else:
+                found += [(i, False) for i in tokenizer.encode(part)]
+        return found
+
+    def _message(self, message):
+        """A message as (role, content), checked."""
+        if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+            raise UserError(f'a message is {{"role": ..., "content": ...}}, not {str(message)[:60]}')
+        role, content = message["role"], message["content"]
+        if not isinstance(role, str) or role not in self.roles:
+            have = ", ".join(self.roles)
+            raise UserError(f"there is no role {str(role)[:40]!r} in this chat template; it has {have}")
+        if not isinstance(content, str):
+            raise UserError(f"the content of a message is a text, not {type(content).__name__}")
+        return role, content
+
+    def fields(self):
+        """The template as JSON can hold it: a special token is {"special": name}, a text is itself."""
+        plain = {place: _to_json(parts) for place, parts in (("begin", self.begin), ("end", self.end))}
+        roles = {role: _to_json(parts) for role, parts in self.roles.items()}
+        return {"model": self.model, "begin": plain["begin"], "roles": roles, "end": plain["end"]}
+
+    @classmethod
+    def from_fields(cls, fields):
+        """Build a template of what `fields` gave. Of anything else, UserError says what is wrong."""
+        if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
+            raise UserError("a chat template has the fields model, begin, roles and end, and no others")
+        if not isinstance(fields["roles"], dict) or not isinstance(fields["model"], str):
+            raise UserError("in a chat template roles is an object, and model is a text")
+        roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
+        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"])
+
+
+def _to_json(parts):
+    return [{"special": part.name} if isinstance(part, Special) else part for part in parts]
+
+
+def _from_json(parts):
+    if not isinstance(parts, list):
+        raise UserError("the parts of a chat template are a list")
+    found = []
+    for part in parts:
+        name = part.get("special") if isinstance(part, dict) and len(part) == 1 else None
+        if not isinstance(part, str) and not isinstance(name, str):
+            raise UserError('a part of a chat template is a text or {"special": name}')
+        found.append(part if isinstance(part, str) else Special(name))
+    return tuple(found)
+
+
+def _roles(before, after, roles=("system", "user", "assistant")):
+    return {role: (Special(before), role, *after) for role in roles}
+
+
+CHAT_TEMPLATES = {
+    # A token for every role: the shortest, and a name is no text either.
+    "roles": ChatTemplate(
+        {role: (Special(f"<|{role}|>"),) for role in ("system", "user", "assistant")}, (Special("<|end|>"),)
+    ),
+    # OpenAI, "Chat Markup Language" (openai-python, chatml.md, 2023); since used by Qwen, SmolLM and others.
+    "chatml": ChatTemplate(_roles("<|im_start|>", "\n"), (Special("<|im_end|>"), "\n")),
+    # Meta, "Llama 3 model card and prompt formats", 2024. Meta's code takes white space off both ends of a
+    # message; here that is up to whoever writes the message.
+    "llama3": ChatTemplate(
+        _roles("<|start_header_id|>", (Special("<|end_header_id|>"), "\n\n")),
+        (Special("<|eot_id|>"),),
+        (Special("<|begin_of_text|>"),),
+    ),
+}
