@@ -1,11 +1,14 @@
 """Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
+from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
 from tinyllm.ops.registry import override
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split
@@ -204,6 +207,27 @@ def test_progress_is_reported():
     calls = []
     BPETokenizer.train(TEXT, 266, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 10) for i in range(1, 11)]
+
+
+def test_merges_are_told_as_they_happen():
+    told = []
+    tokenizer = BPETokenizer.train(TEXT, 300, on_merge=lambda *merge: told.append(merge))
+    assert {(left, right): new for left, right, new, _ in told} == tokenizer.merges
+    pieces = list(tokenizer.pieces(TEXT))
+    counts = [1] * len(pieces)
+    for left, right, new, count in told:
+        assert bpe_pair_counts(pieces, counts)[left, right] == count
+        pieces = [bpe_merge(ids, (left, right), new) for ids in pieces]
+
+
+@LOSSLESS
+@given(any_bytes)
+def test_no_token_crosses_a_cut(tokenizer, data):
+    if isinstance(tokenizer, BPETokenizer):
+        pieces = list(tokenizer.pieces(data))
+        assert b"".join(pieces) == data and all(pieces)
+        cuts = {0, *accumulate(map(len, pieces))}
+        assert cuts <= {0, *(end for _, end in tokenizer.offsets(data))}
 
 
 def test_one_huge_piece_is_no_trouble():

@@ -130,7 +130,7 @@ def test_decode_refuses_what_is_no_id(trained, stdin, word):
 
 
 def test_every_command_has_help_with_an_example(capsys):
-    for words in ([], ["train"], ["encode"], ["decode"]):
+    for words in ([], *([name] for name in ["show", "train", "encode", "decode", "report", "convert"])):
         with pytest.raises(SystemExit) as stop:
             run(*words, "--help")
         assert stop.value.code == 0 and "example:\n  tinyllm tokenizer" in capsys.readouterr().out

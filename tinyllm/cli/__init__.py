@@ -20,7 +20,7 @@ COMMANDS = {  # name -> module, what it does
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "report": ("report", "write the report.html of a run again"),
     "data": ("data", "list, show and measure texts"),
-    "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),
+    "tokenizer": ("tokenizer", "train a tokenizer, look at its tokens, encode and decode"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }

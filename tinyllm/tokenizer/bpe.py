@@ -71,12 +71,14 @@ class BPETokenizer(Tokenizer):
         return self.vocabulary.merges
 
     @classmethod
-    def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None):
+    def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None, on_merge=None):
         """Learn a vocabulary from text.
 
         texts: a str, bytes, or an iterable of them. vocab_size counts the 256 bytes, the merges and the
-        special tokens; the result is smaller if the text runs out of pairs. `progress(done, total)` is
-        called after every merge. The same text gives the same vocabulary, in whatever order it comes.
+        special tokens; the result is smaller if the text runs out of pairs. The same text gives the same
+        vocabulary, in whatever order it comes. `progress(done, total)` is called now and then, and
+        `on_merge(left, right, new, count)` for every merge in turn: three tokens, and how often the pair
+        stood in the text.
         """
         special_tokens = list(special_tokens)
         fixed = BYTES + len(special_tokens)
@@ -88,8 +90,13 @@ class BPETokenizer(Tokenizer):
         for text in [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts:
             pieces.update(split(compile_pattern(pattern), text_keeping_bytes(text)))
         data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-        merges = incremental.train(data, list(pieces.values()), n_merges, progress)
+        merges = incremental.train(data, list(pieces.values()), n_merges, progress, on_merge)
         return cls(merges, pattern, special_tokens)
+
+    def pieces(self, text):
+        """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
+        for piece in split(self._split, text_keeping_bytes(text)):
+            yield piece.encode("utf-8", "surrogateescape")
 
     def _encode_ordinary(self, text):
         # What a student's own function answers must not be remembered, nor hidden by what is.

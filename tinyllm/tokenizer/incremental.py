@@ -24,11 +24,11 @@ def plugged_in(operation):
     return operation.yours is not None or operation.built_on_yours
 
 
-def train(pieces, counts, n_merges, progress=None):
+def train(pieces, counts, n_merges, progress=None, on_merge=None):
     """Learn merges: the same dict as `ops.bpe_train(pieces, counts, n_merges)`, and faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
-    pieces. `progress(done, total)` is called after every merge.
+    pieces. `progress(done, total)` and `on_merge(left, right, new, count)` are called after every merge.
     """
     if plugged_in(bpe_train):
         return bpe_train(pieces, counts, n_merges)
@@ -51,6 +51,8 @@ def train(pieces, counts, n_merges, progress=None):
             changed = _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where)
             if progress:
                 progress(len(merges), n_merges)
+            if on_merge:
+                on_merge(*pair, new_id, -promised)
         for each in changed:
             if totals[each]:
                 heapq.heappush(heap, (-totals[each], each))

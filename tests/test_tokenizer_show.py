@@ -1,0 +1,191 @@
+"""What `tinyllm tokenizer show`, `train --watch` and `report` print: all of it visible, aligned, and true."""
+
+import io
+import json
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_tokenizer import any_bytes
+from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
+
+from tinyllm.cli import main
+from tinyllm.cli.tokenizer import cells, watch
+from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
+from tinyllm.tokenizer.measure import measure
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes standard output a terminal of 60 columns, to call when pytest has put its own."""
+
+    def become():
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        return sys.stdout
+
+    return become
+
+
+@given(any_bytes)
+def test_what_is_shown_is_printable_and_never_empty(data):
+    shown = cells.visible(data)
+    assert shown.isprintable() and bool(shown) == bool(data)
+    assert cells.width(shown) >= bool(data)
+
+
+@pytest.mark.parametrize("token, shown", [
+    (b" the", "·the"), (b"\n", "↵"), (b"\t\r\n", "→␍↵"), (b"\x1b\x00", "␛␀"), ("😀é你".encode(), "😀é你"),
+    (b"\xf0\x9f", r"\xf0\x9f"), (b"a\xff", r"a\xff"), ("\u202e\u200b\xa0".encode(), r"\u202e\u200b\u00a0"),
+    ("\u0301x".encode(), "◌\u0301x"), ("❤\ufe0f".encode(), r"❤\ufe0f"), (b"\x7f", "␡"),
+])  # fmt: skip
+def test_bytes_that_could_mislead_are_spelt_out(token, shown):
+    assert cells.visible(token) == shown
+
+
+def test_an_output_without_these_letters_gets_ascii(monkeypatch):
+    monkeypatch.setattr(cells, "can_print", str.isascii)
+    assert cells.visible("a é😀\n\t\x1b".encode()) == r"a_\u00e9\u1f600\n\t\x1b"
+    assert cells.visible(b"a\xff b") == r"a\xff_b" and cells.visible(b"ab") == "ab"
+
+
+widths = st.integers(20, 100)
+
+
+@given(st.lists(st.text(st.sampled_from("ab·你😀e\u0301"), min_size=1)), widths, st.booleans())
+def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, colours):
+    lines = list(cells.rows([cells.Cell(text, str(i)) for i, text in enumerate(texts)], room, colours))
+    bare = [ESCAPES.sub("", line) for line in lines]
+    assert all(cells.width(line) <= room for line in bare) and len(bare) % 2 == 0
+    assert "".join(bare[::2]).replace("|", "").replace(" ", "") == "".join(texts)
+    assert [int(word) for line in bare[1::2] for word in line.split()] == list(range(len(texts)))
+    for tokens, ids in zip(bare[::2], bare[1::2], strict=True):
+        for found in re.finditer(r"\d+", ids):
+            at, i = 0, 0
+            while at < found.start():
+                at += cells._columns(tokens[i])
+                i += 1
+            first = texts[int(found[0])][0]
+            rest = tokens[i:] if first == "\u0301" else tokens[i:].lstrip("\u0301")  # of the token before
+            assert at == found.start() and rest.startswith(first)
+
+
+def test_show_without_colours(trained, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("COLUMNS", "40")
+    run("show", "the cat é\nx", "--tokenizer", trained)
+    said = capsys.readouterr().out
+    assert said.startswith("|the|·cat|· |\\xc3|\\xa9|↵ |\n") and "\n|x  |\n 120\n" in said
+    assert "12 bytes" in said and f"({trained}, 270 tokens)" in said
+    run("show", "a<|end|>", "--tokenizer", trained, "--allow-special", "all")
+    assert "|<|end|>|" in capsys.readouterr().out
+    run("show", "", "--tokenizer", trained)
+    assert capsys.readouterr().out.startswith("0 tokens, 0 bytes (")
+
+
+def test_show_with_colours(trained, terminal, monkeypatch):  # noqa: F811
+    screen = terminal()
+    run("show", "the cat <|end|>", "--tokenizer", trained, "--allow-special", "all")
+    said = screen.getvalue()
+    colours = re.findall(r"\x1b\[[0-9;]*m(?=[^\x1b\n])", said.splitlines()[0])
+    assert len(colours) == 4 == len(set(colours)) and colours[-1] == cells.SPECIAL
+    assert ESCAPES.sub("", said).startswith("the ·cat·  <|end|>\n258 268 32 269\n")
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        screen = terminal()
+        monkeypatch.setenv(name, value)
+        run("show", "the cat", "--tokenizer", trained)
+        assert "\x1b" not in screen.getvalue() and "|the|·cat|" in screen.getvalue()
+
+
+def test_show_finds_a_tokenizer(trained, tmp_path, capsys):  # noqa: F811
+    run("show", "the object")
+    assert "(bpe:4096 of pydocs, 4,096 tokens)" in capsys.readouterr().out
+    for spec, ids in (("byte", "104 105"), ("char", "0 1")):
+        run("show", "hi", "--tokenizer", spec)
+        assert capsys.readouterr().out.splitlines()[1].split() == ids.split()
+    trained.rename(tmp_path / "tokenizer.json")
+    run("show", "hi", "--tokenizer", tmp_path, "--json")
+    assert json.loads(capsys.readouterr().out) == [
+        {"id": 104, "text": "h", "start": 0, "end": 1}, {"id": 105, "text": "i", "start": 1, "end": 2},
+    ]  # fmt: skip
+
+
+def test_watch_tells_every_merge(tmp_path, capsys, monkeypatch):
+    corpus, out = tmp_path / "c.txt", tmp_path / "t.json"
+    corpus.write_text(TEXT)
+    run("train", corpus, "--vocab", 262, "--out", out, "--watch")
+    lines = capsys.readouterr().out.splitlines()
+    pattern = r" +(\d+) +(\d+) +([\d,]+)  \|(.*)\|(.*)\| -> \|(.*)\|"
+    told = [re.fullmatch(pattern, line) for line in lines[1:7]]
+    assert [int(m[1]) for m in told] == [1, 2, 3, 4, 5, 6] and lines[7].startswith("learnt 262 tokens")
+    for m, (left, right), new in zip(told, load_tokenizer(out).merges, range(256, 262), strict=True):
+        parts = [cells.visible(load_tokenizer(out).decode_bytes([i])) for i in (left, right, new)]
+        assert [m[4], m[5], m[6]] == parts and int(m[2]) == new
+
+
+def test_watch_draws_a_window_in_a_terminal(tmp_path, terminal, monkeypatch):
+    monkeypatch.setattr(watch, "PAUSE", 0)
+    corpus, screen = tmp_path / "c.txt", terminal()
+    corpus.write_text("abcdefghijklmnopqrstuvwxyz " * 9)
+    run("train", corpus, "--vocab", 280, "--out", tmp_path / "t.json", "--watch", "--chat", "roles")
+    pictures = screen.getvalue().split(f"\x1b[{watch.ROWS + 2}A\r")
+    assert len(pictures) > 4 and "100%" in pictures[-1]
+    bare = re.sub(r"\x1b\[[0-9;]*[mK]", "", pictures[-2]).splitlines()
+    assert len(bare) == watch.ROWS + 2 and all(cells.width(line) <= 60 for line in bare)
+    assert load_tokenizer(tmp_path / "t.json").chat.special_tokens[0] == "<|system|>"
+
+
+def test_measures_by_example():
+    tokenizer = BPETokenizer.train("ab ab ab cd", 259, special_tokens=["<|end|>"])  # ab, and " ab"
+    facts = measure(tokenizer, "ab ab cd")
+    assert facts == {
+        "bytes": 8, "tokens": 5, "bytes_per_token": 8 / 5, "vocab_size": 259, "used": 5, "coverage": 5 / 258,
+        "pieces": 3, "whole_pieces": 2 / 3, "longest": [b" ab", b"ab", b" ", b"c", b"d"],
+    }  # fmt: skip
+    empty = measure(tokenizer, b"")
+    assert empty["tokens"] == 0 and empty["bytes_per_token"] is empty["whole_pieces"] is None
+
+
+def test_report_is_a_table_or_json(trained, tmp_path, capsys):  # noqa: F811
+    corpus, char = tmp_path / "corpus-with-a-long-name.txt", tmp_path / "char.json"
+    corpus.write_text(TEXT)
+    CharTokenizer.train("abc").save(char)
+    run("report", "byte", trained, char, "--on", corpus)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and all(len(line) <= 80 for line in lines[:4])
+    assert lines[1].split()[0] == "byte" and lines[1].split()[4] == "1.00" and lines[1].split()[-1] == "-"
+    assert lines[3].startswith("  longest: |") and "is unknown to this char tokenizer" in lines[4]
+    run("report", trained, char, "--on", corpus, "--json")
+    ours, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ours["tokens"] == len(load_tokenizer(trained).encode(TEXT)) and ours["corpus"] == str(corpus)
+    assert ours["longest"][0] == max(ours["longest"], key=len) and "unknown" in other["error"]
+
+
+MISTAKES = (
+    "show text --file f", "show text --tokenizer nothing.json", "show text --tokenizer bpe:3",
+    "show text --tokenizer byte --allow-special x", "report nothing.json --on stories", "report byte",
+    "report byte --on nothing.txt", "train stories --vocab 300 --out t.json --watch --json",
+    "train stories --vocab 300 --out t.json --chat nobody", "convert nothing.json --to tinyllm --out t.json",
+    "convert nothing.json --to latin --out t.json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes_cost_one_line_and_leave_nothing(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["tokenizer", *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("tinyllm: error: ") and err.count("\n") == 1 and "\x1b" not in out
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,145 @@
+"""Tokens as a terminal can show them: every byte visible, none that the terminal would obey, widths known."""
+
+import itertools
+import os
+import shutil
+import sys
+import unicodedata
+from typing import NamedTuple
+
+from tinyllm.cli.progress import can_print
+
+SIGNS = {" ": "·", "\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
+PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}  # where the output has no such letters
+# Black on light colours reads the same on a dark and on a light terminal; special tokens are white on red.
+COLOURS = [f"\x1b[38;5;16;48;5;{n}m" for n in (153, 222, 157, 218)]
+SPECIAL = "\x1b[1;38;5;231;48;5;124m"
+DIM, RESET = "\x1b[2m", "\x1b[0m"
+
+
+class Cell(NamedTuple):
+    """A token in a row: what stands for it, what stands below it, and whether it is a special token."""
+
+    text: str
+    below: str = ""
+    special: bool = False
+    ends_line: bool = False
+
+
+def has_colours():
+    """Say whether colours are welcome: in a terminal, unless the user asks for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def columns():
+    """How wide the output may be."""
+    return max(20, shutil.get_terminal_size().columns)
+
+
+def visible(token):
+    """Show a token's bytes: text as it is, white space as signs, what is no text as \\xff or \\u202e."""
+    text = token.decode("utf-8", "surrogateescape")
+    shown = "".join(_visible_character(c) for c in text)
+    first = text[:1]
+    if first and unicodedata.combining(first) and shown[0] == first:
+        shown = "◌" + shown  # or it would sit on the token before
+    return shown if can_print(shown) else "".join(map(_plain_character, text))
+
+
+def _visible_character(c):
+    if c in SIGNS:
+        return SIGNS[c]
+    if c < " ":
+        return chr(0x2400 + ord(c))  # a control picture
+    if "\udc80" <= c <= "\udcff":
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    if not c.isprintable() or "\ufe00" <= c <= "\ufe0f" or ord(c) >= 0xE0000:
+        return f"\\u{ord(c):04x}"  # among them those that only change how their neighbours look
+    return c
+
+
+def _plain_character(c):
+    """The same in ASCII."""
+    if c in PLAIN_SIGNS or " " < c < "\x7f":
+        return PLAIN_SIGNS.get(c, c)
+    if "\udc80" <= c <= "\udcff":
+        return _visible_character(c)
+    return f"\\x{ord(c):02x}" if c.isascii() else f"\\u{ord(c):04x}"
+
+
+def width(text):
+    """How many columns of a terminal a text takes: two for the letters of East Asia and for emoji."""
+    return sum(map(_columns, text))
+
+
+def _columns(c):
+    if unicodedata.category(c) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+
+
+def fit(text, room):
+    """Cut a text to some columns, with .. at its end if anything is left out."""
+    if width(text) <= room:
+        return text
+    return next(_chunks(text, room - 2)) + ".."
+
+
+def pad(text, room):
+    """A text, and spaces up to some columns."""
+    return text + " " * (room - width(text))
+
+
+def painted(text, number, special=False):
+    """A text on the colour of the token with this number."""
+    return f"{SPECIAL if special else COLOURS[number % len(COLOURS)]}{text}{RESET}"
+
+
+def rows(cells, room, colours):
+    """Lay cells side by side -> lines of at most `room` columns, those below them included.
+
+    With colours neighbours have different ones; without, there is a | before and behind each.
+    """
+    line, at = [], 0
+    edge = 0 if colours else 1
+    for number, cell in enumerate(cells):
+        for text, below in _parts(cell, room - 2 * edge):
+            wide = max(width(text), len(below) + 1 - edge)
+            if at and at + wide + edge > room - edge:
+                yield from _finished(line, colours)
+                line, at = [], 0
+            line.append((number, text, below, wide, cell.special))
+            at += wide + edge
+        if cell.ends_line:
+            yield from _finished(line, colours)
+            line, at = [], 0
+    yield from _finished(line, colours)
+
+
+def _parts(cell, room):
+    """A cell in parts that fit the line; what stands below stands under the first."""
+    texts = list(_chunks(cell.text, room)) or [""]
+    return zip(texts, itertools.chain([cell.below], itertools.repeat("")), strict=False)
+
+
+def _chunks(text, room):
+    start, used = 0, 0
+    for i, c in enumerate(text):
+        if used + _columns(c) > room:
+            yield text[start:i]
+            start, used = i, 0
+        used += _columns(c)
+    if start < len(text):
+        yield text[start:]
+
+
+def _finished(line, colours):
+    if not line:
+        return
+    if colours:
+        yield "".join(painted(pad(text, wide), number, special) for number, text, _, wide, special in line)
+        below = "".join(below.ljust(wide) for _, _, below, wide, _ in line).rstrip()
+        yield f"{DIM}{below}{RESET}"
+    else:
+        yield "|" + "".join(pad(text, wide) + "|" for _, text, _, wide, _ in line)
+        yield "".join(" " + below.ljust(wide) for _, _, below, wide, _ in line).rstrip()

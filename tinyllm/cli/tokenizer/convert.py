@@ -1,0 +1,35 @@
+"""`tinyllm tokenizer convert`: the same tokenizer in another format."""
+
+from tinyllm.cli import add_command
+from tinyllm.cli.tokenizer.opening import free_path, open_tokenizer
+
+FORMATS = ("huggingface", "tiktoken", "gpt2", "tinyllm")
+EXAMPLE = """example:
+  tinyllm tokenizer convert book.json --to huggingface --out tokenizer.json
+  tinyllm tokenizer convert cl100k_base.tiktoken --to tinyllm --out cl100k.json
+
+  huggingface  tokenizer.json, as Hugging Face's tokenizers reads and writes it
+  tiktoken     a rank file: a line for each token, base64 and rank
+  gpt2         a folder with vocab.json and merges.txt
+  tinyllm      the file that `tinyllm tokenizer train` writes
+
+What a format cannot hold is refused, never left out.
+"""
+
+
+def add_parsers(commands):
+    """Add `tinyllm tokenizer convert`."""
+    parser = add_command(commands, "convert", "write a tokenizer in another format", EXAMPLE)
+    parser.add_argument("path", metavar="PATH", help="a tokenizer in any of the formats")
+    parser.add_argument("--to", required=True, choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
+    parser.add_argument("--out", required=True, metavar="PATH", help="the file, or folder for gpt2, to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace it if it is there")
+    parser.set_defaults(run=run_convert)
+
+
+def run_convert(args):
+    """Load, save, and say so."""
+    out = free_path(args.out, args.overwrite)
+    tokenizer = open_tokenizer(args.path)
+    tokenizer.save(out, args.to)
+    print(f"{args.path}: {tokenizer.vocab_size:,} tokens, written as {args.to} to {out}")

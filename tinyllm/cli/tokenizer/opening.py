@@ -1,0 +1,58 @@
+"""What the commands read: a tokenizer, and the text that the user means."""
+
+import os
+import sys
+from pathlib import Path
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import load_tokenizer
+
+
+def open_tokenizer(path):
+    """Load a tokenizer file, or the tokenizer.json of a folder. Raises UserError."""
+    inside = os.path.join(path, "tokenizer.json")
+    return load_tokenizer(inside if os.path.isfile(inside) else path)
+
+
+def add_text(parser):
+    """Add the arguments TEXT and --file."""
+    parser.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or nothing reads standard input")
+    parser.add_argument("--file", metavar="F", help="read the text from a file")
+
+
+def text_of(args):
+    """The bytes that the user means: an argument, a file, or standard input."""
+    if args.file is not None and args.text is not None:
+        raise UserError("give a TEXT or --file, not both")
+    if args.file in (None, "-") and args.text in (None, "-"):
+        if sys.stdin.isatty():
+            print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
+        return sys.stdin.buffer.read()
+    if args.file is None:
+        return os.fsencode(args.text)  # the bytes as typed, UTF-8 or not
+    try:
+        return Path(args.file).read_bytes()
+    except OSError as e:
+        raise UserError(f"cannot read {args.file}: {e.strerror or e}") from None
+
+
+def add_allow_special(parser):
+    """Add the argument --allow-special."""
+    allow = 'parse these special tokens, or "all"; otherwise a text that spells one is ordinary text'
+    names = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
+    parser.add_argument("--allow-special", **names, help=allow)
+
+
+def allowed_special(args):
+    """What `--allow-special` means for `encode`."""
+    return "all" if args.allow_special == ["all"] else args.allow_special
+
+
+def free_path(path, overwrite):
+    """A path to write to, or UserError now and not after a long work."""
+    out = Path(path)
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} is already there; choose another --out, or add --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"cannot write {out}: there is no folder {out.parent}; make it first")
+    return out

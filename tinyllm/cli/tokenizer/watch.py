@@ -1,0 +1,82 @@
+"""`tinyllm tokenizer train --watch`: the merges as they happen."""
+
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager
+
+from tinyllm.cli.tokenizer import cells
+from tinyllm.ops.bpe import BYTES
+
+ROWS = 16  # merges that a terminal shows at a time
+PAUSE = 0.05  # seconds between two pictures: more is flicker
+CLEAR = "\x1b[K"
+HEAD = f"{'merge':>7} {'token':>7} {'count':>12}  parts and what they make"
+
+
+@contextmanager
+def watcher(total):
+    """Give the callback `on_merge` of a training of `total` merges: live in a terminal, else a line each."""
+    if not cells.has_colours():
+        print(HEAD, flush=True)
+        yield Lines(total)
+        return
+    window = Window(total)
+    try:
+        yield window
+    finally:
+        window.draw()
+
+
+class Lines:
+    """Every merge on a line of its own."""
+
+    def __init__(self, total):
+        self.total = total
+        self.done = 0
+        self.tokens = [bytes([i]) for i in range(BYTES)]
+
+    def __call__(self, left, right, new, count):
+        self.done += 1
+        left, right = self.tokens[left], self.tokens[right]
+        self.tokens.append(left + right)
+        self.show(f"{self.done:>7} {new:>7} {count:>12,}  ", left, right)
+
+    def show(self, numbers, left, right):
+        left, right, token = map(cells.visible, (left, right, left + right))
+        print(f"{numbers}|{left}|{right}| -> |{token}|")
+
+
+class Window(Lines):
+    """The latest merges, drawn again in the same place, with the progress below."""
+
+    def __init__(self, total):
+        super().__init__(total)
+        self.latest = deque(maxlen=ROWS)
+        self.drawn, self.last = 0, 0.0
+
+    def show(self, numbers, left, right):
+        self.latest.append((numbers, left, right))
+        if time.perf_counter() - self.last > PAUSE:
+            self.draw()
+
+    def draw(self):
+        """Write the window over the one before."""
+        lines = [f"{cells.DIM}{HEAD}{cells.RESET}"]
+        lines += [numbers + _painted(left, right) for numbers, left, right in self.latest]
+        share = self.done / self.total if self.total > 0 else 1
+        lines.append(f"{self.done:>7,} of {self.total:,} merges, {share:.0%}")
+        up = f"\x1b[{self.drawn}A\r" if self.drawn else ""
+        sys.stdout.write(up + "".join(f"{line}{CLEAR}\n" for line in lines))
+        sys.stdout.flush()
+        self.drawn, self.last = len(lines), time.perf_counter()
+
+
+def _painted(left, right):
+    """The parts in two colours and the token in a third, cut to what is left of the line."""
+    room = max(12, cells.columns() - 36)  # the numbers and the arrow take the rest
+    half = room // 4
+    shown = [cells.fit(cells.visible(part), half) for part in (left, right)]
+    both = "".join(cells.painted(part, number) for number, part in enumerate(shown))
+    gap = " " * (2 * half - sum(map(cells.width, shown)))
+    return f"{both}{gap} -> {cells.painted(cells.fit(cells.visible(left + right), room - 2 * half), 2)}"

@@ -1,0 +1,46 @@
+"""How well a vocabulary fits a text: how long its tokens are, how many it uses, how many words are whole."""
+
+import numpy as np
+
+from tinyllm.tokenizer.base import bytes_from_text
+from tinyllm.tokenizer.bpe import BPETokenizer
+
+LONGEST = 5  # tokens that are listed
+
+
+def measure(tokenizer, text):
+    """Encode a text and count: str or bytes -> dict.
+
+    tokens, bytes, bytes_per_token; used: how many different tokens occur, coverage: what share of the
+    vocabulary they are; pieces: how many the pattern cuts, whole_pieces: what share of them are one token
+    (both None without a pattern); longest: the longest tokens that occur.
+    """
+    data = bytes_from_text(text)
+    ids = tokenizer.encode_to_numpy(data)
+    used = np.flatnonzero(np.bincount(ids, minlength=tokenizer.vocab_size)).tolist()
+    special = set(tokenizer.special_tokens.values())
+    ordinary = sum(token is not None for token in tokenizer._tokens) - len(special)
+    tokens = sorted((tokenizer.decode_bytes([i]) for i in used), key=lambda token: (-len(token), token))
+    pieces, whole = _pieces(tokenizer, data, ids)
+    return {
+        "bytes": len(data),
+        "tokens": ids.size,
+        "bytes_per_token": len(data) / ids.size if ids.size else None,
+        "vocab_size": tokenizer.vocab_size,
+        "used": len(used),
+        "coverage": len(used) / ordinary if ordinary else None,
+        "pieces": pieces,
+        "whole_pieces": whole,
+        "longest": tokens[:LONGEST],
+    }
+
+
+def _pieces(tokenizer, data, ids):
+    """How many pieces there are, and the share of them that are one token. No token crosses a cut."""
+    if not isinstance(tokenizer, BPETokenizer) or not ids.size:
+        return None, None
+    lengths = np.fromiter(map(len, tokenizer.pieces(data)), np.int64)
+    sizes = np.array([len(token or b"") for token in tokenizer._tokens])
+    ends = np.searchsorted(np.cumsum(sizes[ids]), np.cumsum(lengths))  # the token that ends each piece
+    tokens = np.diff(ends, prepend=-1)  # in each piece
+    return len(lengths), float(np.mean(tokens == 1))
