@@ -8,7 +8,7 @@ import pytest
 
 from tinyllm.cli import build_parser
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import BPETokenizer, load_tokenizer
+from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer
 
 TEXT = "the cat sat on the mat <|end|>\n" * 20
 
@@ -127,6 +127,31 @@ def test_decode_refuses_what_is_no_id(trained, stdin, word):
     stdin(word.encode())
     with pytest.raises(UserError, match="token"):
         run("decode", trained, "-")
+
+
+@pytest.mark.parametrize("form", ["huggingface", "tiktoken", "gpt2", "tinyllm"])
+def test_convert_keeps_the_tokens(form, tmp_path, capsys):
+    ours, there, back = tmp_path / "ours.json", tmp_path / "there", tmp_path / "back.json"
+    BPETokenizer.train(TEXT, 270).save(ours)
+    run("convert", ours, "--to", form, "--out", there)
+    assert f"270 tokens, written as {form} to {there}" in capsys.readouterr().out
+    pattern = ("--pattern", "gpt2") if form == "tiktoken" else ()
+    run("convert", there, *pattern, "--to", "tinyllm", "--out", back)
+    assert load_tokenizer(back).encode(TEXT) == load_tokenizer(ours).encode(TEXT)
+    with pytest.raises(UserError, match="--overwrite"):
+        run("convert", ours, "--to", form, "--out", there)
+
+
+def test_convert_leaves_nothing_out_unasked(tmp_path):
+    ours, there = tmp_path / "ours.json", tmp_path / "there"
+    tokenizer = BPETokenizer.train(TEXT, 270, special_tokens=CHAT_TEMPLATES["roles"].special_tokens)
+    tokenizer.chat = CHAT_TEMPLATES["roles"]
+    tokenizer.save(ours)
+    with pytest.raises(UserError, match=r"no place for a chat template.*--drop-chat"):
+        run("convert", ours, "--to", "huggingface", "--out", there)
+    assert not there.exists()
+    run("convert", ours, "--to", "huggingface", "--out", there, "--drop-chat")
+    assert load_tokenizer(there).encode("<|user|>", "all") == tokenizer.encode("<|user|>", "all")
 
 
 def test_every_command_has_help_with_an_example(capsys):

@@ -9,10 +9,10 @@ from tinyllm.cli.tokenizer.opening import (
     add_allow_special,
     add_text,
     allowed_special,
-    open_tokenizer,
     text_of,
 )
 from tinyllm.errors import UserError
+from tinyllm.tokenizer import load_tokenizer
 
 ENCODE_EXAMPLE = """example:
   tinyllm tokenizer encode book.json "To be, or not to be"
@@ -41,7 +41,7 @@ def add_parsers(commands):
 
 def run_encode(args):
     """Print the ids of a text."""
-    tokenizer = open_tokenizer(args.path)
+    tokenizer = load_tokenizer(args.path)
     data = text_of(args)
     ids = tokenizer.encode(data, allowed_special=allowed_special(args))
     if args.json:
@@ -52,7 +52,7 @@ def run_encode(args):
 
 def run_decode(args):
     """Write the bytes of some ids to standard output, exactly; a terminal also gets an end of line."""
-    tokenizer = open_tokenizer(args.path)
+    tokenizer = load_tokenizer(args.path)
     words = args.ids
     if words in ([], ["-"]):
         words = [sys.stdin.buffer.read().decode("utf-8", "replace")]

@@ -1,17 +1,10 @@
-"""What the commands read: a tokenizer, and the text that the user means."""
+"""What several commands ask for: a text, special tokens, a place to write to."""
 
 import os
 import sys
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import load_tokenizer
-
-
-def open_tokenizer(path):
-    """Load a tokenizer file, or the tokenizer.json of a folder. Raises UserError."""
-    inside = os.path.join(path, "tokenizer.json")
-    return load_tokenizer(inside if os.path.isfile(inside) else path)
 
 
 def add_text(parser):

@@ -5,9 +5,8 @@ import os
 
 from tinyllm.cli import add_command
 from tinyllm.cli.tokenizer import cells
-from tinyllm.cli.tokenizer.opening import open_tokenizer
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import ByteTokenizer
+from tinyllm.tokenizer import ByteTokenizer, load_tokenizer
 from tinyllm.tokenizer.measure import measure
 
 EXAMPLE = """example:
@@ -36,7 +35,7 @@ def run_report(args):
     """Print a line for every tokenizer on every corpus, and the longest tokens of each."""
     from tinyllm.data import load_corpus
 
-    tokenizers = {path: ByteTokenizer() if path == "byte" else open_tokenizer(path) for path in args.paths}
+    tokenizers = {path: ByteTokenizer() if path == "byte" else load_tokenizer(path) for path in args.paths}
     corpora = [load_corpus(name) for name in dict.fromkeys(args.on)]
     if not args.json:
         print(HEAD)

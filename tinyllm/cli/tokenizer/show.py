@@ -8,10 +8,9 @@ from tinyllm.cli.tokenizer.opening import (
     add_allow_special,
     add_text,
     allowed_special,
-    open_tokenizer,
     text_of,
 )
-from tinyllm.tokenizer import make_tokenizer
+from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 
 DEFAULT = "bpe:4096"  # learnt anew from the help topics of Python, which takes no time
 EXAMPLE = """example:
@@ -60,7 +59,7 @@ def _tokenizer(spec, data):
     if spec == "char":
         return make_tokenizer(spec, data), "the characters of this text"
     if spec != "byte" and spec.partition(":")[0] != "bpe":
-        return open_tokenizer(spec), spec
+        return load_tokenizer(spec), spec
     from tinyllm.data import load_corpus  # here, because a tokenizer file needs none
 
     corpus = load_corpus("pydocs")

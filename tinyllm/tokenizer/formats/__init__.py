@@ -67,5 +67,5 @@ def save(tokenizer, path, format):
     if format not in SAVERS:
         raise UserError(f"there is no tokenizer format {format!r}; there are tinyllm, {', '.join(SAVERS)}")
     if tokenizer.chat:
-        raise UserError(f"the format {format} has no place for a chat template; take it off (chat = None)")
+        raise UserError(f"{format} has no place for a chat template; take it off first (--drop-chat)")
     SAVERS[format](tokenizer, path)
