@@ -38,7 +38,7 @@ HEIGHT = {part: height for height, parts in enumerate(STOREYS) for part in parts
 NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
-PEERS = {"torch", "transformers", "llama_cpp", "gguf"}
+PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
 EXTRAS = {"testing": {"hypothesis"}, "bench": PEERS}  # what a part may import on top
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50

@@ -20,6 +20,7 @@ from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.scaling import exponent, measure_scaling
 from tinyllm.bench.setting import Setting, settings
 from tinyllm.bench.timing import Contender, race, ratio
+from tinyllm.bench.tokenizer import Scale
 from tinyllm.bench.train import _against, measure_training, step_flops, training_step
 from tinyllm.cli import bench as cli
 from tinyllm.cli import bench_tables as tables
@@ -288,8 +289,10 @@ def tiny(monkeypatch):
     monkeypatch.setattr(cli, "settings", lambda work, quick: [TINY])
     monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
     monkeypatch.setattr(scaling, "LENGTHS", (8, 16))
+    for scale in ("FULL", "SMALL_TEXT"):
+        monkeypatch.setattr(cli, scale, Scale(2000, 300, 400))
     for effort in ("BRIEF", "CAREFUL", "QUICK"):
-        monkeypatch.setattr(cli, effort, cli.Effort(0, 0, 0, 0, 1))
+        monkeypatch.setattr(cli, effort, cli.Effort(0, 0, 0, 0, 0, 1))
     monkeypatch.setattr(cli, "peak_memory", lambda setting, engine: {"peak_rss_mb": 12.5})
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")
 
@@ -301,13 +304,13 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
     kinds = ["train"] * 3 + ["generate"] * 9 + ["memory"]
-    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling")] == kinds
-    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "scaling")
+    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling", "tokenizer")] == kinds
+    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] not in ("scaling", "tokenizer"))
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
     assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records[1:])
 
 
-@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "scaling"])
+@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "tokenizer", "scaling"])
 def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
     assert main(["bench", work, "--quick"]) == 0
     out = capsys.readouterr().out
@@ -351,7 +354,8 @@ def test_times_have_three_digits():
     ]  # fmt: skip
 
 
-MISTAKES = ("ops --peers", "scaling --peers", "everything", "train --threads 0", "--threads many")
+MISTAKES = ("ops --peers", "scaling --peers", "everything", "train --threads 0", "--threads many",
+            "ops --data stories", "--data stories", "tokenizer --data -")  # fmt: skip
 
 
 @pytest.mark.parametrize("argv", [words.split() for words in MISTAKES])

@@ -11,6 +11,8 @@ from tinyllm.bench.ops import measure_ops
 from tinyllm.bench.roof import measure_roof
 from tinyllm.bench.scaling import measure_scaling
 from tinyllm.bench.setting import settings
+from tinyllm.bench.tokenizer import FULL, measure_tokenizer
+from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
 from tinyllm.bench.train import load_peers, measure_training
 from tinyllm.cli import add_command
 from tinyllm.cli import bench_tables as tables
@@ -23,6 +25,8 @@ EXAMPLE = """what is measured:
   train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
   generate   tokens/s of reading a prompt (prefill) and of writing (decode)
   memory     peak memory of training, each time in a fresh process
+  tokenizer  MB/s of learning 8,192 tokens by GPT-4's pattern, encoding, decoding and splitting; time of
+             twice the text; peak memory. The text is stdlib-code, or --data
   scaling    time against context, batch, width and threads; attention up to 8,192 tokens
 
 Models are nano and mini with random weights, in float32; ops also take the products of GPT-2's layers, and
@@ -30,13 +34,15 @@ generate runs GPT-2 (124M) and a LLaMA of 110M whole. The roof, which the head o
 probes reach in the same run: multiply-adds on registers, and reading memory that no cache holds. Engines
 take turns, A B A B; times are medians, and a ratio is the median over neighbours.
 
-With --peers, train and memory also run PyTorch (eager and compiled, float32 and bfloat16), and generate
+With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and rustbpe, which must first give the
+same ids; train and memory also run PyTorch (eager and compiled, float32 and bfloat16), and generate
 transformers and llama.cpp, with the same weights; what is not installed is left out, and said.
 
 examples:
   tinyllm bench                    ops, train, generate on nano and mini, memory, briefly
   tinyllm bench train --peers      against PyTorch on the same model, batch and threads
   tinyllm bench generate --peers   GPT-2 and LLaMA against transformers and llama.cpp
+  tinyllm bench tokenizer --peers --data book.txt
   tinyllm bench ops --json > ops.jsonl
 """
 
@@ -48,22 +54,24 @@ class Effort(NamedTuple):
     train: float
     generate: float
     scaling: float
+    tokenizer: float
     least: int
 
 
-BRIEF = Effort(ops=0.05, train=3, generate=1, scaling=0.3, least=3)
-CAREFUL = Effort(ops=0.5, train=20, generate=5, scaling=1, least=5)
-QUICK = Effort(ops=0.02, train=1, generate=0.5, scaling=0.2, least=2)
-WITH_PEERS = ("train", "generate", "memory")
+BRIEF = Effort(ops=0.05, train=3, generate=1, scaling=0.3, tokenizer=0.3, least=3)
+CAREFUL = Effort(ops=0.5, train=20, generate=5, scaling=1, tokenizer=3, least=5)
+QUICK = Effort(ops=0.02, train=1, generate=0.5, scaling=0.2, tokenizer=0.2, least=2)
+WITH_PEERS = ("train", "generate", "memory", "tokenizer")
 
 
 def add_parser(subparsers):
     """Add `tinyllm bench`."""
     parser = add_command(subparsers, "bench", "measure how fast this machine trains and generates", EXAMPLE)
     parser.add_argument("work", metavar="WORK", nargs="?", choices=tuple(BENCHES), help=", ".join(BENCHES))
-    parser.add_argument("--peers", action="store_true", help="train, generate, memory: others as well")
+    parser.add_argument("--peers", action="store_true", help=f"{', '.join(WITH_PEERS)}: others as well")
     parser.add_argument("--quick", action="store_true", help="nano only, for a rough idea in seconds")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels (all CPUs)")
+    parser.add_argument("--data", metavar="FILE", help="tokenizer: a file or corpus (stdlib-code)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)
 
@@ -73,7 +81,12 @@ def run(args):
     if args.peers:
         if args.work and args.work not in WITH_PEERS:
             raise UserError(f"--peers goes with {', '.join(WITH_PEERS)}: there are no peers for {args.work}")
-        load_peers()  # complain now, not after the ops
+        if args.work != "tokenizer":
+            load_peers()  # complain now, not after the ops
+    if args.data is not None and args.work != "tokenizer":
+        raise UserError("--data goes with tokenizer: the other measurements need no text")
+    if args.data == "-":
+        raise UserError("--data is read twice, so it cannot be standard input; give a file or a corpus")
     if args.threads is not None:
         threads(args.threads)
     effort = QUICK if args.quick else CAREFUL if args.work else BRIEF
@@ -140,6 +153,13 @@ def _measure_memory(wanted, effort, args):
         yield from measure_memory(setting, args.peers)
 
 
+def _measure_tokenizer(wanted, effort, args):
+    scale = FULL if args.work and not args.quick else SMALL_TEXT
+    yield from measure_tokenizer(
+        args.data or "stdlib-code", scale, effort.tokenizer, effort.least, args.peers
+    )
+
+
 def _measure_scaling(wanted, effort, args):
     yield from measure_scaling(effort.scaling, effort.least, args.quick, wanted[0])
 
@@ -149,6 +169,7 @@ BENCHES = {  # what is measured -> how, the words above the table, a line of it,
     "train": (_measure_training, tables.TRAIN_HEAD, tables.train_line, None),
     "generate": (_measure_generation, tables.GENERATE_HEAD, tables.generate_line, None),
     "memory": (_measure_memory, tables.MEMORY_HEAD, tables.memory_line, None),
+    "tokenizer": (_measure_tokenizer, tables.TOKENIZER_HEAD, tables.tokenizer_line, None),
     "scaling": (_measure_scaling, tables.SCALING_HEAD, tables.scaling_line, None),
 }
 

@@ -19,6 +19,10 @@ GENERATE_HEAD = (
     "decode: reading weights and cache); the time as a multiple of tinyllm's"
 )
 MEMORY_HEAD = "memory: three training steps in a fresh process"
+TOKENIZER_HEAD = (
+    "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is\n"
+    "the time of all over that of half, where 2 is linear"
+)
 SCALING_HEAD = "scaling: one size grows, the rest stays (nano); then attention alone, 6 x 64"
 
 
@@ -77,6 +81,23 @@ def memory_line(r):
     of_torch = f"  {r['share_of_torch']:.2f} of torch" if r.get("share_of_torch") else ""
     before = mib(r["libraries_mb"])
     return f"{r['setting']:5}{r['engine']:9}{mib(r['peak_rss_mb']):>12} peak, {before} at start{of_torch}"
+
+
+def tokenizer_line(r):
+    """One engine at one task, or one text doubled, or the memory of training."""
+    if "skipped" in r:
+        return wrapped(f"{r['engine']}: left out, {r['skipped']}")
+    size = f"{r['bytes'] / 1e6:.1f} MB"
+    if r["task"] == "memory":
+        parts = f"{mib(r['libraries_mb'])} at start, {mib(r['text_mb'])} with the text"
+        return f"memory  {mib(r['peak_rss_mb']):>9} to train on {size}; {parts}"
+    plural = "s" if r["threads"] > 1 else ""
+    if "twice" in r:
+        name = f"{r['task']:14} {r['text']:18}{size:>9}"
+        return f"{name}{time(r['seconds']):>10}{r['twice']:>7.2f}  {r['threads']} thread{plural}"
+    times = f"{r['times']:>7.2f} x" if "times" in r else ""
+    name = f"{r['task']:8}{r['engine']:15}{r['threads']:>2} thread{plural:1}"
+    return f"{name}{time(r['seconds']):>10}{short(r['mb_per_second']):>9} MB/s{times}"
 
 
 def scaling_line(r):

@@ -1,0 +1,100 @@
+"""tiktoken, Hugging Face's tokenizers and rustbpe, with our vocabulary, for measuring side by side.
+
+Each takes the quickest way that it offers: tiktoken its `encode_ordinary`, tokenizers its
+`encode_batch_fast`, which keeps no offsets. What is not installed raises ImportError.
+"""
+
+import json
+import os
+from importlib import metadata
+
+from tinyllm.tokenizer.formats.express import ranks_of
+from tinyllm.tokenizer.formats.huggingface import to_document
+from tinyllm.tokenizer.patterns import PATTERNS
+
+
+class Tiktoken:
+    """tiktoken with our tokens as ranks; UserError where ranks would not merge as we do."""
+
+    name = "tiktoken"
+
+    def __init__(self, tokenizer):
+        import tiktoken
+
+        self.version = metadata.version("tiktoken")
+        source = PATTERNS.get(tokenizer.pattern, tokenizer.pattern)
+        ranks = ranks_of(tokenizer.vocabulary)
+        self._encoding = tiktoken.Encoding("ours", pat_str=source, mergeable_ranks=ranks, special_tokens={})
+
+    def encode(self, texts, threads):
+        """The ids of each text."""
+        if threads == 1:
+            return [self._encoding.encode_ordinary(text) for text in texts]
+        return self._encoding.encode_ordinary_batch(texts, num_threads=threads)
+
+    def decode(self, ids):
+        """The bytes of ids."""
+        return self._encoding.decode_bytes(ids)
+
+
+class HuggingFace:
+    """tokenizers with the tokenizer.json that we write."""
+
+    name = "huggingface"
+
+    def __init__(self, tokenizer):
+        import tokenizers
+
+        self.version = tokenizers.__version__
+        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(to_document(tokenizer)))
+
+    def encode(self, texts, threads):
+        """The ids of each text."""
+        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"  # it looks at every call
+        return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids):
+        """The bytes of ids."""
+        return self._tokenizer.decode(ids, skip_special_tokens=False).encode()
+
+
+def use_threads(threads):
+    """Say how many threads Rust's libraries may use; they look once, before their first work."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
+
+
+def huggingface_trainer(tokenizer):
+    """A function (texts, vocab_size) that trains tokenizers on texts cut as our tokenizer cuts them."""
+    import tokenizers
+    from tokenizers import models, pre_tokenizers, trainers
+
+    cut = tokenizers.Tokenizer.from_str(json.dumps(to_document(tokenizer))).pre_tokenizer
+
+    def train(texts, vocab_size):
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
+        new = tokenizers.Tokenizer(models.BPE())
+        new.pre_tokenizer = cut
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        how = {"vocab_size": vocab_size, "show_progress": False, "initial_alphabet": alphabet}
+        new.train_from_iterator(texts, trainers.BpeTrainer(**how))
+        return new.get_vocab_size()
+
+    return train
+
+
+def rustbpe_trainer(tokenizer):
+    """The same for rustbpe (Karpathy, 2025)."""
+    import rustbpe
+
+    source = PATTERNS.get(tokenizer.pattern, tokenizer.pattern)
+
+    def train(texts, vocab_size):
+        new = rustbpe.Tokenizer()
+        new.train_from_iterator(iter(texts), vocab_size, pattern=source)
+        return new.vocab_size
+
+    return train
+
+
+ENGINES = {"tiktoken": Tiktoken, "huggingface": HuggingFace}
+TRAINERS = {"rustbpe": rustbpe_trainer, "huggingface": huggingface_trainer}

@@ -1,0 +1,196 @@
+"""Tokenizers: how fast they split, learn, encode and decode, and whether time and memory stay linear.
+
+Everybody gets the same text, in documents of about 256 KiB, the same pattern and, to encode and decode,
+the same vocabulary. Before anything is timed, all must give the same ids and the same bytes.
+"""
+
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from tinyllm.bench.memory import run_child
+from tinyllm.bench.timing import Contender, race, ratio
+from tinyllm.data import load_corpus
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import threads
+from tinyllm.tokenizer import PATTERNS, BPETokenizer
+from tinyllm.train.log import peak_rss_mb
+
+PATTERN = "gpt4"
+DOCUMENT = 2**18  # bytes: many documents keep all threads busy
+CHILD = """import json, sys
+from tinyllm.bench.tokenizer import train_and_look
+print(json.dumps(train_and_look(**json.loads(sys.argv[1]))))
+"""
+
+
+class Scale(NamedTuple):
+    """How much is measured: bytes of the text (None: all), tokens to learn, bytes of the hostile texts."""
+
+    text: int | None
+    vocab_size: int
+    hostile: int
+
+
+FULL = Scale(None, 8192, 1_000_000)
+QUICK = Scale(1_000_000, 1024, 100_000)
+
+
+def measure_tokenizer(name, scale, seconds, least=3, peers=False):
+    """Yield a record for each task and engine. Raises UserError when two engines do not agree.
+
+    name: of a corpus or file. Tasks: train, encode (with one thread, and with all), decode, split; then
+    `twice`, the time of 2n bytes over that of n; memory, of training in a fresh process.
+    """
+    data, texts = _documents(name, scale.text)
+    tokenizer = BPETokenizer.train(texts, scale.vocab_size, PATTERN)
+    about = {"bench": "tokenizer", "bytes": len(data), "vocab_size": tokenizer.vocab_size}
+    engines, trainers, missing = _peers(tokenizer) if peers else ({}, {}, [])
+    yield from ({**about, **record} for record in missing)
+    ours = tokenizer.encode_batch(texts)
+    for engine in engines.values():
+        _must_agree(engine, texts, ours)
+    for task, n, contenders in _tasks(tokenizer, data, texts, ours, engines, trainers, scale.vocab_size):
+        before = threads()
+        threads(n)
+        times = race(contenders, seconds, least)
+        threads(before)
+        yield from ({**about, **record} for record in _records(task, n, len(data), times))
+    yield from ({**about, **record} for record in _twice(data, scale, seconds, least))
+    yield about | _memory(name, scale)
+
+
+def _documents(name, most):
+    """The text, and the same cut at line ends into documents."""
+    data = load_corpus(name).data[:most]
+    data = data[: data.rfind(b"\n") + 1] or data
+    texts, start = [], 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + DOCUMENT) + 1 or len(data)
+        try:
+            texts.append(data[start:end].decode())
+        except UnicodeDecodeError:
+            raise UserError(f"{name} is not UTF-8, which others cannot read; choose other --data") from None
+        start = end
+    return data, texts
+
+
+def _peers(tokenizer):
+    """Engines and trainers of others, and records that say which are left out."""
+    from tinyllm.bench import peers_tokenizer as others  # imports nothing foreign before it has to
+
+    others.use_threads(threads())
+    found, missing = ({}, {}), []
+    for place, makers in zip(found, (others.ENGINES, others.TRAINERS), strict=True):
+        for name, make in makers.items():
+            try:
+                place[name] = make(tokenizer)
+            except (ImportError, UserError) as error:
+                missing.append({"engine": name, "skipped": str(error)})
+    return *found, missing
+
+
+def _must_agree(engine, texts, ours):
+    for n in dict.fromkeys((1, threads())):
+        for number, (a, b) in enumerate(zip(ours, engine.encode(texts, n), strict=True)):
+            if a != b:
+                raise UserError(f"{engine.name} writes other ids than tinyllm in document {number}")
+    for text, ids in zip(texts, ours, strict=True):
+        if engine.decode(ids) != text.encode():
+            raise UserError(f"{engine.name} does not give the text back")
+
+
+def _tasks(tokenizer, data, texts, ids, engines, trainers, vocab_size):
+    """Yield (task, threads, {engine: Contender})."""
+    every = list(dict.fromkeys((1, threads())))
+    train = {"tinyllm": partial(BPETokenizer.train, texts, vocab_size, PATTERN)}
+    train |= {name: partial(trainer, texts, vocab_size) for name, trainer in trainers.items()}
+    yield "train", every[-1], {name: Contender(run) for name, run in train.items()}
+    arrays = [np.array(some, np.int32) for some in ids]
+    for n in every:
+        encode = {"tinyllm": partial(tokenizer.encode_batch, texts)}
+        encode["tinyllm array"] = partial(_each, tokenizer.encode_to_numpy, texts)
+        encode |= {name: partial(engine.encode, texts, n) for name, engine in engines.items()}
+        yield "encode", n, {name: Contender(run) for name, run in encode.items()}
+    decode = {"tinyllm": partial(_each, tokenizer.decode_bytes, ids)}
+    decode["tinyllm array"] = partial(_each, tokenizer.decode_bytes, arrays)
+    decode |= {name: partial(_each, engine.decode, ids) for name, engine in engines.items()}
+    yield "decode", 1, {name: Contender(run) for name, run in decode.items()}
+    compiled = regex.compile(PATTERNS[PATTERN])
+    if [piece.decode() for text in texts for piece in tokenizer.pieces(text)] != [
+        piece for text in texts for piece in compiled.findall(text)
+    ]:
+        raise UserError("regex cuts the text elsewhere")
+    split = {"tinyllm": partial(_each, partial(_split, tokenizer), texts)}
+    split["regex"] = partial(_each, compiled.findall, texts)
+    yield "split", 1, {name: Contender(run) for name, run in split.items()}
+
+
+def _split(tokenizer, text):
+    for _ in tokenizer.pieces(text):
+        pass
+
+
+def _each(run, items):
+    for item in items:
+        run(item)
+
+
+def _records(task, n, size, times):
+    for engine, samples in times.items():
+        took = median(samples)
+        record = {"task": task, "engine": engine, "threads": n, "seconds": took, "rounds": len(samples)}
+        record["mb_per_second"] = size / took / 1e6
+        if engine != "tinyllm":
+            record["times"] = ratio(times, engine, "tinyllm")
+        yield record
+
+
+def _twice(data, scale, seconds, least):
+    """How much longer twice as much takes: to learn, and to encode with what was learnt of all of it."""
+    for kind, long in hostile_texts(data, scale.hostile).items():
+        half = long[: len(long) // 8 * 4]  # between characters of four bytes
+        train = {"2n": partial(BPETokenizer.train, long, scale.vocab_size, PATTERN)}
+        train["n"] = partial(BPETokenizer.train, half, scale.vocab_size, PATTERN)
+        tokenizer = train["2n"]()
+        encode = {"2n": partial(tokenizer.encode_to_numpy, long)}
+        encode["n"] = partial(tokenizer.encode_to_numpy, half)
+        for task, runs in (("train", train), ("encode", encode)):
+            times = race({name: Contender(run) for name, run in runs.items()}, seconds, least)
+            record = {"task": f"twice: {task}", "engine": "tinyllm", "text": kind, "bytes": len(long)}
+            record |= {"threads": threads(), "seconds": median(times["2n"]), "rounds": len(times["n"])}
+            yield record | {"twice": ratio(times, "2n", "n")}
+
+
+def hostile_texts(data, size):
+    """Texts that tokenizers have stumbled over -> {what: bytes}; data itself comes first."""
+    solid = b"".join(data.split()) or b"x"
+    emoji = np.random.default_rng(0).integers(0x1F600, 0x1F640, size // 4).tolist()
+    return {
+        "natural": data,
+        "one letter": b"a" * size,
+        "no spaces": (solid * (size // len(solid) + 1))[:size].decode("utf-8", "ignore").encode(),
+        "alternating pairs": b"ab" * (size // 2),
+        "emoji": "".join(map(chr, emoji)).encode(),
+        "spaces": b" " * size,
+    }
+
+
+def train_and_look(name, scale, n_threads):
+    """Train in this process, which should be a fresh one -> peaks in MiB: libraries, text, and in all."""
+    scale = Scale(*scale)
+    threads(n_threads)
+    libraries = peak_rss_mb()
+    data = load_corpus(name).data[: scale.text]
+    before = peak_rss_mb()
+    BPETokenizer.train(data, scale.vocab_size, PATTERN)
+    return {"libraries_mb": libraries, "text_mb": before, "peak_rss_mb": peak_rss_mb()}
+
+
+def _memory(name, scale):
+    work = {"name": name, "scale": scale, "n_threads": threads()}
+    record = {"task": "memory", "engine": "tinyllm", "threads": threads()}
+    return record | run_child(CHILD, work, f"training a tokenizer on {name}")
