@@ -7,9 +7,10 @@ EXAMPLE = """example:
   tinyllm tokenizer show "Once upon a time"
   tinyllm tokenizer train stories --vocab 1024 --out words.json
   tinyllm tokenizer report words.json --on stories pydocs
-  tinyllm tokenizer encode words.json --file story.txt | tinyllm tokenizer decode words.json
+  tinyllm tokenizer encode words.json "Once upon a time"
 
-A tokenizer is a file, or a folder with a tokenizer.json in it, such as a run of `tinyllm train`.
+A tokenizer is a file of any format that `tinyllm tokenizer convert` knows, or a
+folder with one, such as a run of `tinyllm train`.
 """
 WHAT = "train a tokenizer, look at its tokens, encode and decode"
 

@@ -16,7 +16,7 @@ from tinyllm.tokenizer import load_tokenizer
 
 ENCODE_EXAMPLE = """example:
   tinyllm tokenizer encode book.json "To be, or not to be"
-  tinyllm tokenizer encode book.json "the end<|endoftext|>" --allow-special "<|endoftext|>"
+  tinyllm tokenizer encode book.json "the end<|end|>" --allow-special "<|end|>"
 """
 DECODE_EXAMPLE = """example:
   tinyllm tokenizer decode book.json 84 111 32 98 101

@@ -7,15 +7,16 @@ from tinyllm.tokenizer import load_tokenizer
 FORMATS = ("huggingface", "tiktoken", "gpt2", "tinyllm")
 EXAMPLE = """example:
   tinyllm tokenizer convert book.json --to huggingface --out tokenizer.json
-  tinyllm tokenizer convert cl100k_base.tiktoken --pattern gpt4 --to tinyllm --out cl100k.json
+  tinyllm tokenizer convert ranks --pattern gpt4 --to tinyllm --out r.json
 
   huggingface  tokenizer.json, as Hugging Face's tokenizers reads and writes it
   tiktoken     a rank file: a line for each token, base64 and rank
   gpt2         a folder with vocab.json and merges.txt
   tinyllm      the file that `tinyllm tokenizer train` writes
 
-What a format cannot hold is refused, never left out, unless you say so. Ranks say nothing of the pattern
-and of special tokens; --pattern and --special do when a rank file is read, or GPT-2's two files.
+What a format cannot hold is refused, never left out, unless you say so. Ranks
+say nothing of the pattern and of special tokens; --pattern and --special do
+when a rank file is read, or GPT-2's two files.
 """
 
 

@@ -13,9 +13,9 @@ EXAMPLE = """example:
   tinyllm tokenizer report small.json large.json --on stories pydocs book.txt
   tinyllm tokenizer report byte book.json --on book.txt --json
 
-  bytes each   bytes per token: the more, the longer the text that a context holds
-  in use       the share of the vocabulary that occurs; what does not is never learnt
-  whole        the share of pieces (words, more or less) that are one token
+  each     bytes per token: the more, the longer the text that a context holds
+  in use   the share of the vocabulary that occurs; the rest is never learnt
+  whole    the share of pieces (words, more or less) that are one token
 """
 HEAD = f"{'tokenizer':19} {'corpus':14} {'bytes':>12} {'tokens':>11} {'each':>5} {'in use':>6} {'whole':>6}"
 

@@ -17,9 +17,10 @@ EXAMPLE = """example:
   tinyllm tokenizer show "Once upon a time"
   tinyllm tokenizer show "naïve 😀 你好" --tokenizer byte
   tinyllm tokenizer show --file story.txt --tokenizer runs/stories-nano | head
-  tinyllm tokenizer show "the end<|endoftext|>" --tokenizer book.json --allow-special all
+  tinyllm tokenizer show "a<|end|>" --tokenizer book.json --allow-special all
 
-A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text as \\xff.
+A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text
+as \\xff.
 """
 
 

@@ -13,7 +13,8 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer
 
 EXAMPLE = """example:
-  tinyllm tokenizer train book.txt --vocab 4096 --pattern gpt4 --special "<|endoftext|>" --out book.json
+  tinyllm tokenizer train book.txt --vocab 4096 --pattern gpt4 --out book.json
+  tinyllm tokenizer train book.txt --vocab 999 --out b.json --special "<|end|>"
   tinyllm tokenizer train stories --vocab 512 --out words.json --watch
 """
 

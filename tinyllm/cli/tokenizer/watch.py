@@ -18,14 +18,14 @@ HEAD = f"{'merge':>7} {'token':>7} {'count':>12}  parts and what they make"
 def watcher(total):
     """Give the callback `on_merge` of a training of `total` merges: live in a terminal, else a line each."""
     if not cells.has_colours():
-        print(HEAD, flush=True)
         yield Lines(total)
         return
     window = Window(total)
     try:
         yield window
     finally:
-        window.draw()
+        if window.done:
+            window.draw()
 
 
 class Lines:
@@ -43,6 +43,8 @@ class Lines:
         self.show(f"{self.done:>7} {new:>7} {count:>12,}  ", left, right)
 
     def show(self, numbers, left, right):
+        if self.done == 1:
+            print(HEAD)
         left, right, token = map(cells.visible, (left, right, left + right))
         print(f"{numbers}|{left}|{right}| -> |{token}|")
 
