@@ -95,7 +95,7 @@ class BPETokenizer(Tokenizer):
 
     def pieces(self, text):
         """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
-        for piece in split(self._split, text_keeping_bytes(text)):
+        for piece in self._pieces(text_keeping_bytes(text)):
             yield piece.encode("utf-8", "surrogateescape")
 
     def _encode_ordinary(self, text):

@@ -13,7 +13,7 @@ def measure(tokenizer, text):
 
     tokens, bytes, bytes_per_token; used: how many different tokens occur, coverage: what share of the
     vocabulary they are; pieces: how many the pattern cuts, whole_pieces: what share of them are one token
-    (both None without a pattern); longest: the longest tokens that occur.
+    (both None without a pattern of its own); longest: the longest tokens that occur.
     """
     data = bytes_from_text(text)
     ids = tokenizer.encode_to_numpy(data)
@@ -37,7 +37,7 @@ def measure(tokenizer, text):
 
 def _pieces(tokenizer, data, ids):
     """How many pieces there are, and the share of them that are one token. No token crosses a cut."""
-    if not isinstance(tokenizer, BPETokenizer) or not ids.size:
+    if not isinstance(tokenizer, BPETokenizer) or tokenizer.pipeline or not ids.size:
         return None, None
     lengths = np.fromiter(map(len, tokenizer.pieces(data)), np.int64)
     sizes = np.array([len(token or b"") for token in tokenizer._tokens])
