@@ -32,12 +32,10 @@ STRANGE = (
     "e\u0301\u0323 a\u200d\u0301 ©\u0301 \u0600a 👨\u200d👩\u200d👧 🇫🇷🇩 😀 "
     "\u200b\u00ad\ufeff\x00\x07\x85 \u2028 don't can't"
 )
-WORDS = ["the", " ", "  ", "\n", "\t", "\r\n", "▁", "▁▁", "<s>", "</s>", "[CLS]", "[UNK]", "<unk>",
-         "<extra>", "é", "e\u0301", "##ing", "ing", "a" * 101, "<0x41>", "<0xE2>", ".", ",", "self", "return", "0",
-         "12", "½",
-         "日本", "中", "\u0301",
-         "\u200d", "क", "\u094d", "ﬁ", "\ufdfa", "\ufffd", "\x01", "😀", "İ",
-         "Σ", "ǅ", "added", " added ", "ADDED", "n't", " do not", "</w>"]  # fmt: skip
+WORDS = ["the", " ", "  ", "\n", "\t", "\r\n", "▁", "▁▁", "<s>", "</s>", "[CLS]", "[UNK]", "<unk>", "<extra>",
+         "é", "e\u0301", "##ing", "ing", "a" * 101, "<0x41>", "<0xE2>", ".", ",", "self", "return", "0",
+         "12", "½", "日本", "中", "\u0301", "\u200d", "क", "\u094d", "ﬁ", "\ufdfa", "\ufffd", "\x01", "😀",
+         "İ", "Σ", "ǅ", "added", " added ", "ADDED", "n't", " do not", "</w>"]  # fmt: skip
 
 
 def corpus(limit):

@@ -120,7 +120,7 @@ def graphemes():
     pictures = rf"[{picture}](?:[{extend}]*+\u200d[{picture}])*+"
     flag = r"[\U0001f1e6-\U0001f1ff]{2}"
     core = rf"(?:{conjunct}|{pictures}|{_syllable()}|{flag}|[^{control}])"
-    cluster = rf"[{prepend}]*+(?:{core}{joins}*+|(?<=[{prepend}]){joins}*+)"
+    cluster = rf"[{prepend}]*+{core}{joins}*+|[{prepend}]++{joins}*+"
     return re.compile(rf"[ -~]+(?=[\0-\x7f]|\Z)|\r\n|[{control}]|{cluster}")
 
 

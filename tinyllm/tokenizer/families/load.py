@@ -57,10 +57,15 @@ def from_huggingface(fields):
 
     Raises UserError that names the part which is not known here or is not sound.
     """
-    different = sorted(FIELDS ^ fields.keys())
-    if different:
-        problem = "unknown" if different[0] in fields else "missing"
-        raise UserError(f"the field {different[0][:40]!r} is {problem}")
+    if not isinstance(fields, dict) or "model" not in fields:
+        raise UserError("this is no tokenizer.json: it has no model")
+    unknown = sorted(fields.keys() - FIELDS)
+    if unknown:
+        raise UserError(f"the field {unknown[0][:40]!r} is unknown")
+    fields = {"version": "1.0", "added_tokens": [], **fields}
+    fields |= dict.fromkeys(FIELDS - fields.keys())
+    if fields["version"] != "1.0":
+        raise UserError(f"the version of this tokenizer.json is {str(fields['version'])[:20]}, not 1.0")
     model = fields["model"]
     if not isinstance(model, dict) or model.get("type") not in MODELS:
         kind = str(model.get("type") if isinstance(model, dict) else model)
