@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.families import exact_number, from_huggingface
+from tinyllm.tokenizer import load_tokenizer
+from tinyllm.tokenizer.families import PipelineTokenizer, from_huggingface
 from tinyllm.tokenizer.families.charsmap import Charsmap, graphemes
 from tinyllm.tokenizer.families.decoders import make_decoder
 from tinyllm.tokenizer.families.normalize import make_normalizer, unicode_form
 from tinyllm.tokenizer.families.pretokenize import make_pre_tokenizer
 from tinyllm.tokenizer.families.unicode import TABLES, ranges
+from tinyllm.tokenizer.numbers import exact_number
 
 
 def special(i, content, **flags):
@@ -120,11 +122,22 @@ def test_whole_words_of_the_vocabulary_are_no_way_in():
 def test_what_is_saved_is_the_file_again(name, tmp_path):
     tokenizer = from_huggingface(copy.deepcopy(DOCUMENTS[name]))
     tokenizer.save(tmp_path / "tokenizer.json")
-    saved = json.loads((tmp_path / "tokenizer.json").read_text())
-    assert saved == DOCUMENTS[name]
-    again = from_huggingface(saved)
+    tokenizer.save(tmp_path / "theirs.json", format="huggingface")
+    for path in (tmp_path / "tokenizer.json", tmp_path / "theirs.json"):
+        assert json.loads(path.read_text()) == DOCUMENTS[name]
+    again = load_tokenizer(tmp_path)
+    for loaded in (again, load_tokenizer(tmp_path / "theirs.json")):
+        assert isinstance(loaded, PipelineTokenizer)
     assert again.fingerprint() == tokenizer.fingerprint()
     assert again.encode("the cats sat <s>", "all") == tokenizer.encode("the cats sat <s>", "all")
+
+
+def test_the_template_is_data():
+    between = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+    tokenizer = from_huggingface({**BERT, "post_processor": between})
+    assert tokenizer.encode("the cat") == [4, 5] and tokenizer.template([4, 5]) == [2, 4, 5, 3]
+    with pytest.raises(UserError, match="id 77"):
+        from_huggingface({**BERT, "post_processor": {**between, "cls": ["[CLS]", 77]}})
 
 
 def test_text_that_is_not_utf8_is_refused():

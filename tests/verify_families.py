@@ -22,10 +22,11 @@ from charsmaps import charsmap
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.families import exact_number, from_huggingface
+from tinyllm.tokenizer.families import from_huggingface
 from tinyllm.tokenizer.families.normalize import make_normalizer
 from tinyllm.tokenizer.families.pretokenize import make_pre_tokenizer
 from tinyllm.tokenizer.families.unicode import TABLES
+from tinyllm.tokenizer.numbers import exact_number
 
 STRANGE = (
     "déjà vu Ǆ ﬁne ½ ① ㍿ İstanbul ΑΣ ΣΑΣ straße 日本語のテスト 한국어 ᄒ\u1161ᆫ नमस्ते क्षत्रिय เขา "

@@ -1,6 +1,6 @@
 """Load WordPiece, unigram and character-level BPE from the fields of a tokenizer.json."""
 
-import math
+import json
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import LARGEST_ID
@@ -13,43 +13,19 @@ from tinyllm.tokenizer.families.pipeline import PipelineTokenizer
 from tinyllm.tokenizer.families.pretokenize import make_pre_tokenizer
 from tinyllm.tokenizer.families.unigram import Unigram
 from tinyllm.tokenizer.families.wordpiece import WordPiece
+from tinyllm.tokenizer.numbers import their_number
+from tinyllm.tokenizer.template import build_template
 
 FIELDS = {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
           "decoder", "model"}  # fmt: skip
-KEPT = {"truncation", "padding", "post_processor"}  # data for who makes batches: encode does not look at them
 
 
-def exact_number(text):
-    """Read a number of a tokenizer.json as Hugging Face's does, which is not always the nearest double.
-
-    For `json.loads(parse_float=)`: Rust's serde_json takes the digits as a whole number and multiplies or
-    divides it by a power of ten. Raises UserError where what is saved again would be read differently.
-    """
-    value = float(text)
-    if not math.isfinite(value) or their_number(text) != their_number(repr(value)):
-        raise UserError(f"the number {text[:40]} has more digits than can be kept")
-    return value
-
-
-def their_number(text):
-    """The double that serde_json makes of a decimal number, whose last bit may be off."""
-    number, _, exponent = text.lower().partition("e")
-    whole, _, decimals = number.lstrip("-").partition(".")
-    digits, power = int(whole or "0"), int(exponent or "0")
-    for digit in decimals:  # as many as fit into 64 bits; the others do not count
-        if digits * 10 + int(digit) >= 2**64:
-            break
-        digits = digits * 10 + int(digit)
-        power -= 1
-    if digits >= 2**64:
-        raise UserError(f"the number {text[:40]} is too large")
-    value = float(digits)
-    while power < -308 and value:
-        value /= 1e308
-        power += 308
-    if abs(power) <= 308:
-        value = value / float(f"1e{-power}") if power < 0 else value * float(f"1e{power}")
-    return -value if text.startswith("-") else value
+def reads(document):
+    """Whether a tokenizer.json is for this package: whatever has no ByteLevel in it."""
+    model = document.get("model")
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    around = json.dumps([document.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")])
+    return kind in ("WordPiece", "Unigram") or (kind == "BPE" and '"ByteLevel"' not in around)
 
 
 def from_huggingface(fields):
@@ -67,17 +43,30 @@ def from_huggingface(fields):
     if fields["version"] != "1.0":
         raise UserError(f"the version of this tokenizer.json is {str(fields['version'])[:20]}, not 1.0")
     model = fields["model"]
-    if not isinstance(model, dict) or model.get("type") not in MODELS:
-        kind = str(model.get("type") if isinstance(model, dict) else model)
-        raise UserError(f"the model {kind[:40]!r} is not known here; there are {', '.join(MODELS)}")
-    encoder, tokens, ids = MODELS[model["type"]](model)
+    kind = model.get("type", "BPE" if "merges" in model else None) if isinstance(model, dict) else model
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise UserError(f"the model {str(kind)[:40]!r} is not supported; {', '.join(MODELS)} are")
+    encoder, tokens, ids = MODELS[kind]({**model, "type": kind})
     normalize = make_normalizer(fields["normalizer"])
     kinds = {part["type"] for part in flatten(fields["normalizer"], "normalizer", "normalizers")}
     pre_tokenize = make_pre_tokenizer(fields["pre_tokenizer"], not kinds & REMOVES)
     added = read_added(fields["added_tokens"], ids)
-    return PipelineTokenizer(
-        fields, encoder, tokens, added, normalize, pre_tokenize, make_decoder(fields["decoder"])
-    )
+    decode = make_decoder(fields["decoder"])
+    tokenizer = PipelineTokenizer(fields, encoder, tokens, added, normalize, pre_tokenize, decode)
+    tokenizer.template = _template(fields["post_processor"], tokenizer)
+    return tokenizer
+
+
+def _template(part, tokenizer):
+    """What the model wants around a text, its ids checked, or None."""
+    template = build_template(part)
+    for item in (*template.single, *template.pair) if template else ():
+        if isinstance(item, int):
+            try:
+                tokenizer.decode_bytes([item])
+            except (UserError, TypeError):
+                raise UserError(f"post_processor has the id {str(item)[:20]}, which is no token") from None
+    return template
 
 
 def _wordpiece(part):

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops import bpe_encode, unigram_encode, wordpiece_encode
-from tinyllm.tokenizer import incremental
+from tinyllm.tokenizer import files, incremental
 from tinyllm.tokenizer.base import Tokenizer, bytes_from_text
 from tinyllm.tokenizer.families.added import Finder
 
@@ -20,13 +20,15 @@ class PipelineTokenizer(Tokenizer):
 
     Its normalizer may drop capitals, accents, control characters and white space, and what its vocabulary
     cannot write becomes the unknown token: `decode(encode(text))` is what Hugging Face's decoder makes of the
-    ids, with special tokens by name. A text must be UTF-8. `encode` adds no special tokens of its own; the
-    file's post_processor, truncation and padding are kept as data in `fields`. An added token that is not
-    special is found in every text, as in theirs; a special one only where it is allowed, and then nothing
-    else in the text can become it, however it is spelt.
+    ids, with special tokens by name. A text must be UTF-8.
+
+    `encode` adds no special tokens of its own: the file's post_processor is kept as `template`, truncation
+    and padding as data in `fields`. An added token that is not special is found in every text, as in theirs;
+    a special one only where it is allowed, and otherwise no text can become it, however it is spelt.
     """
 
     kind = "pipeline"
+    template = None  # set by who loads the file: `Template`, what the model wants around a text
 
     def __init__(self, fields, model, tokens, added, normalize, pre_tokenize, decode):
         """fields: the whole file, parsed. model: has encode, without. tokens: the text of each id, or None.
@@ -116,7 +118,10 @@ class PipelineTokenizer(Tokenizer):
 
     def _json(self):
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.fields.items())
-        return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+        data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+        if len(data) > files.LARGEST:
+            raise UserError(f"the vocabulary is too large for a file of at most {files.LARGEST >> 20} MB")
+        return data
 
 
 def _special_first(tokens):
