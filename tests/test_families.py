@@ -237,6 +237,7 @@ def test_junk_anywhere_loads_or_gets_one_line(data, name, new):
 
 @pytest.mark.parametrize("part, text, expected", [
     (CLEAN, "\x00A\tÉ\u200b中½\u0301", "a e 中 ½"),
+    (CLEAN, "a\u0903\u0300", "a\u0903"),
     ({"type": "Lowercase"}, "ΑΣ İ ẞ", "ασ i\u0307 ß"),
     ({"type": "StripAccents"}, "e\u0301\u0903", "e"),
     ({"type": "Strip", "strip_left": True, "strip_right": False}, "\x1c \u3000a ", "\x1c \u3000a "),
@@ -274,6 +275,7 @@ def test_metaspace_can_mark_the_first_piece_only():
     (None, ["a", "b"], "a b"),
     ({"type": "WordPiece", "prefix": "##", "cleanup": True}, ["do", "not", "##s", ".", "x"], "do nots. x"),
     ({"type": "ByteFallback"}, ["<0xE2>", "<0x82>", "<0xAC>", "a", "<0xE2>", "<0xg0>"], "€a\ufffd<0xg0>"),
+    ({"type": "ByteFallback"}, ["<0xE2>", "<0x82>", "b", "<0x+f>"], "\ufffd\ufffdb\x0f"),
     ({"type": "BPEDecoder", "suffix": "</w>"}, ["a", "b</w>", "c</w>"], "ab c"),
     ({"type": "Strip", "content": " ", "start": 1, "stop": 1}, ["  a ", " "], " a"),
     (META, ["▁▁a", "▁b"], "a b"),
@@ -334,6 +336,11 @@ def test_a_charsmap_replaces_graphemes(text):
         else:
             expected += "".join(RULES.get(c, c) for c in grapheme)
     assert Charsmap(base64.b64encode(DATA).decode()).normalize(text) == expected
+
+
+def test_only_a_short_grapheme_is_looked_up_whole():
+    table = Charsmap(base64.b64encode(DATA).decode())
+    assert table.normalize("ﬁ\u0301 ﬁ\u0301\u0301 日\u0301") == "fi fi\u0301\u0301 sun"
 
 
 @given(st.data())

@@ -180,6 +180,8 @@ def test_unknown_characters_of_a_unigram_model():
     vocab = [("<unk>", 0.0), ("a", -1.0), ("<0xC3>", -9.0), ("<0xA9>", -9.0)]
     assert Unigram(vocab, 0).encode("??a?") == [0, 1, 0]
     assert Unigram(vocab, 0, {0xC3: 2, 0xA9: 3}).encode("éa??éa") == [2, 3, 1, 0, 1]
+    dear = Unigram([("<unk>", 30.0), ("xy", 30.0)], 0)  # two unknown characters score better than the token
+    assert dear.encode("xy") == [1] and dear.encode("xyx") == [0]
     with pytest.raises(UserError, match="no unknown token"):
         Unigram([("a", -1.0)], None).encode("a?")
 
