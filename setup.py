@@ -12,7 +12,7 @@ from glob import glob
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pieces.c", "csrc/pool.c"]
+SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pieces.c", "csrc/pool.c", *sorted(glob("csrc/bpe_*.c"))]
 TABLES = "csrc/unicode_tables"  # .py writes .h, from the package `regex`
 
 

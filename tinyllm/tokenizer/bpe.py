@@ -1,23 +1,26 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
-The ideas are four ops in `tinyllm/ops/bpe.py`; this class keeps what they learn and remembers pieces that
-it has seen.
+The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they split, train and encode
+(csrc/bpe_*.c); otherwise `incremental.py` does, and this class remembers the pieces that it has seen.
 """
 
 import operator
 from collections import Counter
+from functools import cached_property, lru_cache
 
 import numpy as np
+import regex
 
 from tinyllm.errors import UserError
-from tinyllm.ops.bpe import BYTES, bpe_encode
+from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import incremental
-from tinyllm.tokenizer.base import Tokenizer, text_keeping_bytes
-from tinyllm.tokenizer.patterns import compile_pattern, split
+from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, text_keeping_bytes
+from tinyllm.tokenizer.patterns import Splitter
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
+WAVE = 2**24  # bytes of small texts that are handed to the kernels at once
 
 
 class BPETokenizer(Tokenizer):
@@ -28,8 +31,8 @@ class BPETokenizer(Tokenizer):
     def __init__(self, merges, pattern="gpt2", special_tokens=()):
         """merges: pairs of ids in the order of learning, the i-th of which makes token 256 + i.
 
-        pattern: "gpt2", "gpt4" or a regular expression that cuts the text into pieces. Raises UserError for
-        a pair that is there twice or that uses a token which does not exist yet.
+        pattern: "gpt2", "gpt4", "o200k" or a regular expression that cuts the text into pieces. Raises
+        UserError for a pair that is there twice or that uses a token which does not exist yet.
         """
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
@@ -41,7 +44,7 @@ class BPETokenizer(Tokenizer):
         return tokenizer
 
     def _set_up(self, vocabulary, pattern, special_tokens):
-        self._split = compile_pattern(pattern)
+        self._splitter = Splitter(pattern)
         self.pattern = pattern
         self.vocabulary = vocabulary
         super().__init__(vocabulary.tokens, special_tokens)
@@ -66,18 +69,61 @@ class BPETokenizer(Tokenizer):
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
         cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
-        pieces = Counter()
-        for text in [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts:
-            pieces.update(split(compile_pattern(pattern), text_keeping_bytes(text)))
-        data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-        merges = incremental.train(data, list(pieces.values()), n_merges, progress)
+        texts = [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts
+        learn = _train_compiled if incremental.kernels(bpe_train) else _train
+        merges = learn(map(bytes_from_text, texts), n_merges, Splitter(pattern), progress)
         return cls(merges, pattern, special_tokens)
+
+    def encode(self, text, allowed_special=()):
+        """Write a text as a list of token ids, as `Tokenizer.encode` says."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled([text], allowed_special)[0]
+        return super().encode(text, allowed_special)
+
+    def encode_to_numpy(self, text, allowed_special=()):
+        """The same ids as `encode`, in an int32 array."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled([text], allowed_special, arrays=True)[0]
+        return super().encode_to_numpy(text, allowed_special)
+
+    def encode_batch(self, texts, allowed_special=()):
+        """Encode each of several texts, in parallel: a list of lists of ids."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled(texts, allowed_special)
+        return super().encode_batch(texts, allowed_special)
+
+    def _encode_compiled(self, texts, allowed_special, arrays=False):
+        """Encode several texts in C, each a list of ids, or an array."""
+        texts = [bytes_from_text(text) for text in texts]
+        allowed = self._allowed(allowed_special)
+        if not allowed:
+            return self._kernel.encode(texts, *self._splitter.orders(texts), arrays)
+        cut = [self._cut_at_special(text, allowed) for text in texts]
+        stretches = [stretch for ordinary, _ in cut for stretch in ordinary]
+        encoded = iter(self._kernel.encode(stretches, *self._splitter.orders(stretches), arrays))
+        return [_woven([next(encoded) for _ in ordinary], special, arrays) for ordinary, special in cut]
+
+    def _cut_at_special(self, text, allowed):
+        """Cut bytes at the special tokens that may be parsed: what lies between them, and their ids."""
+        ordinary, special, done = [], [], 0
+        for match in _finder(tuple(allowed)).finditer(text):
+            ordinary.append(text[done : match.start()])
+            special.append(self.special_tokens[match.group().decode()])
+            done = match.end()
+        return [*ordinary, text[done:]], special
+
+    @cached_property
+    def _kernel(self):
+        """The vocabulary as csrc/bpe_encode.c wants it."""
+        v = self.vocabulary
+        whole = v.ids if v.whole_first else None
+        return incremental.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
         # What a student's own function answers must not be remembered, nor hidden by what is.
         cache = {} if incremental.plugged_in(bpe_encode) else self._cache
         ids = []
-        for piece in split(self._split, text):
+        for piece in self._splitter.pieces(text):
             known = cache.get(piece)
             if known is None:
                 known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
@@ -96,3 +142,53 @@ class BPETokenizer(Tokenizer):
         if not isinstance(fields["merges"], list):
             raise UserError("merges is not a list")
         return cls(fields["merges"], fields["pattern"], special_tokens)
+
+
+@lru_cache(maxsize=64)
+def _finder(names):
+    """A pattern over bytes that finds special tokens. "<|end|>" must not win over "<|end|>>"."""
+    longest_first = sorted((name.encode() for name in names), key=len, reverse=True)
+    return regex.compile(b"|".join(map(regex.escape, longest_first)))
+
+
+def _woven(ordinary, special, arrays):
+    """Put the ids of special tokens between those of ordinary text, one behind each stretch but the last."""
+    if arrays:
+        between = [np.array([i], np.int32) for i in special]
+        woven = [ids for both in zip(ordinary[:-1], between, strict=True) for ids in both]
+        return np.concatenate([*woven, ordinary[-1]])
+    ids = ordinary[0]
+    for i, more in zip(special, ordinary[1:], strict=True):
+        ids.append(i)
+        ids += more
+    return ids
+
+
+def _train(texts, n_merges, splitter, progress):
+    """Learn merges from texts (bytes) in Python."""
+    pieces = Counter()
+    for text in texts:
+        pieces.update(splitter.pieces(text_keeping_bytes(text)))
+    data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
+    return incremental.train(data, list(pieces.values()), n_merges, progress)
+
+
+def _train_compiled(texts, n_merges, splitter, progress):
+    """The same in C: count the pieces of some texts at a time, all threads together, then learn."""
+    counter = incremental.kernels(bpe_train).PieceCounter()
+    for some in _batches(texts):
+        counter.add(some, *splitter.orders(some))
+    return counter.train(n_merges, progress)
+
+
+def _batches(texts):
+    """Lists of texts of about WAVE bytes, so that many small ones keep all threads busy."""
+    some, size = [], 0
+    for text in texts:
+        some.append(text)
+        size += len(text)
+        if size >= WAVE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -1,9 +1,12 @@
 """Cutting a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
+from itertools import accumulate, pairwise
+
+import numpy as np
 import regex
 
 from tinyllm.errors import UserError
-from tinyllm.ops.pieces import PATTERNS
+from tinyllm.ops.pieces import PATTERNS, split_pieces
 
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
 
@@ -43,3 +46,38 @@ def split(compiled, text):
         done = end
     if done < len(text):
         yield text[done:]
+
+
+class Splitter:
+    """Cuts text into pieces by a pattern, in C where it is a published one."""
+
+    def __init__(self, pattern):
+        """pattern: a name in PATTERNS or a regular expression. Raises UserError."""
+        self._compiled = compile_pattern(pattern)
+        named = [name for name, source in PATTERNS.items() if pattern in (name, source)]
+        self.published = named[0] if named else None  # its name, unless the pattern is the user's own
+
+    def pieces(self, text):
+        """Cut a str -> iterator of non-empty str."""
+        if self.published and split_pieces.backend == "yours":
+            data = text.encode("utf-8", "surrogateescape")
+            ends = split_pieces(data, self.published).tolist()
+            bounds = pairwise([0, *ends])
+            return (data[start:end].decode("utf-8", "surrogateescape") for start, end in bounds)
+        return split(self._compiled, text)
+
+    def ends(self, data):
+        """Where the pieces of some bytes end -> int64 array."""
+        text = data.decode("utf-8", "surrogateescape")
+        pieces = self.pieces(text)
+        if len(text) == len(data):  # each character is one byte
+            sizes = map(len, pieces)
+        else:
+            sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
+        return np.fromiter(accumulate(sizes), np.int64)
+
+    def orders(self, texts):
+        """What the kernels want to know of some texts: the name of a pattern, or the ends of all pieces."""
+        if self.published and split_pieces.backend == "compiled":
+            return self.published, None
+        return None, [self.ends(text) for text in texts]
