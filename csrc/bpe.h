@@ -98,7 +98,7 @@ int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 
 struct bpe; /* a vocabulary, ready to encode; many threads may share it */
 
-/* byte_ids [256]; pair i merges left[i], right[i] into made[i], the smallest rank[i] first; tokens: n_tokens of them,
+/* byte_ids [256]; pair i merges left[i], right[i] into made[i], the smallest rank[i] first (from 0 on, without large gaps); tokens: n_tokens of them,
  * token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i]. They go before any merge where a piece is
  * one of them; n_tokens is 0 where they do not. NULL: no memory. */
 struct bpe *bpe_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
@@ -134,12 +134,14 @@ int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, c
                     int64_t first, int64_t last);
 int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count);
 int bpe_counter_merge(struct bpe_counter *counter);          /* bring the threads' counts together */
-int64_t bpe_counter_cells(const struct bpe_counter *counter); /* bytes of the merged pieces, and a gap after each */
-
-/* Write every merged piece as tokens with a gap after it, and its count beside each of its tokens. */
-void bpe_counter_lay(int32_t *ids, int64_t *weight, const struct bpe_counter *counter);
+int64_t bpe_counter_cells(const struct bpe_counter *counter); /* how many cells bpe_counter_lay writes */
 
 enum { BPE_GAP = -1 }; /* stands between pieces: no pair crosses it */
+
+struct bpe_cell { int32_t id, weight; }; /* a token, and how often its piece occurs */
+
+/* Write every merged piece as tokens with a gap after it; one that occurs 2^31 times or more several times. */
+void bpe_counter_lay(struct bpe_cell *cells, const struct bpe_counter *counter);
 
 struct bpe_trainer;
 

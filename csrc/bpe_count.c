@@ -111,6 +111,13 @@ static const uint8_t *kept(const struct table *table, struct bpe_key key, int64_
     return at + 8;
 }
 
+/* The bytes of a piece: in the arena, or copied out of its key. */
+static const uint8_t *bytes_of(const struct table *table, const struct entry *entry, uint8_t copy[16], int64_t *n) {
+    *n = (int64_t)(entry->key.high >> 56);
+    if (entry->key.high >= LONG) return kept(table, entry->key, n);
+    return memcpy(copy, &entry->key, 16);
+}
+
 static int add_long(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t count) {
     uint64_t hash = bpe_hash_bytes(seed, piece, n);
     uint64_t i = hash >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
@@ -206,10 +213,11 @@ int bpe_counter_merge(struct bpe_counter *counter) {
         for (int64_t i = 0; table && i < (int64_t)1 << table->bits; i++) {
             struct entry entry = table->entries[i];
             if (!entry.count) continue;
-            int64_t n = (int64_t)(entry.key.high >> 56);
-            const uint8_t *piece = entry.key.high < LONG ? NULL : kept(table, entry.key, &n);
-            if (piece ? add_long(sum, counter->seed, piece, n, entry.count)
-                      : add_short(sum, counter->seed, entry.key, n, entry.count)) return -1;
+            uint8_t copy[16];
+            int64_t n;
+            const uint8_t *piece = bytes_of(table, &entry, copy, &n);
+            if (n > BPE_INLINE ? add_long(sum, counter->seed, piece, n, entry.count)
+                               : add_short(sum, counter->seed, entry.key, n, entry.count)) return -1;
         }
         table_free(table);
         counter->tables[t] = NULL;
@@ -218,23 +226,28 @@ int bpe_counter_merge(struct bpe_counter *counter) {
 }
 
 int64_t bpe_counter_cells(const struct bpe_counter *counter) {
-    return counter->tables[0]->cells + counter->tables[0]->used;
+    const struct table *table = counter->tables[0];
+    uint8_t copy[16];
+    int64_t n, cells = table->cells + table->used;
+    for (int64_t i = 0; i < (int64_t)1 << table->bits; i++) {
+        if (table->entries[i].count <= INT32_MAX) continue;
+        bytes_of(table, &table->entries[i], copy, &n);
+        cells += (n + 1) * ((table->entries[i].count - 1) / INT32_MAX);
+    }
+    return cells;
 }
 
-void bpe_counter_lay(int32_t *ids, int64_t *weight, const struct bpe_counter *counter) {
+void bpe_counter_lay(struct bpe_cell *cells, const struct bpe_counter *counter) {
     const struct table *table = counter->tables[0];
+    uint8_t copy[16];
+    int64_t n;
     for (int64_t i = 0; i < (int64_t)1 << table->bits; i++) {
-        struct entry entry = table->entries[i];
-        if (!entry.count) continue;
-        uint8_t copy[16];
-        memcpy(copy, &entry.key, 16);
-        int64_t n = (int64_t)(entry.key.high >> 56);
-        const uint8_t *piece = entry.key.high < LONG ? copy : kept(table, entry.key, &n);
-        for (int64_t k = 0; k < n; k++) {
-            *ids++ = piece[k];
-            *weight++ = entry.count;
+        const struct entry *entry = &table->entries[i];
+        const uint8_t *piece = entry->count ? bytes_of(table, entry, copy, &n) : NULL;
+        for (int64_t left = entry->count; left > 0; left -= INT32_MAX) {
+            int32_t weight = left < INT32_MAX ? (int32_t)left : INT32_MAX;
+            for (int64_t k = 0; k < n; k++) *cells++ = (struct bpe_cell){piece[k], weight};
+            *cells++ = (struct bpe_cell){BPE_GAP, 0};
         }
-        *ids++ = BPE_GAP;
-        *weight++ = 0;
     }
 }

@@ -2,8 +2,7 @@
  *
  * The spec looks at the whole piece again for every merge. Here a merge looks up only the two pairs it makes:
  *   - a short piece keeps the rank of each of its pairs in an array and scans that for the smallest;
- *   - a long one keeps them in a heap, and its tokens in a linked list: O(n log n) whatever the piece. A rank in the heap
- *     may be out of date, so it is compared with the pair that stands there when it comes up.
+ *   - a long one keeps queues of places, see bpe_long.c: O(n log n) whatever the piece.
  * Text repeats its words, so most pieces are never merged at all: each worker remembers the tokens of pieces of up to
  * 15 bytes and four tokens, one piece a slot, a piece as one 16-byte key. What is found there costs a hash, a compare
  * and a copy of four tokens, of which too many may be written and then overwritten.
@@ -31,89 +30,9 @@ struct bpe_worker { /* what one thread needs while it encodes; kept for the next
     struct slot *slots;
     int32_t *out; /* the tokens of one part */
     int64_t room;
+    struct bpe_queues queues;
     struct bpe_ends ends;
 };
-
-/* --- long pieces ------------------------------------------------------------------------------------------------------ */
-
-struct chain {
-    int32_t *ids, *left, *right; /* -1 is the neighbour of both ends */
-    uint64_t *heap;              /* rank, then position: the smallest on top */
-    int64_t waiting;
-};
-
-static void sift_down(uint64_t *heap, int64_t n, int64_t i) {
-    uint64_t moved = heap[i];
-    for (int64_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-        if (heap[child] >= moved) break;
-        heap[i] = heap[child];
-    }
-    heap[i] = moved;
-}
-
-static void push(struct chain *chain, uint64_t entry) {
-    int64_t i = chain->waiting++;
-    for (; i > 0 && chain->heap[(i - 1) / 2] > entry; i = (i - 1) / 2) chain->heap[i] = chain->heap[(i - 1) / 2];
-    chain->heap[i] = entry;
-}
-
-static uint64_t pop(struct chain *chain) {
-    uint64_t top = chain->heap[0];
-    chain->heap[0] = chain->heap[--chain->waiting];
-    if (chain->waiting) sift_down(chain->heap, chain->waiting, 0);
-    return top;
-}
-
-static const struct bpe_pair *pair_at(const struct bpe *bpe, const struct chain *chain, int64_t i) {
-    return bpe_find_pair(bpe, chain->ids[i], chain->ids[chain->right[i]]);
-}
-
-static void look_at(const struct bpe *bpe, struct chain *chain, int64_t i) {
-    if (i < 0 || chain->right[i] < 0) return;
-    int32_t rank = pair_at(bpe, chain, i)->rank;
-    if (rank != BPE_NO_RANK) push(chain, (uint64_t)rank << 32 | (uint64_t)i);
-}
-
-static void merge_chain(const struct bpe *bpe, struct chain *chain, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        chain->left[i] = (int32_t)(i - 1);
-        chain->right[i] = i + 1 < n ? (int32_t)(i + 1) : -1;
-    }
-    for (int64_t i = 0; i + 1 < n; i++) {
-        int32_t rank = pair_at(bpe, chain, i)->rank;
-        if (rank != BPE_NO_RANK) chain->heap[chain->waiting++] = (uint64_t)rank << 32 | (uint64_t)i;
-    }
-    for (int64_t i = chain->waiting / 2 - 1; i >= 0; i--) sift_down(chain->heap, chain->waiting, i);
-    while (chain->waiting) {
-        uint64_t top = pop(chain);
-        int64_t i = (int64_t)(top & 0xffffffffu), j = chain->right[i];
-        if (chain->ids[i] < 0 || j < 0) continue;
-        const struct bpe_pair *pair = pair_at(bpe, chain, i);
-        if ((uint64_t)pair->rank != top >> 32) continue; /* one of the two was merged with another neighbour */
-        int32_t after = chain->right[j];
-        chain->ids[i] = pair->made;
-        chain->ids[j] = -1;
-        chain->right[i] = after;
-        if (after >= 0) chain->left[after] = (int32_t)i;
-        look_at(bpe, chain, chain->left[i]);
-        look_at(bpe, chain, i);
-    }
-}
-
-static int64_t merge_long(const struct bpe *bpe, int32_t *ids, int64_t n) {
-    if (n > INT32_MAX) return -1;
-    /* A merge takes one entry from the heap and adds at most two, and there are fewer than n merges. */
-    uint64_t *memory = malloc((size_t)n * (2 * sizeof(uint64_t) + 2 * sizeof(int32_t)));
-    if (!memory) return -1;
-    int32_t *links = (int32_t *)(memory + 2 * n);
-    struct chain chain = {.ids = ids, .left = links, .right = links + n, .heap = memory};
-    merge_chain(bpe, &chain, n);
-    int64_t kept = 0;
-    for (int64_t i = 0; i >= 0; i = chain.right[i]) ids[kept++] = ids[i];
-    free(memory);
-    return kept;
-}
 
 /* --- short pieces ----------------------------------------------------------------------------------------------------- */
 
@@ -137,33 +56,34 @@ static int64_t merge_short(const struct bpe *bpe, int32_t *ids, int64_t n) {
     return n;
 }
 
-int64_t bpe_encode_ids(struct bpe *bpe, int32_t *ids, int64_t n) {
-    return n <= SHORT ? merge_short(bpe, ids, n) : merge_long(bpe, ids, n);
+static int64_t merge(const struct bpe *bpe, struct bpe_worker *worker, int32_t *ids, int64_t n) {
+    return n <= SHORT ? merge_short(bpe, ids, n) : bpe_merge_long(bpe, &worker->queues, ids, n);
 }
 
 /* --- parts of a text --------------------------------------------------------------------------------------------------- */
 
-static int64_t encode_piece(struct bpe *bpe, int32_t *out, const uint8_t *piece, int64_t n) {
+static int64_t encode_piece(const struct bpe *bpe, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                            int64_t n) {
     int32_t whole = bpe_find_whole(bpe, piece, n);
     if (whole >= 0) {
         out[0] = whole;
         return 1;
     }
     for (int64_t i = 0; i < n; i++) out[i] = bpe->byte_ids[piece[i]];
-    return bpe_encode_ids(bpe, out, n);
+    return merge(bpe, worker, out, n);
 }
 
 /* Encode one piece of at most BPE_INLINE bytes through the memory of a worker. */
-static int64_t encode_known(struct bpe *bpe, struct slot *slots, int32_t *out, const uint8_t *piece, int64_t n,
-                            int64_t left) {
+static int64_t encode_known(const struct bpe *bpe, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                            int64_t n, int64_t left) {
     struct bpe_key key = bpe_key(piece, n, left);
-    struct slot *slot = &slots[bpe_hash(bpe->seed, key) >> (64 - SLOT_BITS)];
+    struct slot *slot = &worker->slots[bpe_hash(bpe->seed, key) >> (64 - SLOT_BITS)];
     const uint64_t without_count = ~(uint64_t)0 >> 4;
     if (slot->key.low == key.low && (slot->key.high & without_count) == key.high) {
         memcpy(out, slot->ids, sizeof slot->ids);
         return (int64_t)(slot->key.high >> 60);
     }
-    int64_t count = encode_piece(bpe, out, piece, n);
+    int64_t count = encode_piece(bpe, worker, out, piece, n);
     if (count <= SLOT_TOKENS) {
         slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << 60};
         memcpy(slot->ids, out, sizeof slot->ids);
@@ -181,8 +101,8 @@ static int64_t encode_part(struct bpe *bpe, struct bpe_worker *worker, const str
         for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
             int64_t n = some->ends[k] - at;
-            int64_t count = n <= BPE_INLINE ? encode_known(bpe, worker->slots, out, piece, n, text->n - at)
-                                            : encode_piece(bpe, out, piece, n);
+            int64_t count = n <= BPE_INLINE ? encode_known(bpe, worker, out, piece, n, text->n - at)
+                                            : encode_piece(bpe, worker, out, piece, n);
             if (count < 0) return -1;
             out += count;
         }
@@ -196,6 +116,7 @@ static void worker_free(struct bpe_worker *worker) {
     if (!worker) return;
     free(worker->slots);
     free(worker->out);
+    bpe_queues_free(&worker->queues);
     free(worker);
 }
 
@@ -268,6 +189,14 @@ static void encode_some(void *context, int64_t begin, int64_t end) {
         if (run_part(work->bpe, worker, &work->texts[part->text], part) != 0) atomic_store(&work->failed, 1);
     }
     if (worker) give_worker(work->bpe, worker);
+}
+
+int64_t bpe_encode_ids(struct bpe *bpe, int32_t *ids, int64_t n) {
+    struct bpe_worker *worker = take_worker(bpe);
+    if (!worker) return -1;
+    n = merge(bpe, worker, ids, n);
+    give_worker(bpe, worker);
+    return n;
 }
 
 int bpe_encode_parts(struct bpe *bpe, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,

@@ -3,7 +3,7 @@
  * The spec counts all pairs again for every merge. Here every different piece is laid down once, in one long array, and
  * for each pair there is its count and a list of the places where it stands:
  *   - a token is written at the first and at the last byte it covers, so that both neighbours are found without links:
- *     the one behind begins `length` further on, and ids[i - 1] is the one before;
+ *     the one behind begins `length` further on, and the cell at i - 1 names the one before;
  *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending order,
  *     and its list never grows. Some places are gone when the list is used, and never come back: a token only ever turns
  *     into a younger one;
@@ -14,10 +14,15 @@
  */
 #include "bpe.h"
 #include "bpe_pairs.h"
+#include "tinyllm.h"
 
 #include <stdlib.h>
 
-enum { BYTES = 256, DEAD = -2 }; /* DEAD: the first byte of the right half of a merge */
+enum {
+    BYTES = 256,
+    DEAD = -2,  /* the first byte of the right half of a merge */
+    AHEAD = 16, /* places: so far ahead the cells are fetched */
+};
 
 struct promise { int64_t count; uint64_t key; };
 
@@ -29,9 +34,8 @@ struct near { /* what this merge does on one side of a token */
 struct place { int32_t at, token; }; /* of the left neighbour, or ~token of the right one */
 
 struct bpe_trainer {
-    int64_t n; /* cells; cell 0 is a gap */
-    int32_t *ids;
-    int64_t *weight;
+    int64_t n;
+    struct bpe_cell *cells; /* cell 0 is a gap, too */
     struct pair_table pairs;
     struct promise *heap;
     int64_t waiting, heap_room;
@@ -41,11 +45,24 @@ struct bpe_trainer {
     struct near *before, *after; /* by token; all zero between merges */
     int32_t *touched; /* tokens of `before`, and ~ tokens of `after` that are not zero */
     int64_t n_touched;
-    struct place *made; /* places of the new pairs, in the order of the text */
+    struct place *made; /* the places of new pairs, in the order of the text */
     int64_t made_room;
     int32_t *merged; /* left, right, left, right ... */
     int64_t merges, most;
 };
+
+/* Room for `need` items behind the `used` ones of a block from the pool. */
+static int make_room(void **block, int64_t *room, int64_t used, int64_t need, size_t size) {
+    if (used + need <= *room) return 0;
+    int64_t more = used + need > *room + *room / 2 ? used + need : *room + *room / 2;
+    void *larger = pool_take((size_t)more * size);
+    if (!larger) return -1;
+    if (used) memcpy(larger, *block, (size_t)used * size);
+    pool_give(*block);
+    *block = larger;
+    *room = more;
+    return 0;
+}
 
 /* --- the heap ---------------------------------------------------------------------------------------------------------- */
 
@@ -82,23 +99,23 @@ static struct promise pop(struct bpe_trainer *t) {
 /* --- the start: pairs of bytes ------------------------------------------------------------------------------------------ */
 
 static int reserve_places(struct bpe_trainer *t, int64_t more) {
-    if (t->placed + more <= t->places_room) return 0;
-    int64_t room = t->placed + more > 2 * t->places_room ? t->placed + more : 2 * t->places_room;
-    int32_t *places = realloc(t->places, (size_t)room * sizeof *places);
-    if (!places) return -1;
-    t->places = places;
-    t->places_room = room;
-    return 0;
+    return make_room((void **)&t->places, &t->places_room, t->placed, more, sizeof *t->places);
 }
 
-static int is_pair(const struct bpe_trainer *t, int64_t i) { return t->ids[i] >= 0 && t->ids[i + 1] >= 0; }
+static int is_pair(const struct bpe_trainer *t, int64_t i) {
+    return t->cells[i].id >= 0 && t->cells[i + 1].id >= 0;
+}
+
+static int32_t dense_key(const struct bpe_trainer *t, int64_t i) {
+    return t->cells[i].id * BYTES + t->cells[i + 1].id;
+}
 
 /* Count all pairs of bytes in a dense table, give each that occurs its entry and list, and fill the lists. */
 static int index_pairs(struct bpe_trainer *t, struct pair *dense) {
     for (int64_t i = 0; i + 1 < t->n; i++) {
         if (!is_pair(t, i)) continue;
-        struct pair *pair = &dense[t->ids[i] * BYTES + t->ids[i + 1]];
-        pair->count += t->weight[i];
+        struct pair *pair = &dense[dense_key(t, i)];
+        pair->count += t->cells[i].weight;
         pair->places++;
     }
     if (reserve_places(t, t->n) != 0) return -1;
@@ -113,24 +130,22 @@ static int index_pairs(struct bpe_trainer *t, struct pair *dense) {
         t->placed += pair->places;
     }
     for (int64_t i = 0; i + 1 < t->n; i++)
-        if (is_pair(t, i)) t->places[dense[t->ids[i] * BYTES + t->ids[i + 1]].first++] = (int32_t)i;
+        if (is_pair(t, i)) t->places[dense[dense_key(t, i)].first++] = (int32_t)i;
     return 0;
 }
 
 static int set_up(struct bpe_trainer *t, const struct bpe_counter *counter) {
-    size_t tokens = (size_t)(BYTES + t->most), cells = (size_t)t->n;
-    t->ids = malloc(cells * sizeof *t->ids);
-    t->weight = malloc(cells * sizeof *t->weight);
+    size_t tokens = (size_t)(BYTES + t->most);
+    t->cells = pool_take((size_t)t->n * sizeof *t->cells);
     t->lengths = malloc(tokens * sizeof *t->lengths);
     t->before = calloc(tokens, sizeof *t->before);
     t->after = calloc(tokens, sizeof *t->after);
     t->touched = malloc(2 * tokens * sizeof *t->touched);
     t->merged = malloc((2 * (size_t)t->most + 1) * sizeof *t->merged);
-    if (!t->ids || !t->weight || !t->lengths || !t->before || !t->after || !t->touched || !t->merged) return -1;
+    if (!t->cells || !t->lengths || !t->before || !t->after || !t->touched || !t->merged) return -1;
     for (int i = 0; i < BYTES; i++) t->lengths[i] = 1;
-    t->ids[0] = BPE_GAP;
-    t->weight[0] = 0;
-    bpe_counter_lay(t->ids + 1, t->weight + 1, counter);
+    t->cells[0] = (struct bpe_cell){BPE_GAP, 0};
+    bpe_counter_lay(t->cells + 1, counter);
     if (pair_table_new(&t->pairs) != 0) return -1;
     struct pair *dense = calloc((size_t)BYTES * BYTES, sizeof *dense);
     int failed = !dense || index_pairs(t, dense) != 0;
@@ -153,8 +168,10 @@ struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t m
 void bpe_trainer_free(struct bpe_trainer *t) {
     if (!t) return;
     pair_table_free(&t->pairs);
-    void *blocks[] = {t->ids, t->weight, t->heap, t->places, t->lengths, t->before, t->after, t->touched, t->made,
-                      t->merged};
+    pool_give(t->cells);
+    pool_give(t->places);
+    pool_give(t->made);
+    void *blocks[] = {t->heap, t->lengths, t->before, t->after, t->touched, t->merged};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(t);
 }
@@ -166,29 +183,27 @@ static void note(struct bpe_trainer *t, struct near *side, int32_t token, int32_
     side[token].count += weight;
 }
 
-/* Merge in every place of the list; returns how many places of new pairs that made. */
+/* Merge in every place of the list; returns how many places of new pairs that made, or -1. */
 static int64_t merge_places(struct bpe_trainer *t, const struct pair *pair, int32_t made) {
     const int32_t first = (int32_t)(pair->key >> 32), second = (int32_t)(pair->key & 0xffffffffu);
     const int32_t *places = t->places + pair->first, to_second = t->lengths[first], width = t->lengths[made];
+    struct bpe_cell *cells = t->cells;
     int64_t n_made = 0;
-    int32_t *ids = t->ids;
     for (int64_t k = 0; k < pair->places; k++) {
-        if (k + 16 < pair->places) {
-            __builtin_prefetch(&ids[places[k + 16]]);
-            __builtin_prefetch(&t->weight[places[k + 16]]);
-        }
+        if (k + AHEAD < pair->places) __builtin_prefetch(&cells[places[k + AHEAD]]);
         int32_t i = places[k], j = i + to_second, end = i + width;
-        if (ids[i] != first || ids[j] != second) continue;
-        ids[i] = made;
-        ids[j] = DEAD;
-        ids[end - 1] = made;
-        int32_t before = ids[i - 1], after = ids[end];
+        if (cells[i].id != first || cells[j].id != second) continue;
+        if (make_room((void **)&t->made, &t->made_room, n_made, 2, sizeof *t->made) != 0) return -1;
+        cells[i].id = made;
+        cells[j].id = DEAD;
+        cells[end - 1].id = made;
+        int32_t before = cells[i - 1].id, after = cells[end].id, weight = cells[i].weight;
         if (before >= 0) {
-            note(t, t->before, before, before, t->weight[i]);
+            note(t, t->before, before, before, weight);
             t->made[n_made++] = (struct place){i - t->lengths[before], before};
         }
         if (after >= 0) {
-            note(t, t->after, after, ~after, t->weight[i]);
+            note(t, t->after, after, ~after, weight);
             t->made[n_made++] = (struct place){i, ~after};
         }
     }
@@ -228,16 +243,10 @@ static int update_counts(struct bpe_trainer *t, uint64_t merged, int32_t made) {
 static int merge_pair(struct bpe_trainer *t, uint64_t key) {
     const struct pair pair = *pair_find(&t->pairs, key);
     int32_t made = (int32_t)(BYTES + t->merges);
-    if (2 * pair.places > t->made_room) {
-        free(t->made);
-        t->made = malloc((size_t)(2 * pair.places) * sizeof *t->made);
-        t->made_room = t->made ? 2 * pair.places : 0;
-        if (!t->made) return -1;
-    }
     t->lengths[made] = t->lengths[key >> 32] + t->lengths[key & 0xffffffffu];
     t->n_touched = 0;
     int64_t n_made = merge_places(t, &pair, made);
-    if (reserve_places(t, n_made) != 0 || update_counts(t, key, made) != 0) return -1;
+    if (n_made < 0 || reserve_places(t, n_made) != 0 || update_counts(t, key, made) != 0) return -1;
     for (int64_t k = 0; k < n_made; k++) {
         struct pair *of = &t->pairs.entries[near_of(t, t->made[k].token)->pair];
         t->places[of->first++] = t->made[k].at;

@@ -20,6 +20,7 @@ static int add_pairs(struct bpe *bpe, const int32_t *left, const int32_t *right,
     for (int64_t i = 0; i < n; i++) {
         const struct bpe_pair pair = {bpe_pair_key(left[i], right[i]), rank[i], made[i]};
         bpe->pairs[bpe_find_pair(bpe, left[i], right[i]) - bpe->pairs] = pair;
+        if (rank[i] >= bpe->n_ranks) bpe->n_ranks = (int64_t)rank[i] + 1;
     }
     return 0;
 }

@@ -90,6 +90,8 @@ def bpe_train(pieces, counts, n_merges):
     ids, ends, counts = flat(pieces, counts, 1)
     if ids.size and ids.max() > 255:
         raise ValueError(f"a piece holds {ids.max()}: training starts from bytes, 0 to 255")
+    if counts.size and counts.max() > 1 << 40:  # each 2^31 of them take another copy of the piece
+        raise ValueError(f"a piece occurs {counts.max()} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
     counter = PieceCounter()
     begin, data = 0, ids.astype(np.uint8).tobytes()
     for end, count in zip(ends.tolist(), counts.tolist()):
@@ -195,10 +197,9 @@ cdef class BPE:
         pairs = whole_numbers([side for pair in merges for side in pair], I32, "merges", 0).reshape(-1, 2)
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         made = whole_numbers(merges.values(), I32, "merges", 0)
-        rank = made
-        if order is not None:  # any numbers that can be compared; only who comes first matters
-            place = {number: i for i, number in enumerate(sorted(set(order.values())))}
-            rank = np.array([place[order[pair]] for pair in merges], I32)
+        ranks = list(merges.values()) if order is None else [order[pair] for pair in merges]
+        place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only who comes first matters
+        rank = np.array([place[number] for number in ranks], I32)
         tokens, offsets, _ = joined([] if whole is None else list(whole))
         numbers = whole_numbers(() if whole is None else whole.values(), I32, "whole", 0)
         self.bpe = bpe_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
