@@ -43,7 +43,7 @@ EXTRAS = {"testing": {"hypothesis"}, "bench": PEERS}  # what a part may import o
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
-GENERATED = {"tinyllm/ops/_compiled.c"}
+GENERATED = {"tinyllm/ops/_compiled.c", "csrc/unicode_tables.h"}
 CODE = (".py", ".c", ".h", ".pyx", ".pxi", ".pxd")
 
 

@@ -1,28 +1,18 @@
-"""Where a text is cut before byte pair encoding: between words, more or less, and no token crosses a cut.
-
-Without the cuts, "dog", "dog." and "dog!" would each earn tokens of their own.
-"""
+"""Cutting a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
 import regex
 
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import PATTERNS
 
-# As published by OpenAI with GPT-2 (2019) and, for GPT-4, in tiktoken's cl100k_base (2022). \p{L} is any
-# letter and \p{N} any digit of Unicode; `\s+(?!\S)` leaves the last of several spaces to the word that
-# follows it.
-GPT2 = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-GPT4 = (
-    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
-    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
-)
-PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
 
 
 def compile_pattern(pattern):
-    """Turn "gpt2", "gpt4" or a regular expression into a compiled one; UserError says what is wrong."""
+    """Turn a name in PATTERNS or a regular expression into a compiled one; UserError says what is wrong."""
     if not isinstance(pattern, str):
-        raise UserError(f"a split pattern is gpt2, gpt4 or a regex in a str, not {type(pattern).__name__}")
+        names = ", ".join(PATTERNS)
+        raise UserError(f"a split pattern is {names} or a regex in a str, not {type(pattern).__name__}")
     source = PATTERNS.get(pattern, pattern)
     if len(source) > LONGEST:
         raise UserError(f"the split pattern has {len(source)} characters; use at most {LONGEST}")

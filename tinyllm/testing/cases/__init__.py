@@ -19,6 +19,7 @@ from tinyllm.testing.cases import (
     matmul,
     norm,
     optim,
+    pieces,
     quant,
     rope,
     sample,
@@ -28,8 +29,8 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, quant, rope, sample, softmax,
-    split,
+    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, pieces, quant, rope, sample,
+    softmax, split,
 )  # fmt: skip
 
 CASES: dict = {}
