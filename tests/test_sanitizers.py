@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from native import build, compiler
-from verify_sanitizers import SANITIZERS, SERVICES, drive
+from verify_sanitizers import PIECES, SANITIZERS, SERVICES, drive
 
 from tinyllm.ops.registry import _compiled
 
@@ -29,4 +29,10 @@ def sanitizer(request, tmp_path):
 def test_threads_and_pool_have_no_race_leak_or_deadlock(sanitizer):
     assert sanitizer in SANITIZERS
     code, text = drive(SERVICES, sanitizer)
+    assert code == 0, text
+
+
+@pytest.mark.parametrize("sanitizer", ["address"], indirect=True)
+def test_splitting_stays_inside_the_text(sanitizer):
+    code, text = drive(PIECES, sanitizer)
     assert code == 0, text

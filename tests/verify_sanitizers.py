@@ -25,7 +25,9 @@ STRICT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 SERVICES = [HERE / "csrc_services.c", *native.SERVICES]
-DRIVES = {"services": (SERVICES, []), "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"])}
+PIECES = [HERE / "csrc_pieces.c", native.CSRC / "pieces.c"]
+DRIVES = {"services": (SERVICES, []), "pieces": (PIECES, []),
+          "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"])}  # fmt: skip
 
 
 def drive(sources, sanitizer, *words, timeout=1200):
@@ -40,7 +42,7 @@ def drive(sources, sanitizer, *words, timeout=1200):
 
 def main(arguments):
     names, failed = [name for name in arguments if name != "--quick"] or list(SANITIZERS), 0
-    drivers = ["services"] if "--quick" in arguments else list(DRIVES)
+    drivers = [name for name in DRIVES if name != "kernels" or "--quick" not in arguments]
     for sanitizer in names:
         for driver in drivers:
             sources, words = DRIVES[driver]
