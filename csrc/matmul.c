@@ -10,11 +10,13 @@
  * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
  * through the first. Operands that lie transposed are turned while they are copied.
  * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
- * streams along the rows of b as they lie in memory, and `few_turned` turns one panel at a time.
+ * streams along the rows of b as they lie in memory, and `turned_rows` turns a transposed b in registers, sixteen
+ * rows at a time.
  */
 
-/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. */
-enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
+/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. FEW_AHEAD: rows of b
+ * that are asked for ahead, because each of them goes on elsewhere, where the hardware does not look ahead. */
+enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
 
 struct matmul_job {
     float *c, *bent;                    /* bent: gelu_tanh(c), if it is wanted */
@@ -136,7 +138,10 @@ INLINE void few_step(int rows, int depth, float *y, const float *x, int64_t x_ro
         for (int k = 0; k < depth; k++) left[m][k] = vec_set(x[m * x_row + k * x_col]);
     for (int64_t n = 0; n < columns; n += LANES) {
         vec right[4];
-        for (int k = 0; k < depth; k++) right[k] = vec_load(b + k * b_row + n);
+        for (int k = 0; k < depth; k++) {
+            right[k] = vec_load(b + k * b_row + n);
+            prefetch_beyond(b, (k + FEW_AHEAD) * b_row + n);
+        }
         for (int m = 0; m < rows; m++) {
             vec sum = vec_load(y + m * FEW_COLUMNS + n);
             for (int k = 0; k < depth; k++) sum = vec_fma(left[m][k], right[k], sum);
@@ -190,31 +195,53 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* At most FEW rows of a times a transposed b: a task turns one panel at a time and uses it at once. */
+INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b) {
+    for (int64_t start = 0; start < job->depth; start += DEPTH) {
+        v16 sum[FEW];
+        turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
+                    smaller(job->depth - start, DEPTH));
+        for (int m = 0; m < rows; m++) {
+            float *out = c + m * job->columns;
+            v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);
+        }
+    }
+}
+
+/* The columns that are left when sixteen are too many. */
+static void turned_edge(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
+    for (int64_t m = 0; m < job->rows; m++)
+        for (int64_t n = 0; n < columns; n++)
+            for (int64_t start = 0; start < job->depth; start += DEPTH) {
+                float sum = 0.0f, *out = c + m * job->columns + n;
+                for (int64_t k = start; k < smaller(job->depth, start + DEPTH); k++)
+                    sum = fmaf(a[m * job->a_row + k * job->a_col], b[n * job->b_col + k], sum);
+                *out = start > 0 ? *out + sum : sum;
+            }
+}
+
+/* At most FEW rows of a times a transposed b: a task is sixteen columns. */
 static void turned_tasks(void *context, int64_t begin, int64_t end) {
-    _Alignas(64) float panel[DEPTH * COLUMNS];
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
-        int64_t column = task % job->across * COLUMNS, s = task / job->across, columns = job->columns - column;
-        for (int64_t k = 0; k < job->depth; k += DEPTH) {
-            int64_t depth = smaller(job->depth - k, DEPTH);
-            const float *bias = job->bias && k + depth == job->depth ? job->bias + column : NULL;
-            pack_panel(panel, job, job->b + s * job->b_stack + column * job->b_col + k, smaller(columns, COLUMNS),
-                       depth);
-            panel_product(job->c + s * job->rows * job->columns + column, job->columns,
-                          job->a + s * job->a_stack + k * job->a_col, job->a_row, job->a_col, 0, panel, job->rows,
-                          columns, depth, k > 0, bias);
+        int64_t column = task % job->groups * 16, s = task / job->groups, columns = smaller(job->columns - column, 16);
+        const float *a = job->a + s * job->a_stack, *b = job->b + s * job->b_stack + column * job->b_col;
+        float *c = job->c + s * job->rows * job->columns + column;
+#define CASE(n)                                                                                                       \
+    case n: turned_rows(n, job, c, a, b); break;
+        switch (columns < 16 ? 0 : job->rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4)
+            default: turned_edge(job, c, a, b, columns);
         }
-        if (job->bent)
-            gelu_tanh_rows(job->bent + s * job->rows * job->columns + column,
-                           job->c + s * job->rows * job->columns + column, job->columns, job->rows,
-                           smaller(columns, COLUMNS));
+#undef CASE
+        if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
+        if (job->bent) gelu_tanh_rows(job->bent + (c - job->c), c, job->columns, job->rows, columns);
     }
 }
 
 static void few_product(struct matmul_job *job, int64_t stack) {
     if (job->b_col != 1) {
-        parallel_for(turned_tasks, job, stack * job->across, 1 + 16384 / (job->depth * COLUMNS));
+        job->groups = ceil_div(job->columns, 16);
+        parallel_for(turned_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * 16));
         return;
     }
     int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* of columns, for each thread */
