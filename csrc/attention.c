@@ -142,40 +142,41 @@ struct decode_job {
     struct attention_job *job;
     int64_t blocks, steps;  /* of the longest row */
     float *weight;          /* B x H x blocks * BLOCK: scores, then weights */
-    float *shrink, *sums;   /* B x H x blocks; B x blocks x H x padded D */
+    float *shrink, *sums;   /* B x H x blocks; B x blocks x H x padded */
     struct query *query;    /* B x H */
-    int64_t padded;
+    int64_t padded;         /* D, rounded up to sixteen */
 };
 
-/* score[j] = q . k[j] for up to STEP keys, each a sum over d by one accumulator. */
-static void step_scores(float *score, const float *q, const float *k_turned, int64_t D) {
-    v16 sum = v_set(0.0f);
-    for (int64_t d = 0; d < D; d++) sum = v_fma(v_set(q[d]), v_load(k_turned + d * STEP), sum);
-    v_store(score, sum);
+/* Scores of STEP keys for `heads` (a constant) queries that share them; `gap` from one query's to the next. */
+INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D) {
+    v16 sum[FEW];
+    turned_sums(heads, sum, q, D, 1, k, row, D);
+    for (int h = 0; h < heads; h++) v_store(score + h * gap, sum[h]);
 }
 
 static void decode_scores(void *context, int64_t begin, int64_t end) {
     const struct decode_job *decode = context;
     struct attention_job *job = decode->job;
-    int64_t D = job->D, group = job->H / job->K, row = job->K * D;
-    float *k_turned = workspace(job, D * STEP);
-    if (!k_turned) return;
+    int64_t D = job->D, group = job->H / job->K, row = job->K * D, gap = decode->blocks * BLOCK, together;
+    float *last = workspace(job, STEP * row);
+    if (!last) return;
     for (int64_t task = begin; task < end; task++) {
-        int64_t b = task / decode->steps, first = task % decode->steps * STEP, n = keys_of(job, b);
-        if (first >= n) continue;
-        int64_t keys = smaller(n - first, STEP);
+        int64_t b = task / decode->steps, first = task % decode->steps * STEP, keys = keys_of(job, b) - first;
+        if (keys <= 0) continue;
         const float *k = job->k + (b * job->T + first) * row;
-        for (int64_t h = 0; h < job->H; h++) {
-            if (h % group == 0) {
-                transpose_into(k_turned, STEP, k + h / group * D, row, keys, D, STEP);
-                for (int64_t i = 0; i < STEP * D; i += 16) /* as much of the keys that follow */
-                    prefetch_beyond(k, STEP * row + h / group * STEP * D + i);
-            }
-            step_scores(decode->weight + (b * job->H + h) * decode->blocks * BLOCK + first,
-                        job->q + (b * job->H + h) * D, k_turned, D);
+        if (keys < STEP) { /* there may be nothing behind them to read */
+            memset(last + keys * row, 0, (size_t)((STEP - keys) * row) * sizeof *last);
+            k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
+        }
+        for (int64_t h = 0; h < job->H; h += together) {
+            const float *q = job->q + (b * job->H + h) * D, *mine = k + h / group * D;
+            float *score = decode->weight + (b * job->H + h) * gap + first;
+            together = h % group + FEW <= group ? FEW : 1;
+            if (together == FEW) step_scores(FEW, score, gap, q, mine, row, D);
+            else step_scores(1, score, gap, q, mine, row, D);
         }
     }
-    pool_give(k_turned);
+    pool_give(last);
 }
 
 static void decode_weights(void *context, int64_t begin, int64_t end) {
@@ -197,6 +198,7 @@ INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES) {
         vec sum = vec_load(y + d);
+        for (int j = 0; j < keys; j++) prefetch_beyond(v, (j + FEW_AHEAD) * v_row + d);
         for (int j = 0; j < keys; j++) sum = vec_fma(vec_set(weight[j]), vec_load(v + j * v_row + d), sum);
         vec_store(y + d, sum);
     }
@@ -259,7 +261,7 @@ static int attention_decode(struct attention_job *job) {
     decode.shrink = decode.sums + sums;
     decode.query = (struct query *)(decode.shrink + heads * decode.blocks);
     parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
-    parallel_for(decode_weights, &decode, heads, 1 + 8192 / (1 + n));
+    parallel_for(decode_weights, &decode, heads, 1 + 2048 / (1 + n));
     parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));
     parallel_for(decode_sums, &decode, heads, 1 + 16384 / (1 + decode.blocks * decode.padded));
     pool_give(work);
