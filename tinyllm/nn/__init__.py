@@ -4,7 +4,7 @@ from tinyllm.nn.attention import SelfAttention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.init import init_normal
-from tinyllm.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear, RMSNorm
+from tinyllm.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear, RMSNorm, side_by_side
 from tinyllm.nn.module import Buffer, Module, Parameter, inference
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
@@ -26,4 +26,5 @@ __all__ = [
     "inference",
     "init_normal",
     "quantize",
+    "side_by_side",
 ]

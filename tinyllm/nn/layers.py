@@ -35,6 +35,16 @@ class Linear(Module):
         return {"": 2 * batch * context * n_in * n_out}
 
 
+def side_by_side(x, *layers):
+    """Apply several layers to one input: x (..., n_in) -> [layer(x), ...].
+
+    It is one product where `quantize` has joined the layers, as it does where a module lists their names in
+    its attribute `same_input`.
+    """
+    joint = getattr(layers[0], "joint", None)
+    return joint(x) if joint and joint.serves(x, layers) else [layer(x) for layer in layers]
+
+
 class Embedding(Module):
     """Look up a row of a table for each id.
 
