@@ -136,8 +136,9 @@ class Joint:
         return all(layer.q.data.base is q and layer.scales.data.base is scales for layer in layers)
 
     def __call__(self, x):
-        y = self.layers[0].product(x, self.q, self.scales, self.n_out, None)
-        return [y[..., part] for part in self.parts]
+        first = self.layers[0]
+        y = first.product(x, self.q, self.scales, self.n_out, None)
+        return [record(y.data[..., part], (y,), first._no_gradient) for part in self.parts]
 
 
 def aligned(x):
