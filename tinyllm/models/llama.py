@@ -16,7 +16,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
-from tinyllm.nn import Embedding, KVCache, Linear, Module, RMSNorm, init_normal
+from tinyllm.nn import IDENTITY, Embedding, KVCache, Linear, Module, RMSNorm, init_normal
 from tinyllm.tensor import Tensor
 
 LLAMA_PRESETS = {
@@ -93,7 +93,7 @@ class Attention(Module):
 
 
 class GatedMLP(Module):
-    """Widen twice, let one half gate the other, narrow: y = (silu(x @ gate) * (x @ up)) @ down.
+    """Widen twice, let one half gate the other, narrow: y = (silu(n @ gate) * (n @ up)) @ down, n = norm(x).
 
     x (..., C) -> (..., C). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """
@@ -103,8 +103,12 @@ class GatedMLP(Module):
         self.up_proj = Linear(config.width, config.hidden, bias=False)
         self.down_proj = Linear(config.hidden, config.width, bias=False)
 
-    def __call__(self, x):
-        return self.down_proj(F.swiglu(self.gate_proj(x), self.up_proj(x)))
+    def __call__(self, x, norm=IDENTITY):
+        def gated(x):
+            n = norm(x)
+            return F.swiglu(self.gate_proj(n), self.up_proj(n))
+
+        return self.down_proj.after(gated, x, (norm, self.gate_proj, self.up_proj))
 
 
 class LlamaBlock(Module):
@@ -118,7 +122,7 @@ class LlamaBlock(Module):
 
     def __call__(self, x, cos, sin, cache=None):
         x = F.add(x, self.self_attn(self.input_layernorm(x), cos, sin, cache))
-        return F.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return F.add(x, self.mlp(x, self.post_attention_layernorm))
 
 
 class LlamaBody(Module):

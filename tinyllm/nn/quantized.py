@@ -62,6 +62,10 @@ class QuantizedLinear(Module):
 
         return record(y, (x,), backward)
 
+    def after(self, first, x, modules=()):
+        """Apply the layer to first(x)."""
+        return self(first(x))
+
     def gelu_tanh(self, x):
         """Apply the layer, then gelu to what comes out."""
         return F.gelu_tanh(self(x))
