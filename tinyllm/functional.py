@@ -277,7 +277,7 @@ def linear_after(first, x, w, b=None, params=()):
     parents = (x, w, *params) if b is None else (x, w, b, *params)
     if not any(p.requires_grad for p in parents):
         return linear(first(x), w, b)
-    chunks = [slice(i, i + ROWS) for i in range(0, max(math.prod(x.shape[:-1]), 1), ROWS)]
+    chunks = [slice(i, i + ROWS) for i in range(0, math.prod(x.shape[:-1]), ROWS)]
     y = empty((*x.shape[:-1], w.shape[1]), x.dtype)
     with no_grad():
         for chunk in chunks:
