@@ -16,7 +16,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
-from tinyllm.nn import Embedding, KVCache, Linear, Module, RMSNorm, init_normal, side_by_side
+from tinyllm.nn import IDENTITY, Embedding, KVCache, Linear, Module, RMSNorm, init_normal, side_by_side
 from tinyllm.tensor import Tensor
 
 LLAMA_PRESETS = {
@@ -96,7 +96,7 @@ class Attention(Module):
 
 
 class GatedMLP(Module):
-    """Widen twice, let one half gate the other, narrow: y = (silu(x @ gate) * (x @ up)) @ down.
+    """Widen twice, let one half gate the other, narrow: y = (silu(n @ gate) * (n @ up)) @ down, n = norm(x).
 
     x (..., C) -> (..., C). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """
@@ -108,9 +108,11 @@ class GatedMLP(Module):
         self.up_proj = Linear(config.width, config.hidden, bias=False)
         self.down_proj = Linear(config.hidden, config.width, bias=False)
 
-    def __call__(self, x):
-        gate, up = side_by_side(x, self.gate_proj, self.up_proj)
-        return self.down_proj(F.swiglu(gate, up))
+    def __call__(self, x, norm=IDENTITY):
+        def gated(x):
+            return F.swiglu(*side_by_side(norm(x), self.gate_proj, self.up_proj))
+
+        return self.down_proj.after(gated, x, (norm, self.gate_proj, self.up_proj))
 
 
 class LlamaBlock(Module):
@@ -124,7 +126,7 @@ class LlamaBlock(Module):
 
     def __call__(self, x, cos, sin, cache=None):
         x = F.add(x, self.self_attn(self.input_layernorm(x), cos, sin, cache))
-        return F.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return F.add(x, self.mlp(x, self.post_attention_layernorm))
 
 
 class LlamaBody(Module):

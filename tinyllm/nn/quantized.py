@@ -67,6 +67,10 @@ class QuantizedLinear(Module):
             f"{type(self).__name__} is for inference and has no gradient: train the model first"
         )
 
+    def after(self, first, x, modules=()):
+        """Apply the layer to first(x)."""
+        return self(first(x))
+
     def gelu_tanh(self, x):
         """Apply the layer, then gelu to what comes out."""
         return F.gelu_tanh(self(x))
