@@ -148,7 +148,7 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
         if (columns <= 16) micro(n, 1, c, c_row, a, a_row, a_pair, b, pairs, columns, add, bias);                     \
-        else if (a_pair == 1) micro(n, REGISTERS, c, c_row, a, a_row, 1, b, pairs, columns, add, bias);               \
+        else if (a_pair == 1) micro(n, REGISTERS, c, c_row, a, PAIRS, 1, b, pairs, columns, add, bias);               \
         else micro(n, REGISTERS, c, c_row, a, 1, ROWS, b, pairs, columns, add, bias);                                 \
         break;
     switch (rows) {
