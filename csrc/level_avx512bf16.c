@@ -197,7 +197,7 @@ static void product_tasks(void *context, int64_t begin, int64_t end) {
 /* Cut the outputs into about four tasks a thread, by rows if there are enough, because every cut through the columns
  * packs a once more. */
 static void plan(struct job *job) {
-    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, job->stack);
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, job->stack);
     int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);

@@ -226,7 +226,7 @@ static void few_product(struct matmul_job *job, int64_t stack) {
 /* Cut the outputs into about four tasks a thread, so that none waits long for the last; by rows if there are enough,
  * because every cut through the columns copies a's strips once more. */
 static void plan(struct matmul_job *job, int64_t stack) {
-    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, stack);
     int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
