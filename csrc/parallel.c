@@ -65,7 +65,8 @@ static void pause_briefly(void) {
  * a piece of it is taken does no harm, for `next` only grows: the piece may be larger than it should, or empty. */
 static void take_pieces(void) {
     for (;;) {
-        int64_t share = (pool.n - atomic_load(&pool.next)) / pool.shares, piece = share > pool.grain ? share : pool.grain;
+        int64_t share = (pool.n - atomic_load(&pool.next)) / pool.shares;
+        int64_t piece = share > pool.grain ? share : pool.grain;
         int64_t begin = atomic_fetch_add(&pool.next, piece);
         if (begin >= pool.n) break;
         int64_t end = begin + piece < pool.n ? begin + piece : pool.n;
