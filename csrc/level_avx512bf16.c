@@ -9,8 +9,8 @@
  * the instructions of the product and the bytes of its operands. What is left is the packing, as in matmul.c: all
  * threads first pack the whole of b, once; then a task takes as many columns as it can, so that a is packed (into the
  * second-level cache, from where it is used at once) only once as well. Where the rows are too few to keep all threads
- * busy, as in the gradient of a weight, tasks divide columns too, and a is packed beforehand like b: packing it again for
- * every group of columns took a third of such a product's time.
+ * busy, as in the gradient of a weight, tasks divide columns too, and a is packed beforehand like b: packing it again
+ * for every group of columns took a third of such a product's time.
  *
  * Subnormal numbers count as zero, in operands and in sums: the instruction knows no others.
  */
@@ -42,7 +42,7 @@ struct job {
     float *c, *bent;
     const float *a, *b, *bias;
     pair *panels;               /* b, rounded and packed, for each matrix of the stack: [panel][pairs][COLUMNS] */
-    pair *strips;               /* a, likewise, [block of k][row][PAIRS], or NULL: each task packs what it needs of it */
+    pair *strips;               /* a, likewise, [block of k][row][PAIRS], or NULL: tasks pack what they need of it */
     int64_t stack, rows, columns, depth, pairs;
     int64_t a_stack, b_stack;   /* floats from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;       /* the same in pairs */
@@ -233,7 +233,8 @@ int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b
     int64_t pairs = (depth + 1) / 2, across = ceil_div(columns, COLUMNS), packed = (b_stack ? stack : 1) * across;
     struct job job = {
         .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns,
-        .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack, .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
+        .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack,
+        .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
         .a_transposed = a_transposed, .b_transposed = b_transposed, .across = across,
     };
     if (stack == 0 || rows == 0 || columns == 0) return 0;

@@ -142,7 +142,8 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
         float *c = job->c + (s * job->rows + row) * job->columns + column;
         const float *a = job->a + s * job->a_stack + row * job->a_row;
         const float *panels = job->panels + s * job->panels_stack + column * job->depth;
-        block_product(job, c, a, job->a_stack ? s : 0, row, panels, job->bias ? job->bias + column : NULL, rows, columns);
+        const float *bias = job->bias ? job->bias + column : NULL;
+        block_product(job, c, a, job->a_stack ? s : 0, row, panels, bias, rows, columns);
     }
 }
 
