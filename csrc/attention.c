@@ -45,8 +45,9 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
-/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> by what the
- * values summed before under an older max shrink, 1 when there is no new max. n is a constant where this is inlined. */
+/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> by what
+ * the values summed before under an older max shrink, 1 when there is no new max. n is a constant where this is
+ * inlined. */
 INLINE float weigh_scores(int n, float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
     for (int64_t j = visible; j < 16 * n; j++) score[j] = -INFINITY;
