@@ -15,6 +15,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import files, incremental
+from tinyllm.tokenizer.stream import blocks
 
 
 class Tokenizer:
@@ -74,6 +75,17 @@ class Tokenizer:
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts: a list of lists of ids."""
         return [self.encode(text, allowed_special) for text in texts]
+
+    def encode_file(self, file):
+        """Encode a text larger than memory -> iterator of int32 arrays, which together are its ids.
+
+        file: opened in binary mode. Special tokens are not looked for.
+        """
+        return map(self.encode_to_numpy, blocks(file, self._last_cut))
+
+    def _last_cut(self, data):
+        """The last place where bytes can be cut and both sides be encoded alone; 0 if there is none."""
+        return 0
 
     def decode_bytes(self, ids):
         """Put the bytes of the tokens one after the other; a special token gives its name.

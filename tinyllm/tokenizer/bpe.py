@@ -16,6 +16,7 @@ from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import incremental
 from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, text_keeping_bytes
 from tinyllm.tokenizer.patterns import Splitter
+from tinyllm.tokenizer.stream import blocks
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
@@ -59,9 +60,11 @@ class BPETokenizer(Tokenizer):
     def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None):
         """Learn a vocabulary from text.
 
-        texts: a str, bytes, or an iterable of them. vocab_size counts the 256 bytes, the merges and the
-        special tokens; the result is smaller if the text runs out of pairs. `progress(done, total)` is
-        called after every merge. The same text gives the same vocabulary, in whatever order it comes.
+        texts: a str, bytes, an iterable of them, or one text in a file opened in binary mode, which may be
+        larger than memory. vocab_size counts the 256 bytes, the merges and the special tokens; the result is
+        smaller if the text runs out of pairs. `progress(done, total)` is called after every merge. The same
+        text gives the same vocabulary, in whatever order it comes. No piece crosses from one text to the
+        next: what was cut anywhere is one text, and belongs into a file.
         """
         special_tokens = list(special_tokens)
         fixed = BYTES + len(special_tokens)
@@ -69,9 +72,13 @@ class BPETokenizer(Tokenizer):
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
         cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
-        texts = [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts
+        splitter = Splitter(pattern)
+        if isinstance(texts, (str, bytes, bytearray, memoryview)):
+            texts = [texts]
+        elif hasattr(texts, "read"):
+            texts = blocks(texts, splitter.last_cut)
         learn = _train_compiled if incremental.kernels(bpe_train) else _train
-        merges = learn(map(bytes_from_text, texts), n_merges, Splitter(pattern), progress)
+        merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress)
         return cls(merges, pattern, special_tokens)
 
     def encode(self, text, allowed_special=()):
@@ -133,6 +140,9 @@ class BPETokenizer(Tokenizer):
                     cache[piece] = known
             ids += known
         return np.array(ids, np.int32)
+
+    def _last_cut(self, data):
+        return self._splitter.last_cut(data)
 
     def _fields(self):
         return {"pattern": self.pattern, "merges": list(self.merges)}
