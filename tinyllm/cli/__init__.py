@@ -21,6 +21,11 @@ COMMANDS = {  # name -> module, what it does
     "report": ("report", "write the report.html of a run again"),
     "data": ("data", "list, show and measure texts"),
     "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),
+    "lesson": ("lesson", "show the lessons, or start one"),
+    "check": ("lesson", "say how your exercise of a lesson does, and name your bug"),
+    "hint": ("lesson", "give the next hint for a task"),
+    "solution": ("lesson", "show the library's own code of a task"),
+    "progress": ("lesson", "show where you are in the lessons"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }

@@ -1,0 +1,226 @@
+"""Our side of the workers: start them, call a student's functions in them, and never wait for ever.
+
+`Zygote` is a process that forks workers; `Worker` runs one student's file and answers `call`. What comes back
+is a value or a `Failure` in the student's own words, and whatever the student's code does, this process
+goes on.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.teach import sandbox, wire
+
+LEVELS = ("landlock", "plain")  # the strongest first
+START_SECONDS = 20  # for the file's own import
+MAX_OUTPUT = 20_000  # bytes of what a student prints
+LIMITS = {"memory": 2**31, "cpu_seconds": 60, "file_size": 2**24, "files": 64}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no value: state is failed, timed_out or not_attempted."""
+
+    state: str
+    message: str
+    line: int | None = None
+
+
+def best_level():
+    """The strongest isolation that works here, tried and not guessed: landlock or plain."""
+    return next(level for level in LEVELS if works(level))
+
+
+def works(level):
+    """Whether a worker behind these fences starts, answers, and cannot read what it should not."""
+    if level == "plain":
+        return True
+    if sandbox.landlock_version() < 1:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        secret, code = Path(folder, "secret"), Path(folder, "code", "exercise.py")
+        secret.write_text("secret")
+        code.parent.mkdir()
+        code.write_text("def read(path):\n    return open(path).read()\n\ndef one():\n    return 1\n")
+        try:
+            with Zygote(level) as zygote, zygote.start(code) as worker:
+                return worker.call("one", ()) == 1 and isinstance(worker.call("read", (str(secret),)), Failure)
+        except (OSError, UserError, wire.WireError, wire.Closed):
+            return False
+
+
+class Zygote:
+    """A process that forks workers, one after another; use it as a context manager, from one thread."""
+
+    def __init__(self, level):
+        self.level = level
+        self.process = None
+        self.readable = readable_paths() if level == "landlock" else []
+
+    def __enter__(self):
+        ours, theirs = socket.socketpair()
+        numpy_folder = str(Path(np.__file__).parents[1])
+        script = str(Path(__file__).with_name("zygote.py"))
+        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", script, str(theirs.fileno()), numpy_folder],
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        theirs.close()
+        self.control = ours
+        try:
+            wire.receive(ours, START_SECONDS)
+        except (wire.Closed, TimeoutError, wire.WireError):
+            self.__exit__()
+            raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
+        return self
+
+    def __exit__(self, *exc):
+        self.control.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stderr.close()
+
+    def start(self, code, limits=None, seconds=START_SECONDS):
+        """Fork a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
+        return Worker(self, Path(code).resolve(), LIMITS | (limits or {}), seconds)
+
+    def order(self, message, fds=()):
+        """Tell the zygote to do something; it is started again if it has died."""
+        try:
+            self._order(message, fds)
+        except (wire.Closed, OSError):
+            self.__exit__()
+            self.__enter__()
+            if message["do"] == "start":
+                self._order(message, fds)
+
+    def _order(self, message, fds):
+        wire.send(self.control, message, 10)
+        if fds:
+            socket.send_fds(self.control, [b"f"], fds)
+        else:
+            wire.receive(self.control, 60)
+
+
+class Worker:
+    """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
+
+    def __init__(self, zygote, code, limits, seconds):
+        self.zygote = zygote
+        self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
+        self.talk, theirs = socket.socketpair()
+        self.output = bytearray()
+        reading, writing = os.pipe()
+        self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
+        self._reader.start()
+        order = {
+            "do": "start", "code": str(code), "folder": self.scratch, "level": zygote.level,
+            "limits": limits, "readable": zygote.readable,
+        }  # fmt: skip
+        zygote.order(order, [theirs.fileno(), writing])
+        theirs.close()
+        os.close(writing)
+        answer = self._receive(seconds)
+        self.failure = None if isinstance(answer, dict) and "ready" in answer else _failure(answer, "its import")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.talk.close()
+        self.zygote.order({"do": "end"})
+        self._reader.join(5)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def call(self, function, args, seconds=10, send_args=False):
+        """Run one of the file's functions -> its value, or a Failure.
+
+        With `send_args` the result is (value, the arguments as the function left them).
+        """
+        if self.failure:
+            return self.failure
+        try:
+            wire.send(self.talk, {"function": function, "args": list(args), "send_args": send_args}, seconds)
+        except (wire.Closed, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        answer = self._receive(seconds)
+        if isinstance(answer, dict) and "value" in answer:
+            return (answer["value"], answer.get("args")) if send_args else answer["value"]
+        failure = _failure(answer, function)
+        if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
+            self.failure = failure  # what is out of step stays out of step
+        return failure
+
+    def steps(self, function, args, seconds=10):
+        """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
+        try:
+            wire.send(self.talk, {"function": function, "args": list(args), "steps": True}, seconds)
+        except (wire.Closed, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        answer = self._receive(seconds)
+        steps = answer.get("steps") if isinstance(answer, dict) else None
+        if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
+            return _failure(answer, function)
+        return steps
+
+    def _receive(self, seconds):
+        try:
+            return wire.receive(self.talk, seconds)
+        except (wire.WireError, wire.Closed, TimeoutError, OSError) as error:
+            return error
+
+    def _drain(self, reading):
+        """Read what the student prints to its end, and keep the first part."""
+        with contextlib.suppress(OSError), open(reading, "rb", buffering=0) as pipe:
+            while part := pipe.read(65536):
+                self.output += part[: MAX_OUTPUT - len(self.output)]
+
+
+def _failure(answer, what):
+    """Say in words why an answer is no value."""
+    if isinstance(answer, TimeoutError):
+        return Failure("timed_out", f"{what} did not come to an end in time")
+    if isinstance(answer, wire.Closed):
+        return Failure("failed", f"the process that ran {what} ended: a crash, an exit, or too much memory")
+    if isinstance(answer, dict) and isinstance(answer.get("missing"), str):
+        return Failure("not_attempted", f"there is no function {what} in the file")
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return Failure("failed", f"the answer of {what} cannot be read")
+    kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
+    state = "not_attempted" if kind == "NotImplementedError" else "failed"
+    text = " ".join(f"{kind}: {message}".split())[:400]
+    return Failure(state, text, line if type(line) is int else None)
+
+
+def readable_paths():
+    """What a worker may read: Python's own library without installed packages, numpy, and shared libraries."""
+    found = set()
+    for name in ("stdlib", "platstdlib"):
+        folder = sysconfig.get_path(name, vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})
+        for entry in os.scandir(folder):
+            if entry.name not in ("site-packages", "dist-packages"):
+                found.add(entry.path)
+    numpy_folder = Path(np.__file__).parent
+    found |= {str(numpy_folder), str(numpy_folder.parent / "numpy.libs")}
+    for pattern in ("/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/etc/ld.so.cache"):
+        found |= set(glob.glob(pattern))
+    found.add(os.path.join(sys.base_prefix, "lib", "libpython" + sysconfig.get_config_var("py_version_short")))
+    return sorted(path for path in found if os.path.exists(path))
