@@ -81,6 +81,7 @@ def plain(args):
 
 FORM = "results have the right types and shapes"
 PURE = "inputs are left as they were"
+WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 STEADY = "the same input gives the same result twice"
 
 
@@ -133,11 +134,11 @@ def complaint(name, title, worker, function, args):
     """What is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
-        return answer
+        return WRITES if "read-only" in answer.message else answer
     value, after = answer
     if title == PURE:
         same_bits = bits(list(after)) == bits(list(args)) if isinstance(after, list) else False
-        return None if same_bits else "it changed an input; work on a copy"
+        return None if same_bits else WRITES
     try:
         results = results_of(name, value, after)
         if title == STEADY:
