@@ -40,6 +40,7 @@ from tinyllm.ops.matmul import (
     matmul,
     matmul_backward,
 )
+from tinyllm.ops.ngram import bigram_counts, entropy, perplexity
 from tinyllm.ops.norm import (
     add_layernorm,
     add_layernorm_backward,

@@ -56,6 +56,9 @@ def begin(path):
         return
     todo = cells(Path(path).read_text("utf-8"))
     frame = sys._getframe(1)
+    for cell in todo:
+        if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
+            _show(cell)
     todo = [cell for cell in todo if cell.line > frame.f_lineno]
 
     def look(frame, event, value):
@@ -74,7 +77,7 @@ def begin(path):
 
 def _show(cell):
     """Show a cell; code waits for Enter before it runs, prose stands above what follows."""
-    width = min(shutil.get_terminal_size().columns, 88)
+    width = min(shutil.get_terminal_size().columns, 80)
     if cell.prose:
         print("\n" + "\n".join(_styled(line) for line in cell.text.split("\n")) + "\n")
         return

@@ -17,6 +17,7 @@ from tinyllm.testing.cases import (
     loss,
     lowp,
     matmul,
+    ngram,
     norm,
     optim,
     quant,
@@ -28,7 +29,7 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, quant, rope, sample, softmax,
+    attention, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, quant, rope, sample, softmax,
     split,
 )  # fmt: skip
 
