@@ -49,7 +49,7 @@ print(compare(guess, milliseconds(ops.softmax.reference)))
 print(ops.softmax)
 if "compiled" in ops.softmax.variants:
     kernel = ops.softmax.variants["compiled"]
-    print(f"in C: {milliseconds(kernel):.2f} ms; both measured on your machine")
+    print(f"in C: {milliseconds(kernel):.2f} ms, measured on your machine")
 else:
     print("no C kernels here: all works without; `tinyllm doctor` says more")
 

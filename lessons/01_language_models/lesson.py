@@ -101,7 +101,7 @@ print(textwrap.fill(write(300, seed=1), 76))
 # A model that knows nothing is torn between all of them.
 
 # %%
-guess = predict(f"perplexity of the counting model, if knowing nothing is {V}")
+guess = predict(f"its perplexity, where knowing nothing is {V}")
 p = probs[held_out[:-1], held_out[1:]]
 print(compare(guess, float(ops.perplexity(p.astype(np.float32)))))
 

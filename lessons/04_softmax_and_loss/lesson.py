@@ -69,7 +69,7 @@ with np.errstate(over="ignore", invalid="ignore"):
 from tinyllm import ops
 
 hidden = -np.inf
-rows = [[4.0, 3.0, hidden], [1000.0, 999.0, hidden], [hidden, hidden, hidden]]
+rows = [[4.0, 3.0, hidden], [1000.0, 999.0, hidden], 3 * [hidden]]
 print(ops.softmax(np.array(rows, np.float32)))
 
 # %% [markdown]
@@ -138,12 +138,13 @@ print(f"  sum of the gradient: {abs(gradient.sum()):.4f}")
 
 # %%
 h, measured = 1e-3, []
-cross_entropy = ops.cross_entropy.reference  # the specification itself, for float64
+cross_entropy = ops.cross_entropy.reference  # the specification, for float64
 for i in range(len(words)):
     up, down = logits[None].copy(), logits[None].copy()
     up[0, i] += h
     down[0, i] -= h
-    measured.append((cross_entropy(up, target)[0] - cross_entropy(down, target)[0]) / (2 * h))
+    rise = cross_entropy(up, target)[0] - cross_entropy(down, target)[0]
+    measured.append(rise / (2 * h))
 worst = np.abs(np.array(measured) - gradient[0]).max()
 print(f"largest difference between formula and measurement: {worst:.1e}")
 assert worst < 1e-6

@@ -79,17 +79,16 @@ def _show(cell):
     """Show a cell; code waits for Enter before it runs, prose stands above what follows."""
     width = min(shutil.get_terminal_size().columns, 80)
     if cell.prose:
-        print("\n" + "\n".join(_styled(line) for line in cell.text.split("\n")) + "\n")
+        print(f"\n{_styled(cell.text)}\n")
         return
-    print("\n".join(f"\033[2m  |\033[0m {line}" for line in cell.text.split("\n")))
+    print("\n".join(f"\033[2m|\033[0m {line}" for line in cell.text.split("\n")))
     _ask(f"\033[2m{'-' * (width - 24)} Enter runs this code\033[0m ")
 
 
-def _styled(line):
-    bold = lambda text: f"\033[1m{text}\033[0m"  # noqa: E731
-    if line.startswith("#"):
-        return bold(line.lstrip("# "))
-    return re.sub(r"\*\*(.+?)\*\*", lambda match: bold(match[1]), line)
+def _styled(text):
+    """Headings and **strong words** in bold."""
+    text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
+    return re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
 
 
 def _ask(prompt):
