@@ -40,13 +40,15 @@ def add_parser(subparsers):
     check.add_argument("--json", action="store_true", help="print the result for programs")
     check.set_defaults(run=run_check)
 
-    hint = add_command(subparsers, "hint", "give the next hint for a task", "example:\n  tinyllm hint 4 softmax\n")
+    example = "example:\n  tinyllm hint 4 softmax\n"
+    hint = add_command(subparsers, "hint", "give the next hint for a task", example)
     hint.add_argument("lesson", metavar="N", help="the number of a lesson")
     hint.add_argument("task", metavar="TASK", nargs="?", help="the first that is not done, if not given")
     hint.set_defaults(run=run_hint)
 
     example = "example:\n  tinyllm solution 4 softmax\n"
-    solution = add_command(subparsers, "solution", "show the library's own code, and record that you looked", example)
+    what = "show the library's own code, and record that you looked"
+    solution = add_command(subparsers, "solution", what, example)
     solution.add_argument("lesson", metavar="N", help="the number of a lesson")
     solution.add_argument("task", metavar="TASK", help="the name of a function")
     solution.set_defaults(run=run_solution)
@@ -71,8 +73,8 @@ def run_start(args):
     """Copy a lesson, and say what to do with it."""
     lesson = find_lesson(args.lesson)
     folder, copied = start_lesson(lesson, find_workspace())
-    there = "your copy is" if copied else "you have started it already: it is"
-    print(f"lesson {lesson.number}, {lesson.title}: {there} in {shown(folder)}, and nothing of yours was changed")
+    there = "your copy is" if copied else "you have started it already, and nothing was changed: it is"
+    print(f"lesson {lesson.number}, {lesson.title}: {there} in {shown(folder)}")
     print(f"  python {shown(folder / 'lesson.py')}    to step through it")
     print(f"  tinyllm check {lesson.number}    when you have filled in {shown(folder / 'exercise.py')}")
 
@@ -142,7 +144,7 @@ def told(lesson, verdict, before):
     if verdict.mistake:
         lines.append(f"your output equals {verdict.mistake}")
     elif verdict.step:
-        lines.append(f"the first step that differs: none of your variables holds what the library calls {verdict.step}")
+        lines.append(f"the first step that differs: no variable of yours holds the library's {verdict.step}")
     if verdict.smallest_input:
         lines += ["smallest input:", *verdict.smallest_input.split("\n")]
     lines.append(f"`tinyllm hint {lesson.number} {verdict.task}` helps")
@@ -163,20 +165,18 @@ def run_hint(args):
     """Give the next hint, and remember how many were given."""
     lesson = find_lesson(args.lesson)
     progress = Progress(find_workspace())
-    name = args.task or next(
-        (t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"), lesson.tasks[0].name
-    )
-    task = lesson.task(name)
+    open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
+    task = lesson.task(args.task or [*open_tasks, lesson.tasks[0].name][0])
     every = hints(lesson, task.name)
     if not every:
-        raise UserError(f"there are no hints for {task.name}; its docstring in exercise.py says what it must do")
+        raise UserError(f"there are no hints for {task.name}; its docstring says what it must do")
     record = progress.task(lesson, task.name)
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
     progress.save()
     print(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}")
     if given + 1 == len(every):
-        print(f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's own code")
+        print(f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code")
 
 
 def run_solution(args):

@@ -8,6 +8,7 @@ is news.
 # ruff: noqa: F401  (what is imported here is the package's public face)
 
 from tinyllm.ops.attention import attention, attention_backward
+from tinyllm.ops.autograd import backpropagate, sum_to_shape
 from tinyllm.ops.bpe import bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
 from tinyllm.ops.elementwise import (
     add,

@@ -64,7 +64,8 @@ def nature(args):
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
         return "right where scores are -inf"
-    if any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays) or any(x in ([], b"", {}) for x in plain(args)):
+    small = any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays)
+    if small or any(x in ([], b"", {}) for x in plain(args)):
         return "right on what is empty or has one element"
     sizes = [np.abs(a).max() for a in numbers if a.size]
     if any(size > 100 or 0 < size < 0.01 for size in sizes):
@@ -104,7 +105,8 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True):
             with start() as worker:
                 if worker.failure:  # the file itself does not run: no input is to blame
                     return unusable(task, worker.failure, properties(task.op, count, variant))
-                wrong = [(args, why) for args in cases if (why := complaint(task.op, title, worker, task.name, args))]
+                tried = [(args, complaint(task.op, title, worker, task.name, args)) for args in cases]
+                wrong = [(args, why) for args, why in tried if why]
             if not wrong:
                 held.append(title)
                 continue

@@ -57,7 +57,8 @@ def landlock(readable=(), writable=(), executable=()):
     rights = (1 << FILE_RIGHTS.get(version, 16)) - 1
     network = 3 if version >= 4 else 0  # bind and connect, none of which is allowed anywhere
     scopes = SCOPES if version >= 6 else 0
-    attributes = struct.pack("=QQQ", rights, network, scopes)[: 8 if version < 4 else 16 if version < 6 else 24]
+    known = 8 if version < 4 else 16 if version < 6 else 24  # bytes of the structure, which has grown
+    attributes = struct.pack("=QQQ", rights, network, scopes)[:known]
     ruleset = _call(LANDLOCK_CREATE, ctypes.c_char_p(attributes), len(attributes), 0)
     try:
         for paths, allowed in ((readable, READ), (writable, READ | WRITE), (executable, READ | EXECUTE)):
@@ -93,8 +94,9 @@ def _call_prctl(*args):
 
 # System calls that a function on arrays has no use for, by number: (x86-64, arm64).
 FORBIDDEN = {
-    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "accept": (43, 202), "bind": (49, 200),
-    "listen": (50, 201), "sendmsg": (46, 211), "sendmmsg": (307, 269), "accept4": (288, 242),
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "accept": (43, 202),
+    "bind": (49, 200), "listen": (50, 201), "sendmsg": (46, 211), "sendmmsg": (307, 269),
+    "accept4": (288, 242),
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
@@ -118,7 +120,7 @@ ALLOW, DENY, ABSENT, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # EP
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 
 
-def seccomp_program(machine, threads=True):
+def seccomp_program(machine):
     """The filter as instructions of classic BPF, a list of (code, jump if true, jump if false, number)."""
     column, architecture = MACHINES[machine]
     program = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
@@ -128,7 +130,7 @@ def seccomp_program(machine, threads=True):
         if numbers[column] is not None:
             program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
     program += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]
-    program += [(EQUAL, 0, 3, CLONE[column]), (LOAD, 0, 0, 16), (ANY_BIT, 1, 0, CLONE_THREAD if threads else 0)]
+    program += [(EQUAL, 0, 3, CLONE[column]), (LOAD, 0, 0, 16), (ANY_BIT, 1, 0, CLONE_THREAD)]
     return [*program, (RETURN, 0, 0, DENY), (RETURN, 0, 0, ALLOW)]
 
 
@@ -152,8 +154,8 @@ def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64, processes=No
     """Bound what this process may use: address space and files in bytes, processor time in seconds."""
     import resource
 
-    wanted = {"AS": memory, "CPU": cpu_seconds, "FSIZE": file_size, "NOFILE": files, "CORE": 0, "NPROC": processes}
-    for name, value in wanted.items():
+    wanted = {"AS": memory, "CPU": cpu_seconds, "FSIZE": file_size, "NOFILE": files, "NPROC": processes}
+    for name, value in {**wanted, "CORE": 0}.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
         if kind is None or value is None:
             continue
@@ -161,5 +163,5 @@ def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64, processes=No
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         try:
             resource.setrlimit(kind, (value, value))
-        except (ValueError, OSError):  # macOS refuses some of them; the report names the level, not each limit
+        except (ValueError, OSError):  # macOS refuses some; the report names the level, not each limit
             continue

@@ -1,8 +1,9 @@
 """Stepping through a lesson in a terminal: a cell's text and code, Enter, what it prints, the next cell.
 
-A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a cell of
-prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal; piped, in
-a notebook or in a test it runs straight through. `predict` asks before a result, `compare` answers after it.
+A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
+cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal;
+piped, in a notebook or in a test it runs straight through. `predict` asks before a result, `compare` answers
+after it.
 """
 
 import os
@@ -122,7 +123,8 @@ def compare(guess, actual):
         return f"it is {said}: you said {guess:.6g}, well predicted"
     if actual and guess and guess * actual > 0:
         ratio = max(guess / actual, actual / guess)
-        return f"it is {said}; you said {guess:.6g}, {ratio:.1f} times too {'much' if guess > actual else 'little'}"
+        way = "much" if guess > actual else "little"
+        return f"it is {said}; you said {guess:.6g}, {ratio:.1f} times too {way}"
     return f"it is {said}; you said {guess:.6g}"
 
 

@@ -5,7 +5,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import tinyllm
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 
@@ -50,7 +49,7 @@ class Lesson:
 
 def lessons_folder():
     """Where the lessons are: in the installed package, or beside it in a checkout. Raises UserError."""
-    package = Path(tinyllm.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
         if (folder / "syllabus.toml").is_file():
             return folder

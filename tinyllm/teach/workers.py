@@ -56,7 +56,8 @@ def works(level):
         code.write_text("def read(path):\n    return open(path).read()\n\ndef one():\n    return 1\n")
         try:
             with Zygote(level) as zygote, zygote.start(code) as worker:
-                return worker.call("one", ()) == 1 and isinstance(worker.call("read", (str(secret),)), Failure)
+                refused = isinstance(worker.call("read", (str(secret),)), Failure)
+                return worker.call("one", ()) == 1 and refused
         except (OSError, UserError, wire.WireError, wire.Closed):
             return False
 
@@ -138,7 +139,8 @@ class Worker:
         theirs.close()
         os.close(writing)
         answer = self._receive(seconds)
-        self.failure = None if isinstance(answer, dict) and "ready" in answer else _failure(answer, "its import")
+        started = isinstance(answer, dict) and "ready" in answer
+        self.failure = None if started else _failure(answer, "its import")
 
     def __enter__(self):
         return self
@@ -211,7 +213,7 @@ def _failure(answer, what):
 
 
 def readable_paths():
-    """What a worker may read: Python's own library without installed packages, numpy, and shared libraries."""
+    """What a worker may read: Python's library without installed packages, numpy, and shared libraries."""
     found = set()
     for name in ("stdlib", "platstdlib"):
         folder = sysconfig.get_path(name, vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})
@@ -222,5 +224,4 @@ def readable_paths():
     found |= {str(numpy_folder), str(numpy_folder.parent / "numpy.libs")}
     for pattern in ("/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/etc/ld.so.cache"):
         found |= set(glob.glob(pattern))
-    found.add(os.path.join(sys.base_prefix, "lib", "libpython" + sysconfig.get_config_var("py_version_short")))
     return sorted(path for path in found if os.path.exists(path))

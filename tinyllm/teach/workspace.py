@@ -1,12 +1,11 @@
-"""A student's workspace: a folder with copies of lessons, and what has been reached, in `.tinyllm/progress.json`.
+"""A student's workspace: a folder with copies of lessons, and what has been reached in `.tinyllm`.
 
-Copies are made once and never overwritten. The workspace is the folder at hand, or the nearest one above it that
-has a `.tinyllm`.
+Copies are made once and never overwritten. The workspace is the folder at hand, or the nearest one above it
+that has a `.tinyllm`.
 """
 
 import contextlib
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -68,7 +67,7 @@ def hints(lesson, task):
 
 
 class Progress:
-    """What has been reached: for each lesson and task its state, properties held, hints and solutions seen."""
+    """What has been reached: each task's state, properties held, hints and solutions seen."""
 
     def __init__(self, workspace):
         self.path = workspace / MARK / "progress.json"
@@ -105,5 +104,5 @@ def _read(path):
 def shown(path):
     """A path as short as it can be said: relative to the folder at hand where it is below it."""
     with contextlib.suppress(ValueError):
-        return os.path.join(".", os.path.relpath(path)) if Path(path).is_relative_to(Path.cwd()) else str(path)
+        return str(Path(path).absolute().relative_to(Path.cwd()))
     return str(path)

@@ -1,11 +1,13 @@
 """The mother of workers: a process that has numpy ready and forks one fresh worker for every test.
 
-Started as `python -I -S zygote.py FD NUMPY`, so that neither tinyllm nor anything else installed is in reach. It
-is told over the socket FD what to do: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a second socket,
-over which a worker then talks with the grader; {"do": "end"} kills all that has grown from it. It runs no
-student's code itself and is the parent of whatever a worker leaves behind, so nothing outlives a test.
+Started as `python -I -S zygote.py FD NUMPY`, so that neither tinyllm nor anything else installed is in
+reach. It is told over the socket FD what to do: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
+second socket, over which a worker then talks with the grader; {"do": "end"} kills all that has grown from it.
+It runs no student's code itself and is the parent of whatever a worker leaves behind, so nothing outlives a
+test.
 """
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -31,8 +33,6 @@ def load_file(name, path):
 def main(fd, numpy_folder):
     """Serve until the grader goes away."""
     sys.path.append(numpy_folder)
-    import numpy.linalg
-    import numpy.random
 
     sys.path.remove(numpy_folder)
     wire = load_file("_tinyllm_wire", os.path.join(HERE, "wire.py"))
@@ -92,10 +92,8 @@ def kill_all():
         alive = descendants()
         seen.update(alive)
         for pid in alive:
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

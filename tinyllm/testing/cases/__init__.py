@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import floats
 from tinyllm.testing.cases import (
     attention,
+    autograd,
     bpe,
     elementwise,
     embedding,
@@ -29,8 +30,8 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, quant, rope, sample, softmax,
-    split,
+    attention, autograd, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, quant, rope,
+    sample, softmax, split,
 )  # fmt: skip
 
 CASES: dict = {}

@@ -13,7 +13,7 @@ def transposed(ids, vocab_size):
     return count(ids, vocab_size).T.copy()
 
 
-@mistake("bigram_counts", "counts in which a pair that occurs often counts once: `counts[a, b] += 1` on arrays")
+@mistake("bigram_counts", "counts in which a pair that occurs often counts once: `counts[a, b] += 1`")
 def lost_repeats(ids, vocab_size):
     counts = np.zeros((vocab_size, vocab_size), np.int64)
     counts[ids[:-1], ids[1:]] += 1
