@@ -33,7 +33,8 @@ def load_file(name, path):
 def main(fd, numpy_folder):
     """Serve until the grader goes away."""
     sys.path.append(numpy_folder)
-
+    for name in ("numpy", "numpy.linalg", "numpy.random"):
+        importlib.import_module(name)
     sys.path.remove(numpy_folder)
     wire = load_file("_tinyllm_wire", os.path.join(HERE, "wire.py"))
     sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
