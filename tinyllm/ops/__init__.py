@@ -9,6 +9,7 @@ is news.
 
 from tinyllm.ops.attention import attention, attention_backward
 from tinyllm.ops.autograd import backpropagate, sum_to_shape
+from tinyllm.ops.block import count_flops, count_parameters, transformer_block
 from tinyllm.ops.bpe import bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
 from tinyllm.ops.elementwise import (
     add,

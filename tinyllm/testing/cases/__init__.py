@@ -12,6 +12,7 @@ from tinyllm.testing.arrays import floats
 from tinyllm.testing.cases import (
     attention,
     autograd,
+    block,
     bpe,
     elementwise,
     embedding,
@@ -30,8 +31,8 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, autograd, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, quant, rope,
-    sample, softmax, split,
+    attention, autograd, block, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, quant,
+    rope, sample, softmax, split,
 )  # fmt: skip
 
 CASES: dict = {}
