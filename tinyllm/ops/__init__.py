@@ -53,7 +53,7 @@ from tinyllm.ops.norm import (
     rmsnorm,
     rmsnorm_backward,
 )
-from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
+from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm, lr_schedule
 from tinyllm.ops.quant import (
     dequantize_int4,
     dequantize_int8,
