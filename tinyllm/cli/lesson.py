@@ -99,7 +99,7 @@ def run_check(args):
 
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
-    from tinyllm.teach.checker import judge  # here: it needs hypothesis, which an install may lack
+    from tinyllm.teach.checker import JUDGES, judge_task  # here: it needs hypothesis, which an install may lack
     from tinyllm.teach.workers import Zygote, best_level
 
     progress = Progress(workspace)
@@ -108,9 +108,9 @@ def check_once(lesson, path, workspace, args):
     verdicts = []
     with Zygote(best_level()) as zygote:
         for task in lesson.tasks:
-            if not ready(task) or task.kind != "op":
+            if not ready(task) or task.kind not in JUDGES:
                 continue
-            verdict = judge(task, lambda: zygote.start(path))
+            verdict = judge_task(task, lambda: zygote.start(path), path.parent)
             record = progress.task(lesson, task.name)
             if not args.json:
                 print(told(lesson, verdict, record.get("held")), flush=True)

@@ -97,8 +97,13 @@ def properties(name, count=CASES_PER_TASK, variant=0):
     return found | {STEADY: cases[:5]}
 
 
-def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True):
-    """Check one task -> Verdict. start: a function that gives a fresh worker with the student's file."""
+def judge_task(task, start, folder, **options):
+    """Check one task of any kind -> Verdict. folder: where the student's files are; options as in `judge`."""
+    return JUDGES[task.kind](task, start, folder=folder, **options)
+
+
+def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None):
+    """Check one op -> Verdict. start: a function that gives a fresh worker with the student's exercise.py."""
     held, broken, first = [], {}, None
     with specs_only():
         for title, cases in properties(task.op, count, variant).items():
@@ -285,3 +290,7 @@ def steps_of(function, args):
         sys.setprofile(before)
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
     return sorted(found.items(), key=lambda pair: order.get(pair[0], math.inf))
+
+
+# How each kind of task is judged: the arguments of `judge` -> Verdict. A kind that is missing cannot be checked.
+JUDGES = {"op": judge}
