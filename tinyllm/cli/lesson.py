@@ -99,7 +99,7 @@ def run_check(args):
 
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
-    from tinyllm.teach.checker import JUDGES, judge_task  # here: it needs hypothesis, which an install may lack
+    from tinyllm.teach.checker import JUDGES, judge_task  # here: hypothesis takes a while to import
     from tinyllm.teach.workers import Zygote, best_level
 
     progress = Progress(workspace)

@@ -2,8 +2,9 @@
 
 Each can only be tightened, never taken down. `limits` are POSIX resource limits. `landlock` (Linux 5.13)
 lets it open files below a few folders only, and, from version 6 on, signal none but its own children.
-`seccomp` (Linux 3.5) takes away the system calls for network, new processes, tracing and signals. All three
-through ctypes and `resource`, because the standard library has no door to them and no package is worth it.
+`seccomp` (Linux 3.5) takes away the system calls for network, new processes and threads, tracing, signals,
+and what Landlock does not see: modes, owners and times of files. All three through ctypes and `resource`,
+because the standard library has no door to them and no package is worth it.
 
 landlock(7), seccomp(2) and filter.h of the Linux kernel are the sources of the numbers. The worker reads this
 file, so it imports the standard library only.
@@ -97,41 +98,70 @@ FORBIDDEN = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "accept": (43, 202),
     "bind": (49, 200), "listen": (50, 201), "sendmsg": (46, 211), "sendmmsg": (307, 269),
     "accept4": (288, 242),
-    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
+    "fork": (57, None), "vfork": (58, None), "clone": (56, 220), "execve": (59, 221), "execveat": (322, 281),
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
     "pidfd_getfd": (438, 438), "ptrace": (101, 117), "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271), "kcmp": (312, 272), "perf_event_open": (298, 241), "bpf": (321, 280),
-    "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+    "process_vm_writev": (311, 271), "process_madvise": (440, 440), "process_mrelease": (448, 448),
+    "move_pages": (279, 239), "migrate_pages": (256, 238), "kcmp": (312, 272),
+    "perf_event_open": (298, 241), "bpf": (321, 280), "userfaultfd": (323, 282), "keyctl": (250, 219),
+    "add_key": (248, 217), "request_key": (249, 218),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
+    "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
+    "removexattrat": (466, 466), "file_setattr": (469, 469), "truncate": (76, 45), "flock": (73, 32),
+    "mknod": (133, None), "mknodat": (259, 33), "symlink": (88, None), "symlinkat": (266, 36),
     "mount": (165, 40), "umount2": (166, 39), "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51),
-    "pivot_root": (155, 41), "open_by_handle_at": (304, 265), "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426), "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186),
-    "semget": (64, 190), "mq_open": (240, 180), "setpriority": (141, 140), "sched_setaffinity": (203, 122),
-    "sched_setscheduler": (144, 119), "prlimit64": (302, 261), "setrlimit": (160, 164), "setsid": (112, 157),
-    "setpgid": (109, 154), "memfd_create": (319, 279), "symlink": (88, None), "symlinkat": (266, 36),
-    "reboot": (169, 142), "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273),
-    "swapon": (167, 224), "acct": (163, 89), "settimeofday": (164, 170), "clock_settime": (227, 112),
+    "pivot_root": (155, 41), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "mount_setattr": (442, 442), "quotactl": (179, 60),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
+    "semtimedop": (220, 192), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "memfd_create": (319, 279), "memfd_secret": (447, 447),
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "prlimit64": (302, 261), "setrlimit": (160, 164), "setsid": (112, 157), "setpgid": (109, 154),
+    "reboot": (169, 142), "kexec_load": (246, 104), "kexec_file_load": (320, 294), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "swapon": (167, 224), "swapoff": (168, 225),
+    "acct": (163, 89), "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "syslog": (103, 116), "personality": (135, 92), "iopl": (172, None), "ioperm": (173, None),
+    "vhangup": (153, 58),
 }  # fmt: skip
-CLONE = (56, 220)  # allowed for threads only
-CLONE3 = (435, 435)  # its flags are out of a filter's sight; ENOSYS sends the C library to clone
-CLONE_THREAD = 0x10000
+CLONE3 = (435, 435)  # ENOSYS sends the C library to clone
+# Calls of which some commands are forbidden: those that have the kernel send signals to another process
+# (SETOWN, SETSIG, SETOWN_EX; FIOASYNC, FIOSETOWN, SIOCSPGRP), leases, notices, typing for others (TIOCSTI).
+COMMANDS = {
+    "fcntl": ((72, 25), (8, 10, 15, 1024, 1026)),
+    "ioctl": ((16, 29), (0x5452, 0x8901, 0x8902, 0x5412)),
+}
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 ALLOW, DENY, ABSENT, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # EPERM, ENOSYS
-LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
+NUMBER, MACHINE, SECOND = 0, 4, 24  # where the filter finds the call, the architecture, the second argument
 
 
 def seccomp_program(machine):
     """The filter as instructions of classic BPF, a list of (code, jump if true, jump if false, number)."""
     column, architecture = MACHINES[machine]
-    program = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    program = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
+    program += [(LOAD, 0, 0, NUMBER)]
     if machine == "x86_64":  # the x32 calls have numbers of their own
         program += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, DENY)]
     for numbers in FORBIDDEN.values():
         if numbers[column] is not None:
             program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
     program += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]
-    program += [(EQUAL, 0, 3, CLONE[column]), (LOAD, 0, 0, 16), (ANY_BIT, 1, 0, CLONE_THREAD)]
-    return [*program, (RETURN, 0, 0, DENY), (RETURN, 0, 0, ALLOW)]
+    for numbers, commands in COMMANDS.values():
+        program += [(EQUAL, 0, 2 * len(commands) + 2, numbers[column]), (LOAD, 0, 0, SECOND)]
+        for command in commands:
+            program += [(EQUAL, 0, 1, command), (RETURN, 0, 0, DENY)]
+        program += [(LOAD, 0, 0, NUMBER)]
+    return [*program, (RETURN, 0, 0, ALLOW)]
 
 
 def seccomp():

@@ -9,12 +9,14 @@ import contextlib
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,15 +25,19 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.teach import sandbox, wire
 
-LEVELS = ("landlock", "plain")  # the strongest first
+LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
 START_SECONDS = 20  # for the file's own import
+TOTAL_SECONDS = 90  # for everything that one worker is asked
 MAX_OUTPUT = 20_000  # bytes of what a student prints
+STATES = {  # what an error says of a task; any other is a failure
+    "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
+}  # fmt: skip
 LIMITS = {"memory": 2**31, "cpu_seconds": 60, "file_size": 2**24, "files": 64}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no value: state is failed, timed_out or not_attempted."""
+    """Why there is no value: state is failed, timed_out, not_attempted, or blocked by the fences."""
 
     state: str
     message: str
@@ -39,7 +45,7 @@ class Failure:
 
 
 def best_level():
-    """The strongest isolation that works here, tried and not guessed: landlock or plain."""
+    """The strongest isolation that works here, tried and not guessed: landlock, bwrap or plain."""
     return next(level for level in LEVELS if works(level))
 
 
@@ -47,7 +53,8 @@ def works(level):
     """Whether a worker behind these fences starts, answers, and cannot read what it should not."""
     if level == "plain":
         return True
-    if sandbox.landlock_version() < 1:
+    missing = sandbox.landlock_version() < 1 if level == "landlock" else shutil.which("bwrap") is None
+    if sys.platform != "linux" or missing:
         return False
     with tempfile.TemporaryDirectory() as folder:
         secret, code = Path(folder, "secret"), Path(folder, "code", "exercise.py")
@@ -68,17 +75,19 @@ class Zygote:
     def __init__(self, level):
         self.level = level
         self.process = None
-        self.readable = readable_paths() if level == "landlock" else []
+        self.readable = [] if level == "plain" else readable_paths()
 
     def __enter__(self):
         ours, theirs = socket.socketpair()
         numpy_folder = str(Path(np.__file__).parents[1])
         script = str(Path(__file__).with_name("zygote.py"))
         environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
+        command = [sys.executable, "-I", "-S", script, str(theirs.fileno()), numpy_folder]
+        if self.level == "bwrap":
+            command = bubble(self.readable) + command
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", script, str(theirs.fileno()), numpy_folder],
-            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment,
-            stderr=subprocess.PIPE,
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
         theirs.close()
         self.control = ours
@@ -96,28 +105,25 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stderr.close()
 
     def start(self, code, limits=None, seconds=START_SECONDS):
         """Fork a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}), seconds)
 
     def order(self, message, fds=()):
-        """Tell the zygote to do something; it is started again if it has died."""
+        """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
         try:
-            self._order(message, fds)
-        except (wire.Closed, OSError):
+            return self._order(message, fds)
+        except (wire.Closed, wire.WireError, OSError):
             self.__exit__()
             self.__enter__()
-            if message["do"] == "start":
-                self._order(message, fds)
+            return self._order(message, fds) if message["do"] == "start" else None
 
     def _order(self, message, fds):
         wire.send(self.control, message, 10)
         if fds:
-            socket.send_fds(self.control, [b"f"], fds)
-        else:
-            wire.receive(self.control, 60)
+            return socket.send_fds(self.control, [b"f"], fds)
+        return wire.receive(self.control, 60)
 
 
 class Worker:
@@ -127,6 +133,7 @@ class Worker:
         self.zygote = zygote
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         self.talk, theirs = socket.socketpair()
+        self.ended, self.deadline = False, time.monotonic() + TOTAL_SECONDS
         self.output = bytearray()
         reading, writing = os.pipe()
         self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
@@ -134,22 +141,33 @@ class Worker:
         order = {
             "do": "start", "code": str(code), "folder": self.scratch, "level": zygote.level,
             "limits": limits, "readable": zygote.readable,
+            "files": python_files(code) if zygote.level == "bwrap" else [],
         }  # fmt: skip
+        if zygote.level == "bwrap":
+            order["folder"] = "/tmp"
         zygote.order(order, [theirs.fileno(), writing])
         theirs.close()
         os.close(writing)
         answer = self._receive(seconds)
         started = isinstance(answer, dict) and "ready" in answer
-        self.failure = None if started else _failure(answer, "its import")
+        self.failure = None if started else _failure(answer, "the file")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
-        self.talk.close()
-        self.zygote.order({"do": "end"})
+        self._end(patience=0)
         self._reader.join(5)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _end(self, patience):
+        """Have the process killed, and everything that it has started -> the signal that it had died of."""
+        if self.ended:
+            return None
+        self.ended = True
+        self.talk.close()
+        answer = self.zygote.order({"do": "end", "patience": patience})
+        return answer.get("signal") if isinstance(answer, dict) else None
 
     def call(self, function, args, seconds=10, send_args=False):
         """Run one of the file's functions -> its value, or a Failure.
@@ -184,8 +202,10 @@ class Worker:
 
     def _receive(self, seconds):
         try:
-            return wire.receive(self.talk, seconds)
-        except (wire.WireError, wire.Closed, TimeoutError, OSError) as error:
+            return wire.receive(self.talk, min(seconds, max(self.deadline - time.monotonic(), 0)))
+        except wire.Closed:
+            return Died(self._end(patience=200))
+        except (wire.WireError, TimeoutError, OSError) as error:
             return error
 
     def _drain(self, reading):
@@ -195,21 +215,57 @@ class Worker:
                 self.output += part[: MAX_OUTPUT - len(self.output)]
 
 
+@dataclass(frozen=True)
+class Died:
+    """In place of an answer: the worker is gone, by this signal (0 an exit of its own, None unknown)."""
+
+    signal: int | None
+
+
 def _failure(answer, what):
     """Say in words why an answer is no value."""
-    if isinstance(answer, TimeoutError):
+    if isinstance(answer, TimeoutError) or answer == Died(getattr(signal, "SIGXCPU", -1)):
         return Failure("timed_out", f"{what} did not come to an end in time")
-    if isinstance(answer, wire.Closed):
-        return Failure("failed", f"the process that ran {what} ended: a crash, an exit, or too much memory")
+    if isinstance(answer, Died):
+        by = "a crash, an exit, or too much memory"
+        if answer.signal:
+            by = signal.strsignal(answer.signal) or f"signal {answer.signal}"
+        elif answer.signal == 0:
+            by = "it called for an exit"
+        return Failure("failed", f"the process that ran {what} ended: {by}")
     if isinstance(answer, dict) and isinstance(answer.get("missing"), str):
         return Failure("not_attempted", f"there is no function {what} in the file")
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         return Failure("failed", f"the answer of {what} cannot be read")
     kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
-    state = "not_attempted" if kind == "NotImplementedError" else "failed"
-    text = " ".join(f"{kind}: {message}".split())[:400]
-    return Failure(state, text, line if type(line) is int else None)
+    state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
+    return Failure(state, printable(f"{kind}: {message}"), line if type(line) is int else None)
+
+
+def printable(text, limit=400):
+    """A text of a student's making as one line that no terminal or report can mistake for a command."""
+    line = " ".join(str(text)[: 4 * limit].split())[:limit]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def python_files(code):
+    """The student's file, and the Python files beside it -> list of (name, bytes)."""
+    beside = [path for path in sorted(code.parent.glob("*.py")) if path != code and path.is_file()]
+    found = [(path.name, path.read_bytes()) for path in [code, *beside] if path.stat().st_size < 2**20]
+    return found[:20]
+
+
+def bubble(readable):
+    """The command that runs the rest of the line in namespaces of its own: these paths, and nothing else."""
+    here = Path(__file__).parent
+    ours = [str(here / name) for name in ("zygote.py", "wire.py", "sandbox.py")]
+    python = [sys.executable, os.path.realpath(sys.executable), str(Path(sys.prefix, "pyvenv.cfg"))]
+    paths = [path for path in sorted({*readable, *ours, *python}) if os.path.exists(path)]
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    for path in paths:
+        command += ["--ro-bind", path, path]
+    return [*command, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
 
 
 def readable_paths():

@@ -2,7 +2,8 @@
 
 Started as `python -I -S zygote.py FD NUMPY`, so that neither tinyllm nor anything else installed is in
 reach. It is told over the socket FD what to do: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
-second socket, over which a worker then talks with the grader; {"do": "end"} kills all that has grown from it.
+second socket, over which a worker then talks with the grader; {"do": "end"} kills all that has grown from it,
+and is answered with how the worker came to its end.
 It runs no student's code itself and is the parent of whatever a worker leaves behind, so nothing outlives a
 test.
 """
@@ -42,14 +43,16 @@ def main(fd, numpy_folder):
         ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     control = socket.socket(fileno=fd)
     wire.send(control, "ready")
+    child = None
     while True:
         try:
             order = wire.receive(control)
         except wire.Closed:
-            kill_all()
+            kill_all(child)
             return
         if order["do"] == "end":
-            wire.send(control, kill_all())
+            wire.send(control, end(child, order["patience"]))
+            child = None
             continue
         _, fds, _, _ = socket.recv_fds(control, 1, 2)
         child = os.fork()
@@ -86,13 +89,34 @@ def descendants():
     return found
 
 
-def kill_all():
+def end(child, patience):
+    """End a worker -> {"signal": what it had died of by itself or None, "left": processes that it left}.
+
+    patience: milliseconds to wait for one that is about to end by itself.
+    """
+    died_of = None
+    for _ in range(patience if child else 0):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            break
+        time.sleep(0.001)
+    return {"signal": died_of, "left": kill_all(child, died_of is None)}
+
+
+def kill_all(child=None, alive=True):
     """Kill every descendant until there is none, and return how many there were beside the worker."""
+    if child:  # by name and group too: not every system has /proc
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGKILL)
+        if alive:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
     seen = set()
     for _ in range(10_000):
-        alive = descendants()
-        seen.update(alive)
-        for pid in alive:
+        found = descendants()
+        seen.update(found)
+        for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         try:
@@ -101,7 +125,7 @@ def kill_all():
         except ChildProcessError:
             break
         time.sleep(0.001)
-    return max(len(seen) - 1, 0)
+    return len(seen - {child})
 
 
 def worker(wire, sandbox, control, fds, order):
@@ -115,17 +139,28 @@ def worker(wire, sandbox, control, fds, order):
     os.dup2(fds[1], 2)
     kept = talk.fileno()
     os.closerange(3, kept)
-    os.closerange(kept + 1, 4096)
+    os.closerange(kept + 1, 2**16)
     os.environ.clear()
     os.environ.update(HOME=order["folder"], TMPDIR=order["folder"], PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     os.chdir(order["folder"])
     sandbox.limits(**order["limits"])
-    if order["level"] == "landlock":
+    if order["level"] == "bwrap":
+        order["code"] = unpack(order)
+    if order["level"] == "landlock" or (order["level"] == "bwrap" and sandbox.landlock_version()):
         readable = [os.path.dirname(order["code"]), "/dev/urandom", "/dev/null", *order["readable"]]
-        sandbox.landlock(readable, [order["folder"]])
+        sandbox.landlock(readable)
+    if order["level"] in ("landlock", "bwrap"):
         sandbox.seccomp()
     answer(wire, talk, order)
+
+
+def unpack(order):
+    """Write the student's files, which came over the wire, into the scratch folder -> path of the first."""
+    for name, content in order["files"]:
+        with open(os.path.join(order["folder"], name), "wb") as f:
+            f.write(content)
+    return os.path.join(order["folder"], order["files"][0][0])
 
 
 def answer(wire, talk, order):
