@@ -26,6 +26,7 @@ COMMANDS = {  # name -> module, what it does
     "hint": ("lesson", "give the next hint for a task"),
     "solution": ("lesson", "show the library's own code of a task"),
     "progress": ("lesson", "show where you are in the lessons"),
+    "course": ("course", "hand out lessons, and grade what comes back"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }

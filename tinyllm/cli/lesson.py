@@ -7,6 +7,7 @@ import time
 from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
+from tinyllm.teach.record import as_record
 from tinyllm.teach.syllabus import find_lesson, ready, syllabus
 from tinyllm.teach.workspace import Progress, exercise_path, find_workspace, hints, shown, start_lesson
 
@@ -149,16 +150,6 @@ def told(lesson, verdict, before):
         lines += ["smallest input:", *verdict.smallest_input.split("\n")]
     lines.append(f"`tinyllm hint {lesson.number} {verdict.task}` helps")
     return "\n      ".join(lines) + "\n"
-
-
-def as_record(lesson, verdict):
-    """A verdict for programs."""
-    return {
-        "task": verdict.task, "state": verdict.state, "properties_held": len(verdict.held),
-        "properties": len(verdict.held) + len(verdict.broken), "mistake": verdict.mistake,
-        "hint": next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None,
-        "smallest_input": verdict.smallest_input, "message": verdict.message, "line": verdict.line,
-    }  # fmt: skip
 
 
 def run_hint(args):

@@ -17,6 +17,7 @@ from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
 
 CASES_PER_TASK = 60
+HIDDEN_CASES = 30  # from a seed that students do not know, beside those that they do
 QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
@@ -71,12 +72,17 @@ WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 STEADY = "the same input gives the same result twice"
 
 
+@functools.cache
 def properties(name, count=CASES_PER_TASK, variant=0):
-    """The properties of an op and the cases that try them -> {property: list of argument tuples}."""
-    cases = draw_cases(name, count, variant)
-    found = {FORM: cases[:20]}
+    """The properties of an op and the cases that try them -> {property: list of argument tuples}.
+
+    The cases are those that every student meets, and, with a variant, some from that seed.
+    """
+    cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
+    sample = cases[:20] + (cases[count:][:5] if variant else [])
+    found = {FORM: sample}
     for args in cases:
         found.setdefault(nature(args), []).append(args)
     if not OPS[name].mutates:
-        found[PURE] = cases[:20]
+        found[PURE] = sample
     return found | {STEADY: cases[:5]}

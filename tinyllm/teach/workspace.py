@@ -92,13 +92,19 @@ class Progress:
 def _read(path):
     """The tasks of a progress file; a file that is none counts as empty, for it holds nothing to lose."""
     try:
-        if path.stat().st_size > 2**22:
-            return {}
-        tasks = json.loads(path.read_text("utf-8"))["tasks"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_progress(path.read_bytes() if path.stat().st_size <= 2**22 else b"")
+    except OSError:
+        return {}
+
+
+def read_progress(data):
+    """The tasks of a progress file's bytes -> dict of dicts by "LESSON/TASK"; empty where it is none."""
+    try:
+        tasks = json.loads(data.decode("utf-8"))["tasks"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     known = {f"{lesson.number}/{task.name}" for lesson in syllabus() for task in lesson.tasks}
-    return {key: value for key, value in tasks.items() if key in known and isinstance(value, dict)}
+    return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
 
 
 def shown(path):
