@@ -192,6 +192,7 @@ def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64, processes=No
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         try:
-            resource.setrlimit(kind, (value, value))
+            last = value + 2 if name == "CPU" and hard == resource.RLIM_INFINITY else value
+            resource.setrlimit(kind, (value, last))  # SIGXCPU says why; SIGKILL follows if that is ignored
         except (ValueError, OSError):  # macOS refuses some; the report names the level, not each limit
             continue

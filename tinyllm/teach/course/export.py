@@ -31,22 +31,20 @@ tinyllm=/autograder/venv/bin/tinyllm
 $tinyllm course grade "$work/in" --out "$work/out" --workers 1 --course /autograder/source/course.toml
 $tinyllm course export gradescope-results "$work/out" --out /autograder/results/results.json
 """
-CLASSROOM = '''"""The autograder of a Classroom 50 assignment: runs in a student's checkout and writes result.json."""
+CLASSROOM = '''"""The autograder of a Classroom 50 assignment: runs in a checkout and writes result.json."""
 
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 
 here = pathlib.Path(__file__).resolve().parent
 with tempfile.TemporaryDirectory() as work:
-    (pathlib.Path(work) / "in").mkdir()
-    (pathlib.Path(work) / "in" / "student").symlink_to(pathlib.Path.cwd())
-    copy = ["cp", "-rL", f"{work}/in/student", f"{work}/in/copy"]
-    subprocess.run(copy, check=True)
-    (pathlib.Path(work) / "in" / "student").unlink()
+    ignore = shutil.ignore_patterns(".git")
+    shutil.copytree(".", f"{work}/in/student", symlinks=True, ignore=ignore)
     grade = [sys.executable, "-m", "tinyllm", "course", "grade", f"{work}/in", "--out", f"{work}/out"]
     subprocess.run([*grade, "--workers", "1", "--course", str(here / "course.toml")], check=True)
     record = json.loads(pathlib.Path(work, "out", "results.json").read_text())["submissions"][0]
@@ -116,7 +114,8 @@ def notebook_cells(part, text):
     yield _cell("code", f"exercise-{number}", text, {"grade": False, "solution": True, "locked": False})
     for name, points in part.points.items():
         if part.lesson.task(name).kind == "op":
-            test = f"from tinyllm.teach.course.notebook import check_cell\n\ncheck_cell({number}, {name!r}, In)"
+            test = "from tinyllm.teach.course.notebook import check_cell\n\n"
+            test += f"check_cell({number}, {name!r}, In)"
             marks = {"grade": True, "solution": False, "locked": True, "points": points}
             yield _cell("code", f"check-{number}-{name.replace('_', '-')}", test, marks)
 
@@ -131,7 +130,8 @@ def canvas(results, out):
     """Points as Canvas imports them: one assignment, named with the points that it is worth."""
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
-    rows = [["Student", "ID", "SIS Login ID", "Section", results["course"]], ["Points Possible", "", "", "", of]]
+    rows = [["Student", "ID", "SIS Login ID", "Section", results["course"]]]
+    rows.append(["Points Possible", "", "", "", of])
     rows += [[cell(r["student"]), "", cell(r["student"]), "", number(r["points"])] for r in submissions]
     atomic_write_text(out, table(rows))
 
