@@ -173,6 +173,10 @@ def explained(task, start, broken, verdict, effort):
         why = (tries.complaint(smallest) if effort else None) or why
         outputs = [(args, tries.output(args)) for args in [smallest, *failing[:12]]]
         sentence = name_mistake(task.op, outputs)
+        for k in range(1, 4 if not (sentence or effort) else 0):  # another input may be plainer than this
+            if turned := name_mistake(task.op, outputs[k:] + outputs[:k]):
+                smallest, sentence = outputs[k][0], turned
+                break
         step = None if sentence else tries.first_different_step(smallest)
     return verdict(
         state="failed", message=said(why), line=getattr(why, "line", None), mistake=sentence, step=step,
