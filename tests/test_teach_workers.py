@@ -163,9 +163,8 @@ with Zygote(best_level()) as zygote, zygote.start({str(code)!r}, dict(cpu_second
     raise AssertionError("the zygote outlives its grader")
 
 
-def test_a_stalling_worker_has_one_deadline_for_all_calls(start, monkeypatch):
-    monkeypatch.setattr(workers, "TOTAL_SECONDS", 1)
-    with start() as worker:
+def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
+    with start(total_seconds=1) as worker:
         assert worker.call("sleep", (), seconds=100).state == "timed_out"
 
 

@@ -134,7 +134,7 @@ _right: dict = {}  # id of a case -> the case, which must live as long, and what
 def right(name, args):
     """What is right on a case; remembered, because a class is asked the same questions."""
     if id(args) not in _right:
-        if len(_right) > 20_000:
+        if len(_right) > 100_000:
             _right.clear()
         _right[id(args)] = (args, expectation(name, args))
     return _right[id(args)][1]

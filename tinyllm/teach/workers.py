@@ -27,12 +27,12 @@ from tinyllm.teach import sandbox, wire
 
 LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
 START_SECONDS = 20  # for the file's own import
-TOTAL_SECONDS = 90  # for everything that one worker is asked
 MAX_OUTPUT = 20_000  # bytes of what a student prints
 STATES = {  # what an error says of a task; any other is a failure
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
 LIMITS = {"memory": 2**31, "cpu_seconds": 60, "file_size": 2**24, "files": 64}
+PATIENCE = {"call_seconds": 10, "total_seconds": 90}  # by the clock: for one call, for all of one worker
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Zygote:
 
     def start(self, code, limits=None, seconds=START_SECONDS):
         """Fork a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
-        return Worker(self, Path(code).resolve(), LIMITS | (limits or {}), seconds)
+        return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}), seconds)
 
     def order(self, message, fds=()):
         """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
@@ -133,7 +133,9 @@ class Worker:
         self.zygote = zygote
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         self.talk, theirs = socket.socketpair()
-        self.ended, self.deadline = False, time.monotonic() + TOTAL_SECONDS
+        self.ended, limits = False, dict(limits)
+        self.deadline = time.monotonic() + limits.pop("total_seconds")
+        self.patience = limits.pop("call_seconds")
         self.output = bytearray()
         reading, writing = os.pipe()
         self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
@@ -169,13 +171,14 @@ class Worker:
         answer = self.zygote.order({"do": "end", "patience": patience})
         return answer.get("signal") if isinstance(answer, dict) else None
 
-    def call(self, function, args, seconds=10, send_args=False):
-        """Run one of the file's functions -> its value, or a Failure.
+    def call(self, function, args, seconds=None, send_args=False):
+        """Run one of the file's functions, for so many seconds at most -> its value, or a Failure.
 
         With `send_args` the result is (value, the arguments as the function left them).
         """
         if self.failure:
             return self.failure
+        seconds = seconds or self.patience
         try:
             wire.send(self.talk, {"function": function, "args": list(args), "send_args": send_args}, seconds)
         except (wire.Closed, TimeoutError, OSError):

@@ -14,7 +14,7 @@ from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import Zygote
 from tinyllm.teach.workspace import read_progress
 
-LIMITS = {"cpu_seconds": 20}  # for one worker: a property of a task
+LIMITS = {"cpu_seconds": 20, "call_seconds": 30, "total_seconds": 300}  # for one worker: one property
 START_SECONDS = 60  # by the clock, for a file's own import; the processor time above ends it sooner
 RIGHT = "right "  # how the names of properties begin that say something of the numbers
 

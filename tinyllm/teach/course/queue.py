@@ -20,10 +20,11 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.teach.checker import JUDGES, right
+from tinyllm.teach.checker import right
 from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.grading import grade, nothing
 from tinyllm.teach.drawing import properties
+from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import best_level, works
 from tinyllm.testing.relations import specs_only
 
@@ -74,14 +75,14 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
         else:
             step()
     if todo:
-        prepare(course)
+        prepare(course, {course.variant(submission.student) for submission, _ in todo})
     before = descendants()
     run_all(todo, course, level, workers or os.cpu_count() or 1, step)
     end_strays(before)
     found = []
     for submission in submissions:
         record = read(records[submission.student])
-        lost = "its grading process ended; grade again, and if it happens again tell the authors of tinyllm"
+        lost = "its grading process ended, by a crash or after half an hour; grade again"
         found.append(record or nothing(submission, course, level, lost))
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
 
@@ -107,18 +108,18 @@ def read(path):
         return None
 
 
-def prepare(course):
-    """Draw the cases that all students meet, and what is right on them, before the processes are forked."""
+def prepare(course, variants):
+    """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
     if context().get_start_method() != "fork":
         return
     with specs_only():
         for part in course.parts:
             for name in part.points:
                 task = part.lesson.task(name)
-                if task.kind == "op" and task.kind in JUDGES:
-                    for cases in properties(task.op).values():
-                        for args in cases:
-                            right(task.op, args)
+                if task.kind == "op" and ready(task):
+                    every = [properties(task.op, variant=variant) for variant in sorted(variants)]
+                    for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
+                        right(task.op, args)
 
 
 def context():
