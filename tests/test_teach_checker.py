@@ -111,7 +111,7 @@ def softmax(x):
     ("raise ValueError('import')", "blocked", "import"),
     ("while True: pass", "timed_out", "did not come to an end"),
     ("def softmax(x):\n    while True: pass", "timed_out", "did not come to an end"),
-    ("def softmax(x):\n    return x.tolist()", "failed", "y should be an array"),
+    ("def softmax(x):\n    return x.tolist()", "failed", "it should return"),
     ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
     ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
 ])  # fmt: skip
