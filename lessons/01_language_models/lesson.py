@@ -146,7 +146,8 @@ def loss_with_context(n):
 losses = {}
 for n in (0, 1, 2, 4, 6, 8):
     losses[n], used = loss_with_context(n)
-    print(f"{n} characters before: loss {losses[n]:.4f}, {used:>7,} contexts met")
+    print(f"{n} characters before: loss {losses[n]:.4f}, "
+          f"{used:>7,} contexts met")
 
 # %% [markdown]
 # Every character of context helps, and every one multiplies the contexts that

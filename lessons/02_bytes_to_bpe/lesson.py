@@ -137,7 +137,8 @@ print(compare(guess, size))
 for vocab_size in (256, 300, 512, 1024):
     t = BPETokenizer.train(corpus, vocab_size)
     n = len(t.encode(corpus))
-    print(f"  {vocab_size:>5} tokens: {len(corpus) / n:.2f} bytes each, {n:,} in all")
+    each = len(corpus) / n
+    print(f"  {vocab_size:>5} tokens: {each:.2f} bytes each, {n:,} in all")
 
 # %% [markdown]
 # Twice the vocabulary, less and less gain: each new pair is rarer than the one

@@ -158,7 +158,8 @@ y, mean, rstd = ops.layernorm(x, one[:6], zero[:6])
 dy = Random(4).normal((2, 6)).astype(np.float32)
 dx, dw, db = ops.layernorm_backward(dy, x, one[:6], mean, rstd)
 print(f"the sum of dx in a row is {np.abs(dx.sum(axis=1)).max():.0e},")
-print(f"that of dx times n is {np.abs((dx * y).sum(axis=1)).max():.0e} (eps keeps it from 0)")
+along = np.abs((dx * y).sum(axis=1)).max()
+print(f"that of dx times n is {along:.0e} (eps keeps it from 0)")
 
 # %% [markdown]
 # LLaMA and most models since leave the mean alone and divide by the root of the

@@ -58,7 +58,8 @@ print(compare(guess, float((q * k).sum(axis=1).std())))
 
 for scale, name in ((1, "q . k"), (8, "q . k / sqrt(64)")):
     top = ops.softmax.reference(q[:64] @ k[:64].T / scale).max(axis=1)
-    print(f"{name:>17}: the favourite of 64 keys gets {100 * top.mean():.0f} %")
+    share = 100 * top.mean()
+    print(f"{name:>17}: the favourite of 64 keys gets {share:.0f} %")
 
 # %% [markdown]
 # Without the division a fresh model looks at a single key, chosen by chance,
@@ -79,7 +80,8 @@ for scale, name in ((1, "q . k"), (8, "q . k / sqrt(64)")):
 
 def random_heads(T, H, D):
     """Random q, k and v, each (1, T, H, D)."""
-    return [Random(1, x).normal((1, T, H, D)).astype(np.float32) for x in "qkv"]
+    shape = (1, T, H, D)
+    return [Random(1, x).normal(shape).astype(np.float32) for x in "qkv"]
 
 
 T = 6

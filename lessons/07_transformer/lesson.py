@@ -54,7 +54,8 @@ def gradient_at_the_bottom(depth, road, C=64):
 for depth in (1, 4, 16):
     without = gradient_at_the_bottom(depth, road=False)
     with_road = gradient_at_the_bottom(depth, road=True)
-    print(f"{depth:>2} layers: {without:.1e} without, {with_road:.1e} with the road")
+    print(f"{depth:>2} layers: {without:.1e} without, "
+          f"{with_road:.1e} with the road")
 
 # %% [markdown]
 # The norm stands *inside* the side street, before attention and before the MLP.

@@ -212,7 +212,8 @@ for step in range(301):
     optimizer.zero_grad()
     if step in (30, 100, 300):
         other = model.loss(*held_out).item()
-        print(f"step {step:>3}: on its own text {loss.item():.3f}, on other {other:.3f}")
+        print(f"step {step:>3}: on its own text {loss.item():.3f}, "
+              f"on other {other:.3f}")
 
 # %% [markdown]
 # ## Reading a curve

@@ -20,7 +20,7 @@ def top_k(logits, k):
 
 
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability together reaches p, the rest becomes -inf.
+    """Keep the smallest set of most likely tokens whose probability reaches p; the rest becomes -inf.
 
     logits (..., V), 0 < p <= 1 -> (..., V). The token that crosses p stays. Of equal logits the smaller id
     counts as the more likely.

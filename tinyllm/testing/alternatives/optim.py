@@ -81,7 +81,7 @@ def clip_grads_by_copies(grads, norm, limit):
 def lr_schedule_by_a_squared_cosine(step, steps, lr, warmup, min_lr_ratio):
     if step < warmup:
         return (step + 1) * (lr / (warmup + 1))
-    done = (min(step, max(steps, warmup)) - warmup) / max(steps - warmup, 1)
+    done = min((step - warmup) / max(steps - warmup, 1), 1)
     return lr * min_lr_ratio + lr * (1 - min_lr_ratio) * math.cos(math.pi / 2 * done) ** 2
 
 
