@@ -19,7 +19,7 @@ from tinyllm.train.run import Run
 from tinyllm.train.trainer import Trainer
 
 STEPS = 40  # of a trial; enough for every known mistake that training feels at all
-ALLOWED = 2e-3  # nats
+ALLOWED = 2e-4  # nats
 
 
 @dataclass(frozen=True)

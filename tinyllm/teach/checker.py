@@ -7,6 +7,7 @@ named. If none does, the first step of the specification that no variable of the
 """
 
 import functools
+import importlib
 import math
 import random
 import sys
@@ -291,4 +292,18 @@ def steps_of(function, args):
 
 
 # How each kind of task is judged: the arguments of `judge` -> Verdict. What is missing here is not checked.
-JUDGES = {"op": judge}
+def elsewhere(module, name):
+    """A judge that lives in another module of this package, which imports this one."""
+
+    def judge_there(task, start, **options):
+        return getattr(importlib.import_module(f"tinyllm.teach.{module}"), name)(task, start, **options)
+
+    return judge_there
+
+
+JUDGES = {
+    "op": judge,
+    "c": elsewhere("kernels", "judge_c"),
+    "tests": elsewhere("mutants", "judge_tests"),
+    "run": elsewhere("capstone", "judge_run"),
+}
