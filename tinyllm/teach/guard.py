@@ -189,4 +189,4 @@ def speed(name, seconds=0.3):
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{speed(sys.argv[1])}\n")
+    os.write(1, str(speed(sys.argv[1])).encode())
