@@ -136,9 +136,9 @@ def told(lesson, verdict, before):
     if before is not None and before != len(verdict.held):
         line += f", {before} before"
     if verdict.state == "passed":
-        return line
+        return "\n      ".join([line, *filter(None, verdict.message.split("\n"))])
     lines = [line]
-    if verdict.broken:
+    if verdict.broken and lesson.task(verdict.task).kind != "tests":
         lines.append(f"not {verdict.broken[0]}:")
     where = f" (line {verdict.line})" if verdict.line else ""
     lines.append(verdict.message + where)

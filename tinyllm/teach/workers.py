@@ -191,6 +191,36 @@ class Worker:
             self.failure = failure  # what is out of step stays out of step
         return failure
 
+    def call_with(self, function, remotes, seconds=20, limit=2000):
+        """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
+
+        remotes: {name: function of (args, kwargs) -> a reply, as `zygote.remote` reads it}; at most `limit`
+        calls in all.
+        """
+        if self.failure:
+            return self.failure
+        end = time.monotonic() + seconds
+        try:
+            wire.send(self.talk, {"function": function, "args": [], "remote": list(remotes)}, seconds)
+            for _ in range(limit + 1):
+                answer = self._receive(max(end - time.monotonic(), 0))
+                if not isinstance(answer, dict) or "ask" not in answer:
+                    break
+                name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
+                if not isinstance(name, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
+                    break
+                if name not in remotes or not all(isinstance(key, str) for key in kwargs):
+                    break
+                wire.send(self.talk, remotes[name](args, kwargs), seconds)
+            else:
+                self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
+                return self.failure
+        except (wire.Closed, wire.WireError, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        if isinstance(answer, dict) and "value" in answer:
+            return answer["value"]
+        return _failure(answer, function)
+
     def steps(self, function, args, seconds=10):
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
         try:
