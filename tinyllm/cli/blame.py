@@ -80,7 +80,7 @@ def told(blame, finding):
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
     mine = finding.mine
     if mine.right:
-        yield "yours stay within 0.0002 of it at every step: nothing to blame"
+        yield f"yours stay within {max(blame.allowed):.4f} of it at every step: nothing to blame"
         return
     if mine.failure:
         yield f"yours stop at step {mine.step}: {mine.failure}"
