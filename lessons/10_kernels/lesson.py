@@ -232,7 +232,8 @@ print("GB/s: the array read once and written once")
 here = Path(__file__).parent
 for op, unit in (("softmax", "GB/s"), ("matmul", "GFLOP/s")):
     yours = measure(op, here)
-    print(yours if isinstance(yours, str) else f"your {op}: {yours:.2f} {unit}")
+    said = yours if isinstance(yours, str) else f"{yours:.2f} {unit}"
+    print(f"your {op}: {said}")
 
 # %% [markdown]
 # A plain softmax in C spends its time in `expf`, one number after another, and

@@ -104,7 +104,7 @@ else:
 if report:
     print((folder / "report.md").read_text("utf-8"))
     done = "reached" if report["reached"] else "not reached yet"
-    print(f"the range was {done}; report.json and report.md lie in this folder")
+    print(f"the range was {done}; both files lie in this folder")
 
 # %% [markdown]
 # If it was not reached, let the library find out whose fault it is:

@@ -24,6 +24,7 @@ from tinyllm.teach.blame import allowed, rounded_otherwise
 from tinyllm.teach.checker import Verdict
 from tinyllm.teach.drawing import draw_cases
 from tinyllm.teach.mine import Part, PartFailure, guarded, plug_in
+from tinyllm.teach.stepping import note
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import Failure
 from tinyllm.train.run import Run, prepare
@@ -135,8 +136,8 @@ def judge_run(task, start, folder=None, **options):
     return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
 
 
-IN_RANGE = "the final loss with seed {} is in the range"
-AT_EVERY_STEP = "the losses with seed {} are the library's, step by step"
+IN_RANGE = "right at the end: the loss with seed {} is in the range"
+AT_EVERY_STEP = "right at every step: the losses with seed {} are the library's"
 
 
 def compared(seed, losses):
@@ -224,16 +225,16 @@ def markdown(report):
     """The report for people."""
     low, high = report["range"]
     lines = ["# A GPT on my own parts", ""]
-    lines += [f"{len(report['parts'])} of {len(PARTS)} parts are mine: "
-              + (", ".join(f"`{part['op']}`" for part in report["parts"]) or "none") + "."]  # fmt: skip
+    mine = ", ".join(f"`{part['op']}`" for part in report["parts"]) or "none"
+    lines.append(note(f"{len(report['parts'])} of {len(PARTS)} parts are mine: {mine}."))
     if report["missing"]:
-        lines += ["", f"Still the library's: {', '.join(f'`{op}`' for op in report['missing'])}."]
+        lines += ["", note(f"Still the library's: {', '.join(f'`{op}`' for op in report['missing'])}.")]
     lines += ["", f"The loss must end between {low} and {high}.", ""]
     lines += ["| seed | first loss | final loss | the library's | in range |", "|---|---|---|---|---|"]
     for run in report["runs"]:
         in_range = "yes" if run["in_range"] else "no"
         numbers = " | ".join(f"{run[key]:.4f}" for key in ("first_loss", "final_loss", "library"))
         lines.append(f"| {run['seed']} | {numbers} | {in_range} |")
-    lines += [""] + [f"{run['remark']}.\n" for run in report["runs"] if run["remark"]]
+    lines += [""] + [note(f"{run['remark']}.") + "\n" for run in report["runs"] if run["remark"]]
     lines.append("Made with " + ", ".join(f"{name} {v}" for name, v in report["versions"].items()) + ".")
     return "\n".join(lines) + "\n"

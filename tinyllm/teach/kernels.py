@@ -88,7 +88,7 @@ def measure(op, folder):
     path = Path(folder) / "exercise.c"
     source = path.read_text("utf-8") if path.is_file() else ""
     if not written(source, op):
-        return f"{op} is still empty in exercise.c"
+        return "still empty in exercise.c"
     if not find_compiler():
         return f"no C compiler here; {INSTALL}"
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
@@ -100,7 +100,7 @@ def measure(op, folder):
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
             return float(done.stdout)
         except (ValueError, subprocess.TimeoutExpired):
-            return f"{op} did not come to its end; `tinyllm check 10` says why"
+            return "it did not come to its end; `tinyllm check 10` says why"
 
 
 class KernelWorker:

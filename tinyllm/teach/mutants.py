@@ -73,7 +73,7 @@ def rights(op):
 def judge_tests(task, start, folder=None, **options):
     """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
     mutants = MISTAKES[task.op]
-    unknown = tuple(f"mutant {i} is caught" for i in range(1, len(mutants) + 1))
+    unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
     innocent, alarms, why, last = rights(task.op), 0, None, None
     for function in innocent:
         failure, bench = run_test(task, start, function)
