@@ -5,11 +5,14 @@ steps, the steps are compared one by one; where they did different ones (a layer
 op than one of float32), only what comes out at the end of the part is.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
+
+SHOWN = re.compile(r"wte|model\.embed_tokens|(h|model\.layers)\.\d+|ln_f|model\.norm|head")  # by layers
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ def _values(path, ops, x, y):
 
 
 def _what(step):
-    if step.op:
-        return step.op
-    return " + ".join(inner.op for inner in step.steps if inner.op) if len(step.steps) < 3 else ""
+    """The op of a step, or the one or two ops of a part, or "" where they are more."""
+    ops = [step.op] if step.op else [inner.op for inner in step.ops()]
+    return " + ".join(ops) if len(ops) < 3 else ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ class Layer:
     path: str
     size: float
     difference: float
+
+    @property
+    def share(self):
+        """The difference as a share of the size."""
+        return self.difference / self.size if self.size else float(self.difference > 0)
 
 
 def layers_apart(a, b, wanted):
@@ -124,3 +132,42 @@ def layers_apart(a, b, wanted):
 
 def _rms(x):
     return float(np.sqrt(np.mean(x * x)))
+
+
+@dataclass
+class Comparison:
+    """Two recordings of one text: `differences` and `layers` as `compare` and `layers_apart` find them."""
+
+    name_a: str
+    name_b: str
+    tokens: int
+    steps: int  # ops that A ran
+    differences: list
+    layers: list
+    agree: int  # positions at which both find the same token likeliest
+    nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
+
+    def verdict(self):
+        """Say what became of the predictions -> str."""
+        text = f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"
+        if self.nats:
+            text += f"\nmean surprisal {self.nats[0]:.4f} nats in A, {self.nats[1]:.4f} in B"
+        return text
+
+
+def set_side_by_side(a, b, ids, name_a, name_b):
+    """Compare two recordings of `model(ids)` -> Comparison."""
+    logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
+    alike = logits[0].shape == logits[1].shape
+    agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
+    nats = tuple(_nats(x, ids) for x in logits)
+    layers = layers_apart(a, b, lambda path: bool(SHOWN.fullmatch(path)))
+    return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
+                      nats if len(ids) > 1 else None)  # fmt: skip
+
+
+def _nats(logits, ids):
+    """The mean surprisal of a text: logits (T, V) -> nats per token."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return float(-log_p[np.arange(len(ids) - 1), ids[1:]].mean()) if len(ids) > 1 else float("nan")
