@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +19,13 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
          "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
          "--proxy-server=127.0.0.1:9", "--remote-debugging-pipe")  # fmt: skip  # no way out, whoever asks
 SECONDS = 60
+LAUNCH = """
+import fcntl, os, sys
+inward, outward = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 50) for fd in sys.argv[1:3])
+os.dup2(inward, 3)
+os.dup2(outward, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -28,17 +36,24 @@ class Browser:
         inward, self.to = os.pipe()
         self.back, outward = os.pipe()
         command = [PROGRAM, *FLAGS, f"--user-data-dir={self.profile}", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{inward} 4>&{outward}', "sh", *command]
-        self.process = subprocess.Popen(shell, pass_fds=(inward, outward), start_new_session=True,
+        launch = [sys.executable, "-c", LAUNCH, str(inward), str(outward), *command]
+        self.process = subprocess.Popen(launch, pass_fds=(inward, outward), start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         os.close(inward)
         os.close(outward)
         self.waiting, self.events, self.count, self.session = b"", [], 0, None
+        try:
+            self._attach()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _attach(self):
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.ask(f"{domain}.enable")
-        return self
 
     def __exit__(self, *exc):
         os.close(self.to)

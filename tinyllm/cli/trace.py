@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +33,12 @@ def add_parser(subparsers):
     add("RUN", nargs="?", help="the folder of a training run")
     add("--prompt", metavar="TEXT", default="", help="the text, or its beginning")
     add("--tokens", metavar="N", type=int, default=20, help="how many tokens the model adds (default 20)")
-    add("--temperature", metavar="X", type=float, default=0.0, help="how it chooses them (default 0: likeliest)")
+    add("--temperature", metavar="X", type=float, default=0.0, help="how random they are (default 0)")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
     add("--which", choices=("best", "last"), default="best", help="which checkpoint (default best)")
     add("--out", metavar="FILE", help="the page (default RUN/trace.html; with --diff, none)")
     add("--diff", metavar="RUN", nargs="+", help="compare two runs, or one with --mine")
-    add("--mine", metavar="N,N", help="compare the library's ops with yours from the exercises of these lessons")
+    add("--mine", metavar="N,N", help="compare the library's ops with yours of these lessons")
     subparsers.choices["trace"].set_defaults(run=run)
 
 
@@ -76,7 +75,7 @@ def run_trace(args):
     out = Path(args.out or Path(args.RUN) / "trace.html")
     size = write_page(trace, Path(args.RUN).absolute().name, out)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    say(show(trace, colour))
+    say(show(trace, colour), colour)
     say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
@@ -94,8 +93,8 @@ def run_diff(args, runs):
         check_alike(runs, models, ids)
         roots, names = [observe(m, ids) for m, _, _ in models], runs
     else:
-        roots, names = observe_mine(args.mine, model, ids), None
-        names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(roots.pop())}"]
+        *roots, called = observe_mine(args.mine, model, ids)
+        names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
     comparison = set_side_by_side(*roots, ids, *names)
     say(show_comparison(comparison))
     if args.out:
@@ -126,14 +125,18 @@ def observe_mine(lessons, model, ids):
     with use("numpy"):
         ours = observe(model, ids)
         with plugged_in(numbers) as names:
-            return [ours, observe(model, ids), names]
+            yours = observe(model, ids)
+    called = [name for name in names if any(step.op == name for step in yours.walk())]
+    if not called:
+        raise UserError(f"a model that reads a text does not call {', '.join(names)}: nothing to compare")
+    return [ours, yours, called]
 
 
 def check_alike(runs, models, ids):
     """Raise UserError unless two runs read the same tokens."""
     (_, mine, _), (other, theirs, _) = models
     if mine.fingerprint() != theirs.fingerprint():
-        raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: there is no text to compare them on")
+        raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
     if len(ids) > other.config.context:
         raise UserError(
             f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.config.context}: "
@@ -141,7 +144,6 @@ def check_alike(runs, models, ids):
         )
 
 
-def say(text):
-    """Print; a page of text keeps its colours, and nothing else that a terminal would obey."""
-    for line in text.split("\n"):
-        print(line if "\033[" in line else printable(line))
+def say(text, coloured=False):
+    """Print; what is coloured holds no other codes, for tokens are spelled."""
+    print(text if coloured else printable(text))

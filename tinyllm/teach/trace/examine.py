@@ -1,4 +1,4 @@
-"""What there is to see when one text goes through a model: a `Trace`, all numbers that page and terminal show."""
+"""What there is to see when a text goes through a model: `Trace`, all that page and terminal show."""
 
 import re
 from dataclasses import dataclass

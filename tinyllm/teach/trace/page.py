@@ -10,7 +10,7 @@ import numpy as np
 from tinyllm.files import atomic_write_text
 from tinyllm.teach.trace.flops import short
 from tinyllm.teach.trace.pictures import attention_section, cache_section, ops_section, residual_section
-from tinyllm.teach.trace.spell import running, visible
+from tinyllm.teach.trace.spell import plain, running, visible
 from tinyllm.teach.trace.style import STYLE
 from tinyllm.train.page import PAGE
 from tinyllm.train.page import STYLE as REPORT_STYLE
@@ -69,7 +69,7 @@ def _render(trace, title, limits):
 
 def assemble(title, lead, body):
     """Put the parts of a page together -> str."""
-    return PAGE.format(title=escape(title), lead=escape(lead), style=REPORT_STYLE + STYLE,
+    return PAGE.format(title=escape(plain(title)), lead=escape(plain(lead)), style=REPORT_STYLE + STYLE,
                        body="\n".join(filter(None, body)), footer=FOOTER)  # fmt: skip
 
 

@@ -40,7 +40,8 @@ def _norm_table(trace):
     rows = ""
     for i, lens in enumerate(trace.lens):
         added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
-        cells = [f"{trace.residual[i].mean():.3f}", *added, f"{lens.nats.mean():.4f}" if lens.nats.size else ""]
+        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
+        cells = [f"{trace.residual[i].mean():.3f}", *added, nats]
         numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
         rows += f'<tr><th scope="row">{escape(lens.name)}</th>{numbers}</tr>'
     head = "".join(f'<th scope="col" class="n">{n}</th>' for n in
@@ -154,11 +155,12 @@ def cache_section(trace):
     with_cache = Series("with the cache", [(g.length, g.flops / 1e6) for g in trace.growth], "train")
     anew = Series("without", [(g.length, g.flops_anew / 1e6) for g in trace.growth], "val")
     last = trace.growth[-1]
-    words = f"{short(last.flops)} with the cache and {short(last.flops_anew)} without, at {last.length} tokens"
+    words = f"{short(last.flops)} with the cache, {short(last.flops_anew)} without, at {last.length} tokens"
     right = chart("Work for one more token", words, [with_cache, anew], "million FLOPs by tokens")
     each = last.bytes // last.length
-    same = ("The logits are the same bits with the cache and without." if trace.cache_difference == 0 else
-            f"With and without the cache the logits differ by at most {trace.cache_difference:.2g}.")  # fmt: skip
+    same = "The logits are the same bits with the cache and without."
+    if trace.cache_difference:
+        same = f"With and without the cache the logits differ by at most {trace.cache_difference:.2g}."
     return (
         "<h2>KV cache</h2>"
         f'<p class="note">Decoding keeps the keys and values of the past: {each:,} bytes for each token. '

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinyllm.ops.registry import watch
-from tinyllm.tensor import Tensor
 from tinyllm.teach.trace.flops import op_flops
+from tinyllm.tensor import Tensor
 
 METHODS = {"__call__": "", "gelu_tanh": "", "head": "head"}  # what a model calls of its parts -> name added
 

@@ -1,4 +1,4 @@
-"""Tokens as people can read them: a token is bytes, and bytes may be half a letter or something that obeys."""
+"""Tokens as people can read them: a token is bytes, which may be half a letter or a terminal's code."""
 
 LONGEST = 16  # letters of a token that are shown
 
@@ -46,3 +46,8 @@ def running(raw):
     if text is None:
         return _hex(raw)
     return "".join("↵\n" if letter == "\n" else _plain(letter) for letter in text)
+
+
+def plain(text):
+    """A name, such as a folder's, without what a page or a terminal would choke on -> str."""
+    return running(text.encode("utf-8", "surrogateescape"))

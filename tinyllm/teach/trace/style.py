@@ -19,7 +19,8 @@ p.note { color: var(--soft); max-width: 46rem; margin: 0 0 1rem; }
 .t:focus .pop, .t:hover .pop { display: block; }
 .text:hover .t:focus:not(:hover) .pop { display: none; }
 .text:not(:hover) .t:focus .pop { display: block; }
-.pop b, td b, code, .tok { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-weight: 600; }
+.pop b, td b, code, .tok { font-weight: 600;
+  font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .tok { font-weight: 400; white-space: pre; }
 .bar { display: grid; grid-template-columns: minmax(4.5rem, auto) 1fr 3.6rem; gap: .6rem;
   align-items: center; font-variant-numeric: tabular-nums; }
@@ -57,9 +58,10 @@ h3 { font-size: 1rem; font-weight: 600; margin: 1.6rem 0 .6rem; }
 .heads figure:focus { outline: 2px solid var(--ink); cursor: default; }
 .heads figure:focus img { position: fixed; z-index: 3; inset: 0; margin: auto; width: 92vmin; height: 92vmin;
   border-color: var(--soft); box-shadow: 0 0 0 100vmax #000a; }
-.duo { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem; margin: 1rem 0; }
-.found { border-left: .3rem solid var(--val); padding: .2rem 0 .2rem 1rem; margin: 1.5rem 0; font-size: 1.1rem;
-  overflow-wrap: anywhere; }
+.duo { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem;
+  margin: 1rem 0; }
+.found { border-left: .3rem solid var(--val); padding: .2rem 0 .2rem 1rem; margin: 1.5rem 0;
+  font-size: 1.1rem; overflow-wrap: anywhere; }
 .share { display: inline-block; width: 4rem; height: .55rem; vertical-align: middle; margin-right: .6rem; }
 .share i { display: block; height: 100%; width: calc(var(--w) * 1%); background: var(--train);
   border-radius: .2rem; }

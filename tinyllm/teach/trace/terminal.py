@@ -1,6 +1,7 @@
 """A trace in the terminal: the same numbers as on the page, in 80 columns."""
 
 import math
+import textwrap
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from tinyllm.teach.trace.heads import head_facts
 from tinyllm.teach.trace.spell import quoted, running
 
 WIDTH = 80
-SHADES = ((0.5, ""), (1.5, "48;5;230;30"), (3.0, "48;5;222;30"), (5.0, "48;5;214;30"), (math.inf, "48;5;202;30"))
+SHADES = ((0.5, "", "below 0.5"), (1.5, "48;5;230;30", "0.5 to 1.5"), (3.0, "48;5;222;30", "1.5 to 3"),
+          (5.0, "48;5;214;30", "3 to 5"), (math.inf, "48;5;202;30", "5 nats and more"))  # fmt: skip
 ROWS = 24  # tokens in the table
 
 
@@ -26,7 +28,7 @@ def _paint(text, code):
 
 
 def _shade(nats):
-    return next(code for limit, code in SHADES if not nats >= limit)  # NaN: no colour
+    return next(code for limit, code, _ in SHADES if not nats >= limit)  # NaN: no colour
 
 
 def _text(trace, colour):
@@ -35,8 +37,7 @@ def _text(trace, colour):
         return "".join(running(trace.names[i]) for i in trace.ids).rstrip("\n")
     words = "".join(_lines(running(trace.names[i]), _shade(nats))
                     for i, nats in zip(trace.ids, trace.surprisal, strict=True))  # fmt: skip
-    legend = " ".join(_paint(f" {what} ", code) for (_, code), what in zip(
-        SHADES, ("below 0.5", "0.5 to 1.5", "1.5 to 3", "3 to 5", "5 nats and more"), strict=True))  # fmt: skip
+    legend = " ".join(_paint(f" {what} ", code) for _, code, what in SHADES)
     return f"{words}\n\n{legend}"
 
 
@@ -55,8 +56,8 @@ def _token_table(trace):
                      f"{_expected(trace, trace.candidates[t - 1], 38)}")  # fmt: skip
     if T > 1:
         mean = float(trace.predicted.mean())
-        cut = f", of which the last {ROWS} are shown" if first > 1 else ""
-        lines.append(f"mean of {T - 1} tokens{cut}: {mean:.4f} nats, perplexity {math.exp(min(mean, 700)):.2f}")
+        lines += [f"the last {ROWS} of {T - 1} tokens"] if first > 1 else []
+        lines.append(f"mean of all: {mean:.4f} nats, perplexity {math.exp(min(mean, 700)):.5g}")
     lines = lines if T > 1 else []
     return "\n".join([*lines, f"next it expects {_expected(trace, trace.candidates[-1], 64)}"])
 
@@ -77,7 +78,8 @@ def _layer_table(trace):
     for i, lens in enumerate(trace.lens):
         added = [f"{lengths[i - 1].mean():.2f}" if i else "" for lengths in trace.added.values()]
         nats = f"{lens.nats.mean():.3f}" if lens.nats.size else ""
-        lines.append(f"{lens.name:<20} {trace.residual[i].mean():>9.2f} {added[0]:>15} {added[1]:>10} {nats:>11}")
+        size = trace.residual[i].mean()
+        lines.append(f"{lens.name:<20} {size:>9.2f} {added[0]:>15} {added[1]:>10} {nats:>11}".rstrip())
     return "\n".join(lines)
 
 
@@ -107,7 +109,8 @@ def _work(trace):
 
 def _cache(trace):
     last = trace.growth[-1]
-    same = "the same bits" if trace.cache_difference == 0 else f"apart by at most {trace.cache_difference:.2g}"
+    apart = trace.cache_difference
+    same = f"apart by at most {apart:.2g}" if apart else "the same bits"
     return (
         f"KV cache: {last.bytes // last.length:,} bytes a token, {last.bytes:,} for {last.length}, room for "
         f"{trace.context}.\nThe last token cost {short(last.flops)} FLOPs with it, {short(last.flops_anew)} "
@@ -140,6 +143,11 @@ def _share(share):
     return f"{100 * share:.2g} %" if np.isfinite(share) else "infinitely many times"
 
 
+def _indented(text):
+    """Break a line at the terminal's width -> list of lines, set in by two spaces."""
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
 def show_comparison(comparison):
     """Lay a `Comparison` out for a terminal -> str."""
     c = comparison
@@ -150,11 +158,11 @@ def show_comparison(comparison):
     if found is None:
         worst = max(c.differences, key=lambda d: d.share)
         lines += [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
-                  f"largest: {place(worst)}", f"  {amount(worst)}"]  # fmt: skip
+                  f"largest: {place(worst)}", *_indented(amount(worst))]  # fmt: skip
     else:
-        lines += ["first difference:", f"  {place(found)}", f"  {amount(found)}"]
+        lines += ["first difference:", f"  {place(found)}", *_indented(amount(found))]
         if c.differences[0] is not found:
-            lines.append(f"  before it only rounding, first in {place(c.differences[0])}")
+            lines += _indented(f"before it only rounding, first in {place(c.differences[0])}")
     lines += ["", f"{'behind':<20} {'size':>10} {'difference':>11} {'share':>9}"]
     widest = max((layer.share for layer in c.layers), default=0) or 1
     for layer in c.layers:

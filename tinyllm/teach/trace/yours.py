@@ -32,7 +32,7 @@ def plugged_in(lessons):
                 if task.kind == "op" and ready(task) and _attempted(worker, task):
                     mine[task.op] = _proxy(worker, task, path)
         if not mine:
-            raise UserError(f"nothing is written yet in lesson {', '.join(map(str, lessons))}: fill in a stub first")
+            raise UserError(f"nothing is written yet in lesson {', '.join(lessons)}: fill in a stub first")
         stack.enter_context(override(**mine))
         yield list(mine)
 
