@@ -112,6 +112,15 @@ def test_the_cache_grows_by_the_keys_and_values_of_a_token(model, trace):
         assert trace.cache_difference == 0
 
 
+def test_a_long_text_is_watched_from_its_beginning_to_its_end():
+    model = tiny_gpt(256, context=200)
+    trace = examine(model, ByteTokenizer(), list(range(200)))
+    lengths = [g.length for g in trace.growth]
+    assert (lengths[0], lengths[-1], len(lengths)) == (1, 200, 48) and lengths == sorted(set(lengths))
+    assert trace.growth[-1].flops == forward_flops(model, 200) - forward_flops(model, 199)
+    assert trace.cache_difference < 1e-3
+
+
 def test_head_facts():
     even = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
     facts = head_facts(even)
@@ -121,8 +130,10 @@ def test_head_facts():
     assert head_facts(np.eye(1)).previous == 0
 
 
-def test_recording_changes_nothing_and_leaves_nothing_behind(model):
-    ids = np.array([CHARS.encode(TEXT)])
+@pytest.mark.parametrize("bits", [None, 8])
+def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
+    model, ids = tiny_gpt(CHARS.vocab_size, width=32), np.array([CHARS.encode(TEXT)])
+    model = quantize(model, bits) if bits else model
     before = {name: o._run for name, o in OPS.items()}
     classes = {type(part): dict(vars(type(part))) for _, part in model.named_modules()}
     with inference(model):

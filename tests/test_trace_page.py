@@ -65,6 +65,9 @@ def test_the_page_holds_the_numbers(kind):
     assert f"{trace.predicted.mean():.3f}" in parsed.words
     ops = rows_of(text, "every op")
     assert [row[1] for row in ops] == [f"<code>{step.op}</code>" for step in trace.ops]
+    total = sum(step.flops for step in trace.ops)
+    shares = [float(re.search(r"([\d.]+) %", row[5])[1]) for row in ops]
+    assert shares == pytest.approx([100 * step.flops / total for step in trace.ops], abs=0.06)
     by_layer = rows_of(text, "lengths by layer")
     assert [float(row[1]) for row in by_layer] == pytest.approx(trace.residual.mean(axis=1), abs=6e-4)
     assert [float(row[4]) for row in by_layer] == pytest.approx([x.nats.mean() for x in trace.lens], abs=6e-5)
@@ -101,6 +104,14 @@ def test_what_users_wrote_is_only_text():
     assert "\\xff" in render(trace, "\udcff")  # a folder's name may hold any bytes
     tokens = CharTokenizer(sorted(set(EVIL + "a")))
     assert "<script>" not in render(traced(tokens, EVIL), "run")
+
+
+def test_a_token_that_is_a_tag_is_only_text_wherever_it_stands():
+    tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
+    trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
+    parsed = Page(render(trace, "run"))
+    assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
+    assert "<img id=x>" in parsed.words
 
 
 @pytest.mark.parametrize("make", [str, bytes], ids=["text", "bytes"])

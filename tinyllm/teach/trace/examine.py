@@ -15,7 +15,7 @@ from tinyllm.teach.trace.record import Step, record
 from tinyllm.tensor import Tensor
 
 CANDIDATES = 5  # how many likely tokens are kept for each place
-CACHED = 48  # how many tokens are fed one by one to watch the cache grow
+WATCHED = 48  # at how many places of a text the cache is looked at
 BLOCK = re.compile(r"(h|model\.layers)\.\d+")  # what the layers of GPT and Llama are called
 LAST_NORM = ("ln_f", "model.norm")
 
@@ -152,15 +152,17 @@ def look(model, root, name, x, ids):
 
 
 def watch_cache(model, ids, logits):
-    """Feed the last tokens one by one through a KV cache -> (list of Growth, bytes taken, difference)."""
+    """Read a text through a KV cache, and look at it at places all along, where one token goes in by itself.
+
+    -> (list of Growth, bytes taken, the largest difference from the logits of the whole text at once).
+    """
     cache = model.new_cache()
     capacity = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)
-    begin = max(0, len(ids) - CACHED)
     found, difference = [], 0.0
     with inference(model):
-        if begin:
-            model.hidden(np.array([ids[:begin]]), cache)
-        for t in range(begin, len(ids)):
+        for t in np.unique(np.linspace(0, len(ids) - 1, WATCHED).astype(int)).tolist():
+            if cache[0].length < t:
+                model.hidden(np.array([ids[cache[0].length : t]]), cache)
             with record(model, keep=False) as root:
                 y = model(np.array([[ids[t]]]), cache).data[0, -1]
             difference = max(difference, float(np.abs(y - logits[t]).max()))

@@ -144,7 +144,7 @@ def _token(trace, t):
 
 
 def _percent(p):
-    return f"{100 * p:.1f} %" if p >= 0.0005 else f"{p:.0e}"
+    return f"{100 * p:.1f} %" if p >= 0.0005 else f"{100 * p:.1g} %"
 
 
 def _token_row(trace, t):

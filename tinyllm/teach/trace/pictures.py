@@ -164,7 +164,7 @@ def cache_section(trace):
     return (
         "<h2>KV cache</h2>"
         f'<p class="note">Decoding keeps the keys and values of the past: {each:,} bytes for each token. '
-        f"Here the last {len(trace.growth)} tokens went in one by one. {same}</p>"
+        f"Here the text went through it, {len(trace.growth)} of its tokens one by one. {same}</p>"
         f'<div class="duo">{left}{right}</div>{_cache_table(trace)}'
     )
 

@@ -17,8 +17,7 @@ p.note { color: var(--soft); max-width: 46rem; margin: 0 0 1rem; }
   border: 1px solid var(--soft); border-radius: .6rem; font: .9rem/1.5 system-ui, sans-serif;
   white-space: normal; box-shadow: 0 .3rem 1.5rem #0005; pointer-events: none; }
 .t:focus .pop, .t:hover .pop { display: block; }
-.text:hover .t:focus:not(:hover) .pop { display: none; }
-.text:not(:hover) .t:focus .pop { display: block; }
+.text:has(.t:hover) .t:focus:not(:hover) .pop { display: none; }
 .pop b, td b, code, .tok { font-weight: 600;
   font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .tok { font-weight: 400; white-space: pre; }
@@ -58,6 +57,7 @@ h3 { font-size: 1rem; font-weight: 600; margin: 1.6rem 0 .6rem; }
 .heads figure:focus { outline: 2px solid var(--ink); cursor: default; }
 .heads figure:focus img { position: fixed; z-index: 3; inset: 0; margin: auto; width: 92vmin; height: 92vmin;
   border-color: var(--soft); box-shadow: 0 0 0 100vmax #000a; }
+figure + .scroll { margin-top: 1rem; }
 .duo { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem;
   margin: 1rem 0; }
 .found { border-left: .3rem solid var(--val); padding: .2rem 0 .2rem 1rem; margin: 1.5rem 0;
