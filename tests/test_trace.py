@@ -8,6 +8,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models.llama import Llama, LlamaConfig
 from tinyllm.nn import inference, quantize
+from tinyllm.nn.quantized import Int8Linear
 from tinyllm.ops.registry import OPS, _compiled, override, use
 from tinyllm.teach.trace import compare, examine, record, take_text
 from tinyllm.teach.trace.compare import first_difference, set_side_by_side
@@ -145,6 +146,7 @@ def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
         model(np.array([[999]]))
     assert all(OPS[name]._run is run for name, run in before.items())
     assert all(dict(vars(cls)) == attributes for cls, attributes in classes.items())
+    assert "__call__" not in vars(Int8Linear)  # it inherits its own
 
 
 def test_a_recording_goes_on_while_backends_change_and_other_models_are_no_parts_of_it(model):
