@@ -19,6 +19,7 @@ COMMANDS = {  # name -> module, what it does
     "chat": ("generate", "talk with a trained model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "report": ("report", "write the report.html of a run again"),
+    "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),
     "tokenizer": ("tokenizer", "train a tokenizer, encode and decode with it"),
     "lesson": ("lesson", "show the lessons, or start one"),
