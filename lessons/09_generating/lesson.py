@@ -7,6 +7,7 @@
 # work twice, and about a theorem that makes it safe.
 
 # %%
+import textwrap
 import time
 
 import numpy as np
@@ -52,7 +53,7 @@ def write(choose, prompt="Once upon a time ", n=160):
 
 
 def show(text):
-    print("  " + text.replace("\n", " / ")[:150])
+    print(textwrap.indent(textwrap.fill(text, 74), "  "))
 
 
 show(write(np.argmax))
