@@ -35,3 +35,20 @@ def attention_by_loops(q, k, v, causal=True, lengths=None):
             y[b, s, h] = weights @ values / weights.sum()
             lse[b, h, s] = scores.max() + np.log(weights.sum())
     return y, lse
+
+
+@alternative
+def attention_by_rows_of_the_batch(q, k, v, causal=True, lengths=None):
+    (B, S, H, D), (_, T, K, _) = q.shape, k.shape
+    y, lse = np.zeros_like(q, order="C"), np.full((B, H, S), -np.inf, q.dtype)
+    for b in range(B):
+        n = T if lengths is None else int(lengths[b])
+        for h in range(H):
+            keys, values = k[b, :n, h // (H // K)], v[b, :n, h // (H // K)]
+            scores = (q[b, :, h] @ keys.T) / D**0.5
+            if causal:
+                ahead = np.arange(n) > (n - S + np.arange(S))[:, None]
+                scores = np.where(ahead, scores.dtype.type(-np.inf), scores)
+            y[b, :, h] = softmax(scores) @ values
+            lse[b, h] = np.logaddexp.reduce(scores, axis=-1, initial=-np.inf)
+    return y, lse

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinyllm.ops import log_softmax
+from tinyllm.ops import log_softmax, softmax
 from tinyllm.testing.alternative import alternative
 
 
@@ -41,3 +41,34 @@ def cross_entropy_backward_by_one_hot(dloss, logits, targets, lse, ignore_index=
     p = np.exp(logits - lse[..., None])
     each = dloss / max(int(kept.sum()), 1)
     return np.where(kept, (p - hot.astype(p.dtype)) * each, p.dtype.type(0))
+
+
+@alternative
+def cross_entropy_by_picking(logits, targets, ignore_index=-100):
+    wide = logits.astype(np.float64)
+    lse = np.logaddexp.reduce(wide, axis=-1)
+    kept = targets != ignore_index
+    picked = np.take_along_axis(wide, np.where(kept, targets, 0)[..., None], axis=-1)[..., 0]
+    loss = np.where(kept, lse - picked, 0).sum() / max(int(kept.sum()), 1)
+    return np.array(loss, logits.dtype), lse.astype(logits.dtype)
+
+
+@alternative
+def cross_entropy_backward_by_subtracting_ones(dloss, logits, targets, lse, ignore_index=-100):
+    p = np.exp(logits - lse[..., None]).reshape(-1, logits.shape[-1])
+    flat = targets.reshape(-1)
+    for i, target in enumerate(flat.tolist()):
+        if target == ignore_index:
+            p[i] = 0
+        else:
+            p[i, target] -= 1
+    return (p * (dloss / max(int((flat != ignore_index).sum()), 1))).reshape(logits.shape)
+
+
+@alternative
+def cross_entropy_backward_by_softmax(dloss, logits, targets, lse, ignore_index=-100):
+    kept = (targets != ignore_index)[..., None]
+    dx = softmax(logits)
+    place = np.where(kept, targets[..., None], 0)
+    np.put_along_axis(dx, place, np.take_along_axis(dx, place, axis=-1) - 1, axis=-1)
+    return np.where(kept, dx, dx.dtype.type(0)) * (dloss / max(int(kept.sum()), 1))
