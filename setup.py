@@ -8,9 +8,11 @@ is no -march here: an installed copy works on any machine.
 import os
 import runpy
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pieces.c", "csrc/pool.c", *sorted(glob("csrc/bpe_*.c"))]
 TABLES = "csrc/unicode_tables"  # .py writes .h, from the package `regex`
@@ -49,4 +51,18 @@ class OptionalBuild(build_ext):
             self.warn(f"no compiled kernels, tinyllm will run on its NumPy specs ({error})")
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
+class WithLessons(build_py):
+    """The lessons stand beside the package; an installed copy carries them inside, as tinyllm/lessons."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the checkout has them already
+            return
+        for source in sorted(Path("lessons").rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                target = Path(self.build_lib, "tinyllm", source)
+                self.mkpath(str(target.parent))
+                self.copy_file(str(source), str(target))
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild, "build_py": WithLessons})

@@ -16,6 +16,7 @@ ALL = [(name, sentence, function) for name, known in MISTAKES.items() for senten
 # Their numbers are right: what is wrong is a type, or an input that was changed.
 RIGHT_NUMBERS = {
     "softmax computed in float64 and left there",
+    "the sum computed in float64 and left there",
     "x changed in place",
     "the right merge, but done inside the list that was given",
 }

@@ -197,7 +197,7 @@ def stream(
     strings = [s for s in stop if isinstance(s, str)]
     rows = []
     for b, prompt in enumerate(prompts):
-        ids = _read_prompt(model.config, b, prompt, tokenizer)
+        ids = read_prompt(model.config, b, prompt, tokenizer)
         random = Random(seed, "sample", b) if np.ndim(seed) == 0 else Random(seed[b], "sample", 0)
         rows.append(_Row(b, ids, random, TextStream(tokenizer, strings) if tokenizer else None))
     if not use_cache:
@@ -284,7 +284,7 @@ def _next_logits(model, modules, rows, cache):
         return model.head(model.hidden(last, cache)[:, -1]).data
 
 
-def _read_prompt(config, b, prompt, tokenizer):
+def read_prompt(config, b, prompt, tokenizer):
     """Return a prompt's ids as a list. Raises UserError naming the prompt if the model cannot read it."""
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:

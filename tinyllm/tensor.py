@@ -19,7 +19,6 @@ import threading
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.ops.shapes import sum_to_shape
 
 
 class Node:
@@ -221,7 +220,7 @@ class Tensor:
         x_shape, y_shape = x.shape, y.shape  # the shapes alone: to mention x and y would keep them alive
 
         def backward(dz):
-            return sum_to_shape(dz, x_shape), sum_to_shape(dz, y_shape)
+            return ops.sum_to_shape(dz, x_shape), ops.sum_to_shape(dz, y_shape)
 
         return record(plus(x.data, y.data), (x, y), backward)
 
@@ -229,7 +228,7 @@ class Tensor:
         x, y = self, self._other(other)
 
         def backward(dz):
-            return sum_to_shape(dz * y.data, x.shape), sum_to_shape(dz * x.data, y.shape)
+            return ops.sum_to_shape(dz * y.data, x.shape), ops.sum_to_shape(dz * x.data, y.shape)
 
         return record(x.data * y.data, (x, y), backward)
 
@@ -238,7 +237,7 @@ class Tensor:
         z = x.data / y.data
 
         def backward(dz):
-            return sum_to_shape(dz / y.data, x.shape), sum_to_shape(-dz * z / y.data, y.shape)
+            return ops.sum_to_shape(dz / y.data, x.shape), ops.sum_to_shape(-dz * z / y.data, y.shape)
 
         return record(z, (x, y), backward)
 

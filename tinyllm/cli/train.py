@@ -2,6 +2,7 @@
 
 import re
 import signal
+import textwrap
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ EXAMPLE = """examples:
   tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
   tinyllm train --preset mini --set model.dropout=0.1 --set train.eval_every=50
   tinyllm train --out runs/book --resume --steps 1000         go on, for longer
+  tinyllm train --mine 4,6                                    on your own softmax and attention
 
 Settings come from the preset, then --config, then the flags, then --set; the later wins.
 --resume needs only --out: the run knows its settings. More --steps stretch the schedule: steps that are
@@ -50,6 +52,8 @@ def add_parser(subparsers):
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="assignments",
                         help="any setting, such as model.heads=4 or train.checkpoint_every=50")  # fmt: skip
     parser.add_argument("--config", metavar="FILE", help="settings in TOML, with tables [model] and [train]")
+    parser.add_argument("--mine", metavar="N,...", action="append", default=[],
+                        help="run what you wrote in these lessons; slower, so 200 steps")  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="the folder of the run (runs/DATA-PRESET)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in DIR")
@@ -59,6 +63,17 @@ def add_parser(subparsers):
 
 
 def run_train(args):
+    """Train, on the student's functions where --mine asks for it."""
+    parts = parts_of(args)
+    if not parts:
+        return train(args)
+    from tinyllm.teach.mine import plug_in
+
+    with plug_in(parts):
+        return train(args, parts)
+
+
+def train(args, parts=()):
     """Prepare everything, then iterate over a Trainer and show its events."""
     from tinyllm.cli.progress import MergeBar, choose_display
     from tinyllm.ops.registry import threads
@@ -70,6 +85,7 @@ def run_train(args):
     if config.threads:
         threads(config.threads)
     experiment = reopen(run, config) if args.resume else prepare(config, progress=MergeBar())
+    experiment.mine = tuple(part.record() for part in parts)
     trainer = Trainer(run, experiment)
     if args.resume:
         trainer.resume()
@@ -85,14 +101,62 @@ def run_train(args):
         return 130
     write_report(run)
     display.conclude()
+    if parts and not args.json:
+        print("\n" + "\n".join(told(parts, run)))
     return 0
+
+
+MINE_DEFAULTS = {"train.steps": 200, "train.eval_every": 50, "train.sample_every": 100,
+                 "train.sample_tokens": 200}  # fmt: skip
+
+
+def parts_of(args):
+    """The student's functions of the lessons in --mine, which are named -> list of Part.
+
+    A run that is resumed knows its lessons. Raises UserError, before anything is written.
+    """
+    lessons = args.mine
+    if args.resume and args.out and not lessons:
+        from tinyllm.train.run import Run
+
+        mine = Run(args.out).read_config()[1].get("mine", [])
+        lessons = [str(number) for number in dict.fromkeys(part["lesson"] for part in mine)]
+    if not lessons:
+        return []
+    from tinyllm.teach import mine  # here: a plain training needs nothing of the lessons
+    from tinyllm.teach.workspace import find_workspace
+
+    parts, notes = mine.load_parts(mine.parse_lessons(lessons), find_workspace())
+    if not args.json:
+        names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
+        print("\n".join([note(f"yours: {names}"), *map(note, notes), note(SLOWER)]) + "\n", flush=True)
+    return parts
+
+
+SLOWER = "what calls yours runs on NumPy, not on the kernels, so this is several times slower"
+
+
+def told(parts, run):
+    """What a run on a student's functions ends with: how often each ran, and what to do next."""
+    used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)
+    idle = ", ".join(part.op for part in parts if not part.calls)
+    yield note(f"yours ran: {used or 'none'}")
+    if idle:
+        yield note(f"never called by this training: {idle}")
+    yield note(f"tinyllm blame {run.folder}    compares this with the library's own functions")
+
+
+def note(text):
+    """A paragraph of at most 80 columns; further lines are indented."""
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def settings_of(args):
     """Return the settings that the user gave, as {flat name: value}: --config, then flags, then --set."""
     from tinyllm.train.settings import parse_assignments, read_toml
 
-    settings = read_toml(args.config) if args.config else {}
+    settings = dict(MINE_DEFAULTS) if args.mine and not args.resume else {}
+    settings |= read_toml(args.config) if args.config else {}
     settings |= {
         setting: getattr(args, flag) for flag, setting in FLAGS.items() if getattr(args, flag) is not None
     }
@@ -108,7 +172,7 @@ def new_run(args):
     from tinyllm.train.settings import make_config
 
     config = make_config(settings_of(args))
-    run = Run(args.out or free_folder(config, args.overwrite))
+    run = Run(args.out or free_folder(config, args.overwrite, "-mine" if args.mine else ""))
     run.check_writable()
     if run.holds_something() and not args.overwrite:
         raise UserError(
@@ -140,15 +204,15 @@ def resumed_run(args):
     return run, config
 
 
-def free_folder(config, overwrite):
-    """Return runs/DATA-PRESET, with a number after it if that name is taken."""
+def free_folder(config, overwrite, ending=""):
+    """Return runs/DATA-PRESET, and -mine with --mine, with a number after it if that name is taken."""
     from tinyllm.train.run import Run
 
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
-    folder = Path("runs") / f"{name}-{config.preset}"
+    first = folder = Path("runs") / f"{name}-{config.preset}{ending}"
     number = 2
     while Run(folder).holds_something() and not overwrite:
-        folder = folder.with_name(f"{name}-{config.preset}-{number}")
+        folder = first.with_name(f"{first.name}-{number}")
         number += 1
     return folder
 

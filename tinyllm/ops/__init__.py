@@ -8,6 +8,8 @@ is news.
 # ruff: noqa: F401  (what is imported here is the package's public face)
 
 from tinyllm.ops.attention import attention, attention_backward
+from tinyllm.ops.autograd import backpropagate, sum_to_shape
+from tinyllm.ops.block import count_flops, count_parameters, transformer_block
 from tinyllm.ops.bpe import bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
 from tinyllm.ops.elementwise import (
     add,
@@ -40,6 +42,7 @@ from tinyllm.ops.matmul import (
     matmul,
     matmul_backward,
 )
+from tinyllm.ops.ngram import bigram_counts, entropy, perplexity
 from tinyllm.ops.norm import (
     add_layernorm,
     add_layernorm_backward,
@@ -50,7 +53,7 @@ from tinyllm.ops.norm import (
     rmsnorm,
     rmsnorm_backward,
 )
-from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
+from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm, lr_schedule
 from tinyllm.ops.pieces import split_pieces
 from tinyllm.ops.quant import (
     dequantize_int4,

@@ -5,10 +5,11 @@ float32. `linear` and both backwards follow the choice made for `matmul` (`use(l
 linear and its backward).
 """
 
+from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.elementwise import gelu_tanh, gelu_tanh_backward
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import rows, sum_to_shape
+from tinyllm.ops.shapes import rows
 
 
 @op

@@ -53,3 +53,17 @@ def clip_grads(grads, norm, limit):
         return list(grads)
     scale = float(limit) / float(norm)
     return [g * scale for g in grads]
+
+
+@op
+def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
+    """Say how large a step may be: a straight climb during the warm-up, then down half a cosine.
+
+    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1); from
+    step warmup, which gets lr, the rate falls towards min_lr_ratio lr, which step `steps` would reach, and
+    stays there. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
+    """
+    if step < warmup:
+        return lr * (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return lr * (min_lr_ratio + (1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done)))

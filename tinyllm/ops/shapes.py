@@ -1,4 +1,4 @@
-"""Small helpers that several specs share: flatten to rows, undo broadcasting, name the wrong shape or id."""
+"""Small helpers that several specs share: flatten to rows, name the wrong shape or id."""
 
 import math
 
@@ -8,15 +8,6 @@ import numpy as np
 def rows(x):
     """View x (..., n) as a matrix (product of the leading axes, n)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-def sum_to_shape(dx, shape):
-    """Sum a gradient over the axes along which its input, of the given shape, was broadcast."""
-    if dx.shape == shape:
-        return dx
-    dx = dx.sum(axis=tuple(range(dx.ndim - len(shape))))
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and dx.shape[i] != 1)
-    return dx.sum(axis=stretched, keepdims=True)
 
 
 def same_shape(name, x, y):

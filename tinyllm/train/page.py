@@ -89,15 +89,15 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title} · tinyllm</title>
 <style>{style}</style>
 </head>
 <body><main>
 <header><h1>{title}</h1><p class="lead">{lead}</p></header>
 {body}
-<footer>Written by tinyllm from log.jsonl and config.json;
-<code>tinyllm report</code> writes it anew.</footer>
+<footer>{footer}</footer>
 </main></body>
 </html>
 """

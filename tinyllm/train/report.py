@@ -14,6 +14,8 @@ from tinyllm.train.log import read_log
 from tinyllm.train.page import PAGE, STYLE
 from tinyllm.train.plot import Series, chart
 
+FOOTER = "Written by tinyllm from log.jsonl and config.json; <code>tinyllm report</code> writes it anew."
+
 
 def write_report(run, path=None):
     """Write the report of a `Run` to `path` (by custom, report.html in its folder) and return the path.
@@ -51,6 +53,7 @@ def render(title, config, facts, records):
         lead=escape(lead),
         style=STYLE,
         body="\n".join(filter(None, body)),
+        footer=FOOTER,
     )
 
 

@@ -161,10 +161,12 @@ class Experiment:
     model: GPT
     train_tokens: np.ndarray
     val_tokens: np.ndarray
+    mine: tuple = ()  # which ops ran on a student's functions: what `teach.mine` records of each
 
     def facts(self):
         """Return what was read: name, size and SHA-256 of data and tokenizer, for config.json and the log."""
-        return {
+        mine = {"mine": list(self.mine)} if self.mine else {}
+        return mine | {
             "data": self.corpus.name,
             "bytes": self.corpus.size,
             "sha256": self.corpus.sha256,

@@ -5,7 +5,7 @@ during the *warm-up*. What follows is a shape: a function from how far training 
 1) to a factor of `lr`.
 """
 
-import math
+from tinyllm.ops import lr_schedule
 
 
 def constant(done, config):
@@ -18,11 +18,6 @@ def linear(done, config):
     return 1.0 - (1.0 - config.min_lr_ratio) * done
 
 
-def cosine(done, config):
-    """Fall along half a cosine: slowly, then quickly, then slowly (Loshchilov and Hutter, SGDR, 2017)."""
-    return config.min_lr_ratio + (1.0 - config.min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
 def wsd(done, config):
     """Stay stable, then fall in a straight line over the last `decay_fraction`.
 
@@ -33,7 +28,7 @@ def wsd(done, config):
     return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
 
 
-SCHEDULES = {"cosine": cosine, "constant": constant, "linear": linear, "wsd": wsd}
+SCHEDULES = {"cosine": None, "constant": constant, "linear": linear, "wsd": wsd}  # cosine is an op
 
 
 def learning_rate(step, config):
@@ -42,9 +37,10 @@ def learning_rate(step, config):
     `config` has lr, steps, warmup, schedule, min_lr_ratio and decay_fraction (a `TrainConfig`). The last
     step, `steps - 1`, comes as close to the end of the shape as a step can.
     """
-    if step < config.warmup:
-        rate = config.lr * (step + 1) / (config.warmup + 1)
+    shape = SCHEDULES[config.schedule]
+    if step < config.warmup or shape is None:
+        rate = lr_schedule(step, config.steps, config.lr, config.warmup, config.min_lr_ratio)
     else:
         done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-        rate = config.lr * SCHEDULES[config.schedule](done, config)
+        rate = config.lr * shape(done, config)
     return float(f"{rate:.9g}")  # cos() may differ in its last bit between C libraries; nine digits do not

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import floats
 from tinyllm.testing.cases import (
     attention,
+    autograd,
+    block,
     bpe,
     elementwise,
     embedding,
     loss,
     lowp,
     matmul,
+    ngram,
     norm,
     optim,
     pieces,
@@ -31,8 +34,8 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, pieces, quant, rope, sample,
-    softmax, split, unigram, wordpiece,
+    attention, autograd, block, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, pieces,
+    quant, rope, sample, softmax, split, unigram, wordpiece,
 )  # fmt: skip
 
 CASES: dict = {}

@@ -51,5 +51,25 @@ def grad_norm_bound(args, results):
     return (EPS * (4 + count) * results[0] + TINY,)
 
 
-CASES = {"adamw_step": adamw_step(), "grad_norm": st.tuples(gradients()), "clip_grads": clip_grads()}
-BOUNDS = {"adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4)}
+@st.composite
+def schedules(draw):
+    """Steps before, in and after the warm-up, at the end and beyond it."""
+    steps, warmup = draw(st.sampled_from((10, 100, 3, 1, 2000))), draw(st.sampled_from((0, 1, 2, 5, 100)))
+    step = draw(st.sampled_from((0, 1, warmup, warmup + 1, steps - 1, steps, steps // 2, 2 * steps)))
+    lr, low = draw(st.sampled_from((1e-3, 0.1, 1.0))), draw(st.sampled_from((0.1, 0.0, 1.0)))
+    return step, steps, lr, warmup, low
+
+
+def schedule_bound(args, results):
+    """A few roundings on the scale of the largest rate; cos differs in its last bits between C libraries."""
+    return (1e-9 * args[2],)
+
+
+CASES = {
+    "adamw_step": adamw_step(), "grad_norm": st.tuples(gradients()), "clip_grads": clip_grads(),
+    "lr_schedule": schedules(),
+}  # fmt: skip
+BOUNDS = {
+    "adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4),
+    "lr_schedule": schedule_bound,
+}  # fmt: skip

@@ -249,3 +249,21 @@ def encode_gives_merge_numbers(ids, merges):
         pair = min(known, key=lambda pair: merges[pair])
         ids = merge(ids, pair, merges[pair])
     return [token - BYTES if token >= BYTES else token for token in ids]
+
+
+@mistake("bpe_pair_counts", "counts of tokens, not of pairs: how often each left token has a right neighbour")
+def counts_of_the_left(pieces, counts):
+    totals = {}
+    for (left, _), count in count_pairs(pieces, counts).items():
+        totals[left, left] = totals.get((left, left), 0) + count
+    return totals
+
+
+@mistake("bpe_pair_counts", "counts of the first pair of each piece only")
+def first_pair_only(pieces, counts):
+    return count_pairs([ids[:2] for ids in pieces], counts)
+
+
+@mistake("bpe_pair_counts", "counts multiplied by the length of the piece")
+def times_the_length(pieces, counts):
+    return count_pairs(pieces, [count * len(ids) for ids, count in zip(pieces, counts, strict=True)])

@@ -266,3 +266,56 @@ def keyed_gradient_without_growth(dy, key, p):
 @mistake("keyed_dropout_backward", "a gradient that also flows through what the key dropped")
 def keyed_gradient_without_mask(dy, key, p):
     return dy / (1 - p)
+
+
+@mistake("add", "the product, where the sum belongs")
+def product_of_both(x, y):
+    return x * y
+
+
+@mistake("add", "x alone: y is forgotten")
+def forgets_y(x, y):
+    return np.array(x)
+
+
+@mistake("add", "the sum computed in float64 and left there")
+def add_in_float64(x, y):
+    return x.astype(np.float64) + y
+
+
+@mistake("add", "every sum of an x and a y, a table of them")
+def all_sums(x, y):
+    return np.add.outer(x, y)
+
+
+@mistake("gelu_tanh", "x multiplied by tanh alone: a half of 1 + tanh belongs there")
+def tanh_alone(x):
+    return x * np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)).astype(x.dtype)
+
+
+@mistake("gelu_tanh", "the cubic term without its x: a constant 0.044715")
+def constant_cube(x):
+    z = np.clip(x, -20, 20)
+    u = x.dtype.type((2 / np.pi) ** 0.5) * (z + x.dtype.type(0.044715))
+    return x * x.dtype.type(0.5) * (1 + np.tanh(u))
+
+
+@mistake("gelu_tanh", "x sigmoid(1.702 x), the other approximation")
+def by_sigmoid(x):
+    return (x / (1 + np.exp(-np.clip(1.702 * x.astype(np.float64), -700, 700)))).astype(x.dtype)
+
+
+@mistake("silu_backward", "the derivative of relu: dy where x is positive")
+def silu_as_relu(dy, x):
+    return np.where(x > 0, dy, dy.dtype.type(0))
+
+
+@mistake("silu_backward", "dy silu(x): the function itself, where its slope belongs")
+def silu_not_derived(dy, x):
+    return dy * silu(x)
+
+
+@mistake("silu_backward", "s - x s (1 - s): the second term has the wrong sign")
+def silu_minus(dy, x):
+    s = (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype)
+    return dy * (s - x * s * (1 - s))

@@ -48,3 +48,24 @@ def averages_repeats(dy, ids, vocab_size):
 @mistake("embedding_backward", "a table that is only as long as the largest id")
 def short_table(dy, ids, vocab_size):
     return scatter(dy, ids, int(ids.max(initial=-1)) + 1, lambda dw, i, d: np.add.at(dw, i, d))
+
+
+@mistake("embedding", "ids counted from the end of the table")
+def from_the_end(w, ids):
+    return w[len(w) - 1 - ids]
+
+
+@mistake("embedding", "the sum of the looked up rows, one vector for all ids")
+def adds_them_up(w, ids):
+    return embedding(w, ids).sum(axis=-2)
+
+
+@mistake("embedding", "one-hot vectors that are not multiplied by the table")
+def one_hot(w, ids):
+    return (ids[..., None] == np.arange(len(w))).astype(w.dtype)
+
+
+@mistake("embedding", "rows scaled to length 1")
+def unit_rows(w, ids):
+    y = embedding(w, ids)
+    return y / np.maximum(np.sqrt((y * y).sum(axis=-1, keepdims=True)), w.dtype.type(1e-30))

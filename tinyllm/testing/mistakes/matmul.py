@@ -155,3 +155,39 @@ def slope_at_y(dy, x, w, h):
 def db_without_the_bend(dy, x, w, h):
     dx, dw, _ = linear_backward(gelu_tanh_backward(dy, h), x, w)
     return dx, dw, rows(dy).sum(axis=0)
+
+
+@mistake("matmul_backward", "da and db returned in the wrong order")
+def swapped_gradients(dy, a, b, transpose_a=False, transpose_b=False):
+    da, db = matmul_backward(dy, a, b, transpose_a, transpose_b)
+    return db, da
+
+
+@mistake("matmul_backward", "gradients divided by the number of rows, as if y were a mean")
+def averaged_gradients(dy, a, b, transpose_a=False, transpose_b=False):
+    da, db = matmul_backward(dy, a, b, transpose_a, transpose_b)
+    return da, db / db.dtype.type(max(dy.shape[-2], 1))
+
+
+@mistake("matmul_backward", "db that forgets dy: the sum of A's rows")
+def forgets_dy(dy, a, b, transpose_a=False, transpose_b=False):
+    return matmul_backward(dy, a, b, transpose_a, transpose_b)[0], matmul_backward(
+        np.ones_like(dy), a, b, transpose_a, transpose_b
+    )[1]
+
+
+@mistake("linear", "the bias multiplied by x, not added")
+def bias_as_factor(x, w, b=None):
+    y = linear(x, w)
+    return y if b is None else y * b
+
+
+@mistake("linear", "the bias added twice")
+def bias_twice(x, w, b=None):
+    return linear(x, w, None if b is None else b + b)
+
+
+@mistake("linear", "outputs divided by the number of inputs, a mean where a sum belongs")
+def mean_of_inputs(x, w, b=None):
+    y = linear(x, w) / x.dtype.type(max(x.shape[-1], 1))
+    return y if b is None else y + b

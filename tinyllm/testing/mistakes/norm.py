@@ -227,3 +227,20 @@ def rms_forgets_the_norm(dsum, dy, sum, w, rstd):
 @mistake("add_rmsnorm_backward", "dsum put through rmsnorm together with dy")
 def rms_all_through(dsum, dy, sum, w, rstd):
     return rmsnorm_backward(dsum + dy, sum, w, rstd)
+
+
+@mistake("rmsnorm", "division by the mean square, without the square root")
+def divides_by_the_square(x, w, eps=1e-5):
+    rstd = 1 / ((x**2).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    return x * rstd * w, rstd[..., 0]
+
+
+@mistake("rmsnorm", "the root mean square returned where 1 / root mean square was asked for")
+def returns_the_root(x, w, eps=1e-5):
+    y, rstd = rmsnorm(x, w, eps)
+    return y, 1 / rstd
+
+
+@mistake("rmsnorm", "no eps, so that a row of zeros divides by zero")
+def rmsnorm_without_eps(x, w, eps=1e-5):
+    return rmsnorm(x, w, 0.0)

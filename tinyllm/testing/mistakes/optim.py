@@ -1,8 +1,10 @@
 """Mistakes in the optimizer's ops."""
 
+import math
+
 import numpy as np
 
-from tinyllm.ops import adamw_step, clip_grads, grad_norm
+from tinyllm.ops import adamw_step, clip_grads, grad_norm, lr_schedule
 from tinyllm.testing.mistake import mistake
 
 
@@ -154,3 +156,101 @@ def never_clips(grads, norm, limit):
 @mistake("clip_grads", "gradients divided by their norm, without the limit")
 def forgets_the_limit(grads, norm, limit):
     return [g / float(norm) for g in grads] if norm > limit else list(grads)
+
+
+@mistake("grad_norm", "the norm of the first array alone")
+def first_only(grads):
+    return grad_norm(grads[:1])
+
+
+@mistake("grad_norm", "the largest number in any of the arrays")
+def largest_number(grads):
+    return max((float(np.abs(g).max(initial=0)) for g in grads), default=0.0)
+
+
+@mistake("grad_norm", "the sum of absolute values, the other norm")
+def absolute_sum(grads):
+    return float(sum(np.abs(g.astype(np.float64)).sum() for g in grads))
+
+
+@mistake("grad_norm", "the norm of the sums: squares must be taken before adding")
+def norm_of_sums(grads):
+    return float(np.sqrt(sum(float(g.astype(np.float64).sum()) ** 2 for g in grads)))
+
+
+@mistake("clip_grads", "gradients multiplied by the norm and divided by the limit: the wrong way up")
+def upside_down(grads, norm, limit):
+    return [g * float(norm / limit) for g in grads] if norm > limit else list(grads)
+
+
+@mistake("clip_grads", "gradients of which each array is given the length of the limit")
+def each_to_the_limit(grads, norm, limit):
+    if not norm > limit:
+        return list(grads)
+    return [g * float(limit / (grad_norm([g]) or 1)) for g in grads]
+
+
+@mistake("clip_grads", "gradients set to zero where they are too long")
+def drops_them(grads, norm, limit):
+    return [np.zeros_like(g) for g in grads] if norm > limit else list(grads)
+
+
+def shaped(step, steps, lr, warmup, low, shape):
+    """A schedule with another shape after the warm-up."""
+    if step < warmup:
+        return lr * (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return lr * (low + (1 - low) * shape(done))
+
+
+@mistake("lr_schedule", "a straight line down, where half a cosine belongs")
+def straight_down(step, steps, lr, warmup, min_lr_ratio):
+    return shaped(step, steps, lr, warmup, min_lr_ratio, lambda done: 1 - done)
+
+
+@mistake("lr_schedule", "a whole cosine, down and up again, where half of one belongs")
+def whole_cosine(step, steps, lr, warmup, min_lr_ratio):
+    def shape(done):
+        return 0.5 * (1 + math.cos(2 * math.pi * done))
+
+    return shaped(step, steps, lr, warmup, min_lr_ratio, shape)
+
+
+@mistake("lr_schedule", "a quarter of a cosine, which falls steeply at its end")
+def quarter_cosine(step, steps, lr, warmup, min_lr_ratio):
+    return shaped(step, steps, lr, warmup, min_lr_ratio, lambda done: math.cos(math.pi / 2 * done))
+
+
+@mistake("lr_schedule", "a warm-up that starts at 0, so that the first step does nothing")
+def starts_at_zero(step, steps, lr, warmup, min_lr_ratio):
+    return lr * step / warmup if step < warmup else lr_schedule(step, steps, lr, warmup, min_lr_ratio)
+
+
+@mistake("lr_schedule", "a cosine counted from step 0, as if there had been no warm-up")
+def forgets_the_warmup(step, steps, lr, warmup, min_lr_ratio):
+    if step < warmup:
+        return lr_schedule(step, steps, lr, warmup, min_lr_ratio)
+    return lr_schedule(step, steps, lr, 0, min_lr_ratio)
+
+
+@mistake("lr_schedule", "a rate that falls to 0, not to min_lr_ratio lr")
+def falls_to_zero(step, steps, lr, warmup, min_lr_ratio):
+    return lr_schedule(step, steps, lr, warmup, 0.0)
+
+
+@mistake("lr_schedule", "no warm-up: full speed from the first step")
+def no_warmup(step, steps, lr, warmup, min_lr_ratio):
+    return lr if step < warmup else lr_schedule(step, steps, lr, warmup, min_lr_ratio)
+
+
+@mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr")
+def ratio_as_rate(step, steps, lr, warmup, min_lr_ratio):
+    return max(lr_schedule(step, steps, lr, warmup, 0.0), min_lr_ratio)
+
+
+@mistake("lr_schedule", "a cosine that goes on beyond the last step, and up again")
+def goes_on(step, steps, lr, warmup, min_lr_ratio):
+    if step < warmup:
+        return lr_schedule(step, steps, lr, warmup, min_lr_ratio)
+    done = (step - warmup) / max(1, steps - warmup)
+    return lr * (min_lr_ratio + (1 - min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * done)))

@@ -98,3 +98,10 @@ def forgets_the_sine(dy, cos, sin):
 @mistake("rope_backward", "pairs of neighbours, where halves belong")
 def interleaves_backward(dy, cos, sin):
     return interleaves(dy, cos, -sin)
+
+
+@mistake("rope_tables", "angles in degrees, where cos and sin take radians")
+def in_degrees(positions, width, base=10000.0):
+    frequency = base ** (-np.arange(0, width, 2) / width)
+    angle = np.radians(np.asarray(positions)[..., None] * frequency)
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)

@@ -187,3 +187,36 @@ def forgets_to_sum(probs, u):
 @mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u")
 def falls_back_to_zero(probs, u):
     return np.asarray((np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]).argmax(axis=-1))
+
+
+@mistake("temperature", "logits minus t")
+def takes_t_away(logits, t):
+    return logits - float(t)
+
+
+@mistake("temperature", "only the largest logit divided by t")
+def only_the_largest(logits, t):
+    top = logits == logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    return np.where(top, temperature(logits, t), logits)
+
+
+@mistake("temperature", "logits raised to the power 1 / t, as if they were probabilities")
+def power(logits, t):
+    return (np.sign(logits) * np.abs(logits) ** (1 / t)).astype(logits.dtype)
+
+
+@mistake("temperature", "logits divided by 1 + t")
+def one_more(logits, t):
+    return temperature(logits, 1 + t)
+
+
+@mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit")
+def forbids(logits, ids, penalty):
+    return np.where(repetition_penalty(logits, ids, 2) != logits, -np.inf, logits)
+
+
+@mistake("repetition_penalty", "the unused tokens penalised in place of the used")
+def the_others(logits, ids, penalty):
+    penalised = np.where(logits > 0, logits / float(penalty), logits * float(penalty))
+    used = repetition_penalty(logits, ids, 2) != logits
+    return np.where(used, logits, penalised)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyllm.ops import softmax
+from tinyllm.ops import log_softmax, softmax
 from tinyllm.testing.mistake import mistake
 
 
@@ -116,3 +116,38 @@ def gradient_of_softmax(dy, y):
 @mistake("log_softmax_backward", "dy - exp(y) mean(dy): a mean where the sum belongs")
 def log_mean_for_sum(dy, y):
     return dy - np.exp(y) * dy.mean(axis=-1, keepdims=True)
+
+
+@mistake("softmax", "softmin: exp(-x), so that the smallest score wins")
+def smallest_wins(x):
+    return softmax(-x)
+
+
+@mistake("softmax_backward", "dy - y, the gradient of cross-entropy, not of softmax")
+def as_cross_entropy(dy, y):
+    return dy - y
+
+
+@mistake("softmax_backward", "y dy minus the row's sum of it, without the factor y on the sum")
+def factor_outside(dy, y):
+    return y * dy - (y * dy).sum(axis=-1, keepdims=True)
+
+
+@mistake("softmax_backward", "the whole row's sum taken over the batch as well")
+def sum_over_everything(dy, y):
+    return y * (dy - (dy * y).sum())
+
+
+@mistake("log_softmax", "the logarithm to base 2")
+def base_two(x):
+    return log_softmax(x) / x.dtype.type(np.log(2))
+
+
+@mistake("log_softmax", "x minus the log of the sum of x, without exp")
+def log_of_the_sum(x):
+    return x - np.log(np.abs(x.sum(axis=-1, keepdims=True)))
+
+
+@mistake("log_softmax", "x minus the maximum, and nothing more")
+def only_the_maximum(x):
+    return x - x.max(axis=-1, keepdims=True, initial=-np.inf)

@@ -1,0 +1,118 @@
+# %% [markdown]
+# # 0. Set-up
+#
+# A lesson is a script. Run it in a terminal and it stops before every piece of
+# code: read, predict, press Enter, see. Or open it as a notebook in an editor
+# that knows the percent format. Either way it is your copy: change it, break
+# it, print more.
+#
+# This first one looks at your machine, meets the three commands that you will
+# use all the time, and ends with a function so small that only the way of
+# working is new.
+
+# %%
+import time
+
+import numpy as np
+
+import tinyllm as tl
+from tinyllm import ops
+from tinyllm.teach.stepping import begin, compare, predict
+
+begin(__file__)
+
+# %% [markdown]
+# ## One idea, written twice
+#
+# Every numeric idea in tinyllm stands there twice. Once as a few lines of
+# NumPy, the *specification*, which is for reading. Once as a C kernel, which is
+# for speed. Tests hold the two together, and one switch chooses between them.
+
+# %%
+x = np.linspace(-3, 3, 1_000_000).astype(np.float32).reshape(1000, 1000)
+
+
+def milliseconds(function, times=9):
+    """The median time of a call."""
+    took = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function(x)
+        took.append(1000 * (time.perf_counter() - start))
+    return sorted(took)[times // 2]
+
+
+guess = predict("a million numbers through softmax in NumPy: milliseconds?")
+print(compare(guess, milliseconds(ops.softmax.reference)))
+
+# %%
+print(ops.softmax)
+if "compiled" in ops.softmax.variants:
+    kernel = ops.softmax.variants["compiled"]
+    print(f"in C: {milliseconds(kernel):.2f} ms, measured on your machine")
+else:
+    print("no C kernels here: all works without; `tinyllm doctor` says more")
+
+# %% [markdown]
+# `tinyllm doctor` tells more about your machine and your installation. Run it
+# once.
+#
+# ## Your code in the real model
+#
+# Any of these functions, which we call *ops*, can be replaced by your own for
+# as long as a block lasts. Nothing is copied and nothing is simulated: it is
+# the library's GPT that now calls you. Here is an `add` that counts how often
+# it is needed.
+
+# %%
+calls = 0
+
+
+def counted_add(x, y):
+    global calls
+    calls += 1
+    return x + y
+
+
+config = tl.GPTConfig(vocab_size=65, context=16, layers=2, heads=2, width=32)
+model = tl.GPT(config)
+tokens = np.zeros((1, 16), int)
+print("2 layers, 2 sums in each, and one of tokens and positions")
+guess = predict("how many calls?")
+with tl.override(add=counted_add):
+    model.loss(tokens, tokens)
+print(compare(guess, calls))
+
+# %% [markdown]
+# ## The same bits
+#
+# With the C kernels, results do not depend on how many threads work, on your
+# processor, or on what else is in the batch. So when a lesson says "the loss is
+# 4.1744", you will see 4.1744. The same holds for your grade: it can be
+# computed again, by anyone.
+
+# %%
+before = tl.threads()
+losses = []
+for n in (1, 2, 3):
+    tl.threads(n)
+    losses.append(model.loss(tokens, tokens).item())
+tl.threads(before)
+print("the loss on 1, 2 and 3 threads:", *(f"{x:.6f}" for x in losses))
+assert losses[0] == losses[1] == losses[2]
+
+# %% [markdown]
+# ## Now you
+#
+# Open `exercise.py` beside this file. It holds one stub, `add`. Write it, then
+#
+#     tinyllm check 0          says how many properties hold, and names your bug
+#     tinyllm hint 0           gives a hint, then a better one
+#     tinyllm solution 0 add   shows the library's code, and notes that you looked
+#
+# Four words tell how a task stands: *not attempted*, *failed*, *timed out*,
+# *passed*. Try being wrong on purpose, with `return x`, or with `x += y`, and
+# see what it says.
+#
+# What you have rebuilt is the `add` in `tinyllm/ops/elementwise.py`. The next
+# lesson makes a language model out of counting.

@@ -1,0 +1,191 @@
+# %% [markdown]
+# # 1. What a language model is
+#
+# A language model answers one question: **given the text so far, how likely is
+# each possible next token?** That is all. Whoever can answer it well can also
+# write, by asking again and again, and whoever writes well must have learnt a
+# good deal about spelling, grammar and the world.
+#
+# The large ones answer with billions of numbers. In this lesson we answer by
+# counting, as Shannon did in 1948, and build everything else that a language
+# model needs: how to draw text from it, how to measure it, and how to know the
+# best that is possible.
+
+# %%
+import textwrap
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.data import load_corpus, stories
+from tinyllm.rng import Random
+from tinyllm.teach.stepping import bars, begin, compare, predict
+
+begin(__file__)
+text = load_corpus("stories").text()
+print(textwrap.fill(text[:253], 76))
+
+# %% [markdown]
+# These stories come with the library. They are written by a small grammar whose
+# rules and probabilities are known, which will pay at the end of this lesson.
+#
+# Our tokens are characters. Each gets a number, its *id*.
+
+# %%
+letters = sorted(set(text))
+number = {letter: i for i, letter in enumerate(letters)}
+ids = np.array([number[letter] for letter in text])
+train, held_out = ids[:1_600_000], ids[1_600_000:]
+V = len(letters)
+print(f"{len(ids):,} characters, {V} different ones")
+print(f"the last {len(held_out):,} are kept for measuring")
+
+# %% [markdown]
+# ## The simplest answer: count
+#
+# Which letter comes next after a "q"? Look at every q in the text, and count
+# what follows. Do that for all letters at once and you have a table, `counts[a,
+# b]`: how often b came right after a. Divide each row by its sum, and it is a
+# language model.
+#
+# **Now you: `bigram_counts`.** A trap waits in NumPy: `counts[a, b] += 1` with
+# arrays for a and b adds 1 *once* for each different pair.
+
+# %%
+counts = ops.bigram_counts(train, V)
+for letter in "qt.":
+    row = counts[number[letter]]
+    best = np.argsort(-row)[:4]
+    print(f"after {letter!r}:")
+    names = [repr(letters[i]) for i in best]
+    print(bars(row[best] / row.sum(), names, width=40))
+
+# %% [markdown]
+# ## Writing: draw, append, ask again
+#
+# To draw from probabilities, lay them end to end on a line of length 1, throw a
+# dart u between 0 and 1, and take the token on whose stretch it lands. That is
+# the op `sample`: the smallest id at which the running sum exceeds u. The
+# chance comes in as a number, so the same number always gives the same text.
+#
+# **Now you: `sample`.**
+
+# %%
+probs = counts / counts.sum(axis=1, keepdims=True)
+
+
+def write(length, seed):
+    """Draw a text, each character given the one before it."""
+    darts = Random(seed).uniform(length)
+    at, out = number["\n"], []
+    for dart in darts:
+        at = int(ops.sample(probs[at].astype(np.float32), dart))
+        out.append(letters[at])
+    return "".join(out)
+
+
+print(textwrap.fill(write(300, seed=1), 76))
+
+# %% [markdown]
+# Not yet literature, but no accident either: vowels follow consonants, capitals
+# follow full stops, and words end where words could end.
+#
+# ## How good is it?
+#
+# Take text that it has not seen, and ask after each character which probability
+# it had given to the next one. Good models are rarely surprised. A probability
+# p is a *surprise* of -ln p nats; the mean is the **loss**, and exp(loss) is
+# the **perplexity**: between how many equally likely characters the model was
+# torn.
+#
+# A model that knows nothing is torn between all of them.
+
+# %%
+guess = predict(f"its perplexity, where knowing nothing is {V}")
+p = probs[held_out[:-1], held_out[1:]]
+print(compare(guess, float(ops.perplexity(p.astype(np.float32)))))
+
+# %% [markdown]
+# **Now you: `perplexity`.** Average the logarithms and not the probabilities;
+# you can find out with two numbers, 0.9 and 0.0001, why.
+#
+# Perplexity depends on the tokens: one over characters and one over words
+# cannot be compared. The loss per character can, whatever the tokens are.
+#
+# ## More context
+#
+# One character of memory is not much. Count what follows *two* characters, or
+# three. We look characters up by what stands before them; a context that never
+# occurred in training gets the answer of knowing nothing, mixed in with a
+# little weight.
+
+# %%
+
+
+def loss_with_context(n):
+    """Count what follows every n characters; the loss on held-out text."""
+
+    def contexts(x):
+        key = np.zeros(len(x) - n, np.int64)
+        for i in range(n):
+            key = key * V + x[i : len(x) - n + i]
+        return key, x[n:]
+
+    key, following = contexts(train)
+    seen, times = np.unique(key * V + following, return_counts=True)
+    before, totals = np.unique(key, return_counts=True)
+    key, following = contexts(held_out)
+    pair = np.searchsorted(seen, key * V + following).clip(max=len(seen) - 1)
+    context = np.searchsorted(before, key).clip(max=len(before) - 1)
+    hits = np.where(seen[pair] == key * V + following, times[pair], 0)
+    total = np.where(before[context] == key, totals[context], 0)
+    p = (hits + 0.1 / V) / (total + 0.1)
+    return -np.log(p).mean(), len(before)
+
+
+losses = {}
+for n in (0, 1, 2, 4, 6, 8):
+    losses[n], used = loss_with_context(n)
+    print(f"{n} characters before: loss {losses[n]:.4f}, "
+          f"{used:>7,} contexts met")
+
+# %% [markdown]
+# Every character of context helps, and every one multiplies the contexts that
+# must be met to be counted. This is where counting ends and learning begins: a
+# neural network need not have met a context to have an opinion on it, because
+# it finds out what contexts have in common.
+#
+# ## The floor
+#
+# Could a cleverer model bring the loss to zero? No. The next word is partly
+# chance: a new hero is Ben or Lily, and no model can know which. The
+# **entropy** of a choice, the sum of -p ln p, is the mean surprise of somebody
+# who knows all probabilities exactly. Nobody can do better on average.
+
+# %%
+fair, loaded = np.array([0.5, 0.5]), np.array([0.9, 0.1])
+print(f"a fair coin:   {ops.entropy.reference(fair):.4f} nats")
+print(f"a loaded coin: {ops.entropy.reference(loaded):.4f} nats")
+
+# %% [markdown]
+# **Now you: `entropy`.** What never happens adds nothing to it, though its
+# logarithm is infinite.
+#
+# Of real text nobody knows the entropy. Of these stories we do, because we know
+# the grammar that wrote them: it is the sum over all its choices.
+
+# %%
+floor = stories.entropy_per_char()
+guess = predict(f"the floor, if 8 characters reach {losses[8]:.3f} nats")
+print(compare(guess, floor))
+print(bars([np.log(V), *losses.values(), floor],
+           ["nothing", *(f"{n} before" for n in losses), "floor"], width=44))
+
+# %% [markdown]
+# A loss below the floor would be a bug in the measuring: the text was seen
+# before, or the loss is not what it seems. A loss far above it is what there is
+# still to learn. `tinyllm train` draws this floor under every loss curve.
+#
+# You have rebuilt `tinyllm/ops/ngram.py`, and `sample` of
+# `tinyllm/ops/sample.py`. From here on only one thing changes: where the
+# probabilities come from. But first, lesson 2: are characters the right tokens?

@@ -1,0 +1,177 @@
+# %% [markdown]
+# # 2. Bytes to BPE
+#
+# A model sees numbers, so text must become numbers first. Which ones?
+# Characters are too many: Unicode has 150,000, and most will never be seen in
+# training. Words are worse: there is always a new one. This lesson builds what
+# nearly every large model uses instead, *byte pair encoding*: start from bytes,
+# of which there are only 256 and into which every text can be written, then
+# give frequent neighbours a number of their own.
+#
+# The method is a data compressor from 1994 (Gage). Sennrich, Haddow and Birch
+# brought it to language in 2016.
+
+# %%
+import time
+
+from tinyllm import ops
+from tinyllm.data import load_corpus
+from tinyllm.teach.stepping import begin, compare, predict
+from tinyllm.tokenizer import BPETokenizer
+from tinyllm.tokenizer.patterns import compile_pattern, split
+
+begin(__file__)
+
+# %% [markdown]
+# ## Text is bytes
+#
+# UTF-8 writes a character of English in one byte, of most other alphabets in
+# two, of Chinese in three, an emoji in four.
+
+# %%
+for text in ("cat", "café", "кот", "猫", "🐈"):
+    print(f"{text:<6} {len(text)} characters, bytes {list(text.encode())}")
+
+# %% [markdown]
+# Bytes as tokens never meet an unknown text. But they are short, and a model
+# pays for every token: the attention of lesson 6 compares each with each. So we
+# buy shorter texts with a larger vocabulary.
+#
+# ## The idea
+#
+# Count all pairs of neighbours. Take the most frequent pair, call it token 256,
+# and write 256 wherever it stands. Count again; the next best pair becomes 257.
+# Go on until you have as many tokens as you want.
+#
+# Here it is on a text small enough to follow. The counts of its pairs:
+
+# %%
+text = b"low low low lower lowest"
+counts = ops.bpe_pair_counts([text], [1])
+best_first = sorted(counts, key=lambda pair: (-counts[pair], pair))
+for pair in best_first[:4]:
+    print(f"  {bytes(pair)} occurs {counts[pair]} times")
+
+# %% [markdown]
+# Two pairs are equally frequent. Which goes first? It hardly matters, but it
+# must be *said*, or the same text would give different tokens on another
+# machine. Ours is: the highest count, then the smallest pair.
+#
+# **Now you: `bpe_pair_counts`, `bpe_merge`, `bpe_train`.** The middle one has a
+# trap: in "aaa" the pair "aa" stands twice, but a token can only be used once.
+# From left to right, then, and the last a stays alone.
+
+# %%
+print(ops.bpe_merge(list(b"aaa"), (97, 97), 256))
+merges = ops.bpe_train([text], [1], 5)
+tokens = {i: bytes([i]) for i in range(256)}
+for (left, right), new in merges.items():
+    tokens[new] = tokens[left] + tokens[right]
+    print(f"  {new} = {tokens[left]} + {tokens[right]}")
+
+# %% [markdown]
+# ## Encoding
+#
+# A new text must be written in these tokens. It is tempting to take the longest
+# token that fits, again and again. That is *not* what training did, and it
+# gives other tokens. Do instead what training did, in the same order: of all
+# pairs in the text that have a merge, the one learnt first goes first.
+#
+# **Now you: `bpe_encode`.**
+
+# %%
+for word in (b"lower", b"slow", b"blow owl"):
+    ids = ops.bpe_encode(word, merges)
+    print(f"  {word.decode():<9} {[tokens[i].decode() for i in ids]}")
+
+# %% [markdown]
+# ## Cutting first
+#
+# Left alone, the merges would cross from word to word: "dog.", "dog!" and "dog
+# " would each earn tokens of their own. So the text is cut into *pieces* first,
+# words more or less, and no token crosses a cut. The cuts come from a regular
+# expression that was published with GPT-2. Note that a space goes with the word
+# after it.
+
+# %%
+pattern = compile_pattern("gpt2")
+print(list(split(pattern, "It's 2026, and the cat doesn't care.")))
+
+# %% [markdown]
+# A piece that occurs a thousand times need not be looked at a thousand times:
+# pieces are counted first, and each merge looks at every *different* piece
+# once. That is why the ops take pieces and counts.
+
+# %%
+corpus = load_corpus("stories").text()[:200_000]
+pieces = {}
+for piece in split(pattern, corpus):
+    pieces[piece] = pieces.get(piece, 0) + 1
+print(f"{sum(pieces.values()):,} pieces, {len(pieces):,} different ones")
+guess = predict("20 merges by the plain specification: how many seconds?")
+start = time.perf_counter()
+words, times = [piece.encode() for piece in pieces], list(pieces.values())
+merges = ops.bpe_train.reference(words, times, 20)
+print(compare(guess, time.perf_counter() - start), "(on your machine)")
+
+# %% [markdown]
+# It counts every pair again after each merge, though a merge changes only its
+# neighbours. The tokenizer keeps the counts up to date instead, and gets the
+# same merges. (`tinyllm/tokenizer/incremental.py` says how.)
+
+# %%
+start = time.perf_counter()
+tokenizer = BPETokenizer.train(corpus, vocab_size=512)
+print(f"256 merges in {time.perf_counter() - start:.2f} s (on your machine)")
+assert list(tokenizer.merges)[:20] == list(merges)  # the same merges
+
+# %% [markdown]
+# ## What it bought
+#
+# How many bytes does a token hold now, on average?
+
+# %%
+guess = predict("bytes per token with 512 tokens")
+size = len(corpus.encode()) / len(tokenizer.encode(corpus))
+print(compare(guess, size))
+for vocab_size in (256, 300, 512, 1024):
+    t = BPETokenizer.train(corpus, vocab_size)
+    n = len(t.encode(corpus))
+    each = len(corpus) / n
+    print(f"  {vocab_size:>5} tokens: {each:.2f} bytes each, {n:,} in all")
+
+# %% [markdown]
+# Twice the vocabulary, less and less gain: each new pair is rarer than the one
+# before. And a larger vocabulary is not free, for the model must learn
+# something about every token, and score each of them at every step.
+#
+# ## What can go wrong
+#
+# **Nothing may be lost.** Whatever goes in must come out, bytes that are no
+# text included.
+
+# %%
+strange = b"caf\xc3\xa9 \xff\xfe\x00 \xf0\x9f\x90\x88"
+assert tokenizer.decode_bytes(tokenizer.encode(strange)) == strange
+print("every byte came back")
+
+# %% [markdown]
+# **A text must never become a command.** Models mark the end of a document, or
+# whose turn it is, by special tokens. If their names in a user's text were read
+# as those tokens, a user could end the document or speak in somebody else's
+# name. So they are only found where the program asks for it.
+
+# %%
+marked = BPETokenizer.train(corpus, 512, special_tokens=["<|end|>"])
+text = "<|end|>"
+print("typed by a user: ", marked.encode(text))
+print("allowed by us:   ", marked.encode(text, allowed_special={text}))
+
+# %% [markdown]
+# **Models spell badly** because of this. To a model "strawberry" is two or
+# three numbers, in which no letter can be seen; and " cat" and "cat" are
+# different numbers. Much that looks stupid in a language model is its
+# tokenizer's doing.
+#
+# You have rebuilt `tinyllm/ops/bpe.py`. The next lesson is about learning: how
+# to find out which way to turn a million numbers at once.

@@ -1,0 +1,214 @@
+# %% [markdown]
+# # 3. Gradients
+#
+# A model has a million numbers, and one number says how badly it does: the
+# loss. To learn, it must know for each of the million which way to turn it.
+# Trying them one by one would take a million evaluations. The chain rule
+# answers for all of them at once, for about the price of two. That is the whole
+# secret of deep learning; the rest of the course only decides *what* is
+# differentiated.
+#
+# We start with single numbers, go on to arrays, and end with a tool that proves
+# a gradient right.
+
+# %%
+import time
+
+import numpy as np
+
+import tinyllm as tl
+from tinyllm import ops
+from tinyllm.teach.stepping import begin, compare, predict
+
+begin(__file__)
+np.set_printoptions(precision=4, suppress=True)
+
+# %% [markdown]
+# ## A slope is a question
+#
+# The derivative answers: if I turn this number up a little, how much does the
+# result turn? You can simply ask.
+
+# %%
+
+
+def f(x):
+    return x * x + 3 * x
+
+
+h = 1e-6
+guess = predict("the slope of x^2 + 3x at x = 2")
+print(compare(guess, round((f(2 + h) - f(2 - h)) / (2 * h), 6)))
+
+# %% [markdown]
+# ## A computation is a graph
+#
+# Take loss = (a b + c)^2. A computer does it in steps, and each step knows its
+# own slopes:
+#
+#     node 0   a = 2
+#     node 1   b = -3
+#     node 2   c = 10
+#     node 3   d = a b        slopes: b for a, a for b
+#     node 4   e = d + c      slopes: 1 for d, 1 for c
+#     node 5   loss = e^2     slope:  2 e for e
+#
+# Write each node's own slopes into its row of a table.
+
+# %%
+a, b, c = 2.0, -3.0, 10.0
+d = a * b
+e = d + c
+local = np.zeros((6, 6), np.float32)
+local[3, 0], local[3, 1] = b, a
+local[4, 3], local[4, 2] = 1, 1
+local[5, 4] = 2 * e
+print(local)
+
+# %% [markdown]
+# The **chain rule** says: along a path from a number to the loss, multiply the
+# slopes; over several paths, add. Turning a up by 1 turns d by b = -3, that
+# turns e by as much, and that turns the loss by 2 e = 8 times as much: -24 in
+# all.
+#
+# Walk *backwards*, and nothing is computed twice. The loss has gradient 1. Each
+# node, from the last to the first, hands its own gradient times its slope to
+# every node that it used. When a node's turn comes, all who used it have given
+# it their share.
+#
+# **Now you: `backpropagate`.** A node that is used twice gets two shares. They
+# are added; the commonest bug in homemade autograd is to let the second
+# overwrite the first.
+
+# %%
+guess = predict("the gradient of b: how the loss answers when b is turned up")
+gradients = ops.backpropagate(local)
+print(compare(guess, float(gradients[1])))
+names = ("a", "b", "c", "d", "e", "loss")
+for name, gradient in zip(names, gradients, strict=True):
+    print(f"  {name:>4} {gradient:+.1f}")
+
+# %% [markdown]
+# ## The same with a tape
+#
+# Nobody writes that table by hand. tinyllm's `Tensor` records each step while
+# it computes: what it used, and a function that turns the gradient of its
+# result into gradients of what it used. `backward()` walks the record from the
+# end. Read `gradients` in `tinyllm/tensor.py`: it is your `backpropagate`, with
+# arrays for numbers.
+
+# %%
+ta, tb, tc = (tl.Tensor([v], requires_grad=True) for v in (a, b, c))
+te = ta * tb + tc
+(te * te).sum().backward()
+print("a, b, c:", ta.grad, tb.grad, tc.grad)
+
+# %% [markdown]
+# ## What it costs
+#
+# One backward pass gives the slopes of *all* inputs. Asking one by one takes
+# two evaluations for each. For a small model of the next lessons, with its
+# 800,000 parameters:
+
+# %%
+config = tl.GPTConfig(vocab_size=65, **tl.PRESETS["nano"])
+model = tl.GPT(config)
+tokens = np.arange(4 * 64).reshape(4, 64) % 65
+model.loss(tokens, tokens).backward()  # once, to warm up
+
+start = time.perf_counter()
+model.loss(tokens, tokens)
+forward = time.perf_counter() - start
+start = time.perf_counter()
+model.loss(tokens, tokens).backward()
+both = time.perf_counter() - start
+n = sum(p.data.size for p in model.parameters())
+print(f"forward {1000 * forward:.1f} ms, with backward {1000 * both:.1f} ms")
+guess = predict("hours, if we asked for each of the parameters one by one")
+print(compare(guess, 2 * n * forward / 3600), "(by your machine's time)")
+
+# %% [markdown]
+# ## Arrays: a rule for each op
+#
+# For arrays no table of slopes is formed; it would be enormous. Each op gets a
+# *backward*: from dy, the gradient of its result, to the gradients of its
+# inputs, which have the inputs' shapes. Shapes alone settle half of every
+# derivation.
+#
+# An element-wise function is easiest: every element has its own slope. SiLU, x
+# times the sigmoid of x, is the activation of LLaMA.
+#
+# **Now you: `silu_backward`.** The product rule has two terms.
+
+# %%
+x = np.array([-4.0, -1.0, 0.0, 1.0, 4.0], np.float32)
+print("silu :", ops.silu(x))
+print("slope:", ops.silu_backward(np.ones_like(x), x))
+
+# %% [markdown]
+# For a matrix product Y = A B, element (i, j) is the sum over k of A[i, k] B[k,
+# j]. So A[i, k] touches row i of Y, each element with slope B[k, j], and
+#
+#     dA[i, k] = sum over j of dY[i, j] B[k, j]
+#
+# which is again a matrix product. Find which, and its sister for B; let the
+# shapes guide you.
+#
+# **Now you: `matmul_backward`**, with two flags for transposed operands.
+
+# %%
+rng = np.random.default_rng(0)
+A = rng.normal(size=(2, 3)).astype(np.float32)
+B = rng.normal(size=(3, 4)).astype(np.float32)
+dA, dB = ops.matmul_backward(np.ones((2, 4), np.float32), A, B)
+print(f"dA {dA.shape} like A {A.shape}; dB {dB.shape} like B {B.shape}")
+
+# %% [markdown]
+# **Broadcasting** hides copies. In `x + b` with x (100, 8) and b (8,), each
+# element of b is used 100 times, so it gets 100 shares, to be added. Forget it
+# and the shapes disagree, if you are lucky.
+#
+# **Now you: `sum_to_shape`.**
+
+# %%
+dy = np.ones((100, 8), np.float32)
+print(ops.sum_to_shape(dy, (8,)))
+print(ops.sum_to_shape(dy, (100, 1)).shape)
+
+# %% [markdown]
+# ## Trust, by measuring
+#
+# A wrong gradient rarely crashes. The model just learns worse, and you look for
+# the reason elsewhere, for days. So every backward in this library is held
+# against measured slopes. Asking for each input would be slow; one random
+# direction u is enough: step by h along u, and the loss must change by h times
+# the sum of gradient times u. A wrong gradient could agree only by a wild
+# coincidence.
+
+# %%
+
+
+def error(backward, h=1e-5):
+    """How far a backward of silu is from the measured slope, relatively."""
+    x, u, dy = (rng.normal(size=1000) for _ in range(3))
+    silu = ops.silu.reference  # the specification takes float64
+    measured = (dy * (silu(x + h * u) - silu(x - h * u))).sum() / (2 * h)
+    return abs(measured / (backward(dy, x) * u).sum() - 1)
+
+
+def forgetful(dy, x):
+    """A plausible slip: the second term of the product rule is missing."""
+    return dy / (1 + np.exp(-x))
+
+
+print(f"the library's backward: {error(ops.silu_backward.reference):.0e}")
+print(f"with a term forgotten:  {error(forgetful):.0e}")
+
+# %% [markdown]
+# Use float64 for this. In float32, h small enough to be honest drowns in
+# rounding.
+#
+# You have rebuilt `tinyllm/ops/autograd.py`, a part of `ops/elementwise.py` and
+# `ops/matmul.py`, and you know how `tinyllm/tensor.py` works: read it now, it
+# is shorter than this lesson. Next we need something worth differentiating:
+# probabilities, and a loss.

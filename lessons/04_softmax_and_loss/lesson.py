@@ -1,0 +1,162 @@
+# %% [markdown]
+# # 4. Softmax and loss
+#
+# A language model ends in scores: one number for every token of the vocabulary,
+# as large or as negative as it likes. They are called *logits*. This lesson
+# turns them into probabilities, measures how surprised the model is by what
+# really came next, and finds the gradient that all of training starts from. It
+# is the shortest formula in the course that deserves to be called beautiful.
+#
+# You will build `softmax`, `log_softmax`, `cross_entropy` and two backwards in
+# `exercise.py`, and `tinyllm check 4` will tell you how they do.
+
+# %%
+import numpy as np
+
+from tinyllm.teach.stepping import bars, begin, compare, predict
+
+begin(__file__)
+np.set_printoptions(precision=4, suppress=True)
+
+# %% [markdown]
+# ## From scores to probabilities
+#
+# Probabilities are positive and sum to 1; logits are neither. The exponential
+# makes anything positive, and dividing by the sum does the rest:
+#
+#     softmax(x)_i = exp(x_i) / sum_j exp(x_j)
+#
+# Suppose that after "the cat sat on the" a model gives these scores.
+
+# %%
+words = ["mat", "sofa", "moon", "the", "because"]
+logits = np.array([4.0, 3.0, 1.0, -1.0, -3.0])
+probs = np.exp(logits) / np.exp(logits).sum()
+print(bars(probs, words))
+
+# %% [markdown]
+# "mat" is one point ahead of "sofa". Before you look at the picture again: how
+# many times as likely does that one point make it?
+
+# %%
+guess = predict("p(mat) / p(sofa)?")
+print(compare(guess, probs[0] / probs[1]))
+
+# %% [markdown]
+# Always e, wherever the two stand: softmax knows *differences* only. Add 100 to
+# every logit and nothing changes, at least on paper.
+
+# %%
+with np.errstate(over="ignore", invalid="ignore"):
+    for shift in (0, 100, 800):
+        e = np.exp(logits + shift)
+        print(f"shift {shift:>3}: {e / e.sum()}")
+
+# %% [markdown]
+# exp(800) is larger than any float64, so infinity was divided by infinity, and
+# the model's opinion is now *not a number*. In float32 it happens at 89
+# already. The cure is free, because only differences matter: **subtract the
+# largest logit first.** Then every exponent is at most 0, the largest term is
+# exactly 1, and nothing can overflow.
+#
+# There is one row left that this does not save. A masked token has the logit
+# -inf, for exp(-inf) is 0: it cannot be chosen. In a row where *everything* is
+# masked the largest is -inf itself, and -inf minus -inf is again not a number.
+# The library answers with zeros there: nothing is possible, so nothing gets a
+# share.
+
+# %%
+from tinyllm import ops
+
+hidden = -np.inf
+rows = [[4.0, 3.0, hidden], [1000.0, 999.0, hidden], 3 * [hidden]]
+print(ops.softmax(np.array(rows, np.float32)))
+
+# %% [markdown]
+# **Now you: `softmax`.** Then come back; `tinyllm check 4` waits in another
+# terminal.
+#
+# ## How surprised?
+#
+# The text goes on with one token, and the model had given it the probability p.
+# Its *surprise* is -ln p, in nats: 0 for what was certain, without end for what
+# was held impossible. Averaged over a text this is the **cross-entropy**, the
+# one number that training makes smaller. Shannon proved in 1948 that it is also
+# how many nats an ideal code built on this model needs per token, so a better
+# model *is* a better compressor.
+#
+# A new model knows nothing and gives all V tokens the same chance.
+
+# %%
+V = 65
+guess = predict(f"the loss of a model that knows nothing, V = {V}")
+loss, _ = ops.cross_entropy(np.zeros((1, V), np.float32), np.array([7]))
+print(compare(guess, float(loss)))
+print(f"ln {V} = {np.log(V):.4f}; a first loss far from this number is a bug")
+
+# %% [markdown]
+# Never compute it as `-np.log(softmax(x)[target])`. A probability of 1e-50 is
+# zero in float32, and the logarithm of zero is infinite, though the truth is
+# about 115. Take the logarithm on paper first:
+#
+#     ln softmax(x)_i = x_i - max - ln sum_j exp(x_j - max)
+#
+# No small number is ever formed. That is `log_softmax`.
+
+# %%
+x = np.array([[0.0, 120.0]], np.float32)
+with np.errstate(divide="ignore"):
+    print("log of softmax:", np.log(ops.softmax(x)))
+print("log_softmax:   ", ops.log_softmax(x))
+
+# %% [markdown]
+# ## The gradient
+#
+# Which way must the logits move to make the loss smaller? Work it out with the
+# formula above: the derivative of -x_t + ln sum exp(x_j) is
+#
+#     dloss/dx_i = softmax(x)_i - (1 if i is the target, else 0)
+#
+# What the model said, minus what happened. Every wrong token is pushed down as
+# hard as it was believed, the right one up by what it lacked, and the pushes
+# sum to zero.
+
+# %%
+logits32 = logits.astype(np.float32)[None]
+target = np.array([1])  # it was "sofa"
+loss, lse = ops.cross_entropy(logits32, target)
+gradient = ops.cross_entropy_backward(np.float32(1), logits32, target, lse)
+said = ops.softmax(logits32)[0]
+for word, p, g in zip(words, said, gradient[0], strict=True):
+    print(f"  {word:>8}  said {p:.4f}  gradient {g:+.4f}")
+print(f"  sum of the gradient: {abs(gradient.sum()):.4f}")
+
+# %% [markdown]
+# Do not believe a formula that you can measure. Nudge each logit by h, see how
+# the loss answers, and compare: if the two disagree, the backward is wrong.
+# (Lesson 3 made a tool of this.)
+
+# %%
+h, measured = 1e-3, []
+cross_entropy = ops.cross_entropy.reference  # the specification, for float64
+for i in range(len(words)):
+    up, down = logits[None].copy(), logits[None].copy()
+    up[0, i] += h
+    down[0, i] -= h
+    rise = cross_entropy(up, target)[0] - cross_entropy(down, target)[0]
+    measured.append(rise / (2 * h))
+worst = np.abs(np.array(measured) - gradient[0]).max()
+print(f"largest difference between formula and measurement: {worst:.1e}")
+assert worst < 1e-6
+
+# %% [markdown]
+# ## Your softmax in the real model
+#
+# When `tinyllm check 4` is content, run
+#
+#     tinyllm train --mine 4 --steps 50
+#
+# and the GPT of this library attends and learns with your functions. What you
+# have just rebuilt stands in `tinyllm/ops/softmax.py` and
+# `tinyllm/ops/loss.py`: forty lines, read them now. How the same is done at the
+# speed of the machine is in `csrc/softmax.c`, and in lesson 10.

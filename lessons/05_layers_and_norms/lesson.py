@@ -1,0 +1,196 @@
+# %% [markdown]
+# # 5. Layers and norms
+#
+# A transformer is a stack of very few kinds of parts. Attention is one, and has
+# a lesson to itself. This one builds the others: the table that turns tokens
+# into vectors, the linear layer that holds nearly all of a model's numbers, the
+# bend without which a deep model would be a shallow one, and the norm that
+# keeps deep stacks from blowing up or fading out.
+
+# %%
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.rng import Random
+from tinyllm.teach.stepping import bars, begin, compare, predict
+
+begin(__file__)
+np.set_printoptions(precision=3, suppress=True)
+
+# %% [markdown]
+# ## Tokens become vectors
+#
+# Token 7 is not "more" than token 3; the numbers are only names. So each token
+# gets a row of numbers of its own in a table, its *embedding*, and looking it
+# up is the first thing that every model does. The rows start as random numbers,
+# and training moves tokens of similar use to similar places.
+#
+# **Now you: `embedding`.** One line. Its backward is more interesting: a token
+# that stands three times in a text gets three gradients, and its row must get
+# the sum.
+
+# %%
+table = Random(0, "lesson").normal((5, 4)).astype(np.float32)
+tokens = np.array([[3, 1, 3]])
+vectors = ops.embedding(table, tokens)
+print(tokens.shape, "->", vectors.shape)
+print(ops.embedding_backward(np.ones_like(vectors), tokens, 5))
+
+# %% [markdown]
+# ## The linear layer
+#
+# Every output is a weighted sum of all inputs, plus a bias: y = x W + b. In a
+# GPT, more than nine tenths of all numbers stand in such matrices, and nearly
+# all of its time goes into multiplying by them. Note how W is stored, (inputs,
+# outputs), as GPT-2 does; PyTorch stores it the other way round.
+#
+# **Now you: `linear`.** x may have any number of leading axes.
+
+# %%
+x = np.ones((2, 3, 4), np.float32)
+w = np.full((4, 5), 0.5, np.float32)
+print(ops.linear(x, w, np.arange(5, dtype=np.float32)).shape)
+guess = predict("a layer from 768 to 3072 with bias: how many parameters?")
+print(compare(guess, 768 * 3072 + 3072))
+
+# %% [markdown]
+# ## Why bend?
+#
+# Put two linear layers on each other, and you have... one linear layer: (x A) B
+# = x (A B). A hundred of them are still one. Something in between must not be
+# linear, and then a wide enough model can follow any function.
+
+# %%
+A, B = (Random(0, name).normal((4, 4)) for name in ("A", "B"))
+x = Random(0, "x").normal((3, 4))
+difference = np.abs((x @ A) @ B - x @ (A @ B)).max()
+print(f"largest difference between two layers and one: {difference:.0e}")
+
+# %% [markdown]
+# GELU lets through what is clearly positive, stops what is clearly negative,
+# and is smooth between. It is x times the probability that a normal random
+# number is below x. GPT-2 uses an approximation by a tanh:
+#
+#     y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+#
+# The two differ by less than a thousandth, but a model trained with one wants
+# that one.
+#
+# **Now you: `gelu_tanh`.**
+
+# %%
+x = np.linspace(-3, 3, 13).astype(np.float32)
+for v, y in zip(x, ops.gelu_tanh(x), strict=True):
+    print(f"  {v:+.1f} {' ' * round(4 + 12 * y)}*  {y:+.3f}")
+difference = np.abs(ops.gelu_tanh(x) - ops.gelu(x)).max()
+print(f"largest difference from the exact form here: {difference:.4f}")
+
+# %% [markdown]
+# ## Depth is dangerous
+#
+# Every layer multiplies. If it makes numbers a little larger, then fifty layers
+# make them huge; a little smaller, and nothing is left. Send random numbers
+# through 50 layers of width 256 whose weights are random, with a standard
+# deviation that we choose.
+
+# %%
+
+
+def through_layers(std, norm=None, depth=50, width=256):
+    """The typical size of the numbers after so many random layers."""
+    x = Random(1, "input").normal((16, width)).astype(np.float32)
+    for i in range(depth):
+        w = std * Random(1, "layer", i).normal((width, width))
+        x = ops.linear(x, w.astype(np.float32))
+        x = norm(x) if norm else x
+    return float(np.sqrt((x**2).mean()))
+
+
+for std in (0.055, 0.0625, 0.07):
+    print(f"std {std:<7} size after 50 layers: {through_layers(std):.3g}")
+
+# %% [markdown]
+# 1 / sqrt(256) = 0.0625 is the one good choice: then a sum of 256 terms is
+# about as large as each of its inputs. A little off, and it is off by powers of
+# ten. The weights change during training; nobody can keep them that exact.
+#
+# ## Norms
+#
+# LayerNorm forces the matter. Each row, that is each token's vector, is shifted
+# to mean 0 and scaled to variance 1, and then gets a learnt scale and mean
+# back, in case the model wants others:
+#
+#     y = (x - mean) / sqrt(variance + eps) * w + b
+#
+# eps keeps a row of equal numbers from dividing by zero, and it stands *inside*
+# the root.
+#
+# **Now you: `layernorm`.** Compute the variance from x - mean. The textbook's
+# other formula, mean(x^2) - mean(x)^2, subtracts two large numbers, and in
+# float32 little that is true may be left.
+
+# %%
+width = 256
+one, zero = np.ones(width, np.float32), np.zeros(width, np.float32)
+for std in (0.055, 0.0625, 0.07):
+    size = through_layers(std, norm=lambda x: ops.layernorm(x, one, zero)[0])
+    print(f"std {std:<7} with a norm after each layer: {size:.3g}")
+
+row = (1000 + Random(2).normal(256)).astype(np.float32)
+naive = float((row**2).mean() - row.mean() ** 2)
+print(f"1000 + noise has the variance {row.var():.4f}")
+guess = predict("what does the other formula make of it?")
+print(compare(guess, naive))
+
+# %% [markdown]
+# The backward is the first that takes some care, because every input of a row
+# touches the row's mean and its variance, and through them every output. Two
+# terms are subtracted for that. Forget them, and training still works, a little
+# worse: just the kind of bug that only a measured gradient finds.
+#
+# **Now you: `layernorm_backward`.** Write n for the normalised row and dn for
+# its gradient, and find dx so that it cannot change the row's mean or variance:
+# that is what the two terms remove.
+
+# %%
+x = Random(3).normal((2, 6)).astype(np.float32)
+y, mean, rstd = ops.layernorm(x, one[:6], zero[:6])
+dy = Random(4).normal((2, 6)).astype(np.float32)
+dx, dw, db = ops.layernorm_backward(dy, x, one[:6], mean, rstd)
+print(f"the sum of dx in a row is {np.abs(dx.sum(axis=1)).max():.0e},")
+along = np.abs((dx * y).sum(axis=1)).max()
+print(f"that of dx times n is {along:.0e} (eps keeps it from 0)")
+
+# %% [markdown]
+# LLaMA and most models since leave the mean alone and divide by the root of the
+# mean square. It is called RMSNorm, costs less, and works as well. **Now you:
+# `rmsnorm`.**
+
+# %%
+y, rstd = ops.rmsnorm(np.array([[3.0, 4.0]], np.float32), one[:2])
+print(y, "root mean square:", float(np.sqrt((y**2).mean())))
+
+# %% [markdown]
+# ## Which part of the whole?
+#
+# Where do the parameters of a small GPT stand? Two matrices of each block, from
+# C to 4 C and back, are its *MLP*, in which it thinks; attention has four of C
+# to C.
+
+# %%
+C, V, T, layers = 128, 65, 64, 4
+parts = {
+    "embeddings": V * C + T * C,
+    "attention": layers * (C * 3 * C + 3 * C + C * C + C),
+    "MLP": layers * (C * 4 * C + 4 * C + 4 * C * C + C),
+    "norms": layers * 4 * C + 2 * C,
+}
+total = sum(parts.values())
+print(bars([100 * n / total for n in parts.values()], list(parts), width=44))
+print(f"{total:,} parameters; the bars are percent")
+
+# %% [markdown]
+# You have rebuilt `tinyllm/ops/embedding.py`, `ops/norm.py`, and parts of
+# `ops/matmul.py` and `ops/elementwise.py`; `tinyllm/nn/layers.py` gives them
+# their weights. What is missing is the part that made the transformer: how does
+# one token come to know of another?

@@ -1,0 +1,37 @@
+"""Lesson 7. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 7`.
+
+Functions that you wrote in earlier lessons may be copied in here.
+"""
+
+import numpy as np
+
+
+def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
+    """Look around, then think: two sums into the residual stream.
+
+    x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
+    (C, 3 C), whose outputs are all of q, then all of k, then all of v, project (C, C), widen (C, 4 C), narrow
+    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the bend is gelu_tanh; norms
+    have eps 1e-5.
+    """
+    raise NotImplementedError
+
+
+def count_parameters(vocab_size, context, layers, width):
+    """Count the numbers that a GPT-2 of these sizes learns -> int.
+
+    Two tables of embeddings, tokens and positions; in each layer two norms and the matrices of
+    `transformer_block`, all with biases; a last norm. The output layer is the table of tokens once more and
+    adds none.
+    """
+    raise NotImplementedError
+
+
+def count_flops(vocab_size, context, layers, width):
+    """Count the operations of a forward pass of a GPT-2 over `context` tokens -> int.
+
+    A multiplication and the addition that follows it are two. Matrix products count, the output layer's too,
+    and attention, where each query meets the keys up to its own token, once for its score and once for its
+    value. Norms, activations and sums are left out.
+    """
+    raise NotImplementedError

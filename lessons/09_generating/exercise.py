@@ -1,0 +1,37 @@
+"""Lesson 9. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 9`."""
+
+import numpy as np
+
+
+def temperature(logits, t):
+    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens it.
+
+    logits (..., V), t > 0 -> (..., V).
+    """
+    raise NotImplementedError
+
+
+def top_k(logits, k):
+    """Keep the k largest logits; the others become -inf. Of equal logits the smaller id wins.
+
+    logits (..., V), k >= 1, which may be more than V -> (..., V).
+    """
+    raise NotImplementedError
+
+
+def top_p(logits, p):
+    """Keep the smallest set of most likely tokens whose probability reaches p; the rest becomes -inf.
+
+    logits (..., V), 0 < p <= 1 -> (..., V). The token that crosses p stays. Of equal logits the smaller id
+    counts as the more likely.
+    """
+    raise NotImplementedError
+
+
+def repetition_penalty(logits, ids, penalty):
+    """Make tokens that were used already less likely.
+
+    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
+    positive and multiplied where it is negative; how often it was used does not matter.
+    """
+    raise NotImplementedError

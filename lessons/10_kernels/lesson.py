@@ -1,0 +1,246 @@
+# %% [markdown]
+# # 10. Kernels
+#
+# Everything so far was about what to compute. This lesson is about how fast.
+# You will follow one matrix product from three loops in Python to the speed
+# limit of the machine, a factor of many thousands, and see at each step what
+# was in the way. Then you write two kernels in C yourself.
+#
+# All times below are measured on your machine, now. They differ from anyone
+# else's, and a little from one run to the next.
+
+# %%
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+import tinyllm as tl
+from tinyllm import ops
+from tinyllm.bench.roof import measure_roof
+from tinyllm.ops import registry
+from tinyllm.rng import Random
+from tinyllm.teach.kernels import measure
+from tinyllm.teach.stepping import bars, begin, compare, predict
+
+begin(__file__)
+kernels = registry._compiled  # None where no compiler was at hand
+threads_before = tl.threads()
+tl.threads(1)  # one core, so that the steps can be compared
+
+
+def fastest(function, *args, seconds=0.3):
+    """The shortest of several runs: a disturbance only makes it longer."""
+    best, end = float("inf"), perf_counter() + seconds
+    while perf_counter() < end:
+        start = perf_counter()
+        function(*args)
+        best = min(best, perf_counter() - start)
+    return best
+
+
+def matrix(n, name):
+    return Random(0, name).normal((n, n)).astype(np.float32)
+
+
+# %% [markdown]
+# ## The roof
+#
+# A processor has two limits. It can do so many multiplications and additions in
+# a second, if the numbers are already in its registers; and it can fetch so
+# many bytes in a second from memory. Together they are called the *roofline*.
+# No program is faster than the roof, so how near you are to it is the honest
+# measure: "twice as fast as before" says nothing about what is still to be had.
+
+# %%
+roof = measure_roof(0.5)
+if roof.gflops:
+    print(f"arithmetic: {roof.gflops:.0f} GFLOP/s (10^9 operations a second)")
+    print(f"memory:     {roof.gb_per_second:.1f} GB/s")
+    ridge = roof.gflops / roof.gb_per_second * 4
+    print(f"it can do {ridge:.0f} operations while it fetches one number")
+else:
+    print("no kernels were built here: nothing to measure the roof with")
+
+# %% [markdown]
+# The last line decides how a kernel is written. A product of two n x n matrices
+# does 2 n^3 operations on 3 n^2 numbers: plenty of work for each of them, if
+# they are kept near. Softmax does a few operations for each number, so it can
+# only be as fast as memory, and the art is to go through memory once.
+#
+# ## Step 0: loops in Python
+#
+# The definition, as it stands.
+
+# %%
+
+
+def loops(a, b):
+    m, k, n = len(a), len(b), len(b[0])
+    y = [[0.0] * n for _ in range(m)]
+    for i in range(m):
+        for j in range(n):
+            total = 0.0
+            for p in range(k):
+                total += a[i][p] * b[p][j]
+            y[i][j] = total
+    return y
+
+
+n = 64
+a, b = matrix(n, "a"), matrix(n, "b")
+seconds = fastest(loops, a.tolist(), b.tolist())
+speed_of_loops = 2 * n**3 / seconds / 1e9
+print(f"loops in Python: {speed_of_loops:.3f} GFLOP/s")
+
+# %% [markdown]
+# For every multiplication, Python looks up what `*` means for two objects,
+# makes a new object for the result, and counts who still needs the old one. The
+# multiplication itself is less than a hundredth of that.
+#
+# ## Step 1: NumPy
+#
+# One call, `a @ b`, for the whole product: Python is asked once, and the loops
+# run in a library that was compiled.
+
+# %%
+n = 512
+a, b = matrix(n, "a"), matrix(n, "b")
+speed_of_numpy = 2 * n**3 / fastest(np.matmul, a, b) / 1e9
+guess = predict("how many times as fast as the loops is NumPy?")
+print(compare(guess, speed_of_numpy / speed_of_loops))
+
+# %% [markdown]
+# For the product NumPy has a first-class kernel (its BLAS), and may use all
+# cores. For most other things it has one loop per call, and each call goes
+# through memory once. `np.exp(x - x.max()) / ...` reads and writes the whole
+# array four or five times. That is why the library's specifications are in
+# NumPy and its kernels are not.
+#
+# ## Step 2: Cython, the door
+#
+# Cython is Python that is compiled to C. With types, its loops are as fast as
+# C's; but this library lets it do something humbler. `tinyllm/ops/softmax.pxi`
+# checks the shapes, asks for memory, and calls C. This is all that softmax and
+# its logarithm need:
+#
+#     cdef object by_row(row_kernel kernel, object x):
+#         x = f32(x, "x", 1)
+#         y = empty(x.shape)
+#         cdef float *out = <float *>address(y)
+#         cdef const float *inp = <const float *>address(x)
+#         cdef int64_t rows = rows_of(x), n = x.shape[-1]
+#         if n > 0:
+#             with nogil:
+#                 kernel(out, inp, rows, n)
+#         return y
+#
+# Python's safety stays on this side of the door. C behind it gets pointers and
+# sizes, believes them, and cannot complain. What does such a call cost when
+# there is nothing to do?
+
+# %%
+one = np.ones((1, 1), np.float32)
+cost = fastest(ops.softmax, one) * 1e6
+print(f"softmax of one number: {cost:.2f} microseconds, mostly the door")
+
+# %% [markdown]
+# ## Step 3: C, and a ladder
+#
+# The same three loops in C are fast only by Python's measure. The library keeps
+# the versions of its product that came before the present one, in
+# `csrc/ladder.c`, so that they can be raced. Each does exactly the same
+# multiplications. What changes is only *the order in which memory is read*.
+#
+# - naive: the three loops. b is read down its columns, and from each piece of
+#   64 bytes that memory delivers, one number of 4 bytes is used
+# - reordered: the loops in another order, so that all is read as it lies
+# - tiled: a tile of b that fits into the cache serves all rows of a
+# - packed: the tile is copied first to where it lies in one piece
+# - registers: a block of y stays in registers, which are faster still
+
+# %%
+n, speeds = 768, {}
+if kernels:
+    a, b = matrix(n, "a"), matrix(n, "b")
+    for rung in ("naive", "reordered", "tiled", "packed", "registers"):
+        took = fastest(kernels.matmul_ladder, rung, a, b)
+        speeds[rung] = 2 * n**3 / took / 1e9
+    guess = predict("from naive to reordered: how many times as fast?")
+    print(compare(guess, speeds["reordered"] / speeds["naive"]))
+    one_core = measure_roof(0.5).gflops
+    print(bars(speeds.values(), list(speeds), width=40))
+    share = 100 * speeds["registers"] / one_core
+    print(f"GFLOP/s; the last is {share:.0f}% of what one core can do")
+
+# %% [markdown]
+# The second step costs nothing but the exchange of two lines, and it is most of
+# the way. It also lets the compiler use *vectors*: neighbours in memory can be
+# multiplied eight or sixteen at a time. "Tiled" alone may even lose, and the
+# file says why. Nobody knows beforehand; everybody measures.
+#
+# And all cores together, against the first line of this lesson:
+
+# %%
+tl.threads(threads_before)
+speed = 2 * n**3 / fastest(ops.matmul, a, b) / 1e9
+print(f"{tl.threads()} threads: {speed:.0f} GFLOP/s,")
+print(f"{speed / speed_of_loops:,.0f} times the loops in Python")
+
+# %% [markdown]
+# ## Softmax, where memory is the limit
+#
+# Here the same story is told in GB/s: how many bytes must be read and written
+# at least, divided by the time.
+
+# %%
+x = Random(0, "x").normal((1024, 1024)).astype(np.float32)
+must_move = 2 * x.nbytes
+rates = {}
+hands = {"NumPy": ops.softmax.reference, "the kernel": ops.softmax}
+for name, function in hands.items():
+    rates[name] = must_move / fastest(function, x) / 1e9
+print(bars(rates.values(), list(rates), width=40))
+print("GB/s: the array read once and written once")
+
+# %% [markdown]
+# ## Now you
+#
+# Open `exercise.c`. **Now you: `softmax`, then `matmul`**, and `tinyllm check
+# 10` compiles it and tries it on the cases of the library's own tests. Any size
+# may be 0; rows may be masked.
+#
+# C does not stop you when you read x[n]. It reads whatever is there, and the
+# result is right, or not, or right until Thursday. The checker therefore puts
+# each of your arrays between *guard pages*, memory that nobody may touch: the
+# first element too many ends in a segmentation fault. It happens in another
+# process, and what you see is a sentence, such as
+#
+#     it touches x[6], after the end of x, which has 6 elements
+#
+# The same trick finds such bugs in real programs; so do the sanitizers of the
+# compiler, `-fsanitize=address,undefined`, with which this library's kernels
+# are tested.
+#
+# One more trap. Compilers have a switch, `-ffast-math`, that allows them to
+# treat numbers as if infinity did not exist. It breaks masks, silently. The
+# checker compiles without it, and so does the library.
+#
+# When it is right, run this lesson again and see how fast it is.
+
+# %%
+here = Path(__file__).parent
+for op, unit in (("softmax", "GB/s"), ("matmul", "GFLOP/s")):
+    yours = measure(op, here)
+    said = yours if isinstance(yours, str) else f"{yours:.2f} {unit}"
+    print(f"your {op}: {said}")
+
+# %% [markdown]
+# A plain softmax in C spends its time in `expf`, one number after another, and
+# may well be slower than NumPy, whose `exp` works on vectors. The library's own
+# exponential is a page of arithmetic in `csrc/simd.h`. A matmul with the loops
+# in the right order should come near to "reordered" above.
+#
+# You have rebuilt the first rungs of `csrc/softmax.c` and `csrc/matmul.c`. Each
+# C file of the library opens with such a story: the simple loop, what each
+# version changed, and what it bought.

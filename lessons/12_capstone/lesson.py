@@ -1,0 +1,121 @@
+# %% [markdown]
+# # 12. Capstone
+#
+# You have built every part of a language model, one at a time. Now put them
+# together: a GPT that trains on nothing but your own functions, as far as its
+# training calls any. It is small, so that it takes seconds; it is the same
+# model, the same loop and the same data as everywhere in this course.
+#
+# At the end stands a report that you can hand in.
+
+# %%
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.teach import capstone
+from tinyllm.teach.gather import gather, parts_in
+from tinyllm.teach.stepping import begin, compare, predict
+
+begin(__file__)
+folder = Path(__file__).parent
+
+# %% [markdown]
+# ## Your parts
+#
+# One file is handed in. This gathers what you have written in lessons 4 to 9,
+# if the folders stand beside this one. Once you have changed the file yourself,
+# it is left alone.
+
+# %%
+print(gather(folder))
+parts, missing = parts_in(folder)
+for op, lesson in capstone.PARTS.items():
+    state = f"not written yet: lesson {lesson}" if op in missing else "yours"
+    print(f"  {op:<24} {state}")
+
+# %% [markdown]
+# What is missing is lent to you by the library. The rest of what training calls
+# (the products' backwards, the sums of the residual stream, splitting heads) is
+# the library's in any case.
+#
+# ## What must come out
+#
+# How do you know that a model is right, if every seed gives another loss? In
+# two ways. Over seeds the final loss keeps to a range. And for *one* seed it is
+# an exact number: same weights, same batches, same arithmetic. The library's
+# own losses are the same bits on every machine; a right function of yours may
+# add in another order, and then the last digits differ, and no more.
+
+# %%
+settings = capstone.SETTINGS
+steps, last = settings["train.steps"], capstone.LAST
+print(f"{steps} steps of {settings['train.batch']} rows of 16 characters,")
+print(f"{settings['model.layers']} layers, width {settings['model.width']}")
+V = capstone.experiment().tokenizer.vocab_size
+guess = predict(f"the first loss; the text has {V} different characters")
+print(compare(guess, capstone.expected(0)[0]))
+finals = [capstone.final(capstone.expected(seed)) for seed in range(3)]
+low, high = capstone.limits()
+guess = predict(f"and the mean of the last {last} of {steps} steps?")
+print(compare(guess, finals[0]))
+print(f"the final loss with seed 0 is {finals[0]:.4f}")
+print("with seeds 0, 1, 2:", *(f"{loss:.4f}" for loss in finals))
+print(f"the range over many seeds: {low} to {high}")
+
+# %% [markdown]
+# ## Yours
+#
+# The same three trainings on your parts. Compare step by step, and look at
+# *where* the two part ways:
+#
+# - at step 1: a forward is wrong, for nothing has been learnt yet
+# - at step 2: a backward, or the optimizer, for now one update lies behind
+# - later, and slowly: the schedule, or a term that is small
+#
+# A wrong backward may still learn. That is why "the loss goes down" proves so
+# little, and why the exact numbers are worth having.
+
+# %%
+report = None
+if parts:
+    report = capstone.hand_in(folder, parts, missing)
+    for run in report["runs"]:
+        print(f"seed {run['seed']}: {run['final_loss']:.4f}", end="")
+        print(f", the library {run['library']:.4f}")
+        if run["remark"]:
+            print(f"  {run['remark']}")
+    theirs = np.array(capstone.expected(0))
+    apart = np.abs(np.array(report["runs"][0]["losses"]) - theirs)
+    print(f"largest difference at any step, seed 0: {apart.max():.4f}")
+else:
+    print("no part is yours yet, so there is nothing to report")
+
+# %% [markdown]
+# ## The report
+#
+# `report.md` says it in words, `report.json` for programs: which parts were
+# yours, with what versions, every loss, and whether the range was reached. The
+# same functions give the same bytes, so it can be checked by running it again.
+# That is what `tinyllm check 12` does, with your functions in a process of
+# their own.
+
+# %%
+if report:
+    print((folder / "report.md").read_text("utf-8"))
+    done = "reached" if report["reached"] else "not reached yet"
+    print(f"the range was {done}; both files lie in this folder")
+
+# %% [markdown]
+# If it was not reached, let the library find out whose fault it is:
+#
+#     tinyllm train --mine 4,5,6,8 --steps 50
+#     tinyllm blame
+#
+# `blame` trains the first steps again and again, each time with fewer of your
+# parts, until the loss comes right.
+#
+# If it was: you have built a GPT. What else is in the library is the same,
+# faster. `tinyllm/models/gpt.py` is the model, one screen; `train/trainer.py`
+# is the loop, and `tinyllm train` without `--mine` trains a larger one on any
+# text that you like. Read something of your own into it.

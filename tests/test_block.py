@@ -1,0 +1,45 @@
+"""The block as one function agrees with the modules, and the two counts with the model's own table."""
+
+import numpy as np
+import pytest
+
+from tinyllm import ops
+from tinyllm.models import GPT, PRESETS, GPTConfig
+from tinyllm.nn.summary import summarise
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor
+
+
+def pair(module):
+    return [module.weight.data, module.bias.data]
+
+
+def test_the_function_and_the_module_are_one():
+    model = GPT(GPTConfig(vocab_size=5, context=9, layers=1, heads=3, width=24), seed=3)
+    for name, p in model.named_parameters():
+        p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)  # biases that are not zero
+    block, x = model.h[0], Random(5).normal((2, 9, 24)).astype(np.float32)
+    parts = (block.ln_1, block.attn.c_attn, block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj)
+    got = ops.transformer_block(x, 3, *map(pair, parts))
+    assert np.allclose(got, block(Tensor(x)).data, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_counts_are_those_of_the_models(name):
+    sizes = {key: PRESETS[name][key] for key in ("context", "layers", "width")}
+    config = GPTConfig(vocab_size=65, **PRESETS[name])
+    model = GPT(config, seed=None)
+    assert ops.count_parameters(65, **sizes) == sum(p.data.size for p in model.parameters())
+    told = sum(flops_of(model, config.context))
+    assert ops.count_flops(65, **sizes) == told
+    assert f"{ops.count_parameters(65, **sizes):,}" in summarise(model)
+
+
+def flops_of(module, context):
+    yield from module.flops(1, context).values()
+    for _, child in module.named_children():
+        yield from flops_of(child, context)
+
+
+def test_gpt2_has_124_million_parameters():
+    assert ops.count_parameters(50257, 1024, 12, 768) == 124_439_808

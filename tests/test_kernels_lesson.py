@@ -1,0 +1,147 @@
+"""Lesson 10's checker: a student's C, compiled, run between guard pages, and judged by the ops' own cases."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tinyllm.teach import kernels
+from tinyllm.teach.checker import judge_task
+from tinyllm.teach.syllabus import find_lesson
+from tinyllm.teach.workers import Zygote, best_level
+
+pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
+
+GOOD = """#include <math.h>
+void softmax(float *y, const float *x, long rows, long n) {
+    for (long r = 0; r < rows; r++) {
+        const float *in = x + r * n;
+        float *out = y + r * n, largest = -INFINITY, sum = 0;
+        for (long i = 0; i < n; i++) if (in[i] > largest) largest = in[i];
+        for (long i = 0; i < n; i++) sum += out[i] = largest == -INFINITY ? 0 : expf(in[i] - largest);
+        for (long i = 0; i < n; i++) out[i] *= sum > 0 ? 1 / sum : 0;
+    }
+}
+void matmul(float *y, const float *a, const float *b, long m, long k, long n) {
+    for (long i = 0; i < m; i++)
+        for (long j = 0; j < n; j++) {
+            float sum = 0;
+            for (long p = 0; p < k; p++) sum += a[i * k + p] * b[p * n + j];
+            y[i * n + j] = sum;
+        }
+}
+"""
+SOFTMAX, MATMUL = find_lesson(10).tasks
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote(best_level()) as zygote:
+        yield zygote
+
+
+@pytest.fixture
+def judge(zygote, tmp_path):
+    """Judge a task on a C source."""
+
+    def judge(task, source):
+        (tmp_path / "exercise.py").write_text("")
+        if source is not None:
+            (tmp_path / "exercise.c").write_text(source)
+        return judge_task(task, lambda: zygote.start(tmp_path / "exercise.py"), tmp_path, effort=20)
+
+    return judge
+
+
+@pytest.mark.parametrize("task", find_lesson(10).tasks, ids=lambda task: task.name)
+def test_right_kernels_pass_and_the_stub_is_not_attempted(judge, task):
+    verdict = judge(task, GOOD)
+    assert (verdict.state, verdict.broken) == ("passed", ()) and len(verdict.held) >= 6
+    stub = (find_lesson(10).path / "exercise.c").read_text()
+    assert judge(task, stub).state == "not_attempted"
+    assert judge(task, "").state == judge(task, f"/* {task.op}(y, x) {{ y; }} */").state == "not_attempted"
+
+
+def test_a_right_order_of_the_loops_passes_too(judge):
+    fast = """
+    for (long i = 0; i < m * n; i++) y[i] = 0;
+    for (long i = 0; i < m; i++) for (long p = 0; p < k; p++)
+        for (long j = 0; j < n; j++) y[i * n + j] += a[i * k + p] * b[p * n + j];
+    """
+    source = re.sub(r"(matmul\([^)]*\) \{).*", rf"\1{fast}}}", GOOD, flags=re.DOTALL)
+    assert judge(MATMUL, source).state == "passed"
+
+
+OVERRUNS = {
+    "reads after the end of x": (SOFTMAX, "i < n; i++) if", "i <= n; i++) if",
+                                 r"x\[\d+\], after the end of x"),
+    "reads before x": (SOFTMAX, "= in[i];", "= in[i]; largest += 0 * *(volatile float *)(x - 1);",
+                       r"x\[-1\], before the beginning of x"),
+    "writes after the end of y": (SOFTMAX, "rows; r++) {", "rows; r++) { y[rows * n] = 0;",
+                                  r"y\[\d+\], after the end of y"),
+    "writes before y": (SOFTMAX, "rows; r++) {", "rows; r++) { y[-1] = 0;",
+                        r"y\[-1\], before the beginning of y"),
+    "writes into x": (SOFTMAX, "rows; r++) {", "rows; r++) { if (n) ((float *)x)[0] = 0;", "writes into x"),
+    "reads after a": (MATMUL, "float sum = 0;", "volatile float sum = a[m * k]; sum = 0;",
+                      "after the end of a"),
+    "reads before b": (MATMUL, "float sum = 0;", "volatile float sum = b[-1]; sum = 0;",
+                       "before the beginning of b"),
+    "follows a null pointer": (MATMUL, "float sum = 0;", "float sum = 0; y = 0;", "null pointer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OVERRUNS)
+def test_guard_pages_name_the_operand_and_the_side(judge, case):
+    task, before, after, words = OVERRUNS[case]
+    assert before in GOOD
+    verdict = judge(task, GOOD.replace(before, after))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert re.search(words, verdict.message), verdict.message
+    assert verdict.smallest_input
+
+
+WRONG = {
+    "without the maximum": (SOFTMAX, "expf(in[i] - largest)", "expf(in[i])", None),
+    "NaN when masked": (SOFTMAX, "largest == -INFINITY ? 0 : ", "", "NaN for a row of nothing but -inf"),
+    "y not cleared": (MATMUL, "float sum = 0", "float sum = y[i * n + j]", None),
+    "the wrong stride": (MATMUL, "b[p * n + j]", "b[p + j * k]", None),
+    "endless": (SOFTMAX, "rows; r++) {", "rows; r++) { while (n == 2) *(volatile float *)y = 0;", None),
+    "a crash": (MATMUL, "float sum = 0;", "float sum = 0; if (k == 2) __builtin_trap();", None),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_kernels_fail_with_a_reason(judge, case):
+    task, before, after, mistake = WRONG[case]
+    assert before in GOOD
+    verdict = judge(task, GOOD.replace(before, after))
+    assert verdict.state == ("timed_out" if case == "endless" else "failed")
+    assert verdict.broken and verdict.message
+    assert mistake is None or mistake in verdict.mistake
+
+
+@pytest.mark.parametrize("source, words, line", [
+    (GOOD + "int x = ;\n", "does not compile", GOOD.count("\n") + 1),
+    ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
+    ('#include "exercise.c"\n' + GOOD, "does not compile", None),
+])  # fmt: skip
+def test_what_does_not_compile_is_one_line(judge, source, words, line):
+    verdict = judge(SOFTMAX, source)
+    assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
+    assert line is None or verdict.line == line
+    assert "root" not in verdict.message
+
+
+def test_no_file_and_no_compiler(judge, monkeypatch):
+    assert judge(SOFTMAX, None).state == "not_attempted"
+    monkeypatch.setattr(kernels, "find_compiler", lambda: None)
+    verdict = judge(SOFTMAX, GOOD)
+    assert verdict.state == "blocked" and "install one" in verdict.message
+
+
+def test_the_speed_of_the_students_kernel_is_measured(tmp_path):
+    Path(tmp_path, "exercise.c").write_text(GOOD)
+    assert kernels.measure("matmul", tmp_path) > 0
+    Path(tmp_path, "exercise.c").write_text(GOOD.replace("float sum = 0;", "float sum = 0; y = 0;"))
+    assert "did not come to its end" in kernels.measure("matmul", tmp_path)
+    assert "still empty" in kernels.measure("matmul", tmp_path / "nowhere")

@@ -1,0 +1,142 @@
+"""The lessons are held to their map: they run within their budget, print what it says, teach in order."""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinyllm.ops import OPS
+from tinyllm.teach.checker import judge
+from tinyllm.teach.solved import solved
+from tinyllm.teach.stepping import cells
+from tinyllm.teach.syllabus import ready, syllabus
+from tinyllm.teach.workers import Zygote, best_level
+from tinyllm.teach.workspace import hints
+
+LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
+TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op" and ready(task)]
+EVERYWHERE = {"tinyllm.teach.stepping", "tinyllm.errors", "tinyllm.ops", "tinyllm.train.chart"}
+RUNNER = """
+import json, resource, runpy, sys
+sys.argv = [sys.argv[1]]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print("\\nPEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def each(lesson):
+    return lesson.folder
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
+    """In a student's folder, without a terminal; its memory is held to, its seconds depend on the machine."""
+    for path in lesson.path.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, str(tmp_path / "lesson.py")], cwd=tmp_path, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=900, env=environment(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    peak = int(re.search(r"PEAK (\d+)$", done.stdout.strip()).group(1))
+    assert peak <= lesson.memory, f"{peak} MiB, and the syllabus promises {lesson.memory}"
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for promise in lesson.expected:
+        require_promise(promise, done.stdout)
+
+
+def environment(folder):
+    return {**os.environ, "TINYLLM_LESSON": "quiet", "TINYLLM_CACHE": str(folder / "cache")}
+
+
+def require_promise(promise, output):
+    """An exact text stands in the output; of a range, the first number after its words is inside."""
+    if "text" in promise:
+        assert promise["text"] in output
+        return
+    after = output.partition(promise["after"])
+    assert after[1], f"the output never says {promise['after']!r}"
+    number = float(re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", after[2]).group().replace(",", ""))
+    assert promise["low"] <= number <= promise["high"], promise
+
+
+def test_a_promise_can_be_broken():
+    require_promise({"after": "loss", "low": 1, "high": 2}, "the loss is 1.5")
+    wrong = ({"text": "loss 3"}, {"after": "loss", "low": 3, "high": 4}, {"after": "x", "low": 0, "high": 1})
+    for promise in wrong:
+        with pytest.raises(AssertionError):
+            require_promise(promise, "the loss is 1.5")
+
+
+def imported(text):
+    """The modules of tinyllm that a script imports, as deep as they are named."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tinyllm")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tinyllm":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = Path(__file__).parents[1].joinpath(*inner.split("."))
+                yield inner if is_module.is_dir() or is_module.with_suffix(".py").is_file() else node.module
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
+    allowed = EVERYWHERE.union(*(other.imports for other in syllabus() if other.number <= lesson.number))
+    later = [module for module in imported((lesson.path / "lesson.py").read_text("utf-8"))
+             if not any(module == name or module.startswith(name + ".") for name in allowed)]
+    assert not later or ("tinyllm" in allowed and set(later) <= {"tinyllm"})
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_reads_well_in_a_terminal(lesson):
+    text = (lesson.path / "lesson.py").read_text("utf-8")
+    found = cells(text)
+    assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
+    for cell in found:
+        assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
+    ast.parse(text)
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_a_stub_has_the_signature_of_its_op(lesson, task):
+    tree = ast.parse((lesson.path / "exercise.py").read_text("utf-8"))
+    stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.name)
+    names = [argument.arg for argument in stub.args.args]
+    assert names == list(inspect.signature(OPS[task.op]).parameters)
+    defaults = [ast.literal_eval(value) for value in stub.args.defaults]
+    theirs = inspect.signature(OPS[task.op]).parameters.values()
+    assert defaults == [p.default for p in theirs if p.default is not p.empty]
+    assert ast.get_docstring(stub)
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_a_task_has_three_hints(lesson, task):
+    found = hints(lesson, task.name)
+    assert len(found) == 3 and len(set(found)) == 3 and all(isinstance(hint, str) and hint for hint in found)
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote(best_level()) as found:
+        yield found
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, zygote, tmp_path):
+    code = tmp_path / "exercise.py"
+    code.write_text(solved(task), "utf-8")
+    verdict = judge(task, lambda: zygote.start(code), explain=False)
+    assert verdict.state == "passed" and not verdict.broken, verdict
+    verdict = judge(task, lambda: zygote.start(lesson.path / "exercise.py"), explain=False)
+    assert verdict.state == "not_attempted" and not verdict.held
+
+

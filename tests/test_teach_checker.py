@@ -1,0 +1,169 @@
+"""The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
+
+import pytest
+
+from tinyllm.ops import OPS
+from tinyllm.teach.checker import JUDGES, judge
+from tinyllm.teach.course.selftest import Here
+from tinyllm.teach.drawing import draw_cases, properties
+from tinyllm.teach.solved import solved
+from tinyllm.teach.syllabus import Task, ready, syllabus
+from tinyllm.teach.workers import Zygote, best_level
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing.check import bits
+
+TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op" and ready(task)}
+WRONG = [(op, said, function) for op in TASKS for said, function in MISTAKES[op]]
+OTHERS = [(op, function) for op in TASKS for function in ALTERNATIVES.get(op, ())]
+SOFTMAX = Task("softmax", "softmax")
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote(best_level()) as found:
+        yield found
+
+
+@pytest.fixture
+def check(zygote, tmp_path):
+    """Judge a text as a student's file."""
+
+    def run(text, task=SOFTMAX, **options):
+        code = tmp_path / "exercise.py"
+        code.write_text(text, "utf-8")
+        limits = {"cpu_seconds": 1}
+        return judge(task, lambda: zygote.start(code, limits), **{"effort": 40, **options})
+
+    return run
+
+
+@pytest.mark.parametrize("op, said, function", WRONG, ids=[f"{op}: {said}" for op, said, _ in WRONG])
+def test_every_mistake_is_rejected(op, said, function):
+    verdict = judge(TASKS[op], lambda: Here(op, function), explain=False)
+    assert verdict.state == "failed" and verdict.broken
+
+
+@pytest.mark.parametrize("op, function", OTHERS, ids=[function.__name__ for _, function in OTHERS])
+def test_right_solutions_are_accepted(op, function):
+    verdict = judge(TASKS[op], lambda: Here(op, function), explain=False)
+    assert verdict.state == "passed" and not verdict.broken, verdict
+
+
+@pytest.mark.parametrize("op", ["softmax", "attention", "adamw_step", "bpe_merge", "top_p", "layernorm"])
+def test_hidden_inputs_reject_no_right_solution(op):
+    """Whatever seed a course has, the reference passes."""
+    for variant in (1, 2, 3):
+        verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=variant, explain=False)
+        assert verdict.state == "passed", verdict
+
+
+NAMED = {
+    "softmax without subtracting the maximum, so that exp overflows": """
+import numpy as np
+def softmax(x):
+    e = np.exp(x)
+    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
+""",
+    "softmax along the first axis": """
+import numpy as np
+def softmax(x):
+    if not x.size: return x.copy()
+    e = np.exp(x - x.max(axis=0, keepdims=True))
+    return e / e.sum(axis=0, keepdims=True)
+""",
+    "x divided by its sum, without exp": """
+def softmax(x):
+    return x / x.sum(axis=-1, keepdims=True)
+""",
+}
+
+
+@pytest.mark.parametrize("said", NAMED)
+def test_a_known_mistake_is_named(check, said):
+    verdict = check(NAMED[said])
+    assert verdict.state == "failed" and verdict.mistake == said
+    assert verdict.smallest_input.startswith("  x = float32")
+    assert check(NAMED[said], effort=0).state == "failed"
+
+
+def test_an_unknown_mistake_gets_its_first_different_step(check):
+    verdict = check("""
+import numpy as np
+def softmax(x):
+    peak = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    peak[peak == -np.inf] = 0
+    e = np.exp(x - peak) ** 1.5
+    total = e.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    return e / total + np.float32(0.125)
+""")
+    assert verdict.state == "failed" and verdict.mistake is None and verdict.step
+    assert verdict.smallest_input
+
+
+@pytest.mark.parametrize("text, state, words", [
+    ("", "not_attempted", "no function softmax"),
+    ("def softmax(x):\n    raise NotImplementedError", "not_attempted", ""),
+    ("softmax = 3", "not_attempted", "no function softmax"),
+    ("def softmax(x):\n    return x[", "blocked", "SyntaxError"),
+    ("import torch", "blocked", "torch"),
+    ("raise ValueError('import')", "blocked", "import"),
+    ("while True: pass", "timed_out", "did not come to an end"),
+    ("def softmax(x):\n    while True: pass", "timed_out", "did not come to an end"),
+    ("def softmax(x):\n    return x.tolist()", "failed", "it should return"),
+    ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
+    ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
+])  # fmt: skip
+def test_four_words_that_differ(check, text, state, words):
+    verdict = check(text, effort=5)
+    assert verdict.state == state and words in verdict.message
+    assert not verdict.held or state == "failed"
+    assert len(verdict.held) + len(verdict.broken) == len(properties("softmax"))
+
+
+def test_a_planted_error_turns_the_check_red(check):
+    """It is the student's file that is run, and not the library's own."""
+    right = solved(SOFTMAX)
+    assert check(right).state == "passed"
+    planted = right.replace("def softmax(x):", "def softmax(x):\n    if x.size > 20: raise KeyError('plant')")
+    assert planted != right
+    assert "plant" in check(planted, explain=False).message
+
+
+def test_an_input_that_is_written_to_is_found(check):
+    verdict = check(solved(SOFTMAX) + """
+right = softmax
+def softmax(x):
+    y = right(x)
+    if x.flags.writeable:
+        x += 1
+    return y
+""", explain=False)  # fmt: skip
+    assert "inputs are left as they were" in verdict.broken
+    assert "right on ordinary numbers" in verdict.held
+
+
+def test_answers_that_change_are_found(check):
+    verdict = check(solved(SOFTMAX) + """
+right, calls = softmax, []
+def softmax(x):
+    calls.append(1)
+    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))
+""", explain=False)  # fmt: skip
+    assert verdict.state == "failed"
+
+
+def test_cases_depend_on_the_seed_alone():
+    first = draw_cases("softmax", 20)
+    draw_cases.cache_clear()
+    import tinyllm.bench  # noqa: F401 (Hypothesis would take constants from a module that is new)
+
+    again = draw_cases("softmax", 20)
+    assert [bits(list(args)) for args in first] == [bits(list(args)) for args in again]
+    other = draw_cases("softmax", 20, 1)
+    assert [bits(list(args)) for args in first] != [bits(list(args)) for args in other]
+
+
+def test_the_table_of_judges_has_ops():
+    assert JUDGES["op"] is judge

@@ -1,0 +1,51 @@
+"""A small GPT with weights that matter, and the same model in plain NumPy, for the tests of traces."""
+
+import numpy as np
+
+from tinyllm.models.gpt import GPT, GPTConfig
+
+
+def tiny_gpt(vocab_size, context=32, layers=2, heads=2, width=16, seed=3):
+    """A model whose parts all do something: initial weights are so small that attention is even."""
+    model = GPT(GPTConfig(vocab_size=vocab_size, context=context, layers=layers, heads=heads, width=width))
+    rng = np.random.default_rng(seed)
+    for p in model.parameters():
+        p.data += 0.3 * rng.standard_normal(p.shape).astype(np.float32)
+    return model.eval()
+
+
+def norm(x, w, b):
+    """Layernorm, as its paper says."""
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w + b
+
+
+def softmax(x):
+    """Probabilities along the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def by_hand(model, ids):
+    """Run a GPT on ids in float64, without the library -> {what: value}, attention (L, H, T, T) and so on."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    T, H, L = len(ids), model.config.heads, model.config.layers
+    x = w["wte.weight"][ids] + w["wpe.weight"][:T]
+    seen = {"stream": [x], "attention": [], "attention adds": [], "mlp adds": []}
+    hidden = np.triu(np.full((T, T), -np.inf), 1)
+    for n in range(L):
+        def linear(x, name, n=n):
+            return x @ w[f"h.{n}.{name}.weight"] + w[f"h.{n}.{name}.bias"]
+
+        mixed = linear(norm(x, w[f"h.{n}.ln_1.weight"], w[f"h.{n}.ln_1.bias"]), "attn.c_attn")
+        q, k, v = (part.reshape(T, H, -1).swapaxes(0, 1) for part in np.split(mixed, 3, axis=-1))
+        p = softmax(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]) + hidden)
+        added = linear((p @ v).swapaxes(0, 1).reshape(T, -1), "attn.c_proj")
+        x = x + added
+        h = linear(norm(x, w[f"h.{n}.ln_2.weight"], w[f"h.{n}.ln_2.bias"]), "mlp.c_fc")
+        bent = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+        narrowed = linear(bent, "mlp.c_proj")
+        x = x + narrowed
+        for name, value in zip(seen, (x, p, added, narrowed), strict=True):
+            seen[name].append(value)
+    logits = [norm(x, w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T for x in seen["stream"]]
+    return seen | {"p": [softmax(rows) for rows in logits]}

@@ -1,0 +1,124 @@
+"""`tinyllm blame`: which of your functions keeps a run of `train --mine` from its loss."""
+
+import sys
+from pathlib import Path
+
+from tinyllm.cli import add_command
+from tinyllm.cli.train import note
+from tinyllm.errors import UserError
+
+EXAMPLE = """example:
+  tinyllm train --mine 4,5,6 --steps 50
+  tinyllm blame                          the newest run with functions of yours
+  tinyllm blame runs/stories-nano-mine
+"""
+
+
+def add_parser(subparsers):
+    """Add `tinyllm blame`."""
+    what = "find out which function of yours spoils a run of `train --mine`"
+    parser = add_command(subparsers, "blame", what, EXAMPLE)
+    parser.add_argument("folder", metavar="RUN", nargs="?", help="a run; the newest in runs/ if not given")
+    parser.set_defaults(run=run_blame)
+
+
+def run_blame(args):
+    """Train the first steps again, with fewer and fewer of the student's parts; 1 if one is to blame."""
+    from tinyllm.teach.blame import Blame
+    from tinyllm.teach.mine import load_parts, parse_lessons
+    from tinyllm.teach.workspace import find_workspace
+    from tinyllm.train.run import Run, reopen
+
+    run = Run(args.folder) if args.folder else newest()
+    config, facts = run.read_config()
+    records = mine_of(run, facts)
+    numbers = dict.fromkeys(str(record["lesson"]) for record in records)
+    parts, _ = load_parts(parse_lessons(numbers), find_workspace())
+    recorded = {record["op"]: record["sha256"] for record in records}
+    parts = [part for part in parts if part.op in recorded]
+    if not parts:
+        raise UserError(f"what {run.folder} was trained with is not in your exercises any more")
+    if any(part.sha256 != recorded[part.op] for part in parts):
+        print(note("your files have changed since this run; what follows is about them as they are now"))
+    with Bar() as bar:
+        blame = Blame(run.folder, reopen(run, config), parts, tick=bar.tick)
+        finding = blame.find()
+    print("\n".join(map(note, told(blame, finding))))
+    return 1 if finding.culprits else 0
+
+
+def mine_of(run, facts):
+    """Which functions of the student's a run remembers. Raises UserError when there are none."""
+    records = facts.get("mine")
+    keys = {"op": str, "lesson": int, "sha256": str}
+    sound = isinstance(records, list) and all(
+        isinstance(r, dict) and all(isinstance(r.get(key), kind) for key, kind in keys.items())
+        for r in records
+    )
+    if not records or not sound:
+        raise UserError(f"{run.folder} was trained by the library alone; see `tinyllm train --mine N`")
+    return records
+
+
+def newest():
+    """The newest run in runs/ with functions of the student's. Raises UserError."""
+    from tinyllm.train.run import Run
+
+    configs = sorted(Path("runs").glob("*/config.json"), key=lambda path: -path.stat().st_mtime)
+    for path in configs:
+        try:
+            if Run(path.parent).read_config()[1].get("mine"):
+                return Run(path.parent)
+        except UserError:
+            continue
+    raise UserError("there is no run of `tinyllm train --mine` in runs/; give its folder")
+
+
+def told(blame, finding):
+    """The finding in words."""
+    last, steps = finding.losses[-1], blame.steps
+    yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
+    mine = finding.mine
+    if mine.right:
+        yield f"yours stay within {max(blame.allowed):.4f} of it at every step: nothing to blame"
+        return
+    if mine.failure:
+        yield f"yours stop at step {mine.step}: {mine.failure}"
+    else:
+        want = finding.losses[mine.step - 1]
+        yield f"yours leave the range at step {mine.step}: loss {mine.loss:.4f} where {want:.4f} is right"
+    if finding.together:
+        yield f"no single function does it, only together: {', '.join(finding.culprits)}"
+    for op in finding.culprits:
+        part = blame.parts[op]
+        yield f"to blame: {part.title}"
+        if op in finding.failures:
+            yield f"  {finding.failures[op]}"
+        yield f"  `tinyllm check {part.lesson}` says what is wrong with it"
+    if finding.confirmed:
+        whose = "it" if len(finding.culprits) == 1 else "them"
+        yield f"with the library's in place of {whose}, the loss is right"
+
+
+class Bar:
+    """A line on stderr that says which trial is running; only in a terminal."""
+
+    def __init__(self):
+        self.bar = None
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(unit=" steps", bar_format="{desc:<40} {n:>5} steps, {elapsed}", leave=False)
+        return self
+
+    def __exit__(self, *exc):
+        if self.bar:
+            self.bar.close()
+
+    def tick(self, title):
+        """Count one step of a trial."""
+        if self.bar:
+            self.bar.set_description_str(title, refresh=False)
+            self.bar.update()

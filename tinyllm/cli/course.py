@@ -1,0 +1,203 @@
+"""`tinyllm course init | release | grade | report | export | selftest`: the instructor's side."""
+
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tinyllm.cli import add_command
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.teach.course.config import COURSE_FILE, load_course, new_course, whole_course
+
+LEVELS = ("auto", "landlock", "bwrap", "plain")
+EXPORTS = ("gradescope", "gradescope-results", "classroom50", "nbgrader", "canvas", "junit")
+COURSE_EXAMPLE = """example:
+  tinyllm course init                              writes course.toml: lessons, points, due dates
+  tinyllm course release handout                   what students get, without a line of a solution
+  tinyllm course grade submissions --out grades    a folder or a zip for each student
+  tinyllm course report grades                     where the class is stuck
+  tinyllm course export canvas grades --out canvas.csv
+"""
+GRADE_EXAMPLE = """example:
+  tinyllm course grade submissions --out grades
+  tinyllm course grade submissions --out grades --require-isolation --workers 4
+
+isolation:
+  landlock   Linux: each test in a fresh process without network, processes, or files but the student's own
+  bwrap      Linux with bubblewrap: the same in namespaces of its own
+  plain      macOS, Windows, old kernels: separate processes and deadlines; stops accidents, not attackers
+"""
+
+
+def add_parser(subparsers):
+    """Add the command and its own commands."""
+    course = add_command(subparsers, "course", "hand out lessons, and grade what comes back", COURSE_EXAMPLE)
+    commands = course.add_subparsers(title="commands", metavar="COMMAND")
+    init = add_command(commands, "init", "write a course file to edit", "example:\n  tinyllm course init\n")
+    init.set_defaults(run=run_init)
+
+    example = "example:\n  tinyllm course release handout\n"
+    release = add_command(commands, "release", "write what students get into a folder", example)
+    release.add_argument("out", metavar="OUT", help="a new folder")
+    release.add_argument("--from", dest="source", metavar="FOLDER", help="your own copy of the lessons")
+    release.set_defaults(run=run_release)
+
+    grade = add_command(commands, "grade", "grade many submissions", GRADE_EXAMPLE)
+    grade.add_argument("folder", metavar="DIR", help="holds a folder or a zip for each student")
+    grade.add_argument("--out", metavar="OUT", required=True, help="a folder for grades.csv and feedback")
+    grade.add_argument("--json", action="store_true", help="print results.json as well")
+    grade.add_argument("--workers", type=int, metavar="N", help="submissions at a time; one per core")
+    grade.add_argument("--isolation", choices=LEVELS, default="auto", help="how students' code is fenced in")
+    what = "refuse to grade where only `plain` works"
+    grade.add_argument("--require-isolation", action="store_true", help=what)
+    grade.set_defaults(run=run_grade)
+
+    example = "example:\n  tinyllm course report grades\n"
+    report = add_command(commands, "report", "say where the class is stuck", example)
+    report.add_argument("out", metavar="OUT", help="the folder of an earlier `course grade`")
+    report.add_argument("--json", action="store_true", help="print the report for programs")
+    report.set_defaults(run=run_report)
+
+    example = "example:\n  tinyllm course export canvas grades --out canvas.csv\n"
+    example += "  tinyllm course export gradescope --out autograder.zip\n"
+    export = add_command(commands, "export", "write what another system reads", example)
+    export.add_argument("kind", metavar="KIND", choices=EXPORTS, help=", ".join(EXPORTS))
+    export.add_argument("grades", metavar="GRADES", nargs="?", help="the folder of an earlier `course grade`")
+    export.add_argument("--out", metavar="FILE", required=True, help="the file or folder to write")
+    export.set_defaults(run=run_export)
+
+    example = "example:\n  tinyllm course selftest\n"
+    selftest = add_command(commands, "selftest", "grade the grader: references, starters, mutants", example)
+    selftest.add_argument("--json", action="store_true", help="print the table for programs")
+    selftest.add_argument("--mutants", action="store_true", help="and for each mutant the property it breaks")
+    selftest.set_defaults(run=run_selftest)
+    for command in (release, grade, export, selftest):
+        command.add_argument("--course", metavar="FILE", help=f"the course file, not {COURSE_FILE}")
+
+
+def the_course(args):
+    """The course file that was named, or the one at hand, or every lesson with a point for each task."""
+    if args.course:
+        return load_course(args.course)
+    return load_course(COURSE_FILE) if Path(COURSE_FILE).is_file() else whole_course()
+
+
+def run_init(args):
+    """Write a course file, never over another."""
+    if Path(COURSE_FILE).exists():
+        raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
+    atomic_write_text(COURSE_FILE, new_course())
+    print(f"{COURSE_FILE} is written: every lesson, a point for each task, and a secret seed. Edit it, then\n"
+          f"  tinyllm course release handout")  # fmt: skip
+
+
+def run_release(args):
+    """Write a release and say what is in it."""
+    from tinyllm.teach.course.release import release
+
+    paths = release(the_course(args), args.out, args.source)
+    print(f"{len(paths)} files in {args.out}; scanned: stubs only, and no line of a solution")
+
+
+def run_grade(args):
+    """Grade, write, and say where it is."""
+    from tinyllm.teach.course.queue import choose_level, grade_all, isolation_words
+    from tinyllm.teach.course.results import number, read_results, write_results
+
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers must be 1 or more, not {args.workers}")
+    course = the_course(args)
+    level = choose_level(args.isolation, args.require_isolation)
+    with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
+        records = grade_all(args.folder, course, args.out, level, args.workers, bar.update, bar.reset)
+    write_results(args.out, course, records, level)
+    if args.json:
+        print(json.dumps(read_results(args.out)))
+        return
+    for record in records:
+        if record["problem"]:
+            print(f"  {record['student']}: {record['problem']}")
+    full = sum(record["points"] == record["of"] for record in records)
+    print(f"{len(records)} submissions graded, {full} with all {number(course.total)} points")
+    print(isolation_words(level))
+    print(f"see {args.out}/grades.csv and {args.out}/feedback; `tinyllm course report {args.out}` sums up")
+
+
+def run_report(args):
+    """Print where the class is stuck."""
+    from tinyllm.teach.course.queue import isolation_words
+    from tinyllm.teach.course.results import WORDS, read_results
+    from tinyllm.teach.course.summary import summary
+
+    found = summary(read_results(args.out))
+    if args.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['submissions']} submissions; {isolation_words(found['isolation'])}\n")
+    states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
+    heads = [WORDS.get(state, state) for state in states]
+    print(f"  {'task':<28}" + "".join(f"{head:>15}" for head in heads))
+    for task in found["tasks"]:
+        counts = "".join(f"{task.get(state, 0):>15}" for state in states)
+        print(f"  {task['lesson']:>2} {task['task']:<25}{counts}")
+    if found["bugs"]:
+        print("\ncommon bugs")
+    for bug in found["bugs"][:20]:
+        print(f"  {bug['students']:>3} students, {bug['task']}: {bug['mistake']}")
+    if found["solutions"]:
+        print("\nasked for a solution (so says the workspace that was handed in)")
+    for seen in found["solutions"]:
+        print(f"  {seen['student']}: lesson {seen['lesson']}, {seen['task']}")
+    for student, problem in found["refused"]:
+        print(f"\nnot graded: {student}: {problem}")
+
+
+def run_export(args):
+    """Write for another system."""
+    from tinyllm.teach.course.export import EXPORTERS, RESULT_EXPORTERS
+    from tinyllm.teach.course.results import read_results
+
+    if args.kind in EXPORTERS:
+        EXPORTERS[args.kind](the_course(args), args.out, args.course or COURSE_FILE)
+    elif not args.grades:
+        raise UserError(f"`export {args.kind}` needs the folder that an earlier `course grade` wrote")
+    else:
+        RESULT_EXPORTERS[args.kind](read_results(args.grades), args.out)
+    print(f"{args.out} is written")
+
+
+def run_selftest(args):
+    """Print the table; the exit code is 1 if anything came out wrong."""
+    from tinyllm.teach.course.selftest import selftest
+    from tinyllm.teach.workers import best_level
+
+    if not args.json:
+        heads = ("reference", "starter", "mutants", "rejected", "alternatives")
+        print(f"  {'task':<28}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
+    rows = selftest(the_course(args), best_level(), (lambda row: None) if args.json else
+                    (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip
+    if args.json:
+        print(json.dumps([vars(row) for row in rows]))
+    else:
+        mutants = sum(len(row.rejected) for row in rows)
+        killed = sum(bool(broken) for row in rows for _, broken in row.rejected)
+        print(f"{len(rows)} tasks, {killed} of {mutants} mutants rejected, "
+              f"{sum(row.accepted for row in rows)} of {sum(row.alternatives for row in rows)} "
+              "alternatives accepted")  # fmt: skip
+    return 0 if all(row.good for row in rows) else 1
+
+
+def row_told(row, mutants):
+    """A row of the table, and what went wrong in it."""
+    killed = sum(bool(broken) for _, broken in row.rejected)
+    lines = [
+        f"  {row.lesson:>2} {row.task:<25}{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}"
+        f"{killed:>10}{row.accepted:>10} of {row.alternatives}"
+    ]
+    lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if not broken]
+    lines += [f"     TURNED DOWN: {name}, by: {broken}" for name, broken in row.wrongly]
+    if mutants:
+        lines += [f"     {broken}: {said}" for said, broken in row.rejected if broken]
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""A block of GPT-2 as one function of its weights, and what a stack of them costs.
+
+The models are made of modules (`tinyllm/models/gpt.py`), which keep the weights; this file says the same in
+one breath, and tests hold the two together.
+"""
+
+from tinyllm.ops.attention import attention
+from tinyllm.ops.elementwise import add, gelu_tanh
+from tinyllm.ops.matmul import linear
+from tinyllm.ops.norm import layernorm
+from tinyllm.ops.registry import op
+
+
+@op
+def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
+    """Look around, then think: x + attention(norm(x)), then x + mlp(norm(x)).
+
+    x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
+    (C, 3 C), whose outputs are all of q, then all of k, then all of v, project (C, C), widen (C, 4 C), narrow
+    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the bend is gelu_tanh.
+    Raises ValueError when C is no multiple of heads. (Radford et al. 2019, section 2.3.)
+    """
+    B, T, C = x.shape
+    if C % heads:
+        raise ValueError(f"{heads} heads cannot share a width of {C}: make it a multiple of heads")
+    mixed = linear(layernorm(x, *norm_1)[0], *qkv)
+    q, k, v = (mixed[..., i * C : (i + 1) * C].reshape(B, T, heads, C // heads) for i in range(3))
+    x = add(x, linear(attention(q, k, v)[0].reshape(B, T, C), *project))
+    return add(x, linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow))
+
+
+@op
+def count_parameters(vocab_size, context, layers, width):
+    """Count the numbers that a GPT-2 of these sizes learns -> int.
+
+    Two tables of embeddings, tokens and positions; in each layer two norms and the matrices of
+    `transformer_block`, all with biases; a last norm. The output layer is the table of tokens once more and
+    adds none.
+    """
+    norm = 2 * width
+    attention_part = width * 3 * width + 3 * width + width * width + width
+    mlp = width * 4 * width + 4 * width + 4 * width * width + width
+    return (vocab_size + context) * width + layers * (2 * norm + attention_part + mlp) + norm
+
+
+@op
+def count_flops(vocab_size, context, layers, width):
+    """Count the operations of a forward pass of a GPT-2 over `context` tokens -> int.
+
+    A multiplication and the addition that follows it are two. Matrix products count, and attention, where
+    each query meets the keys up to its own token, once for its score and once for its value. Norms,
+    activations and sums are left out: about one percent.
+    """
+    matrices = 12 * width * width  # qkv 3, project 1, widen 4, narrow 4
+    pairs = context * (context + 1) // 2
+    return layers * (2 * context * matrices + 4 * pairs * width) + 2 * context * width * vocab_size

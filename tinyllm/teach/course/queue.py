@@ -1,0 +1,178 @@
+"""Grade many submissions at once, one process for each, and go on where an interrupt left off.
+
+Each process writes its record into OUT/.parts and ends; one that crashes takes only its own record along. A
+record is found again by what it depends on: the files, the course, the library and the isolation.
+"""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.teach.checker import right
+from tinyllm.teach.course.collect import collect
+from tinyllm.teach.course.grading import grade, nothing
+from tinyllm.teach.drawing import properties
+from tinyllm.teach.syllabus import ready
+from tinyllm.teach.workers import best_level, works
+from tinyllm.testing.relations import specs_only
+
+SECONDS_PER_SUBMISSION = 1800  # after which a grading process is ended
+
+
+def choose_level(wanted, required=False):
+    """The isolation to grade with -> its name. Raises UserError where it does not work here."""
+    if wanted != "auto" and not works(wanted):
+        raise UserError(f"the isolation {wanted!r} does not work here; `auto` takes the best that does")
+    level = best_level() if wanted == "auto" else wanted
+    if required and level == "plain":
+        raise UserError("--require-isolation: here is only `plain`, which stops accidents, not attackers")
+    return level
+
+
+def isolation_words(level):
+    """What a level of isolation is worth, in a sentence for every report."""
+    if level == "plain":
+        return "isolation: plain, which stops accidents, not attackers"
+    parts = {"landlock": "Landlock and seccomp", "bwrap": "bubblewrap and seccomp"}[level]
+    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's own"
+
+
+def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin=lambda total: None):
+    """Grade every submission of a folder -> list of records, in the order of the students' names.
+
+    begin: called with how many there are; step: called whenever one is done. Raises UserError where there
+    is nothing to grade.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} with submissions")
+    submissions = collect(folder, [part.lesson for part in course.parts])
+    if not submissions:
+        raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
+    begin(len(submissions))
+    parts = out / ".parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    todo, records = [], {}
+    for submission in submissions:
+        path = parts / f"{key(submission, course, level)}.json"
+        records[submission.student] = path
+        if submission.problem:
+            write(path, nothing(submission, course, level, submission.problem))
+        if read(path) is None:
+            todo.append((submission, path))
+        else:
+            step()
+    if todo:
+        prepare(course, {course.variant(submission.student) for submission, _ in todo})
+    before = descendants()
+    run_all(todo, course, level, workers or os.cpu_count() or 1, step)
+    end_strays(before)
+    found = []
+    for submission in submissions:
+        record = read(records[submission.student])
+        lost = "its grading process ended, by a crash or after half an hour; grade again"
+        found.append(record or nothing(submission, course, level, lost))
+    return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
+
+
+def key(submission, course, level):
+    """What a record depends on -> a name for its file."""
+    versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
+    parts = [(p.lesson.number, p.points) for p in course.parts]
+    rest = (course.seed, course.variants, course.partial, parts, level, versions, np.__version__)
+    return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
+
+
+def write(path, record):
+    """Keep a record."""
+    atomic_write_text(path, json.dumps(record, sort_keys=True, ensure_ascii=True))
+
+
+def read(path):
+    """A record that was kept, or None."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def prepare(course, variants):
+    """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
+    if context().get_start_method() != "fork":
+        return
+    with specs_only():
+        for part in course.parts:
+            for name in part.points:
+                task = part.lesson.task(name)
+                if task.kind == "op" and ready(task):
+                    every = [properties(task.op, variant=variant) for variant in sorted(variants)]
+                    for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
+                        right(task.op, args)
+
+
+def context():
+    """How processes are started: forked where that is safe, so that they share what has been drawn."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def run_all(todo, course, level, workers, step):
+    """Have so many processes work at a time, each on one submission."""
+    todo, running = list(reversed(todo)), []
+    try:
+        while todo or running:
+            while todo and len(running) < workers:
+                submission, path = todo.pop()
+                process = context().Process(target=one, args=(submission, course, level, str(path)))
+                process.start()
+                running.append((process, time.monotonic() + SECONDS_PER_SUBMISSION))
+            multiprocessing.connection.wait([process.sentinel for process, _ in running], timeout=1)
+            for process, deadline in list(running):
+                if process.is_alive() and time.monotonic() > deadline:
+                    process.kill()
+                if not process.is_alive():
+                    process.join()
+                    running.remove((process, deadline))
+                    step()
+    finally:
+        for process, _ in running:
+            process.kill()
+            process.join()
+
+
+def one(submission, course, level, path):
+    """The whole life of one grading process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
+    write(Path(path), grade(submission, course, level))
+
+
+def descendants():
+    """The processes that have grown from this one -> set of int; empty where /proc is missing."""
+    from tinyllm.teach.zygote import descendants as found
+
+    return set(found())
+
+
+def end_strays(before):
+    """End what a submission has left behind, so that results are written after the last child is dead."""
+    for _ in range(200):
+        strays = descendants() - before
+        for pid in strays:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        if not strays:
+            return
+        time.sleep(0.01)

@@ -1,0 +1,88 @@
+"""Which inputs a task is tried on, drawn by Hypothesis from a seed and sorted into properties.
+
+The same seed gives the same inputs on every machine with the same Hypothesis, whatever else is imported.
+"""
+
+import contextlib
+import functools
+from unittest import mock
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.internal.conjecture import providers
+
+from tinyllm.ops import OPS
+from tinyllm.testing import CASES
+from tinyllm.testing.check import arrays
+from tinyllm.testing.relations import bind
+
+CASES_PER_TASK = 60
+HIDDEN_CASES = 30  # from a seed that students do not know, beside those that they do
+QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+def without_found_constants():
+    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws."""
+    if not hasattr(providers, "_get_local_constants"):
+        return contextlib.nullcontext()
+    return mock.patch.object(providers, "_get_local_constants", providers.Constants)
+
+
+@functools.cache
+def draw_cases(name, count=CASES_PER_TASK, variant=0):
+    """The first cases of an op that Hypothesis draws from a seed -> list of argument tuples."""
+    drawn = []
+
+    @settings(max_examples=count, phases=[Phase.generate], **QUIET)
+    @seed(variant)
+    @given(args=CASES[name])
+    def draw(args):
+        drawn.append(tuple(bind(name, args).values()))
+
+    with without_found_constants():
+        draw()
+    return drawn
+
+
+def nature(args):
+    """Which property a case belongs to: what is special about it, the most special thing first."""
+    given_arrays = list(arrays(args))
+    numbers = [a for a in given_arrays if a.dtype.kind == "f"]
+    if any(np.isinf(a).any() for a in numbers):
+        return "right where scores are -inf"
+    small = any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays)
+    if small or any(x in ([], b"", {}) for x in plain(args)):
+        return "right on what is empty or has one element"
+    sizes = [np.abs(a).max() for a in numbers if a.size]
+    if any(size > 100 or 0 < size < 0.01 for size in sizes):
+        return "right on huge and tiny numbers"
+    if any(not a.flags.c_contiguous for a in given_arrays):
+        return "right on views with other strides"
+    return "right on ordinary numbers" if numbers else "right on ordinary input"
+
+
+def plain(args):
+    """The arguments that are Python values."""
+    return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
+
+
+FORM = "results have the right types and shapes"
+PURE = "inputs are left as they were"
+WRITES = "it writes into an input, which belongs to the caller; work on a copy"
+STEADY = "the same input gives the same result twice"
+
+
+@functools.cache
+def properties(name, count=CASES_PER_TASK, variant=0):
+    """The properties of an op and the cases that try them -> {property: list of argument tuples}.
+
+    The cases are those that every student meets, and, with a variant, some from that seed.
+    """
+    cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
+    sample = cases[:20] + (cases[count:][:5] if variant else [])
+    found = {FORM: sample}
+    for args in cases:
+        found.setdefault(nature(args), []).append(args)
+    if not OPS[name].mutates:
+        found[PURE] = sample
+    return found | {STEADY: cases[:5]}

@@ -1,0 +1,209 @@
+"""Tasks in C: compile the student's `exercise.c`, and judge its functions by the cases of the ops.
+
+`guard.py` runs them in a worker, so that a segmentation fault is a sentence. The C functions take matrices;
+the ops' cases have any number of axes, and are cut into matrices here.
+"""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.teach.checker import (
+    CASES_PER_TASK,
+    FORM,
+    Verdict,
+    judge,
+    properties,
+)
+from tinyllm.teach.guard import CALLS, GUARD
+from tinyllm.teach.syllabus import Task
+from tinyllm.teach.workers import Failure, printable
+
+FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-shared", "-Wall", "-s")
+MAX_SOURCE = 2**18  # bytes
+COMPILE_SECONDS = 60
+INSIDE = "it stays inside its arrays"
+MEANINGLESS = (FORM, "right on views with other strides")  # of what is handed to C
+INSTALL = "install one: `sudo apt install gcc`, `sudo dnf install gcc`, or `xcode-select --install` on a Mac"
+
+
+def find_compiler():
+    """The system's C compiler, as an absolute path, or None."""
+    if sys.platform == "win32":  # no fork, no mprotect
+        return None
+    return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+
+
+def build(source, op, folder, level):
+    """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure."""
+    folder = Path(folder)
+    (folder / "exercise.c").write_text(source, "utf-8")
+    (folder / "guard.c").write_text(GUARD.replace("CALL", CALLS[op]), "utf-8")
+    runner = folder / "run.py"
+    shutil.copyfile(Path(__file__).with_name("guard.py"), runner)
+    script = str(Path(__file__).with_name("compiling.py"))
+    command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS]
+    command += ["-o", "kernels.py", "exercise.c", "guard.c", "-lm"]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMPILE_SECONDS,
+            env={"PATH": os.defpath},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Failure("timed_out", "the compiler did not come to an end in time")
+    if done.returncode:
+        return refused(done.stderr.decode("utf-8", "replace"))
+    return runner
+
+
+def refused(said):
+    """What a compiler complains about first -> Failure with its line."""
+    for line in said.splitlines():
+        if found := re.match(r"exercise\.c:(\d+):(?:\d+:)? (?:fatal )?error: (.*)", line):
+            return Failure("failed", printable(f"it does not compile: {found[2]}"), int(found[1]))
+    first = next((line for line in said.splitlines() if "error" in line or "undefined" in line), said)
+    return Failure("failed", printable(f"it does not compile: {first}"))
+
+
+def written(source, op):
+    """Whether a C source defines a function, with something between its braces."""
+    bare = re.sub(r"/\*.*?\*/|//[^\n]*", " ", source, flags=re.DOTALL)
+    body = re.search(rf"\b{op}\s*\([^()]*\)\s*\{{\s*(.)", bare, re.DOTALL)
+    return body is not None and body[1] != "}"
+
+
+def measure(op, folder):
+    """How fast the function of folder/exercise.c is, in another process -> a number, or why there is none.
+
+    GFLOP/s for matmul, GB/s for softmax.
+    """
+    path = Path(folder) / "exercise.c"
+    source = path.read_text("utf-8") if path.is_file() else ""
+    if not written(source, op):
+        return "still empty in exercise.c"
+    if not find_compiler():
+        return f"no C compiler here; {INSTALL}"
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
+        runner = build(source, op, scratch, "plain")
+        if isinstance(runner, Failure):
+            return runner.message
+        command = [sys.executable, str(runner), op]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
+            return float(done.stdout)
+        except (ValueError, subprocess.TimeoutExpired):
+            return "it did not come to its end; `tinyllm check 10` says why"
+
+
+class KernelWorker:
+    """A worker that takes an op's arguments, cuts them into matrices, and puts the results together again."""
+
+    def __init__(self, worker, op):
+        self.worker, self.op = worker, op
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.worker.__exit__(*exc)
+
+    @property
+    def failure(self):
+        """Why it cannot run anything, or None."""
+        return self.worker.failure
+
+    def call(self, function, args, send_args=False):
+        """As `Worker.call`."""
+        value = self.softmax(*args) if self.op == "softmax" else self.matmul(*args)
+        return value if isinstance(value, Failure) or not send_args else (value, list(args))
+
+    def steps(self, function, args):
+        """C has no variables to look at."""
+        return Failure("failed", "no steps")
+
+    def softmax(self, x):
+        rows = math.prod(x.shape[:-1])
+        y = self.worker.call("softmax", [np.array(x, order="C").reshape(rows, x.shape[-1])])
+        return self.shaped(y, (rows, x.shape[-1]), x.shape)
+
+    def matmul(self, a, b, transpose_a=False, transpose_b=False):
+        a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        left = np.broadcast_to(a, (*stack, *a.shape[-2:]))
+        right = np.broadcast_to(b, (*stack, *b.shape[-2:]))
+        y = np.empty((*stack, a.shape[-2], b.shape[-1]), np.float32)
+        for i in np.ndindex(stack):
+            one = self.worker.call("matmul", [np.array(left[i], order="C"), np.array(right[i], order="C")])
+            one = self.shaped(one, y.shape[-2:], y.shape[-2:])
+            if isinstance(one, Failure):
+                return one
+            y[i] = one
+        return y
+
+    @staticmethod
+    def shaped(y, sent, shape):
+        if isinstance(y, Failure):
+            return y
+        if not isinstance(y, np.ndarray) or y.shape != sent or y.dtype != np.float32:
+            return Failure("failed", "its answer cannot be read")
+        return y.reshape(shape)
+
+
+def judge_c(task, start, folder=None, **options):
+    """Check one C function -> Verdict; the arguments are those of `checker.judge`.
+
+    folder: where exercise.c is. State blocked where this machine has no compiler.
+    """
+    options = {"count": CASES_PER_TASK, "variant": 0} | options
+    every = properties(task.op, options["count"], options["variant"])
+    titles = [INSIDE, *(title for title in every if title not in MEANINGLESS)]
+    path = Path(folder or ".") / "exercise.c"
+    try:
+        source = path.read_bytes()[: MAX_SOURCE + 1].decode("utf-8")
+    except OSError:
+        return Verdict(task.name, "not_attempted", broken=tuple(titles), message="there is no exercise.c")
+    except UnicodeDecodeError:
+        return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is not text in UTF-8")
+    if len(source) > MAX_SOURCE:
+        return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is too long")
+    if not written(source, task.op):
+        return Verdict(task.name, "not_attempted", broken=tuple(titles))
+    if not find_compiler():
+        return Verdict(task.name, "blocked", broken=tuple(titles), message=f"no C compiler here; {INSTALL}")
+    with start() as worker:
+        zygote = worker.zygote
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
+        runner = build(source, task.op, scratch, zygote.level)
+        if isinstance(runner, Failure):
+            state, message, line = runner.state, runner.message, runner.line
+            return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
+        return judged(task, lambda: KernelWorker(zygote.start(runner), task.op), titles, options)
+
+
+def judged(task, start, titles, options):
+    """Judge a function that has been compiled."""
+    inner = Task(task.op, task.op)
+    every = properties(task.op, options["count"], options["variant"])
+    cases = [args for each in every.values() for args in each]
+    outside = None
+    with start() as worker:
+        for args in cases:
+            answer = worker.call(task.op, args)
+            if isinstance(answer, Failure):
+                outside = answer if answer.message.startswith("Outside") else None
+                break
+    verdict = judge(inner, start, **options)
+    held = [title for title in titles if title in verdict.held or (title == INSIDE and not outside)]
+    if verdict.state != "passed" and not outside and isinstance(answer, Failure):
+        held = [title for title in held if title != INSIDE]  # it could not be seen
+    broken = tuple(title for title in titles if title not in held)
+    return replace(verdict, task=task.name, held=tuple(held), broken=broken, line=None)
+

@@ -1,0 +1,238 @@
+"""A student's functions in the real model: what of a workspace is written, plugged in by `override`.
+
+This runs a student's code in the student's own process, on their own machine; only the checker and the grader
+keep it apart. So the care here is of another kind: whatever goes wrong inside a student's function is one
+line that names the function, the lesson and the line of the file.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import OPS, override
+from tinyllm.teach.syllabus import find_lesson
+from tinyllm.teach.workspace import shown
+from tinyllm.testing.check import arrays, require_form, run
+from tinyllm.testing.relations import output_names
+
+MAX_SOURCE = 2**20  # bytes of an exercise
+
+
+class PartFailure(UserError):
+    """A student's function failed in the middle of something; `op` says which."""
+
+    def __init__(self, op, message):
+        super().__init__(message)
+        self.op = op
+
+
+@dataclass
+class Part:
+    """One function of a student's that stands in for an op; `calls` counts how often it did."""
+
+    op: str
+    lesson: int
+    path: Path
+    function: object
+    sha256: str
+    calls: int = 0
+    forms: set = field(default_factory=set)  # the shapes on which the form of its results has been looked at
+
+    @property
+    def title(self):
+        """How messages call it."""
+        return f"your {self.op} (lesson {self.lesson}, {shown(self.path)})"
+
+    def record(self):
+        """What a run remembers of it."""
+        return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
+
+
+def parse_lessons(texts):
+    """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError."""
+    numbers = [number.strip() for text in texts for number in text.split(",")]
+    if "" in numbers:
+        raise UserError(f"--mine {','.join(texts)}: give lessons by number, for example --mine 4,7")
+    found = [find_lesson(number) for number in numbers]
+    return [lesson for i, lesson in enumerate(found) if lesson not in found[:i]]
+
+
+def load_parts(lessons, workspace):
+    """Import what a student has written in some lessons -> (list of Part, lines about what is not used).
+
+    Raises UserError, in one line, when a file is missing or cannot be imported, a function takes other
+    arguments than its op, or nothing has been attempted.
+    """
+    parts, skipped = {}, []
+    for lesson in lessons:
+        names = [task.name for task in lesson.tasks if task.kind == "op" and task.op in OPS]
+        path = workspace / lesson.folder / "exercise.py"
+        if not names:
+            skipped.append(f"lesson {lesson.number} has no functions that a model calls")
+            continue
+        if not path.is_file():
+            raise UserError(f"there is no {shown(path)}; `tinyllm lesson start {lesson.number}` makes one")
+        source = _read(path)
+        written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
+        if missing := [name for name in names if name not in written]:
+            skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
+        if any(name in written for name in names):
+            module = import_file(path)
+            for name in names:
+                if name in written:
+                    parts[name] = _part(name, lesson.number, path, module, source)
+    if not parts:
+        raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
+    return list(parts.values()), skipped
+
+
+def _read(path):
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_SOURCE:
+            raise UserError(f"{shown(path)} is too long for an exercise: {len(data):,} bytes")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{shown(path)} is not text in UTF-8") from None
+
+
+def attempted(source, stub, path):
+    """The names that an exercise defines otherwise than its stub does -> set of str. Raises UserError."""
+    untouched = _definitions(ast.parse(stub))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(_at(path, getattr(error, "lineno", None), getattr(error, "msg", error))) from None
+    return {name for name, text in _definitions(tree).items() if text != untouched.get(name) and text != STUB}
+
+
+STUB = "raise NotImplementedError"
+
+
+def _definitions(tree):
+    """{name: what it is} of everything that a file defines; a function without its docstring."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            found[node.name] = "\n".join(map(ast.unparse, body))
+        elif isinstance(node, ast.Assign):
+            found |= {t.id: ast.unparse(node.value) for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name: ast.unparse(node) for alias in node.names}
+    return found
+
+
+def import_file(path):
+    """Run a student's file as a module of its own. Raises UserError with the line that failed."""
+    name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(_at(path, _line(error, path), f"{type(error).__name__}: {error}")) from None
+    except SystemExit:
+        raise UserError(f"{shown(path)} ends Python when it is imported: take its exit() out") from None
+    finally:
+        sys.path.remove(str(path.parent))
+        sys.dont_write_bytecode = before
+    return module
+
+
+def _part(name, lesson, path, module, source):
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{shown(path)}: {name} is no function")
+    try:
+        got = inspect.signature(function)
+    except (TypeError, ValueError):
+        got = None
+    wanted = OPS[name].__signature__
+    if got is None or list(got.parameters) != list(wanted.parameters):
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
+        raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
+    part = Part(name, lesson, path, None, hashlib.sha256(source.encode()).hexdigest())
+    part.function = guarded(part, function)
+    return part
+
+
+def guarded(part, function):
+    """The same function, whose failures name it, and whose results are looked at once for every shape."""
+    o = OPS[part.op]
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        part.calls += 1
+        try:
+            result = function(*args, **kwargs)
+        except PartFailure:
+            raise  # of another part, inside this one
+        except Exception as error:
+            line = _line(error, part.path)
+            where = f"{part.title}, line {line}," if line else part.title
+            raise PartFailure(part.op, f"{where} failed: {type(error).__name__}: {error}") from None
+        if not o.mutates:
+            bound = o.__signature__.bind(*args, **kwargs)
+            bound.apply_defaults()
+            key = str([_form(value) for value in bound.arguments.values()])
+            if key not in part.forms:
+                part.forms.add(key)
+                _look(part, result, tuple(bound.arguments.values()))
+        return result
+
+    call.__signature__ = o.__signature__
+    return call
+
+
+def _look(part, result, args):
+    """Compare types and shapes with the specification's, which runs once for it."""
+    results = list(result) if isinstance(result, tuple | list) else [result]
+    expected = run(part.op, OPS[part.op].reference, args)
+    names = output_names(part.op) if len(expected) == len(output_names(part.op)) else range(len(expected))
+    try:
+        if len(results) != len(expected):
+            raise AssertionError(f"it should return {len(expected)} results, not {len(results)}")
+        for label, got, want in zip(names, results, expected, strict=True):
+            require_form(label, got, want)
+    except AssertionError as error:
+        hint = f"`tinyllm check {part.lesson}` says more"
+        raise PartFailure(part.op, f"{part.title} returns something else: {error}; {hint}") from None
+
+
+def _form(value):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.str, value.shape
+    return [a.shape for a in arrays(value)] if isinstance(value, list) else repr(value)
+
+
+def _line(error, path):
+    """The last line of a file that an exception passed through, or None."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def _at(path, line, message):
+    """One line about a place in a file."""
+    where = f"{shown(path)}, line {line}" if line else shown(path)
+    return f"{where}: {' '.join(str(message).split())}"
+
+
+def plug_in(parts):
+    """Let the model run on these parts, from now on or for a `with` block."""
+    return override(**{part.op: part.function for part in parts})

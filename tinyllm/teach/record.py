@@ -1,0 +1,13 @@
+"""A verdict as a record for programs: what `check --json` and `course grade --json` print."""
+
+from tinyllm.teach.workspace import hints
+
+
+def as_record(lesson, verdict):
+    """A verdict as plain values -> dict."""
+    return {
+        "task": verdict.task, "state": verdict.state, "properties_held": len(verdict.held),
+        "properties": len(verdict.held) + len(verdict.broken), "mistake": verdict.mistake,
+        "hint": next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None,
+        "smallest_input": verdict.smallest_input, "message": verdict.message, "line": verdict.line,
+    }  # fmt: skip

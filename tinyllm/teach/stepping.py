@@ -1,0 +1,146 @@
+"""Stepping through a lesson in a terminal: a cell's text and code, Enter, what it prints, the next cell.
+
+A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
+cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal;
+piped, in a notebook or in a test it runs straight through. `predict` asks before a result, `compare` answers
+after it.
+"""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyllm.errors import UserError
+
+QUIET = "TINYLLM_LESSON"  # set to "quiet", or without a terminal, nothing waits and nothing asks
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Prose or code between two `# %%`, and the line of the file where it starts, counted from 1."""
+
+    line: int
+    prose: bool
+    text: str
+
+
+def cells(source):
+    """Cut a script in percent format -> list of Cell."""
+    found, current = [], None
+    for number, line in enumerate(source.splitlines(), 1):
+        if line.startswith("# %%"):
+            current = (number, "[markdown]" in line, [])
+            found.append(current)
+        elif current:
+            current[2].append(line)
+    return [Cell(n, prose, _text(lines, prose)) for n, prose, lines in found]
+
+
+def _text(lines, prose):
+    if prose:
+        lines = [re.sub(r"^# ?", "", line) for line in lines]
+    return "\n".join(lines).strip("\n")
+
+
+def interactive():
+    """Whether somebody sits at a terminal and has not asked for quiet."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
+
+
+def begin(path):
+    """Step through the script at `path`, which calls this first; without a terminal, do nothing."""
+    if not interactive():
+        return
+    todo = cells(Path(path).read_text("utf-8"))
+    frame = sys._getframe(1)
+    for cell in todo:
+        if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
+            _show(cell)
+    todo = [cell for cell in todo if cell.line > frame.f_lineno]
+
+    def look(frame, event, value):
+        if event == "line":
+            while todo and todo[0].line < frame.f_lineno:
+                _show(todo.pop(0))
+        elif event == "return":  # the end of the script: prose that stands after the last code
+            while todo:
+                _show(todo.pop(0))
+            sys.settrace(None)
+        return look
+
+    frame.f_trace = look
+    sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
+
+
+def _show(cell):
+    """Show a cell; code waits for Enter before it runs, prose stands above what follows."""
+    width = min(shutil.get_terminal_size().columns, 80)
+    if cell.prose:
+        print(f"\n{_styled(cell.text)}\n")
+        return
+    print("\n".join(f"\033[2m|\033[0m {line}" for line in cell.text.split("\n")))
+    _ask(f"\033[2m{'-' * (width - 24)} Enter runs this code\033[0m ")
+
+
+def _styled(text):
+    """Headings and **strong words** in bold."""
+    text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
+    return re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
+
+
+def _ask(prompt):
+    """Wait for a line. The end of the input means the same as Ctrl-C: the student has had enough."""
+    try:
+        return input(prompt)
+    except EOFError:
+        raise KeyboardInterrupt from None
+
+
+def predict(question):
+    """Ask for a number before the result is shown -> float, or None where nobody can answer or will."""
+    if not interactive():
+        return None
+    while True:
+        answer = _ask(f"\033[1m? {question}\033[0m (a number, or Enter to pass) ").strip().replace(",", "")
+        if not answer:
+            return None
+        try:
+            return float(answer)
+        except ValueError:
+            print("  a number such as 4.2 or 1e6, please")
+
+
+def compare(guess, actual):
+    """Set a prediction beside the result -> one line to print."""
+    said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
+    if guess is None:
+        return f"it is {said}"
+    if guess == actual or (actual and abs(guess / actual - 1) < 0.02):
+        return f"it is {said}: you said {guess:.6g}, well predicted"
+    if actual and guess and guess * actual > 0:
+        ratio = max(guess / actual, actual / guess)
+        way = "much" if guess > actual else "little"
+        return f"it is {said}; you said {guess:.6g}, {ratio:.1f} times too {way}"
+    return f"it is {said}; you said {guess:.6g}"
+
+
+def bars(values, labels, width=48):
+    """Draw values >= 0 as bars, a line each -> str."""
+    values = [float(v) for v in values]
+    if len(values) != len(labels):
+        raise UserError(f"{len(values)} values need as many labels, not {len(labels)}")
+    largest = max(values, default=0) or 1
+    pad = max(map(len, map(str, labels)), default=0)
+    return "\n".join(
+        f"  {label!s:>{pad}} {'#' * round(width * v / largest):<{width}} {v:.4g}"
+        for label, v in zip(labels, values, strict=True)
+    )
+
+
+def note(text):
+    """Lay out a paragraph for a terminal -> str."""
+    return textwrap.fill(" ".join(text.split()), 80)

@@ -1,0 +1,87 @@
+"""The map of the lessons, read from `lessons/syllabus.toml`."""
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import OPS
+
+
+@dataclass(frozen=True)
+class Task:
+    """One function for a student to write. op: the op that judges it; kind: op, c, tests or run."""
+
+    name: str
+    op: str
+    kind: str = "op"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson; the fields are explained in syllabus.toml."""
+
+    number: int
+    folder: str
+    title: str
+    what: str
+    minutes: int
+    seconds: int
+    memory: int
+    imports: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    expected: tuple
+
+    @property
+    def path(self):
+        """The lesson's folder, as it is shipped."""
+        return lessons_folder() / self.folder
+
+    def task(self, name):
+        """One of the tasks by name. Raises UserError."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        have = ", ".join(task.name for task in self.tasks)
+        raise UserError(f"lesson {self.number} has no task {name!r}; it has {have}")
+
+
+def lessons_folder():
+    """Where the lessons are: in the installed package, or beside it in a checkout. Raises UserError."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "lessons", package.parent / "lessons"):
+        if (folder / "syllabus.toml").is_file():
+            return folder
+    raise UserError("the lessons are missing from this installation of tinyllm; install it again")
+
+
+@functools.cache
+def syllabus():
+    """Every lesson, in order -> tuple of Lesson."""
+    data = tomllib.loads((lessons_folder() / "syllabus.toml").read_text("utf-8"))
+    return tuple(_lesson(number, fields) for number, fields in enumerate(data["lesson"]))
+
+
+def _lesson(number, fields):
+    tasks = tuple(_task(**task) for task in fields.pop("tasks"))
+    for name in ("imports", "expected"):
+        fields[name] = tuple(fields[name])
+    return Lesson(number=number, tasks=tasks, **fields)
+
+
+def _task(name, kind="op", op=None):
+    return Task(name, op or name, kind)
+
+
+def find_lesson(number):
+    """The lesson with a number, or its folder's name. Raises UserError."""
+    for lesson in syllabus():
+        if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
+            return lesson
+    raise UserError(f"there is no lesson {number!r}; `tinyllm lesson` shows them all")
+
+
+def ready(task):
+    """Whether the library has the op that judges a task."""
+    return task.op in OPS

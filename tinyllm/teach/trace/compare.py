@@ -1,0 +1,173 @@
+"""The first difference between two recordings of one text: which op, in which layer, how much.
+
+The trees of the two are walked side by side, in the order in which the work was done. Where both did the same
+steps, the steps are compared one by one; where they did different ones (a layer of 8-bit weights runs another
+op than one of float32), only what comes out at the end of the part is.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
+
+SHOWN = re.compile(r"wte|model\.embed_tokens|(h|model\.layers)\.\d+|ln_f|model\.norm|head")  # by layers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One step whose results differ. `a` and `b` are the values at `index`, where they differ most."""
+
+    path: str  # the part of the model, such as h.0.attn
+    op_a: str  # what ran there: an op, or "" for a part of several ops
+    op_b: str
+    largest: float  # the largest absolute difference; infinite where a number is missing or not finite
+    share: float  # the same, as a share of the largest value of the first
+    index: tuple = ()
+    a: float = 0.0
+    b: float = 0.0
+    note: str = ""  # why there are no values: the shapes or the steps are different
+
+    @property
+    def beyond_rounding(self):
+        """Whether the difference is more than rounding."""
+        return self.share > ROUNDING
+
+
+def compare(a, b):
+    """Walk two recordings side by side -> list of Difference, one per pair of steps that differ, in order."""
+    return list(_walk(a, b))
+
+
+def first_difference(differences):
+    """The first that is more than rounding, or None."""
+    return next((d for d in differences if d.beyond_rounding), None)
+
+
+def _walk(a, b):
+    if [step.label for step in a.steps] == [step.label for step in b.steps]:
+        for step_a, step_b in zip(a.steps, b.steps, strict=True):
+            yield from _walk(step_a, step_b)
+    elif _common(a, b):
+        yield from _common_parts(a, b)
+    if found := _difference(a, b):
+        yield found
+
+
+def _common(a, b):
+    """The parts that both steps called exactly once -> list of names."""
+    names_a, names_b = ([step.path for step in s.steps if step.op is None] for s in (a, b))
+    return [n for n in names_a if n != a.path and names_a.count(n) == names_b.count(n) == 1]
+
+
+def _common_parts(a, b):
+    names = _common(a, b)
+    parts_a, parts_b = ({step.path: step for step in s.steps if step.op is None} for s in (a, b))
+    for name in names:
+        yield from _walk(parts_a[name], parts_b[name])
+
+
+def _difference(a, b):
+    """Compare what two steps returned -> Difference or None."""
+    ops = [_what(step) for step in (a, b)]
+    for x, y in zip(a.outputs, b.outputs, strict=False):
+        x, y = np.asarray(x), np.asarray(y)
+        if x.shape != y.shape:
+            return Difference(a.path, *ops, np.inf, np.inf, note=f"shapes {x.shape} and {y.shape}")
+        if x.size and x.dtype.kind in "fiu" and not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+            return _values(a.path, ops, x, y)
+    if len(a.outputs) != len(b.outputs):
+        return Difference(a.path, *ops, np.inf, np.inf,
+                          note=f"{len(a.outputs)} and {len(b.outputs)} results")  # fmt: skip
+    return None
+
+
+def _values(path, ops, x, y):
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gap = np.where(x == y, 0.0, np.abs(x - y))  # inf and inf are no difference
+    gap = np.where(np.isnan(x) & np.isnan(y), 0.0, np.where(np.isnan(gap), np.inf, gap))
+    index = np.unravel_index(gap.argmax(), gap.shape)
+    largest = float(gap[index])
+    scale = float(np.abs(x[np.isfinite(x)]).max(initial=0.0))
+    share = largest / scale if scale else np.inf
+    return Difference(path, *ops, largest, share, tuple(map(int, index)), float(x[index]), float(y[index]))
+
+
+def _what(step):
+    """The op of a step, or the one or two ops of a part, or "" where they are more."""
+    ops = [step.op] if step.op else [inner.op for inner in step.ops()]
+    return " + ".join(ops) if len(ops) < 3 else ""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How far two recordings are apart behind one part of the model.
+
+    `size` is the root mean square of the first's numbers, `difference` that of the gap.
+    """
+
+    path: str
+    size: float
+    difference: float
+
+    @property
+    def share(self):
+        """The difference as a share of the size."""
+        return self.difference / self.size if self.size else float(self.difference > 0)
+
+
+def layers_apart(a, b, wanted):
+    """Compare what comes out of the parts whose names `wanted` accepts -> list of Layer, in order."""
+    others = {part.path: part for part in b.parts() if wanted(part.path)}
+    found = []
+    for part in a.parts():
+        other = others.get(part.path) if wanted(part.path) else None
+        if other and part.outputs[0].shape == other.outputs[0].shape:
+            x, y = (p.outputs[0].astype(np.float64) for p in (part, other))
+            found.append(Layer(part.path, _rms(x), _rms(x - y)))
+    return found
+
+
+def _rms(x):
+    return float(np.sqrt(np.mean(x * x)))
+
+
+@dataclass
+class Comparison:
+    """Two recordings of one text: `differences` and `layers` as `compare` and `layers_apart` find them."""
+
+    name_a: str
+    name_b: str
+    tokens: int
+    steps: int  # ops that A ran
+    differences: list
+    layers: list
+    agree: int  # positions at which both find the same token likeliest
+    nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
+
+    def verdict(self):
+        """Say what became of the predictions -> str."""
+        text = f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"
+        if self.nats:
+            text += f"\nmean surprisal {self.nats[0]:.4f} nats in A, {self.nats[1]:.4f} in B"
+        return text
+
+
+def set_side_by_side(a, b, ids, name_a, name_b):
+    """Compare two recordings of `model(ids)` -> Comparison."""
+    logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
+    alike = logits[0].shape == logits[1].shape
+    agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
+    nats = tuple(_nats(x, ids) for x in logits)
+    layers = layers_apart(a, b, lambda path: bool(SHOWN.fullmatch(path)))
+    return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
+                      nats if len(ids) > 1 else None)  # fmt: skip
+
+
+def _nats(logits, ids):
+    """The mean surprisal of a text: logits (T, V) -> nats per token."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return float(-log_p[np.arange(len(ids) - 1), ids[1:]].mean()) if len(ids) > 1 else float("nan")

@@ -1,0 +1,316 @@
+"""Our side of the workers: start them, call a student's functions in them, and never wait for ever.
+
+`Zygote` is a process that forks workers; `Worker` runs one student's file and answers `call`. What comes back
+is a value or a `Failure` in the student's own words, and whatever the student's code does, this process
+goes on.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.teach import sandbox, wire
+
+LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
+START_SECONDS = 20  # for the file's own import
+MAX_OUTPUT = 20_000  # bytes of what a student prints
+STATES = {  # what an error says of a task; any other is a failure
+    "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
+}  # fmt: skip
+LIMITS = {"memory": 2**31, "cpu_seconds": 60, "file_size": 2**24, "files": 64}
+PATIENCE = {"call_seconds": 10, "total_seconds": 90}  # by the clock: for one call, for all of one worker
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no value: state is failed, timed_out, not_attempted, or blocked by the fences."""
+
+    state: str
+    message: str
+    line: int | None = None
+
+
+def best_level():
+    """The strongest isolation that works here, tried and not guessed: landlock, bwrap or plain."""
+    return next(level for level in LEVELS if works(level))
+
+
+def works(level):
+    """Whether a worker behind these fences starts, answers, and cannot read what it should not."""
+    if level == "plain":
+        return True
+    missing = sandbox.landlock_version() < 1 if level == "landlock" else shutil.which("bwrap") is None
+    if sys.platform != "linux" or missing:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        secret, code = Path(folder, "secret"), Path(folder, "code", "exercise.py")
+        secret.write_text("secret")
+        code.parent.mkdir()
+        code.write_text("def read(path):\n    return open(path).read()\n\ndef one():\n    return 1\n")
+        try:
+            with Zygote(level) as zygote, zygote.start(code) as worker:
+                refused = isinstance(worker.call("read", (str(secret),)), Failure)
+                return worker.call("one", ()) == 1 and refused
+        except (OSError, UserError, wire.WireError, wire.Closed):
+            return False
+
+
+class Zygote:
+    """A process that forks workers, one after another; use it as a context manager, from one thread."""
+
+    def __init__(self, level):
+        self.level = level
+        self.process = None
+        self.readable = [] if level == "plain" else readable_paths()
+
+    def __enter__(self):
+        ours, theirs = socket.socketpair()
+        numpy_folder = str(Path(np.__file__).parents[1])
+        script = str(Path(__file__).with_name("zygote.py"))
+        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
+        command = [sys.executable, "-I", "-S", script, str(theirs.fileno()), numpy_folder]
+        if self.level == "bwrap":
+            command = bubble(self.readable) + command
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        self.control = ours
+        try:
+            wire.receive(ours, START_SECONDS)
+        except (wire.Closed, TimeoutError, wire.WireError):
+            self.__exit__()
+            raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
+        return self
+
+    def __exit__(self, *exc):
+        self.control.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def start(self, code, limits=None, seconds=START_SECONDS):
+        """Fork a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
+        return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}), seconds)
+
+    def order(self, message, fds=()):
+        """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
+        try:
+            return self._order(message, fds)
+        except (wire.Closed, wire.WireError, OSError):
+            self.__exit__()
+            self.__enter__()
+            return self._order(message, fds) if message["do"] == "start" else None
+
+    def _order(self, message, fds):
+        wire.send(self.control, message, 10)
+        if fds:
+            return socket.send_fds(self.control, [b"f"], fds)
+        return wire.receive(self.control, 60)
+
+
+class Worker:
+    """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
+
+    def __init__(self, zygote, code, limits, seconds):
+        self.zygote = zygote
+        self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
+        self.talk, theirs = socket.socketpair()
+        self.ended, limits = False, dict(limits)
+        self.deadline = time.monotonic() + limits.pop("total_seconds")
+        self.patience = limits.pop("call_seconds")
+        self.output = bytearray()
+        reading, writing = os.pipe()
+        self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
+        self._reader.start()
+        order = {
+            "do": "start", "code": str(code), "folder": self.scratch, "level": zygote.level,
+            "limits": limits, "readable": zygote.readable,
+            "files": python_files(code) if zygote.level == "bwrap" else [],
+        }  # fmt: skip
+        if zygote.level == "bwrap":
+            order["folder"] = "/tmp"
+        zygote.order(order, [theirs.fileno(), writing])
+        theirs.close()
+        os.close(writing)
+        answer = self._receive(seconds)
+        started = isinstance(answer, dict) and "ready" in answer
+        self.failure = None if started else _failure(answer, "the file")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._end(patience=0)
+        self._reader.join(5)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _end(self, patience):
+        """Have the process killed, and everything that it has started -> the signal that it had died of."""
+        if self.ended:
+            return None
+        self.ended = True
+        self.talk.close()
+        answer = self.zygote.order({"do": "end", "patience": patience})
+        return answer.get("signal") if isinstance(answer, dict) else None
+
+    def call(self, function, args, seconds=None, send_args=False):
+        """Run one of the file's functions, for so many seconds at most -> its value, or a Failure.
+
+        With `send_args` the result is (value, the arguments as the function left them).
+        """
+        if self.failure:
+            return self.failure
+        seconds = seconds or self.patience
+        try:
+            wire.send(self.talk, {"function": function, "args": list(args), "send_args": send_args}, seconds)
+        except (wire.Closed, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        answer = self._receive(seconds)
+        if isinstance(answer, dict) and "value" in answer:
+            return (answer["value"], answer.get("args")) if send_args else answer["value"]
+        failure = _failure(answer, function)
+        if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
+            self.failure = failure  # what is out of step stays out of step
+        return failure
+
+    def call_with(self, function, remotes, seconds=20, limit=2000):
+        """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
+
+        remotes: {name: function of (args, kwargs) -> a reply, as `zygote.remote` reads it}; at most `limit`
+        calls in all.
+        """
+        if self.failure:
+            return self.failure
+        end = time.monotonic() + seconds
+        try:
+            wire.send(self.talk, {"function": function, "args": [], "remote": list(remotes)}, seconds)
+            for _ in range(limit + 1):
+                answer = self._receive(max(end - time.monotonic(), 0))
+                if not isinstance(answer, dict) or "ask" not in answer:
+                    break
+                name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
+                if not isinstance(name, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
+                    break
+                if name not in remotes or not all(isinstance(key, str) for key in kwargs):
+                    break
+                wire.send(self.talk, remotes[name](args, kwargs), seconds)
+            else:
+                self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
+                return self.failure
+        except (wire.Closed, wire.WireError, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        if isinstance(answer, dict) and "value" in answer:
+            return answer["value"]
+        return _failure(answer, function)
+
+    def steps(self, function, args, seconds=10):
+        """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
+        try:
+            wire.send(self.talk, {"function": function, "args": list(args), "steps": True}, seconds)
+        except (wire.Closed, TimeoutError, OSError):
+            return Failure("failed", "the process that ran it is gone")
+        answer = self._receive(seconds)
+        steps = answer.get("steps") if isinstance(answer, dict) else None
+        if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
+            return _failure(answer, function)
+        return steps
+
+    def _receive(self, seconds):
+        try:
+            return wire.receive(self.talk, min(seconds, max(self.deadline - time.monotonic(), 0)))
+        except wire.Closed:
+            return Died(self._end(patience=200))
+        except (wire.WireError, TimeoutError, OSError) as error:
+            return error
+
+    def _drain(self, reading):
+        """Read what the student prints to its end, and keep the first part."""
+        with contextlib.suppress(OSError), open(reading, "rb", buffering=0) as pipe:
+            while part := pipe.read(65536):
+                self.output += part[: MAX_OUTPUT - len(self.output)]
+
+
+@dataclass(frozen=True)
+class Died:
+    """In place of an answer: the worker is gone, by this signal (0 an exit of its own, None unknown)."""
+
+    signal: int | None
+
+
+def _failure(answer, what):
+    """Say in words why an answer is no value."""
+    if isinstance(answer, TimeoutError) or answer == Died(getattr(signal, "SIGXCPU", -1)):
+        return Failure("timed_out", f"{what} did not come to an end in time")
+    if isinstance(answer, Died):
+        by = "a crash, an exit, or too much memory"
+        if answer.signal:
+            by = signal.strsignal(answer.signal) or f"signal {answer.signal}"
+        elif answer.signal == 0:
+            by = "it called for an exit"
+        return Failure("failed", f"the process that ran {what} ended: {by}")
+    if isinstance(answer, dict) and isinstance(answer.get("missing"), str):
+        return Failure("not_attempted", f"there is no function {what} in the file")
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return Failure("failed", f"the answer of {what} cannot be read")
+    kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
+    state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
+    return Failure(state, printable(f"{kind}: {message}"), line if type(line) is int else None)
+
+
+def printable(text, limit=400):
+    """A text of a student's making as one line that no terminal or report can mistake for a command."""
+    line = " ".join(str(text)[: 4 * limit].split())[:limit]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def python_files(code):
+    """The student's file, and the Python files beside it -> list of (name, bytes)."""
+    beside = [path for path in sorted(code.parent.glob("*.py")) if path != code and path.is_file()]
+    found = [(path.name, path.read_bytes()) for path in [code, *beside] if path.stat().st_size < 2**20]
+    return found[:20]
+
+
+def bubble(readable):
+    """The command that runs the rest of the line in namespaces of its own: these paths, and nothing else."""
+    here = Path(__file__).parent
+    ours = [str(here / name) for name in ("zygote.py", "wire.py", "sandbox.py")]
+    python = [sys.executable, os.path.realpath(sys.executable), str(Path(sys.prefix, "pyvenv.cfg"))]
+    paths = [path for path in sorted({*readable, *ours, *python}) if os.path.exists(path)]
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    for path in paths:
+        command += ["--ro-bind", path, path]
+    return [*command, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+
+
+def readable_paths():
+    """What a worker may read: Python's library without installed packages, numpy, and shared libraries."""
+    found = set()
+    for name in ("stdlib", "platstdlib"):
+        folder = sysconfig.get_path(name, vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})
+        for entry in os.scandir(folder):
+            if entry.name not in ("site-packages", "dist-packages"):
+                found.add(entry.path)
+    numpy_folder = Path(np.__file__).parent
+    found |= {str(numpy_folder), str(numpy_folder.parent / "numpy.libs")}
+    for pattern in ("/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/etc/ld.so.cache"):
+        found |= set(glob.glob(pattern))
+    return sorted(path for path in found if os.path.exists(path))

@@ -1,0 +1,254 @@
+"""The mother of workers: a process that has numpy ready and forks one fresh worker for every test.
+
+Started as `python -I -S zygote.py FD NUMPY`, so that neither tinyllm nor anything else installed is in
+reach. It is told over the socket FD what to do: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
+second socket, over which a worker then talks with the grader; {"do": "end"} kills all that has grown from it,
+and is answered with how the worker came to its end.
+It runs no student's code itself and is the parent of whatever a worker leaves behind, so nothing outlives a
+test.
+"""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MAX_TEXT = 4000  # characters of an error that are worth sending
+
+
+def load_file(name, path):
+    """Import one file as a module of that name."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(fd, numpy_folder):
+    """Serve until the grader goes away."""
+    sys.path.append(numpy_folder)
+    for name in ("numpy", "numpy.linalg", "numpy.random"):
+        importlib.import_module(name)
+    sys.path.remove(numpy_folder)
+    wire = load_file("_tinyllm_wire", os.path.join(HERE, "wire.py"))
+    sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    control = socket.socket(fileno=fd)
+    wire.send(control, "ready")
+    child = None
+    while True:
+        try:
+            order = wire.receive(control)
+        except wire.Closed:
+            kill_all(child)
+            return
+        if order["do"] == "end":
+            wire.send(control, end(child, order["patience"]))
+            child = None
+            continue
+        _, fds, _, _ = socket.recv_fds(control, 1, 2)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                worker(wire, sandbox, control, fds, order)
+                code = 0
+            except wire.Closed:
+                code = 0
+            finally:
+                os._exit(code)
+        for each in fds:
+            os.close(each)
+
+
+def descendants():
+    """The processes that have grown from this one, in any depth; needs /proc, or knows none."""
+    found, todo = [], [os.getpid()]
+    while todo:
+        pid = todo.pop()
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            try:
+                with open(f"/proc/{pid}/task/{task}/children") as f:
+                    children = [int(word) for word in f.read().split()]
+            except OSError:
+                continue
+            found += children
+            todo += children
+    return found
+
+
+def end(child, patience):
+    """End a worker -> {"signal": what it had died of by itself or None, "left": processes that it left}.
+
+    patience: milliseconds to wait for one that is about to end by itself.
+    """
+    died_of = None
+    for _ in range(patience if child else 0):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            break
+        time.sleep(0.001)
+    return {"signal": died_of, "left": kill_all(child, died_of is None)}
+
+
+def kill_all(child=None, alive=True):
+    """Kill every descendant until there is none, and return how many there were beside the worker."""
+    if child:  # by name and group too: not every system has /proc
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGKILL)
+        if alive:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+    seen = set()
+    for _ in range(10_000):
+        found = descendants()
+        seen.update(found)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break
+        time.sleep(0.001)
+    return len(seen - {child})
+
+
+def worker(wire, sandbox, control, fds, order):
+    """Put up the fences, import the student's file, and answer calls until the grader hangs up."""
+    os.setsid()
+    control.close()
+    talk = socket.socket(fileno=fds[0])
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(fds[1], 1)
+    os.dup2(fds[1], 2)
+    kept = talk.fileno()
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 2**16)
+    os.environ.clear()
+    os.environ.update(HOME=order["folder"], TMPDIR=order["folder"], PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    os.chdir(order["folder"])
+    sandbox.limits(**order["limits"])
+    if order["level"] == "bwrap":
+        order["code"] = unpack(order)
+    if order["level"] == "landlock" or (order["level"] == "bwrap" and sandbox.landlock_version()):
+        readable = [os.path.dirname(order["code"]), "/dev/urandom", "/dev/null", *order["readable"]]
+        sandbox.landlock(readable)
+    if order["level"] in ("landlock", "bwrap"):
+        sandbox.seccomp()
+    answer(wire, talk, order)
+
+
+def unpack(order):
+    """Write the student's files, which came over the wire, into the scratch folder -> path of the first."""
+    for name, content in order["files"]:
+        with open(os.path.join(order["folder"], name), "wb") as f:
+            f.write(content)
+    return os.path.join(order["folder"], order["files"][0][0])
+
+
+def answer(wire, talk, order):
+    """Import the student's file and run its functions: the loop of a worker."""
+    try:
+        sys.path.insert(0, os.path.dirname(order["code"]))
+        module = load_file("exercise", order["code"])
+    except BaseException as error:
+        wire.send(talk, {"error": describe(error, order["code"])})
+        return
+    wire.send(talk, {"ready": True})
+    while True:
+        call = wire.receive(talk)
+        try:
+            function = getattr(module, call["function"], None)
+            if not callable(function):
+                wire.send(talk, {"missing": call["function"]})
+                continue
+            args = [*call["args"], *(remote(wire, talk, name) for name in call.get("remote", ()))]
+            steps = Steps(function) if call.get("steps") else None
+            result = function(*args)
+            reply = {"value": result, "args": args if call.get("send_args") else None}
+            if steps:
+                reply["steps"] = steps.stop(wire)
+            frame = wire.dump(reply)
+        except BaseException as error:
+            sys.setprofile(None)
+            frame = wire.dump({"error": describe(error, order["code"])})
+        talk.settimeout(None)
+        talk.sendall(frame)
+
+
+def remote(wire, talk, name):
+    """A function that the grader runs: it gets the arguments and answers; nothing of it is here."""
+
+    def ask(*args, **kwargs):
+        wire.send(talk, {"ask": name, "args": list(args), "kwargs": kwargs})
+        reply = wire.receive(talk)
+        for at, value in reply.get("changed", ()):  # it wrote into an argument: so shall this look here
+            args[at][slice(None) if isinstance(value, list) else ...] = value
+        if "raised" in reply:
+            raise RuntimeError(f"{name} raised {reply['raised']}")
+        return reply["value"]
+
+    ask.__name__ = name
+    return ask
+
+
+class Steps:
+    """Looks at the local variables of a function when it returns: the steps of its computation, by name."""
+
+    def __init__(self, function):
+        self.code, self.found = getattr(function, "__code__", None), {}
+        sys.setprofile(self.look)
+
+    def look(self, frame, event, value):
+        if event == "return" and frame.f_code is self.code:
+            self.found = dict(frame.f_locals)
+
+    def stop(self, wire):
+        """The variables that can be sent, as pairs of name and value."""
+        sys.setprofile(None)
+        steps = []
+        for name, value in list(self.found.items())[:64]:
+            try:
+                if len(wire.dump(value)) < 2**20:
+                    steps.append((name, value))
+            except Exception:
+                continue
+        return steps
+
+
+def describe(error, code):
+    """What went wrong, for the student: the kind, the message and the line of their file."""
+    kind = type(error).__name__
+    try:
+        message = str(error)
+    except BaseException:
+        message = "its message cannot be read"
+    line = None
+    if isinstance(error, SyntaxError) and error.filename == code:
+        line = error.lineno
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == code:
+            line = frame.lineno
+    clean = message.encode("utf-8", "replace").decode()[:MAX_TEXT]
+    return {"kind": kind, "message": clean, "line": line}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
