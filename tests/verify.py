@@ -21,6 +21,7 @@ PROOFS = {  # what each is given, in full and --quick
     "threads": ([], ["--quick"]),
     "sanitizers": ([], ["--quick"]),
     "tokenizer": ([], ["--quick"]),
+    "families": ([], ["--quick"]),
 }
 FIGURE = "=> "  # how a line begins that belongs into the table
 

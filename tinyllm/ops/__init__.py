@@ -65,3 +65,5 @@ from tinyllm.ops.rope import rope, rope_backward, rope_tables
 from tinyllm.ops.sample import min_p, repetition_penalty, sample, temperature, top_k, top_p
 from tinyllm.ops.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from tinyllm.ops.split import join, split
+from tinyllm.ops.unigram import unigram_encode
+from tinyllm.ops.wordpiece import wordpiece_encode

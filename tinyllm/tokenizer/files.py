@@ -3,6 +3,7 @@
 import json
 
 from tinyllm.errors import UserError
+from tinyllm.tokenizer.numbers import exact_number
 
 FORMAT = "tinyllm-tokenizer"
 VERSIONS = (1, 2)  # 1: a vocabulary that was learnt here; 2: one that came from elsewhere
@@ -35,7 +36,8 @@ def parse(data):
     """Turn the bytes of a JSON file into what it holds. Raises UserError."""
     try:
         text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+        hooks = {"object_pairs_hook": _without_repetition, "parse_constant": _no_constant}
+        return json.loads(text, parse_float=exact_number, **hooks)
     except UnicodeDecodeError as e:
         raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
     except json.JSONDecodeError as e:

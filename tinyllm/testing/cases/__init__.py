@@ -24,12 +24,14 @@ from tinyllm.testing.cases import (
     sample,
     softmax,
     split,
+    unigram,
+    wordpiece,
 )
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
     attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, quant, rope, sample, softmax,
-    split,
+    split, unigram, wordpiece,
 )  # fmt: skip
 
 CASES: dict = {}

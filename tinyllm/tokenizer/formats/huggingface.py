@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
-from tinyllm.tokenizer import files
+from tinyllm.tokenizer import families, files
 from tinyllm.tokenizer.added import AddedToken, check_added
 from tinyllm.tokenizer.base import LARGEST_ID
 from tinyllm.tokenizer.fields import take
@@ -23,11 +23,14 @@ MODELS = {  # type -> what makes a tokenizer of the document and its added token
 }
 WRITERS = {  # kind of a tokenizer without such a file -> what makes one
     "bpe": huggingface_bpe.document_of,
+    "pipeline": lambda tokenizer: tokenizer.fields,
 }
 
 
 def from_document(document):
     """Make a tokenizer of what a `tokenizer.json` holds; UserError names what is not supported."""
+    if families.reads(document):
+        return families.from_huggingface(document)
     part = (dict, type(None))
     parts = {
         name: ([*part], None)
