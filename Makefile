@@ -36,4 +36,4 @@ lint: .venv/linted-with
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info tinyllm/ops/_compiled.c tinyllm/ops/_compiled*.so
+	rm -rf .venv build dist *.egg-info tinyllm/ops/_compiled.c tinyllm/ops/_compiled*.so csrc/unicode_tables.h

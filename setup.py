@@ -6,12 +6,14 @@ is no -march here: an installed copy works on any machine.
 """
 
 import os
+import runpy
 from glob import glob
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c"]
+SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pieces.c", "csrc/pool.c", *sorted(glob("csrc/bpe_*.c"))]
+TABLES = "csrc/unicode_tables"  # .py writes .h, from the package `regex`
 
 
 def extensions():
@@ -22,7 +24,7 @@ def extensions():
     extension = Extension(
         "tinyllm.ops._compiled",
         sources=["tinyllm/ops/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
-        depends=[*glob("csrc/*"), *glob("tinyllm/ops/*.pxi"), *glob("tinyllm/ops/*.pxd")],
+        depends=[*glob("csrc/*.[ch]"), f"{TABLES}.py", f"{TABLES}.h", *glob("tinyllm/ops/*.px[id]")],
         include_dirs=["csrc"],
         extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"],
         extra_link_args=["-pthread"],
@@ -39,6 +41,7 @@ class OptionalBuild(build_ext):
 
     def build_extension(self, ext):
         try:
+            runpy.run_path(f"{TABLES}.py")["write"](f"{TABLES}.h")
             super().build_extension(ext)
         except (Exception, SystemExit) as error:
             if not ext.optional:

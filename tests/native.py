@@ -16,6 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CSRC = HERE.parent / "csrc"
 SERVICES = [CSRC / "parallel.c", CSRC / "pool.c"]
+BPE = [CSRC / "pieces.c", *SERVICES, *sorted(CSRC.glob("bpe_*.c"))]
 KERNELS = [CSRC / "cpu.c", *SERVICES, *sorted(CSRC.glob("level_*.c"))]
 FLAGS = ["-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-pthread", f"-I{CSRC}"]
 

@@ -1,11 +1,11 @@
-"""The services of csrc/ under sanitizers: a short form of verify_sanitizers.py, which adds the kernels."""
+"""The services and the tokenizer of csrc/ under sanitizers: a short form of verify_sanitizers.py."""
 
 import shutil
 import subprocess
 
 import pytest
 from native import build, compiler
-from verify_sanitizers import SANITIZERS, SERVICES, drive
+from verify_sanitizers import BPE, SANITIZERS, SERVICES, drive
 
 from tinyllm.ops.registry import _compiled
 
@@ -29,4 +29,9 @@ def sanitizer(request, tmp_path):
 def test_threads_and_pool_have_no_race_leak_or_deadlock(sanitizer):
     assert sanitizer in SANITIZERS
     code, text = drive(SERVICES, sanitizer)
+    assert code == 0, text
+
+
+def test_byte_pair_encoding_reads_and_writes_only_its_own(sanitizer):
+    code, text = drive(BPE, sanitizer)
     assert code == 0, text

@@ -1,5 +1,6 @@
 """Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
 
+from functools import wraps
 from itertools import accumulate
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
-from tinyllm.ops.registry import override
+from tinyllm.ops.registry import override, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split
 
@@ -22,6 +23,19 @@ byte = ByteTokenizer(SPECIAL)
 gpt2 = BPETokenizer.train(TEXT, 400, special_tokens=SPECIAL)
 gpt4 = BPETokenizer.train(TEXT, 400, "gpt4", SPECIAL)
 strange = BPETokenizer.train(TEXT, 400, "[ae]+", SPECIAL)
+
+
+def in_python(test):
+    """Run a test of what only the Python path has."""
+
+    @wraps(test)
+    def run(*args, **kwargs):
+        with use("numpy"):
+            test(*args, **kwargs)
+
+    return run
+
+
 LOSSLESS = pytest.mark.parametrize("tokenizer", [byte, gpt2, gpt4, strange], ids=repr)
 
 parts = st.sampled_from([*SPECIAL, "<|", "|>", "cat", " ", "😀", "'s", "'S", "\u017f"])
@@ -238,6 +252,7 @@ def test_one_huge_piece_is_no_trouble():
         assert len(tokenizer.encode(text)) <= 2
 
 
+@in_python
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     tokenizer = BPETokenizer.train(TEXT, 300)
     text = " ".join(map(str, range(1000))) + TEXT

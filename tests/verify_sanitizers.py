@@ -25,7 +25,12 @@ STRICT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 SERVICES = [HERE / "csrc_services.c", *native.SERVICES]
-DRIVES = {"services": (SERVICES, []), "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"])}
+BPE = [HERE / "csrc_bpe.c", *native.BPE]
+DRIVES = {
+    "services": (SERVICES, []),
+    "bpe": (BPE, []),
+    "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"]),
+}
 
 
 def drive(sources, sanitizer, *words, timeout=1200):
@@ -40,7 +45,7 @@ def drive(sources, sanitizer, *words, timeout=1200):
 
 def main(arguments):
     names, failed = [name for name in arguments if name != "--quick"] or list(SANITIZERS), 0
-    drivers = ["services"] if "--quick" in arguments else list(DRIVES)
+    drivers = ["services", "bpe"] if "--quick" in arguments else list(DRIVES)
     for sanitizer in names:
         for driver in drivers:
             sources, words = DRIVES[driver]

@@ -15,6 +15,7 @@ from tinyllm.bench.memory import run_child
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import split_pieces
 from tinyllm.ops.registry import threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
 from tinyllm.train.log import peak_rss_mb
@@ -124,14 +125,13 @@ def _tasks(tokenizer, data, texts, ids, engines, trainers, vocab_size):
         piece for text in texts for piece in compiled.findall(text)
     ]:
         raise UserError("regex cuts the text elsewhere")
-    split = {"tinyllm": partial(_each, partial(_split, tokenizer), texts)}
+    split = {"tinyllm": partial(_each, _split, texts)}
     split["regex"] = partial(_each, compiled.findall, texts)
     yield "split", 1, {name: Contender(run) for name, run in split.items()}
 
 
-def _split(tokenizer, text):
-    for _ in tokenizer.pieces(text):
-        pass
+def _split(text):
+    return split_pieces(text.encode(), PATTERN)
 
 
 def _each(run, items):

@@ -51,6 +51,7 @@ from tinyllm.ops.norm import (
     rmsnorm_backward,
 )
 from tinyllm.ops.optim import adamw_step, clip_grads, grad_norm
+from tinyllm.ops.pieces import split_pieces
 from tinyllm.ops.quant import (
     dequantize_int4,
     dequantize_int8,

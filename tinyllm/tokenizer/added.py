@@ -42,7 +42,7 @@ class AddedTokens:
 
     @cached_property
     def _searches(self):
-        """For the raw text and for the normalised one: (what finds the names, {name: token})."""
+        """For the raw text and for the normalised one: (what finds the names, {name: token}, whether one always counts)."""
         raw = {token.content: token for token in self.tokens if not token.normalized}
         change = self.normalize or (lambda text: text)
         normal = {}
@@ -50,7 +50,10 @@ class AddedTokens:
             if token.normalized:
                 normal.setdefault(change(token.content), token)
         normal.pop("", None)
-        return [(_finder(names), names) for names in (raw, normal)]
+        return [
+            (_finder(names), names, any(not token.special for token in names.values()))
+            for names in (raw, normal)
+        ]
 
     def with_bytes(self, tokens):
         """The bytes of every id, these tokens' names among them: a new list."""
@@ -104,10 +107,10 @@ def _finder(names):
     return find
 
 
-def _search(text, finder, names, allowed):
+def _search(text, finder, names, always, allowed):
     """The ids of the names that a text holds, and the text between them."""
     done = 0
-    for start, end in finder(text):
+    for start, end in finder(text) if always or allowed else ():
         token = names[text[start:end]]
         if token.special and token.content not in allowed:
             continue

@@ -5,6 +5,7 @@ A subclass brings its vocabulary and `_encode_ordinary`, which turns text withou
 
 import hashlib
 from collections import Counter
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -12,7 +13,8 @@ import regex
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
-from tinyllm.tokenizer import files
+from tinyllm.ops.bpe import bpe_encode
+from tinyllm.tokenizer import files, incremental
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
 
@@ -112,6 +114,23 @@ class Tokenizer:
         ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
         vocabulary.
         """
+        if incremental.kernels(bpe_encode):
+            data = self._decoder.decode(ids)
+            if data is not None:
+                return data
+        return self._decode_with_care(ids)
+
+    @cached_property
+    def _decoder(self):
+        """The bytes of the tokens as csrc/bpe_decode.c wants them."""
+        return incremental.kernels(bpe_encode).Decoder(self._tokens)
+
+    def __getstate__(self):
+        """What a copy or a pickle keeps: not what C made of it."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_kernel", "_decoder")}
+
+    def _decode_with_care(self, ids):
+        """Decode whatever can be decoded, in Python, and say what is wrong with the rest."""
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if ids.ndim != 1:
             raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")

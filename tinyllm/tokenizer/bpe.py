@@ -1,23 +1,26 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
-The ideas are four ops in `tinyllm/ops/bpe.py`; this class keeps what they learn and remembers pieces that
-it has seen.
+The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they split, train and encode
+(csrc/bpe_*.c); otherwise `incremental.py` does, and this class remembers the pieces that it has seen.
 """
 
 import operator
 from collections import Counter
+from functools import cached_property, lru_cache
 
 import numpy as np
+import regex
 
 from tinyllm.errors import UserError
-from tinyllm.ops.bpe import BYTES, bpe_encode
+from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import incremental
-from tinyllm.tokenizer.base import Tokenizer, text_keeping_bytes
-from tinyllm.tokenizer.patterns import compile_pattern, split
+from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, text_keeping_bytes
+from tinyllm.tokenizer.patterns import Splitter
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
+WAVE = 2**24  # bytes of small texts that are handed to the kernels at once
 
 
 class BPETokenizer(Tokenizer):
@@ -28,8 +31,8 @@ class BPETokenizer(Tokenizer):
     def __init__(self, merges, pattern="gpt2", special_tokens=()):
         """merges: pairs of ids in the order of learning, the i-th of which makes token 256 + i.
 
-        pattern: "gpt2", "gpt4" or a regular expression that cuts the text into pieces. Raises UserError for
-        a pair that is there twice or that uses a token which does not exist yet.
+        pattern: "gpt2", "gpt4", "o200k" or a regular expression that cuts the text into pieces. Raises
+        UserError for a pair that is there twice or that uses a token which does not exist yet.
         """
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
@@ -59,7 +62,7 @@ class BPETokenizer(Tokenizer):
         return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
     def _set_up(self, vocabulary, pattern, special_tokens):
-        self._split = compile_pattern(pattern)
+        self._splitter = Splitter(pattern)
         self.pattern = pattern
         self.vocabulary = vocabulary
         super().__init__(vocabulary.tokens, special_tokens)
@@ -86,17 +89,73 @@ class BPETokenizer(Tokenizer):
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
         cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
-        pieces = Counter()
-        for text in [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts:
-            pieces.update(split(compile_pattern(pattern), text_keeping_bytes(text)))
-        data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-        merges = incremental.train(data, list(pieces.values()), n_merges, progress, on_merge)
+        texts = [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts
+        learn = _train_compiled if incremental.kernels(bpe_train) else _train
+        merges = learn(map(bytes_from_text, texts), n_merges, Splitter(pattern), progress, on_merge)
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text):
         """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
         for piece in self._pieces(text_keeping_bytes(text)):
             yield piece.encode("utf-8", "surrogateescape")
+
+    def encode(self, text, allowed_special=()):
+        """Write a text as a list of token ids, as `Tokenizer.encode` says."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled([text], allowed_special)[0]
+        return super().encode(text, allowed_special)
+
+    def encode_to_numpy(self, text, allowed_special=()):
+        """The same ids as `encode`, in an int32 array."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled([text], allowed_special, arrays=True)[0]
+        return super().encode_to_numpy(text, allowed_special)
+
+    def encode_batch(self, texts, allowed_special=()):
+        """Encode each of several texts, in parallel: a list of lists of ids."""
+        if incremental.kernels(bpe_encode):
+            return self._encode_compiled(texts, allowed_special)
+        return super().encode_batch(texts, allowed_special)
+
+    def _encode_compiled(self, texts, allowed_special, arrays=False):
+        """Encode several texts in C, each a list of ids, or an array."""
+        allowed = self._allowed(allowed_special)
+        cut = [list(self._cut_bytes(bytes_from_text(text), allowed)) for text in texts]
+        stretches = [part for parts in cut for part in parts if not isinstance(part, int)]
+        encoded = iter(self._kernel.encode(*self._orders(stretches), arrays))
+        return [_woven(parts, encoded, arrays) for parts in cut]
+
+    def _cut_bytes(self, text, allowed):
+        """Cut bytes at special and other added tokens: their ids, and the bytes between them."""
+        if self.pipeline:
+            for part in self._cut(text_keeping_bytes(text), allowed):
+                yield part if isinstance(part, int) else part.encode("utf-8", "surrogateescape")
+            return
+        done = 0
+        for match in _finder(tuple(allowed)).finditer(text) if allowed else ():
+            yield text[done : match.start()]
+            yield self.special_tokens[match.group().decode()]
+            done = match.end()
+        yield text[done:]
+
+    def _orders(self, stretches):
+        """What the kernels want: bytes, and a published pattern or the ends of all their pieces."""
+        if not (self.pipeline and self.pipeline.steps is not None):
+            return stretches, *self._splitter.orders(stretches)
+        changed, ends = [], []
+        for stretch in stretches:
+            pieces = self.pipeline.pieces(stretch.decode("utf-8", "surrogateescape"))
+            pieces = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
+            changed.append(b"".join(pieces))
+            ends.append(np.cumsum([len(piece) for piece in pieces], dtype=np.int64))
+        return changed, None, ends
+
+    @cached_property
+    def _kernel(self):
+        """The vocabulary as csrc/bpe_encode.c wants it."""
+        v = self.vocabulary
+        whole = v.ids if v.whole_first else None
+        return incremental.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
         # What a student's own function answers must not be remembered, nor hidden by what is.
@@ -116,7 +175,7 @@ class BPETokenizer(Tokenizer):
     def _pieces(self, text):
         if self.pipeline and self.pipeline.steps is not None:
             return self.pipeline.pieces(text)
-        return split(self._split, text)
+        return self._splitter.pieces(text)
 
     def _json(self):
         if self.pipeline or self.vocabulary.learnt_here:
@@ -133,3 +192,53 @@ class BPETokenizer(Tokenizer):
         if not isinstance(fields["merges"], list):
             raise UserError("merges is not a list")
         return cls(fields["merges"], fields["pattern"], special_tokens)
+
+
+@lru_cache(maxsize=64)
+def _finder(names):
+    """A pattern over bytes that finds special tokens. "<|end|>" must not win over "<|end|>>"."""
+    longest_first = sorted((name.encode() for name in names), key=len, reverse=True)
+    return regex.compile(b"|".join(map(regex.escape, longest_first)))
+
+
+def _woven(parts, encoded, arrays):
+    """Put the ids that are parts, and for each of the others the next that was encoded, in one list or array."""
+    if len(parts) == 1 and not isinstance(parts[0], int):
+        return next(encoded)
+    if arrays:
+        woven = [np.array([part], np.int32) if isinstance(part, int) else next(encoded) for part in parts]
+        return np.concatenate([np.zeros(0, np.int32), *woven])
+    ids = []
+    for part in parts:
+        ids += [part] if isinstance(part, int) else next(encoded)
+    return ids
+
+
+def _train(texts, n_merges, splitter, progress, on_merge):
+    """Learn merges from texts (bytes) in Python."""
+    pieces = Counter()
+    for text in texts:
+        pieces.update(splitter.pieces(text_keeping_bytes(text)))
+    data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
+    return incremental.train(data, list(pieces.values()), n_merges, progress, on_merge)
+
+
+def _train_compiled(texts, n_merges, splitter, progress, on_merge):
+    """The same in C: count the pieces of some texts at a time, all threads together, then learn."""
+    counter = incremental.kernels(bpe_train).PieceCounter()
+    for some in _batches(texts):
+        counter.add(some, *splitter.orders(some))
+    return counter.train(n_merges, progress, on_merge)
+
+
+def _batches(texts):
+    """Lists of texts of about WAVE bytes, so that many small ones keep all threads busy."""
+    some, size = [], 0
+    for text in texts:
+        some.append(text)
+        size += len(text)
+        if size >= WAVE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

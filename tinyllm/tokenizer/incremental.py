@@ -14,6 +14,7 @@ import heapq
 from itertools import pairwise
 
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
+from tinyllm.ops.registry import _compiled
 
 GAP = -1  # stands between pieces: no pair crosses it
 DEAD = -2  # the right half of a merge
@@ -22,6 +23,11 @@ DEAD = -2  # the right half of a merge
 def plugged_in(operation):
     """Say whether an op, or another op that it calls, is run by a function that the user plugged in."""
     return operation.yours is not None or operation.built_on_yours
+
+
+def kernels(operation):
+    """The compiled module where this op is run by its kernel, else None."""
+    return _compiled if operation.backend == "compiled" else None
 
 
 def train(pieces, counts, n_merges, progress=None, on_merge=None):

@@ -1,28 +1,21 @@
-"""Where a text is cut before byte pair encoding: between words, more or less, and no token crosses a cut.
+"""Cutting a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
-Without the cuts, "dog", "dog." and "dog!" would each earn tokens of their own.
-"""
+from itertools import accumulate, pairwise
 
+import numpy as np
 import regex
 
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import PATTERNS, split_pieces
 
-# As published by OpenAI with GPT-2 (2019) and, for GPT-4, in tiktoken's cl100k_base (2022). \p{L} is any
-# letter and \p{N} any digit of Unicode; `\s+(?!\S)` leaves the last of several spaces to the word that
-# follows it.
-GPT2 = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-GPT4 = (
-    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
-    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
-)
-PATTERNS = {"gpt2": GPT2, "gpt4": GPT4}
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
 
 
 def compile_pattern(pattern):
-    """Turn "gpt2", "gpt4" or a regular expression into a compiled one; UserError says what is wrong."""
+    """Turn a name in PATTERNS or a regular expression into a compiled one; UserError says what is wrong."""
     if not isinstance(pattern, str):
-        raise UserError(f"a split pattern is gpt2, gpt4 or a regex in a str, not {type(pattern).__name__}")
+        names = ", ".join(PATTERNS)
+        raise UserError(f"a split pattern is {names} or a regex in a str, not {type(pattern).__name__}")
     source = PATTERNS.get(pattern, pattern)
     if len(source) > LONGEST:
         raise UserError(f"the split pattern has {len(source)} characters; use at most {LONGEST}")
@@ -53,3 +46,38 @@ def split(compiled, text):
         done = end
     if done < len(text):
         yield text[done:]
+
+
+class Splitter:
+    """Cuts text into pieces by a pattern, in C where it is a published one."""
+
+    def __init__(self, pattern):
+        """pattern: a name in PATTERNS or a regular expression. Raises UserError."""
+        self._compiled = compile_pattern(pattern)
+        named = [name for name, source in PATTERNS.items() if pattern in (name, source)]
+        self.published = named[0] if named else None  # its name, unless the pattern is the user's own
+
+    def pieces(self, text):
+        """Cut a str -> iterator of non-empty str."""
+        if self.published and split_pieces.backend == "yours":
+            data = text.encode("utf-8", "surrogateescape")
+            ends = split_pieces(data, self.published).tolist()
+            bounds = pairwise([0, *ends])
+            return (data[start:end].decode("utf-8", "surrogateescape") for start, end in bounds)
+        return split(self._compiled, text)
+
+    def ends(self, data):
+        """Where the pieces of some bytes end -> int64 array."""
+        text = data.decode("utf-8", "surrogateescape")
+        pieces = self.pieces(text)
+        if len(text) == len(data):  # each character is one byte
+            sizes = map(len, pieces)
+        else:
+            sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
+        return np.fromiter(accumulate(sizes), np.int64)
+
+    def orders(self, texts):
+        """What the kernels want to know of some texts: the name of a pattern, or the ends of all pieces."""
+        if self.published and split_pieces.backend == "compiled":
+            return self.published, None
+        return None, [self.ends(text) for text in texts]

@@ -8,8 +8,9 @@ the other on every piece. Behaviours as in the `tokenizers` library, normalizer.
 import regex
 
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import GPT2
 from tinyllm.tokenizer.fields import DEEPEST, kind_of, take
-from tinyllm.tokenizer.patterns import GPT2, compile_pattern
+from tinyllm.tokenizer.patterns import compile_pattern
 from tinyllm.tokenizer.regexes import check_same_in_oniguruma
 
 

@@ -26,7 +26,7 @@ def add_parsers(commands):
     parser.add_argument("path", metavar="PATH", help="a tokenizer in any of the formats")
     parser.add_argument("--to", required=True, choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("--out", required=True, metavar="PATH", help="the file, or folder for gpt2, to write")
-    parser.add_argument("--pattern", help="where a rank file's text is cut: gpt2, gpt4 or a regex")
+    parser.add_argument("--pattern", help="where a rank file's text is cut: gpt2, gpt4, o200k or a regex")
     names = {"nargs": "+", "action": "extend", "metavar": "NAME"}
     parser.add_argument("--special", **names, help="special tokens to number after a rank file's tokens")
     parser.add_argument("--drop-chat", action="store_true", help="leave a chat template out")

@@ -19,6 +19,7 @@ from tinyllm.testing.cases import (
     matmul,
     norm,
     optim,
+    pieces,
     quant,
     rope,
     sample,
@@ -30,8 +31,8 @@ from tinyllm.testing.cases import (
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, graded, run_spec
 
 PARTS = (
-    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, quant, rope, sample, softmax,
-    split, unigram, wordpiece,
+    attention, bpe, elementwise, embedding, loss, lowp, matmul, norm, optim, pieces, quant, rope, sample,
+    softmax, split, unigram, wordpiece,
 )  # fmt: skip
 
 CASES: dict = {}

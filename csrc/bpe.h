@@ -1,0 +1,162 @@
+/* Byte pair encoding in C: what csrc/bpe_*.c share, and what ops/bpe.pxi calls.
+ *
+ * The rules are those of tinyllm.h: plain C11, outputs first, sizes are int64_t, nobody prints and nobody keeps state
+ * beyond the structs here. Whoever needs memory answers 0, or -1 when there is none. Tokens are int32_t and not
+ * negative. No result depends on the number of threads, nor on where a hash table puts its entries.
+ */
+#ifndef BPE_H
+#define BPE_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum { BPE_INLINE = 15 }; /* bytes of a piece that fit a key of 16; the last byte holds the length */
+
+/* --- keys and hashes: the multipliers come from an address, so that no file can be made to collide ----------------- */
+
+struct bpe_key { uint64_t low, high; };
+struct bpe_seed { uint64_t first, second; }; /* both odd */
+
+static inline uint64_t bpe_mix(uint64_t x) { /* Steele, Lea and Flood 2014: the finaliser of splitmix64 */
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static inline struct bpe_seed bpe_seed(const void *address) {
+    uint64_t x = (uint64_t)(uintptr_t)address;
+    return (struct bpe_seed){bpe_mix(x + 0x9e3779b97f4a7c15u) | 1, bpe_mix(x + 0x3c6ef372fe94f82au) | 1};
+}
+
+/* The top bits are the good ones. */
+static inline uint64_t bpe_hash(struct bpe_seed seed, struct bpe_key key) {
+    uint64_t h = key.low * seed.first;
+    return ((h ^ (h >> 32)) + key.high) * seed.second;
+}
+
+static inline uint64_t bpe_load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x;
+}
+
+/* The bytes of a piece of at most BPE_INLINE and its length as a key. `left`: bytes that may be read at p, >= n. */
+static inline struct bpe_key bpe_key(const uint8_t *p, int64_t n, int64_t left) {
+    uint8_t copy[16] = {0};
+    if (left < 16) p = memcpy(copy, p, (size_t)n);
+    uint64_t low = bpe_load8(p), high = bpe_load8(p + 8), tag = (uint64_t)n << 56;
+    if (n < 8) return (struct bpe_key){low & ~(~(uint64_t)0 << (8 * n)), tag};
+    return (struct bpe_key){low, (high & ~(~(uint64_t)0 << (8 * (n - 8)))) | tag};
+}
+
+/* The hash of many bytes, eight at a time. */
+static inline uint64_t bpe_hash_bytes(struct bpe_seed seed, const uint8_t *p, int64_t n) {
+    uint64_t h = (uint64_t)n * seed.second;
+    for (; n >= 8; p += 8, n -= 8) {
+        h = (h ^ bpe_load8(p)) * seed.first;
+        h ^= h >> 32;
+    }
+    struct bpe_key rest = bpe_key(p, n, n);
+    return ((h ^ rest.low) * seed.first + rest.high) * seed.second;
+}
+
+static inline uint64_t bpe_pair_key(int32_t left, int32_t right) {
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+/* --- text: a pattern of pieces.h, or ends found elsewhere ----------------------------------------------------------- */
+
+struct bpe_text {
+    const uint8_t *bytes;
+    int64_t n;
+    int pattern;         /* which of the patterns of pieces.h cuts it */
+    const int64_t *ends; /* or where its pieces end, ascending, the last at n */
+    int64_t n_ends;
+};
+
+struct bpe_part { /* of a text: pieces that one thread takes */
+    int64_t text, begin, end; /* bytes begin to end, or with `ends` the pieces begin to end */
+    int64_t count;
+    int32_t *ids; /* the result, from malloc */
+};
+
+/* bpe_parts.c. Cut texts into parts; *parts comes from malloc, and *n says how many. -1: no memory. */
+int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts);
+void bpe_parts_free(struct bpe_part *parts, int64_t n);
+
+/* The pieces of a part, some at a time: `bpe_more_ends` points `ends` at the next `n` of them; 0 behind the last. */
+enum { BPE_ENDS = 512 };
+struct bpe_ends {
+    const int64_t *ends;
+    int64_t n, at, stop, used; /* where the first of them begins, where the part ends, given ends that were used */
+    int64_t found[BPE_ENDS];
+};
+void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
+int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
+
+/* --- bpe_vocabulary.c, bpe_encode.c ----------------------------------------------------------------------------------- */
+
+struct bpe; /* a vocabulary, ready to encode; many threads may share it */
+
+/* byte_ids [256]; pair i merges left[i], right[i] into made[i], the smallest rank[i] first (from 0 on, without
+ * large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i].
+ * They go before any merge where a piece is one of them; n_tokens is 0 where they do not. NULL: no memory. */
+struct bpe *bpe_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
+                    const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
+                    const int32_t *numbers, int64_t n_tokens);
+void bpe_free(struct bpe *bpe);
+
+/* Encode the parts first to last, in parallel. -1: no memory, or a piece of 2 GiB. */
+int bpe_encode_parts(struct bpe *bpe, const struct bpe_text *texts, struct bpe_part *parts, int64_t first, int64_t last);
+
+/* Merge n tokens in place; returns how many are left, or -1. */
+int64_t bpe_encode_ids(struct bpe *bpe, int32_t *ids, int64_t n);
+
+/* --- bpe_decode.c ------------------------------------------------------------------------------------------------------ */
+
+struct bpe_decoder;
+
+/* Token i is bytes[offsets[i]] to bytes[offsets[i + 1]]; `there` [n] says which ids are not free. NULL: no memory. */
+struct bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n);
+void bpe_decoder_free(struct bpe_decoder *decoder);
+
+/* How many bytes some ids stand for, or -1 - i where id i is no token. ids: int32_t, or int64_t where `wide`. */
+int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
+void bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
+
+/* --- bpe_count.c, bpe_train.c ------------------------------------------------------------------------------------------- */
+
+struct bpe_counter; /* different pieces, and how often each occurs */
+
+struct bpe_counter *bpe_counter_new(void);
+void bpe_counter_free(struct bpe_counter *counter);
+int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, const struct bpe_part *parts,
+                    int64_t first, int64_t last);
+int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count);
+int bpe_counter_merge(struct bpe_counter *counter);          /* bring the threads' counts together */
+int64_t bpe_counter_cells(const struct bpe_counter *counter); /* how many cells bpe_counter_lay writes */
+
+enum { BPE_GAP = -1 }; /* stands between pieces: no pair crosses it */
+
+struct bpe_cell { int32_t id, weight; }; /* a token, and how often its piece occurs */
+
+/* Write every merged piece as tokens with a gap after it; one that occurs 2^31 times or more several times. */
+void bpe_counter_lay(struct bpe_cell *cells, const struct bpe_counter *counter);
+
+struct bpe_trainer;
+
+/* Learn from the merged pieces of a counter, which may be freed then. NULL: no memory, or more than 2^31 cells. */
+struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t most_merges);
+void bpe_trainer_free(struct bpe_trainer *trainer);
+
+/* Go on until there are `merges` of them or no pair is left; returns how many there are now, or -1. */
+int64_t bpe_trainer_run(struct bpe_trainer *trainer, int64_t merges);
+const int32_t *bpe_trainer_pairs(const struct bpe_trainer *trainer); /* left, right, left, right ... */
+int64_t bpe_trainer_count(const struct bpe_trainer *trainer); /* of the pair that was merged last */
+
+/* The op bpe_pair_counts: piece i is ids[ends[i - 1]] to ids[ends[i]]. In the order of first occurrence, to
+ * pairs [2 n], totals [n]; n is at least the number of ids. Returns how many pairs, or -1. */
+int64_t bpe_count_pairs(int32_t *pairs, int64_t *totals, const int32_t *ids, const int64_t *ends,
+                        const int64_t *counts, int64_t n_pieces);
+
+#endif

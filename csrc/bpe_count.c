@@ -1,0 +1,253 @@
+/* Which pieces a text holds, and how often each occurs: all that training needs to know of it.
+ *
+ * Each thread fills a table of its own, from the parts that it happens to take. The tables are added up at the end, and
+ * as sums do not depend on their order, nor training on the order of the pieces, nor does the result.
+ * A piece of up to 15 bytes is its own key; a longer one is a hash and a place in an arena that keeps its bytes.
+ */
+#include "bpe.h"
+#include "tinyllm.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { MOST_TABLES = 256, FIRST_BITS = 10 };
+#define LONG ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
+
+struct entry {
+    struct bpe_key key;
+    int64_t count; /* 0: the slot is empty */
+};
+
+struct table {
+    struct entry *entries;
+    int bits;
+    int64_t used, cells; /* entries, and the bytes of their pieces */
+    uint8_t *arena;      /* of long pieces: their length in 8 bytes, then the bytes */
+    int64_t filled, room;
+    struct bpe_ends ends;
+};
+
+struct bpe_counter {
+    struct bpe_seed seed;
+    struct table *tables[MOST_TABLES]; /* tables[0] holds the sum in the end */
+};
+
+/* --- one table --------------------------------------------------------------------------------------------------------- */
+
+static void table_free(struct table *table) {
+    if (!table) return;
+    free(table->entries);
+    free(table->arena);
+    free(table);
+}
+
+static struct table *table_new(void) {
+    struct table *table = calloc(1, sizeof *table);
+    if (!table) return NULL;
+    table->bits = FIRST_BITS;
+    table->entries = calloc((size_t)1 << table->bits, sizeof *table->entries);
+    if (table->entries) return table;
+    free(table);
+    return NULL;
+}
+
+static int grow(struct table *table, struct bpe_seed seed) {
+    int bits = table->bits + 1;
+    uint64_t mask = ((uint64_t)1 << bits) - 1;
+    struct entry *entries = calloc((size_t)1 << bits, sizeof *entries);
+    if (!entries) return -1;
+    for (int64_t old = 0; old < (int64_t)1 << table->bits; old++) {
+        if (!table->entries[old].count) continue;
+        struct bpe_key key = table->entries[old].key;
+        uint64_t hash = key.high >= LONG ? key.low : bpe_hash(seed, key), i = hash >> (64 - bits);
+        while (entries[i].count) i = (i + 1) & mask;
+        entries[i] = table->entries[old];
+    }
+    free(table->entries);
+    table->entries = entries;
+    table->bits = bits;
+    return 0;
+}
+
+/* A new entry, at slot i or, where the table has to grow first, at its slot then. */
+static int add_entry(struct table *table, struct bpe_seed seed, struct entry entry, uint64_t i, int64_t n) {
+    table->entries[i] = entry;
+    table->cells += n;
+    return 2 * ++table->used > (int64_t)1 << table->bits ? grow(table, seed) : 0;
+}
+
+static int add_short(struct table *table, struct bpe_seed seed, struct bpe_key key, int64_t n, int64_t count) {
+    uint64_t i = bpe_hash(seed, key) >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
+    for (; table->entries[i].count; i = (i + 1) & mask) {
+        struct entry *entry = &table->entries[i];
+        if (entry->key.low == key.low && entry->key.high == key.high) {
+            entry->count += count;
+            return 0;
+        }
+    }
+    return add_entry(table, seed, (struct entry){key, count}, i, n);
+}
+
+static int64_t keep(struct table *table, const uint8_t *piece, int64_t n) {
+    int64_t need = 8 + n, at = table->filled;
+    if (table->room - at < need) {
+        if (at > INT64_MAX / 4 || need > INT64_MAX / 4) return -1;
+        int64_t room = 2 * table->room > at + need ? 2 * table->room : at + need;
+        uint8_t *arena = realloc(table->arena, (size_t)room);
+        if (!arena) return -1;
+        table->arena = arena;
+        table->room = room;
+    }
+    memcpy(table->arena + at, &n, 8);
+    memcpy(table->arena + at + 8, piece, (size_t)n);
+    table->filled += need;
+    return at;
+}
+
+/* The bytes of a long piece in the arena. */
+static const uint8_t *kept(const struct table *table, struct bpe_key key, int64_t *n) {
+    const uint8_t *at = table->arena + (key.high & ~LONG);
+    memcpy(n, at, 8);
+    return at + 8;
+}
+
+/* The bytes of a piece: in the arena, or copied out of its key. */
+static const uint8_t *bytes_of(const struct table *table, const struct entry *entry, uint8_t copy[16], int64_t *n) {
+    *n = (int64_t)(entry->key.high >> 56);
+    if (entry->key.high >= LONG) return kept(table, entry->key, n);
+    return memcpy(copy, &entry->key, 16);
+}
+
+static int add_long(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t count) {
+    uint64_t hash = bpe_hash_bytes(seed, piece, n);
+    uint64_t i = hash >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
+    for (; table->entries[i].count; i = (i + 1) & mask) {
+        struct entry *entry = &table->entries[i];
+        if (entry->key.low != hash || entry->key.high < LONG) continue;
+        int64_t m;
+        const uint8_t *other = kept(table, entry->key, &m);
+        if (m == n && memcmp(other, piece, (size_t)n) == 0) {
+            entry->count += count;
+            return 0;
+        }
+    }
+    int64_t at = keep(table, piece, n);
+    if (at < 0) return -1;
+    return add_entry(table, seed, (struct entry){{hash, LONG | (uint64_t)at}, count}, i, n);
+}
+
+static int count_part(struct table *table, struct bpe_seed seed, const struct bpe_text *text,
+                      const struct bpe_part *part) {
+    struct bpe_ends *some = &table->ends;
+    bpe_first_ends(some, text, part);
+    while (bpe_more_ends(some, text)) {
+        int64_t at = some->at;
+        for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
+            const uint8_t *piece = text->bytes + at;
+            int64_t n = some->ends[k] - at;
+            int failed = n <= BPE_INLINE ? add_short(table, seed, bpe_key(piece, n, text->n - at), n, 1)
+                                         : add_long(table, seed, piece, n, 1);
+            if (failed) return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------------- */
+
+struct bpe_counter *bpe_counter_new(void) {
+    struct bpe_counter *counter = calloc(1, sizeof *counter);
+    if (!counter) return NULL;
+    counter->seed = bpe_seed(counter);
+    counter->tables[0] = table_new();
+    if (counter->tables[0]) return counter;
+    free(counter);
+    return NULL;
+}
+
+void bpe_counter_free(struct bpe_counter *counter) {
+    if (!counter) return;
+    for (int i = 0; i < MOST_TABLES; i++) table_free(counter->tables[i]);
+    free(counter);
+}
+
+struct work {
+    struct bpe_counter *counter;
+    const struct bpe_text *texts;
+    const struct bpe_part *parts;
+    int64_t last;
+    atomic_llong next;
+    atomic_int failed;
+};
+
+static void count_some(void *context, int64_t begin, int64_t end) {
+    struct work *work = context;
+    (void)end; /* the table is this one's alone; parts take unequal time, so each thread fetches the next */
+    struct table **table = &work->counter->tables[begin];
+    if (!*table && !(*table = table_new())) atomic_store(&work->failed, 1);
+    while (!atomic_load(&work->failed)) {
+        int64_t i = atomic_fetch_add(&work->next, 1);
+        if (i >= work->last) break;
+        const struct bpe_part *part = &work->parts[i];
+        if (count_part(*table, work->counter->seed, &work->texts[part->text], part)) atomic_store(&work->failed, 1);
+    }
+}
+
+int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, const struct bpe_part *parts,
+                    int64_t first, int64_t last) {
+    struct work work = {.counter = counter, .texts = texts, .parts = parts, .last = last, .next = first};
+    int64_t threads = parallel_size() < MOST_TABLES ? parallel_size() : MOST_TABLES;
+    parallel_for(count_some, &work, threads < last - first ? threads : last - first, 1);
+    return atomic_load(&work.failed) ? -1 : 0;
+}
+
+int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count) {
+    if (n > BPE_INLINE) return add_long(counter->tables[0], counter->seed, piece, n, count);
+    return add_short(counter->tables[0], counter->seed, bpe_key(piece, n, n), n, count);
+}
+
+int bpe_counter_merge(struct bpe_counter *counter) {
+    struct table *sum = counter->tables[0];
+    for (int t = 1; t < MOST_TABLES; t++) {
+        struct table *table = counter->tables[t];
+        for (int64_t i = 0; table && i < (int64_t)1 << table->bits; i++) {
+            struct entry entry = table->entries[i];
+            if (!entry.count) continue;
+            uint8_t copy[16];
+            int64_t n;
+            const uint8_t *piece = bytes_of(table, &entry, copy, &n);
+            if (n > BPE_INLINE ? add_long(sum, counter->seed, piece, n, entry.count)
+                               : add_short(sum, counter->seed, entry.key, n, entry.count)) return -1;
+        }
+        table_free(table);
+        counter->tables[t] = NULL;
+    }
+    return 0;
+}
+
+int64_t bpe_counter_cells(const struct bpe_counter *counter) {
+    const struct table *table = counter->tables[0];
+    uint8_t copy[16];
+    int64_t n, cells = table->cells + table->used;
+    for (int64_t i = 0; i < (int64_t)1 << table->bits; i++) {
+        if (table->entries[i].count <= INT32_MAX) continue;
+        bytes_of(table, &table->entries[i], copy, &n);
+        cells += (n + 1) * ((table->entries[i].count - 1) / INT32_MAX);
+    }
+    return cells;
+}
+
+void bpe_counter_lay(struct bpe_cell *cells, const struct bpe_counter *counter) {
+    const struct table *table = counter->tables[0];
+    uint8_t copy[16];
+    int64_t n;
+    for (int64_t i = 0; i < (int64_t)1 << table->bits; i++) {
+        const struct entry *entry = &table->entries[i];
+        const uint8_t *piece = entry->count ? bytes_of(table, entry, copy, &n) : NULL;
+        for (int64_t left = entry->count; left > 0; left -= INT32_MAX) {
+            int32_t weight = left < INT32_MAX ? (int32_t)left : INT32_MAX;
+            for (int64_t k = 0; k < n; k++) *cells++ = (struct bpe_cell){piece[k], weight};
+            *cells++ = (struct bpe_cell){BPE_GAP, 0};
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/* Pairs of tokens in a hash table with open addressing, half of it empty; and the op bpe_pair_counts on top of it. */
+#include "bpe_pairs.h"
+#include "bpe.h"
+
+#include <stdlib.h>
+
+static struct pair *empty_entries(int bits) {
+    size_t n = (size_t)1 << bits;
+    struct pair *entries = malloc(n * sizeof *entries);
+    for (size_t i = 0; entries && i < n; i++) entries[i] = (struct pair){.places = -1};
+    return entries;
+}
+
+int pair_table_new(struct pair_table *table) {
+    *table = (struct pair_table){.entries = empty_entries(10), .shift = 54};
+    table->factor = bpe_seed(table).first;
+    return table->entries ? 0 : -1;
+}
+
+void pair_table_free(struct pair_table *table) { free(table->entries); }
+
+/* The index of a pair, or of the empty entry where it would be. */
+static uint64_t slot_of(const struct pair *entries, int shift, uint64_t factor, uint64_t key) {
+    uint64_t mask = ~(uint64_t)0 >> shift, i = (key * factor) >> shift;
+    while (entries[i].places >= 0 && entries[i].key != key) i = (i + 1) & mask;
+    return i;
+}
+
+int pair_reserve(struct pair_table *table, int64_t more) {
+    int shift = table->shift;
+    while (2 * (table->used + more) > (int64_t)1 << (64 - shift)) shift--;
+    if (shift == table->shift) return 0;
+    struct pair *entries = empty_entries(64 - shift);
+    if (!entries) return -1;
+    for (int64_t i = 0; i < (int64_t)1 << (64 - table->shift); i++)
+        if (table->entries[i].places >= 0)
+            entries[slot_of(entries, shift, table->factor, table->entries[i].key)] = table->entries[i];
+    free(table->entries);
+    table->entries = entries;
+    table->shift = shift;
+    return 0;
+}
+
+int64_t pair_add(struct pair_table *table, uint64_t key) {
+    uint64_t i = slot_of(table->entries, table->shift, table->factor, key);
+    if (table->entries[i].places < 0) {
+        table->entries[i] = (struct pair){.key = key};
+        table->used++;
+    }
+    return (int64_t)i;
+}
+
+struct pair *pair_find(const struct pair_table *table, uint64_t key) {
+    struct pair *found = &table->entries[slot_of(table->entries, table->shift, table->factor, key)];
+    return found->places >= 0 ? found : NULL;
+}
+
+int64_t bpe_count_pairs(int32_t *pairs, int64_t *totals, const int32_t *ids, const int64_t *ends,
+                        const int64_t *counts, int64_t n_pieces) {
+    struct pair_table table;
+    if (pair_table_new(&table) != 0) return -1;
+    int64_t n = 0, begin = 0;
+    for (int64_t piece = 0; piece < n_pieces; begin = ends[piece++]) {
+        for (int64_t i = begin; i + 1 < ends[piece]; i++) {
+            if (pair_reserve(&table, 1) != 0) {
+                pair_table_free(&table);
+                return -1;
+            }
+            struct pair *pair = &table.entries[pair_add(&table, bpe_pair_key(ids[i], ids[i + 1]))];
+            if (pair->places == 0) { /* new: `first` says where its total is */
+                pair->places = 1;
+                pair->first = n;
+                pairs[2 * n] = ids[i];
+                pairs[2 * n + 1] = ids[i + 1];
+                totals[n++] = 0;
+            }
+            totals[pair->first] += counts[piece];
+        }
+    }
+    pair_table_free(&table);
+    return n;
+}

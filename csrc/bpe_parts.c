@@ -1,0 +1,80 @@
+/* Where long texts are cut, so that several threads can encode or count them.
+ *
+ * A cut is where no pattern has a piece across it, whatever comes before and after (piece_cut in pieces.c); so the
+ * pieces are those of the whole text. Text without such a place, such as a million letters a, stays in one part.
+ */
+#include "bpe.h"
+#include "pieces.h"
+
+#include <stdlib.h>
+
+enum { PART = 1 << 16, PART_PIECES = 1 << 14 }; /* bytes, and pieces: a millisecond of work */
+
+struct list {
+    struct bpe_part *parts;
+    int64_t n, room;
+};
+
+static int append(struct list *list, int64_t text, int64_t begin, int64_t end) {
+    if (list->n == list->room) {
+        int64_t room = list->room ? 2 * list->room : 16;
+        struct bpe_part *more = realloc(list->parts, (size_t)room * sizeof *more);
+        if (!more) return -1;
+        list->parts = more;
+        list->room = room;
+    }
+    list->parts[list->n++] = (struct bpe_part){.text = text, .begin = begin, .end = end};
+    return 0;
+}
+
+static int64_t next_cut(const struct bpe_text *text, int64_t from) {
+    int64_t n = text->ends ? text->n_ends : text->n, step = text->ends ? PART_PIECES : PART;
+    if (n - from <= step) return n;
+    if (text->ends) return from + step;
+    int64_t cut = piece_cut(text->bytes, n, from + step);
+    return cut > from && cut <= n ? cut : n;
+}
+
+int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts) {
+    struct list list = {0};
+    for (int64_t i = 0; i < n_texts; i++) {
+        int64_t size = texts[i].ends ? texts[i].n_ends : texts[i].n;
+        for (int64_t at = 0, end; at < size; at = end) {
+            end = next_cut(&texts[i], at);
+            if (append(&list, i, at, end) != 0) {
+                free(list.parts);
+                return -1;
+            }
+        }
+    }
+    *parts = list.parts;
+    *n = list.n;
+    return 0;
+}
+
+void bpe_parts_free(struct bpe_part *parts, int64_t n) {
+    for (int64_t i = 0; i < n; i++) free(parts[i].ids);
+    free(parts);
+}
+
+void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part) {
+    some->ends = NULL;
+    some->n = 0;
+    some->used = part->begin;
+    some->stop = part->end;
+    some->at = !text->ends ? part->begin : part->begin ? text->ends[part->begin - 1] : 0;
+}
+
+int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text) {
+    if (some->n) some->at = some->ends[some->n - 1];
+    if (text->ends) {
+        some->ends = text->ends + some->used;
+        some->n = some->stop - some->used < BPE_ENDS ? some->stop - some->used : BPE_ENDS;
+        some->used += some->n;
+        return some->n;
+    }
+    some->ends = some->found;
+    some->n = some->at < some->stop
+                  ? piece_ends(some->found, BPE_ENDS, text->pattern, text->bytes, some->stop, some->at) : 0;
+    return some->n;
+}

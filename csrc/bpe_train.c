@@ -1,0 +1,284 @@
+/* Training: merge the most frequent pair, again and again, and look only at what that changed.
+ *
+ * The spec counts all pairs again for every merge. Here every different piece is laid down once, in one long array, and
+ * for each pair there is its count and a list of the places where it stands:
+ *   - a token is written at the first and at the last byte it covers, so that both neighbours are found without links:
+ *     the one behind begins `length` further on, and the cell at i - 1 names the one before;
+ *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending order,
+ *     and its list never grows. Some places are gone when the list is used, and never come back: a token only ever turns
+ *     into a younger one;
+ *   - the heap may promise too much, never too little, for the count of a pair in it only falls. So its top is the best
+ *     pair as soon as its count is still true. Of equal counts the smallest pair is on top, which makes the order total;
+ *   - what a merge does to the counts is first added up by neighbour, in an array, and then done once for each.
+ * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
+ */
+#include "bpe.h"
+#include "bpe_pairs.h"
+#include "tinyllm.h"
+
+#include <stdlib.h>
+
+enum {
+    BYTES = 256,
+    DEAD = -2,  /* the first byte of the right half of a merge */
+    AHEAD = 16, /* places: so far ahead the cells are fetched */
+};
+
+struct promise { int64_t count; uint64_t key; };
+
+struct near { /* what this merge does on one side of a token */
+    int64_t count, places; /* how often it stands there in the text, and in how many places here */
+    int64_t pair;          /* the pair that this makes */
+};
+
+struct place { int32_t at, token; }; /* of the left neighbour, or ~token of the right one */
+
+struct bpe_trainer {
+    int64_t n;
+    struct bpe_cell *cells; /* cell 0 is a gap, too */
+    struct pair_table pairs;
+    struct promise *heap;
+    int64_t waiting, heap_room;
+    int32_t *places; /* of all pairs, one list after the other */
+    int64_t placed, places_room;
+    int32_t *lengths; /* of each token, in bytes */
+    struct near *before, *after; /* by token; all zero between merges */
+    int32_t *touched; /* tokens of `before`, and ~ tokens of `after` that are not zero */
+    int64_t n_touched;
+    struct place *made; /* the places of new pairs, in the order of the text */
+    int64_t made_room;
+    int32_t *merged; /* left, right, left, right ... */
+    int64_t merges, most;
+    int64_t count; /* how often the pair stood in the text that was merged last */
+};
+
+/* Room for `need` items behind the `used` ones of a block from the pool. */
+static int make_room(void **block, int64_t *room, int64_t used, int64_t need, size_t size) {
+    if (used + need <= *room) return 0;
+    int64_t more = used + need > *room + *room / 2 ? used + need : *room + *room / 2;
+    void *larger = pool_take((size_t)more * size);
+    if (!larger) return -1;
+    if (used) memcpy(larger, *block, (size_t)used * size);
+    pool_give(*block);
+    *block = larger;
+    *room = more;
+    return 0;
+}
+
+/* --- the heap ---------------------------------------------------------------------------------------------------------- */
+
+static int goes_first(struct promise a, struct promise b) {
+    return a.count != b.count ? a.count > b.count : a.key < b.key;
+}
+
+static int push(struct bpe_trainer *t, struct promise promise) {
+    if (t->waiting == t->heap_room) {
+        int64_t room = t->heap_room ? 2 * t->heap_room : 1 << 12;
+        struct promise *heap = realloc(t->heap, (size_t)room * sizeof *heap);
+        if (!heap) return -1;
+        t->heap = heap;
+        t->heap_room = room;
+    }
+    int64_t i = t->waiting++;
+    for (; i > 0 && goes_first(promise, t->heap[(i - 1) / 2]); i = (i - 1) / 2) t->heap[i] = t->heap[(i - 1) / 2];
+    t->heap[i] = promise;
+    return 0;
+}
+
+static struct promise pop(struct bpe_trainer *t) {
+    struct promise top = t->heap[0], moved = t->heap[--t->waiting];
+    int64_t i = 0;
+    for (int64_t child; (child = 2 * i + 1) < t->waiting; i = child) {
+        if (child + 1 < t->waiting && goes_first(t->heap[child + 1], t->heap[child])) child++;
+        if (!goes_first(t->heap[child], moved)) break;
+        t->heap[i] = t->heap[child];
+    }
+    t->heap[i] = moved;
+    return top;
+}
+
+/* --- the start: pairs of bytes ------------------------------------------------------------------------------------------ */
+
+static int reserve_places(struct bpe_trainer *t, int64_t more) {
+    return make_room((void **)&t->places, &t->places_room, t->placed, more, sizeof *t->places);
+}
+
+static int is_pair(const struct bpe_trainer *t, int64_t i) {
+    return t->cells[i].id >= 0 && t->cells[i + 1].id >= 0;
+}
+
+static int32_t dense_key(const struct bpe_trainer *t, int64_t i) {
+    return t->cells[i].id * BYTES + t->cells[i + 1].id;
+}
+
+/* Count all pairs of bytes in a dense table, give each that occurs its entry and list, and fill the lists. */
+static int index_pairs(struct bpe_trainer *t, struct pair *dense) {
+    for (int64_t i = 0; i + 1 < t->n; i++) {
+        if (!is_pair(t, i)) continue;
+        struct pair *pair = &dense[dense_key(t, i)];
+        pair->count += t->cells[i].weight;
+        pair->places++;
+    }
+    if (reserve_places(t, t->n) != 0) return -1;
+    for (int32_t k = 0; k < BYTES * BYTES; k++) {
+        if (!dense[k].places) continue;
+        if (pair_reserve(&t->pairs, 1) != 0) return -1;
+        uint64_t key = bpe_pair_key(k / BYTES, k % BYTES);
+        struct pair *pair = &t->pairs.entries[pair_add(&t->pairs, key)];
+        *pair = (struct pair){key, dense[k].count, t->placed, dense[k].places};
+        if (push(t, (struct promise){pair->count, key}) != 0) return -1;
+        dense[k].first = t->placed;
+        t->placed += pair->places;
+    }
+    for (int64_t i = 0; i + 1 < t->n; i++)
+        if (is_pair(t, i)) t->places[dense[dense_key(t, i)].first++] = (int32_t)i;
+    return 0;
+}
+
+static int set_up(struct bpe_trainer *t, const struct bpe_counter *counter) {
+    size_t tokens = (size_t)(BYTES + t->most);
+    t->cells = pool_take((size_t)t->n * sizeof *t->cells);
+    t->lengths = malloc(tokens * sizeof *t->lengths);
+    t->before = calloc(tokens, sizeof *t->before);
+    t->after = calloc(tokens, sizeof *t->after);
+    t->touched = malloc(2 * tokens * sizeof *t->touched);
+    t->merged = malloc((2 * (size_t)t->most + 1) * sizeof *t->merged);
+    if (!t->cells || !t->lengths || !t->before || !t->after || !t->touched || !t->merged) return -1;
+    for (int i = 0; i < BYTES; i++) t->lengths[i] = 1;
+    t->cells[0] = (struct bpe_cell){BPE_GAP, 0};
+    bpe_counter_lay(t->cells + 1, counter);
+    if (pair_table_new(&t->pairs) != 0) return -1;
+    struct pair *dense = calloc((size_t)BYTES * BYTES, sizeof *dense);
+    int failed = !dense || index_pairs(t, dense) != 0;
+    free(dense);
+    return failed ? -1 : 0;
+}
+
+struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t most_merges) {
+    int64_t n = bpe_counter_cells(counter) + 1;
+    if (n > INT32_MAX) return NULL;
+    struct bpe_trainer *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->n = n;
+    t->most = most_merges < 0 ? 0 : most_merges < n ? most_merges : n; /* each merge shortens something */
+    if (set_up(t, counter) == 0) return t;
+    bpe_trainer_free(t);
+    return NULL;
+}
+
+void bpe_trainer_free(struct bpe_trainer *t) {
+    if (!t) return;
+    pair_table_free(&t->pairs);
+    pool_give(t->cells);
+    pool_give(t->places);
+    pool_give(t->made);
+    void *blocks[] = {t->heap, t->lengths, t->before, t->after, t->touched, t->merged};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
+    free(t);
+}
+
+/* --- one merge ---------------------------------------------------------------------------------------------------------- */
+
+static void note(struct bpe_trainer *t, struct near *side, int32_t token, int32_t named, int64_t weight) {
+    if (!side[token].places++) t->touched[t->n_touched++] = named;
+    side[token].count += weight;
+}
+
+/* Merge in every place of the list; returns how many places of new pairs that made, or -1. */
+static int64_t merge_places(struct bpe_trainer *t, const struct pair *pair, int32_t made) {
+    const int32_t first = (int32_t)(pair->key >> 32), second = (int32_t)(pair->key & 0xffffffffu);
+    const int32_t *places = t->places + pair->first, to_second = t->lengths[first], width = t->lengths[made];
+    struct bpe_cell *cells = t->cells;
+    int64_t n_made = 0;
+    for (int64_t k = 0; k < pair->places; k++) {
+        if (k + AHEAD < pair->places) __builtin_prefetch(&cells[places[k + AHEAD]]);
+        int32_t i = places[k], j = i + to_second, end = i + width;
+        if (cells[i].id != first || cells[j].id != second) continue;
+        if (make_room((void **)&t->made, &t->made_room, n_made, 2, sizeof *t->made) != 0) return -1;
+        cells[i].id = made;
+        cells[j].id = DEAD;
+        cells[end - 1].id = made;
+        int32_t before = cells[i - 1].id, after = cells[end].id, weight = cells[i].weight;
+        if (before >= 0) {
+            note(t, t->before, before, before, weight);
+            t->made[n_made++] = (struct place){i - t->lengths[before], before};
+        }
+        if (after >= 0) {
+            note(t, t->after, after, ~after, weight);
+            t->made[n_made++] = (struct place){i, ~after};
+        }
+    }
+    return n_made;
+}
+
+static struct near *near_of(struct bpe_trainer *t, int32_t named) {
+    return named >= 0 ? &t->before[named] : &t->after[~named];
+}
+
+/* The key of the pair that a neighbour forms with a token. */
+static uint64_t key_with(int32_t named, int32_t token) {
+    return named >= 0 ? bpe_pair_key(named, token) : bpe_pair_key(token, ~named);
+}
+
+/* Give each new pair its entry, its count and room for its list; take from the old pairs what they lost. */
+static int update_counts(struct bpe_trainer *t, uint64_t merged, int32_t made) {
+    const int32_t first = (int32_t)(merged >> 32), second = (int32_t)(merged & 0xffffffffu);
+    if (pair_reserve(&t->pairs, t->n_touched) != 0) return -1;
+    for (int64_t k = 0; k < t->n_touched; k++) {
+        struct near *near = near_of(t, t->touched[k]);
+        uint64_t key = key_with(t->touched[k], made);
+        near->pair = pair_add(&t->pairs, key);
+        t->pairs.entries[near->pair] = (struct pair){key, near->count, t->placed, near->places};
+        t->placed += near->places;
+    }
+    for (int64_t k = 0; k < t->n_touched; k++) {
+        int32_t named = t->touched[k];
+        struct pair *lost = pair_find(&t->pairs, key_with(named, named >= 0 ? first : second));
+        if (lost) lost->count -= near_of(t, named)->count;
+    }
+    struct pair *gone = pair_find(&t->pairs, merged);
+    if (gone) gone->count = 0;
+    return 0;
+}
+
+static int merge_pair(struct bpe_trainer *t, uint64_t key) {
+    const struct pair pair = *pair_find(&t->pairs, key);
+    int32_t made = (int32_t)(BYTES + t->merges);
+    t->lengths[made] = t->lengths[key >> 32] + t->lengths[key & 0xffffffffu];
+    t->n_touched = 0;
+    int64_t n_made = merge_places(t, &pair, made);
+    if (n_made < 0 || reserve_places(t, n_made) != 0 || update_counts(t, key, made) != 0) return -1;
+    for (int64_t k = 0; k < n_made; k++) {
+        struct pair *of = &t->pairs.entries[near_of(t, t->made[k].token)->pair];
+        t->places[of->first++] = t->made[k].at;
+    }
+    for (int64_t k = 0; k < t->n_touched; k++) {
+        struct near *near = near_of(t, t->touched[k]);
+        struct pair *new = &t->pairs.entries[near->pair];
+        new->first -= new->places;
+        if (new->count && push(t, (struct promise){new->count, new->key}) != 0) return -1;
+        *near = (struct near){0};
+    }
+    t->merged[2 * t->merges] = (int32_t)(key >> 32);
+    t->merged[2 * t->merges++ + 1] = (int32_t)(key & 0xffffffffu);
+    return 0;
+}
+
+int64_t bpe_trainer_run(struct bpe_trainer *t, int64_t merges) {
+    if (merges > t->most) merges = t->most;
+    while (t->waiting && t->merges < merges) {
+        struct promise top = pop(t);
+        const struct pair *pair = pair_find(&t->pairs, top.key);
+        if (pair->count == top.count) {
+            t->count = top.count;
+            if (merge_pair(t, top.key) != 0) return -1;
+        } else if (pair->count > 0 && push(t, (struct promise){pair->count, top.key}) != 0) {
+            return -1;
+        }
+    }
+    return t->merges;
+}
+
+const int32_t *bpe_trainer_pairs(const struct bpe_trainer *t) { return t->merged; }
+
+int64_t bpe_trainer_count(const struct bpe_trainer *t) { return t->count; }

@@ -1,0 +1,236 @@
+/* Where the regular expressions of GPT-2, GPT-4 and o200k end a piece, found by loops over UTF-8.
+ *
+ * A regular expression tries its alternatives in order, and the greedy parts of each in turn; but all parts here are
+ * runs of characters of some class (unicode_tables.h), so the end of a run says at once what backtracking would find:
+ *   - a run of letters, numbers or other characters: nothing can follow that the run has not taken;
+ *   - \s*[\r\n]+ ends behind the last newline of the white space, \s+(?!\S) before its last character, or behind it at
+ *     the end of the text, and \s+ is left with single characters;
+ *   - o200k's words, capitals* small+ | capitals+ small*, where caseless letters and marks are both: see `word`.
+ * No run is read more than three times in all, so the time is linear on any text, and nothing recurses.
+ *
+ * A byte that belongs to no character is one character of class OTHER: Python reads such text with surrogateescape, as
+ * one lone surrogate for each such byte. What is a character Python's decoder rules: no longer form than the shortest,
+ * no surrogates, nothing beyond U+10FFFF.
+ *
+ * The ladder: `regex` walks its program for each character, 10 MB/s; this steps by a table of classes, and a text in
+ * ASCII never leaves the small loop of `run`. The pattern is a constant in each copy of `piece`.
+ */
+#include "pieces.h"
+#include "unicode_tables.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum {
+    LETTER = UPPER | LOWER | CASELESS,
+    BIG = UPPER | CASELESS | MARK, /* of a word of o200k */
+    SMALL = LOWER | CASELESS | MARK,
+    SIGN = OTHER | MARK, /* [^\s\p{L}\p{N}] */
+    BLANK = SPACE | NEWLINE,
+};
+
+const char *const piece_unicode = UNICODE_VERSION, *const piece_regex = UNICODE_REGEX;
+
+/* --- characters ------------------------------------------------------------------------------------------------ */
+
+struct character { unsigned is; int size; }; /* its class, and its bytes: 1 for what is no character */
+
+INLINE unsigned class_of(uint32_t c) { return unicode_class[128 * unicode_block[c / 128] + c % 128]; }
+INLINE int continues(uint8_t byte) { return (byte & 0xc0) == 0x80; }
+
+/* A character whose first byte is not ASCII. */
+static struct character wide(const uint8_t *s, int64_t left) {
+    const struct character none = {OTHER, 1};
+    uint32_t lead = s[0];
+    if (lead < 0xc2 || lead > 0xf4 || left < 2 || !continues(s[1])) return none;
+    uint32_t c = (lead & 0x1f) << 6 | (s[1] & 0x3f);
+    if (lead < 0xe0) return (struct character){class_of(c), 2};
+    if (left < 3 || !continues(s[2])) return none;
+    c = (lead & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+    if (lead < 0xf0) return c < 0x800 || (c >= 0xd800 && c < 0xe000) ? none : (struct character){class_of(c), 3};
+    if (left < 4 || !continues(s[3])) return none;
+    c = (lead & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 | (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);
+    return c < 0x10000 || c > 0x10ffff ? none : (struct character){class_of(c), 4};
+}
+
+/* The character at `at`; behind the end there is one of no class. */
+INLINE struct character look(const uint8_t *text, int64_t n, int64_t at) {
+    if (at >= n) return (struct character){0, 0};
+    unsigned is = unicode_byte[text[at]];
+    return is ? (struct character){is, 1} : wide(text + at, n - at);
+}
+
+/* The end of the run of characters of these classes that starts at `at`, which is `at` where there is none. */
+INLINE int64_t run(unsigned classes, const uint8_t *text, int64_t n, int64_t at) {
+    for (;;) {
+        while (at < n && unicode_byte[text[at]] & classes) at++;
+        if (at >= n || text[at] < 0x80) return at;
+        struct character c = wide(text + at, n - at);
+        if (!(c.is & classes)) return at;
+        at += c.size;
+    }
+}
+
+/* --- parts of the patterns ------------------------------------------------------------------------------------- */
+
+/* '(?:[sdmt]|ll|ve|re), of any case but in GPT-2: the end, or `at`. U+017F, the long s, is another case of s. */
+INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    uint8_t fold = pattern == PIECES_GPT2 ? 0 : 0x20; /* what makes a capital letter of ASCII small */
+    if (n - at < 2 || text[at] != '\'') return at;
+    uint8_t a = text[at + 1] | fold;
+    if (a == 's' || a == 'd' || a == 'm' || a == 't') return at + 2;
+    if (n - at < 3) return at;
+    uint8_t b = text[at + 2] | fold;
+    if ((a == 'l' && b == 'l') || ((a == 'v' || a == 'r') && b == 'e')) return at + 3;
+    return fold && text[at + 1] == 0xc5 && text[at + 2] == 0xbf ? at + 3 : at;
+}
+
+/* \s*[\r\n]+|\s+(?!\S)|\s+, the first not in GPT-2. There is white space at `at`. */
+INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    int64_t end = at, last = at, behind_newline = at;
+    for (struct character c; (c = look(text, n, end)).is & BLANK;) {
+        last = end;
+        end += c.size;
+        if (c.is & NEWLINE) behind_newline = end;
+    }
+    if (pattern != PIECES_GPT2 && behind_newline > at) return behind_newline;
+    return end == n || last == at ? end : last;
+}
+
+/* BIG*SMALL+, else BIG+SMALL*: the end, or `at` where there is no word. `capitals` says it was the second form.
+ *
+ * BIG* takes the whole run. If LOWER follows, SMALL+ goes on from there. If not, BIG* gives back characters until
+ * SMALL+ finds one, which is the last CASELESS or MARK of the run: behind it, all are UPPER. If there is none, the
+ * first form fails, and the second takes the run, which is UPPER throughout. So what is given back is read once more,
+ * and then never again. */
+INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
+    int64_t end = at, behind_both = at;
+    for (;;) {
+        end = run(UPPER, text, n, end);
+        struct character c = look(text, n, end);
+        if (c.is & LOWER) return run(SMALL, text, n, end + c.size);
+        if (!(c.is & BIG)) break;
+        behind_both = end += c.size;
+    }
+    *capitals = behind_both == at;
+    return *capitals ? end : behind_both;
+}
+
+/* [^\r\n\p{L}\p{N}]?word(?i:'s|'t|'re|'ve|'m|'ll|'d)?, where c is the character at `at`: the end, or `at`.
+ *
+ * A mark is also a word by itself, in the first form; that comes before a word of the second form behind it. */
+INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct character c) {
+    int capitals = 0;
+    int64_t start = c.is & LETTER ? at : at + c.size, end = word(text, n, start, &capitals);
+    if (c.is & MARK && (end == start || capitals)) end = start;
+    else if (end == start) return at;
+    return contraction(PIECES_O200K, text, n, end);
+}
+
+/* [^\s\p{L}\p{N}]+, and what may follow it: nothing, [\r\n]* or [\r\n/]*. */
+INLINE int64_t signs(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    at = run(SIGN, text, n, at);
+    if (pattern == PIECES_GPT2) return at;
+    while (at < n && (text[at] == '\n' || text[at] == '\r' || (pattern == PIECES_O200K && text[at] == '/'))) at++;
+    return at;
+}
+
+/* --- pieces ---------------------------------------------------------------------------------------------------- */
+
+INLINE int64_t gpt2(const uint8_t *text, int64_t n, int64_t at) {
+    int64_t end = contraction(PIECES_GPT2, text, n, at);
+    if (end > at) return end;
+    int64_t start = at + (text[at] == ' ');
+    struct character c = look(text, n, start);
+    if (c.is & LETTER) return run(LETTER, text, n, start + c.size);
+    if (c.is & NUMBER) return run(NUMBER, text, n, start + c.size);
+    if (c.is & SIGN) return run(SIGN, text, n, start + c.size);
+    return blanks(PIECES_GPT2, text, n, at);
+}
+
+INLINE int64_t numbers(const uint8_t *text, int64_t n, int64_t at) { /* \p{N}{1,3} */
+    struct character c;
+    for (int i = 0; i < 3 && (c = look(text, n, at)).is & NUMBER; i++) at += c.size;
+    return at;
+}
+
+INLINE int64_t gpt4(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    struct character c = look(text, n, at);
+    if (c.is & NUMBER) return numbers(text, n, at);
+    if (pattern == PIECES_O200K) {
+        int64_t end = c.is & NEWLINE ? at : whole_word(text, n, at, c);
+        if (end > at) return end;
+    } else {
+        int64_t end = contraction(PIECES_GPT4, text, n, at);
+        if (end > at) return end;
+        if (!(c.is & NEWLINE)) {
+            int64_t start = c.is & LETTER ? at : at + c.size;
+            end = run(LETTER, text, n, start);
+            if (end > start) return end;
+        }
+    }
+    if (c.is & SIGN) return signs(pattern, text, n, at);
+    if (text[at] == ' ' && look(text, n, at + 1).is & SIGN) return signs(pattern, text, n, at + 1);
+    return blanks(pattern, text, n, at);
+}
+
+INLINE int64_t piece(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    return pattern == PIECES_GPT2 ? gpt2(text, n, at) : gpt4(pattern, text, n, at);
+}
+
+int64_t piece_end(int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    switch (pattern) {
+    case PIECES_GPT2: return piece(PIECES_GPT2, text, n, at);
+    case PIECES_GPT4: return piece(PIECES_GPT4, text, n, at);
+    default: return piece(PIECES_O200K, text, n, at);
+    }
+}
+
+INLINE int64_t ends_of(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    int64_t count = 0;
+    while (at < n && count < most) ends[count++] = at = piece(pattern, text, n, at);
+    return count;
+}
+
+int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at) {
+    switch (pattern) {
+    case PIECES_GPT2: return ends_of(ends, most, PIECES_GPT2, text, n, at);
+    case PIECES_GPT4: return ends_of(ends, most, PIECES_GPT4, text, n, at);
+    default: return ends_of(ends, most, PIECES_O200K, text, n, at);
+    }
+}
+
+/* --- cuts ------------------------------------------------------------------------------------------------------ */
+
+/* Whether no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b that
+ * follows it. Then a piece ends between them; and splitting never looks at b before it starts there, since the one part
+ * that looks beyond a piece, (?!\S), does so behind white space, which a is not. So either side may be split alone.
+ *
+ * From one character to the next, all three patterns together get only
+ *   from a letter to a letter, a mark or ' (in a word, and to its contraction),   from a number to a number,
+ *   from any but a letter or number to a letter or mark (the start of a word),    from a sign to a sign or newline,
+ *   from white space to white space, and from ' ' to a number or a sign.
+ * The last line plays no part here, and nor do the bytes that are no character: other bytes may make them one. */
+static int apart(unsigned a, unsigned b, uint8_t first) {
+    unsigned well = a & LETTER ? BLANK | NUMBER | (first == '\'' ? 0u : OTHER)
+                    : a & NUMBER ? (LETTER | SIGN | BLANK)
+                    : a & SIGN   ? (SPACE | NUMBER)
+                                 : 0u;
+    return (b & well) != 0;
+}
+
+int64_t piece_cut(const uint8_t *text, int64_t n, int64_t from) {
+    /* Steps from inside of a character go over its bytes one by one, three at most, and then keep to characters. */
+    int64_t at = from > 4 ? from - 4 : 0;
+    struct character a = {0, 0}, b;
+    for (; at < n; at += b.size, a = b) {
+        b = look(text, n, at);
+        if (text[at] >= 0x80 && b.size == 1) b.is = 0;
+        if (at >= from && apart(a.is, b.is, text[at])) return at;
+    }
+    return n;
+}
+
+void piece_classes(uint8_t *classes, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        classes[i] = first + i < 0 || first + i > 0x10ffff ? 0 : (uint8_t)class_of((uint32_t)(first + i));
+}

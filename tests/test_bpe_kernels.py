@@ -1,0 +1,213 @@
+"""Byte pair encoding in C gives what Python gives: for drawn vocabularies, bytes, patterns and threads.
+
+The specs and incremental.py judge; that they agree with each other is in test_bpe_ops.py.
+"""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
+from tinyllm.ops.registry import _compiled, override, threads, use
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, incremental
+from tinyllm.tokenizer.vocabulary import Vocabulary
+
+pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
+
+SCRAPS = [b" ", b"\n", b"'s", b" 12345", "é😀".encode(), b"\xff"]
+pieces = st.one_of(
+    st.binary(max_size=8),
+    st.lists(st.sampled_from([b"a", b"ab", b"ba", b"aab", b"abc"]), max_size=60).map(b"".join),
+    st.builds(lambda letter, n: letter * n, st.sampled_from([b"a", b"ab", b"abc"]), st.integers(0, 150)),
+    st.binary(min_size=9, max_size=20),
+)
+some_pieces = st.lists(pieces, max_size=8)
+texts = st.one_of(
+    st.lists(st.one_of(pieces, st.sampled_from(SCRAPS))).map(b"".join),
+    st.text().map(str.encode),
+)
+
+
+@given(some_pieces, st.data(), st.integers(-1, 60))
+def test_training_is_the_same(pieces, data, n_merges):
+    counts = data.draw(st.lists(st.integers(1, 4), min_size=len(pieces), max_size=len(pieces)))
+    learnt = _compiled.bpe_train(pieces, counts, n_merges)
+    assert list(learnt.items()) == list(incremental.train(pieces, counts, n_merges).items())
+    counted = _compiled.bpe_pair_counts(pieces, counts)
+    assert list(counted.items()) == list(bpe_pair_counts.reference(pieces, counts).items())
+
+
+@given(some_pieces, some_pieces, st.integers(0, 60))
+def test_encoding_is_the_same(learnt_from, others, n_merges):
+    merges = incremental.train(learnt_from, [1] * len(learnt_from), n_merges)
+    bpe = _compiled.BPE(range(256), merges)
+    for piece in learnt_from + others:
+        expected = bpe_encode.reference(piece, merges)
+        assert _compiled.bpe_encode(piece, merges) == expected
+        assert encode_pieces(bpe, [piece]) == expected
+
+
+def encode_pieces(bpe, pieces):
+    """Encode pieces that stand in one text, as a list and as an array."""
+    pieces = [piece for piece in pieces if piece]
+    text, ends = b"".join(pieces), np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+    (ids,) = bpe.encode([text], None, [ends])
+    (array,) = bpe.encode([text], None, [ends], True)
+    assert array.dtype == np.int32 and array.tolist() == ids
+    return ids
+
+
+@st.composite
+def vocabularies(draw):
+    """Any bytes, aliases (several pairs that make one token), any order with ties, tokens that no merge makes."""
+    byte_ids = draw(st.permutations(range(256)))
+    tokens = [None] * 300
+    for byte, i in enumerate(byte_ids):
+        tokens[i] = bytes([byte])
+    known, merges = [byte_ids[byte] for byte in b"abc"], {}
+    for left, right in draw(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=30)):
+        pair = known[left % len(known)], known[right % len(known)]
+        token = tokens[pair[0]] + tokens[pair[1]]
+        if pair in merges or len(token) > 40:
+            continue
+        alias = token in tokens and draw(st.booleans())
+        free = st.sampled_from([i for i, token in enumerate(tokens) if token is None])
+        merges[pair] = tokens.index(token) if alias else draw(free)
+        tokens[merges[pair]] = token
+        known.append(merges[pair])
+    ranks = st.lists(st.integers(-9, 30), min_size=len(merges), max_size=len(merges))
+    order = draw(st.none() | ranks.map(lambda ranks: dict(zip(merges, ranks, strict=True))))
+    whole = draw(st.booleans())
+    return Vocabulary(tokens + draw(some_pieces.filter(all)) * whole, byte_ids, merges, order, whole)
+
+
+@given(vocabularies(), some_pieces)
+def test_any_vocabulary_encodes_the_same(vocabulary, pieces):
+    pieces += [token for token in vocabulary.tokens if token is not None and len(token) > 1]
+    v = vocabulary
+    bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids if v.whole_first else None)
+    expected = [i for piece in pieces if piece for i in v.encode(piece)]
+    assert encode_pieces(bpe, pieces) == encode_pieces(bpe, pieces) == expected  # the second time from memory
+    text = b"".join(pieces)
+    assert _compiled.Decoder(v.tokens).decode(expected) == text
+
+
+SAMPLE = "It's 12345 cats' naïve “quotes” \n\n\t and   spaces\r\n, ".encode() + b"\xff\xed\xa0\x80 aaaa"
+SAMPLE *= 3
+OWN = "[ae]+"
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, PATTERNS["gpt4"], OWN])
+@given(texts, st.integers(1, 3))
+@settings(max_examples=40)
+def test_tokenizers_are_the_same(pattern, text, n_threads):
+    before = threads()
+    try:
+        threads(n_threads)
+        trained = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
+        ids = trained.encode(text)
+    finally:
+        threads(before)
+    with use("numpy"):
+        same = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
+        assert list(same.merges) == list(trained.merges)
+        assert same.encode(text) == ids
+        mixed = text + b"<|end|>" + text
+        expected = same.encode(mixed, "all"), same.encode_batch([text, mixed, b""], "all")
+    assert (trained.encode(mixed, "all"), trained.encode_batch([text, mixed, b""], "all")) == expected
+    assert trained.encode_to_numpy(mixed, "all").tolist() == expected[0]
+    assert trained.decode_bytes(ids) == text
+
+
+HOSTILE = {
+    "one letter": b"a" * 200_000,
+    "alternating": b"ab" * 100_000,
+    "no spaces": b"abcabdacbbca" * 15_000,
+    "emoji": "😀😁".encode() * 25_000,
+    "spaces": b" " * 200_000,
+    "broken": b"\xf0\x9f\x98" * 60_000,
+    "words": b"the cat's mat 1234 \n" * 10_000,
+    "many words": b" ".join(b"%x" % (i * i) for i in range(40_000)),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_threads_and_cuts_change_nothing(text):
+    """Texts of several parts, which threads share, and long pieces, which have queues."""
+    results = []
+    before = threads()
+    try:
+        for n in (1, 2, 3):
+            threads(n)
+            tokenizer = BPETokenizer.train(text, 600, "gpt4")
+            ids = tokenizer.encode_batch([text, text[:-1], b"", text[:7]])
+            results.append((tokenizer.merges, ids))
+    finally:
+        threads(before)
+    assert results[0] == results[1] == results[2]
+    with use("numpy"):
+        if len(set(text)) > 3:  # the slow way takes seconds on one piece of a million letters
+            assert BPETokenizer.train(text, 600, "gpt4").merges == tokenizer.merges
+        assert tokenizer.encode(text) == ids[0]
+    assert tokenizer.decode_bytes(ids[0]) == text
+
+
+def test_decoding_takes_what_it_always_took():
+    tokenizer = BPETokenizer.train(SAMPLE, 300)
+    ids = tokenizer.encode(SAMPLE)
+    arrays = [np.array(ids, dtype) for dtype in (np.int64, np.int32, np.uint16)]
+    for same in (ids, tuple(ids), iter(ids), *arrays, arrays[0].repeat(2)[::2]):
+        assert tokenizer.decode_bytes(same) == SAMPLE
+    long = BPETokenizer([(97, 97), (256, 256), (257, 257), (258, 258), (259, 259)])
+    assert long.decode_bytes([260, 98, 260, 259, 98, 257]) == b"a" * 32 + b"b" + b"a" * 48 + b"baaaa"
+    for wrong in (2**31, 2**63, -1, 2**40):
+        with pytest.raises((UserError, TypeError), match="token"):
+            tokenizer.decode_bytes([0, wrong])
+    assert ByteTokenizer().decode([104, 105]) == "hi"
+
+
+def test_copies_work():
+    tokenizer = BPETokenizer.train(SAMPLE, 300)
+    ids = tokenizer.encode(SAMPLE)
+    for same in (pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer)):
+        assert same.encode(SAMPLE) == ids and same.decode_bytes(ids) == SAMPLE
+
+
+def test_your_own_splitting_reaches_the_kernels():
+    def letters(text, pattern):
+        return np.arange(1, len(text) + 1)
+
+    with override(split_pieces=letters):
+        assert BPETokenizer.train(b"aaaa", 300).merges == {}
+        assert BPETokenizer([(97, 97)]).encode("aa") == [97, 97]
+        with use("numpy"):
+            assert BPETokenizer([(97, 97)]).encode("aa") == [97, 97]
+    assert BPETokenizer([(97, 97)]).encode("aa") == [256]
+
+
+def test_wrong_arguments_of_the_kernels():
+    bpe = _compiled.BPE(range(256), {(97, 98): 256})
+    with pytest.raises(UserError, match="not 'words'"):
+        bpe.encode([b"a"], "words")
+    for ends in ([], [0], [1], [2, 2], [3], [2, 1], [-1, 2]):
+        with pytest.raises(ValueError, match="ascend"):
+            bpe.encode([b"ab"], None, [np.array(ends, np.int64)])
+    with pytest.raises(ValueError, match="larger token"):
+        _compiled.bpe_encode(b"ab", {(97, 98): 5})
+    with pytest.raises(ValueError, match=r"2\^40"):
+        _compiled.bpe_train([b"ab"], [2**41], 1)
+    assert _compiled.bpe_train([b"ab", b"bc"], [2**33, 2**33 + 1], 1) == {(98, 99): 256}
+
+
+def test_an_error_in_progress_ends_the_training():
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BPETokenizer.train(SAMPLE, 300, progress=stop)
+    assert bpe_train.backend == "compiled"

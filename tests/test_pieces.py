@@ -1,0 +1,205 @@
+"""Splitting in C gives the pieces of the `regex` package on every text, UTF-8 or not, and its cuts hold.
+
+Its tables of characters come from `regex` too, from the version that was there when the kernels were built.
+"""
+
+import re
+from importlib import metadata
+from itertools import product
+
+import numpy as np
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyllm.ops.pieces import PATTERNS, split_pieces
+from tinyllm.ops.registry import _compiled
+from tinyllm.testing.cases.pieces import BROKEN, CHARACTERS, cut_anywhere, texts
+from tinyllm.tokenizer.base import text_keeping_bytes
+from tinyllm.tokenizer.patterns import compile_pattern, split
+
+pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
+EVERY = pytest.mark.parametrize("pattern", PATTERNS)
+CLASSES = {1: r"[\p{Lu}\p{Lt}]", 2: r"\p{Ll}", 4: r"[\p{Lm}\p{Lo}]", 8: r"\p{M}", 16: r"\p{N}",
+           32: r"[^\S\r\n]", 64: r"[\r\n]", 128: r"[^\s\p{L}\p{M}\p{N}]"}  # fmt: skip
+EVERYTHING = "".join(map(chr, range(0x110000)))
+
+
+def in_c(text, pattern):
+    return _compiled.split_pieces(text, pattern).tolist()
+
+
+def by_regex(text, pattern):
+    """Where the pieces end that the tokenizer would get from `regex`."""
+    pieces = split(compile_pattern(pattern), text_keeping_bytes(text))
+    return np.cumsum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces], dtype=int).tolist()
+
+
+def check_equal(text, pattern):
+    assert in_c(text, pattern) == by_regex(text, pattern), text[:200]
+
+
+def check_cuts(text, places):
+    """Where the text is cut, both sides alone have the pieces of the whole."""
+    for place in {_compiled.piece_cut(text, each) for each in places}:
+        for pattern in PATTERNS:
+            after = [place + end for end in in_c(text[place:], pattern)]
+            assert in_c(text[:place], pattern) + after == in_c(text, pattern), (text, place, pattern)
+
+
+# The tables
+
+
+def test_the_tables_say_of_every_character_what_regex_says():
+    table, unicode, version = _compiled.piece_classes()
+    want = np.zeros(0x110000, np.uint8)
+    for bit, pattern in CLASSES.items():
+        want[[ord(c) for c in regex.findall(pattern, EVERYTHING)]] = bit
+    wrong = [f"U+{c:04X}" for c in np.flatnonzero(table != want)]
+    assert not wrong, (
+        f"{', '.join(wrong[:5])} ({len(wrong)} in all) are of another class in regex {regex.__version__} "
+        f"than in {version} (Unicode {unicode}), which the kernels were built with: install tinyllm again")
+
+
+def test_the_long_s_is_the_only_other_case_of_a_letter_in_contractions():
+    for letter in "sdmtlver'":
+        cases = {letter, letter.upper(), *("\u017f" if letter == "s" else "")}
+        assert set(regex.findall(f"(?i:{letter})", EVERYTHING)) == cases
+
+
+def test_the_version_of_unicode_is_the_one_that_regex_says():
+    said = re.search(r"supports Unicode (\d+\.\d+)", str(metadata.metadata("regex").get_payload()))
+    _, unicode, version = _compiled.piece_classes()
+    assert version == regex.__version__ and (said is None or said.group(1) == unicode)
+
+
+# Equal pieces
+
+
+@EVERY
+@settings(max_examples=300)
+@given(text=st.one_of(texts, cut_anywhere()))
+def test_pieces_are_those_of_regex(pattern, text):
+    check_equal(text, pattern)
+
+
+@EVERY
+def test_every_one_and_two_bytes(pattern):
+    check_equal(b"", pattern)
+    for first in range(256):
+        check_equal(bytes([first]), pattern)
+        for second in range(256):
+            check_equal(bytes([first, second]), pattern)
+
+
+@EVERY
+def test_every_character_alone_and_among_others(pattern):
+    """All of them behind an apostrophe, and many more between letters, spaces and digits."""
+    check_equal("'".join(EVERYTHING).encode("utf-8", "surrogatepass"), pattern)
+    some = EVERYTHING[:0x3000] + EVERYTHING[0x3000::41]  # all of it takes minutes
+    for form in ("{}", "a{}", "{}b ", "'{} ", "x'{}e", " {}\n", "{}A1", "A{}\u0301"):
+        check_equal("".join(map(form.format, some)).encode("utf-8", "surrogatepass"), pattern)
+
+
+@EVERY
+def test_all_orders_of_the_classes(pattern):
+    """Three of them in a row; five of those that o200k's words are made of, and five around white space."""
+    all_of_them = ("s", "L", "ʰ", "\u0301", "1", " ", "\u3000", "\n", "'", "/", "😀", "\udcff")
+    words, blanks = ("s", "L", "ʰ", "\u0301", "'"), ("s", " ", "\u3000", "\n", "/")
+    for length, some in ((3, all_of_them), (5, words), (5, blanks)):
+        for several in product(some, repeat=length):
+            check_equal("".join(several).encode("utf-8", "surrogateescape"), pattern)
+
+
+@EVERY
+@pytest.mark.parametrize("before", ["", "x", "'", " ", "\u0301"])
+def test_contractions_of_every_case(pattern, before):
+    letters = "sSdDmMtTlLvVrReE\u017fx"
+    for a, b in product(letters, repeat=2):
+        check_equal(f"{before}'{a}{b}' {before}'{a}".encode(), pattern)
+
+
+HOSTILE = {
+    "one letter": b"a" * 100_000,
+    "one capital": b"A" * 100_000,
+    "one digit": b"1" * 100_000,
+    "spaces": b" " * 100_000,
+    "spaces and a letter": b" " * 100_000 + b"a",
+    "newlines behind spaces": (b" " * 1000 + b"\n") * 100 + b" " * 1000 + b"x",
+    "wide spaces": "\u3000".encode() * 50_000 + b"x",
+    "newlines": b"\n" * 100_000,
+    "a caseless letter, then capitals": ("中" + "A" * 100_000).encode(),
+    "caseless letters and capitals": "中A".encode() * 30_000,
+    "marks": "\u0301".encode() * 50_000,
+    "a mark, then capitals": ("\u0301" + "A" * 100_000).encode(),
+    "marks and capitals": "\u0301A".encode() * 30_000,
+    "marks, capitals and signs": "\u0301A!".encode() * 30_000,
+    "apostrophes": b"'" * 100_000,
+    "contractions": b"'s" * 50_000,
+    "signs and newlines": b"!\n/" * 30_000,
+    "emoji": "😀".encode() * 25_000,
+    "broken bytes": b"\xf0\x9f\x98" * 30_000,
+    "zeros": bytes(100_000),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_texts(pattern, text):
+    check_equal(text, pattern)
+
+
+@given(texts)
+def test_the_specification_is_what_the_tokenizer_splits_by(text):
+    for pattern in PATTERNS:
+        assert split_pieces.reference(text, pattern).tolist() == by_regex(text, pattern)
+
+
+def test_what_is_given():
+    for same in (bytearray(b"it's"), memoryview(b"it's"), memoryview(b"ixtx'xsx")[::2]):
+        assert in_c(same, "gpt4") == [2, 4]
+    for call in (split_pieces.reference, _compiled.split_pieces):
+        with pytest.raises(TypeError, match="encode"):
+            call("it's", "gpt4")
+        with pytest.raises(ValueError, match="gpt2, gpt4, o200k, not 'words'"):
+            call(b"it's", "words")
+
+
+# Cuts
+
+
+@settings(max_examples=300)
+@given(st.one_of(texts, cut_anywhere()))
+def test_both_sides_of_a_cut_can_be_split_alone(text):
+    check_cuts(text, range(len(text) + 2))
+
+
+def test_both_sides_of_a_cut_between_any_two_characters():
+    """Between characters of all classes, with each of them again on both outer sides."""
+    some = [c.encode() for c in CHARACTERS] + list(BROKEN)
+    for a, b in product(some, repeat=2):
+        for text in (a + b, a + a + b + b, b"'" + a + b + b"l"):
+            check_cuts(text, range(len(text)))
+
+
+def test_cuts_by_example():
+    def cut(text, start=0):
+        return _compiled.piece_cut(text if isinstance(text, bytes) else text.encode(), start)
+
+    assert cut("two words") == cut("two words", 3) == 3
+    assert cut("two words", 4) == len("two words") == cut("two words", 100)
+    assert cut("") == 0 and cut(" a") == 2  # never before the first character
+    assert cut("it's") == 4 and cut("a\u0301") == 3  # a contraction, a letter with its accent
+    assert cut("!\n") == 2 and cut("! ") == 1  # a newline belongs to the sign before it
+    assert cut(b"1\xe2\x82") == 3  # more bytes would make it a character, maybe a number
+    assert cut("é ") == cut("é ", 1) == cut("é ", 2) == 2  # from inside of a character too
+
+
+def test_natural_text_has_many_cuts():
+    text = (b"def f(x):\n    return x + 1  # as it's said\n") * 100
+    places, at = [], 0
+    while (at := _compiled.piece_cut(text, at + 1)) < len(text):
+        places.append(at)
+    assert len(places) > len(text) / 10
+    check_cuts(text[:100], range(100))

@@ -1,0 +1,407 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
+from cpython.long cimport PyLong_CheckExact
+from cpython.ref cimport Py_INCREF
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from tinyllm.ops._bpe cimport (
+    bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge, bpe_counter_new,
+    bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new, bpe_encode_ids,
+    bpe_encode_parts, bpe_free, bpe_new, bpe_part, bpe_parts_free, bpe_struct, bpe_text, bpe_trainer, bpe_trainer_free,
+    bpe_trainer_count, bpe_trainer_new, bpe_trainer_pairs, bpe_trainer_run,
+)
+
+cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
+cdef int64_t WAVE = 256  # parts, 16 MB of text: as often Ctrl-C is looked for
+
+
+# --- plain Python in and out -----------------------------------------------------------------------------------------
+
+cdef object whole_numbers(object values, object dtype, str name, int64_t least):
+    """A sequence of ints as an array, refusing whatever is no int of the right size."""
+    if isinstance(values, bytes):
+        return np.frombuffer(values, np.uint8).astype(dtype)
+    values = list(values)
+    cdef int64_t most = (1 << 31) - 1 if dtype is I32 else MOST_COUNT
+    for value in values:
+        if not PyLong_CheckExact(value) or not least <= value <= most:
+            raise ValueError(f"{name} holds {str(value)[:20]!r}: the compiled kernel takes whole numbers from {least} "
+                             f"to {most}; for others there is tinyllm.use('numpy')")
+    return np.array(values, dtype)
+
+
+cdef tuple flat(object pieces, object counts, int64_t least):
+    """Pieces as one array of tokens, where each of them ends, and their counts."""
+    pieces = [whole_numbers(piece, I32, "a piece", 0) for piece in pieces]
+    counts = whole_numbers(counts, I64, "counts", least)
+    if len(pieces) != len(counts):
+        raise ValueError(f"there must be as many pieces as counts, got {len(pieces)} and {len(counts)}")
+    ids = np.concatenate([np.zeros(0, I32), *pieces])
+    if sum(abs(count) * len(piece) for piece, count in zip(pieces, counts.tolist())) > MOST_COUNT:
+        raise ValueError(f"the counts add up to more than {MOST_COUNT}; use tinyllm.use('numpy')")
+    return ids, np.cumsum([len(piece) for piece in pieces], dtype=I64), counts
+
+
+cdef list ints_from(const int32_t *ids, int64_t n):
+    return [ids[i] for i in range(n)]
+
+
+# --- the ops ---------------------------------------------------------------------------------------------------------
+
+def bpe_pair_counts(pieces, counts):
+    ids, ends, counts = flat(pieces, counts, -MOST_COUNT)
+    pairs, totals = empty((2 * len(ids) + 1,), I32), empty((len(ids) + 1,), I64)
+    cdef int32_t *pair = <int32_t *>address(pairs)
+    cdef int64_t *total = <int64_t *>address(totals)
+    cdef const int32_t *id = <const int32_t *>address(ids)
+    cdef const int64_t *end = <const int64_t *>address(ends), *count = <const int64_t *>address(counts)
+    cdef int64_t n_pieces = len(ends), n
+    with nogil:
+        n = bpe_count_pairs(pair, total, id, end, count, n_pieces)
+    if n < 0:
+        raise MemoryError("no memory to count pairs")
+    return {(pair[2 * i], pair[2 * i + 1]): total[i] for i in range(n)}
+
+
+def bpe_merge(ids, pair, new_id):
+    left, right = pair
+    cdef object token, held = None
+    cdef list merged = []
+    cdef bint holds = False  # whether `held` is a left half that waits for its right one
+    for token in ids:
+        if holds:
+            holds = False
+            if token == right:
+                merged.append(new_id)
+                continue
+            merged.append(held)
+        if token == left:
+            held, holds = token, True
+        else:
+            merged.append(token)
+    if holds:
+        merged.append(held)
+    return merged
+
+
+def bpe_train(pieces, counts, n_merges):
+    ids, ends, counts = flat(pieces, counts, 1)
+    if ids.size and ids.max() > 255:
+        raise ValueError(f"a piece holds {ids.max()}: training starts from bytes, 0 to 255")
+    if counts.size and counts.max() > 1 << 40:  # each 2^31 of them take another copy of the piece
+        raise ValueError(f"a piece occurs {counts.max()} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
+    counter = PieceCounter()
+    begin, data = 0, ids.astype(np.uint8).tobytes()
+    for end, count in zip(ends.tolist(), counts.tolist()):
+        counter.add_piece(data[begin:end], count)
+        begin = end
+    return {pair: 256 + i for i, pair in enumerate(counter.train(len(range(n_merges)) if n_merges > 0 else 0))}
+
+
+def bpe_encode(ids, merges):
+    ids = whole_numbers(ids, I32, "ids", 0)
+    if not isinstance(merges, dict):
+        raise TypeError(f"merges must be a dict {{(left, right): new token}}, not {type(merges).__name__}")
+    made = list(merges.values())
+    sound = all(new > left and new > right for (left, right), new in merges.items()) and len(set(made)) == len(made)
+    if not sound:
+        raise ValueError("the compiled bpe_encode takes merges that each make a new, larger token; "
+                         "for others there is tinyllm.use('numpy')")
+    bpe = BPE(range(256), merges)
+    return bpe.encode_ids(ids)
+
+
+# --- a vocabulary ----------------------------------------------------------------------------------------------------
+
+cdef tuple joined(list tokens):
+    """Tokens (bytes, None where an id is free) as one string, where each begins, and which are there."""
+    offsets = np.zeros(len(tokens) + 1, I64)
+    np.cumsum([0 if token is None else len(token) for token in tokens], out=offsets[1:])
+    there = np.array([token is not None for token in tokens], U8)
+    return b"".join([token for token in tokens if token is not None]), offsets, there
+
+
+cdef class Texts:
+    """Texts for C to read, cut into parts; it keeps alive what C points to."""
+
+    cdef bpe_text *texts
+    cdef bpe_part *parts
+    cdef int64_t n_texts, n_parts
+    cdef list keep
+
+    def __cinit__(self, list texts, pattern, list ends=None):
+        """texts: bytes each. ends: None, or for each text an int64 array of where its pieces end."""
+        if ends is None and pattern not in PIECES:
+            raise UserError(f"the kernels know the patterns {', '.join(PIECES)}, not {pattern!r}")
+        if ends is not None and len(ends) != len(texts):
+            raise ValueError(f"there must be ends for each text, got {len(ends)} for {len(texts)} texts")
+        self.n_texts = len(texts)
+        self.keep = []
+        self.texts = <bpe_text *>calloc(self.n_texts + 1, sizeof(bpe_text))
+        if self.texts == NULL:
+            raise MemoryError("no memory for a list of texts")
+        cdef int64_t i
+        for i in range(self.n_texts):
+            self.point(i, texts[i], PIECES.get(pattern, 0), None if ends is None else ends[i])
+        cdef int failed
+        with nogil:
+            failed = bpe_cut(&self.parts, &self.n_parts, self.texts, self.n_texts)
+        if failed:
+            raise MemoryError("no memory to cut texts into parts")
+
+    cdef int point(self, int64_t i, bytes text, int pattern, object ends) except -1:
+        self.keep.append(text)
+        self.texts[i].bytes = <const uint8_t *>PyBytes_AS_STRING(text)
+        self.texts[i].n = len(text)
+        self.texts[i].pattern = pattern
+        if ends is None:
+            return 0
+        ends = ints(ends, "ends")
+        if ends.ndim != 1 or (np.diff(ends, prepend=0) <= 0).any() or (ends[-1] if ends.size else 0) != len(text):
+            raise ValueError("the ends of pieces must ascend to the length of the text")
+        self.keep.append(ends)
+        self.texts[i].ends = <const int64_t *>address(ends)
+        self.texts[i].n_ends = ends.size
+        return 0
+
+    def __dealloc__(self):
+        bpe_parts_free(self.parts, self.n_parts)
+        free(self.texts)
+
+
+cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
+    result = empty((total,), I32)
+    cdef int32_t *out = <int32_t *>address(result)
+    cdef int64_t k
+    for k in range(n):
+        memcpy(out, parts[k].ids, parts[k].count * sizeof(int32_t))
+        out += parts[k].count
+    return result
+
+
+cdef class BPE:
+    """A vocabulary ready to encode, in C.
+
+    byte_ids: the ids of the 256 bytes. merges: {(left, right): new token}. order: {(left, right): rank}, or None for
+    the new tokens themselves. whole: {bytes: id} of the tokens that go before any merge, where a piece is one of them.
+    """
+
+    cdef bpe_struct *bpe
+    cdef list numbers  # the Python ints of the ids, made once
+
+    def __cinit__(self, byte_ids, dict merges, order=None, whole=None):
+        byte_ids = whole_numbers(byte_ids, I32, "byte_ids", 0)
+        must_be(byte_ids, "byte_ids", (256,))
+        pairs = whole_numbers([side for pair in merges for side in pair], I32, "merges", 0).reshape(-1, 2)
+        left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+        made = whole_numbers(merges.values(), I32, "merges", 0)
+        ranks = list(merges.values()) if order is None else [order[pair] for pair in merges]
+        place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only who comes first matters
+        rank = np.array([place[number] for number in ranks], I32)
+        tokens, offsets, _ = joined([] if whole is None else list(whole))
+        numbers = whole_numbers(() if whole is None else whole.values(), I32, "whole", 0)
+        self.bpe = bpe_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
+                           <int32_t *>address(made), <int32_t *>address(rank), len(made),
+                           <const uint8_t *>PyBytes_AS_STRING(tokens), <int64_t *>address(offsets),
+                           <int32_t *>address(numbers), len(numbers))
+        if self.bpe == NULL:
+            raise MemoryError("no memory for a vocabulary")
+        largest = max([array.max() for array in (byte_ids, made, numbers) if array.size])
+        self.numbers = list(range(largest + 1)) if largest < 1 << 22 else None
+
+    def __dealloc__(self):
+        bpe_free(self.bpe)
+
+    cdef int run(self, Texts texts) except -1:
+        cdef int64_t first = 0, last
+        cdef int failed = 0
+        while first < texts.n_parts:
+            last = min(first + WAVE, texts.n_parts)
+            with nogil:
+                failed = bpe_encode_parts(self.bpe, texts.texts, texts.parts, first, last)
+            if failed:
+                raise MemoryError("no memory to encode, or a piece of text of 2 GiB")
+            PyErr_CheckSignals()
+            first = last
+        return 0
+
+    def encode(self, list texts, pattern, list ends=None, bint arrays=False):
+        """Encode texts (bytes) -> a list of ids for each, or an int32 array.
+
+        pattern: its name in ops/pieces.py; instead of it, `ends` may say where the pieces of each text end.
+        """
+        cdef Texts given = Texts(texts, pattern, ends)
+        self.run(given)
+        cdef int64_t i, k = 0, total, first
+        cdef list results = []
+        for i in range(given.n_texts):
+            total, first = 0, k
+            while k < given.n_parts and given.parts[k].text == i:
+                total += given.parts[k].count
+                k += 1
+            if arrays:
+                results.append(as_array(given.parts + first, k - first, total))
+            else:
+                results.append(self.as_list(given.parts + first, k - first, total))
+        return results
+
+    cdef list as_list(self, bpe_part *parts, int64_t n, int64_t total):
+        cdef list numbers = self.numbers, result = PyList_New(total)
+        cdef int64_t at = 0, i, k
+        cdef object number
+        for k in range(n):
+            for i in range(parts[k].count):
+                number = <object>PyList_GET_ITEM(numbers, parts[k].ids[i]) if numbers is not None else parts[k].ids[i]
+                Py_INCREF(number)
+                PyList_SET_ITEM(result, at, number)
+                at += 1
+        return result
+
+    def encode_ids(self, ids):
+        """Merge an int32 array of tokens as one piece -> list of ids."""
+        ids = np.array(ids, I32)
+        cdef int32_t *id = <int32_t *>address(ids)
+        cdef int64_t n = ids.size
+        with nogil:
+            n = bpe_encode_ids(self.bpe, id, n)
+        if n < 0:
+            raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
+        return ints_from(id, n)
+
+
+cdef class Decoder:
+    """The bytes of every id, in C: tokens are bytes, None where an id is free."""
+
+    cdef bpe_decoder *decoder
+
+    def __cinit__(self, list tokens):
+        data, offsets, there = joined(tokens)
+        self.decoder = bpe_decoder_new(<const uint8_t *>PyBytes_AS_STRING(data), <int64_t *>address(offsets),
+                                       <uint8_t *>address(there), len(tokens))
+        if self.decoder == NULL:
+            raise MemoryError("no memory for a vocabulary")
+
+    def __dealloc__(self):
+        bpe_decoder_free(self.decoder)
+
+    def decode(self, ids):
+        """The bytes of a list of ints or an int32 or int64 array; None where there is something else, or no token."""
+        if isinstance(ids, list):
+            ids = self.from_list(ids)
+        if not isinstance(ids, ndarray) or ids.ndim != 1 or (ids.dtype != I32 and ids.dtype != I64):
+            return None
+        ids = contiguous(ids)
+        cdef const void *id = address(ids)
+        cdef int64_t n = ids.size, size
+        cdef int wide = ids.dtype == I64
+        with nogil:
+            size = bpe_decoded_size(self.decoder, id, n, wide)
+        if size < 0:
+            return None
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
+        cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(result)
+        with nogil:
+            bpe_decode(out, size, self.decoder, id, n, wide)
+        return result
+
+    cdef object from_list(self, list ids):
+        """Ints that fit as an int32 array, or None."""
+        cdef int64_t n = len(ids), i
+        cdef object number
+        result = empty((n,), I32)
+        cdef int32_t *out = <int32_t *>address(result)
+        try:
+            for i in range(n):
+                number = <object>PyList_GET_ITEM(ids, i)
+                if not PyLong_CheckExact(number):
+                    return None
+                out[i] = <int32_t>number
+        except OverflowError:
+            return None
+        return result
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+cdef class PieceCounter:
+    """Different pieces of text and how often each occurs, gathered by all threads; then learns from them."""
+
+    cdef bpe_counter *counter
+
+    def __cinit__(self):
+        self.counter = bpe_counter_new()
+        if self.counter == NULL:
+            raise MemoryError("no memory to count pieces")
+
+    def __dealloc__(self):
+        bpe_counter_free(self.counter)
+
+    def add(self, list texts, pattern, list ends=None):
+        """Count the pieces of texts (bytes): cut by a pattern of ops/pieces.py, or for each text at its `ends`."""
+        cdef Texts given = Texts(texts, pattern, ends)
+        cdef int64_t first = 0, last
+        cdef int failed = 0
+        while first < given.n_parts:
+            last = min(first + WAVE, given.n_parts)
+            with nogil:
+                failed = bpe_count_parts(self.counter, given.texts, given.parts, first, last)
+            if failed:
+                raise MemoryError("no memory to count pieces")
+            PyErr_CheckSignals()
+            first = last
+
+    def add_piece(self, bytes piece, int64_t count):
+        """Count one piece, so many times."""
+        if piece and bpe_count_one(self.counter, <const uint8_t *>PyBytes_AS_STRING(piece), len(piece), count):
+            raise MemoryError("no memory to count pieces")
+
+    def train(self, n_merges, progress=None, on_merge=None):
+        """Learn up to n_merges from what was counted -> list of pairs, in their order.
+
+        Calls progress(done, total) and on_merge(left, right, new, count) after every merge.
+        """
+        cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
+        cdef int64_t done = 0, before = -1
+        while done != before:
+            before = done
+            done = trainer.run(before + (1 if progress or on_merge else 64))
+            if progress and done > before:
+                progress(done, n_merges)
+            if on_merge and done > before >= 0:
+                on_merge(*trainer.pair(done - 1), 255 + done, bpe_trainer_count(trainer.trainer))
+            PyErr_CheckSignals()
+        return trainer.pairs(done)
+
+
+cdef class Trainer:
+    """What training knows while it goes on."""
+
+    cdef bpe_trainer *trainer
+
+    def __cinit__(self, PieceCounter counter, int64_t n_merges):
+        with nogil:
+            if bpe_counter_merge(counter.counter) == 0:
+                self.trainer = bpe_trainer_new(counter.counter, n_merges)
+        if self.trainer == NULL:
+            raise MemoryError("no memory to train, or different pieces of more than 2 GiB in all")
+
+    def __dealloc__(self):
+        bpe_trainer_free(self.trainer)
+
+    cdef int64_t run(self, int64_t merges) except -1:
+        cdef int64_t done
+        with nogil:
+            done = bpe_trainer_run(self.trainer, merges)
+        if done < 0:
+            raise MemoryError("no memory to train")
+        return done
+
+    cdef tuple pair(self, int64_t i):
+        cdef const int32_t *pair = bpe_trainer_pairs(self.trainer)
+        return pair[2 * i], pair[2 * i + 1]
+
+    cdef list pairs(self, int64_t n):
+        cdef const int32_t *pair = bpe_trainer_pairs(self.trainer)
+        return [(pair[2 * i], pair[2 * i + 1]) for i in range(n)]

@@ -1,0 +1,41 @@
+"""Where a text is cut before byte pair encoding: between words, more or less, and no token crosses a cut.
+
+Without the cuts, "dog", "dog." and "dog!" would each earn tokens of their own.
+"""
+
+import numpy as np
+import regex
+
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import op
+
+# As published by OpenAI: with GPT-2 (2019), and in tiktoken's cl100k_base (GPT-4, 2022) and o200k_base
+# (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark of Unicode; `\s+(?!\S)` leaves the
+# last of several spaces to the word that follows it; o200k also cuts where a capital follows a small letter.
+GPT2 = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+GPT4 = (
+    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
+    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+O200K = (
+    r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+    r"""|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K}
+
+
+@op
+def split_pieces(text, pattern):
+    """Say where a text is cut into pieces: one match of the pattern after the other.
+
+    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array: where each piece ends, the last one at
+    n. A byte that is not UTF-8 counts as one character, neither letter nor digit nor space (PEP 383). Raises
+    TypeError for a text that is not bytes, UserError for another pattern.
+    """
+    if not isinstance(text, (bytes, bytearray, memoryview)):
+        raise TypeError(f"text must be bytes, not {type(text).__name__}; use text.encode()")
+    if not isinstance(pattern, str) or pattern not in PATTERNS:
+        raise UserError(f"split_pieces knows the patterns {', '.join(PATTERNS)}, not {pattern!r}")
+    pieces = regex.findall(PATTERNS[pattern], bytes(text).decode("utf-8", "surrogateescape"))
+    return np.cumsum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces], dtype=np.int64)
