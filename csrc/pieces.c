@@ -126,10 +126,9 @@ INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct cha
     return contraction(PIECES_O200K, text, n, end);
 }
 
-/* [^\s\p{L}\p{N}]+, and what may follow it: nothing, [\r\n]* or [\r\n/]*. */
+/* [^\s\p{L}\p{N}]+[\r\n]*, or [\r\n/]* in o200k. */
 INLINE int64_t signs(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     at = run(SIGN, text, n, at);
-    if (pattern == PIECES_GPT2) return at;
     while (at < n && (text[at] == '\n' || text[at] == '\r' || (pattern == PIECES_O200K && text[at] == '/'))) at++;
     return at;
 }

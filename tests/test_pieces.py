@@ -94,6 +94,15 @@ def test_every_one_and_two_bytes(pattern):
 
 
 @EVERY
+def test_every_limit_of_utf8(pattern):
+    """A letter behind shows the length: it joins a sign of one character, and no longer run of signs."""
+    edges = (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    forms = list(map(bytes, product(range(0x80, 0x100), edges, (0x7F, 0x80, 0xBF, 0xC0), (0x7F, 0x80, 0xBF))))
+    for length in (1, 2, 3, 4):
+        check_equal(b"".join(form[:length] + b"b1" for form in forms), pattern)
+
+
+@EVERY
 def test_every_character_alone_and_among_others(pattern):
     """All of them behind an apostrophe, and many more between letters, spaces and digits."""
     check_equal("'".join(EVERYTHING).encode("utf-8", "surrogatepass"), pattern)

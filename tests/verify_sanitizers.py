@@ -26,9 +26,11 @@ STRICT = {
 }
 SERVICES = [HERE / "csrc_services.c", *native.SERVICES]
 BPE = [HERE / "csrc_bpe.c", *native.BPE]
+PIECES = [HERE / "csrc_pieces.c", native.CSRC / "pieces.c"]
 DRIVES = {
     "services": (SERVICES, []),
     "bpe": (BPE, []),
+    "pieces": (PIECES, []),
     "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"]),
 }
 
@@ -45,7 +47,7 @@ def drive(sources, sanitizer, *words, timeout=1200):
 
 def main(arguments):
     names, failed = [name for name in arguments if name != "--quick"] or list(SANITIZERS), 0
-    drivers = ["services", "bpe"] if "--quick" in arguments else list(DRIVES)
+    drivers = [name for name in DRIVES if name != "kernels" or "--quick" not in arguments]
     for sanitizer in names:
         for driver in drivers:
             sources, words = DRIVES[driver]

@@ -1,5 +1,6 @@
 cdef extern from "pieces.h" nogil:
-    int64_t piece_ends_c "piece_ends"(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at)
+    int64_t piece_ends_c "piece_ends"(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n,
+                                      int64_t at)
     int64_t piece_cut_c "piece_cut"(const uint8_t *text, int64_t n, int64_t start)
     void piece_classes_c "piece_classes"(uint8_t *classes, int64_t first, int64_t count)
     const char *piece_unicode, *piece_regex
