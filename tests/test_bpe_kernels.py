@@ -64,7 +64,7 @@ def encode_pieces(bpe, pieces):
 
 @st.composite
 def vocabularies(draw):
-    """Any bytes, aliases (several pairs that make one token), any order with ties, tokens that no merge makes."""
+    """Any bytes, several pairs that make one token, any order with ties, tokens that no merge makes."""
     byte_ids = draw(st.permutations(range(256)))
     tokens = [None] * 300
     for byte, i in enumerate(byte_ids):

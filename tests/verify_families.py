@@ -25,8 +25,8 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer.families import from_huggingface
 from tinyllm.tokenizer.families.normalize import make_normalizer
 from tinyllm.tokenizer.families.pretokenize import make_pre_tokenizer
-from tinyllm.tokenizer.families.unicode import TABLES
 from tinyllm.tokenizer.numbers import exact_number
+from tinyllm.tokenizer.unicode import TABLES
 
 STRANGE = (
     "déjà vu Ǆ ﬁne ½ ① ㍿ İstanbul ΑΣ ΣΑΣ straße 日本語のテスト 한국어 ᄒ\u1161ᆫ नमस्ते क्षत्रिय เขา "

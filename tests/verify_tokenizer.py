@@ -28,8 +28,8 @@ from tokenizer_families import FAMILIES, LLAMA3, QWEN2, document
 
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer
 from tinyllm.tokenizer.formats.bytelevel import characters
-from tinyllm.tokenizer.normalizers import normal_form
 from tinyllm.tokenizer.patterns import PATTERNS
+from tinyllm.tokenizer.unicode import normal_form
 
 os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,10 +1,11 @@
-"""Ask the `tokenizers` package what it knows of Unicode, and write tinyllm/tokenizer/families/unicode.py.
+"""Ask the `tokenizers` package what it knows of Unicode, and renew the tables of tokenizer/unicode.py.
 
-    python tools/unicode_tables.py > tinyllm/tokenizer/families/unicode.py
+    python tools/unicode_tables.py
 
 Its parts were built from different versions of Unicode, none of them Python's own: a character that is newer
 than a table is no letter, accent or punctuation for it. Each table here is the answer of one part for every
 code point, so that ours are the same on every Python. tests/verify_families.py asks again and compares.
+Run it on a Python whose `unicodedata` is as new as the `regex` package: both are asked what is newer.
 """
 
 import sys
@@ -20,28 +21,7 @@ from charsmaps import charsmap
 POINTS = [i for i in range(0x110000) if not 0xD800 <= i <= 0xDFFF]
 CHARACTERS = list(map(chr, POINTS))
 ACUTE, ZWJ, KA, VIRAMA = "\u0301\u200d\u0915\u094d"
-HEAD = '''\
-"""What Hugging Face's tokenizers know of Unicode: ranges of code points that tools/unicode_tables.py found.
-
-Their parts were built from different versions of Unicode, none of them Python's own, so that `unicodedata`
-would give other tokens for newer characters. Unicode itself, per version: unicode.org/Public/UCD.
-"""
-
-from functools import cache
-
-
-@cache
-def ranges(name):
-    """The ranges of a table as the inside of a character class in a regular expression."""
-    return "".join(_class(*text.split("-")) for text in TABLES[name].split())
-
-
-def _class(first, last=None):
-    points = (first,) if last is None else (first, last)
-    return "-".join(f"\\\\U{int(point, 16):08x}" for point in points)
-
-
-'''
+UNICODE = Path(__file__).resolve().parents[1] / "tinyllm/tokenizer/unicode.py"
 
 
 def in_ranges(characters):
@@ -68,6 +48,10 @@ def pieces_beside(pre_tokenizer, character):
     return len(pre_tokenizer.pre_tokenize_str(f"a{character}a"))
 
 
+def pairs_only(decompositions):
+    return [parts for parts in decompositions if len(parts) == 2 and parts[0][0] != "<"]
+
+
 def inert():
     """Characters that newer Unicode decomposes, composes or reorders, and this package leaves alone."""
     nfd, nfc, nfkd = normalizers.NFD(), normalizers.NFC(), normalizers.NFKD()
@@ -82,7 +66,10 @@ def inert():
 
     may = regex.compile(r"[\P{ccc=0}\P{dt=none}\P{NFC_QC=Y}]")
     newer = [c for c in CHARACTERS if may.match(c) and not "\u1100" <= c <= "\u11ff"]  # jamo compose by rule
-    return [c for c in newer if not acts(c)]
+    found = [c for c in newer if not acts(c)]
+    pairs = [unicodedata.decomposition(c).split() for c in found]  # those that two older ones compose to
+    pairs = [map(chr, (int(a, 16), int(b, 16))) for a, b in pairs_only(pairs)]
+    return found + [first for first, second in pairs if second not in found and not acts(first)]
 
 
 def graphemes():
@@ -124,17 +111,17 @@ def main():
         "digits": [c for c in CHARACTERS if len(digits.pre_tokenize_str("a" + c)) == 2],
         **graphemes(),
     }
-    print(HEAD + "TABLES = {")
+    lines = [UNICODE.read_text().partition("TABLES = {")[0] + "TABLES = {"]
     for name, characters in tables.items():
-        print(f'    "{name}": """')
+        lines.append(f'    "{name}": """')
         line = ""
         for text in in_ranges(characters):
             if len(line) + len(text) > 108:
-                print(line.lstrip())
+                lines.append(line.lstrip())
                 line = ""
             line += " " + text
-        print(line.lstrip() + '\n""",')
-    print("}")
+        lines.append(line.lstrip() + '\n""",')
+    UNICODE.write_text("\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from functools import cached_property
 import regex
 
 from tinyllm.errors import UserError
+from tinyllm.tokenizer.fields import take
+from tinyllm.tokenizer.unicode import WHITESPACE, matcher
+from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
-_WORD = regex.compile(r"\w")
 MOST = 2**16  # added tokens in a file; the largest that are used have some thousands
 
 
@@ -42,7 +44,7 @@ class AddedTokens:
 
     @cached_property
     def _searches(self):
-        """For the raw text and for the normalised one: (what finds the names, {name: token}, whether one always counts)."""
+        """For the raw text and for the normalised one: what finds names, {name: token}, if one always counts."""
         raw = {token.content: token for token in self.tokens if not token.normalized}
         change = self.normalize or (lambda text: text)
         normal = {}
@@ -68,13 +70,18 @@ class AddedTokens:
 
         allowed: names of the special tokens that count. The name of another one is ordinary text, all of it.
         """
+        return (part for part, _ in self.cut_with_places(text, allowed))
+
+    def cut_with_places(self, text, allowed=()):
+        """The same with, for each, whether it begins where the text does: pairs."""
         raw, normal = self._searches
         allowed = frozenset(allowed)
-        for part in _search(text, *raw, allowed):
+        for part, start in _search(text, *raw, allowed):
             if isinstance(part, int):
-                yield part
-            else:
-                yield from _search(self.normalize(part) if self.normalize else part, *normal, allowed)
+                yield part, start == 0
+                continue
+            for inner, at in _search(self.normalize(part) if self.normalize else part, *normal, allowed):
+                yield inner, start + at == 0
 
 
 FEW = 64  # names that a regex tries one after the other; some files have thousands
@@ -108,7 +115,7 @@ def _finder(names):
 
 
 def _search(text, finder, names, always, allowed):
-    """The ids of the names that a text holds, and the text between them."""
+    """The ids of the names that a text holds and the text between them, each with its place."""
     done = 0
     for start, end in finder(text) if always or allowed else ():
         token = names[text[start:end]]
@@ -117,38 +124,52 @@ def _search(text, finder, names, always, allowed):
         if token.single_word and _touches_a_word(text, start, end):
             continue
         if token.lstrip:
-            while start > done and text[start - 1] in _SPACES:
+            while start > done and text[start - 1] in WHITESPACE:
                 start -= 1
         if token.rstrip:
-            while end < len(text) and text[end] in _SPACES:
+            while end < len(text) and text[end] in WHITESPACE:
                 end += 1
         if done < start:
-            yield text[done:start]
-        yield token.id
+            yield text[done:start], done
+        yield token.id, start
         done = end
     if done < len(text):
-        yield text[done:]
-
-
-# White_Space of Unicode; Python's own isspace() counts four control characters more.
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+        yield text[done:], done
 
 
 def _touches_a_word(text, start, end):
-    before, after = text[max(start - 1, 0) : start], text[end : end + 1]
-    return bool(_WORD.match(before) or _WORD.match(after))
+    word = matcher("word")
+    return (start > 0 and word.match(text, start - 1)) or (end < len(text) and word.match(text, end))
 
 
-def check_added(tokens):
-    """Raise UserError for names that are empty, there twice or too many."""
-    if len(tokens) > MOST:
-        raise UserError(f"added_tokens has {len(tokens)} tokens; at most {MOST} are read")
-    seen = set()
-    for i, token in enumerate(tokens):
+def read_added(parts):
+    """The added tokens of a `tokenizer.json`, a list of its fields, checked. Raises UserError."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
+    if len(parts) > MOST:
+        raise UserError(f"added_tokens has {len(parts)} tokens; at most {MOST} are read")
+    tokens: dict[str, AddedToken] = {}
+    for i, part in enumerate(parts):
+        where = f"added_tokens[{i}]"
+        token = AddedToken(**take(part, where, id=int, content=str, **flags))
+        if not 0 <= token.id < LARGEST_ID:
+            raise UserError(f"{where} has the id {str(token.id)[:20]}, not 0 to {LARGEST_ID - 1}")
         if not token.content:
-            raise UserError(f"added_tokens[{i}] has no content")
+            raise UserError(f"{where} has no content")
         if any("\ud800" <= c <= "\udfff" for c in token.content):
-            raise UserError(f"added_tokens[{i}] holds half a character (a lone surrogate)")
-        if token.content in seen:
-            raise UserError(f"added_tokens[{i}], {token.content[:40]!r}, is there twice")
-        seen.add(token.content)
+            raise UserError(f"{where} holds half a character (a lone surrogate)")
+        if token.content in tokens:
+            raise UserError(f"{where}, {token.content[:40]!r}, is there twice")
+        tokens[token.content] = token
+    return list(tokens.values())
+
+
+def check_numbers(added, vocab):
+    """Raise UserError where the library, which ignores a file's own ids, would number otherwise."""
+    largest = -1
+    for i, token in enumerate(added):
+        number = vocab.get(token.content, max(largest + 1, len(vocab)))
+        if token.id != number:
+            raise UserError(
+                f"added_tokens[{i}] says id {token.id}, but Hugging Face's reader makes it {number}"
+            )
+        largest = max(largest, number)

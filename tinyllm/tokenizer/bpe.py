@@ -202,7 +202,7 @@ def _finder(names):
 
 
 def _woven(parts, encoded, arrays):
-    """Put the ids that are parts, and for each of the others the next that was encoded, in one list or array."""
+    """The ids of a text: its parts that are ids, and for each other one the next that was encoded."""
     if len(parts) == 1 and not isinstance(parts[0], int):
         return next(encoded)
     if arrays:

@@ -12,6 +12,7 @@ from tinyllm.ops.pieces import GPT2
 from tinyllm.tokenizer.fields import DEEPEST, kind_of, take
 from tinyllm.tokenizer.patterns import compile_pattern
 from tinyllm.tokenizer.regexes import check_same_in_oniguruma
+from tinyllm.tokenizer.unicode import matcher
 
 
 def matches(compiled, text):
@@ -140,7 +141,7 @@ def _byte_level(part, where):
 
 def _digits(part, where):
     single = take(part, where, individual_digits=bool)["individual_digits"]
-    return [cutter(regex.compile(r"\p{N}"), "Isolated" if single else "Contiguous")]
+    return [cutter(matcher("digits"), "Isolated" if single else "Contiguous")]
 
 
 def _sequence(part, where):

@@ -25,7 +25,8 @@ def add_parsers(commands):
     train.add_argument("file", metavar="FILE", help="a file, folder, glob, .gz, - or the name of a corpus")
     train.add_argument("--vocab", type=int, required=True, metavar="N", help="how many tokens to have")
     train.add_argument("--out", required=True, metavar="PATH", help="the JSON file to write")
-    train.add_argument("--pattern", default="gpt2", help="where text is cut: gpt2 (default), gpt4, o200k or a regex")
+    pattern = "where text is cut: gpt2 (default), gpt4, o200k or a regex"
+    train.add_argument("--pattern", default="gpt2", help=pattern)
     names = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
     train.add_argument("--special", **names, help="special tokens to add, such as \"<|endoftext|>\"")
     chat = "a chat template to keep in the file, with its special tokens: " + ", ".join(CHAT_TEMPLATES)

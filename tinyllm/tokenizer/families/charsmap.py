@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.families.unicode import ranges
+from tinyllm.tokenizer.unicode import ranges
 
 WHOLE = 6  # bytes: a grapheme that is shorter is looked up whole
 LONGEST = 256  # bytes of a replacement

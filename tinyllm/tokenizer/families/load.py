@@ -3,8 +3,8 @@
 import json
 
 from tinyllm.errors import UserError
+from tinyllm.tokenizer.added import check_numbers, read_added
 from tinyllm.tokenizer.base import LARGEST_ID
-from tinyllm.tokenizer.families.added import read_added
 from tinyllm.tokenizer.families.charbpe import CharBPE
 from tinyllm.tokenizer.families.decoders import make_decoder
 from tinyllm.tokenizer.families.normalize import REMOVES, make_normalizer
@@ -13,6 +13,7 @@ from tinyllm.tokenizer.families.pipeline import PipelineTokenizer
 from tinyllm.tokenizer.families.pretokenize import make_pre_tokenizer
 from tinyllm.tokenizer.families.unigram import Unigram
 from tinyllm.tokenizer.families.wordpiece import WordPiece
+from tinyllm.tokenizer.fields import one_of
 from tinyllm.tokenizer.numbers import their_number
 from tinyllm.tokenizer.template import build_template
 
@@ -50,7 +51,8 @@ def from_huggingface(fields):
     normalize = make_normalizer(fields["normalizer"])
     kinds = {part["type"] for part in flatten(fields["normalizer"], "normalizer", "normalizers")}
     pre_tokenize = make_pre_tokenizer(fields["pre_tokenizer"], not kinds & REMOVES)
-    added = read_added(fields["added_tokens"], ids)
+    added = read_added(one_of(fields["added_tokens"], "added_tokens", list))
+    check_numbers(added, ids)
     decode = make_decoder(fields["decoder"])
     tokenizer = PipelineTokenizer(fields, encoder, tokens, added, normalize, pre_tokenize, decode)
     tokenizer.template = _template(fields["post_processor"], tokenizer)

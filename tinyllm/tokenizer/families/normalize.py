@@ -5,26 +5,16 @@ with a normalizer is not lossless.
 """
 
 import re
-import unicodedata
-from functools import cache, partial
+from functools import partial
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.families.charsmap import Charsmap
 from tinyllm.tokenizer.families.parts import flatten, literal, one_of, take
-from tinyllm.tokenizer.families.unicode import ranges
+from tinyllm.tokenizer.unicode import WHITESPACE, matcher, normal_form
 
-# The White_Space of Unicode. Python's `isspace` has four control characters more.
-WHITESPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
-WHITESPACE += "".join(map(chr, range(0x2000, 0x200B)))
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f"
 IDEOGRAPHS += "\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"  # of the blocks; 2B820-2B91F is left out by theirs
 GROWTH = 64  # a normalizer may not make a text longer than this many times, plus 2**20 characters
-
-
-@cache
-def matcher(inside, repeated=""):
-    """A compiled character class; `inside` names a table of unicode.py, or is the inside itself."""
-    return re.compile(f"[{ranges(inside) if inside.isalpha() else inside}]{repeated}")
 
 
 def bert(text, clean_text, handle_chinese_chars, strip_accents, lowercase):
@@ -39,21 +29,8 @@ def bert(text, clean_text, handle_chinese_chars, strip_accents, lowercase):
     if handle_chinese_chars:
         text = matcher(IDEOGRAPHS).sub(r" \g<0> ", text)
     if lowercase if strip_accents is None else strip_accents:
-        text = matcher("nonspacing", "+").sub("", unicode_form(text, "NFD"))
+        text = matcher("nonspacing", "+").sub("", normal_form("NFD", text))
     return lower(text) if lowercase else text
-
-
-def unicode_form(text, form):
-    """NFC, NFD, NFKC or NFKD (Unicode Standard Annex 15), by what theirs knows of Unicode.
-
-    A character that is newer does nothing in theirs, neither to itself nor to its neighbours; so what lies
-    between such characters is normalized piece by piece.
-    """
-    if text.isascii():
-        return text
-    parts = re.split(f"([{ranges('inert')}])", text)
-    parts[::2] = [unicodedata.normalize(form, part) for part in parts[::2]]
-    return "".join(parts)
 
 
 # Letters that became capitals of others in Unicode 16 and 17, for Pythons that do not know it yet.
@@ -131,6 +108,7 @@ def _make_charsmap(part):
     return Charsmap(take(part, "normalizer", precompiled_charsmap=str)).normalize
 
 
+FORMS = {form: _make_plain(partial(normal_form, form)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
 NORMALIZERS = {
     "BertNormalizer": _make_bert,
     "Lowercase": _make_plain(lower),
@@ -140,15 +118,15 @@ NORMALIZERS = {
     "Replace": lambda part: replacement(*take(part, "normalizer", pattern=dict, content=str)),
     "Strip": _make_strip,
     "StripAccents": _make_plain(lambda text: matcher("marks", "+").sub("", text)),
-    **{form: _make_plain(partial(unicode_form, form=form)) for form in ("NFC", "NFD", "NFKC", "NFKD")},
+    **FORMS,
 }
 REMOVES = {"BertNormalizer", "Nmt", "Precompiled", "Replace", "Strip", "StripAccents"}  # perhaps the start
 
 
-def make_normalizer(part):
+def make_normalizer(part, known=NORMALIZERS):
     """The normalizer of a tokenizer.json, as one function text -> text. Raises UserError."""
     parts = flatten(part, "normalizer", "normalizers")
-    steps = [one_of(NORMALIZERS, each, "normalizer")(each) for each in parts]
+    steps = [one_of(known, each, "normalizer")(each) for each in parts]
 
     def normalize(text):
         limit = GROWTH * len(text) + 2**20

@@ -4,33 +4,29 @@ A file can ask for anything, so what is not known here is refused by its name in
 """
 
 from tinyllm.errors import UserError
+from tinyllm.tokenizer import fields
 
 LONGEST_TEXT = 64  # characters in a part's text: a replacement must not be able to fill the memory
 MOST_PARTS = 64
-REQUIRED = object()
 
 
-def take(part, where, **fields):
-    """The values of a part's fields, in order.
+def take(part, where, **kinds):
+    """The values of a part's fields, in order; one alone as it is.
 
-    fields: name=type, or name=(type, value if it is missing). Raises UserError for a field that is missing,
-    unknown or of another type, and for a text that is too long.
+    kinds: name=type, or name=(type, value if it is missing). Raises UserError as `fields.take` does, and for
+    a text that is too long.
     """
-    unknown = sorted(set(part) - {"type", *fields})
-    if unknown:
-        raise UserError(f"the {where} {part['type']} has the unknown field {unknown[0][:40]!r}")
-    values = []
-    for name, wanted in fields.items():
-        kind, default = wanted if isinstance(wanted, tuple) else (wanted, REQUIRED)
-        value = part.get(name, default)
-        if value is REQUIRED:
-            raise UserError(f"the {where} {part['type']} lacks the field {name!r}")
-        if value is not default and type(value) is not kind:
-            raise UserError(f"the field {name!r} of the {where} {part['type']} is no {kind.__name__}")
+    wanted = {
+        name: ([kind[0]] if kind[1] is not None else [kind[0], type(None)], kind[1])
+        if isinstance(kind, tuple)
+        else kind
+        for name, kind in kinds.items()
+    }
+    values = fields.take(part, f"the {where} {part['type'][:40]}", **wanted)
+    for name, value in values.items():
         if isinstance(value, str) and len(value) > LONGEST_TEXT and name != "precompiled_charsmap":
             raise UserError(f"the field {name!r} of the {where} {part['type']} is too long")
-        values.append(value)
-    return values[0] if len(values) == 1 else values
+    return values[next(iter(kinds))] if len(kinds) == 1 else list(values.values())
 
 
 def flatten(part, where, children):

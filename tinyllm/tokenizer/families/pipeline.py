@@ -7,8 +7,8 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops import bpe_encode, unigram_encode, wordpiece_encode
 from tinyllm.tokenizer import files, incremental
+from tinyllm.tokenizer.added import AddedTokens
 from tinyllm.tokenizer.base import Tokenizer, bytes_from_text
-from tinyllm.tokenizer.families.added import Finder
 
 CACHE_PIECES = 2**16
 CACHE_LENGTH = 64  # characters
@@ -45,31 +45,24 @@ class PipelineTokenizer(Tokenizer):
         self.fields = fields
         self._texts = [None if token is None else token.decode() for token in self._tokens]
         self._model, self._normalize, self._pre_tokenize, self._join = model, normalize, pre_tokenize, decode
-        plain = [token for token in added if not token.normalized]
-        changed = [(normalize(token.content), token) for token in added if token.normalized]
-        for content, token in changed:
-            if not content:
+        for token in added:
+            if token.normalized:  # as theirs: what is looked for is also what is decoded
+                self._texts[token.id] = normalize(token.content)
+            if not self._texts[token.id]:
                 raise UserError(f"the normalizer leaves nothing of the added token {token.content!r}")
-        for content, token in changed:  # as theirs: what is looked for is also what is decoded
-            self._texts[token.id] = content
-        self._plain = Finder(_special_first([(token.content, token) for token in plain]))
-        self._changed = Finder(_special_first(changed))
+        self._added = AddedTokens(tuple(added), normalize)
         self._models: dict = {}
 
     def encode_to_numpy(self, text, allowed_special=()):
         """The ids of a text in an int32 array; see `encode`. Raises UserError for text that is not UTF-8."""
-        allowed = {self.special_tokens[name] for name in self._allowed(allowed_special)}
-        banned = frozenset(self.special_tokens.values()) - allowed
+        allowed = self._allowed(allowed_special)
+        banned = frozenset(self.special_tokens.values()) - {self.special_tokens[name] for name in allowed}
         ids: list[int] = []
-        for part, token, start in self._plain.split(self._readable(text), banned):
-            if token is not None:
-                ids.append(token.id)
-                continue
-            for piece, inner, at in self._changed.split(self._normalize(part), banned):
-                if inner is not None:
-                    ids.append(inner.id)
-                else:
-                    self._encode_part(piece, start + at == 0, banned, ids)
+        for part, first in self._added.cut_with_places(self._readable(text), allowed):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                self._encode_part(part, first, banned, ids)
         return np.array(ids, np.int32)
 
     def _encode_part(self, text, first, banned, ids):
@@ -122,8 +115,3 @@ class PipelineTokenizer(Tokenizer):
         if len(data) > files.LARGEST:
             raise UserError(f"the vocabulary is too large for a file of at most {files.LARGEST >> 20} MB")
         return data
-
-
-def _special_first(tokens):
-    """The order in which Hugging Face's keeps them: of two with the same text, the special one counts."""
-    return sorted(tokens, key=lambda item: not item[1].special)

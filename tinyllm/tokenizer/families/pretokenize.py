@@ -7,50 +7,9 @@ the whole text does, which one of them wants to know.
 import re
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.families.normalize import WHITESPACE, matcher
 from tinyllm.tokenizer.families.parts import flatten, literal, one_of, take
-from tinyllm.tokenizer.families.unicode import ranges
-
-BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
-
-
-def cut(text, pattern, behavior, invert=False):
-    """Cut a text at the matches of a pattern: a list of pieces, none of them empty.
-
-    behavior: what becomes of a match. Removed; Isolated: a piece of its own; MergedWithPrevious or
-    MergedWithNext: added to its neighbour, unless that is a match too; Contiguous: matches in a row are one
-    piece. invert: what matches and what does not change places.
-    """
-    spans, done = [], 0  # (start, end, whether it is a match) without gaps
-    for match in pattern.finditer(text):
-        start, end = match.span()
-        if done < start:
-            spans.append((done, start, invert))
-        spans.append((start, end, not invert))
-        done = end
-    if done < len(text):
-        spans.append((done, len(text), invert))
-    if behavior == "Removed":
-        spans = [span for span in spans if not span[2]]
-    elif behavior != "Isolated":
-        spans = _merge(spans, behavior)
-    return [text[start:end] for start, end, _ in spans]
-
-
-def _merge(spans, behavior):
-    """Put spans together that a behavior does not leave alone."""
-    backwards = behavior == "MergedWithNext"
-    merged: list = []
-    before = False  # whether the last span was a match
-    for start, end, match in reversed(spans) if backwards else spans:
-        joined = match == before if behavior == "Contiguous" else match and not before
-        if joined and merged:
-            other = merged[-1]
-            merged[-1] = (min(start, other[0]), max(end, other[1]), match)
-        else:
-            merged.append((start, end, match))
-        before = match
-    return merged[::-1] if backwards else merged
+from tinyllm.tokenizer.pretokenizers import BEHAVIORS, cutter
+from tinyllm.tokenizer.unicode import WHITESPACE, matcher, ranges
 
 
 def metaspace(text, first, replacement, prepend_scheme, split):
@@ -63,17 +22,17 @@ def metaspace(text, first, replacement, prepend_scheme, split):
     wanted = prepend_scheme == "always" or (prepend_scheme == "first" and first)
     if wanted and not text.startswith(replacement):
         text = replacement + text
-    return cut(text, re.compile(re.escape(replacement)), "MergedWithNext") if split else [text]
+    return cutter(re.compile(re.escape(replacement)), "MergedWithNext")(text) if split else [text]
+
+
+def _anywhere(cut):
+    return lambda text, first: cut(text)
 
 
 def _make_bert(part):
     take(part, "pre-tokenizer")
-    blank, mark = matcher(WHITESPACE), matcher("punctuation")
-
-    def pieces(text, first):
-        return [each for word in cut(text, blank, "Removed") for each in cut(word, mark, "Isolated")]
-
-    return pieces
+    words, marks = cutter(matcher(WHITESPACE), "Removed"), cutter(matcher("punctuation"))
+    return lambda text, first: [each for word in words(text) for each in marks(word)]
 
 
 def _make_whitespace(part):
@@ -91,23 +50,23 @@ def _make_whitespace_split(part):
 
 def _make_punctuation(part):
     behavior = _behavior(take(part, "pre-tokenizer", behavior=(str, "Isolated")))
-    return lambda text, first: cut(text, matcher("punctuation"), behavior)
+    return _anywhere(cutter(matcher("punctuation"), behavior))
 
 
 def _make_digits(part):
     behavior = "Isolated" if take(part, "pre-tokenizer", individual_digits=bool) else "Contiguous"
-    return lambda text, first: cut(text, matcher("digits"), behavior)
+    return _anywhere(cutter(matcher("digits"), behavior))
 
 
 def _make_delimiter(part):
     delimiter = re.compile(re.escape(_character(take(part, "pre-tokenizer", delimiter=str), part)))
-    return lambda text, first: cut(text, delimiter, "Removed")
+    return _anywhere(cutter(delimiter, "Removed"))
 
 
 def _make_split(part):
     pattern, behavior, invert = take(part, "pre-tokenizer", pattern=dict, behavior=str, invert=(bool, False))
     pattern, behavior = re.compile(re.escape(literal(pattern, "pre-tokenizer Split"))), _behavior(behavior)
-    return lambda text, first: cut(text, pattern, behavior, invert)
+    return _anywhere(cutter(pattern, behavior, invert))
 
 
 def _make_metaspace(part):

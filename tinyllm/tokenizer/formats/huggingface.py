@@ -13,8 +13,7 @@ from pathlib import Path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
 from tinyllm.tokenizer import families, files
-from tinyllm.tokenizer.added import AddedToken, check_added
-from tinyllm.tokenizer.base import LARGEST_ID
+from tinyllm.tokenizer.added import read_added
 from tinyllm.tokenizer.fields import take
 from tinyllm.tokenizer.formats import huggingface_bpe
 
@@ -43,19 +42,7 @@ def from_document(document):
     kind = model.get("type", "BPE" if "merges" in model else None)
     if not isinstance(kind, str) or kind not in MODELS:
         raise UserError(f"the model {str(kind)[:40]!r} is not supported; {', '.join(MODELS)} are")
-    return MODELS[kind](fields, _read_added(fields["added_tokens"]))
-
-
-def _read_added(parts):
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
-    tokens = []
-    for i, part in enumerate(parts):
-        token = AddedToken(**take(part, f"added_tokens[{i}]", id=int, content=str, **flags))
-        if not 0 <= token.id < LARGEST_ID:
-            raise UserError(f"added_tokens[{i}] has the id {str(token.id)[:20]}, not 0 to {LARGEST_ID - 1}")
-        tokens.append(token)
-    check_added(tokens)
-    return tokens
+    return MODELS[kind](fields, read_added(fields["added_tokens"]))
 
 
 def to_document(tokenizer):

@@ -1,12 +1,12 @@
 """Byte-level BPE in a `tokenizer.json`: GPT-2, RoBERTa, GPT-NeoX, StarCoder, Llama 3, Qwen, DeepSeek."""
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.added import AddedTokens
+from tinyllm.tokenizer.added import AddedTokens, check_numbers
 from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.families.normalize import FORMS, make_normalizer
 from tinyllm.tokenizer.fields import take
 from tinyllm.tokenizer.formats.bytelevel import characters, read_vocabulary, token_bytes
 from tinyllm.tokenizer.formats.express import check_distinct, merges_in_order, needs_whole_first
-from tinyllm.tokenizer.normalizers import build_normalizer
 from tinyllm.tokenizer.patterns import PATTERNS
 from tinyllm.tokenizer.pipeline import Pipeline
 from tinyllm.tokenizer.pretokenizers import build_pretokenizer, flat, pattern_of
@@ -51,9 +51,9 @@ def build(fields, added):
         if token.content in vocab
         and (token.id >= len(vocabulary.tokens) or vocabulary.tokens[token.id] is None)
     }
-    model = {"type": "BPE", **model, "vocab": names}
+    model, normalizer = {"type": "BPE", **model, "vocab": names}, fields["normalizer"]
     pipeline = Pipeline(
-        AddedTokens(tuple(added), build_normalizer(fields["normalizer"])),
+        AddedTokens(tuple(added), None if normalizer is None else make_normalizer(normalizer, FORMS)),
         None if pattern else steps,
         _template(fields["post_processor"], len(vocabulary.tokens), added),
         {**fields, "model": model},
@@ -82,18 +82,6 @@ def _check_byte_level(fields):
     kinds = [part.get("type") if isinstance(part, dict) else part for part in decoders]
     if kinds != ["ByteLevel"]:
         raise UserError(f"decoder is {str(kinds)[1:40]}, which is not supported in byte-level BPE")
-
-
-def check_numbers(added, vocab):
-    """Raise UserError where the library, which ignores a file's own ids, would number otherwise."""
-    largest = -1
-    for i, token in enumerate(added):
-        number = vocab.get(token.content, max(largest + 1, len(vocab)))
-        if token.id != number:
-            raise UserError(
-                f"added_tokens[{i}] says id {token.id}, but Hugging Face's reader makes it {number}"
-            )
-        largest = max(largest, number)
 
 
 def _check_shared(added, vocabulary):

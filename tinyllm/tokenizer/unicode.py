@@ -4,7 +4,13 @@ Their parts were built from different versions of Unicode, none of them Python's
 would give other tokens for newer characters. Unicode itself, per version: unicode.org/Public/UCD.
 """
 
+import re
+import unicodedata
 from functools import cache
+
+# The White_Space of Unicode. Python's `isspace` has four control characters more.
+WHITESPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+WHITESPACE += "".join(map(chr, range(0x2000, 0x200B)))
 
 
 @cache
@@ -16,6 +22,25 @@ def ranges(name):
 def _class(first, last=None):
     points = (first,) if last is None else (first, last)
     return "-".join(f"\\U{int(point, 16):08x}" for point in points)
+
+
+@cache
+def matcher(inside, repeated=""):
+    """A compiled character class; `inside` names a table, or is the inside itself."""
+    return re.compile(f"[{ranges(inside) if inside.isalpha() else inside}]{repeated}")
+
+
+def normal_form(form, text):
+    """NFC, NFD, NFKC or NFKD (Unicode Standard Annex 15), by what theirs knows of Unicode, on every Python.
+
+    A character that is newer does nothing in theirs, neither to itself nor to its neighbours; so what lies
+    between such characters is normalized piece by piece. The forms of no other character ever change.
+    """
+    if unicodedata.is_normalized(form, text):
+        return text
+    parts = re.split(f"([{ranges('inert')}])", text)
+    parts[::2] = [unicodedata.normalize(form, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 TABLES = {
@@ -71,12 +96,13 @@ AAB7-AAB8 AABE-AABF AAC1 AAEB-AAEF AAF5-AAF6 ABE3-ABEA ABEC-ABED FB1E FE00-FE0F 
 """,
     "inert": """
 558 58B-58C 5C8-5C9 7FD 897-89F 8CA-8D3 9FE C3C D3B-D3C EBA 1715 1ABF-1AF0 1DF6-1DFA 209D-209F 32FF
-A7F1-A7F4 A82C AB69 105C9 105E4 10781-10785 10787-107B0 107B2-107BF 10D24-10D27 10D69-10D6D 10EAB-10EAC
-10ECB-10ECF 10EF0-10EFB 10EFD-10EFF 10F46-10F50 10F82-10F85 11070 1133B 11383 11385 1138E 11391 113B8 113BB
-113C2 113C5 113C7-113C9 113CE-113D0 1145E 11839-1183A 11930 11938 1193D-1193E 11943 119E0 11A34 11A47 11A99
-11D42 11D44-11D45 11D97 11F41-11F42 1611E-16129 1612F 16D67-16D6A 16FF0-16FF1 1B123-1B126 1CCD6-1CCF9
-1D127-1D128 1D250-1D252 1D25B-1D25C 1D25F 1D280-1D281 1D6A6 1DF95 1DFCD-1DFFF 1E030-1E06D 1E08F 1E130-1E136
-1E2AE 1E2EC-1E2EF 1E4EC-1E4EF 1E5EE-1E5EF 1E6E3 1E6E6 1E6EE-1E6EF 1E6F5 1F16C 1FBF0-1FBF9
+A7F1-A7F4 A82C AB69 105C9 105D2 105DA 105E4 10781-10785 10787-107B0 107B2-107BF 10D24-10D27 10D69-10D6D
+10EAB-10EAC 10ECB-10ECF 10EF0-10EFB 10EFD-10EFF 10F46-10F50 10F82-10F85 11070 1133B 11382-11385 1138B 1138E
+11390-11391 113B8 113BB 113C2 113C5 113C7-113C9 113CE-113D0 1145E 11839-1183A 11930 11935 11938 1193D-1193E
+11943 119E0 11A34 11A47 11A99 11D42 11D44-11D45 11D97 11F41-11F42 1611E-16129 1612F 16D63 16D67-16D6A
+16FF0-16FF1 1B123-1B126 1CCD6-1CCF9 1D127-1D128 1D250-1D252 1D25B-1D25C 1D25F 1D280-1D281 1D6A6 1DF95
+1DFCD-1DFFF 1E030-1E06D 1E08F 1E130-1E136 1E2AE 1E2EC-1E2EF 1E4EC-1E4EF 1E5EE-1E5EF 1E6E3 1E6E6 1E6EE-1E6EF
+1E6F5 1F16C 1FBF0-1FBF9
 """,
     "word": """
 30-39 41-5A 5F 61-7A AA B5 BA C0-D6 D8-F6 F8-2C1 2C6-2D1 2E0-2E4 2EC 2EE 300-374 376-377 37A-37D 37F 386
