@@ -45,12 +45,13 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
-/* Turn one row of BLOCK scores into weights exp(score - max) -> by what the values summed before under an older max
- * shrink, 1 when there is no new max. */
-static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
+/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> by what
+ * the values summed before under an older max shrink, 1 when there is no new max. n is a constant where this is
+ * inlined. */
+INLINE float weigh_scores(int n, float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
-    for (int64_t j = visible; j < BLOCK; j++) score[j] = -INFINITY;
-    for (int i = 0; i < BLOCK / 16; i++) {
+    for (int64_t j = visible; j < 16 * n; j++) score[j] = -INFINITY;
+    for (int i = 0; i < n; i++) {
         part[i] = v_mul(v_load(score + 16 * i), v_set(scale));
         max = v_max(max, part[i]);
     }
@@ -58,15 +59,26 @@ static float online_softmax(float *score, int64_t visible, float scale, struct q
     if (old > new) new = old;
     float base = new == -INFINITY ? 0.0f : new; /* no key yet: exp(-inf - 0) is 0, and a NaN stays */
     for (int i = 0; i < BLOCK / 16; i++) {
-        part[i] = v_exp(v_sub(part[i], v_set(base)));
+        part[i] = i < n ? v_exp(v_sub(part[i], v_set(base))) : v_set(0.0f);
         v_store(score + 16 * i, part[i]);
     }
     float sum = v_sum(v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
-    float shrink = old != new ? one_exp(old - base) : 1.0f;
+    float shrink = old == new ? 1.0f : old == -INFINITY && base == base ? 0.0f : one_exp(old - base);
     query->max = new;
     query->sum = query->sum * shrink;
     query->sum += sum;
     return shrink;
+}
+
+/* The same for any number of visible scores: those that are hidden, sixteen together, cost nothing. */
+static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
+    switch ((visible + 15) / 16) {
+        case 0:
+        case 1: return weigh_scores(1, score, visible, scale, query);
+        case 2: return weigh_scores(2, score, visible, scale, query);
+        case 3: return weigh_scores(3, score, visible, scale, query);
+        default: return weigh_scores(4, score, visible, scale, query);
+    }
 }
 
 static void shrink_row(float *y, float shrink, int64_t width) {
@@ -96,7 +108,8 @@ static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int
         for (int64_t r = 0; r < rows; r += STRIP) {
             int64_t height = smaller(rows - r, STRIP), last = seen(job, token + r + height - 1, first, keys);
             if (last == 0) continue;
-            tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height, BLOCK, D, 0);
+            tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height,
+                         round_up(last, COLUMNS), D, 0);
             for (int64_t i = 0; i < height; i++)
                 shrink_row(y + (r + i) * width,
                            online_softmax(score + i * BLOCK, seen(job, token + r + i, first, keys), job->scale,
@@ -116,7 +129,7 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
         int64_t h = head % job->H, b = head / job->H, rows = smaller(job->S - s, QUERIES);
         struct query query[QUERIES];
         float *y = work;
-        memset(y, 0, (size_t)(QUERIES * width) * sizeof *y);
+        memset(y, 0, (size_t)(rows * width) * sizeof *y);
         for (int64_t r = 0; r < rows; r++) query[r] = (struct query){-INFINITY, 0.0f};
         meet_keys(job, b, h, s, rows, y, query, work + QUERIES * width);
         for (int64_t r = 0; r < rows; r++) {
@@ -127,144 +140,7 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
     pool_give(work);
 }
 
-/* --- one query ------------------------------------------------------------------------------------------ */
-
-/* Decoding has one query for each head, and its time is that of reading keys and values once. Above, a task is a head
- * and picks 256 bytes of each key, which no prefetcher foresees; here a task is a stretch of keys and reads all heads of
- * it as they lie in memory, so that even a single row keeps all threads busy. Three passes, the same sums as above:
- *
- *     scores of 16 keys at a time;    weights and the running max, head by head;
- *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
- */
-enum { STEP = 16 }; /* keys in a task of scores */
-
-struct decode_job {
-    struct attention_job *job;
-    int64_t blocks, steps;  /* of the longest row */
-    float *weight;          /* B x H x blocks * BLOCK: scores, then weights */
-    float *shrink, *sums;   /* B x H x blocks; B x blocks x H x padded D */
-    struct query *query;    /* B x H */
-    int64_t padded;
-};
-
-/* score[j] = q . k[j] for up to STEP keys, each a sum over d by one accumulator. */
-static void step_scores(float *score, const float *q, const float *k_turned, int64_t D) {
-    v16 sum = v_set(0.0f);
-    for (int64_t d = 0; d < D; d++) sum = v_fma(v_set(q[d]), v_load(k_turned + d * STEP), sum);
-    v_store(score, sum);
-}
-
-static void decode_scores(void *context, int64_t begin, int64_t end) {
-    const struct decode_job *decode = context;
-    struct attention_job *job = decode->job;
-    int64_t D = job->D, group = job->H / job->K, row = job->K * D;
-    float *k_turned = workspace(job, D * STEP);
-    if (!k_turned) return;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t b = task / decode->steps, first = task % decode->steps * STEP, n = keys_of(job, b);
-        if (first >= n) continue;
-        int64_t keys = smaller(n - first, STEP);
-        const float *k = job->k + (b * job->T + first) * row;
-        for (int64_t h = 0; h < job->H; h++) {
-            if (h % group == 0) {
-                transpose_into(k_turned, STEP, k + h / group * D, row, keys, D, STEP);
-                for (int64_t i = 0; i < STEP * D; i += 16) /* as much of the keys that follow */
-                    prefetch_beyond(k, STEP * row + h / group * STEP * D + i);
-            }
-            step_scores(decode->weight + (b * job->H + h) * decode->blocks * BLOCK + first,
-                        job->q + (b * job->H + h) * D, k_turned, D);
-        }
-    }
-    pool_give(k_turned);
-}
-
-static void decode_weights(void *context, int64_t begin, int64_t end) {
-    const struct decode_job *decode = context;
-    const struct attention_job *job = decode->job;
-    for (int64_t head = begin; head < end; head++) {
-        struct query query = {-INFINITY, 0.0f};
-        int64_t n = keys_of(job, head / job->H);
-        for (int64_t first = 0; first < n; first += BLOCK)
-            decode->shrink[head * decode->blocks + first / BLOCK] =
-                online_softmax(decode->weight + head * decode->blocks * BLOCK + first, smaller(n - first, BLOCK),
-                               job->scale, &query);
-        decode->query[head] = query;
-    }
-}
-
-/* y[d] += weight[0] * v[0][d] + ..., one key after the other, for `keys` keys whose rows lie v_row apart. */
-INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64_t v_row, int64_t D) {
-    int64_t d = 0;
-    for (; d + LANES <= D; d += LANES) {
-        vec sum = vec_load(y + d);
-        for (int j = 0; j < keys; j++) sum = vec_fma(vec_set(weight[j]), vec_load(v + j * v_row + d), sum);
-        vec_store(y + d, sum);
-    }
-    for (; d < D; d++)
-        for (int j = 0; j < keys; j++) y[d] = fmaf(weight[j], v[j * v_row + d], y[d]);
-}
-
-static void decode_values(void *context, int64_t begin, int64_t end) {
-    const struct decode_job *decode = context;
-    const struct attention_job *job = decode->job;
-    int64_t D = job->D, group = job->H / job->K, row = job->K * D;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t b = task / decode->blocks, first = task % decode->blocks * BLOCK;
-        int64_t keys = smaller(keys_of(job, b) - first, BLOCK);
-        if (keys <= 0) continue;
-        float *sums = decode->sums + task * job->H * decode->padded;
-        memset(sums, 0, (size_t)(job->H * decode->padded) * sizeof *sums);
-        const float *weight = decode->weight + b * job->H * decode->blocks * BLOCK + first;
-        for (int64_t t = 0; t < keys; t += 4) {
-            const float *v = job->v + (b * job->T + first + t) * row;
-            for (int64_t h = 0; h < job->H; h++) {
-                float *y = sums + h * decode->padded;
-                const float *w = weight + h * decode->blocks * BLOCK + t, *mine = v + h / group * D;
-                if (t + 4 <= keys) weigh(4, y, w, mine, row, D);
-                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, mine + j * row, row, D);
-            }
-        }
-    }
-}
-
-static void decode_sums(void *context, int64_t begin, int64_t end) {
-    const struct decode_job *decode = context;
-    struct attention_job *job = decode->job;
-    int64_t padded = decode->padded;
-    float *y = workspace(job, padded);
-    if (!y) return;
-    for (int64_t head = begin; head < end; head++) {
-        int64_t b = head / job->H, h = head % job->H, n = keys_of(job, b);
-        memset(y, 0, (size_t)padded * sizeof *y);
-        for (int64_t block = 0; block < ceil_div(n, BLOCK); block++) {
-            const float *sum = decode->sums + ((b * decode->blocks + block) * job->H + h) * padded;
-            shrink_row(y, decode->shrink[head * decode->blocks + block], padded);
-            for (int64_t d = 0; d < padded; d += 16) v_store(y + d, v_add(v_load(y + d), v_load(sum + d)));
-        }
-        job->lse_out[head] = finish_row(job->y + head * job->D, y, decode->query[head], job->D);
-    }
-    pool_give(y);
-}
-
-static int attention_decode(struct attention_job *job) {
-    int64_t n = 0, heads = job->B * job->H, row = job->K * job->D;
-    for (int64_t b = 0; b < job->B; b++) n = larger(n, keys_of(job, b));
-    struct decode_job decode = {.job = job, .blocks = ceil_div(n, BLOCK), .steps = ceil_div(n, STEP),
-                                .padded = round_up(job->D, 16)};
-    int64_t scores = heads * decode.blocks * BLOCK, sums = heads * decode.blocks * decode.padded;
-    float *work = workspace(job, scores + sums + heads * decode.blocks + 2 * heads);
-    if (!work) return 1;
-    decode.weight = work;
-    decode.sums = work + scores;
-    decode.shrink = decode.sums + sums;
-    decode.query = (struct query *)(decode.shrink + heads * decode.blocks);
-    parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
-    parallel_for(decode_weights, &decode, heads, 1 + 8192 / (1 + n));
-    parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));
-    parallel_for(decode_sums, &decode, heads, 1 + 16384 / (1 + decode.blocks * decode.padded));
-    pool_give(work);
-    return job->failed;
-}
+#include "attention_decode.h"
 
 static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,
                      int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
@@ -315,18 +191,21 @@ static float dot(const float *x, const float *y, int64_t n) {
     return v_sum(sum);
 }
 
-/* One row of scores and of dp = dy . v becomes one row of p and of ds. */
+/* One row of scores and of dp = dy . v becomes one row of p and of ds, with zeros for the keys that it does not see. */
 static void backward_row(float *p, float *ds, int64_t visible, float scale, float lse, float delta) {
-    for (int64_t j = visible; j < BLOCK; j++) p[j] = -INFINITY;
+    int64_t end = round_up(visible, 16);
+    for (int64_t j = visible; j < end; j++) p[j] = -INFINITY;
     if (lse == -INFINITY) lse = 0.0f; /* this query sees no key: exp(-inf - 0) = 0 */
-    for (int i = 0; i < BLOCK; i += 16) {
+    for (int64_t i = 0; i < end; i += 16) {
         v16 weight = v_exp(v_sub(v_mul(v_load(p + i), v_set(scale)), v_set(lse)));
         v_store(p + i, weight);
         v_store(ds + i, v_mul(v_mul(weight, v_sub(v_load(ds + i), v_set(delta))), v_set(scale)));
     }
+    for (int64_t i = end; i < BLOCK; i += 16) v_store(p + i, v_set(0.0f)), v_store(ds + i, v_set(0.0f));
 }
 
-/* One block of queries of one head against the block of keys in w. */
+/* One block of queries of one head against the block of keys in w: strip by strip, so that of what the mask hides
+ * little is computed. */
 static void backward_tile(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t h, int64_t s,
                           int64_t rows, int64_t first, int64_t keys) {
     int64_t D = job->D, width = job->width, row = job->H * D, at = ((b * job->S + s) * job->H + h) * D;
@@ -334,14 +213,25 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
     const float *lse = job->lse + (b * job->H + h) * job->S + s;
     pad_into(w->q, width, job->q + at, row, rows, D);
     pad_into(w->dy, width, job->dy + at, row, rows, D);
-    tile_product(w->p, BLOCK, w->q, width, 1, w->k_turned, BLOCK, rows, BLOCK, D, 0);
-    tile_product(w->ds, BLOCK, w->dy, width, 1, w->v_turned, BLOCK, rows, BLOCK, D, 0);
-    for (int64_t i = 0; i < rows; i++)
-        backward_row(w->p + i * BLOCK, w->ds + i * BLOCK, seen(job, token + i, first, keys), job->scale, lse[i],
-                     w->delta[local + i]);
-    tile_product(w->dv, width, w->p, 1, BLOCK, w->dy, width, keys, width, rows, 1);
-    tile_product(w->dk, width, w->ds, 1, BLOCK, w->q, width, keys, width, rows, 1);
-    tile_product(w->dq + local * width, width, w->ds, BLOCK, 1, w->k, width, rows, width, keys, 1);
+    for (int64_t r = 0; r < rows; r += STRIP) {
+        int64_t height = smaller(rows - r, STRIP), last = seen(job, token + r + height - 1, first, keys);
+        float *p = w->p + r * BLOCK, *ds = w->ds + r * BLOCK;
+        int64_t columns = round_up(last, COLUMNS);
+        tile_product(p, BLOCK, w->q + r * width, width, 1, w->k_turned, BLOCK, height, columns, D, 0);
+        tile_product(ds, BLOCK, w->dy + r * width, width, 1, w->v_turned, BLOCK, height, columns, D, 0);
+        for (int64_t i = 0; i < height; i++)
+            backward_row(p + i * BLOCK, ds + i * BLOCK, seen(job, token + r + i, first, keys), job->scale, lse[r + i],
+                         w->delta[local + r + i]);
+        tile_product(w->dq + (local + r) * width, width, ds, BLOCK, 1, w->k, width, height, width, last, 1);
+    }
+    for (int64_t m = 0; m < keys; m += STRIP) {
+        int64_t height = smaller(keys - m, STRIP); /* of these keys the queries before `from` see none */
+        int64_t from = job->causal ? smaller(larger(first + m - token, 0), rows) : 0, at_from = from * width;
+        tile_product(w->dv + m * width, width, w->p + from * BLOCK + m, 1, BLOCK, w->dy + at_from, width, height, width,
+                     rows - from, 1);
+        tile_product(w->dk + m * width, width, w->ds + from * BLOCK + m, 1, BLOCK, w->q + at_from, width, height, width,
+                     rows - from, 1);
+    }
 }
 
 /* One kv head of one batch row: every block of its keys against every block of the queries that share it. */

@@ -8,7 +8,9 @@
  * The ladder: rounding the operands and multiplying in float32 (lowp.c) costs a product and two passes. Pairs halve
  * the instructions of the product and the bytes of its operands. What is left is the packing, as in matmul.c: all
  * threads first pack the whole of b, once; then a task takes as many columns as it can, so that a is packed (into the
- * second-level cache, from where it is used at once) only once as well.
+ * second-level cache, from where it is used at once) only once as well. Where the rows are too few to keep all threads
+ * busy, as in the gradient of a weight, tasks divide columns too, and a is packed beforehand like b: packing it again
+ * for every group of columns took a third of such a product's time.
  *
  * Subnormal numbers count as zero, in operands and in sums: the instruction knows no others.
  */
@@ -40,12 +42,14 @@ struct job {
     float *c, *bent;
     const float *a, *b, *bias;
     pair *panels;               /* b, rounded and packed, for each matrix of the stack: [panel][pairs][COLUMNS] */
+    pair *strips;               /* a, likewise, [block of k][row][PAIRS], or NULL: tasks pack what they need of it */
     int64_t stack, rows, columns, depth, pairs;
     int64_t a_stack, b_stack;   /* floats from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;       /* the same in pairs */
     int a_transposed, b_transposed;
     int64_t across;             /* how many panels there are in b */
     int64_t block_rows, row_blocks, group_columns, groups;
+    int64_t panel_tasks, padded_rows; /* tasks that pack b, before those that pack a; rows up to whole strips */
 };
 
 INLINE __mmask16 first(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -92,15 +96,6 @@ static void pack_panel(const struct job *job, int64_t s, int64_t panel, int64_t 
     else weave(to, COLUMNS, b + k * job->columns + column, job->columns, depth, width);
 }
 
-/* A task packs one panel of one block of k. */
-static void pack_tasks(void *context, int64_t begin, int64_t end) {
-    const struct job *job = context;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t blocks = ceil_div(job->pairs, PAIRS), k = task / job->across % blocks * 2 * PAIRS;
-        pack_panel(job, task / job->across / blocks, task % job->across, k, smaller(job->depth - k, 2 * PAIRS));
-    }
-}
-
 /* At most HEIGHT rows of a and a block of k: as rows of PAIRS, or, where a lies transposed, as strips [pair][ROWS]. */
 static void pack_left(pair *to, const struct job *job, const float *a, int64_t rows, int64_t depth) {
     if (!job->a_transposed)
@@ -108,6 +103,27 @@ static void pack_left(pair *to, const struct job *job, const float *a, int64_t r
     else
         for (int64_t m = 0; m < rows; m += ROWS)
             weave(to + m * PAIRS, ROWS, a + m, job->rows, depth, smaller(rows - m, ROWS));
+}
+
+static const float *left_block(const struct job *job, int64_t s, int64_t row, int64_t k) {
+    return job->a + s * job->a_stack + (job->a_transposed ? k * job->rows + row : row * job->depth + k);
+}
+
+/* A task packs one panel of b or one strip of a, for one block of k. */
+static void pack_tasks(void *context, int64_t begin, int64_t end) {
+    const struct job *job = context;
+    int64_t blocks = ceil_div(job->pairs, PAIRS), strips = job->padded_rows / ROWS;
+    for (int64_t task = begin; task < end; task++) {
+        if (task < job->panel_tasks) {
+            int64_t k = task / job->across % blocks * 2 * PAIRS;
+            pack_panel(job, task / job->across / blocks, task % job->across, k, smaller(job->depth - k, 2 * PAIRS));
+            continue;
+        }
+        int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * 2 * PAIRS;
+        pack_left(job->strips + (at / strips * job->padded_rows + row) * PAIRS, job,
+                  left_block(job, at / strips / blocks, row, k), smaller(job->rows - row, ROWS),
+                  smaller(job->depth - k, 2 * PAIRS));
+    }
 }
 
 /* --- the product -------------------------------------------------------------------------------------------------- */
@@ -148,7 +164,7 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
         if (columns <= 16) micro(n, 1, c, c_row, a, a_row, a_pair, b, pairs, columns, add, bias);                     \
-        else if (a_pair == 1) micro(n, REGISTERS, c, c_row, a, a_row, 1, b, pairs, columns, add, bias);               \
+        else if (a_pair == 1) micro(n, REGISTERS, c, c_row, a, PAIRS, 1, b, pairs, columns, add, bias);               \
         else micro(n, REGISTERS, c, c_row, a, 1, ROWS, b, pairs, columns, add, bias);                                 \
         break;
     switch (rows) {
@@ -160,18 +176,22 @@ static void micro_any(int64_t rows, float *c, int64_t c_row, const pair *a, int6
 /* Rows [row, row + rows) and columns [column, column + columns) of matrix s of the stack, all of k. */
 static void block_product(const struct job *job, int64_t s, int64_t row, int64_t rows, int64_t column,
                           int64_t columns) {
-    _Alignas(64) pair left[HEIGHT * PAIRS];
+    _Alignas(64) pair own[HEIGHT * PAIRS];
     float *c = job->c + (s * job->rows + row) * job->columns + column;
-    const float *a = job->a + s * job->a_stack + (job->a_transposed ? row : row * job->depth);
     const pair *panels = job->panels + s * job->panels_stack + column * job->pairs;
     int64_t a_row = job->a_transposed ? 1 : PAIRS, a_pair = job->a_transposed ? ROWS : 1;
+    int64_t blocks = ceil_div(job->pairs, PAIRS), which = job->a_stack ? s : 0;
     for (int64_t k = 0; k < job->pairs; k += PAIRS) {
         int64_t pairs = smaller(job->pairs - k, PAIRS);
         const float *bias = job->bias && k + pairs == job->pairs ? job->bias + column : NULL; /* after the last terms */
         for (int64_t top = 0; top < rows; top += HEIGHT) {
             int64_t height = smaller(rows - top, HEIGHT);
-            pack_left(left, job, a + (job->a_transposed ? top + 2 * k * job->rows : top * job->depth + 2 * k), height,
-                      smaller(job->depth - 2 * k, 2 * PAIRS));
+            const pair *left = own;
+            if (job->strips)
+                left = job->strips + ((which * blocks + k / PAIRS) * job->padded_rows + row + top) * PAIRS;
+            else
+                pack_left(own, job, left_block(job, s, row + top, 2 * k), height,
+                          smaller(job->depth - 2 * k, 2 * PAIRS));
             for (int64_t n = 0; n < columns; n += COLUMNS)
                 for (int64_t m = 0; m < height; m += ROWS)
                     micro_any(smaller(height - m, ROWS), c + (top + m) * job->columns + n, job->columns,
@@ -194,10 +214,10 @@ static void product_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Cut the outputs into about four tasks a thread, by rows if there are enough, because every cut through the columns
- * packs a once more. */
+/* Cut the outputs into about eight tasks a thread, by rows if there are enough: a cut through the columns needs a
+ * packed once more, or beforehand and kept for all. */
 static void plan(struct job *job) {
-    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, job->stack);
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, job->stack);
     int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
@@ -213,17 +233,24 @@ int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b
     int64_t pairs = (depth + 1) / 2, across = ceil_div(columns, COLUMNS), packed = (b_stack ? stack : 1) * across;
     struct job job = {
         .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns,
-        .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack, .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
+        .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack,
+        .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
         .a_transposed = a_transposed, .b_transposed = b_transposed, .across = across,
     };
     if (stack == 0 || rows == 0 || columns == 0) return 0;
     if (depth == 0) /* nothing to round */
         return kernels_avx512.matmul(c, bent, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed,
                                      b_transposed);
-    job.panels = pool_take((size_t)(packed * pairs * COLUMNS) * sizeof(pair));
-    if (!job.panels) return -1;
-    parallel_for(pack_tasks, &job, packed * ceil_div(pairs, PAIRS), 1 + 8192 / (smaller(pairs, PAIRS) * COLUMNS));
     plan(&job);
+    int64_t blocks = ceil_div(pairs, PAIRS), left = 0;
+    job.padded_rows = ceil_div(rows, ROWS) * ROWS;
+    if (job.groups > 1) left = (a_stack ? stack : 1) * blocks * job.padded_rows * PAIRS;
+    job.panels = pool_take((size_t)(packed * pairs * COLUMNS + left) * sizeof(pair));
+    if (!job.panels) return -1;
+    job.panel_tasks = packed * blocks;
+    if (left) job.strips = job.panels + packed * pairs * COLUMNS;
+    parallel_for(pack_tasks, &job, job.panel_tasks + left / (ROWS * PAIRS),
+                 1 + 8192 / (smaller(pairs, PAIRS) * COLUMNS));
     parallel_for(product_tasks, &job, stack * job.row_blocks * job.groups,
                  1 + 65536 / (job.block_rows * job.group_columns * pairs));
     pool_give(job.panels);

@@ -8,24 +8,29 @@
  * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches. So
  * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: for
  * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
- * through the first. Operands that lie transposed are turned while they are copied.
+ * through the first. Operands that lie transposed are turned while they are copied, by the task that needs them, or
+ * for all tasks beforehand where several need the same rows.
  * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
- * streams along the rows of b as they lie in memory, and `few_turned` turns one panel at a time.
+ * streams along the rows of b as they lie in memory, and `turned_rows` turns a transposed b in registers, sixteen
+ * rows at a time.
  */
 
-/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. */
-enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512 };
+/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. FEW_AHEAD: rows of b
+ * that are asked for ahead, because each of them goes on elsewhere, where the hardware does not look ahead. */
+enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
 
 struct matmul_job {
     float *c, *bent;                    /* bent: gelu_tanh(c), if it is wanted */
     const float *a, *b, *bias;
     float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
+    float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
     int64_t rows, columns, depth;
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
     int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
+    int64_t panel_tasks, padded_rows;   /* tasks that pack b, before those that pack a; rows up to whole strips */
 };
 
 /* Copy at most COLUMNS columns and `depth` rows of b into a panel. */
@@ -56,6 +61,20 @@ static void pack_strips(float *restrict strips, const float *a, int64_t a_col, i
     if (whole < rows) pad_into(strips + whole * depth, ROWS, a + whole, a_col, depth, rows - whole);
 }
 
+/* A task packs one panel of b, or one strip of a, for one block of k. */
+static void both_tasks(void *context, int64_t begin, int64_t end) {
+    const struct matmul_job *job = context;
+    int64_t blocks = ceil_div(job->depth, DEPTH), strips = job->padded_rows / ROWS;
+    pack_tasks(context, begin, smaller(end, job->panel_tasks));
+    for (int64_t task = larger(begin, job->panel_tasks); task < end; task++) {
+        int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * DEPTH;
+        int64_t s = at / strips / blocks, depth = smaller(job->depth - k, DEPTH);
+        pack_strips(job->strips + job->padded_rows * (s * job->depth + k) + row * depth,
+                    job->a + s * job->a_stack + row + k * job->a_col, job->a_col, smaller(job->rows - row, ROWS),
+                    depth);
+    }
+}
+
 /* The columns of one strip at the right edge, computed aside because the micro-kernel writes whole panels. */
 static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
                          int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
@@ -81,16 +100,18 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
     }
 }
 
-/* One block of rows times one group of columns, all of k. */
-static void block_product(const struct matmul_job *job, float *c, const float *a, const float *panels,
-                          const float *bias, int64_t rows, int64_t columns) {
-    _Alignas(64) float strips[DEPTH * HEIGHT];
+/* One block of rows, `row` being the first, of matrix s of the stack, times one group of columns, all of k. */
+static void block_product(const struct matmul_job *job, float *c, const float *a, int64_t s, int64_t row,
+                          const float *panels, const float *bias, int64_t rows, int64_t columns) {
+    _Alignas(64) float own[DEPTH * HEIGHT];
     int packed = job->a_col != 1; /* transposed: what a strip needs lies apart */
     for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < rows; m += HEIGHT) {
             int64_t depth = smaller(job->depth - k, DEPTH), height = smaller(rows - m, HEIGHT);
             const float *left = a + m * job->a_row + k * job->a_col;
-            if (packed) pack_strips(strips, left, job->a_col, height, depth);
+            const float *strips = own;
+            if (job->strips) strips = job->strips + job->padded_rows * (s * job->depth + k) + (row + m) * depth;
+            else if (packed) pack_strips(own, left, job->a_col, height, depth);
             for (int64_t n = 0; n < columns; n += COLUMNS) {
                 const float *panel = panels + n * job->depth + k * COLUMNS;
                 const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
@@ -123,7 +144,8 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
         float *c = job->c + (s * job->rows + row) * job->columns + column;
         const float *a = job->a + s * job->a_stack + row * job->a_row;
         const float *panels = job->panels + s * job->panels_stack + column * job->depth;
-        block_product(job, c, a, panels, job->bias ? job->bias + column : NULL, rows, columns);
+        const float *bias = job->bias ? job->bias + column : NULL;
+        block_product(job, c, a, job->a_stack ? s : 0, row, panels, bias, rows, columns);
     }
 }
 
@@ -136,7 +158,10 @@ INLINE void few_step(int rows, int depth, float *y, const float *x, int64_t x_ro
         for (int k = 0; k < depth; k++) left[m][k] = vec_set(x[m * x_row + k * x_col]);
     for (int64_t n = 0; n < columns; n += LANES) {
         vec right[4];
-        for (int k = 0; k < depth; k++) right[k] = vec_load(b + k * b_row + n);
+        for (int k = 0; k < depth; k++) {
+            right[k] = vec_load(b + k * b_row + n);
+            prefetch_beyond(b, (k + FEW_AHEAD) * b_row + n);
+        }
         for (int m = 0; m < rows; m++) {
             vec sum = vec_load(y + m * FEW_COLUMNS + n);
             for (int k = 0; k < depth; k++) sum = vec_fma(left[m][k], right[k], sum);
@@ -190,31 +215,53 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* At most FEW rows of a times a transposed b: a task turns one panel at a time and uses it at once. */
+INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b) {
+    for (int64_t start = 0; start < job->depth; start += DEPTH) {
+        v16 sum[FEW];
+        turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
+                    smaller(job->depth - start, DEPTH));
+        for (int m = 0; m < rows; m++) {
+            float *out = c + m * job->columns;
+            v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);
+        }
+    }
+}
+
+/* The columns that are left when sixteen are too many. */
+static void turned_edge(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
+    for (int64_t m = 0; m < job->rows; m++)
+        for (int64_t n = 0; n < columns; n++)
+            for (int64_t start = 0; start < job->depth; start += DEPTH) {
+                float sum = 0.0f, *out = c + m * job->columns + n;
+                for (int64_t k = start; k < smaller(job->depth, start + DEPTH); k++)
+                    sum = fmaf(a[m * job->a_row + k * job->a_col], b[n * job->b_col + k], sum);
+                *out = start > 0 ? *out + sum : sum;
+            }
+}
+
+/* At most FEW rows of a times a transposed b: a task is sixteen columns. */
 static void turned_tasks(void *context, int64_t begin, int64_t end) {
-    _Alignas(64) float panel[DEPTH * COLUMNS];
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
-        int64_t column = task % job->across * COLUMNS, s = task / job->across, columns = job->columns - column;
-        for (int64_t k = 0; k < job->depth; k += DEPTH) {
-            int64_t depth = smaller(job->depth - k, DEPTH);
-            const float *bias = job->bias && k + depth == job->depth ? job->bias + column : NULL;
-            pack_panel(panel, job, job->b + s * job->b_stack + column * job->b_col + k, smaller(columns, COLUMNS),
-                       depth);
-            panel_product(job->c + s * job->rows * job->columns + column, job->columns,
-                          job->a + s * job->a_stack + k * job->a_col, job->a_row, job->a_col, 0, panel, job->rows,
-                          columns, depth, k > 0, bias);
+        int64_t column = task % job->groups * 16, s = task / job->groups, columns = smaller(job->columns - column, 16);
+        const float *a = job->a + s * job->a_stack, *b = job->b + s * job->b_stack + column * job->b_col;
+        float *c = job->c + s * job->rows * job->columns + column;
+#define CASE(n)                                                                                                       \
+    case n: turned_rows(n, job, c, a, b); break;
+        switch (columns < 16 ? 0 : job->rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4)
+            default: turned_edge(job, c, a, b, columns);
         }
-        if (job->bent)
-            gelu_tanh_rows(job->bent + s * job->rows * job->columns + column,
-                           job->c + s * job->rows * job->columns + column, job->columns, job->rows,
-                           smaller(columns, COLUMNS));
+#undef CASE
+        if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
+        if (job->bent) gelu_tanh_rows(job->bent + (c - job->c), c, job->columns, job->rows, columns);
     }
 }
 
 static void few_product(struct matmul_job *job, int64_t stack) {
     if (job->b_col != 1) {
-        parallel_for(turned_tasks, job, stack * job->across, 1 + 16384 / (job->depth * COLUMNS));
+        job->groups = ceil_div(job->columns, 16);
+        parallel_for(turned_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * 16));
         return;
     }
     int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* of columns, for each thread */
@@ -223,10 +270,10 @@ static void few_product(struct matmul_job *job, int64_t stack) {
     parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));
 }
 
-/* Cut the outputs into about four tasks a thread, so that none waits long for the last; by rows if there are enough,
- * because every cut through the columns copies a's strips once more. */
+/* Cut the outputs into about eight tasks a thread, so that none waits long for the last; by rows if there are enough:
+ * a cut through the columns needs a's strips copied once more, or beforehand and kept for all. */
 static void plan(struct matmul_job *job, int64_t stack) {
-    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(4 * threads, stack);
+    int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, stack);
     int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
@@ -257,11 +304,16 @@ static int matmul(float *c, float *bent, const float *a, const float *b, const f
         return 0;
     }
     int64_t packed = (b_stack ? stack : 1) * job.across;
-    job.panels = pool_take((size_t)(packed * depth * COLUMNS) * sizeof(float));
+    plan(&job, stack);
+    job.padded_rows = ceil_div(rows, ROWS) * ROWS;
+    int64_t left = a_transposed && job.groups > 1 ? (a_stack ? stack : 1) * job.padded_rows * depth : 0;
+    job.panels = pool_take((size_t)(packed * depth * COLUMNS + left) * sizeof(float));
     if (!job.panels) return -1;
     job.panels_stack = b_stack ? job.across * depth * COLUMNS : 0;
-    parallel_for(pack_tasks, &job, packed * ceil_div(depth, DEPTH), 1 + 32768 / (smaller(depth, DEPTH) * COLUMNS));
-    plan(&job, stack);
+    if (left) job.strips = job.panels + packed * depth * COLUMNS;
+    int64_t blocks = ceil_div(depth, DEPTH), left_tasks = left / (depth * ROWS) * blocks;
+    job.panel_tasks = packed * blocks;
+    parallel_for(both_tasks, &job, job.panel_tasks + left_tasks, 1 + 32768 / (smaller(depth, DEPTH) * COLUMNS));
     int64_t work = job.block_rows * job.group_columns * depth;
     parallel_for(block_tasks, &job, stack * job.row_blocks * job.groups, 1 + 65536 / work);
     pool_give(job.panels);

@@ -50,7 +50,7 @@ static struct {
     atomic_llong next;   /* the first index that nobody has taken */
     parallel_body body;
     void *context;
-    int64_t n, piece;
+    int64_t n, grain, shares; /* a piece is one of so many equal shares of what is left, but at least a grain */
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static void pause_briefly(void) {
@@ -61,11 +61,15 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* Large pieces first, small ones last: at the end one thread waits for the other's piece. That the rest is read before
+ * a piece of it is taken does no harm, for `next` only grows: the piece may be larger than it should, or empty. */
 static void take_pieces(void) {
     for (;;) {
-        int64_t begin = atomic_fetch_add(&pool.next, pool.piece);
+        int64_t share = (pool.n - atomic_load(&pool.next)) / pool.shares;
+        int64_t piece = share > pool.grain ? share : pool.grain;
+        int64_t begin = atomic_fetch_add(&pool.next, piece);
         if (begin >= pool.n) break;
-        int64_t end = begin + pool.piece < pool.n ? begin + pool.piece : pool.n;
+        int64_t end = begin + piece < pool.n ? begin + piece : pool.n;
         pool.body(pool.context, begin, end);
     }
 }
@@ -169,11 +173,11 @@ void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
         return;
     }
     if (pool.started < pool.wanted) start_workers();
-    int64_t share = n / (4 * ((int64_t)pool.wanted + 1)); /* four pieces each even out threads of unequal speed */
     pool.body = body;
     pool.context = context;
     pool.n = n;
-    pool.piece = share > grain ? share : grain > 1 ? grain : 1;
+    pool.shares = 2 * ((int64_t)pool.wanted + 1);
+    pool.grain = grain > 1 ? grain : 1;
     atomic_store(&pool.next, 0);
     atomic_store(&pool.open, 1);
     announce();

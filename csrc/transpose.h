@@ -85,3 +85,24 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
     for (; m < width; m++)
         for (int64_t k = 0; k < depth; k++) to[k * to_row + m] = 0.0f;
 }
+
+/* sum[m] = a[m] times each of sixteen rows of b, which lie b_row apart: b is turned in registers, and its columns go
+ * straight into the sums, in the order of k. `rows` is a constant where this is inlined. */
+INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
+                        int64_t depth) {
+    int64_t k = 0;
+    for (int m = 0; m < rows; m++) sum[m] = v_set(0.0f);
+    for (; k + 4 <= depth; k += 4) {
+        v16 column[4];
+        for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond(b, (16 + i) * b_row + k); /* come next */
+        turn_sixteen(column, b + k, b_row);
+        for (int i = 0; i < 4; i++)
+            for (int m = 0; m < rows; m++)
+                sum[m] = v_fma(v_set(a[m * a_row + (k + i) * a_col]), column[i], sum[m]);
+    }
+    for (; k < depth; k++) {
+        float column[16];
+        for (int n = 0; n < 16; n++) column[n] = b[n * b_row + k];
+        for (int m = 0; m < rows; m++) sum[m] = v_fma(v_set(a[m * a_row + k * a_col]), v_load(column), sum[m]);
+    }
+}

@@ -10,7 +10,8 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 @pytest.fixture(autouse=True)
-def specs():
+def specs(monkeypatch):
+    monkeypatch.setattr(F, "ROWS", 4)  # several chunks, and the last is shorter
     with ops.use("numpy"):
         yield
 
@@ -71,6 +72,9 @@ CASES = {
     "keyed_dropout": (lambda x: F.keyed_dropout(x, (5, 6), 0.3), (2, 3, 8)),
     "split": (lambda x: F.add(*F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
     "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
+    "linear_after": (lambda x, v, w, b: F.linear_after(lambda x: F.gelu(x @ v), x, w, b, [v]),
+                     (2, 3, 4), (4, 5), (5, 6), (6,)),
+    "linear_after without bias": (lambda x, w: F.linear_after(F.silu, x, w), (2, 5, 4), (4, 3)),
     "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),
 }
 

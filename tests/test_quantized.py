@@ -1,5 +1,7 @@
 """Quantised layers and models: how far off they are, what they refuse, and that they save and load."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig, load_weights, save_weights
+from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig, load_weights, save_weights
 from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
 from tinyllm.ops.quant import from_bfloat16, spread
 from tinyllm.ops.registry import _compiled
@@ -222,3 +224,71 @@ def test_an_unquantised_state_belongs_to_another_model():
 
 def test_bfloat16_scales_are_the_upper_halves():
     assert from_bfloat16(np.array([0x3F80, 0x4000, 0], np.uint16)).tolist() == [1.0, 2.0, 0.0]
+
+
+SMALL_LLAMA = LlamaConfig(
+    vocab_size=67, context=24, layers=2, heads=4, kv_heads=2, width=64, hidden=96
+)  # every layer has whole groups of sixteen outputs
+
+
+def next_logits(model):
+    """What a model says after five tokens, the last of them read by itself."""
+    cache = model.new_cache()
+    with no_grad():
+        model(np.array([[3, 1, 4, 1]]), cache)
+        return model(np.array([[5]]), cache).data
+
+
+def part(model):
+    """Three layers with one input."""
+    return model.model.layers[1].self_attn
+
+
+def apart(model):
+    """The same model, each layer for itself."""
+    model = copy.deepcopy(model)
+    for _, module in model.named_modules():
+        if getattr(module, "joint", None):
+            module.joint = None
+    return model
+
+
+def joined(layers, n_in):
+    return layers[0].joint.serves(Tensor(np.zeros((1, n_in), np.float32)), layers)
+
+
+@bits
+def test_joint_layers_give_the_bits_that_each_gives_alone(bits):
+    model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
+    attention, mlp = part(model), model.model.layers[1].mlp
+    assert joined((attention.q_proj, attention.k_proj, attention.v_proj), 64)
+    assert joined((mlp.gate_proj, mlp.up_proj), 64)
+    assert np.array_equal(next_logits(model), next_logits(apart(model)))
+
+
+@bits
+def test_joint_layers_follow_what_happens_to_each(bits):
+    model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
+    other = quantize(Llama(SMALL_LLAMA, seed=2), bits)
+    twin = copy.deepcopy(model)
+    for m in (model, twin):
+        m.load_state_dict(other.state_dict())
+        assert np.array_equal(next_logits(m), next_logits(other))
+    for exchange in (
+        lambda a: setattr(a, "k_proj", LAYERS[bits].from_weights(np.eye(64, 32, dtype=np.float32))),
+        lambda a: setattr(a.v_proj.q, "data", np.zeros_like(a.v_proj.q.data)),
+        lambda a: setattr(a.v_proj.scales, "data", np.zeros_like(a.v_proj.scales.data)),
+        lambda a: setattr(a, "q_proj", Linear(64, 64, bias=False)),
+    ):
+        model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
+        before = next_logits(model)
+        exchange(part(model))
+        assert not np.array_equal(next_logits(model), before)
+        assert np.array_equal(next_logits(model), next_logits(apart(model)))
+
+
+@bits
+def test_layers_without_whole_groups_of_outputs_are_not_joined(bits):
+    model = quantize(Llama(LlamaConfig(**vars(SMALL_LLAMA) | {"width": 40, "hidden": 50}), seed=1), bits)
+    assert part(model).q_proj.joint is None and model.model.layers[0].mlp.gate_proj.joint is None
+    assert np.isfinite(next_logits(model)).all()

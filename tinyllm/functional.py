@@ -5,10 +5,14 @@ what stays in memory until the backward pass. Token ids, targets, masks and tabl
 gradient flows into them.
 """
 
+import math
+
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording
+from tinyllm.ops.registry import empty
+from tinyllm.ops.shapes import rows
+from tinyllm.tensor import Tensor, as_array, gradients_of, no_grad, plus, record, run_again
 
 
 def matmul(a, b, transpose_a=False, transpose_b=False):
@@ -252,14 +256,43 @@ def checkpoint(fn, *inputs, params=()):
         y = fn(*inputs).data
 
     def backward(dy):
-        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
-        with recording(True):
-            again = fn(*leaves)
-        grads = gradients(again, dy) if again.requires_grad else {}
-        dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
-        if grads:
-            shapes = ", ".join(str(leaf.shape) for leaf in grads)
-            raise RuntimeError(f"checkpoint: fn also uses leaves of shape {shapes}: list them in params=")
-        return dxs
+        leaves, again = run_again(fn, inputs)
+        return gradients_of(leaves + params, again, dy)
 
     return record(y, inputs + params, backward)
+
+
+ROWS = 1024  # of a chunk: many enough to keep the kernels busy, few enough to stay in the cache
+
+
+def linear_after(first, x, w, b=None, params=()):
+    """Compute linear(first(x), w, b) and keep only x: the backward pass makes first(x) again.
+
+    x (..., I), w (C, O), b (O,) or None -> (..., O). Both ways go through x by chunks of ROWS rows, so that
+    first(x), its gradient and what lies between never exist whole; first has to map each row by itself,
+    (n, I) -> (n, C). Gradients of w, b and params are summed in the order of the chunks. What `checkpoint`
+    says of fn and params, RuntimeError included, holds for first; the product with w is computed once.
+    """
+    params = tuple(params)
+    parents = (x, w, *params) if b is None else (x, w, b, *params)
+    if not any(p.requires_grad for p in parents):
+        return linear(first(x), w, b)
+    chunks = [slice(i, i + ROWS) for i in range(0, math.prod(x.shape[:-1]), ROWS)]
+    y = empty((*x.shape[:-1], w.shape[1]), x.dtype)
+    with no_grad():
+        for chunk in chunks:
+            rows(y)[chunk] = linear(first(Tensor(rows(x.data)[chunk])), w, b).data
+
+    def backward(dy):
+        dx = empty(x.shape, x.dtype)
+        totals = [None] * (len(parents) - 1)
+        for chunk in chunks:
+            leaves, a = run_again(first, (Tensor(rows(x.data)[chunk], x.requires_grad),))
+            da, dw, db = ops.linear_backward(rows(dy)[chunk], a.data, w.data)
+            dx_chunk, *dparams = gradients_of(leaves + params, a, da)
+            rows(dx)[chunk] = 0 if dx_chunk is None else dx_chunk
+            grads = [dw, *dparams] if b is None else [dw, db, *dparams]
+            totals = [g if t is None else plus(t, g) for t, g in zip(totals, grads, strict=True)]
+        return dx, *totals
+
+    return record(y, parents, backward)

@@ -116,6 +116,26 @@ def gradients(y, dy):
     return {leaf: dx for (leaf, _), dx in grads.items()}
 
 
+def run_again(fn, inputs):
+    """Compute fn(*inputs) with a graph of its own -> (leaves that stand for the inputs, the output)."""
+    leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
+    with recording(True):
+        return leaves, fn(*leaves)
+
+
+def gradients_of(leaves, y, dy):
+    """Walk back from y, whose gradient is dy -> one gradient per leaf, None where y does not depend on it.
+
+    Raises RuntimeError when y depends on another leaf that needs a gradient.
+    """
+    grads = gradients(y, dy) if y.requires_grad else {}
+    dxs = tuple(grads.pop(leaf, None) for leaf in leaves)
+    if grads:
+        shapes = ", ".join(str(leaf.shape) for leaf in grads)
+        raise RuntimeError(f"what is computed again also uses leaves of shape {shapes}: list them in params=")
+    return dxs
+
+
 def plus(x, y):
     """x + y, by the op where the two have one shape and type, by NumPy's broadcasting where they do not."""
     alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f"

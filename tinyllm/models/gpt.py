@@ -68,8 +68,8 @@ class Block(Module):
         self.drop = Dropout(config.dropout)
 
     def __call__(self, x, cache=None):
-        x = F.add(x, self.drop(self.attn(self.ln_1(x), cache)))
-        return F.add(x, self.drop(self.mlp(self.ln_2(x))))
+        x = F.add(x, self.drop(self.attn(x, cache, self.ln_1)))
+        return F.add(x, self.drop(self.mlp(x, self.ln_2)))
 
 
 class GPT(Module):

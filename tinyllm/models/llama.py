@@ -16,7 +16,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
-from tinyllm.nn import Embedding, KVCache, Linear, Module, RMSNorm, init_normal
+from tinyllm.nn import IDENTITY, Embedding, KVCache, Linear, Module, RMSNorm, init_normal, side_by_side
 from tinyllm.tensor import Tensor
 
 LLAMA_PRESETS = {
@@ -67,6 +67,8 @@ class Attention(Module):
     keeps the turned keys: an angle belongs to a position, and a position never changes.
     """
 
+    same_input = ("q_proj", "k_proj", "v_proj")
+
     def __init__(self, config):
         c = config
         self.heads, self.kv_heads, self.head_width = c.heads, c.kv_heads, c.width // c.heads
@@ -77,9 +79,10 @@ class Attention(Module):
 
     def __call__(self, x, cos, sin, cache=None):
         B, T, C = x.shape
-        q = F.rope(self.q_proj(x).reshape(B, T, self.heads, self.head_width), cos, sin)
-        k = F.rope(self.k_proj(x).reshape(B, T, self.kv_heads, self.head_width), cos, sin)
-        v = self.v_proj(x).reshape(B, T, self.kv_heads, self.head_width)
+        q, k, v = side_by_side(x, self.q_proj, self.k_proj, self.v_proj)
+        q = F.rope(q.reshape(B, T, self.heads, self.head_width), cos, sin)
+        k = F.rope(k.reshape(B, T, self.kv_heads, self.head_width), cos, sin)
+        v = v.reshape(B, T, self.kv_heads, self.head_width)
         if cache is None:
             y = F.attention(q, k, v)
         else:
@@ -93,18 +96,23 @@ class Attention(Module):
 
 
 class GatedMLP(Module):
-    """Widen twice, let one half gate the other, narrow: y = (silu(x @ gate) * (x @ up)) @ down.
+    """Widen twice, let one half gate the other, narrow: y = (silu(n @ gate) * (n @ up)) @ down, n = norm(x).
 
     x (..., C) -> (..., C). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """
+
+    same_input = ("gate_proj", "up_proj")
 
     def __init__(self, config):
         self.gate_proj = Linear(config.width, config.hidden, bias=False)
         self.up_proj = Linear(config.width, config.hidden, bias=False)
         self.down_proj = Linear(config.hidden, config.width, bias=False)
 
-    def __call__(self, x):
-        return self.down_proj(F.swiglu(self.gate_proj(x), self.up_proj(x)))
+    def __call__(self, x, norm=IDENTITY):
+        def gated(x):
+            return F.swiglu(*side_by_side(norm(x), self.gate_proj, self.up_proj))
+
+        return self.down_proj.after(gated, x, (norm, self.gate_proj, self.up_proj))
 
 
 class LlamaBlock(Module):
@@ -118,7 +126,7 @@ class LlamaBlock(Module):
 
     def __call__(self, x, cos, sin, cache=None):
         x = F.add(x, self.self_attn(self.input_layernorm(x), cos, sin, cache))
-        return F.add(x, self.mlp(self.post_attention_layernorm(x)))
+        return F.add(x, self.mlp(x, self.post_attention_layernorm))
 
 
 class LlamaBody(Module):

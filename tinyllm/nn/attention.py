@@ -1,7 +1,7 @@
 """Self-attention: how a position gathers what earlier positions know."""
 
 import tinyllm.functional as F
-from tinyllm.nn.layers import Linear
+from tinyllm.nn.layers import IDENTITY, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
 
@@ -9,7 +9,7 @@ from tinyllm.tensor import Tensor
 class SelfAttention(Module):
     """Let every position look back: mix the values of all up to itself, weighted by query times key.
 
-    x (B, T, C) -> y (B, T, C), by H heads of width D = C / H. With a cache, x holds the T newest
+    x (B, T, C) -> y (B, T, C), of norm(x), by H heads of width D = C / H. With a cache, x holds the T newest
     positions only, and their keys and values join those that the cache holds; the result is the same, bit
     for bit on the compiled backend. Names as in GPT-2. Source: Vaswani et al., "Attention Is All You
     Need", 2017, section 3.2.
@@ -23,9 +23,10 @@ class SelfAttention(Module):
         self.c_attn = Linear(width, 3 * width, bias)  # query, key and value in one product
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x, cache=None):
+    def __call__(self, x, cache=None, norm=IDENTITY):
         B, T, C = x.shape
-        q, k, v = (part.reshape(B, T, self.heads, C // self.heads) for part in F.split(self.c_attn(x), 3))
+        parts = F.split(self.c_attn.after(norm, x, (norm,)), 3)
+        q, k, v = (part.reshape(B, T, self.heads, C // self.heads) for part in parts)
         if cache is None:
             y = F.attention(q, k, v)
         else:

@@ -7,9 +7,12 @@ weights by name.
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.nn.module import Module, Parameter
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
+
+LARGE = 2 << 20  # bytes of an input from which on memory is worth more than the time that it costs to save it
 
 
 class Linear(Module):
@@ -30,9 +33,40 @@ class Linear(Module):
         """Apply the layer and gelu_tanh after it, in one pass: x (..., n_in) -> (..., n_out)."""
         return F.linear_gelu(x, self.weight, self.bias)
 
+    def after(self, first, x, modules=()):
+        """Apply the layer to first(x), which large inputs do not keep but make again in the backward pass.
+
+        x (..., width) -> (..., n_out). first has to treat each row by itself; modules are those whose
+        parameters it uses. With products in bf16 all is kept: they leave no time to make things twice.
+        """
+        if x.data.nbytes < LARGE or not x.requires_grad or ops.linear.backend == "bf16":
+            return self(first(x))
+        params = [p for module in modules for p in module.parameters()]
+        return F.linear_after(first, x, self.weight, self.bias, params)
+
     def flops(self, batch, context):
         n_in, n_out = self.weight.shape
         return {"": 2 * batch * context * n_in * n_out}
+
+
+def side_by_side(x, *layers):
+    """Apply several layers to one input: x (..., n_in) -> [layer(x), ...].
+
+    It is one product where `quantize` has joined the layers, as it does where a module lists their names in
+    its attribute `same_input`.
+    """
+    joint = getattr(layers[0], "joint", None)
+    return joint(x) if joint and joint.serves(x, layers) else [layer(x) for layer in layers]
+
+
+class Identity(Module):
+    """Change nothing, where a layer expects a norm before it: x (...) -> x."""
+
+    def __call__(self, x):
+        return x
+
+
+IDENTITY = Identity()
 
 
 class Embedding(Module):
@@ -101,7 +135,7 @@ class Dropout(Module):
 
 
 class MLP(Module):
-    """Widen, bend, narrow: y = gelu(x @ c_fc) @ c_proj, applied to every position by itself.
+    """Widen, bend, narrow: y = gelu(norm(x) @ c_fc) @ c_proj, applied to every position by itself.
 
     x (..., width) -> y (..., width), through `hidden` numbers, by convention four times the width. The names
     are GPT-2's.
@@ -111,5 +145,5 @@ class MLP(Module):
         self.c_fc = Linear(width, hidden, bias)
         self.c_proj = Linear(hidden, width, bias)
 
-    def __call__(self, x):
-        return self.c_proj(self.c_fc.gelu_tanh(x))
+    def __call__(self, x, norm=IDENTITY):
+        return self.c_proj.after(lambda x: self.c_fc.gelu_tanh(norm(x)), x, (norm, self.c_fc))

@@ -4,6 +4,8 @@
 from, and why it is fast stands in `ops/quant.py`.
 """
 
+from itertools import accumulate
+
 import numpy as np
 
 import tinyllm.functional as F
@@ -24,6 +26,7 @@ class QuantizedLinear(Module):
 
     bits: int
     kind: type
+    joint: "Joint | None" = None  # with the layers beside it, which `quantize` makes
 
     def __init__(self, n_in, n_out, bias=True):
         q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
@@ -52,15 +55,21 @@ class QuantizedLinear(Module):
 
     def __call__(self, x):
         bias = None if self.bias is None else self.bias.data
+        return self.product(x, self.q.data, self.scales.data, self.n_out, bias)
+
+    def product(self, x, q, scales, n_out, bias):
+        """Multiply x by packed weights of this layer's kind."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
-        y = apply(x.data, self.q.data, self.scales.data, self.n_out, bias)
+        return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
-        def backward(dy):
-            raise RuntimeError(
-                f"{type(self).__name__} is for inference and has no gradient: train the model first"
-            )
+    def _no_gradient(self, dy):
+        raise RuntimeError(
+            f"{type(self).__name__} is for inference and has no gradient: train the model first"
+        )
 
-        return record(y, (x,), backward)
+    def after(self, first, x, modules=()):
+        """Apply the layer to first(x)."""
+        return self(first(x))
 
     def gelu_tanh(self, x):
         """Apply the layer, then gelu to what comes out."""
@@ -91,6 +100,60 @@ class Int4Linear(QuantizedLinear):
 LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
+class Joint:
+    """Layers with one input, whose packed weights lie side by side: for one row, one product does for all.
+
+    A token pays for every call, and between two calls no weights are read. Each layer keeps its own arrays,
+    which are parts of the joint ones. Of several rows, the parts of the result would have to be copied.
+    """
+
+    def __init__(self, layers):
+        self.layers = tuple(layers)
+        self.q, self.scales = (self._gather(name) for name in ("q", "scales"))
+        ends = list(accumulate(layer.n_out for layer in layers))
+        self.parts = [slice(end - layer.n_out, end) for layer, end in zip(layers, ends, strict=True)]
+        self.n_in, self.n_out = layers[0].n_in, ends[-1]
+        for layer in layers:
+            layer.joint = self
+
+    @staticmethod
+    def possible(layers):
+        """Say whether layers can be joined: packed alike, in whole groups of outputs, without a bias."""
+        return all(
+            type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
+            and layer.n_out % 16 == 0 for layer in layers
+        )  # fmt: skip
+
+    def _gather(self, name):
+        buffers = [getattr(layer, name) for layer in self.layers]
+        joint = aligned(np.concatenate([buffer.data for buffer in buffers]))
+        ends = list(accumulate(len(buffer.data) for buffer in buffers))
+        for buffer, end in zip(buffers, ends, strict=True):
+            buffer.data = joint[end - len(buffer.data) : end]
+        return joint
+
+    def serves(self, x, layers):
+        """Say whether this can stand for the layers now: one row, and no layer or array was exchanged."""
+        q, scales = self.q.base, self.scales.base  # None in a copy, whose layers have arrays of their own
+        if x.data.size != self.n_in or layers != self.layers or q is None or scales is None:
+            return False
+        return all(layer.q.data.base is q and layer.scales.data.base is scales for layer in layers)
+
+    def __call__(self, x):
+        first = self.layers[0]
+        y = first.product(x, self.q, self.scales, self.n_out, None)
+        return [record(y.data[..., part], (y,), first._no_gradient) for part in self.parts]
+
+
+def aligned(x):
+    """A copy of an array that begins at a multiple of 64 bytes, as kernels like it."""
+    memory = np.empty(x.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    y[...] = x
+    return y
+
+
 def check_scales(name, scales):
     """Raise UserError unless bfloat16 scales are finite and not negative."""
     if (scales >= 0x7F80).any():  # infinity and NaN; from 0x8000 on, negative numbers
@@ -116,6 +179,10 @@ def quantize(model, bits):
     for module, name, child, new in swaps:
         new.training = child.training
         put(module, name, new)
+    for _, module in model.named_modules():
+        beside = [getattr(module, name) for name in getattr(module, "same_input", ())]
+        if beside and Joint.possible(beside):
+            Joint(beside)
     return model
 
 

@@ -202,6 +202,11 @@ def probe(str what, int64_t rounds=0, x=None):
     return done
 
 
+def empty_float32(tuple shape):
+    """An uninitialised array on a block of the pool, for results that are put together outside of a kernel."""
+    return empty(shape)
+
+
 def memory():
     """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
     cdef pool_state state = pool_look()
