@@ -44,7 +44,7 @@ class AddedTokens:
 
     @cached_property
     def _searches(self):
-        """For the raw text and for the normalised one: what finds names, {name: token}, if one always counts."""
+        """For the raw text and the normalised one: what finds names, {name: token}, if one always counts."""
         raw = {token.content: token for token in self.tokens if not token.normalized}
         change = self.normalize or (lambda text: text)
         normal = {}
