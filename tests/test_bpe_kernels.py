@@ -5,6 +5,7 @@ The specs and incremental.py judge; that they agree with each other is in test_b
 
 import copy
 import pickle
+import random
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def encode_pieces(bpe, pieces):
 
 @st.composite
 def vocabularies(draw):
-    """Any bytes, several pairs that make one token, any order with ties, tokens that no merge makes."""
+    """Any bytes, aliases (several pairs make one token), any order with ties, tokens that no merge makes."""
     byte_ids = draw(st.permutations(range(256)))
     tokens = [None] * 300
     for byte, i in enumerate(byte_ids):
@@ -86,8 +87,10 @@ def vocabularies(draw):
     return Vocabulary(tokens + draw(some_pieces.filter(all)) * whole, byte_ids, merges, order, whole)
 
 
-@given(vocabularies(), some_pieces)
-def test_any_vocabulary_encodes_the_same(vocabulary, pieces):
+@given(vocabularies(), some_pieces, st.integers(0, 2**32))
+def test_any_vocabulary_encodes_the_same(vocabulary, pieces, seed):
+    rng = random.Random(seed)  # long pieces, of all that the vocabulary knows
+    pieces += [bytes(rng.choices(letters, k=400)) for letters in (b"abc", b"ab")]
     pieces += [token for token in vocabulary.tokens if token is not None and len(token) > 1]
     v = vocabulary
     bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids if v.whole_first else None)
@@ -95,6 +98,15 @@ def test_any_vocabulary_encodes_the_same(vocabulary, pieces):
     assert encode_pieces(bpe, pieces) == encode_pieces(bpe, pieces) == expected  # the second time from memory
     text = b"".join(pieces)
     assert _compiled.Decoder(v.tokens).decode(expected) == text
+
+
+def test_equal_ranks_go_from_left_to_right_whenever_they_came_up():
+    """In a long piece: "y cd" is known from the first merge on, "ab y" to the left of it from the second."""
+    merges = {(99, 100): 256, (97, 98): 257, (257, 121): 258, (121, 256): 259, (258, 97): 260}
+    order = dict(zip(merges, (0, 1, 5, 5, -1), strict=True))  # the last one interrupts
+    for piece in (b"abycd" * 40, b"abycdycdabya" * 20, b"ycdabyabycda" * 30):
+        expected = incremental.encode(piece, merges, order)
+        assert encode_pieces(_compiled.BPE(range(256), merges, order), [piece]) == expected
 
 
 SAMPLE = "It's 12345 cats' naïve “quotes” \n\n\t and   spaces\r\n, ".encode() + b"\xff\xed\xa0\x80 aaaa"

@@ -35,11 +35,10 @@ def token_array(data, tokenizer, cache=None):
     `cache` is a folder, None for the usual one, or False for none. The array is mapped from the cache file if
     there can be one. Raises UserError where the tokenizer cannot read the text.
     """
-    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+    dtype = _dtype(tokenizer)
     path = None
     if cache is not False:
-        key = hashlib.sha256(MAGIC + hashlib.sha256(data).digest() + tokenizer.fingerprint().encode())
-        path = Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
+        path = _cache_path(hashlib.sha256(data).digest(), tokenizer, cache)
         if (found := _load(path, dtype)) is not None:
             return found
     tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=dtype)
@@ -48,6 +47,60 @@ def token_array(data, tokenizer, cache=None):
         tokens = tokens if mapped is None else mapped
     tokens.flags.writeable = False
     return tokens
+
+
+def token_file(path, tokenizer, cache=None, progress=None):
+    """Encode a file that may be larger than memory: the same array as `token_array` of its bytes, mapped.
+
+    `cache` is a folder, or None for the usual one. `progress(done, total)` counts bytes that were encoded.
+    Raises UserError where the file cannot be read, nor its tokens written.
+    """
+    dtype = _dtype(tokenizer)
+    try:
+        with open(path, "rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
+            if (found := _load(target, dtype)) is not None:
+                return found
+            file.seek(0)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _store_parts(target, _reported(tokenizer.encode_file(file), file, total, progress), dtype)
+    except OSError as error:
+        raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
+    if (found := _load(target, dtype)) is None:
+        raise UserError(f"the tokens of {path} were written to {target}, but do not come back from there")
+    return found
+
+
+def _reported(parts, file, total, progress):
+    """Parts as they come, and after each how far the file was read."""
+    for part in parts:
+        yield part
+        if progress:
+            progress(file.tell(), total)
+
+
+def _dtype(tokenizer):
+    return np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+
+
+def _cache_path(digest, tokenizer, cache):
+    """Where the tokens of a text with this SHA-256 belong."""
+    key = hashlib.sha256(MAGIC + digest + tokenizer.fingerprint().encode())
+    return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
+
+
+def _store_parts(path, parts, dtype):
+    """Write a cache file from arrays of ids, of which one at a time is in memory."""
+    count, crc = 0, 0
+    with atomic_write(path, "wb") as f:
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0))
+        for part in parts:
+            raw = np.ascontiguousarray(part, dtype=dtype).tobytes()
+            count, crc = count + len(part), zlib.crc32(raw, crc)
+            f.write(raw)
+        f.seek(0)
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc))
 
 
 def _store(path, tokens):

@@ -15,6 +15,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import files, incremental
+from tinyllm.tokenizer.stream import blocks
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
 
@@ -107,6 +108,17 @@ class Tokenizer:
             character = np.cumsum(begins) - 1
             starts, ends = character[starts], character[ends - 1] + 1
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def encode_file(self, file):
+        """Encode a text larger than memory -> iterator of int32 arrays, which together are its ids.
+
+        file: opened in binary mode. Special tokens are not looked for.
+        """
+        return map(self.encode_to_numpy, blocks(file, self._last_cut))
+
+    def _last_cut(self, data):
+        """The last place where bytes can be cut and both sides be encoded alone; 0 if there is none."""
+        return 0
 
     def decode_bytes(self, ids):
         """Put the bytes of the tokens one after the other; a special token gives its name.

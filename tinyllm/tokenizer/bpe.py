@@ -16,6 +16,7 @@ from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import incremental
 from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, text_keeping_bytes
 from tinyllm.tokenizer.patterns import Splitter
+from tinyllm.tokenizer.stream import blocks
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
@@ -77,11 +78,12 @@ class BPETokenizer(Tokenizer):
     def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None, on_merge=None):
         """Learn a vocabulary from text.
 
-        texts: a str, bytes, or an iterable of them. vocab_size counts the 256 bytes, the merges and the
-        special tokens; the result is smaller if the text runs out of pairs. The same text gives the same
-        vocabulary, in whatever order it comes. `progress(done, total)` is called now and then, and
-        `on_merge(left, right, new, count)` for every merge in turn: three tokens, and how often the pair
-        stood in the text.
+        texts: a str, bytes, an iterable of them, or one text in a file opened in binary mode, which may be
+        larger than memory. vocab_size counts the 256 bytes, the merges and the special tokens; the result is
+        smaller if the text runs out of pairs. The same text gives the same vocabulary, in whatever order it
+        comes. No piece crosses from one text to the next: what was cut anywhere is one text, and belongs into
+        a file. `progress(done, total)` is called now and then, and `on_merge(left, right, new, count)` for
+        every merge in turn: three tokens, and how often the pair stood in the text.
         """
         special_tokens = list(special_tokens)
         fixed = BYTES + len(special_tokens)
@@ -89,9 +91,13 @@ class BPETokenizer(Tokenizer):
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
         cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
-        texts = [texts] if isinstance(texts, (str, bytes, bytearray, memoryview)) else texts
+        splitter = Splitter(pattern)
+        if isinstance(texts, (str, bytes, bytearray, memoryview)):
+            texts = [texts]
+        elif hasattr(texts, "read"):
+            texts = blocks(texts, splitter.last_cut)
         learn = _train_compiled if incremental.kernels(bpe_train) else _train
-        merges = learn(map(bytes_from_text, texts), n_merges, Splitter(pattern), progress, on_merge)
+        merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress, on_merge)
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text):
@@ -183,6 +189,9 @@ class BPETokenizer(Tokenizer):
         from tinyllm.tokenizer.formats.own import version_2
 
         return version_2(self)
+
+    def _last_cut(self, data):
+        return 0 if self.pipeline else self._splitter.last_cut(data)
 
     def _fields(self):
         return {"pattern": self.pattern, "merges": list(self.merges)}

@@ -17,6 +17,9 @@ class ByteTokenizer(Tokenizer):
     def _encode_ordinary(self, text):
         return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int32)
 
+    def _last_cut(self, data):
+        return len(data)
+
     def _fields(self):
         return {}
 

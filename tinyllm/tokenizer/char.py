@@ -44,6 +44,9 @@ class CharTokenizer(Tokenizer):
             )
         return ids.astype(np.int32)
 
+    def _last_cut(self, data):
+        return data.rfind(b"\n") + 1
+
     def _fields(self):
         return {"characters": self._characters}
 

@@ -7,6 +7,7 @@ import regex
 
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import PATTERNS, split_pieces
+from tinyllm.ops.registry import _compiled
 
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
 
@@ -81,3 +82,19 @@ class Splitter:
         if self.published and split_pieces.backend == "compiled":
             return self.published, None
         return None, [self.ends(text) for text in texts]
+
+    def last_cut(self, data):
+        """The last place where bytes can be cut and no piece is, whatever is around them; 0 if none."""
+        if not self.published or split_pieces.backend == "yours":
+            return 0  # nobody knows what such a pattern looks at
+        if split_pieces.backend == "compiled":
+            for back in (2**10, 2**16, len(data)):
+                at = _compiled.piece_cut(data, max(len(data) - back, 0))
+                if at < len(data):
+                    return at
+            return 0
+        found = _BEHIND_A_WORD.search(data)
+        return found.start() if found else 0
+
+
+_BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in each of PATTERNS; from the end

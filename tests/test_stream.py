@@ -1,0 +1,84 @@
+"""Texts larger than memory: read in blocks, they train and encode as the whole text does."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.data import token_array, token_file
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import _compiled, override, use
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer, stream
+from tinyllm.tokenizer.patterns import Splitter
+
+TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
+scraps = [b"a", b"it's", b" ", b"  ", b"\n", b"12", b"!", "é".encode(), b"\xf0\x9f", "\u0301".encode()]
+BACKENDS = ["numpy", "compiled"] if _compiled else ["numpy"]
+texts = st.lists(st.sampled_from(scraps), max_size=60).map(b"".join)
+
+
+def pieces_of(splitter, parts):
+    return [piece for part in parts for piece in splitter.pieces(part.decode("utf-8", "surrogateescape"))]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("pattern", [*PATTERNS, "[ae]+"])
+@given(texts, st.integers(1, 40))
+def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
+    splitter = Splitter(pattern)
+    with use(backend):
+        parts = list(stream.blocks(io.BytesIO(text), splitter.last_cut, size))
+    assert b"".join(parts) == text and all(parts)
+    assert pieces_of(splitter, parts) == pieces_of(splitter, [text])
+
+
+def test_there_are_many_blocks():
+    for backend in BACKENDS:
+        with use(backend):
+            assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) > 5
+    assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("[ae]+").last_cut, 500))) == 1
+    with override(split_pieces=lambda text, pattern: np.arange(1, len(text) + 1)):
+        assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) == 1
+
+
+def test_what_cannot_be_cut_is_bounded(monkeypatch):
+    monkeypatch.setattr(stream, "LARGEST", 1000)
+    with pytest.raises(UserError, match="no place to cut it"):
+        list(stream.blocks(io.BytesIO(b"a" * 2000), Splitter("gpt2").last_cut, 100))
+    with pytest.raises(TypeError, match="binary mode"):
+        list(stream.blocks(io.StringIO("text"), Splitter("gpt2").last_cut))
+
+
+@pytest.mark.parametrize("tokenizer", [
+    BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)  # fmt: skip
+def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream.blocks, "__defaults__", (700,))
+    path, calls = tmp_path / "text.txt", []
+    path.write_bytes(TEXT)
+    tokens = token_file(path, tokenizer, tmp_path / "cache", lambda done, total: calls.append((done, total)))
+    assert isinstance(tokens, np.memmap) and tokens.tolist() == tokenizer.encode(TEXT)
+    assert len(calls) > 3 and calls[-1] == (len(TEXT), len(TEXT)) and calls == sorted(calls)
+    whole = token_array(TEXT, tokenizer, tmp_path / "cache")  # finds what is there
+    assert whole.dtype == tokens.dtype and len(list((tmp_path / "cache").iterdir())) == 1
+    again = token_file(path, tokenizer, tmp_path / "cache", lambda done, total: calls.append(None))
+    assert again.tolist() == tokens.tolist() and None not in calls
+    path.write_bytes(b"")
+    assert token_file(path, tokenizer, tmp_path / "cache").shape == (0,)
+
+
+def test_a_file_trains_as_its_bytes(monkeypatch):
+    monkeypatch.setattr(stream.blocks, "__defaults__", (700,))
+    for backend in BACKENDS:
+        with use(backend):
+            streamed = BPETokenizer.train(io.BytesIO(TEXT), 330, "gpt4")
+            assert streamed.merges == BPETokenizer.train(TEXT, 330, "gpt4").merges
+
+
+def test_what_cannot_be_read_or_written_is_said(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        token_file(tmp_path / "nothing", ByteTokenizer())
+    (tmp_path / "text").write_bytes(b"text")
+    with pytest.raises(UserError, match="cannot encode"):
+        token_file(tmp_path / "text", ByteTokenizer(), tmp_path / "text")
