@@ -49,27 +49,42 @@ def token_array(data, tokenizer, cache=None):
     return tokens
 
 
-def token_file(path, tokenizer, cache=None, progress=None):
+def token_file(path, tokenizer, cache=None, progress=None, out=None):
     """Encode a file that may be larger than memory: the same array as `token_array` of its bytes, mapped.
 
-    `cache` is a folder, or None for the usual one. `progress(done, total)` counts bytes that were encoded.
-    Raises UserError where the file cannot be read, nor its tokens written.
+    `cache` is a folder, or None for the usual one; `out` is a path to write the cache file to instead, for
+    `load_tokens`. `progress(done, total)` counts bytes that were encoded. Raises UserError where the file
+    cannot be read, nor its tokens written.
     """
     dtype = _dtype(tokenizer)
     try:
         with open(path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
-            target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
-            if (found := _load(target, dtype)) is not None:
-                return found
-            file.seek(0)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if out is None:
+                target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
+                if (found := _load(target, dtype)) is not None:
+                    return found
+                file.seek(0)
+                target.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                target = Path(out)
             _store_parts(target, _reported(tokenizer.encode_file(file), file, total, progress), dtype)
     except OSError as error:
         raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
     if (found := _load(target, dtype)) is None:
         raise UserError(f"the tokens of {path} were written to {target}, but do not come back from there")
     return found
+
+
+def load_tokens(path):
+    """Map the tokens that `token_file` wrote to `out` -> read-only array (n,) of uint16 or uint32.
+
+    Raises UserError where the file is missing, cut short or damaged in any byte.
+    """
+    for width in ("<u2", "<u4"):
+        if (found := _load(path, np.dtype(width))) is not None:
+            return found
+    raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
 
 
 def _reported(parts, file, total, progress):

@@ -1,14 +1,19 @@
 """`tinyllm tokenizer encode | decode`: text into ids and back."""
 
 import json
+import os
 import re
 import sys
+
+from tqdm import tqdm
 
 from tinyllm.cli import add_command
 from tinyllm.cli.tokenizer.opening import (
     add_allow_special,
     add_text,
+    advance,
     allowed_special,
+    free_path,
     text_of,
 )
 from tinyllm.errors import UserError
@@ -17,6 +22,10 @@ from tinyllm.tokenizer import load_tokenizer
 ENCODE_EXAMPLE = """example:
   tinyllm tokenizer encode book.json "To be, or not to be"
   tinyllm tokenizer encode book.json "the end<|end|>" --allow-special "<|end|>"
+  tinyllm tokenizer encode book.json --file book.txt --out book.tokens
+
+With --out the file may be larger than memory: its tokens are written as training
+keeps them, and tl.load_tokens("book.tokens") maps them from the disk.
 """
 DECODE_EXAMPLE = """example:
   tinyllm tokenizer decode book.json 84 111 32 98 101
@@ -31,6 +40,8 @@ def add_parsers(commands):
     add_text(encode)
     add_allow_special(encode)
     encode.add_argument("--json", action="store_true", help="print ids and counts as JSON")
+    encode.add_argument("--out", metavar="TOKENS", help="write the tokens of --file to this file")
+    encode.add_argument("--overwrite", action="store_true", help="replace TOKENS if it is there")
     encode.set_defaults(run=run_encode)
 
     decode = add_command(commands, "decode", "turn token ids into text, byte for byte", DECODE_EXAMPLE)
@@ -40,7 +51,10 @@ def add_parsers(commands):
 
 
 def run_encode(args):
-    """Print the ids of a text."""
+    """Print the ids of a text, or write them to a file."""
+    if args.out is not None:
+        _encode_file(args)
+        return
     tokenizer = load_tokenizer(args.path)
     data = text_of(args)
     ids = tokenizer.encode(data, allowed_special=allowed_special(args))
@@ -48,6 +62,23 @@ def run_encode(args):
         print(json.dumps({"ids": ids, "tokens": len(ids), "bytes": len(data)}))
     else:
         print(*ids)
+
+
+def _encode_file(args):
+    from tinyllm.data import token_file  # here: encode and decode start faster without the corpora
+
+    if args.file in (None, "-") or args.text is not None or args.allow_special:
+        raise UserError("--out takes a --file to encode, without TEXT and without --allow-special")
+    out = free_path(args.out, args.overwrite)
+    tokenizer = load_tokenizer(args.path)
+    bar = tqdm(desc="encoding", unit="B", unit_scale=True, file=sys.stderr, disable=None, leave=False)
+    with bar:
+        n = len(token_file(args.file, tokenizer, progress=advance(bar), out=out))
+    n_bytes = os.stat(args.file).st_size
+    if args.json:
+        print(json.dumps({"path": str(out), "tokens": n, "bytes": n_bytes}))
+    else:
+        print(f"{n_bytes:,} bytes are {n:,} tokens, {n_bytes / max(n, 1):.2f} bytes each; written to {out}")
 
 
 def run_decode(args):

@@ -49,3 +49,13 @@ def free_path(path, overwrite):
     if not out.absolute().parent.is_dir():
         raise UserError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     return out
+
+
+def advance(bar):
+    """A progress callback that moves a tqdm bar."""
+
+    def progress(done, total):
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress

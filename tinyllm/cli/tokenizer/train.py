@@ -1,13 +1,16 @@
 """`tinyllm tokenizer train`: learn a vocabulary from a text, and watch how."""
 
+import io
 import json
+import os
 import sys
 import time
+from pathlib import Path
 
 from tqdm import tqdm
 
 from tinyllm.cli import add_command
-from tinyllm.cli.tokenizer.opening import free_path
+from tinyllm.cli.tokenizer.opening import advance, free_path
 from tinyllm.cli.tokenizer.watch import watcher
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer
@@ -39,47 +42,50 @@ def add_parsers(commands):
 
 def run_train(args):
     """Train on a corpus, save, and say how well the vocabulary fits that corpus."""
-    from tinyllm.data import load_corpus  # here: encode and decode start faster without the corpora
-
     if args.watch and args.json:
         raise UserError("--watch is for people and --json for programs: choose one")
     out = free_path(args.out, args.overwrite)
     template = CHAT_TEMPLATES.get(args.chat)
     needed = template.special_tokens if template else []
     special = args.special + [name for name in needed if name not in args.special]
-    corpus = load_corpus(args.file)
-    start = time.perf_counter()
-    if args.watch:
-        with watcher(args.vocab - 256 - len(special)) as show:
-            tokenizer = BPETokenizer.train(corpus.data, args.vocab, args.pattern, special, on_merge=show)
-    else:
-        with tqdm(desc="merges", unit="", file=sys.stderr, disable=None, leave=False) as bar:
-            tokenizer = BPETokenizer.train(corpus.data, args.vocab, args.pattern, special, _advance(bar))
-    seconds = time.perf_counter() - start
-    tokenizer.chat = template
-    tokenizer.save(out)
-    _conclude(args, out, corpus, tokenizer, seconds)
+    with _opened(args.file) as file:
+        start = time.perf_counter()
+        if args.watch:
+            with watcher(args.vocab - 256 - len(special)) as show:
+                tokenizer = BPETokenizer.train(file, args.vocab, args.pattern, special, on_merge=show)
+        else:
+            with tqdm(desc="merges", unit="", file=sys.stderr, disable=None, leave=False) as bar:
+                tokenizer = BPETokenizer.train(file, args.vocab, args.pattern, special, advance(bar))
+        seconds = time.perf_counter() - start
+        tokenizer.chat = template
+        tokenizer.save(out)
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        n_tokens = sum(map(len, tokenizer.encode_file(file)))
+    _conclude(args, out, n_bytes, n_tokens, tokenizer, seconds)
 
 
-def _conclude(args, out, corpus, tokenizer, seconds):
-    n_tokens = tokenizer.encode_to_numpy(corpus.data).size
-    n_bytes, size = len(corpus.data), tokenizer.vocab_size
+def _opened(name):
+    """A corpus as a binary file. One that is a file is read in parts, and may be larger than memory."""
+    from tinyllm.data import SOURCES, load_corpus  # here: encode and decode start faster without the corpora
+
+    path = Path(name)
+    if name not in SOURCES and path.suffix != ".gz" and path.is_file() and path.stat().st_size:
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise UserError(f"cannot read {name}: {error.strerror or error}") from None
+    return io.BytesIO(load_corpus(name).data)
+
+
+def _conclude(args, out, n_bytes, n_tokens, tokenizer, seconds):
+    size = tokenizer.vocab_size
     if args.json:
         facts = {"path": str(out), "vocab_size": size, "fingerprint": tokenizer.fingerprint()}
-        facts |= {"corpus": corpus.name, "corpus_bytes": n_bytes, "corpus_tokens": n_tokens}
+        facts |= {"corpus": args.file, "corpus_bytes": n_bytes, "corpus_tokens": n_tokens}
         print(json.dumps(facts | {"seconds": round(seconds, 3)}))
         return
     if size < args.vocab:
-        print(f"{corpus.name} has no more pairs to merge, so there are fewer tokens than {args.vocab:,}")
+        print(f"{args.file} has no more pairs to merge, so there are fewer tokens than {args.vocab:,}")
     print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {seconds:.1f} s; saved to {out}")
     print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
-
-
-def _advance(bar):
-    """A progress callback that moves a tqdm bar."""
-
-    def progress(done, total):
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return progress
