@@ -1,5 +1,6 @@
 """`make verify`: every proof is in its list, its figures reach the table, and a failure is a failure."""
 
+import os
 import subprocess
 import sys
 
@@ -29,6 +30,23 @@ def test_figures_reach_the_table_and_a_failure_is_named(tmp_path, monkeypatch, c
     assert "7 of 7 stars" in table and "talk" not in table
     assert "1 of 2 proofs hold; FAILED: bad" in table
     assert verify.main(["good"]) == 0
+
+
+def test_a_proof_without_its_peer_is_not_run(tmp_path, monkeypatch, capsys):
+    stub(tmp_path, monkeypatch, good="", alone="print('=> peer is missing'); raise SystemExit(77)")
+    assert verify.main([]) == 0
+    table = capsys.readouterr().out.split("figures\n")[1]
+    assert "peer is missing" in table and "1 of 1 proofs hold; not run: alone\n" in table
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "families"])
+def test_a_missing_peer_is_one_line(name, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules.update(tiktoken=None, tokenizers=None)\n")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    script = [sys.executable, HERE / f"verify_{name}.py", "--quick"]
+    done = subprocess.run(script, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    assert done.returncode == 77 and not done.stderr and done.stdout.count("\n") == 1
+    assert done.stdout.startswith("=> tok" if name == "families" else "=> tik")
 
 
 def test_quick_is_passed_on(tmp_path, monkeypatch, capsys):

@@ -21,15 +21,20 @@ import time
 from pathlib import Path
 
 import regex
-import tiktoken
-import tiktoken.load
-import tokenizers
 from tokenizer_families import FAMILIES, LLAMA3, QWEN2, document
 
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer
 from tinyllm.tokenizer.formats.bytelevel import characters
 from tinyllm.tokenizer.patterns import PATTERNS
 from tinyllm.tokenizer.unicode import normal_form
+
+try:
+    import tiktoken
+    import tiktoken.load
+    import tokenizers
+except ImportError as missing:
+    print(f"=> {missing.name} is missing: pip install 'tinyllm[peers]'")
+    raise SystemExit(77) from None
 
 os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time
 ROOT = Path(__file__).resolve().parents[1]

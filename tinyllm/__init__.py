@@ -16,7 +16,7 @@ for step in range(100):
 print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
 """
 
-from tinyllm.data import Corpus, get_batch, load_corpus, token_array
+from tinyllm.data import Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.functional import checkpoint
 from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
@@ -70,6 +70,7 @@ __all__ = [
     "load",
     "load_corpus",
     "load_tokenizer",
+    "load_tokens",
     "load_weights",
     "make_config",
     "memory",
@@ -81,5 +82,6 @@ __all__ = [
     "stream",
     "threads",
     "token_array",
+    "token_file",
     "use",
 ]
