@@ -41,7 +41,8 @@ def test_a_proof_without_its_peer_is_not_run(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["tokenizer", "families"])
 def test_a_missing_peer_is_one_line(name, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules.update(tiktoken=None, tokenizers=None)\n")
+    hide = "import sys\nsys.modules.update(tiktoken=None, tokenizers=None)\n"
+    (tmp_path / "sitecustomize.py").write_text(hide)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     script = [sys.executable, HERE / f"verify_{name}.py", "--quick"]
     done = subprocess.run(script, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})

@@ -21,6 +21,7 @@ PROOFS = {  # what each is given, in full and --quick
     "matmul": ([], ["--quick"]),
     "threads": ([], ["--quick"]),
     "sanitizers": ([], ["--quick"]),
+    "roundtrip": ([], ["--quick"]),
     "tokenizer": ([], ["--quick"]),
     "families": ([], ["--quick"]),
 }

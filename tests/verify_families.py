@@ -28,8 +28,8 @@ from tinyllm.tokenizer.numbers import exact_number
 from tinyllm.tokenizer.unicode import TABLES
 
 try:
-    import tokenizers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import trainers as trainers
 except ImportError as missing:
     print(f"=> {missing.name} is missing: pip install 'tinyllm[peers]'")
     raise SystemExit(77) from None
@@ -97,7 +97,7 @@ ADDED = [
 
 
 def bert(lines):
-    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=2000, show_progress=False,
+    trainer = trainers.WordPieceTrainer(vocab_size=2000, show_progress=False,
                                         special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     base = trained(models.WordPiece(unk_token="[UNK]"), trainer, normalizers.BertNormalizer(),
                    pre_tokenizers.BertPreTokenizer(), lines)
@@ -122,7 +122,7 @@ def bert(lines):
 
 
 def t5(lines, charsmap):
-    trainer = tokenizers.trainers.UnigramTrainer(vocab_size=2000, show_progress=False, unk_token="<unk>",
+    trainer = trainers.UnigramTrainer(vocab_size=2000, show_progress=False, unk_token="<unk>",
                                       special_tokens=["<pad>", "</s>", "<unk>"])
     meta = pre_tokenizers.Metaspace()
     clean = normalizers.Sequence([normalizers.Precompiled(charsmap), normalizers.Strip(left=False),
@@ -155,7 +155,7 @@ def t5(lines, charsmap):
 
 def llama(lines):
     special = ["<unk>", "<s>", "</s>"]
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=2000, show_progress=False, special_tokens=special)
+    trainer = trainers.BpeTrainer(vocab_size=2000, show_progress=False, special_tokens=special)
     replace = normalizers.Replace(" ", "▁")
     whole = normalizers.Sequence([normalizers.Prepend("▁"), replace])
     meta = pre_tokenizers.Metaspace("▁", "always", True)
@@ -185,7 +185,7 @@ def suffixed(lines):
     cuts = pre_tokenizers
     for prefix, suffix in ((None, "</w>"), ("##", None)):
         mark = {"end_of_word_suffix": suffix} if suffix else {"continuing_subword_prefix": prefix}
-        trainer = tokenizers.trainers.BpeTrainer(vocab_size=1500, show_progress=False, special_tokens=["<unk>"], **mark)
+        trainer = trainers.BpeTrainer(vocab_size=1500, show_progress=False, special_tokens=["<unk>"], **mark)
         spec = trained(models.BPE(unk_token="<unk>", **mark), trainer, normalizers.Lowercase(),
                        cuts.Whitespace(), lines)
         for fuse in (False, True):
