@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from tokenizer_families import FAMILIES, LLAMA3, byte_level, document, sequence, split
 
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import GPT2, GPT4
 from tinyllm.tokenizer import BPETokenizer, added, load_tokenizer
 from tinyllm.tokenizer.added import AddedToken, AddedTokens
 from tinyllm.tokenizer.families.normalize import make_normalizer
 from tinyllm.tokenizer.formats.bytelevel import characters
 from tinyllm.tokenizer.formats.huggingface import from_document, to_document
-from tinyllm.tokenizer.patterns import GPT2, GPT4
 from tinyllm.tokenizer.pretokenizers import build_pretokenizer, matches
 from tinyllm.tokenizer.regexes import check_same_in_oniguruma
 from tinyllm.tokenizer.template import build_template
@@ -119,9 +119,9 @@ def token(**fields):
 
 VOCAB = {word: i for i, word in enumerate(WORDS)}
 MADE = WORDS[256]  # by the first merge
-DEEP = {"type": "NFC"}
+DEEP = {"type": "ByteLevel"}
 for _ in range(100):
-    DEEP = {"type": "Sequence", "normalizers": [DEEP]}
+    DEEP = {"type": "Sequence", "processors": [DEEP]}
 REFUSED = [
     ({"version": "2.0"}, "version 1.0"),
     ({"version": ...}, "version"),
@@ -160,7 +160,7 @@ REFUSED = [
     ({"normalizer": {"type": "Shout"}}, "Shout"),
     ({"normalizer": {"type": "NFC", "strength": 2}}, "strength"),
     ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Shout"}]}}, "normalizer .Shout"),
-    ({"normalizer": DEEP}, "nested"),
+    ({"post_processor": DEEP}, "nested"),
     ({"normalizer": []}, "normalizer"),
     ({"pre_tokenizer": None}, "ByteLevel"),
     ({"pre_tokenizer": split("a")}, "ByteLevel"),

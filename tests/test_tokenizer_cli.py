@@ -4,11 +4,13 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from tinyllm.cli import build_parser
+from tinyllm.data import load_tokens
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer
+from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer, stream
 
 TEXT = "the cat sat on the mat <|end|>\n" * 20
 
@@ -98,6 +100,38 @@ def test_encode_parses_special_tokens_only_when_told(trained, capsys):
         assert capsys.readouterr().out == "269\n"
     with pytest.raises(UserError, match="no special token"):
         run("encode", trained, "x", "--allow-special", "<|nobody|>")
+
+
+def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(stream.blocks, "__defaults__", (100,))
+    text, out = tmp_path / "text", tmp_path / "tokens"
+    text.write_text(TEXT)
+    run("encode", trained, "--file", text, "--out", out, "--json")
+    expected = load_tokenizer(trained).encode(TEXT)
+    facts = {"path": str(out), "tokens": len(expected), "bytes": len(TEXT)}
+    assert json.loads(capsys.readouterr().out) == facts
+    tokens = load_tokens(out)
+    assert isinstance(tokens, np.memmap) and tokens.dtype == np.uint16 and tokens.tolist() == expected
+    with pytest.raises(UserError, match="already there"):
+        run("encode", trained, "--file", text, "--out", out)
+    for words in (["x"], ["--file", "-"], ["--file", text, "--allow-special", "all"]):
+        with pytest.raises(UserError, match="takes a --file"):
+            run("encode", trained, *words, "--out", tmp_path / "no")
+    with pytest.raises(UserError, match="No such file"):
+        run("encode", trained, "--file", tmp_path / "missing", "--out", tmp_path / "no")
+    out.write_bytes(out.read_bytes()[:-1])
+    with pytest.raises(UserError, match="no whole token file"):
+        load_tokens(out)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream.blocks, "__defaults__", (100,))
+    text, out = tmp_path / "text", tmp_path / "out"
+    text.write_text(TEXT)
+    monkeypatch.setattr("tinyllm.data.load_corpus", lambda name: pytest.fail("the whole file was read"))
+    run("train", text, "--vocab", 270, "--out", out)
+    assert load_tokenizer(out).merges == BPETokenizer.train(TEXT, 270).merges
 
 
 def test_bytes_that_are_not_utf8_go_through(trained, stdin, capsysbinary):

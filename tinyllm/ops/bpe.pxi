@@ -44,10 +44,6 @@ cdef tuple flat(object pieces, object counts, int64_t least):
     return ids, np.cumsum([len(piece) for piece in pieces], dtype=I64), counts
 
 
-cdef list ints_from(const int32_t *ids, int64_t n):
-    return [ids[i] for i in range(n)]
-
-
 # --- the ops ---------------------------------------------------------------------------------------------------------
 
 def bpe_pair_counts(pieces, counts):
@@ -268,7 +264,7 @@ cdef class BPE:
             n = bpe_encode_ids(self.bpe, id, n)
         if n < 0:
             raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
-        return ints_from(id, n)
+        return [id[i] for i in range(n)]
 
 
 cdef class Decoder:
@@ -358,10 +354,7 @@ cdef class PieceCounter:
             raise MemoryError("no memory to count pieces")
 
     def train(self, n_merges, progress=None, on_merge=None):
-        """Learn up to n_merges from what was counted -> list of pairs, in their order.
-
-        Calls progress(done, total) and on_merge(left, right, new, count) after every merge.
-        """
+        """Learn up to n_merges pairs -> list. Calls progress(done, total), on_merge(left, right, new, count)."""
         cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
         cdef int64_t done = 0, before = -1
         while done != before:
@@ -403,5 +396,4 @@ cdef class Trainer:
         return pair[2 * i], pair[2 * i + 1]
 
     cdef list pairs(self, int64_t n):
-        cdef const int32_t *pair = bpe_trainer_pairs(self.trainer)
-        return [(pair[2 * i], pair[2 * i + 1]) for i in range(n)]
+        return [self.pair(i) for i in range(n)]
