@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.data import token_array, token_file
+from tinyllm.data import load_corpus, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled, override, use
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer, stream
 from tinyllm.tokenizer.patterns import Splitter
+from tinyllm.train import make_config, prepare
 
 TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
 scraps = [b"a", b"it's", b" ", b"  ", b"\n", b"12", b"!", "é".encode(), b"\xf0\x9f", "\u0301".encode()]
@@ -74,6 +75,25 @@ def test_a_file_trains_as_its_bytes(monkeypatch):
         with use(backend):
             streamed = BPETokenizer.train(io.BytesIO(TEXT), 330, "gpt4")
             assert streamed.merges == BPETokenizer.train(TEXT, 330, "gpt4").merges
+
+
+def test_training_reads_the_tokens_of_a_file(tmp_path):
+    tokenizer, path = BPETokenizer.train(TEXT, 330, "gpt4"), tmp_path / "text.tokens"
+    (tmp_path / "text").write_bytes(TEXT)
+    tokenizer.save(tmp_path / "t.json")
+    tokens = token_file(tmp_path / "text", tokenizer, out=path)
+    made = {"data": str(path), "model.context": 8}
+    experiment = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
+    cut = len(experiment.train_tokens)
+    assert [*experiment.train_tokens, *experiment.val_tokens] == tokens.tolist() and 0 < cut < len(tokens)
+    assert experiment.facts()["bytes"] == tokens.nbytes
+    with pytest.raises(UserError, match="holds the token"):
+        prepare(make_config(made | {"tokenizer": "byte"}))
+    with pytest.raises(UserError, match="tokens, not text"):
+        prepare(make_config(made | {"tokenizer": "char"}))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="no whole token file"):
+        load_corpus(path)
 
 
 def test_what_cannot_be_read_or_written_is_said(tmp_path):

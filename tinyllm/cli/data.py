@@ -122,6 +122,8 @@ def measure(corpus):
     try:
         text, is_text = corpus.text(), True
     except UserError:
+        if not corpus.data:  # tokens
+            raise
         text, is_text = corpus.data.decode("latin-1"), False
     counts = Counter(text).values()
     unigram = -math.fsum(n / len(text) * math.log(n / len(text)) for n in counts)

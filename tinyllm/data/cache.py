@@ -33,8 +33,15 @@ def token_array(data, tokenizer, cache=None):
     """Encode a text, or find it encoded: data (bytes) -> read-only array (n,) of uint16 or uint32.
 
     `cache` is a folder, None for the usual one, or False for none. The array is mapped from the cache file if
-    there can be one. Raises UserError where the tokenizer cannot read the text.
+    there can be one. Tokens of an `EncodedCorpus` are checked and come back as they are. Raises UserError
+    where the tokenizer cannot read the text, or cannot have made the tokens.
     """
+    if isinstance(data, np.ndarray):
+        largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)
+        if largest >= tokenizer.vocab_size:
+            last = tokenizer.vocab_size - 1
+            raise UserError(f"the data holds the token {largest}, and the last of this tokenizer is {last}")
+        return data
     dtype = _dtype(tokenizer)
     path = None
     if cache is not False:
@@ -74,6 +81,17 @@ def token_file(path, tokenizer, cache=None, progress=None, out=None):
     if (found := _load(target, dtype)) is None:
         raise UserError(f"the tokens of {path} were written to {target}, but do not come back from there")
     return found
+
+
+def holds_tokens(path):
+    """Whether there is a file that begins as `token_file` begins it."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as f:
+            return f.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def load_tokens(path):

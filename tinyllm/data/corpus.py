@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 
+import numpy as np
+
 from tinyllm.errors import UserError
 
 
@@ -26,6 +28,11 @@ class Corpus:
     def sha256(self):
         """The SHA-256 of the data in hexadecimal: equal fingerprints, equal corpora."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def size(self):
+        """How many bytes there are."""
+        return len(self.data)
 
     @property
     def entropy_per_char(self):
@@ -59,6 +66,40 @@ class Corpus:
                 f"one of them {fraction:g} of the whole; take more text"
             )
         return self.data[:cut], self.data[cut:]
+
+
+@dataclass(frozen=True)
+class EncodedCorpus(Corpus):
+    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk; their text is not at hand."""
+
+    tokens: np.ndarray | None = None
+
+    @cached_property
+    def sha256(self):
+        """The SHA-256 of the tokens as they lie in the file."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self.tokens), CHUNK):
+            digest.update(self.tokens[start : start + CHUNK])
+        return digest.hexdigest()
+
+    @property
+    def size(self):
+        """How many bytes the tokens take."""
+        return self.tokens.nbytes
+
+    def text(self):
+        """Raise UserError: there is no text."""
+        raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
+
+    def split(self, fraction=0.1):
+        """Set the last part of the tokens aside, as for a text."""
+        if not 0 < fraction < 1:
+            raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
+        cut = len(self.tokens) - round(len(self.tokens) * fraction)
+        return self.tokens[:cut], self.tokens[cut:]
+
+
+CHUNK = 2**24  # tokens
 
 
 def _cut(data, at, separator):

@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from tinyllm.data import stories
-from tinyllm.data.corpus import Corpus
+from tinyllm.data.cache import holds_tokens, load_tokens
+from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import join, read
 from tinyllm.errors import UserError
 
@@ -33,7 +34,8 @@ class Source:
 def load_corpus(name):
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
-    A name wins over a file that is called the same; write ./stories for the file. Raises UserError.
+    A name wins over a file that is called the same; write ./stories for the file. A file that
+    `tinyllm tokenizer encode --out` wrote is an `EncodedCorpus`. Raises UserError.
     """
     name = os.fspath(name)
     if name in SOURCES:
@@ -41,9 +43,11 @@ def load_corpus(name):
         data = source.load()
         extra = {"world": stories, "separator": stories.SEPARATOR.encode()} if source.generated else {}
         corpus = Corpus(name, data, source.description, **extra)
+    elif holds_tokens(name):
+        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=load_tokens(name))
     else:
         corpus = Corpus(name, *read(name))
-    if not corpus.data:
+    if not corpus.size:
         raise UserError(f"{name} is empty; a model needs some text to learn from")
     return corpus
 

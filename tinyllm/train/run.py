@@ -166,7 +166,7 @@ class Experiment:
         """Return what was read: name, size and SHA-256 of data and tokenizer, for config.json and the log."""
         return {
             "data": self.corpus.name,
-            "bytes": len(self.corpus.data),
+            "bytes": self.corpus.size,
             "sha256": self.corpus.sha256,
             "train_tokens": len(self.train_tokens),
             "val_tokens": len(self.val_tokens),

@@ -24,8 +24,8 @@ ENCODE_EXAMPLE = """example:
   tinyllm tokenizer encode book.json "the end<|end|>" --allow-special "<|end|>"
   tinyllm tokenizer encode book.json --file book.txt --out book.tokens
 
-With --out the file may be larger than memory: its tokens are written as training
-keeps them, and tl.load_tokens("book.tokens") maps them from the disk.
+With --out the file may be larger than memory; what is written, training maps from
+the disk: tinyllm train --data book.tokens --tokenizer book.json
 """
 DECODE_EXAMPLE = """example:
   tinyllm tokenizer decode book.json 84 111 32 98 101
