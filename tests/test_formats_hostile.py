@@ -128,12 +128,12 @@ def test_deep_and_wide_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "data, match",
     [
-        ({"format": "tinyllm-tokenizer", "version": 2, "kind": "huggingface", "tokenizer": 1 << 63}, "object"),
-        ({"format": "tinyllm-tokenizer", "version": "\n\x1b[2J\ud800"}, r"not \\n\\x1b\[2J\\ud800$"),
+        ({"version": 2, "kind": "huggingface", "tokenizer": 1 << 63}, "not an object"),
+        ({"version": "\n\x1b[2J\ud800"}, r"not \\n\\x1b\[2J\\ud800$"),
     ],
 )
 def test_what_fuzzing_found(data, match, tmp_path):
-    (tmp_path / "t").write_text(json.dumps(data))
+    (tmp_path / "t").write_text(json.dumps({"format": "tinyllm-tokenizer", **data}))
     with pytest.raises(UserError, match=match) as raised:
         load_tokenizer(tmp_path / "t")
     assert str(raised.value).isprintable()
