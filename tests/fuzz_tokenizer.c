@@ -133,7 +133,8 @@ static int32_t best_pair(const int32_t *ids, const int64_t *ends, const int64_t 
         for (int64_t i = 0, at = 0; i < n; at = ends[i++])
             for (; at + 1 < ends[i]; at++) {
                 int32_t pair = ids[at] * TOKENS + ids[at + 1];
-                int64_t *count = &counts[ids[at]][ids[at + 1]], more = best == NONE ? 0 : counts[best / TOKENS][best % TOKENS];
+                int64_t *count = &counts[ids[at]][ids[at + 1]];
+                int64_t more = best == NONE ? 0 : counts[best / TOKENS][best % TOKENS];
                 if (!again) *count += weights[i];
                 else if (*count > more || (*count == more && pair < best)) best = pair;
             }
@@ -167,7 +168,8 @@ static void require_learnt(int32_t *ids, int64_t *ends, const int64_t *weights, 
 static void fuzz_train(void) {
     const int64_t odd[] = {1, 2, 3, 1000, INT32_MAX, (int64_t)1 << 31, ((int64_t)1 << 33) + 5, ((int64_t)3 << 31) - 1};
     int pattern = (int)choose(PIECES_PATTERNS);
-    int64_t merges = choose(MERGES + 1), step = 1 + choose(4), by_piece = choose(2), threads = 1 + (choose(16) == 9), from = choose(256), weight = odd[choose(8)];
+    int64_t merges = choose(MERGES + 1), step = 1 + choose(4), by_piece = choose(2);
+    int64_t threads = 1 + (choose(16) == 9), from = choose(256), weight = odd[choose(8)];
     int64_t size = choose(64), most = input_size;
     size = size < most ? size : most;
     uint8_t *piece = copy_of(input, size), *text = copy_of(input + size, most - size);
