@@ -208,6 +208,14 @@ def test_a_normalizer_cannot_fill_the_memory():
         make_normalizer({"type": "Sequence", "normalizers": [grow] * 65})
 
 
+def test_a_decoder_cannot_fill_the_memory():
+    grow = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 64}
+    assert make_decoder(grow)(["a" * 1000, "b"]) == "a" * 64_000 + "b"
+    decode = make_decoder({"type": "Sequence", "decoders": [grow] * 60})
+    with pytest.raises(UserError, match="64 times longer"):
+        decode(["a" * 100])
+
+
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),

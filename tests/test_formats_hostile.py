@@ -123,3 +123,17 @@ def test_deep_and_wide_files_are_refused(tmp_path):
     ):
         assert load_or_one_line(tmp_path, "t", data, {}, {}) is None
     assert tiktoken.looks_like_ranks(b"YQ== 0") and os.listdir(tmp_path) == ["t"]
+
+
+@pytest.mark.parametrize(
+    "data, match",
+    [
+        ({"version": 2, "kind": "huggingface", "tokenizer": 1 << 63}, "not an object"),
+        ({"version": "\n\x1b[2J\ud800"}, r"not \\n\\x1b\[2J\\ud800$"),
+    ],
+)
+def test_what_fuzzing_found(data, match, tmp_path):
+    (tmp_path / "t").write_text(json.dumps({"format": "tinyllm-tokenizer", **data}))
+    with pytest.raises(UserError, match=match) as raised:
+        load_tokenizer(tmp_path / "t")
+    assert str(raised.value).isprintable()

@@ -7,6 +7,7 @@ back.
 import re
 
 from tinyllm.errors import UserError
+from tinyllm.tokenizer.families.normalize import GROWTH
 from tinyllm.tokenizer.families.parts import flatten, literal, one_of, take
 from tinyllm.tokenizer.families.pretokenize import metaspace_options
 
@@ -14,7 +15,6 @@ BYTE = re.compile(r"<0x(\+[0-9a-fA-F]|[0-9a-fA-F]{2})>")  # "+" because Rust rea
 # English written without the blanks that BERT's pre-tokenizer makes, in this order.
 TIDY = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
         (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))  # fmt: skip
-LARGEST = 2**28  # characters of all tokens together
 
 
 def wordpiece(tokens, prefix, cleanup):
@@ -136,10 +136,11 @@ def make_decoder(part):
     steps = [one_of(DECODERS, each, "decoder")(each) for each in flatten(part, "decoder", "decoders")]
 
     def decode(tokens):
+        limit = GROWTH * (sum(map(len, tokens)) + len(tokens)) + 2**20
         for step in steps:
             tokens = step(tokens)
-            if sum(map(len, tokens)) > LARGEST:
-                raise UserError(f"the decoder makes a text of more than {LARGEST} characters")
+            if sum(map(len, tokens)) > limit:
+                raise UserError(f"the decoder makes the text more than {GROWTH} times longer")
         return "".join(tokens)
 
     return decode

@@ -25,9 +25,14 @@ def load_tokenizer(path, pattern=None, special_tokens=None):
     try:
         return _build(path, data, pattern, special_tokens)
     except UserError as e:
-        raise UserError(f"{path}: {e}") from None
+        raise UserError(f"{path}: {_shown(str(e))}") from None
     except RecursionError:  # from reading the JSON, or from quoting a value of it in a message
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
+
+
+def _shown(message):
+    """A message in one line that leaves the terminal alone, whatever it quotes from the file."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
 
 
 def _in_folder(path):

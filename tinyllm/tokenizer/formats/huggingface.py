@@ -28,7 +28,7 @@ WRITERS = {  # kind of a tokenizer without such a file -> what makes one
 
 def from_document(document):
     """Make a tokenizer of what a `tokenizer.json` holds; UserError names what is not supported."""
-    if families.reads(document):
+    if isinstance(document, dict) and families.reads(document):
         return families.from_huggingface(document)
     part = (dict, type(None))
     parts = {

@@ -1,0 +1,84 @@
+"""The fuzz targets of the tokenizer: their short form finds nothing, and each would find a mistake."""
+
+import argparse
+import sys
+
+import pytest
+import verify_fuzz
+from native import CSRC, HERE, run
+
+from tinyllm.ops.registry import _compiled
+
+MISTAKES = {  # what a target of C must see: in which file, what, and what stands there instead
+    "split": ("pieces.c", "? BLANK | NUMBER | (", "? BLANK | NUMBER | LETTER | ("),
+    "encode": ("bpe_encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
+    "merge": ("bpe_encode.c", "if (rank[i] < rank[at])", "if (rank[i] <= rank[at])"),
+    "decode": ("bpe_decode.c", "end - out >= SLOT", "end - out > 0"),
+    "train": ("bpe_train.c", "a.key < b.key", "a.key > b.key"),
+}
+BROKEN_LOADER = """
+import argparse, fuzz_loaders, sys
+from pathlib import Path
+from tinyllm.errors import UserError
+folder = sys.argv[1]
+whole = fuzz_loaders.load_tokenizer
+def broken(path, pattern):
+    tokenizer = whole(path, pattern)
+    {mistake}
+    return tokenizer
+seeds = list(fuzz_loaders.LOADERS["tiktoken"](Path(folder)))
+fuzz_loaders.load_tokenizer = broken
+sys.exit(fuzz_loaders.blind("tiktoken", Path(folder), seeds, argparse.Namespace(seed=1, runs=20)))
+"""
+
+
+@pytest.mark.skipif(_compiled is None, reason="there are no kernels")
+def test_the_short_form_finds_nothing(capsys):
+    code = verify_fuzz.main(["--quick"])
+    text = capsys.readouterr().out
+    assert code == 0 and "zero findings" in text, text
+
+
+def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
+    sources = {source.name: source for source in verify_fuzz.SOURCES}
+    for name in {mistake[0] for mistake in MISTAKES.values()}:
+        text = (CSRC / name).read_text()
+        for file, old, new in MISTAKES.values():
+            assert file != name or text.count(old) == 1
+            text = text.replace(old, new) if file == name else text
+        sources[name] = tmp_path / name
+        sources[name].write_text(text)
+    monkeypatch.setattr(verify_fuzz, "SOURCES", list(sources.values()))
+    program, missing = verify_fuzz.build(tmp_path)
+    if missing:
+        pytest.skip(missing)
+    monkeypatch.setattr(verify_fuzz, "QUICK", dict.fromkeys(MISTAKES, 5000))
+    for name in MISTAKES:
+        code, text = verify_fuzz.fuzz_c(program, name, tmp_path, argparse.Namespace(quick=True))
+        assert code != 0 and ("fuzz_" in text or "AddressSanitizer" in text), text[-3000:]
+
+
+@pytest.mark.parametrize(
+    "mistake, seen",
+    [
+        ("[][1]", "IndexError"),
+        ("raise UserError('two' + chr(10) + 'lines')", "not one clear line"),
+        ("tokenizer.decode_bytes = lambda ids: b''", "decode_bytes gives other bytes"),
+        ("tokenizer.encode = lambda text, allowed: [tokenizer.vocab_size]", "an id that is none"),
+        ("fuzz_loaders.LIMIT = 0", "seconds"),
+    ],
+)
+def test_a_broken_loader_is_a_finding(mistake, seen, tmp_path):
+    program = BROKEN_LOADER.format(mistake=mistake)
+    code, text = run([sys.executable, "-c", program, tmp_path, "--blind"], PYTHONPATH=str(HERE))
+    assert code == 1 and seen in text and "Base64: " in text, text
+
+
+def test_no_clang_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CLANG", "no-such-clang")
+    assert verify_fuzz.main(["--quick", "decode"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "there is no no-such-clang: the C is not fuzzed",
+        "=> fuzzed nothing, a fixed number of executions: 0 executions, zero findings; "
+        "there is no no-such-clang: the C is not fuzzed",
+    ]
