@@ -132,8 +132,8 @@ def test_every_op_but_those_of_tokenizers_has_a_case_that_it_accepts():
         measured.add(case.op)
     texts = ("bpe_", "split_pieces", "unigram_", "wordpiece_")
     lessons = {  # ops that no model runs: they are for counting, for reading and for the lessons
-        "backpropagate", "bigram_counts", "count_flops", "count_parameters", "entropy", "lr_schedule", "perplexity",
-        "sum_to_shape", "transformer_block",
+        "backpropagate", "bigram_counts", "count_flops", "count_parameters", "entropy", "lr_schedule",
+        "perplexity", "sum_to_shape", "transformer_block",
     }  # fmt: skip
     assert {name for name in OPS if not name.startswith(texts)} - lessons == measured
 
