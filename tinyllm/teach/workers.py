@@ -82,7 +82,8 @@ class Zygote:
         numpy_folder = str(Path(np.__file__).parents[1])
         script = str(Path(__file__).with_name("zygote.py"))
         environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
-        command = [sys.executable, "-I", "-S", script, str(theirs.fileno()), numpy_folder]
+        python = [sys.executable, "-I", "-S", "-u"]  # -u: what a student prints is not lost in a crash
+        command = [*python, script, str(theirs.fileno()), numpy_folder]
         if self.level == "bwrap":
             command = bubble(self.readable) + command
         self.process = subprocess.Popen(
