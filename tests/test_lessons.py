@@ -118,6 +118,12 @@ def test_a_stub_has_the_signature_of_its_op(lesson, task):
     assert ast.get_docstring(stub)
 
 
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.number in (1, *range(3, 10))], ids=each)
+def test_an_exercise_about_arrays_has_numpy_at_hand(lesson):
+    """A tool that removes unused imports once took it away, and every student met a NameError."""
+    assert "\nimport numpy as np\n" in (lesson.path / "exercise.py").read_text("utf-8")
+
+
 @pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
 def test_a_task_has_three_hints(lesson, task):
     found = hints(lesson, task.name)

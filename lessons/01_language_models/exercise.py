@@ -1,5 +1,6 @@
 """Lesson 1. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 1`."""
 
+import numpy as np
 
 
 def bigram_counts(ids, vocab_size):

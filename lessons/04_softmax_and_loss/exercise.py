@@ -3,6 +3,7 @@
 NumPy is all you need. Inputs may have any shape, hold -inf, and must come back as they were.
 """
 
+import numpy as np
 
 
 def softmax(x):
