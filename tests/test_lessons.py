@@ -23,11 +23,12 @@ LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_fil
 TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op" and ready(task)]
 EVERYWHERE = {"tinyllm.teach.stepping", "tinyllm.errors", "tinyllm.ops", "tinyllm.train.chart"}
 RUNNER = """
-import json, resource, runpy, sys
+import runpy, sys
 sys.argv = [sys.argv[1]]
 sys.path[0] = sys.argv[0].rpartition("/")[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
-print("\\nPEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+from tinyllm.train.log import peak_rss_mb  # not ru_maxrss, which counts the process that started this one
+print("\\nPEAK", int(peak_rss_mb()))
 """
 
 
