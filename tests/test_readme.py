@@ -30,10 +30,11 @@ def test_the_two_commands_stand_in_the_readme_and_ci_runs_them():
 
 @pytest.mark.parametrize("line", RUN + SHOWN)
 def test_every_command_exists(line):
-    words = [word for word in shlex.split(line, comments=True) if "=" not in word or word.startswith("-")]
+    given = shlex.split(line, comments=True)
+    words = [word for word in given if "=" not in word or word.startswith("-")]
     program = words[0].removeprefix("env/bin/")
     if program == "tinyllm":
-        build_parser(words[1]).parse_args(shlex.split(line, comments=True)[1:])  # raises on a flag that does not exist
+        build_parser(words[1]).parse_args(given[1:])  # raises on a flag that does not exist
     elif program == "make":
         assert words[1:] and all(target in TARGETS for target in words[1:])
     elif program == "python" and words[1].endswith(".py"):
