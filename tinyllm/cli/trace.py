@@ -117,18 +117,20 @@ def observe_mine(lessons, model, ids):
     Both run on the specifications, so that a student's softmax is met inside attention and the two can be
     compared op by op.
     """
-    from tinyllm.teach.trace.yours import plugged_in
+    from tinyllm.teach.mine import load_parts, parse_lessons, plug_in
+    from tinyllm.teach.workspace import find_workspace
 
-    numbers = [number.strip() for number in lessons.split(",") if number.strip()]
-    if not numbers:
-        raise UserError("--mine needs the numbers of lessons, for example --mine 4,6")
+    parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
     with use("numpy"):
         ours = observe(model, ids)
-        with plugged_in(numbers) as names:
+        with plug_in(parts):
             yours = observe(model, ids)
-    called = [name for name in names if any(step.op == name for step in yours.walk())]
+    for line in skipped:
+        say(line)
+    called = [part.op for part in parts if part.calls]
     if not called:
-        raise UserError(f"a model that reads a text does not call {', '.join(names)}: nothing to compare")
+        names = ", ".join(part.op for part in parts)
+        raise UserError(f"a model that reads a text does not call {names}: nothing to compare")
     return [ours, yours, called]
 
 
