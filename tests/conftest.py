@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tinyllm.teach.workers import Zygote, best_level
+
 settings.register_profile(
     "tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -15,3 +17,10 @@ def cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYLLM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """A process that forks workers for students' code, at the strongest level that works here."""
+    with Zygote(best_level()) as zygote:
+        yield zygote

@@ -11,7 +11,6 @@ from tinyllm.teach.checker import judge_task
 from tinyllm.teach.gather import MARK, gather, parts_in
 from tinyllm.teach.solved import STANDARD, collect
 from tinyllm.teach.syllabus import find_lesson
-from tinyllm.teach.workers import Zygote, best_level
 from tinyllm.teach.workspace import start_lesson
 
 (TASK,) = find_lesson(12).tasks
@@ -38,12 +37,6 @@ def short():
     capstone.SETTINGS.update(before)
     for cache in caches:
         cache.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote(best_level()) as zygote:
-        yield zygote
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 from tinyllm.teach import kernels
 from tinyllm.teach.checker import judge_task
 from tinyllm.teach.syllabus import find_lesson
-from tinyllm.teach.workers import Zygote, best_level
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
@@ -32,12 +31,6 @@ void matmul(float *y, const float *a, const float *b, long m, long k, long n) {
 }
 """
 SOFTMAX, MATMUL = find_lesson(10).tasks
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote(best_level()) as zygote:
-        yield zygote
 
 
 @pytest.fixture

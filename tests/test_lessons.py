@@ -16,7 +16,6 @@ from tinyllm.teach.checker import judge
 from tinyllm.teach.solved import solved
 from tinyllm.teach.stepping import cells
 from tinyllm.teach.syllabus import ready, syllabus
-from tinyllm.teach.workers import Zygote, best_level
 from tinyllm.teach.workspace import hints
 
 LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
@@ -129,12 +128,6 @@ def test_an_exercise_about_arrays_has_numpy_at_hand(lesson):
 def test_a_task_has_three_hints(lesson, task):
     found = hints(lesson, task.name)
     assert len(found) == 3 and len(set(found)) == 3 and all(isinstance(hint, str) and hint for hint in found)
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote(best_level()) as found:
-        yield found
 
 
 @pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)

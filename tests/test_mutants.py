@@ -6,7 +6,6 @@ import pytest
 from tinyllm.teach import mutants
 from tinyllm.teach.checker import judge_task
 from tinyllm.teach.syllabus import Task, find_lesson
-from tinyllm.teach.workers import Zygote, best_level
 from tinyllm.testing import MISTAKES
 
 SOLUTION = '''
@@ -52,12 +51,6 @@ def test_bpe_merge(bpe_merge):
     assert bpe_merge([2, 1, 4], (1, 2), 9) == [2, 1, 4]
     assert bpe_merge([1, 2, 1, 2], (1, 2), 9) == [9, 9]
 '''
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote(best_level()) as zygote:
-        yield zygote
 
 
 @pytest.fixture

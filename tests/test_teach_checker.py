@@ -8,7 +8,6 @@ from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import Task, ready, syllabus
-from tinyllm.teach.workers import Zygote, best_level
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
 from tinyllm.testing.check import bits
@@ -17,12 +16,6 @@ TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task
 WRONG = [(op, said, function) for op in TASKS for said, function in MISTAKES[op]]
 OTHERS = [(op, function) for op in TASKS for function in ALTERNATIVES.get(op, ())]
 SOFTMAX = Task("softmax", "softmax")
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote(best_level()) as found:
-        yield found
 
 
 @pytest.fixture
