@@ -19,7 +19,7 @@
 
 enum {
     CHUNK = 15, /* places, and the link: one line of the cache */
-    AHEAD = 6,
+    FAR = 10, NEAR = 5, /* places ahead that are fetched: cells, and their neighbours */
     MOST_KEPT = 1 << 18, /* chunks */
 };
 
@@ -180,19 +180,39 @@ static int look_at(const struct piece *p, struct bpe_queues *q, int32_t i) {
     return rank == BPE_NO_RANK ? 0 : add_place(q, rank, i);
 }
 
-/* Have the cell at hand that comes up soon. */
-static void fetch_ahead(const struct piece *p, const struct bpe_queues *q) {
+/* The place that comes up `ahead` places later in the queue on top, or -1. */
+static int32_t place_ahead(const struct bpe_queues *q, const struct queue *queue, int ahead) {
+    const struct chunk *chunk = &q->chunks[queue->head];
+    int at = queue->from + ahead, last = queue->head == queue->tail;
+    if (at >= CHUNK && !last) {
+        last = chunk->next == queue->tail;
+        chunk = &q->chunks[chunk->next];
+        at -= CHUNK;
+    }
+    return at < (last ? queue->to : CHUNK) ? chunk->places[at] : -1;
+}
+
+/* Have at hand what comes up soon: first a cell, then, when it is there, its neighbours. */
+static void fetch_ahead(const struct piece *p, const struct bpe_queues *q, int32_t *rank) {
     if (!q->n_ready) return;
     const struct queue *queue = &q->queues[q->ready[0]];
-    const struct chunk *chunk = &q->chunks[queue->head];
-    int ahead = queue->from + AHEAD;
-    if (ahead < (queue->head == queue->tail ? queue->to : CHUNK)) __builtin_prefetch(&p->cells[chunk->places[ahead]]);
+    for (int ahead = q->ready[0] == *rank ? FAR : 1; ahead <= FAR; ahead++) {
+        int32_t far = place_ahead(q, queue, ahead);
+        if (far < 0) break;
+        __builtin_prefetch(&p->cells[far]);
+    }
+    *rank = q->ready[0];
+    int32_t near = place_ahead(q, queue, NEAR);
+    if (near < 0 || p->cells[near].right < 0) return;
+    __builtin_prefetch(&p->cells[p->cells[near].right]);
+    if (p->cells[near].left >= 0) __builtin_prefetch(&p->cells[p->cells[near].left]);
 }
 
 static int merge_all(const struct piece *p, struct bpe_queues *q) {
     struct cell *cells = p->cells;
+    int32_t rank = -1; /* whose places are being fetched */
     for (uint64_t first; (first = take_first(q)) != ~(uint64_t)0;) {
-        fetch_ahead(p, q);
+        fetch_ahead(p, q, &rank);
         int32_t i = (int32_t)(first & 0x7fffffffu), j = cells[i].right;
         if (cells[i].id < 0 || j < 0) continue;
         const struct bpe_pair *pair = pair_at(p, i);
