@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
 from tinyllm.ops.registry import override, use
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer, patterns
 from tinyllm.tokenizer.patterns import compile_pattern, split
+from tinyllm.tokenizer.pretokenizers import matches
 
 TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
 TEXT *= 3
@@ -187,6 +188,16 @@ def test_splits_by_example(name, text, pieces):
 def test_the_published_patterns_match_every_text(text):
     for name in ("gpt2", "gpt4"):
         assert "".join(compile_pattern(name).findall(text)) == text
+
+
+@pytest.mark.parametrize("pattern", ["(?:a|a)+c|.", "(?:a|a)*c|"])
+def test_a_pattern_that_would_try_for_ever_is_given_up(pattern, monkeypatch):
+    monkeypatch.setattr(patterns, "PATIENCE", 0.01)
+    compiled = compile_pattern(pattern)
+    for cut in (split, matches):
+        assert list(cut(compiled, "aac"))
+        with pytest.raises(UserError, match="repeated group"):
+            list(cut(compiled, "b" + "a" * 60))
 
 
 BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]

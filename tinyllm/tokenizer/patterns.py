@@ -1,5 +1,6 @@
 """Cutting a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
 
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
+PATIENCE = 10  # seconds for one match of a pattern that repeats a group, such as (a+)+b
+_REPEATED_GROUP = regex.compile(r"(?<!\\)\)[*+{]")
 
 
 def compile_pattern(pattern):
@@ -31,6 +34,22 @@ def compile_pattern(pattern):
     return compiled
 
 
+@contextmanager
+def in_time(compiled):
+    """Give the keywords for matching inside the block that bound its time. Raises UserError out of time.
+
+    A repeated group can be matched in more ways than there is time to try, on a text of forty characters.
+    Only patterns with one are timed, because looking at the clock makes matching slower.
+    """
+    try:
+        yield {"timeout": PATIENCE} if _REPEATED_GROUP.search(compiled.pattern) else {}
+    except TimeoutError:
+        raise UserError(
+            f"the split pattern {compiled.pattern[:60]!r} tried for {PATIENCE} seconds to match one place of "
+            "this text; write it without a repeated group"
+        ) from None
+
+
 def split(compiled, text):
     """Cut a text into pieces: the matches of the pattern, and also whatever lies between them.
 
@@ -38,13 +57,14 @@ def split(compiled, text):
     alone would silently lose all that the pattern does not match.
     """
     done = 0
-    for match in compiled.finditer(text):
-        start, end = match.span()
-        if done < start:
-            yield text[done:start]
-        if start < end:
-            yield text[start:end]
-        done = end
+    with in_time(compiled) as limit:
+        for match in compiled.finditer(text, **limit):
+            start, end = match.span()
+            if done < start:
+                yield text[done:start]
+            if start < end:
+                yield text[start:end]
+            done = end
     if done < len(text):
         yield text[done:]
 
