@@ -87,8 +87,12 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     cut = len(experiment.train_tokens)
     assert [*experiment.train_tokens, *experiment.val_tokens] == tokens.tolist() and 0 < cut < len(tokens)
     assert experiment.facts()["bytes"] == tokens.nbytes
+    BPETokenizer.train(TEXT, 330, "gpt2").save(tmp_path / "other.json")  # as many ids, other meanings
+    for other in ("byte", str(tmp_path / "other.json")):
+        with pytest.raises(UserError, match="made by another tokenizer"):
+            prepare(make_config(made | {"tokenizer": other}))
     with pytest.raises(UserError, match="holds the token"):
-        prepare(make_config(made | {"tokenizer": "byte"}))
+        token_array(tokens, ByteTokenizer())
     with pytest.raises(UserError, match="tokens, not text"):
         prepare(make_config(made | {"tokenizer": "char"}))
     path.write_bytes(path.read_bytes()[:-1])

@@ -1,8 +1,9 @@
 """The token cache: a text is encoded once, then mapped from disk, so that it takes no memory of its own.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
-holds a header (magic, bytes per token, count, CRC-32 of the tokens) and the tokens, little-endian. A file
-that does not agree with its header is written anew; where nothing can be written, tokens stay in memory.
+holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer) and the tokens,
+little-endian. A file that does not agree with its header is written anew; where nothing can be written, tokens
+stay in memory.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 
-HEADER = struct.Struct("<8sIQI")
-MAGIC = b"tinytok1"  # the digit changes when equal text and tokenizer no longer mean equal tokens
+HEADER = struct.Struct("<8sIQI32s")
+MAGIC = b"tinytok2"  # the digit changes when equal text and tokenizer no longer mean equal tokens
 CHUNK = 2**24
 
 
@@ -49,7 +50,7 @@ def token_array(data, tokenizer, cache=None):
         if (found := _load(path, dtype)) is not None:
             return found
     tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=dtype)
-    if path is not None and _store(path, tokens):
+    if path is not None and _store(path, tokens, tokenizer):
         mapped = _load(path, dtype)
         tokens = tokens if mapped is None else mapped
     tokens.flags.writeable = False
@@ -75,7 +76,8 @@ def token_file(path, tokenizer, cache=None, progress=None, out=None):
                 target.parent.mkdir(parents=True, exist_ok=True)
             else:
                 target = Path(out)
-            _store_parts(target, _reported(tokenizer.encode_file(file), file, total, progress), dtype)
+            parts = _reported(tokenizer.encode_file(file), file, total, progress)
+            _store_parts(target, parts, dtype, tokenizer)
     except OSError as error:
         raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
     if (found := _load(target, dtype)) is None:
@@ -105,6 +107,18 @@ def load_tokens(path):
     raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
 
 
+def tokens_made_by(path):
+    """The fingerprint of the tokenizer that made a token file. Raises UserError where there is no header."""
+    try:
+        with open(path, "rb") as f:
+            magic, *_, made_by = HEADER.unpack(f.read(HEADER.size))
+    except (OSError, struct.error):
+        magic = None
+    if magic != MAGIC:
+        raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
+    return made_by.hex()
+
+
 def _reported(parts, file, total, progress):
     """Parts as they come, and after each how far the file was read."""
     for part in parts:
@@ -123,27 +137,26 @@ def _cache_path(digest, tokenizer, cache):
     return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
 
 
-def _store_parts(path, parts, dtype):
+
+def _store_parts(path, parts, dtype, tokenizer):
     """Write a cache file from arrays of ids, of which one at a time is in memory."""
-    count, crc = 0, 0
+    made_by = bytes.fromhex(tokenizer.fingerprint())
+    count, crc = 0, zlib.crc32(made_by)
     with atomic_write(path, "wb") as f:
-        f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0))
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
         for part in parts:
-            raw = np.ascontiguousarray(part, dtype=dtype).tobytes()
+            raw = np.ascontiguousarray(part, dtype=dtype).view(np.uint8)
             count, crc = count + len(part), zlib.crc32(raw, crc)
             f.write(raw)
         f.seek(0)
-        f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc))
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc, made_by))
 
 
-def _store(path, tokens):
+def _store(path, tokens, tokenizer):
     """Write a cache file; returns whether it could be written."""
-    raw = memoryview(tokens).cast("B") if tokens.size else b""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, "wb") as f:
-            f.write(HEADER.pack(MAGIC, tokens.dtype.itemsize, tokens.size, zlib.crc32(raw)))
-            f.write(raw)
+        _store_parts(path, [tokens], tokens.dtype, tokenizer)
     except (OSError, UserError):  # a full disk or a read-only home is no reason not to train
         return False
     return True
@@ -157,10 +170,10 @@ def _load(path, dtype):
             size = os.fstat(f.fileno()).st_size
             if len(header) < HEADER.size:
                 return None
-            magic, width, count, crc = HEADER.unpack(header)
+            magic, width, count, crc, made_by = HEADER.unpack(header)
             if (magic, width, size) != (MAGIC, dtype.itemsize, HEADER.size + count * width):
                 return None
-            found = 0
+            found = zlib.crc32(made_by)
             while chunk := f.read(CHUNK):
                 found = zlib.crc32(chunk, found)
             if found != crc:

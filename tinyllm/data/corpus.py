@@ -39,6 +39,9 @@ class Corpus:
         """The exact floor of the loss in nats per character, or None where nobody knows it."""
         return self.world.entropy_per_char() if self.world else None
 
+    def check_tokenizer(self, tokenizer):
+        """Raise UserError where this tokenizer is not the one for these data; a text takes any."""
+
     def text(self):
         """Return the data as text. Raises UserError if it is not UTF-8 or holds NUL, as binary files do."""
         try:
@@ -70,9 +73,13 @@ class Corpus:
 
 @dataclass(frozen=True)
 class EncodedCorpus(Corpus):
-    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk; their text is not at hand."""
+    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk; their text is not at hand.
+
+    `made_by` is the fingerprint of the tokenizer that wrote them.
+    """
 
     tokens: np.ndarray | None = None
+    made_by: str = ""
 
     @cached_property
     def sha256(self):
@@ -86,6 +93,11 @@ class EncodedCorpus(Corpus):
     def size(self):
         """How many bytes the tokens take."""
         return self.tokens.nbytes
+
+    def check_tokenizer(self, tokenizer):
+        """Raise UserError unless this tokenizer made the tokens, whose ids mean nothing to another."""
+        if tokenizer.fingerprint() != self.made_by:
+            raise UserError(f"{self.name} was made by another tokenizer: give --tokenizer the file that made it")
 
     def text(self):
         """Raise UserError: there is no text."""

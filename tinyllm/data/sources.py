@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tinyllm.data import stories
-from tinyllm.data.cache import holds_tokens, load_tokens
+from tinyllm.data.cache import holds_tokens, load_tokens, tokens_made_by
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import join, read
 from tinyllm.errors import UserError
@@ -44,7 +44,8 @@ def load_corpus(name):
         extra = {"world": stories, "separator": stories.SEPARATOR.encode()} if source.generated else {}
         corpus = Corpus(name, data, source.description, **extra)
     elif holds_tokens(name):
-        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=load_tokens(name))
+        about = {"tokens": load_tokens(name), "made_by": tokens_made_by(name)}
+        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", **about)
     else:
         corpus = Corpus(name, *read(name))
     if not corpus.size:

@@ -188,6 +188,7 @@ def prepare(config, corpus=None, tokenizer=None, progress=None):
     if config.tokenizer == "char":
         corpus.text()  # raises with the name of the file, and offers the byte tokenizer
     tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.data, progress)
+    corpus.check_tokenizer(tokenizer)
     model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
     train, val = corpus.split(config.train.val_fraction)
     context = model.config.context
