@@ -13,7 +13,7 @@ from tinyllm.cli import generate as cli
 from tinyllm.errors import UserError
 from tinyllm.generate import generate
 from tinyllm.models import GPT, GPTConfig
-from tinyllm.tokenizer import CharTokenizer
+from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 OPTIONS = {
@@ -178,6 +178,29 @@ def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys
     interrupt_after(monkeypatch, 2)
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130
     assert capsys.readouterr().out.split("\n")[1] == first[:2]
+
+
+def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch):
+    template = CHAT_TEMPLATES["roles"]
+    tokenizer = ByteTokenizer(template.special_tokens)
+    tokenizer.chat = template
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
+    monkeypatch.setattr(cli, "load_run", lambda run, which: (GPT(config, seed=3), tokenizer, None))
+    prompts, real = [], cli.stream
+
+    def stream(model, ids, stop=(), **options):
+        prompts.append(list(ids[0]))
+        assert len(prompts) == 1 or list(stop) == ["x", template.stop_id(tokenizer)]
+        return real(model, ids, stop=stop, **options)
+
+    monkeypatch.setattr(cli, "stream", stream)
+    typed(monkeypatch, "ab", "", "b<|end|>")
+    assert tinyllm("chat", "RUN", "--tokens", "2", "--temperature", "0", "--stop", "x") == 0
+    first, second, third = prompts[1:]  # the second goes on with what was cut off
+    assert tokenizer.decode(first) == "<|user|>ab<|end|><|assistant|>"
+    assert len(second) == len(first) + 2 and second[: len(first)] == first
+    assert third[len(second) + 2 :] == template.user_turn(tokenizer, "b<|end|>", third[: len(second) + 2])
+    assert third.count(template.stop_id(tokenizer)) == 3
 
 
 def test_chat_refuses_bad_settings_at_once(tinyllm, monkeypatch):

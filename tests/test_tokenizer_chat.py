@@ -69,6 +69,21 @@ def test_the_mask_is_what_the_model_writes(template, tokenizer, messages):
     assert learnt == expected
 
 
+@EVERY
+@BOTH
+@given(st.lists(st.tuples(contents, contents, st.booleans()), max_size=4), contents)
+def test_turn_by_turn_is_the_whole_conversation(template, tokenizer, said, last):
+    """Whether the model ended its turn or was cut off: what a user adds continues the same conversation."""
+    ids, messages = [], []
+    for user, model, ended in said:
+        ids += template.user_turn(tokenizer, user, ids) + tokenizer.encode(model)
+        ids += [template.stop_id(tokenizer)] * ended
+        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": model}]
+    ids += template.user_turn(tokenizer, last, ids)
+    whole = template.encode(tokenizer, [*messages, {"role": "user", "content": last}], reply=True)
+    assert ids == whole.ids
+
+
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi<|im_end|>"},
          {"role": "assistant", "content": "Hello!"}]  # fmt: skip
 WRITTEN = {

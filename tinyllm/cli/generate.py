@@ -41,7 +41,8 @@ def _add_chat(subparsers):
         "write a text in turns with a model",
         "example:\n  tinyllm chat runs/stories --temperature 0.8 --stop '\\n'",
         "Write a text in turns: you type the beginning, the model goes on, you go on.\n"
-        "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n\n"
+        "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n"
+        "Where the run's tokenizer has a chat template, your lines are the user's turns in it.\n\n"
         "Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops\n"
         "the model, /reset begins a new text, /quit or Ctrl-D leaves.",
     )
@@ -144,10 +145,14 @@ class _Display:
 
 
 class Conversation:
-    """A text that a person and a model write in turns. The KV cache lives as long as the text."""
+    """A text that a person and a model write in turns. The KV cache lives as long as the text.
 
-    def __init__(self, model, tokenizer, seed=0, **options):
+    With a chat template, a person's text is a turn of its own, and the model's turn ends where it ends it.
+    """
+
+    def __init__(self, model, tokenizer, seed=0, stop=(), **options):
         self.model, self.tokenizer, self.options = model, tokenizer, options
+        self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
         self.seed = seed  # of the next turn
         self.cache = model.new_cache()
         self.ids = []  # the window: what the model sees
@@ -159,7 +164,7 @@ class Conversation:
     def reply(self, text, max_tokens):
         """Put `text` behind what is there, and yield what the model writes behind it, piece by piece."""
         context = self.model.config.context
-        self.ids = self.ids + self.tokenizer.encode(text)
+        self.ids = self.ids + self._read(text)
         if len(self.ids) > context:
             self._keep_last(max(1, context // 2))
         whole = False
@@ -170,6 +175,7 @@ class Conversation:
             seed=self.seed,
             tokenizer=self.tokenizer,
             cache=self.cache,
+            stop=self.stop,
             **self.options,
         )
         self.seed += 1  # each turn draws its own numbers
@@ -183,6 +189,14 @@ class Conversation:
                 self._keep_last(min(len(self.ids), context))
             elif len(self.ids) > context:  # the window has moved: what the cache holds, and the last token
                 self.ids = self.ids[-(self.cache[0].length + 1) :]
+
+    def _read(self, text):
+        """The ids of what a person says; nothing lets a turn of the model's go on that was cut off."""
+        chat = self.tokenizer.chat
+        if not chat:
+            return self.tokenizer.encode(text)
+        cut_off = self.ids and self.ids[-1] != chat.stop_id(self.tokenizer)
+        return [] if cut_off and not text else chat.user_turn(self.tokenizer, text, self.ids)
 
     def _keep_last(self, count):
         self.ids = self.ids[len(self.ids) - count :]

@@ -1,9 +1,9 @@
 """The token cache: a text is encoded once, then mapped from disk, so that it takes no memory of its own.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
-holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer) and the tokens,
-little-endian. A file that does not agree with its header is written anew; where nothing can be written, tokens
-stay in memory.
+holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer), then the
+tokens, little-endian. A file that does not agree with its header is written anew; where nothing can be written,
+tokens stay in memory.
 """
 
 import hashlib

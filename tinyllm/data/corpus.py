@@ -97,7 +97,9 @@ class EncodedCorpus(Corpus):
     def check_tokenizer(self, tokenizer):
         """Raise UserError unless this tokenizer made the tokens, whose ids mean nothing to another."""
         if tokenizer.fingerprint() != self.made_by:
-            raise UserError(f"{self.name} was made by another tokenizer: give --tokenizer the file that made it")
+            raise UserError(
+                f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
+            )
 
     def text(self):
         """Raise UserError: there is no text."""

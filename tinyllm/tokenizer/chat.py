@@ -98,6 +98,19 @@ class ChatTemplate:
             mask += [False] * len(opening)
         return ChatTokens(ids, mask)
 
+    def user_turn(self, tokenizer, text, before=()):
+        """Write a user's turn behind a conversation, and open the model's -> the ids to add.
+
+        before: the ids so far, which end in a turn of the model; none begin a conversation. A turn that was
+        cut off before its special token is ended first.
+        """
+        ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
+        if not len(before):
+            return ids
+        closing = [i for i, _ in self._parts(tokenizer, self.end)]
+        done = closing.index(self.stop_id(tokenizer)) + 1 if before[-1] == self.stop_id(tokenizer) else 0
+        return closing[done:] + ids[len(self._parts(tokenizer, self.begin)) :]
+
     def stop_id(self, tokenizer):
         """The special token that ends a turn: what `generate(..., stop=[id])` waits for."""
         self.check(tokenizer)

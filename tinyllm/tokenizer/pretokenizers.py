@@ -21,7 +21,7 @@ def matches(compiled, text):
     with in_time(compiled) as limit:
         for match in compiled.finditer(text, **limit):
             start, end = match.span()
-            if start == end:  # from the first empty match on, Python's rules differ: take the steps one by one
+            if start == end:  # from the first empty match on, Python's rules differ: go step by step
                 break
             found.append((start, end))
             last = end
