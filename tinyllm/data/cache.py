@@ -2,8 +2,8 @@
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
 holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer), then the
-tokens, little-endian. A file that does not agree with its header is written anew; where nothing can be written,
-tokens stay in memory.
+tokens, little-endian. A file that does not agree with its header is written anew; where nothing can be
+written, tokens stay in memory.
 """
 
 import hashlib
