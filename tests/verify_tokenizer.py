@@ -1,11 +1,13 @@
 """Byte-level BPE in the formats of others gives the ids of their libraries: tiktoken, Hugging Face.
 
-    python tests/verify_tokenizer.py [--quick] [--seconds N]
+    python tests/verify_tokenizer.py [--quick] [--strings N] [--seconds N]
 
-Vocabularies are learnt from real text, by us and by `tokenizers`. Each is written in a format, read by us
-and by the library, and encodes the same strings: corpora, and random strings made to hit what goes wrong
-(names of added tokens and halves of them, white space of every kind, marks that combine, digits, every code
-point). What we save is read by the library, too. Code points that the two sides' tables of Unicode know
+First by the million: strings (ten million of them) in batches, with each published pattern in turn, by us from
+a rank file and from a tokenizer.json, by tiktoken and by `tokenizers`. Then by settings: vocabularies are
+learnt from real text, by us and by `tokenizers`; each is written in a format, read by us and by the library,
+and encodes the same strings, as often as there is time for. Strings are corpora, and random ones made to hit
+what goes wrong (names of added tokens and halves of them, white space of every kind, marks that combine,
+digits, every code point). What we save is read by the library, too. Code points that the two sides' tables of Unicode know
 differently are counted and left out: they were assigned after the older table was made.
 
 Needs the peers: pip install 'tinyllm[peers]'.
@@ -18,6 +20,7 @@ import random
 import sys
 import tempfile
 import time
+from itertools import chain, cycle
 from pathlib import Path
 
 import regex
@@ -38,6 +41,7 @@ except ImportError as missing:
 
 os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time
 ROOT = Path(__file__).resolve().parents[1]
+BATCH = 20_000
 CATEGORIES = ("L", "N", "P", "S", "M", "Lu", "Lt", "Lm", "Lo", "Ll")
 SCRAPS = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im", "|>", "<s>", "</s>", "<mask>", "[MASK]",
@@ -224,6 +228,29 @@ def check_gpt2(count, tokenizer, folder, texts):
         count.compare("gpt2 files", text, ours.encode(text), theirs.encode(text).ids)
 
 
+def check_many(count, ranked, folder, batches):
+    """Strings by the batch, by us and by both libraries, with one of the tokenizers after the other."""
+    engines = []
+    for name, tokenizer in ranked.items():
+        ranks, document = Path(folder, f"{name}.tiktoken"), Path(folder, f"{name}.json")
+        tokenizer.save(ranks, "tiktoken")
+        tokenizer.save(document, "huggingface")
+        loaded = tiktoken.load.load_tiktoken_bpe(str(ranks))
+        one = tiktoken.Encoding(name, pat_str=PATTERNS[name], mergeable_ranks=loaded, special_tokens={})
+        other = tokenizers.Tokenizer.from_file(str(document))
+        engines.append((name, load_tokenizer(ranks, name), load_tokenizer(document), one, other))
+    for batch, (name, from_ranks, from_document, one, other) in zip(batches, cycle(engines), strict=False):
+        ours = from_ranks.encode_batch(batch)
+        theirs = {"a tokenizer.json": from_document.encode_batch(batch)}
+        theirs["tiktoken"] = [one.encode_ordinary(text) for text in batch]
+        theirs["tokenizers"] = [found.ids for found in other.encode_batch_fast(batch)]
+        count.strings += len(batch)
+        for engine, ids in theirs.items():
+            if ids != ours:
+                for text, a, b in zip(batch, ours, ids, strict=True):
+                    count.compare(f"{engine}, {name}", text, a, b)
+
+
 def check_normal_forms(count, alphabet):
     """Every code point, alone and between marks, and all pairs of marks with a letter."""
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
@@ -241,9 +268,10 @@ def check_normal_forms(count, alphabet):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a minute")
-    parser.add_argument("--seconds", type=float, default=1800, help="go on with new strings for so long")
+    parser.add_argument("--strings", type=int, default=10_000_000, help="how many by the million")
+    parser.add_argument("--seconds", type=float, default=600, help="go on with other settings for so long")
     args = parser.parse_args(argv)
-    began, rng, count, forms = time.monotonic(), random.Random(1), Count(), Count()
+    rng, count, forms, many = random.Random(1), Count(), Count(), Count()
     texts = corpora()[:: 8 if args.quick else 1]
     everything = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     check_normal_forms(forms, everything[:: 100 if args.quick else 1])
@@ -257,8 +285,15 @@ def main(argv=None):
     ranked = {
         pattern: BPETokenizer.train(texts[:20], 1200, pattern) for pattern in (*PATTERNS, LLAMA3, QWEN2)
     }
-    seconds = 30 if args.quick else args.seconds
-    rounds = 0
+    left = 20_000 if args.quick else args.strings
+    alike = sorted({*for_them} & {*for_tiktoken})
+    published = {name: ranked[name] for name in PATTERNS}
+    with tempfile.TemporaryDirectory() as folder:
+        batches = (list(strings(rng, alike, min(BATCH, left - n))) for n in range(0, left, BATCH))
+        check_many(many, published, folder, chain([texts] * len(published), batches))
+    print(f"=> tiktoken {tiktoken.__version__}, tokenizers {tokenizers.__version__}, both on {many.strings:,} "
+          f"strings: {many.differences} differences", flush=True)  # fmt: skip
+    seconds, began, rounds = 30 if args.quick else args.seconds, time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
         while not rounds or time.monotonic() - began < seconds:
             size = 200 if args.quick else 4000
@@ -275,11 +310,8 @@ def main(argv=None):
             check_gpt2(count, BPETokenizer(ranked["gpt2"].merges, "gpt2", ["<|end|>"]), folder, drawn)
             rounds += 1
             print(f"{count.strings:,} strings, {count.differences} differences", flush=True)
-    print(
-        f"=> tiktoken {tiktoken.__version__}, tokenizers {tokenizers.__version__}: "
-        f"{count.strings:,} strings compared, {count.differences} differences"
-    )
-    return 1 if count.differences or forms.differences else 0
+    print(f"=> other settings: {count.strings:,} strings compared, {count.differences} differences")
+    return 1 if count.differences or forms.differences or many.differences else 0
 
 
 if __name__ == "__main__":
