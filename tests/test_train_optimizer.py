@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tinyllm import ops
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
-from tinyllm.train.optimizer import AdamW, clip_factor, clip_grad_norm, decay_groups, gradient_norm
+from tinyllm.train.optimizer import (
+    AdamW,
+    clip_factor,
+    clip_grad_norm,
+    clipped_step,
+    decay_groups,
+    gradient_norm,
+)
 
 
 def parameters(*shapes, seed=0):
@@ -117,10 +124,26 @@ def test_a_step_that_clips_has_the_bits_of_clipping_and_a_step(limit):
             p.grad = q.grad = Random("clip", step).normal(p.shape)
         clip_grad_norm(clipped, limit)
         optimizers[0].step()
-        optimizers[1].step(clip_factor(gradient_norm(scaled), limit))
+        clipped_step(optimizers[1], gradient_norm(scaled), limit)
     for p, q in zip(clipped, scaled, strict=True):
         assert np.array_equal(p.data, q.data)
         assert not np.array_equal(p.data, parameters(p.shape)[0].data)
+
+
+@pytest.mark.parametrize("limit", [0.5, 0.0])
+def test_clipping_of_your_own_is_called(limit):
+    p = Parameter(np.zeros(3, np.float32))
+    p.grad = np.full(3, 2, np.float32)
+    seen = []
+
+    def clip_grads(grads, norm, limit):
+        seen.append((norm, limit))
+        return [g * 0 for g in grads]
+
+    with ops.override(clip_grads=clip_grads):
+        clipped_step(AdamW([p], weight_decay=0), gradient_norm([p]), limit)
+    assert seen == ([(pytest.approx(12**0.5), 0.5)] if limit else [])
+    assert p.data.any() == (not limit)
 
 
 def test_a_negative_limit_is_refused_and_no_gradient_divides_by_zero():

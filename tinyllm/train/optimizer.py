@@ -112,10 +112,26 @@ def clip_grad_norm(parameters, limit):
     """
     if limit < 0:
         raise ValueError(f"clip_grad_norm needs a limit of at least 0, got {limit}")
+    norm = gradient_norm(parameters := list(parameters))
+    _clip(parameters, norm, limit)
+    return norm
+
+
+def clipped_step(optimizer, norm, limit):
+    """Step along gradients of length `norm`, clipped to `limit` (0: not at all).
+
+    AdamW clips on its way, which saves writing the gradients anew; a `clip_grads` of your own is called.
+    """
+    if ops.clip_grads.backend == "yours":
+        _clip(optimizer.parameters, norm, limit)
+        optimizer.step()
+    else:
+        optimizer.step(clip_factor(norm, limit))
+
+
+def _clip(parameters, norm, limit):
     with_grad = [p for p in parameters if p.grad is not None]
-    norm = gradient_norm(with_grad)
     if limit > 0:
         clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
         for p, grad in zip(with_grad, clipped, strict=True):
             p.grad = grad
-    return norm

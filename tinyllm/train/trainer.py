@@ -18,7 +18,7 @@ from tinyllm.train import events
 from tinyllm.train.checkpoint import load_arrays, prune_checkpoints, read_state, save_checkpoint
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.log import peak_rss_mb, read_log
-from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
+from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 from tinyllm.train.schedule import learning_rate
 
 
@@ -140,7 +140,7 @@ class Trainer:
         self._check_finite(step + 1, "loss", loss)
         self._check_finite(step + 1, "gradient norm", grad_norm)  # now, before it spoils every weight
         self.optimizer.lr = learning_rate(step, config)
-        self.optimizer.step(clip_factor(grad_norm, config.clip))
+        clipped_step(self.optimizer, grad_norm, config.clip)
         self.optimizer.zero_grad()
 
         seconds = time.perf_counter() - began
