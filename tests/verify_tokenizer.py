@@ -2,13 +2,14 @@
 
     python tests/verify_tokenizer.py [--quick] [--strings N] [--seconds N]
 
-First by the million: strings (ten million of them) in batches, with each published pattern in turn, by us from
-a rank file and from a tokenizer.json, by tiktoken and by `tokenizers`. Then by settings: vocabularies are
-learnt from real text, by us and by `tokenizers`; each is written in a format, read by us and by the library,
-and encodes the same strings, as often as there is time for. Strings are corpora, and random ones made to hit
-what goes wrong (names of added tokens and halves of them, white space of every kind, marks that combine,
-digits, every code point). What we save is read by the library, too. Code points that the two sides' tables of Unicode know
-differently are counted and left out: they were assigned after the older table was made.
+First by the million: ten million strings in batches, with each published pattern in turn, by us from a rank
+file and from a tokenizer.json, by tiktoken and by `tokenizers`. Then by settings: vocabularies are learnt
+from real text, by us and by `tokenizers`; each is written in a format, read by us and by the library, and
+encodes the same strings, as often as there is time for. What we save is read by the library, too.
+
+Strings are corpora, and random ones made to hit what goes wrong: names of added tokens and halves of them,
+white space of every kind, marks that combine, digits, every code point. Those that the two sides' tables
+of Unicode know differently are counted and left out: they were assigned after the older table was made.
 
 Needs the peers: pip install 'tinyllm[peers]'.
 """
@@ -291,8 +292,8 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         batches = (list(strings(rng, alike, min(BATCH, left - n))) for n in range(0, left, BATCH))
         check_many(many, published, folder, chain([texts] * len(published), batches))
-    print(f"=> tiktoken {tiktoken.__version__}, tokenizers {tokenizers.__version__}, both on {many.strings:,} "
-          f"strings: {many.differences} differences", flush=True)  # fmt: skip
+    versions = f"tiktoken {tiktoken.__version__}, tokenizers {tokenizers.__version__}"
+    print(f"=> {versions}: {many.strings:,} strings, {many.differences} differences", flush=True)
     seconds, began, rounds = 30 if args.quick else args.seconds, time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
         while not rounds or time.monotonic() - began < seconds:
