@@ -140,6 +140,16 @@ def test_the_template_is_data():
         from_huggingface({**BERT, "post_processor": {**between, "cls": ["[CLS]", 77]}})
 
 
+@pytest.mark.parametrize("name, text", [("bert", "the cat"), ("t5", "the s"), ("t5", "s"), ("llama", "the")])
+def test_no_token_has_a_place_in_a_text_that_is_not_made_of_tokens(name, text):
+    """A blank that stands in no token, or a sign for one: to decode right is not to have places."""
+    tokenizer = from_huggingface(DOCUMENTS[name])
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    for same in (text, text.encode()):
+        with pytest.raises(UserError, match="no places"):
+            tokenizer.offsets(same)
+
+
 def test_text_that_is_not_utf8_is_refused():
     tokenizer = from_huggingface(BERT)
     for text in (b"the \xff", "the \ud800"):

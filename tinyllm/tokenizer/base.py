@@ -97,11 +97,11 @@ class Tokenizer:
         only a part of a character has the place of the whole one, so neighbours may overlap. Raises
         UserError if this tokenizer changes text, which then has no places.
         """
-        ids = self.encode_to_numpy(text, allowed_special)
+        tokens = [self._tokens[i] for i in self.encode_to_numpy(text, allowed_special).tolist()]
         data = bytes_from_text(text)
-        if self.decode_bytes(ids) != data:
+        if b"".join(tokens) != data:  # what `decode` makes of them may be the text, and they are not
             raise UserError("this tokenizer does not keep text as it is, so its tokens have no places in it")
-        ends = np.cumsum([len(self._tokens[i]) for i in ids.tolist()], dtype=np.int64)
+        ends = np.cumsum(list(map(len, tokens)), dtype=np.int64)
         starts = np.concatenate([[0], ends])[: len(ends)]
         if isinstance(text, str) and len(ends):
             begins = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # 10xxxxxx goes on with a character
