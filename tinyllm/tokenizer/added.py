@@ -8,10 +8,9 @@ for the tokens that want it so, then what lies between them, normalised, for the
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import regex
-
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.fields import take
+from tinyllm.tokenizer.names import check_sizes, finder
 from tinyllm.tokenizer.unicode import WHITESPACE, matcher
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
@@ -53,7 +52,7 @@ class AddedTokens:
                 normal.setdefault(change(token.content), token)
         normal.pop("", None)
         return [
-            (_finder(names), names, any(not token.special for token in names.values()))
+            (finder(names), names, any(not token.special for token in names.values()))
             for names in (raw, normal)
         ]
 
@@ -84,40 +83,10 @@ class AddedTokens:
                 yield inner, start + at == 0
 
 
-FEW = 64  # names that a regex tries one after the other; some files have thousands
-
-
-def _finder(names):
-    """A function from a text to the places of names: the leftmost and longest, none overlapping."""
-    if not names:
-        return lambda text: ()
-    if len(names) <= FEW:
-        compiled = regex.compile(r"\L<names>", names=list(names))
-        return lambda text: (match.span() for match in compiled.finditer(text))
-    lengths = {}
-    for name in names:
-        lengths.setdefault(name[0], set()).add(len(name))
-    lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
-    firsts = regex.compile("[" + "".join(map(regex.escape, lengths)) + "]")
-
-    def find(text):
-        done = 0
-        for match in firsts.finditer(text):
-            start = match.start()
-            for size in lengths[text[start]] if start >= done else ():
-                found = text[start : start + size]  # shorter where the text ends
-                if found in names:
-                    done = start + len(found)
-                    yield start, done
-                    break
-
-    return find
-
-
-def _search(text, finder, names, always, allowed):
+def _search(text, find, names, always, allowed):
     """The ids of the names that a text holds and the text between them, each with its place."""
     done = 0
-    for start, end in finder(text) if always or allowed else ():
+    for start, end in find(text) if always or allowed else ():
         token = names[text[start:end]]
         if token.special and token.content not in allowed:
             continue
@@ -160,6 +129,7 @@ def read_added(parts):
         if token.content in tokens:
             raise UserError(f"{where}, {token.content[:40]!r}, is there twice")
         tokens[token.content] = token
+    check_sizes(tokens)
     return list(tokens.values())
 
 

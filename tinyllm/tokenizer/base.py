@@ -5,16 +5,16 @@ A subclass brings its vocabulary and `_encode_ordinary`, which turns text withou
 
 import hashlib
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import count
 
 import numpy as np
-import regex
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import files, incremental
+from tinyllm.tokenizer.names import check_sizes, finder
 from tinyllm.tokenizer.stream import blocks
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
@@ -76,14 +76,7 @@ class Tokenizer:
         if self.pipeline:
             yield from self.pipeline.cut(text, allowed)
             return
-        done = 0
-        if allowed:
-            longest_first = sorted(allowed, key=len, reverse=True)  # "<|end|>" must not win over "<|end|>>"
-            for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):
-                yield text[done : match.start()]
-                yield self.special_tokens[match.group()]
-                done = match.end()
-        yield text[done:]
+        yield from cut_at_names(text, {name: self.special_tokens[name] for name in allowed})
 
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts: a list of lists of ids."""
@@ -229,6 +222,19 @@ class Tokenizer:
         raise NotImplementedError
 
 
+_finder = lru_cache(maxsize=64)(finder)
+
+
+def cut_at_names(text, ids):
+    """Cut a text at names, {name: id}: their ids, and what lies between them. All str, or all bytes."""
+    done = 0
+    for start, end in _finder(tuple(ids))(text) if ids else ():
+        yield text[done:start]
+        yield ids[text[start:end]]
+        done = end
+    yield text[done:]
+
+
 def bytes_from_text(text):
     """The UTF-8 bytes of a str, or bytes as they are.
 
@@ -278,6 +284,7 @@ def _check_special(names):
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise UserError(f"the special token {twice!r} is listed twice")
+    check_sizes(names)
     return names
 
 

@@ -6,15 +6,14 @@ The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they spli
 
 import operator
 from collections import Counter
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
-import regex
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import incremental
-from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, text_keeping_bytes
+from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.patterns import Splitter
 from tinyllm.tokenizer.stream import blocks
 from tinyllm.tokenizer.vocabulary import Vocabulary
@@ -137,12 +136,7 @@ class BPETokenizer(Tokenizer):
             for part in self._cut(text_keeping_bytes(text), allowed):
                 yield part if isinstance(part, int) else part.encode("utf-8", "surrogateescape")
             return
-        done = 0
-        for match in _finder(tuple(allowed)).finditer(text) if allowed else ():
-            yield text[done : match.start()]
-            yield self.special_tokens[match.group().decode()]
-            done = match.end()
-        yield text[done:]
+        yield from cut_at_names(text, {name.encode(): self.special_tokens[name] for name in allowed})
 
     def _orders(self, stretches):
         """What the kernels want: bytes, and a published pattern or the ends of all their pieces."""
@@ -201,13 +195,6 @@ class BPETokenizer(Tokenizer):
         if not isinstance(fields["merges"], list):
             raise UserError("merges is not a list")
         return cls(fields["merges"], fields["pattern"], special_tokens)
-
-
-@lru_cache(maxsize=64)
-def _finder(names):
-    """A pattern over bytes that finds special tokens. "<|end|>" must not win over "<|end|>>"."""
-    longest_first = sorted((name.encode() for name in names), key=len, reverse=True)
-    return regex.compile(b"|".join(map(regex.escape, longest_first)))
 
 
 def _woven(parts, encoded, arrays):

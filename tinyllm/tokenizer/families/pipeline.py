@@ -36,7 +36,8 @@ class PipelineTokenizer(Tokenizer):
         added: AddedTokens. normalize, pre_tokenize, decode: functions from make_normalizer and its like.
         """
         special = {token.content: token.id for token in added if token.special}
-        free = [None if i in special.values() else token for i, token in enumerate(tokens)]
+        taken = set(special.values())
+        free = [None if i in taken else token for i, token in enumerate(tokens)]
         free += [None] * (max((token.id + 1 for token in added), default=0) - len(free))
         for token in added:
             if not token.special:

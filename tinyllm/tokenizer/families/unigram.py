@@ -5,9 +5,9 @@ from itertools import groupby
 from tinyllm.errors import UserError
 from tinyllm.ops.unigram import unigram_encode
 from tinyllm.tokenizer import incremental
+from tinyllm.tokenizer.names import END, make_trie
 
 UNKNOWN_PENALTY = 10.0  # as in sentencepiece: an unknown character is that much worse than the worst token
-END = ""  # the key under which a trie keeps the score of the token that ends there
 
 
 class Unigram:
@@ -26,7 +26,7 @@ class Unigram:
         self.scores = {token: vocab[i][1] for token, i in self.ids.items()}
         self.unknown, self.byte_ids = unknown, byte_ids
         self.unknown_score = min((score for _, score in vocab), default=0.0) - UNKNOWN_PENALTY
-        self._trie = _make_trie(self.scores)
+        self._trie = make_trie(self.scores)
 
     def without(self, banned):
         """The same model for a text that may not become any of these tokens."""
@@ -34,7 +34,7 @@ class Unigram:
         model.__dict__.update(self.__dict__)
         model.ids = {token: i for token, i in self.ids.items() if i not in banned}
         model.scores = {token: self.scores[token] for token in model.ids}
-        model._trie = _make_trie(model.scores)
+        model._trie = make_trie(model.scores)
         return model
 
     def cut(self, piece):
@@ -91,14 +91,3 @@ class Unigram:
             tokens.append(text[end - length[end] : end])
             end -= length[end]
         return tokens[::-1]
-
-
-def _make_trie(scores):
-    """{character: {character: ... {END: score}}} of every token."""
-    root: dict = {}
-    for token, score in scores.items():
-        node = root
-        for character in token:
-            node = node.setdefault(character, {})
-        node[END] = score
-    return root

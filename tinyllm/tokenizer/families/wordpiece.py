@@ -2,6 +2,7 @@
 
 from tinyllm.ops.wordpiece import wordpiece_encode
 from tinyllm.tokenizer import incremental
+from tinyllm.tokenizer.names import check_sizes
 
 
 class WordPiece:
@@ -12,6 +13,7 @@ class WordPiece:
 
     def __init__(self, ids, unknown, prefix, max_chars):
         """ids: {token: id}; unknown: the id of what no token fits; prefix: marks what continues a word."""
+        check_sizes(ids)
         self.ids, self.unknown, self.prefix, self.max_chars = ids, unknown, prefix, max_chars
         lengths = {len(token) for token in ids}
         inside = {len(token) - len(prefix) for token in ids if token.startswith(prefix)}

@@ -1,0 +1,48 @@
+"""Files and texts that mean harm: what a tokenizer costs grows with both, and has a limit."""
+
+from contextlib import suppress
+
+import pytest
+from test_families import BERT, T5, document, special
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import BPETokenizer
+from tinyllm.tokenizer.added import AddedToken
+from tinyllm.tokenizer.families import PipelineTokenizer, from_huggingface
+
+
+def test_special_tokens_are_not_compared_with_every_token():
+    compared = 0
+
+    class Id(int):  # refused in the end, because it is no plain number
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return int(self) == int(other)
+
+        __hash__ = int.__hash__
+
+    added = [AddedToken(f"<{i}>", Id(i), special=True) for i in range(200)]
+    with suppress(UserError):
+        PipelineTokenizer({}, None, [token.content for token in added], added, None, None, None)
+    assert compared < 10 * len(added)
+
+
+def unigram(*tokens):
+    return document({"type": "Unigram", "unk_id": None, "vocab": [[token, -1.0] for token in tokens]})
+
+
+@pytest.mark.parametrize("fields", [
+    unigram("a" * 513),
+    unigram(*(f"{i:05}" + "a" * 507 for i in range(2**13 + 1))),
+    document({**BERT["model"], "vocab": {"[UNK]": 0, "a" * 513: 1}}),
+    {**T5, "added_tokens": [*T5["added_tokens"], special(14, "a" * 513)]},
+], ids=["one token", "all tokens", "wordpiece", "added"])  # fmt: skip
+def test_tokens_that_would_fill_the_memory_are_refused(fields):
+    with pytest.raises(UserError, match=r"characters( together)?; at most \d+ are read"):
+        from_huggingface(fields)
+
+
+def test_names_of_special_tokens_have_a_limit_too():
+    with pytest.raises(UserError, match="513 characters"):
+        BPETokenizer([], special_tokens=["a" * 513])
