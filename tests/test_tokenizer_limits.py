@@ -6,9 +6,10 @@ import pytest
 from test_families import BERT, T5, document, special
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import BPETokenizer
+from tinyllm.tokenizer import BPETokenizer, files, load_tokenizer
 from tinyllm.tokenizer.added import AddedToken
 from tinyllm.tokenizer.families import PipelineTokenizer, from_huggingface
+from tinyllm.tokenizer.formats import gpt2
 
 
 def test_special_tokens_are_not_compared_with_every_token():
@@ -46,3 +47,28 @@ def test_tokens_that_would_fill_the_memory_are_refused(fields):
 def test_names_of_special_tokens_have_a_limit_too():
     with pytest.raises(UserError, match="513 characters"):
         BPETokenizer([], special_tokens=["a" * 513])
+    with pytest.raises(UserError, match="0 to 4194303"):
+        BPETokenizer([], special_tokens={"a": 2**22})
+
+
+@pytest.mark.parametrize("name, data, match", [
+    ("t", b"[" + b"[]," * 2**21 + b"[]]", "4194304 values"),
+    ("t", b"[" + b'"",' * 2**22 + b"0]", "4194304 values"),
+    ("t", b"[" + b"{}," * 2**21 + b"{}]", "4194304 values"),
+    ("merges.txt", b"a b\n" * (2**20 + 1), "1048576 lines"),
+], ids=["lists", "texts", "objects", "lines"])  # fmt: skip
+def test_files_that_would_fill_the_memory_are_refused(name, data, match, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "vocab.json").write_text("{}")
+    with pytest.raises(UserError, match=match):
+        load_tokenizer(tmp_path / name)
+
+
+def test_what_has_too_many_values_to_be_read_is_not_saved(tmp_path, monkeypatch):
+    tokenizer = BPETokenizer.train("to be or not to be", 260)
+    monkeypatch.setattr(files, "MOST", 10)
+    monkeypatch.setattr(gpt2, "MOST", 4)
+    for form in ("tinyllm", "huggingface", "gpt2"):
+        with pytest.raises(UserError, match=r"10 values|4 lines"):
+            tokenizer.save(tmp_path / "t", form)
+    assert not any(tmp_path.iterdir())

@@ -7,7 +7,9 @@ from tinyllm.tokenizer.numbers import exact_number
 
 FORMAT = "tinyllm-tokenizer"
 VERSIONS = (1, 2)  # 1: a vocabulary that was learnt here; 2: one that came from elsewhere
-LARGEST = 2**26  # bytes, enough for a million merges: a file must not be able to fill the memory
+# A file must not be able to fill the memory. Both are enough for a million merges.
+LARGEST = 2**26  # bytes
+MOST = 2**22  # values in JSON, of which an empty list has two bytes in the file and 64 in memory
 
 
 def dump(fields, version=1):
@@ -15,9 +17,20 @@ def dump(fields, version=1):
     fields = {"format": FORMAT, "version": version, **fields}
     lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
     data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
-    if len(data) > LARGEST:  # or `read` would refuse what was saved
-        raise UserError(f"the vocabulary is too large for a tokenizer file of at most {LARGEST >> 20} MB")
+    check_size(data)
     return data
+
+
+def check_size(data):
+    """Raise UserError for the bytes of a JSON file that `read` or `parse` would refuse."""
+    if len(data) > LARGEST or _values(data) > MOST:
+        most = f"{LARGEST >> 20} MB and {MOST} values"
+        raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+
+
+def _values(data):
+    """About how many values JSON holds, and never fewer."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
 def read(path):
@@ -34,6 +47,8 @@ def read(path):
 
 def parse(data):
     """Turn the bytes of a JSON file into what it holds. Raises UserError."""
+    if _values(data) > MOST:
+        raise UserError(f"not a tokenizer file: it holds more than {MOST} values")
     try:
         text = data.decode("utf-8")
         hooks = {"object_pairs_hook": _without_repetition, "parse_constant": _no_constant}

@@ -12,6 +12,8 @@ def exact_number(text):
     divides it by a power of ten. Raises UserError where what is saved again would be read differently.
     """
     value = float(text)
+    if repr(value) == text:  # as in every file that was written so, and quicker
+        return value
     if not math.isfinite(value) or their_number(text) != their_number(repr(value)):
         raise UserError(f"the number {text[:40]} has more digits than can be kept")
     return value

@@ -14,7 +14,7 @@ from tinyllm.tokenizer import incremental
 from tinyllm.tokenizer.ranks import pairs_of
 
 _BYTE_IDS = list(range(BYTES))
-LARGEST_ID = 2**24  # a file that asks for token number 2**40 must not fill the memory
+LARGEST_ID = 2**22  # a file that asks for token number 2**40 must not fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
 
 

@@ -113,6 +113,5 @@ class PipelineTokenizer(Tokenizer):
     def _json(self):
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.fields.items())
         data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
-        if len(data) > files.LARGEST:
-            raise UserError(f"the vocabulary is too large for a file of at most {files.LARGEST >> 20} MB")
+        files.check_size(data)
         return data

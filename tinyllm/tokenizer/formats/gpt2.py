@@ -17,6 +17,7 @@ from tinyllm.tokenizer.formats.bytelevel import CHARACTERS, characters, read_voc
 from tinyllm.tokenizer.formats.express import check_distinct, check_plain, merges_in_order, needs_whole_first
 
 HEADER = "#version: 0.2"
+MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
 
 
 def looks_like_merges(data):
@@ -57,6 +58,8 @@ def _read(path, parse):
 
 def read_merges(data):
     """The lines of a `merges.txt`: bytes -> [(left, right)]. Raises UserError, naming the line."""
+    if data.count(b"\n") > MOST:
+        raise UserError(f"it has more than {MOST} lines")
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as e:
@@ -112,6 +115,8 @@ def save(tokenizer, folder):
         vocab[name] = i
     words = [token and characters(token) for token in vocabulary.tokens]
     merges = [(words[left], words[right]) for left, right in merges_in_order(vocabulary)]
+    if len(merges) + 1 > MOST:
+        raise UserError(f"GPT-2's format has a merge on each line, and at most {MOST} lines are read")
     if any(left.startswith("#version") for left, _ in merges):
         raise UserError("GPT-2's format takes a merge that begins with #version for a header")
     made = {left + right for left, right in merges} | set(CHARACTERS.values())

@@ -62,6 +62,5 @@ def save(tokenizer, path):
         data = json.dumps(to_document(tokenizer), ensure_ascii=False, indent=1).encode("utf-8")
     except UnicodeEncodeError:
         raise UserError("the file would hold half a character, which its readers refuse") from None
-    if len(data) > files.LARGEST:
-        raise UserError(f"the vocabulary is too large for a file of at most {files.LARGEST >> 20} MB")
+    files.check_size(data)
     atomic_write_bytes(path, data + b"\n")
