@@ -208,7 +208,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields, path, value, match):
 def test_a_normalizer_cannot_fill_the_memory():
     grow = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 64}
     normalize = make_normalizer({"type": "Sequence", "normalizers": [grow] * 60})
-    with pytest.raises(UserError, match="64 times longer"):
+    with pytest.raises(UserError, match="times longer"):
         normalize("a" * 100)
     deep = grow
     for _ in range(500):
@@ -222,7 +222,7 @@ def test_a_decoder_cannot_fill_the_memory():
     grow = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 64}
     assert make_decoder(grow)(["a" * 1000, "b"]) == "a" * 64_000 + "b"
     decode = make_decoder({"type": "Sequence", "decoders": [grow] * 60})
-    with pytest.raises(UserError, match="64 times longer"):
+    with pytest.raises(UserError, match="times longer"):
         decode(["a" * 100])
 
 

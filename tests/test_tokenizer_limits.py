@@ -1,5 +1,6 @@
 """Files and texts that mean harm: what a tokenizer costs grows with both, and has a limit."""
 
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -9,6 +10,8 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, files, load_tokenizer
 from tinyllm.tokenizer.added import AddedToken
 from tinyllm.tokenizer.families import PipelineTokenizer, from_huggingface
+from tinyllm.tokenizer.families.decoders import make_decoder
+from tinyllm.tokenizer.families.normalize import make_normalizer
 from tinyllm.tokenizer.formats import gpt2
 
 
@@ -72,3 +75,16 @@ def test_what_has_too_many_values_to_be_read_is_not_saved(tmp_path, monkeypatch)
         with pytest.raises(UserError, match=r"10 values|4 lines"):
             tokenizer.save(tmp_path / "t", form)
     assert not any(tmp_path.iterdir())
+
+
+def test_what_is_refused_in_the_end_has_taken_little_memory():
+    grow = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 64}
+    normalize = make_normalizer({"type": "Sequence", "normalizers": [grow] * 3})
+    decode = make_decoder({"type": "Sequence", "decoders": [grow] * 3})
+    for run in (lambda: normalize("a" * 40_000), lambda: decode(["a"] * 40_000)):
+        tracemalloc.start()
+        with pytest.raises(UserError, match="times longer"):
+            run()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 40 * 2**20  # 160 MB, where the step is taken first

@@ -21,7 +21,7 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer.unicode import ranges
 
 WHOLE = 6  # bytes: a grapheme that is shorter is looked up whole
-LONGEST = 256  # bytes of a replacement
+LONGEST = 32  # characters of a replacement; of the compatibility forms of Unicode the longest has 18
 CACHE = 2**14  # graphemes, and runs of plain ASCII
 REMEMBERED = 64  # characters
 

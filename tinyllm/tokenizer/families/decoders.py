@@ -7,8 +7,7 @@ back.
 import re
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.families.normalize import GROWTH
-from tinyllm.tokenizer.families.parts import flatten, literal, one_of, take
+from tinyllm.tokenizer.families.parts import flatten, literal, one_of, replace_all, run_all, take
 from tinyllm.tokenizer.families.pretokenize import metaspace_options
 
 BYTE = re.compile(r"<0x(\+[0-9a-fA-F]|[0-9a-fA-F]{2})>")  # "+" because Rust reads a number so
@@ -90,7 +89,7 @@ def _make_suffix(part):
 def _make_replace(part):
     pattern, content = take(part, "decoder", pattern=dict, content=str)
     old = literal(pattern, "decoder Replace")
-    return lambda tokens: [token.replace(old, content) for token in tokens]
+    return lambda tokens: replace_all(tokens, old, content)
 
 
 def _make_bytes(part):
@@ -135,12 +134,7 @@ def make_decoder(part):
         return " ".join
     steps = [one_of(DECODERS, each, "decoder")(each) for each in flatten(part, "decoder", "decoders")]
 
-    def decode(tokens):
-        limit = GROWTH * (sum(map(len, tokens)) + len(tokens)) + 2**20
-        for step in steps:
-            tokens = step(tokens)
-            if sum(map(len, tokens)) > limit:
-                raise UserError(f"the decoder makes the text more than {GROWTH} times longer")
-        return "".join(tokens)
+    def size(tokens):
+        return sum(map(len, tokens)) + len(tokens)
 
-    return decode
+    return lambda tokens: "".join(run_all(steps, tokens, size, "decoder"))

@@ -9,12 +9,11 @@ from functools import partial
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.families.charsmap import Charsmap
-from tinyllm.tokenizer.families.parts import flatten, literal, one_of, take
+from tinyllm.tokenizer.families.parts import flatten, literal, one_of, replace_all, run_all, take
 from tinyllm.tokenizer.unicode import WHITESPACE, matcher, normal_form
 
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f"
 IDEOGRAPHS += "\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"  # of the blocks; 2B820-2B91F is left out by theirs
-GROWTH = 64  # a normalizer may not make a text longer than this many times, plus 2**20 characters
 
 
 def bert(text, clean_text, handle_chinese_chars, strip_accents, lowercase):
@@ -77,7 +76,7 @@ def replacement(pattern, content):
             raise UserError(f"the normalizer Replace has a regex that is not known here, {source[:40]!r}")
         return partial(re.compile(source).sub, lambda match: content)
     old = literal(pattern, "normalizer Replace")
-    return lambda text: text.replace(old, content)
+    return lambda text: replace_all([text], old, content)[0]
 
 
 def _make_bert(part):
@@ -128,12 +127,4 @@ def make_normalizer(part, known=NORMALIZERS):
     parts = flatten(part, "normalizer", "normalizers")
     steps = [one_of(known, each, "normalizer")(each) for each in parts]
 
-    def normalize(text):
-        limit = GROWTH * len(text) + 2**20
-        for step in steps:
-            text = step(text)
-            if len(text) > limit:
-                raise UserError(f"the normalizer makes the text more than {GROWTH} times longer")
-        return text
-
-    return normalize
+    return lambda text: run_all(steps, text, len, "normalizer")

@@ -8,6 +8,8 @@ from tinyllm.tokenizer import fields
 
 LONGEST_TEXT = 64  # characters in a part's text: a replacement must not be able to fill the memory
 MOST_PARTS = 64
+GROWTH = 32  # no chain of parts may make a text longer than this many times, plus 2**20 characters,
+STEP = 8  # and no replacement than this many times: so what is made and then refused has a limit, too
 
 
 def take(part, where, **kinds):
@@ -66,3 +68,21 @@ def literal(pattern, where):
     if not 0 < len(text) <= LONGEST_TEXT:
         raise UserError(f"the {where} has a pattern of {len(text)} characters, not of 1 to {LONGEST_TEXT}")
     return text
+
+
+def replace_all(texts, old, new):
+    """`str.replace` in each of some texts. Raises UserError, before it takes memory, where that is absurd."""
+    longer = sum(text.count(old) for text in texts) * max(len(new) - len(old), 0)
+    if longer > STEP * sum(map(len, texts)) + 2**20:
+        raise UserError(f"to replace {old[:20]!r} makes the text more than {STEP} times longer")
+    return [text.replace(old, new) for text in texts]
+
+
+def run_all(steps, value, size, where):
+    """Run one step after the other. Raises UserError where `size` of the value grows out of hand."""
+    limit = GROWTH * size(value) + 2**20
+    for step in steps:
+        value = step(value)
+        if size(value) > limit:
+            raise UserError(f"the {where} makes the text more than {GROWTH} times longer")
+    return value
