@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tinyllm.cli import build_parser
+from tinyllm.cli import build_parser, main
 from tinyllm.data import load_tokens
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer, stream
@@ -69,12 +69,30 @@ def test_train_refuses_before_it_works(tmp_path):
         (("--vocab", 10, "--out", tmp_path / "t"), "too small"),
         (("--vocab", 300, "--out", tmp_path / "no" / "t"), "no folder"),
         (("--vocab", 300, "--out", tmp_path / "t", "--pattern", "("), "pattern"),
+        (("--vocab", 300, "--out", tmp_path, "--overwrite"), "not a regular file; choose another --out"),
     ]:
         with pytest.raises(UserError, match=problem):
             run("train", corpus, *words)
     with pytest.raises(UserError):
         run("train", tmp_path / "missing.txt", "--vocab", 300, "--out", tmp_path / "t")
     assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
+
+
+def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the superuser may write everywhere
+    monkeypatch.setattr(BPETokenizer, "train", lambda *args: pytest.fail("it worked first"))
+    with pytest.raises(UserError, match="may not write"):
+        run("train", trained, "--vocab", 300, "--out", tmp_path / "new")
+
+
+def test_a_report_has_a_line_for_a_text_without_tokens(tmp_path, capsys):
+    words = {"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##"}
+    words |= {"max_input_chars_per_word": 9, "vocab": {"?": 0}}
+    cut = {"type": "WhitespaceSplit"}
+    (tmp_path / "t").write_text(json.dumps({"version": "1.0", "model": words, "pre_tokenizer": cut}))
+    (tmp_path / "blank").write_text(" \n ")
+    run("report", tmp_path / "t", "--on", tmp_path / "blank")
+    assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["3", "0", "-", "0.0%", "-"]
 
 
 def test_encode_from_everywhere(trained, tmp_path, stdin, capsys):
@@ -145,6 +163,13 @@ def test_bytes_that_are_not_utf8_go_through(trained, stdin, capsysbinary):
     assert capsysbinary.readouterr().out == b"255 254\n"
 
 
+def test_a_closed_output_is_no_error(trained, monkeypatch):
+    for words in (["encode", trained, "the"], ["decode", trained, "104"]):
+        monkeypatch.setattr(sys, "stdout", None)
+        assert main(["tokenizer", *map(str, words)]) == 0
+        sys.stdout.close()
+
+
 def test_decode_takes_ids_in_many_dresses(trained, stdin, capsysbinary):
     for words in (["104", "105"], ["104 105"], ["[104,", "105]"], ["104,105"]):
         run("decode", trained, *words)
@@ -174,6 +199,25 @@ def test_convert_keeps_the_tokens(form, tmp_path, capsys):
     assert load_tokenizer(back).encode(TEXT) == load_tokenizer(ours).encode(TEXT)
     with pytest.raises(UserError, match="--overwrite"):
         run("convert", ours, "--to", form, "--out", there)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_half_of_two_files_is_never_left(there, trained, tmp_path, monkeypatch, capsys):
+    folder, plain = tmp_path / "folder", tmp_path / "plain"
+    if there:
+        BPETokenizer.train(TEXT, 300).save(folder, "gpt2")
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+    BPETokenizer.train(TEXT, 270).save(plain)
+
+    def full(path, *args):
+        if args and "w" in args[0] and "vocab.json" in str(path):
+            raise OSError(28, "No space left on device")
+        return open(path, *args)
+
+    monkeypatch.setattr("tinyllm.files.open", lambda path, mode, **kwargs: full(path, mode), raising=False)
+    with pytest.raises(UserError, match="No space left"):
+        run("convert", plain, "--to", "gpt2", "--out", folder, "--overwrite")
+    assert folder.exists() == there and {path.name: path.read_bytes() for path in folder.glob("*")} == before
 
 
 def test_convert_leaves_nothing_out_unasked(tmp_path):

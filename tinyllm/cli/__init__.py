@@ -60,6 +60,8 @@ def add_command(subparsers, name, what, example, description=None):
 
 def main(argv=None):
     """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if hasattr(sys.stdout, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
         sys.stdout.reconfigure(errors="replace")
     try:

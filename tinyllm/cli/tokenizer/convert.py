@@ -5,6 +5,7 @@ from tinyllm.cli.tokenizer.opening import free_path
 from tinyllm.tokenizer import load_tokenizer
 
 FORMATS = ("huggingface", "tiktoken", "gpt2", "tinyllm")
+FOLDERS = ("huggingface", "gpt2")  # the formats whose files have names of their own, in a folder
 EXAMPLE = """example:
   tinyllm tokenizer convert book.json --to huggingface --out tokenizer.json
   tinyllm tokenizer convert ranks --pattern gpt4 --to tinyllm --out r.json
@@ -36,7 +37,7 @@ def add_parsers(commands):
 
 def run_convert(args):
     """Load, save, and say so."""
-    out = free_path(args.out, args.overwrite)
+    out = free_path(args.out, args.overwrite, folder=args.to in FOLDERS)
     tokenizer = load_tokenizer(args.path, args.pattern, args.special)
     if args.drop_chat:
         tokenizer.chat = None

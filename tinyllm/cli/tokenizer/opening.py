@@ -41,13 +41,17 @@ def allowed_special(args):
     return "all" if args.allow_special == ["all"] else args.allow_special
 
 
-def free_path(path, overwrite):
-    """A path to write to, or UserError now and not after a long work."""
+def free_path(path, overwrite, folder=False):
+    """A path to write to, which may be a folder's if `folder`; or UserError now and not after a long work."""
     out = Path(path)
     if out.exists() and not overwrite:
         raise UserError(f"{out} is already there; choose another --out, or add --overwrite")
     if not out.absolute().parent.is_dir():
         raise UserError(f"cannot write {out}: there is no folder {out.parent}; make it first")
+    if out.exists() and not out.is_file() and not (folder and out.is_dir()):
+        raise UserError(f"cannot write {out}: it is not a regular file; choose another --out")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {out}: you may not write to its folder; choose another --out")
     return out
 
 

@@ -70,7 +70,7 @@ def _line(path, corpus, facts):
     name = f"{_end(path, 19)} {_end(os.path.basename(corpus) or corpus, 14)}"
     if "error" in facts:
         return f"{name} {facts['error']}"
-    each = f"{facts['bytes_per_token']:.2f}"
+    each = f"{facts['bytes_per_token']:.2f}" if facts["tokens"] else "-"
     size = f"{facts['bytes']:>12,} {facts['tokens']:>11,}"
     return f"{name} {size} {each:>5} {_percent(facts['coverage']):>6} {_percent(facts['whole_pieces']):>6}"
 

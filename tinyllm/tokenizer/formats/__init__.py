@@ -57,8 +57,8 @@ def _build(path, data, pattern, special_tokens):
     if gpt2.looks_like_vocab(content):
         return gpt2.load(path, Path(path).with_name("merges.txt"), pattern, special_tokens)
     if pattern is not None or special_tokens is not None:
-        given = "a pattern" if pattern is not None else "special tokens"
-        raise UserError(f"this file says itself what {given} it has; leave yours out")
+        given = "its pattern is" if pattern is not None else "its special tokens are"
+        raise UserError(f"this file says itself what {given}; leave yours out")
     if isinstance(content, dict) and "model" in content and "format" not in content:
         return huggingface.from_document(content)
     return own.build(content)

@@ -7,10 +7,11 @@ them himself.
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes
+from tinyllm.files import atomic_write
 from tinyllm.tokenizer import files
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.formats.bytelevel import CHARACTERS, characters, read_vocabulary, token_bytes
@@ -38,6 +39,8 @@ def load(vocab_path, merges_path, pattern, special_tokens):
         raise UserError(
             f"{added.name} stands beside, which is not read: convert the folder to a tokenizer.json"
         )
+    if not Path(vocab_path).exists():
+        raise UserError("not a tokenizer file, or a merges.txt without the vocab.json that belongs beside it")
     vocab = _read(vocab_path, lambda data: files.parse(data))
     merges = _read(merges_path, read_merges)
     if not isinstance(vocab, dict):
@@ -127,12 +130,25 @@ def save(tokenizer, folder):
         raise UserError(
             f"in GPT-2's format the token {lost[0]!r}, which no merge makes, would become a special one"
         )
-    folder = Path(folder)
+    lines = [HEADER, *(f"{left} {right}" for left, right in merges)]
+    by_id = dict(sorted(vocab.items(), key=lambda item: item[1]))
+    _write_both(Path(folder), "\n".join(lines) + "\n", json.dumps(by_id, ensure_ascii=False) + "\n")
+
+
+def _write_both(folder, merges, vocab):
+    """Write both files into a folder, or neither, and no folder that was not there."""
+    made = not folder.exists()
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as e:
         raise UserError(f"cannot write {folder}: {e.strerror or e}; GPT-2's format is a folder") from None
-    lines = [HEADER, *(f"{left} {right}" for left, right in merges)]
-    atomic_write_bytes(folder / "merges.txt", ("\n".join(lines) + "\n").encode())
-    by_id = dict(sorted(vocab.items(), key=lambda item: item[1]))
-    atomic_write_bytes(folder / "vocab.json", json.dumps(by_id, ensure_ascii=False).encode() + b"\n")
+    try:
+        with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
+            first.write(merges)
+            first.flush()  # what finds no room finds none before either has its name
+            second.write(vocab)
+    except BaseException:
+        if made:
+            with suppress(OSError):  # somebody else's file in there is not ours to remove
+                folder.rmdir()
+        raise

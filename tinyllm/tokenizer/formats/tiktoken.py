@@ -25,7 +25,10 @@ def looks_like_ranks(data):
 def load(data, pattern, special_tokens):
     """Make a tokenizer of the bytes of a rank file. Raises UserError, naming the line."""
     if pattern is None:
-        raise UserError('a rank file does not say where text is cut: give a pattern, such as pattern="gpt4"')
+        raise UserError(
+            'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '
+            "convert it once: tinyllm tokenizer convert --pattern gpt4"
+        )
     return BPETokenizer.from_ranks(
         read_ranks(data), pattern, () if special_tokens is None else special_tokens
     )
