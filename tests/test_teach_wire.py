@@ -5,6 +5,7 @@ import json
 import random
 import socket
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -161,6 +162,19 @@ def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
 def test_liars_are_refused(data):
     with pytest.raises(REFUSALS):
         taken_apart(data)
+
+
+@pytest.mark.parametrize("data", [
+    frame({"a": 0}, b"\x93NUMPY\x01\x00vv{'descr': '|u1', 'fortran_order': False, 'shape': ("
+          + b", ".join([b"999999999"] * 100_000) + b"), }\n"),
+    frame({"d": [[i * (2**61 - 1), 0] for i in range(50_000)]}),
+], ids=["a product of many sides", "keys that collide"])  # fmt: skip
+def test_no_frame_takes_more_time_than_its_bytes(data):
+    """Both took time that grows with the square of their size, and no deadline covers the reading."""
+    began = time.process_time()
+    with pytest.raises(wire.WireError):
+        taken_apart(data)
+    assert time.process_time() - began < 2
 
 
 def test_a_slow_answer_is_late_as_a_whole():

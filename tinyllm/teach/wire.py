@@ -25,9 +25,10 @@ MAX_ARRAYS = 256
 MAX_PAYLOAD = 2**26  # bytes of all arrays of a frame
 MAX_DEPTH = 16
 MAX_NDIM = 16
+MAX_PAIRS = 1024  # of one dict: whoever chooses the keys can have each collide with all before it
 NPY = re.compile(  # the head of an array as numpy writes it; nothing of it is ever evaluated
     rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][biuf]\d\d?)', 'fortran_order': False, "
-    rb"'shape': \((\d{1,9}(?:, \d{1,9})*,?|)\), \} *\n",
+    rb"'shape': \((\d{1,9}(?:, \d{1,9}){0,%d},?|)\), \} *\n" % (MAX_NDIM - 1),
     re.DOTALL,
 )
 
@@ -72,6 +73,8 @@ def _plain(value, arrays, depth):
         return items if isinstance(value, list) else {"t": items}
     if isinstance(value, dict):
         pairs = value.items()
+        if len(pairs) > MAX_PAIRS:
+            raise WireError(f"a dict has more than {MAX_PAIRS:,} entries")
         return {"d": [[_plain(k, arrays, depth + 1), _plain(v, arrays, depth + 1)] for k, v in pairs]}
     raise WireError(f"a {type(value).__name__} is neither an array nor a plain value")
 
@@ -136,7 +139,7 @@ def _value(x, payloads, depth):
     ((key, content),) = x.items()
     if key == "t":
         return tuple(_value(item, payloads, depth + 1) for item in content)
-    if key == "d":
+    if key == "d" and len(content) <= MAX_PAIRS:
         return {_value(k, payloads, depth + 1): _value(v, payloads, depth + 1) for k, v in content}
     if key == "f":
         return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[content]
@@ -161,7 +164,7 @@ def _read_array(data):
     for n in shape:
         size *= n
     fits = length == head.end() - 10 and size == len(data) - head.end()
-    if not fits or len(shape) > MAX_NDIM:
+    if not fits:
         raise WireError("not an array: its header does not fit its bytes")
     return np.frombuffer(data, dtype, offset=head.end()).reshape(shape).copy()
 
