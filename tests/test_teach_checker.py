@@ -1,8 +1,12 @@
 """The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from tinyllm.ops import OPS
+from tinyllm.teach import checker
 from tinyllm.teach.checker import JUDGES, judge
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
@@ -160,3 +164,19 @@ def test_cases_depend_on_the_seed_alone():
 
 def test_the_table_of_judges_has_ops():
     assert JUDGES["op"] is judge
+
+
+PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest
+
+
+@pytest.mark.parametrize("look", [
+    lambda: checker.complaint("lr_schedule", "right on ordinary numbers",
+                              Here("lr_schedule", lambda *_: [PADDED]), "lr_schedule", (0, 10, 0.1, 1, 0.1)),
+    lambda: checker.alike([PADDED], [np.zeros(3)]),
+], ids=["compared", "looked for among the known mistakes"])  # fmt: skip
+def test_an_answer_takes_no_more_memory_than_it_has(look):
+    tracemalloc.start()
+    assert look() is not None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23

@@ -122,19 +122,29 @@ def require_close(name, results, wanted):
     labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
     for i, (label, got, want) in enumerate(zip(labels, results, expected, strict=True)):
         require_form(label, got, want)
-        require_numbers(label, np.asarray(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
+        require_numbers(label, as_array(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
 
 
 def require_form(label, got, want):
     """One result has the right type: an array's dtype and shape, or a Python value's type."""
     if not isinstance(want, np.ndarray | np.generic):
-        same = isinstance(got, type(want)) or (isinstance(want, float) and np.ndim(got) == 0)
+        same = isinstance(got, type(want)) or (isinstance(want, float) and as_array(got).ndim == 0)
         require(same, f"{label} should be a {type(want).__name__}, got {type(got).__name__}")
         return
     dtype = np.dtype(np.float32) if want.dtype.kind == "f" else want.dtype
     require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
     require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}")
     require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}")
+
+
+def as_array(value):
+    """A result as an array; of objects where it holds text, which numpy would pad to the longest of all."""
+    return np.asarray(value, object if holds_text(value) else None)
+
+
+def holds_text(value):
+    """Whether a list, of any depth, has text or bytes in it."""
+    return isinstance(value, list | tuple) and any(isinstance(x, str | bytes) or holds_text(x) for x in value)
 
 
 def require_numbers(label, got, wanted, bound):

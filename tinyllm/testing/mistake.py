@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinyllm.ops import OPS
-from tinyllm.testing.check import require_expected, run
+from tinyllm.testing.check import as_array, require_expected, run
 from tinyllm.testing.relations import bind
 
 MISTAKES: dict = {}  # op -> list of (sentence, function)
@@ -65,7 +65,7 @@ def same(got, other):
 
 def agree(a, b):
     """Whether two results agree; NaN agrees with NaN."""
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
         return a.tolist() == b.tolist()
     scale = np.max(np.abs(b), where=np.isfinite(b), initial=0)
