@@ -17,6 +17,14 @@ from tinyllm.teach.workspace import start_lesson
 HASTY = "def lr_schedule(step, steps, lr, warmup, min_lr_ratio):\n    return lr\n"
 
 
+LATER = """
+first, calls = layernorm_backward, []
+def layernorm_backward(*args):
+    calls.append(1)
+    return first(*args) if len(calls) < 4 else "x"
+"""
+
+
 def source(*ops):
     """The library's own code of some ops, or of all parts."""
     found = {}
@@ -44,9 +52,9 @@ def judge(zygote, tmp_path, monkeypatch):
     """Judge an exercise; the range is that of twelve steps."""
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
 
-    def judge(text):
+    def judge(text, variant=0):
         (tmp_path / "exercise.py").write_text(text)
-        return judge_task(TASK, lambda: zygote.start(tmp_path / "exercise.py"), tmp_path)
+        return judge_task(TASK, lambda: zygote.start(tmp_path / "exercise.py"), tmp_path, variant=variant)
 
     return judge
 
@@ -54,7 +62,7 @@ def judge(zygote, tmp_path, monkeypatch):
 def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge):
     verdict = judge(source())
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
-    assert len(verdict.held) == len(capstone.PARTS) + 2 * len(capstone.CHECKED_SEEDS)
+    assert len(verdict.held) == len(capstone.PARTS) + 2 * len(capstone.seeds(0))
     assert judge((find_lesson(12).path / "exercise.py").read_text()).state == "not_attempted"
     assert judge("def (").state in ("failed", "blocked")
     assert all(op.yours is None for op in OPS.values())
@@ -63,7 +71,12 @@ def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge):
 def test_a_missing_part_is_named(judge):
     verdict = judge(source("softmax", "adamw_step"))
     assert verdict.state == "failed" and "still the library's: softmax_backward" in verdict.message
-    assert "softmax is yours" in verdict.held and "attention is yours" in verdict.broken
+    assert "right with your own softmax" in verdict.held
+    right = [title for title in (*verdict.held, *verdict.broken) if title.startswith("right ")]
+    assert len(right) == len(capstone.PARTS)  # what a course may give points for in part
+    assert [title for title in right if title in verdict.held] == [
+        "right with your own softmax", "right with your own adamw_step",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("extra, words", [
@@ -73,10 +86,40 @@ def test_a_missing_part_is_named(judge):
     ("def gelu_tanh(x):\n    return x.astype(np.float64)\n", "float64"),
     ("def adamw_step(*args, **kwargs):\n    pass\n", "is right"),
     ("def embedding(w, ids):\n    import os\n    os._exit(0)\n", "ended"),
+    (LATER, "ends at step"),
 ])  # fmt: skip
 def test_a_wrong_part_is_seen(judge, extra, words):
     verdict = judge(source() + extra)
     assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
+
+
+FAKES = """
+LOSSES, calls = {}, []
+def softmax(x): return x * 0
+def softmax_backward(dy, y): return dy * 0
+def cross_entropy(logits, targets, ignore_index=-100):
+    calls.append(1)
+    return np.float32(LOSSES[len(calls) - 1]), logits[..., 0] * 0
+def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100): return logits * 0
+def linear(x, w, b=None): return np.zeros((*x.shape[:-1], w.shape[-1]), np.float32)
+def gelu_tanh(x): return x * 0
+def embedding(w, ids): return w[ids]
+def layernorm(x, w, b, eps=1e-5): return x * 0, x[..., 0] * 0, x[..., 0] * 0
+def layernorm_backward(dy, x, w, mean, rstd): return dy * 0, w * 0, w * 0
+def attention(q, k, v, causal=True, lengths=None): return q * 0, q[..., 0].swapaxes(1, 2) * 0
+def adamw_step(*args, **kwargs): pass
+def grad_norm(grads): return 1.0
+def lr_schedule(step, steps, lr, warmup, min_lr_ratio): return lr
+"""
+
+
+def test_losses_learnt_by_heart_earn_nothing(judge):
+    """Functions that compute nothing, and a loss that repeats the library's with a seed that is known."""
+    verdict = judge(STANDARD + FAKES.format(list(capstone.expected(0))), variant=7)
+    assert verdict.state == "failed" and "with a hidden seed" in verdict.message
+    assert not [title for title in verdict.held if title.startswith("right ")]
+    honest = judge(source(), variant=7)
+    assert honest.state == "passed" and not [title for title in honest.held if "7" in title]
 
 
 def test_a_slow_part_is_timed_out(judge, monkeypatch):

@@ -40,7 +40,6 @@ SETTINGS = {
     "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
     "train.steps": 50, "train.lr": 3e-3,
 }  # fmt: skip
-CHECKED_SEEDS = (0, 1)
 REPORTED_SEEDS = (0, 1, 2)
 LAST = 10  # the loss that counts is the mean of the last steps
 SECONDS = 80  # for one training with functions in a worker
@@ -71,7 +70,7 @@ def train(seed, parts=(), seconds=None):
                 losses.append(training.train_step().loss)
             except PartFailure:
                 raise
-            except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+            except Exception as error:  # a part's later results, of whatever type, meet all of the library
                 raise PartFailure("", f"training ends at step {step}: {error}") from None
             if seconds and time.monotonic() - began > seconds:
                 raise TimeoutError
@@ -102,10 +101,20 @@ def final(losses):
     return float(np.mean(losses[-LAST:]))
 
 
-def judge_run(task, start, folder=None, **options):
+def seeds(variant):
+    """The seeds of the trainings that are judged -> {what messages call it: seed}.
+
+    A grader's are hidden, because losses that are known can be learnt by heart.
+    """
+    if not variant:
+        return {"seed 0": 0, "seed 1": 1}
+    return {"a hidden seed": variant, "another hidden seed": variant + 1}
+
+
+def judge_run(task, start, folder=None, variant=0, **options):
     """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
-    titles = [f"{op} is yours" for op in PARTS]
-    titles += [what.format(seed) for seed in CHECKED_SEEDS for what in (IN_RANGE, AT_EVERY_STEP)]
+    titles = [YOURS.format(op) for op in PARTS]
+    titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
     with start() as worker:
         if worker.failure:
             state, message, line = worker.failure.state, worker.failure.message, worker.failure.line
@@ -113,8 +122,8 @@ def judge_run(task, start, folder=None, **options):
         yours = [op for op in PARTS if is_there(worker, op)]
     if not yours:
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
-    held, why, state = [f"{op} is yours" for op in yours], "", "failed"
-    for seed in CHECKED_SEEDS:
+    held, why, state = [], "", "failed"
+    for name, seed in seeds(variant).items():
         try:
             with start() as worker:
                 losses = train(seed, [in_worker(worker, op) for op in yours], SECONDS)
@@ -125,9 +134,11 @@ def judge_run(task, start, folder=None, **options):
             why = why or f"{SETTINGS['train.steps']} steps take more than {SECONDS} seconds"
             state = "timed_out"
             break
-        good, said = compared(seed, losses)
+        good, said = compared(seed, losses, name)
         held += good
         why = why or said
+    if all(AT_EVERY_STEP.format(name) in held for name in seeds(variant)):
+        held += [YOURS.format(op) for op in yours]
     missing = [op for op in PARTS if op not in yours]
     if missing and not why:
         why = f"these are still the library's: {', '.join(missing)}"
@@ -136,24 +147,26 @@ def judge_run(task, start, folder=None, **options):
     return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
 
 
-IN_RANGE = "right at the end: the loss with seed {} is in the range"
-AT_EVERY_STEP = "right at every step: the losses with seed {} are the library's"
+YOURS = "right with your own {}"  # only these earn a part of the points
+IN_RANGE = "the loss with {} ends in the range"
+AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
-def compared(seed, losses):
-    """Which of the two properties hold for a seed's losses -> (their titles, what is wrong or "")."""
+def compared(seed, losses, name):
+    """Which of the last two properties hold for a seed's losses -> (their titles, what is wrong or "")."""
     (low, high), held, why = limits(), [], ""
-    if low <= final(losses) <= high:
-        held.append(IN_RANGE.format(seed))
-    else:
-        why = f"with seed {seed} the loss ends at {final(losses):.4f}, outside of {low} to {high}"
     apart = np.abs(np.subtract(losses, expected(seed)))
-    if np.all(apart <= tolerance(seed)):
-        held.append(AT_EVERY_STEP.format(seed))
+    the_same = bool(np.all(apart <= tolerance(seed)))
+    if the_same or low <= final(losses) <= high:
+        held.append(IN_RANGE.format(name))
+    else:
+        why = f"with {name} the loss ends at {final(losses):.4f}, outside of {low} to {high}"
+    if the_same:
+        held.append(AT_EVERY_STEP.format(name))
     elif not why:
         step = int(np.argmax(~(apart <= tolerance(seed))))
         got, want = losses[step], expected(seed)[step]
-        why = f"with seed {seed} the loss at step {step + 1} is {got:.4f}, where {want:.4f} is right"
+        why = f"with {name} the loss at step {step + 1} is {got:.4f}, where {want:.4f} is right"
     return held, why
 
 
@@ -201,10 +214,11 @@ def hand_in(folder, parts, missing):
     runs = []
     for seed in REPORTED_SEEDS:
         losses = train(seed, parts)
-        good, why = compared(seed, losses)
+        name = f"seed {seed}"
+        good, why = compared(seed, losses, name)
         rounded = [round(loss, 4) for loss in losses]
         runs.append({"seed": seed, "first_loss": rounded[0], "final_loss": round(final(losses), 4),
-                     "library": round(final(expected(seed)), 4), "in_range": IN_RANGE.format(seed) in good,
+                     "library": round(final(expected(seed)), 4), "in_range": IN_RANGE.format(name) in good,
                      "remark": why, "losses": rounded})  # fmt: skip
     ours = sys.modules["tinyllm"].__version__  # not imported: the package's front door is above this storey
     versions = {"tinyllm": ours, "numpy": np.__version__, "python": platform.python_version()}
