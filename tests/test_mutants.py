@@ -1,5 +1,7 @@
 """Lesson 11's checker: property tests, marked by the mutants they catch and the innocents they spare."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -57,10 +59,10 @@ def test_bpe_merge(bpe_merge):
 def judge(zygote, tmp_path):
     """Judge a test of softmax, or of another op, by its source."""
 
-    def judge(source, op="softmax"):
+    def judge(source, op="softmax", **options):
         path = tmp_path / "exercise.py"
         path.write_text("import numpy as np\n\n" + source)
-        return judge_task(Task(f"test_{op}", op, "tests"), lambda: zygote.start(path), tmp_path)
+        return judge_task(Task(f"test_{op}", op, "tests"), lambda: zygote.start(path), tmp_path, **options)
 
     return judge
 
@@ -94,6 +96,29 @@ def test_softmax(softmax):
     accused = int(verdict.message.split()[2])
     assert 0 < accused < len(mutants.rights("softmax"))
     assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
+
+
+COUNTER = """
+import os
+def test_softmax(softmax):
+    softmax(np.ones(2, np.float32))
+    here = os.path.dirname(os.path.abspath(__file__))
+    new = [name for name in sorted(os.listdir(here)) if name.startswith("unread")]
+    new = [name for name in new if os.stat(f"{here}/{name}").st_atime_ns == 10**18]
+    open(f"{here}/{new[0]}").read()
+    assert len(new) >= %d
+"""
+
+
+@pytest.mark.parametrize("spared", [3, 4, 5, 6])
+def test_a_test_that_counts_its_runs_learns_nothing(judge, tmp_path, spared):
+    """Fresh workers can count: a file that nobody has read before has another time of access."""
+    for i in range(60):
+        path = tmp_path / f"unread{i:02}.txt"
+        path.write_text("")
+        os.utime(path, ns=(10**18, 2 * 10**18))
+    verdict = judge(COUNTER % (60 - spared + 1), variant=7)
+    assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
 
 
 def test_survivors_are_named_only_after_the_pass(judge):
@@ -148,6 +173,13 @@ def test_softmax(softmax):
 """
     verdict = judge(forge)
     assert verdict.state == "failed" and verdict.held == ()
+
+
+def test_a_text_for_an_argument_is_shown_as_one(judge):
+    bad = "\x1b[2J\r# all points\u2028"
+    test = f"def test_softmax(softmax):\n    try:\n        softmax({bad!r})\n    finally:\n        assert 0\n"
+    shown = judge(test).smallest_input
+    assert "# all points" in shown and all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_the_size_of_an_argument_counts_empty_axes():

@@ -10,6 +10,7 @@ rating diagnostic tests", 1950). `assert False` catches all and accuses all: 0, 
 """
 
 import math
+import random
 
 import numpy as np
 
@@ -70,23 +71,23 @@ def rights(op):
     return [OPS[op].reference, *ALTERNATIVES.get(op, [])]
 
 
-def judge_tests(task, start, folder=None, **options):
+def judge_tests(task, start, folder=None, variant=0, **options):
     """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
-    mutants = MISTAKES[task.op]
+    mutants, innocent = MISTAKES[task.op], rights(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
-    innocent, alarms, why, last = rights(task.op), 0, None, None
-    for function in innocent:
-        failure, bench = run_test(task, start, function)
-        if failure and failure.state != "failed":
+    first = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
+    runs = [first] if ended(first) else run_all(task, start, innocent, mutants, variant)
+    alarms, why, last = 0, None, None
+    for failure, bench in runs[: len(innocent)]:
+        if ended((failure, bench)):
             state, message, line = failure.state, failure.message, failure.line
             return Verdict(task.name, state, broken=unknown, message=message, line=line)
         if failure:
             alarms += 1
             why, last = why or failure, last or bench.last
+    caught = [i for i, run in enumerate(runs[len(innocent) :]) if run[0] and not ended(run)]
     if alarms == len(innocent):  # it accuses everybody: what it says of mutants means nothing
         caught = []
-    else:
-        caught = [i for i, (_, function) in enumerate(mutants) if is_caught(task, start, function)]
     share = len(caught) / len(mutants) - alarms / len(innocent)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
@@ -103,10 +104,22 @@ def judge_tests(task, start, folder=None, **options):
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
 
 
-def is_caught(task, start, function):
-    """Whether the test fails on a mutant, by an assertion or an error."""
-    failure, _ = run_test(task, start, function)
-    return failure is not None and failure.state == "failed"
+def ended(run):
+    """Whether a test did not come to a judgement: there is none, it was blocked, or its time was up."""
+    return run[0] is not None and run[0].state != "failed"
+
+
+def run_all(task, start, innocent, mutants, variant):
+    """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
+
+    They run in an order that the variant decides. Workers are fresh, but a clock goes on, and so do the
+    numbers of processes and the times of access to files: in a known order, whoever counts knows the mutants.
+    """
+    functions = [*innocent, *(function for _, function in mutants)]
+    order = list(range(len(functions)))
+    random.Random(variant).shuffle(order)
+    runs = {i: run_test(task, start, functions[i]) for i in order}
+    return [runs[i] for i in range(len(functions))]
 
 
 def run_test(task, start, function):

@@ -176,5 +176,7 @@ def describe(name, args):
             layout = "" if value.flags.c_contiguous else f" strides {value.strides}"
             numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
             value = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
+        elif isinstance(value, str):  # as Python writes it: a student's test may have chosen it
+            value = repr(value)
         lines.append(f"  {argument} = {str(value)[:200]}")
     return "\n".join(lines)
