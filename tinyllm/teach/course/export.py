@@ -45,8 +45,9 @@ here = pathlib.Path(__file__).resolve().parent
 with tempfile.TemporaryDirectory() as work:
     ignore = shutil.ignore_patterns(".git")
     shutil.copytree(".", f"{work}/in/student", symlinks=True, ignore=ignore)
-    grade = [sys.executable, "-m", "tinyllm", "course", "grade", f"{work}/in", "--out", f"{work}/out"]
-    subprocess.run([*grade, "--workers", "1", "--course", str(here / "course.toml")], check=True)
+    grade = [sys.executable, "-P", "-m", "tinyllm", "course", "grade", f"{work}/in", "--out", f"{work}/out"]
+    grade += ["--workers", "1", "--course", str(here / "course.toml")]
+    subprocess.run(grade, cwd=work, check=True)  # and -P: a tinyllm.py of the student's is not our module
     record = json.loads(pathlib.Path(work, "out", "results.json").read_text())["submissions"][0]
 
 tests = [
