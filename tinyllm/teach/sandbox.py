@@ -130,19 +130,21 @@ FORBIDDEN = {
     "acct": (163, 89), "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
     "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
     "syslog": (103, 116), "personality": (135, 92), "iopl": (172, None), "ioperm": (173, None),
-    "vhangup": (153, 58),
+    "vhangup": (153, 58), "quotactl_fd": (443, 443), "setsockopt": (54, 208), "io_setup": (206, 0),
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
 }  # fmt: skip
-CLONE3 = (435, 435)  # ENOSYS sends the C library to clone
-# Calls of which some commands are forbidden: those that have the kernel send signals to another process
-# (SETOWN, SETSIG, SETOWN_EX; FIOASYNC, FIOSETOWN, SIOCSPGRP), leases, notices, typing for others (TIOCSTI).
-COMMANDS = {
-    "fcntl": ((72, 25), (8, 10, 15, 1024, 1026)),
-    "ioctl": ((16, 29), (0x5452, 0x8901, 0x8902, 0x5412)),
-}
+MISSING = {"clone3": (435, 435), "openat2": (437, 437)}  # ENOSYS sends the C library to clone and openat
+# Of fcntl a few commands are forbidden: those that have the kernel send signals to another process (SETOWN,
+# SETSIG, SETOWN_EX), leases, notices, and pipes that hold gigabytes (SETPIPE_SZ). Of ioctl all are but those
+# that ask about a terminal or set what belongs to a handle: the others freeze file systems, change the flags
+# of files that may only be read, and reach the network through any socket.
+FCNTL, DENIED_FCNTL = (72, 25), (8, 10, 15, 1024, 1026, 1031)
+IOCTL, ALLOWED_IOCTL = (16, 29), (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+OPEN, OPENAT, O_TRUNC = (2, None), (257, 56), 0x200  # it empties what may only be read, before Landlock 3
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 ALLOW, DENY, ABSENT, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # EPERM, ENOSYS
-LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
-NUMBER, MACHINE, SECOND = 0, 4, 24  # where the filter finds the call, the architecture, the second argument
+LOAD, EQUAL, AT_LEAST, ANY_OF, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER, MACHINE, SECOND, THIRD = 0, 4, 24, 32  # where the filter finds call, architecture, and arguments
 
 
 def seccomp_program(machine):
@@ -155,13 +157,22 @@ def seccomp_program(machine):
     for numbers in FORBIDDEN.values():
         if numbers[column] is not None:
             program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
-    program += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ABSENT)]
-    for numbers, commands in COMMANDS.values():
-        program += [(EQUAL, 0, 2 * len(commands) + 2, numbers[column]), (LOAD, 0, 0, SECOND)]
-        for command in commands:
-            program += [(EQUAL, 0, 1, command), (RETURN, 0, 0, DENY)]
-        program += [(LOAD, 0, 0, NUMBER)]
+    for numbers in MISSING.values():
+        program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, ABSENT)]
+    denied = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
+    program += asked(FCNTL[column], SECOND, denied, DENY, (LOAD, 0, 0, NUMBER))
+    allowed = [(EQUAL, 0, 1, command) for command in ALLOWED_IOCTL]
+    program += asked(IOCTL[column], SECOND, allowed, ALLOW, (RETURN, 0, 0, DENY))
+    for numbers, where in ((OPEN, SECOND), (OPENAT, THIRD)):
+        if numbers[column] is not None:
+            program += asked(numbers[column], where, [(ANY_OF, 0, 1, O_TRUNC)], DENY, (LOAD, 0, 0, NUMBER))
     return [*program, (RETURN, 0, 0, ALLOW)]
+
+
+def asked(number, where, questions, answer, otherwise):
+    """Instructions for one call: an answer if a question about an argument is true, else what follows."""
+    program = [step for question in questions for step in (question, (RETURN, 0, 0, answer))]
+    return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, otherwise]
 
 
 def seccomp():
