@@ -18,7 +18,7 @@ HEAD = """# A course: what counts, for how many points, and until when. Keep thi
 #
 # seed       decides the hidden inputs of every student; whoever knows it knows them
 # variants   how many different sets of hidden inputs there are; each student always meets the same one
-# partial    whether a task that is partly right earns the share of "right on ..." properties that hold
+# partial    whether a task that is right on ordinary input earns the share of "right on ..." that hold
 # due        is shown to students; when a file was handed in, only whoever collected it can say
 
 title = "A course on language models"

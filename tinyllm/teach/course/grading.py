@@ -17,6 +17,7 @@ from tinyllm.teach.workspace import read_progress
 LIMITS = {"cpu_seconds": 20, "call_seconds": 30, "total_seconds": 300}  # for one worker: one property
 START_SECONDS = 60  # by the clock, for a file's own import; the processor time above ends it sooner
 RIGHT = "right "  # how the names of properties begin that say something of the numbers
+ORDINARY = "right on ordinary "  # without which the others say nothing: a constant may be right on the empty
 
 
 def grade(submission, course, level):
@@ -102,6 +103,7 @@ def _scored(part, verdict, course):
     if course.partial and verdict.state == "failed":
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
         kept = [title for title in verdict.held if title.startswith(RIGHT)]
-        share = len(kept) / len(right) if right else 0.0
+        lost = not right or any(title.startswith(ORDINARY) for title in verdict.broken)
+        share = 0.0 if lost else len(kept) / len(right)
     points = round(of * share, 6)
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "step": verdict.step}
