@@ -5,6 +5,7 @@ paths, links, sizes), and then only the files that a lesson asks for are read, e
 """
 
 import hashlib
+import io
 import os
 import stat
 import unicodedata
@@ -16,7 +17,8 @@ from tinyllm.teach.workers import printable
 
 SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
 MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in a zip
-MAX_DEPTH, MAX_FILES = 6, 200
+MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
+MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, all of which is read before the first name is seen
 PROGRESS = ".tinyllm/progress.json"
 
 
@@ -60,7 +62,7 @@ def collect(folder, lessons):
                 raise Refused("it is a link, not a folder or a zip")
             if entry.is_dir():
                 read_folder(submission, lessons)
-            elif is_zip:
+            elif is_zip and entry.is_file():
                 read_zip(submission, lessons)
             else:
                 raise Refused("it is neither a folder nor a zip")
@@ -97,7 +99,8 @@ def refuse_twins(submissions):
 
 def wanted(path, lessons):
     """Where a file belongs -> (folder of a lesson, name), or None. path: PurePosixPath in the submission."""
-    if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH:
+    too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
+    if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long:
         return None
     folder = path.parent.name
     if folder in {lesson.folder for lesson in lessons}:
@@ -153,10 +156,20 @@ def read_regular(path, name):
         return f.read(MAX_FILE + 1)
 
 
+class Parts(io.FileIO):
+    """A file that is read in parts of a reasonable size only."""
+
+    def read(self, size=-1):
+        """So many bytes. Raises Refused for very many."""
+        if size is not None and size > MAX_DIRECTORY:
+            raise Refused("its list of contents is far longer than that of an exercise")
+        return super().read(size)
+
+
 def read_zip(submission, lessons):
     """Take the files of lessons from a zip."""
     try:
-        with zipfile.ZipFile(submission.source) as archive:
+        with Parts(submission.source) as parts, zipfile.ZipFile(parts) as archive:
             entries = archive.infolist()
             for entry in entries:
                 require_honest(entry)

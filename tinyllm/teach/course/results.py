@@ -48,7 +48,7 @@ def read_results(out):
 
 def cell(text):
     """A text for a spreadsheet, which must not take it for a formula."""
-    return "'" + text if text[:1] in "=+-@\t\r" and text else text
+    return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # the last are the wide ones
 
 
 def number(value):
@@ -78,7 +78,7 @@ def grades(course, records):
 def feedback_name(student):
     """A file name for a student: their own name where a file may be called so."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("._")[:60]
-    if plain == student:
+    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
         return f"{plain}.md"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
 
