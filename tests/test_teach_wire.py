@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import socket
 import threading
@@ -21,9 +22,25 @@ from tinyllm.testing.check import bits
 REFUSALS = (wire.WireError, wire.Closed, TimeoutError)
 
 
-def taken(data):
+def pipes():
+    """Two ends that talk over two pipes."""
+    (there, here), (back, away) = os.pipe(), os.pipe()
+    ends = ((back, here), (there, away))
+    return [wire.Pipes(os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)) for reading, writing in ends]
+
+
+@pytest.fixture(params=[socket.socketpair, pipes], ids=["socket", "pipes"])
+def ends(request):
+    """The grader's end and the worker's, by each of the two ways."""
+    found = request.param()
+    yield found
+    for end in found:
+        end.close()
+
+
+def taken(data, way=socket.socketpair):
     """What `receive` makes of some bytes, after which the other side has gone."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = way()
 
     def write():
         with contextlib.suppress(OSError):
@@ -56,8 +73,8 @@ def test_plain_values_arrive_as_they_left(value):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_cases_of_every_op_arrive_as_they_left(name):
-    for args in draw_cases(name, 10):
-        back = taken(wire.dump(list(args)))
+    for i, args in enumerate(draw_cases(name, 10)):
+        back = taken(wire.dump(list(args)), pipes if i % 2 else socket.socketpair)
         assert bits(back) == bits(list(args))
         for got, sent in zip(back, args, strict=True):
             if isinstance(sent, np.ndarray):
@@ -177,9 +194,9 @@ def test_no_frame_takes_more_time_than_its_bytes(data):
     assert time.process_time() - began < 2
 
 
-def test_a_slow_answer_is_late_as_a_whole():
+def test_a_slow_answer_is_late_as_a_whole(ends):
     """A byte now and then does not push the deadline back."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = ends
     stop = threading.Event()
 
     def drip():
@@ -195,5 +212,57 @@ def test_a_slow_answer_is_late_as_a_whole():
     finally:
         stop.set()
         dripping.join()
+
+
+def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
+    ours, _ = ends
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            wire.send(ours, bytes(2**24), 0.1)
+
+
+def test_a_pipe_that_was_late_stays_so():
+    """The thread that still reads has been asked for what is no longer wanted."""
+    ours, theirs = pipes()
+    with pytest.raises(TimeoutError):
+        wire.receive(ours, 0.05)
+    wire.send(theirs, "late")
+    with pytest.raises(TimeoutError):
+        wire.receive(ours, 5)
+    ours.close()
+    theirs.close()
+
+
+def test_a_large_value_goes_there_and_back(ends):
+    ours, theirs = ends
+    x = np.arange(2.0**20)
+    echo = threading.Thread(target=lambda: wire.send(theirs, wire.receive(theirs)))
+    echo.start()
+    wire.send(ours, x, 30)
+    assert (wire.receive(ours, 30) == x).all()
+    echo.join()
+
+
+def test_an_end_that_has_gone_is_closed(ends):
+    ours, theirs = ends
+    theirs.close()
+    with pytest.raises(wire.Closed):
+        wire.receive(ours, 5)
+    with pytest.raises(wire.Closed):
+        for _ in range(2):  # a socket may take the first
+            wire.send(ours, bytes(2**20), 5)
+
+
+def test_threads_that_wait_for_pipes_end_with_them():
+    before = threading.active_count()
+    for _ in range(3):
+        ours, theirs = pipes()
+        with pytest.raises(TimeoutError):
+            wire.receive(ours, 0.01)
         ours.close()
         theirs.close()
+    for _ in range(500):
+        if threading.active_count() == before:
+            return
+        time.sleep(0.01)
+    raise AssertionError("threads are left")

@@ -1,6 +1,9 @@
 """Workers: each is fresh, each comes to an end, and whatever it does has a name."""
 
+import argparse
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -9,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinyllm
 from tinyllm.errors import UserError
 from tinyllm.teach import sandbox, workers
-from tinyllm.teach.course.queue import choose_level, isolation_words
-from tinyllm.teach.workers import Failure, Zygote, best_level, printable, works
+from tinyllm.teach.course.queue import choose_level
+from tinyllm.teach.workers import Failure, Zygote, best_level, isolation_words, printable, why_not, works
+from tinyllm.teach.zygote import descendants, watch
 
 CODE = """
 import os, sys, time
@@ -37,22 +42,34 @@ def exists(n):
 def environment(): return dict(os.environ)
 def threads(): import threading; threading.Thread(target=time.sleep, args=(1,)).start(); return 1
 def daemon():
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         os.setsid()
         time.sleep(60)
-    return 1
+        os._exit(0)
+    while os.getsid(child) != child: pass
+    return child
+def ask(f): return f(2) + f(3)
 def step(x):
     half = x / 2
     return half + 1
 """
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's fork or /proc")
 LEVELS = [level for level in workers.LEVELS if works(level)]
+NEW = (None,) if sys.platform != "linux" else (None, False)  # forked where that is the way here, and not
+WAYS = [(level, forks) for level in LEVELS for forks in (NEW if level == "plain" else (None,))]
 
 
-@pytest.fixture(params=LEVELS)
-def start(request, tmp_path):
-    code = tmp_path / "exercise.py"
-    code.write_text(CODE)
-    with Zygote(request.param) as zygote:
+@pytest.fixture
+def code(tmp_path):
+    path = tmp_path / "exercise.py"
+    path.write_text(CODE)
+    return path
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way[0] + (" anew" if way[1] is False else ""))
+def start(request, code):
+    with Zygote(*request.param) as zygote:
         yield lambda **limits: zygote.start(code, limits)
 
 
@@ -96,7 +113,8 @@ def test_what_a_student_prints_is_kept_up_to_a_point(start):
 def test_a_worker_gets_no_handles_and_no_environment(start, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "42")
     with start() as worker:
-        assert len(worker.call("handles", ())) == 4  # 0, 1, 2, and the way back
+        ways = 1 if worker.zygote.forks else 2  # a socket, or two pipes
+        assert len(worker.call("handles", ())) == 3 + ways
         found = worker.call("environment", ())
     assert set(found) <= {"HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE"}
 
@@ -107,60 +125,176 @@ def test_the_scratch_folder_goes(start):
     assert not Path(worker.scratch).exists()
 
 
+def test_a_worker_may_call_what_the_grader_runs(start):
+    with start() as worker:
+        assert worker.call_with("ask", {"f": lambda args, kwargs: {"value": args[0] * 10}}) == 50
+
+
 def test_steps_are_seen(start):
     with start() as worker:
         assert dict(worker.steps("step", (4.0,))) == {"x": 4.0, "half": 2.0}
 
 
-def test_a_zygote_that_dies_is_replaced(start):
-    with start() as worker:
-        zygote = worker.zygote
-        zygote.process.kill()
-        zygote.process.wait()
-    with start() as worker:
-        assert worker.call("count", ()) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_daemon_is_reaped(tmp_path):
-    code = tmp_path / "exercise.py"
-    code.write_text(CODE)
+@needs_linux
+def test_a_zygote_that_dies_is_replaced(code):
     with Zygote("plain") as zygote:
+        with zygote.start(code):
+            zygote.process.kill()
+            zygote.process.wait()
         with zygote.start(code) as worker:
-            assert worker.call("daemon", ()) == 1
-            assert len(children(zygote.process.pid)) == 2
-        assert children(zygote.process.pid) == []
+            assert worker.call("count", ()) == 1
 
 
-def children(pid):
-    """The descendants of a process by /proc."""
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        found += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-    return found + [inner for child in found for inner in children(child)]
+@needs_linux
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_daemon_is_reaped(code, forks):
+    with Zygote("plain", forks) as zygote:
+        with zygote.start(code) as worker:
+            daemon = worker.call("daemon", ())
+            if not forks and os.geteuid():  # whom the limit holds
+                assert daemon.state == "failed"
+                return
+            assert alive(daemon)
+        assert not alive(daemon)
 
 
-def test_nobody_lives_on_when_the_grader_is_killed(tmp_path):
-    code = tmp_path / "exercise.py"
-    code.write_text(CODE)
+def alive(pid):
+    """Whether a process runs, and is not only waiting for somebody to ask how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@needs_linux
+@pytest.mark.parametrize("level, forks", WAYS)
+def test_nobody_lives_on_when_the_grader_is_killed(code, level, forks):
     script = f"""
-import os
-from tinyllm.teach.workers import Zygote, best_level
-with Zygote(best_level()) as zygote, zygote.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
-    print(zygote.process.pid, flush=True)
+from tinyllm.teach.workers import Zygote
+from tinyllm.teach.zygote import descendants
+with Zygote({level!r}, {forks}) as zygote, zygote.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
+    print(*descendants(), flush=True)
     worker.call("spin", (), seconds=60)
 """
     grader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    pid = int(grader.stdout.readline())
+    left = {int(pid) for pid in grader.stdout.readline().split()}
+    assert left
     grader.kill()
     grader.communicate()
     for _ in range(500):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        left = {pid for pid in left if alive(pid)}
+        if not left:
             return
         time.sleep(0.02)
-    raise AssertionError("the zygote outlives its grader")
+    raise AssertionError("a worker outlives its grader")
+
+
+def test_a_worker_leaves_when_its_memory_is_used_up(monkeypatch):
+    """As macOS has it, whose limits do not bound memory."""
+    resource = pytest.importorskip("resource")
+    used = iter([10, 20, 30, 40])
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(resource, "getrusage", lambda who: argparse.Namespace(ru_maxrss=next(used)))
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with pytest.raises(SystemExit):
+        watch(os.getppid(), 30)
+    assert list(used) == [40]
+
+
+def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
+    monkeypatch.setattr("tinyllm.teach.launch.SCRIPT", code.with_name("absent.py"))
+    before = set(descendants())
+    with Zygote("plain", False) as zygote, pytest.raises(UserError, match=r"does not start: .*absent\.py"):
+        zygote.start(code)
+    assert set(descendants()) == before
+
+
+@needs_linux
+@pytest.mark.parametrize("script, reason", [
+    ("echo trouble >&2; echo bwrap: no leave for namespaces >&2; exit 1", "bwrap: no leave for namespaces"),
+    ("exit 1", "it says nothing"),
+    ('while [ "$1" != -I ]; do shift; done; exec "$PYTHON" "$@"', "can read what it should not"),
+])  # fmt: skip
+def test_bubblewrap_that_does_not_do_its_work_is_found_out(script, reason, tmp_path, monkeypatch):
+    """Another program in its place: the level fails closed, with one line that says why."""
+    path = tmp_path / "bwrap"
+    path.write_text(f"#!/bin/sh\n{script}\n".replace("$PYTHON", sys.executable))
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
+    monkeypatch.setattr("tinyllm.teach.launch.SCRIPT", loose_script(tmp_path))
+    assert reason in why_not("bwrap")
+    assert best_level() == "plain"
+    for wanted, required in (("bwrap", False), ("bwrap", True), ("auto", True)):
+        with pytest.raises(UserError, match=reason) as failure:
+            choose_level(wanted, required)
+        assert "\n" not in str(failure.value)
+
+
+def loose_script(folder):
+    """A copy of the worker's own side that leaves out its own fences."""
+    here = Path(sandbox.__file__).parent
+    for name in ("zygote.py", "wire.py", "sandbox.py"):
+        (folder / name).write_text((here / name).read_text("utf-8"), "utf-8")
+    with open(folder / "sandbox.py", "a", encoding="utf-8") as f:
+        f.write("\ndef landlock(*a):\n    pass\n\ndef seccomp():\n    pass\n")
+    return folder / "zygote.py"
+
+
+BUBBLE = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
+NO_BUBBLE = "bwrap is not installed" if shutil.which("bwrap") is None else (
+    "bwrap may not make namespaces" if subprocess.run(BUBBLE, capture_output=True).returncode else "")
+
+
+@pytest.mark.parametrize("level, missing", [
+    ("landlock", "" if sandbox.landlock_version() else "no Landlock here"), ("bwrap", NO_BUBBLE),
+])  # fmt: skip
+def test_a_level_works_where_the_system_has_what_it_needs(level, missing):
+    """Or the tests of that level would be skipped, and nobody would see why."""
+    if missing:
+        pytest.skip(missing)
+    assert why_not(level) is None
+
+
+@pytest.mark.skipif("bwrap" not in LEVELS, reason=f"bwrap: {why_not('bwrap')}")
+def test_inside_bubblewrap_there_is_little_and_nothing_to_write(tmp_path, monkeypatch):
+    """By its namespaces alone: Landlock and seccomp are left out."""
+    code = tmp_path / "work" / "exercise.py"
+    code.parent.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (code.parent / "helper.py").write_text("number = 7\n")
+    code.write_text(INSIDE)
+    monkeypatch.setattr("tinyllm.teach.launch.SCRIPT", loose_script(tmp_path / "work"))
+    with Zygote("bwrap") as zygote, zygote.start(code) as worker:
+        assert worker.failure is None
+        folders = ["/", "/tmp", "/dev", "/dev/shm", "/etc", "/var/tmp", str(Path(os.__file__).parent)]
+        assert worker.call("writable", ([*folders, str(code.parent)],)) == []
+        files = [str(tmp_path / "secret"), "/etc/passwd", tinyllm.__file__, pytest.__file__]
+        assert worker.call("there", ([*files, str(code)],)) == [str(code)]
+        assert worker.call("processes", ()) <= 3
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            assert worker.call("connect", (server.getsockname()[1],)) == "refused"
+    assert sorted(os.listdir(tmp_path)) == ["secret", "work"]
+
+
+INSIDE = """
+import os, socket
+from helper import number
+def writable(folders):
+    found = []
+    for folder in folders:
+        try:
+            open(os.path.join(folder, "planted"), "w").close()
+            found.append(folder)
+        except OSError:
+            pass
+    return found
+def there(paths): return [path for path in paths if os.path.exists(path)]
+def processes(): return len([name for name in os.listdir("/proc") if name.isdigit()])
+def connect(port):
+    try: socket.create_connection(("127.0.0.1", port), 1)
+    except OSError: return "refused"
+"""
 
 
 def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
@@ -169,9 +303,7 @@ def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
 
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")
-def test_a_fenced_worker_cannot_start_threads(tmp_path):
-    code = tmp_path / "exercise.py"
-    code.write_text(CODE)
+def test_a_fenced_worker_cannot_start_threads(code):
     with Zygote("landlock") as zygote, zygote.start(code) as worker:
         assert worker.call("threads", ()).state == "failed"
 
@@ -214,9 +346,10 @@ def test_what_may_be_read_cannot_be_emptied_under_an_old_landlock(tmp_path):
 
 
 def test_levels_fail_closed(monkeypatch):
-    assert best_level() == LEVELS[0]
-    monkeypatch.setattr(workers, "works", lambda level: level == "plain")
-    monkeypatch.setattr("tinyllm.teach.course.queue.works", lambda level: level == "plain")
+    assert best_level() == choose_level("auto") == LEVELS[0]
+    reasons = {"landlock": "no", "bwrap": "no", "plain": None}
+    for module in ("workers", "course.queue"):
+        monkeypatch.setattr(f"tinyllm.teach.{module}.why_not", reasons.get)
     assert choose_level("auto") == "plain"
     for wanted, required in (("landlock", False), ("bwrap", False), ("auto", True), ("plain", True)):
         with pytest.raises(UserError):

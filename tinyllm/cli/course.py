@@ -24,10 +24,11 @@ GRADE_EXAMPLE = """example:
   tinyllm course grade submissions --out grades
   tinyllm course grade submissions --out grades --require-isolation --workers 4
 
-isolation:
+isolation (`auto` takes the first of these that a trial shows to work; `tinyllm doctor` tells which do):
   landlock   Linux: each test in a fresh process without network, processes, or files but the student's own
-  bwrap      Linux with bubblewrap: the same in namespaces of its own
-  plain      macOS, Windows, old kernels: separate processes and deadlines; stops accidents, not attackers
+  bwrap      Linux with bubblewrap: the same in namespaces of its own, but slower to start
+  plain      macOS, Windows, old kernels: fresh processes, deadlines, and what the system offers of limits
+             (memory, processor time, no processes); stops accidents, not attackers
 """
 
 
@@ -103,8 +104,9 @@ def run_release(args):
 
 def run_grade(args):
     """Grade, write, and say where it is."""
-    from tinyllm.teach.course.queue import choose_level, grade_all, isolation_words
+    from tinyllm.teach.course.queue import choose_level, grade_all
     from tinyllm.teach.course.results import number, read_results, write_results
+    from tinyllm.teach.workers import isolation_words
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be 1 or more, not {args.workers}")
@@ -127,9 +129,9 @@ def run_grade(args):
 
 def run_report(args):
     """Print where the class is stuck."""
-    from tinyllm.teach.course.queue import isolation_words
     from tinyllm.teach.course.results import WORDS, read_results
     from tinyllm.teach.course.summary import summary
+    from tinyllm.teach.workers import isolation_words
 
     found = summary(read_results(args.out))
     if args.json:
@@ -171,12 +173,13 @@ def run_export(args):
 def run_selftest(args):
     """Print the table; the exit code is 1 if anything came out wrong."""
     from tinyllm.teach.course.selftest import selftest
-    from tinyllm.teach.workers import best_level
+    from tinyllm.teach.workers import best_level, isolation_words
 
+    level = best_level()
     if not args.json:
         heads = ("reference", "starter", "mutants", "rejected", "alternatives")
         print(f"  {'task':<28}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
-    rows = selftest(the_course(args), best_level(), (lambda row: None) if args.json else
+    rows = selftest(the_course(args), level, (lambda row: None) if args.json else
                     (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip
     if args.json:
         print(json.dumps([vars(row) for row in rows]))
@@ -186,6 +189,7 @@ def run_selftest(args):
         print(f"{len(rows)} tasks, {killed} of {mutants} mutants rejected, "
               f"{sum(row.accepted for row in rows)} of {sum(row.alternatives for row in rows)} "
               "alternatives accepted")  # fmt: skip
+        print(isolation_words(level))
     return 0 if all(row.good for row in rows) else 1
 
 

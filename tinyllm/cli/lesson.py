@@ -101,13 +101,14 @@ def run_check(args):
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
     from tinyllm.teach.checker import JUDGES, judge_task  # here: hypothesis takes a while to import
-    from tinyllm.teach.workers import Zygote, best_level
+    from tinyllm.teach.workers import Zygote, best_level, isolation_words
 
+    level = best_level()
     progress = Progress(workspace)
     if not args.json:
         print(f"lesson {lesson.number}, {lesson.title}: {shown(path)}\n")
     verdicts = []
-    with Zygote(best_level()) as zygote:
+    with Zygote(level) as zygote:
         for task in lesson.tasks:
             if not ready(task) or task.kind not in JUDGES:
                 continue
@@ -121,7 +122,10 @@ def check_once(lesson, path, workspace, args):
     if args.file is None:
         progress.save()
     if args.json:
-        print(json.dumps({"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}))
+        found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
+        print(json.dumps(found | {"isolation": level, "note": isolation_words(level)}))
+    else:
+        print(isolation_words(level))
     return all(v.state == "passed" for v in verdicts)
 
 

@@ -193,8 +193,10 @@ def seccomp():
 
 def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64, processes=None):
     """Bound what this process may use: address space and files in bytes, processor time in seconds."""
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows, where the grader puts the process into a job object
+        return
     wanted = {"AS": memory, "CPU": cpu_seconds, "FSIZE": file_size, "NOFILE": files, "NPROC": processes}
     for name, value in {**wanted, "CORE": 0}.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)

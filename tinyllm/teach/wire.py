@@ -1,4 +1,4 @@
-"""Values over a socket: a JSON header and raw `.npy` arrays, nothing that could run.
+"""Values over a socket or two pipes: a JSON header and raw `.npy` arrays, nothing that could run.
 
 A frame is four letters, the length of the header (uint32, little-endian), the header, and the arrays. The
 header is {"value": ..., "npy": [length of each array in bytes]}. Plain values stand in it as JSON; what JSON
@@ -12,8 +12,10 @@ tinyllm: it may import the standard library and numpy only.
 
 import io
 import json
+import queue
 import re
 import struct
+import threading
 import time
 
 import numpy as np
@@ -219,3 +221,72 @@ def _exactly(sock, n, deadline):
             raise Closed("the other side has gone")
         data += part
     return bytes(data)
+
+
+class Pipes:
+    """Two pipes with the manners of a socket: `settimeout`, `recv`, `sendall`, `close`.
+
+    reading, writing: unbuffered files. Where there is a deadline, a thread does the reading or writing and is
+    waited for, because Windows can wait for no pipe.
+    """
+
+    def __init__(self, reading, writing):
+        self.files, self.hands = (reading, writing), {}
+        self.timeout, self.late = None, False
+
+    def settimeout(self, seconds):
+        """Wait at most so long for each `recv` and `sendall`; None for ever."""
+        self.timeout = seconds
+
+    def recv(self, n):
+        """Up to n bytes, as soon as there are any; none at the end. Raises TimeoutError."""
+        result = self._do(self.files[0], lambda reading: reading.read(n))
+        return b"" if isinstance(result, Exception) else result
+
+    def sendall(self, data):
+        """Write all of it. Raises TimeoutError, or BrokenPipeError where nobody reads any more."""
+        if isinstance(self._do(self.files[1], lambda writing: _write(writing, data)), Exception):
+            raise BrokenPipeError("nobody reads")
+
+    def _do(self, file, what):
+        if self.timeout is None:
+            return _attempt(what, file)
+        if file not in self.hands:
+            todo, done = self.hands[file] = queue.SimpleQueue(), queue.SimpleQueue()
+            threading.Thread(target=_work, args=(file, todo, done), daemon=True).start()
+        todo, done = self.hands[file]
+        try:
+            if self.late:  # what is still at work would answer in the place of this
+                raise queue.Empty
+            todo.put(what)
+            return done.get(timeout=self.timeout)
+        except queue.Empty:
+            self.late = True
+            raise TimeoutError("no answer in time") from None
+
+    def close(self):
+        """Give both back; a thread that still waits does so at its end."""
+        for file in self.files:
+            if file in self.hands:
+                self.hands[file][0].put(None)
+            else:
+                file.close()
+
+
+def _work(file, todo, done):
+    while (what := todo.get()) is not None:
+        done.put(_attempt(what, file))
+    file.close()
+
+
+def _attempt(what, file):
+    try:
+        return what(file)
+    except (OSError, ValueError) as error:  # a ValueError: it is closed
+        return error
+
+
+def _write(file, data):
+    data = memoryview(data)
+    while data:
+        data = data[file.write(data) :]

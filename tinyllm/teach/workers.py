@@ -1,29 +1,26 @@
 """Our side of the workers: start them, call a student's functions in them, and never wait for ever.
 
-`Zygote` is a process that forks workers; `Worker` runs one student's file and answers `call`. What comes back
-is a value or a `Failure` in the student's own words, and whatever the student's code does, this process
-goes on.
+`Zygote` is where workers come from: a process that forks them, or, where that cannot be, a new process for
+each. `Worker` runs one student's file and answers `call`. What comes back is a value or a `Failure` in the
+student's own words, and whatever the student's code does, this process goes on.
 """
 
 import contextlib
-import glob
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinyllm.errors import UserError
 from tinyllm.teach import sandbox, wire
+from tinyllm.teach.launch import OUT_OF_TIME, Launched, python_command, readable_paths
 
 LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
 START_SECONDS = 20  # for the file's own import
@@ -51,11 +48,36 @@ def best_level():
 
 def works(level):
     """Whether a worker behind these fences starts, answers, and cannot read what it should not."""
+    return why_not(level) is None
+
+
+def isolation_words(level):
+    """What a level of isolation is worth, in a sentence for every report."""
     if level == "plain":
-        return True
-    missing = sandbox.landlock_version() < 1 if level == "landlock" else shutil.which("bwrap") is None
-    if sys.platform != "linux" or missing:
-        return False
+        return "isolation: plain (fresh processes with deadlines), which stops accidents, not attackers"
+    parts = {"landlock": "Landlock and seccomp", "bwrap": "bubblewrap and seccomp"}[level]
+    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's own"
+
+
+def plain_words():
+    """What the plain level is made of on this system, in a few words."""
+    if sys.platform == "win32":
+        return "a job object with bounds of memory, processor time, processes; the network and files are open"
+    if sys.platform == "darwin":
+        return "bounds of memory (by looking), processor time and processes; the network and files are open"
+    return "bounds of memory, processor time and file sizes; the network and files are open"
+
+
+def why_not(level):
+    """What keeps a level from working here, in a sentence, or None if it works: tried and not guessed."""
+    if level == "plain":
+        return None
+    if sys.platform != "linux":
+        return "it needs Linux"
+    if level == "landlock" and sandbox.landlock_version() < 1:
+        return "this kernel has no Landlock"
+    if level == "bwrap" and shutil.which("bwrap") is None:
+        return "bubblewrap is not installed: there is no bwrap"
     with tempfile.TemporaryDirectory() as folder:
         secret, code = Path(folder, "secret"), Path(folder, "code", "exercise.py")
         secret.write_text("secret")
@@ -63,29 +85,33 @@ def works(level):
         code.write_text("def read(path):\n    return open(path).read()\n\ndef one():\n    return 1\n")
         try:
             with Zygote(level) as zygote, zygote.start(code) as worker:
-                refused = isinstance(worker.call("read", (str(secret),)), Failure)
-                return worker.call("one", ()) == 1 and refused
-        except (OSError, UserError, wire.WireError, wire.Closed):
-            return False
+                refused = worker.call("read", (str(secret),))
+                if worker.call("one", ()) != 1:
+                    return worker.failure.message if worker.failure else "a worker gives wrong answers"
+                return None if isinstance(refused, Failure) else "a worker can read what it should not"
+        except (OSError, UserError, wire.WireError, wire.Closed) as error:
+            return printable(error)
 
 
 class Zygote:
-    """A process that forks workers, one after another; use it as a context manager, from one thread."""
+    """Where workers come from, one after another; use it as a context manager, from one thread.
 
-    def __init__(self, level):
+    On Linux it is a process that forks them. Inside bubblewrap each is a new process, so that each has
+    namespaces of its own; elsewhere, too, because Windows has no fork, and on macOS a process that has used
+    the system's libraries, as NumPy does, may hang or crash after one.
+    """
+
+    def __init__(self, level, _forks=None):
         self.level = level
+        self.forks = sys.platform == "linux" and level != "bwrap" if _forks is None else _forks
         self.process = None
         self.readable = [] if level == "plain" else readable_paths()
 
     def __enter__(self):
+        if not self.forks:
+            return self
         ours, theirs = socket.socketpair()
-        numpy_folder = str(Path(np.__file__).parents[1])
-        script = str(Path(__file__).with_name("zygote.py"))
-        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
-        python = [sys.executable, "-I", "-S", "-u"]  # -u: what a student prints is not lost in a crash
-        command = [*python, script, str(theirs.fileno()), numpy_folder]
-        if self.level == "bwrap":
-            command = bubble(self.readable) + command
+        command, environment = python_command(str(theirs.fileno()))
         self.process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
@@ -100,6 +126,8 @@ class Zygote:
         return self
 
     def __exit__(self, *exc):
+        if not self.forks:
+            return
         self.control.close()
         try:
             self.process.wait(10)
@@ -108,7 +136,7 @@ class Zygote:
             self.process.wait()
 
     def start(self, code, limits=None, seconds=START_SECONDS):
-        """Fork a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
+        """A worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}), seconds)
 
     def order(self, message, fds=()):
@@ -127,31 +155,53 @@ class Zygote:
         return wire.receive(self.control, 60)
 
 
+class Forked:
+    """A worker that the zygote has forked, which also ends it; has what `Launched` has."""
+
+    def __init__(self, zygote, order):
+        self.zygote = zygote
+        self.talk, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        self.output = os.fdopen(reading, "rb", 0)
+        zygote.order(order | {"do": "start"}, [theirs.fileno(), writing])
+        theirs.close()
+        os.close(writing)
+
+    def end(self, patience):
+        """As `Launched.end`."""
+        self.talk.close()
+        answer = self.zygote.order({"do": "end", "patience": patience})
+        return answer.get("signal") if isinstance(answer, dict) else None
+
+
 class Worker:
     """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
 
     def __init__(self, zygote, code, limits, seconds):
         self.zygote = zygote
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
-        self.talk, theirs = socket.socketpair()
         self.ended, limits = False, dict(limits)
-        self.deadline = time.monotonic() + limits.pop("total_seconds")
-        self.patience = limits.pop("call_seconds")
-        self.output = bytearray()
-        reading, writing = os.pipe()
-        self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
-        self._reader.start()
+        self.patience, total = limits.pop("call_seconds"), limits.pop("total_seconds")
+        loose = not zygote.forks and zygote.level == "plain"  # nobody would see to what it starts
         order = {
-            "do": "start", "code": str(code), "folder": self.scratch, "level": zygote.level,
-            "limits": limits, "readable": zygote.readable,
-            "files": python_files(code) if zygote.level == "bwrap" else [],
+            "code": str(code), "folder": self.scratch, "level": zygote.level, "readable": zygote.readable,
+            "limits": limits | ({"processes": 0} if loose else {}),
+            "watch": os.getpid() if loose and hasattr(os, "killpg") else None,
         }  # fmt: skip
-        if zygote.level == "bwrap":
-            order["folder"] = "/tmp"
-        zygote.order(order, [theirs.fileno(), writing])
-        theirs.close()
-        os.close(writing)
-        answer = self._receive(seconds)
+        try:
+            self.life = Forked(zygote, order) if zygote.forks else Launched(order, START_SECONDS)
+        except BaseException:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
+        self.talk, self.output = self.life.talk, bytearray()
+        self.deadline = time.monotonic() + total
+        self._reader = threading.Thread(target=self._drain, args=(self.life.output,), daemon=True)
+        self._reader.start()
+        try:
+            answer = self._receive(seconds)
+        except BaseException:  # an interrupt: nobody else would end it
+            self.__exit__()
+            raise
         started = isinstance(answer, dict) and "ready" in answer
         self.failure = None if started else _failure(answer, "the file")
 
@@ -168,9 +218,7 @@ class Worker:
         if self.ended:
             return None
         self.ended = True
-        self.talk.close()
-        answer = self.zygote.order({"do": "end", "patience": patience})
-        return answer.get("signal") if isinstance(answer, dict) else None
+        return self.life.end(patience)
 
     def call(self, function, args, seconds=None, send_args=False):
         """Run one of the file's functions, for so many seconds at most -> its value, or a Failure.
@@ -242,9 +290,9 @@ class Worker:
         except (wire.WireError, TimeoutError, OSError) as error:
             return error
 
-    def _drain(self, reading):
+    def _drain(self, pipe):
         """Read what the student prints to its end, and keep the first part."""
-        with contextlib.suppress(OSError), open(reading, "rb", buffering=0) as pipe:
+        with contextlib.suppress(OSError), pipe:
             while part := pipe.read(65536):
                 self.output += part[: MAX_OUTPUT - len(self.output)]
 
@@ -258,7 +306,7 @@ class Died:
 
 def _failure(answer, what):
     """Say in words why an answer is no value."""
-    if isinstance(answer, TimeoutError) or answer == Died(getattr(signal, "SIGXCPU", -1)):
+    if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} did not come to an end in time")
     if isinstance(answer, Died):
         by = "a crash, an exit, or too much memory"
@@ -281,37 +329,3 @@ def printable(text, limit=400):
     """A text of a student's making as one line that no terminal or report can mistake for a command."""
     line = " ".join(str(text)[: 4 * limit].split())[:limit]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
-def python_files(code):
-    """The student's file, and the Python files beside it -> list of (name, bytes)."""
-    beside = [path for path in sorted(code.parent.glob("*.py")) if path != code and path.is_file()]
-    found = [(path.name, path.read_bytes()) for path in [code, *beside] if path.stat().st_size < 2**20]
-    return found[:20]
-
-
-def bubble(readable):
-    """The command that runs the rest of the line in namespaces of its own: these paths, and nothing else."""
-    here = Path(__file__).parent
-    ours = [str(here / name) for name in ("zygote.py", "wire.py", "sandbox.py")]
-    python = [sys.executable, os.path.realpath(sys.executable), str(Path(sys.prefix, "pyvenv.cfg"))]
-    paths = [path for path in sorted({*readable, *ours, *python}) if os.path.exists(path)]
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    for path in paths:
-        command += ["--ro-bind", path, path]
-    return [*command, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-
-
-def readable_paths():
-    """What a worker may read: Python's library without installed packages, numpy, and shared libraries."""
-    found = set()
-    for name in ("stdlib", "platstdlib"):
-        folder = sysconfig.get_path(name, vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})
-        for entry in os.scandir(folder):
-            if entry.name not in ("site-packages", "dist-packages"):
-                found.add(entry.path)
-    numpy_folder = Path(np.__file__).parent
-    found |= {str(numpy_folder), str(numpy_folder.parent / "numpy.libs")}
-    for pattern in ("/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/etc/ld.so.cache"):
-        found |= set(glob.glob(pattern))
-    return sorted(path for path in found if os.path.exists(path))

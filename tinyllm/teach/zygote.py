@@ -6,6 +6,9 @@ second socket, over which a worker then talks with the grader; {"do": "end"} kil
 and is answered with how the worker came to its end.
 It runs no student's code itself and is the parent of whatever a worker leaves behind, so nothing outlives a
 test.
+
+With "-" in the place of FD it is one worker itself, and takes its order from standard input: where forking is
+not safe or not there, and inside bubblewrap.
 """
 
 import contextlib
@@ -15,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 
@@ -31,17 +35,23 @@ def load_file(name, path):
     return module
 
 
-def main(fd, numpy_folder):
-    """Serve until the grader goes away."""
+def main(where, numpy_folder):
+    """Get ready, and be one worker or the mother of many until the grader goes away."""
     sys.path.append(numpy_folder)
     for name in ("numpy", "numpy.linalg", "numpy.random"):
         importlib.import_module(name)
     sys.path.remove(numpy_folder)
     wire = load_file("_tinyllm_wire", os.path.join(HERE, "wire.py"))
     sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    control = socket.socket(fileno=fd)
+    if where == "-":
+        alone(wire, sandbox)
+    else:
+        mother(wire, sandbox, socket.socket(fileno=int(where)))
+
+
+def mother(wire, sandbox, control):
+    """Fork workers until the grader goes away."""
+    ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wire.send(control, "ready")
     child = None
     while True:
@@ -57,21 +67,37 @@ def main(fd, numpy_folder):
         _, fds, _, _ = socket.recv_fds(control, 1, 2)
         child = os.fork()
         if child == 0:
-            code = 1
-            try:
-                worker(wire, sandbox, control, fds, order)
-                code = 0
-            except wire.Closed:
-                code = 0
-            finally:
-                os._exit(code)
+            live(wire, sandbox, forked, order, control, fds)
         for each in fds:
             os.close(each)
 
 
-def descendants():
-    """The processes that have grown from this one, in any depth; needs /proc, or knows none."""
-    found, todo = [], [os.getpid()]
+def alone(wire, sandbox):
+    """Be one worker: standard input and output become the way to the grader, which nothing else then has."""
+    talk = wire.Pipes(os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    wire.send(talk, "ready")
+    live(wire, sandbox, lambda: talk, wire.receive(talk))
+
+
+def live(wire, sandbox, talk, order, *args):
+    """The whole life of a worker, from the order to the exit. talk: a function that gives the way back."""
+    code = 1
+    try:
+        worker(wire, sandbox, talk(*args), order)
+        code = 0
+    except wire.Closed:
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def descendants(root=None):
+    """The processes that have grown from this one or that, in any depth; needs /proc, or knows none."""
+    found, todo = [], [root or os.getpid()]
     while todo:
         pid = todo.pop()
         try:
@@ -128,8 +154,8 @@ def kill_all(child=None, alive=True):
     return len(seen - {child})
 
 
-def worker(wire, sandbox, control, fds, order):
-    """Put up the fences, import the student's file, and answer calls until the grader hangs up."""
+def forked(control, fds):
+    """Let go of all that is the mother's -> the socket to the grader. fds: that, and where prints go."""
     os.setsid()
     control.close()
     talk = socket.socket(fileno=fds[0])
@@ -140,13 +166,20 @@ def worker(wire, sandbox, control, fds, order):
     kept = talk.fileno()
     os.closerange(3, kept)
     os.closerange(kept + 1, 2**16)
+    return talk
+
+
+def worker(wire, sandbox, talk, order):
+    """Put up the fences, import the student's file, and answer calls until the grader hangs up."""
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     os.environ.clear()
-    os.environ.update(HOME=order["folder"], TMPDIR=order["folder"], PYTHONDONTWRITEBYTECODE="1")
+    os.environ.update(kept, HOME=order["folder"], TMPDIR=order["folder"], PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     os.chdir(order["folder"])
+    if order["watch"]:
+        arguments = (order["watch"], order["limits"]["memory"])
+        threading.Thread(target=watch, args=arguments, daemon=True).start()
     sandbox.limits(**order["limits"])
-    if order["level"] == "bwrap":
-        order["code"] = unpack(order)
     if order["level"] == "landlock" or (order["level"] == "bwrap" and sandbox.landlock_version()):
         readable = [os.path.dirname(order["code"]), "/dev/urandom", "/dev/null", *order["readable"]]
         sandbox.landlock(readable)
@@ -155,12 +188,16 @@ def worker(wire, sandbox, control, fds, order):
     answer(wire, talk, order)
 
 
-def unpack(order):
-    """Write the student's files, which came over the wire, into the scratch folder -> path of the first."""
-    for name, content in order["files"]:
-        with open(os.path.join(order["folder"], name), "wb") as f:
-            f.write(content)
-    return os.path.join(order["folder"], order["files"][0][0])
+def watch(parent, memory):
+    """Leave when the grader is gone or the memory is used up: for macOS, which sees to neither."""
+    import resource
+
+    def used():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if sys.platform == "darwin" else 0
+
+    while os.getppid() == parent and used() < memory:
+        time.sleep(0.1)
+    os._exit(1)
 
 
 def answer(wire, talk, order):
@@ -251,4 +288,4 @@ def describe(error, code):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1], sys.argv[2])

@@ -25,7 +25,7 @@ from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.grading import grade, nothing
 from tinyllm.teach.drawing import properties
 from tinyllm.teach.syllabus import ready
-from tinyllm.teach.workers import best_level, works
+from tinyllm.teach.workers import LEVELS, why_not
 from tinyllm.testing.relations import specs_only
 
 SECONDS_PER_SUBMISSION = 1800  # after which a grading process is ended
@@ -33,20 +33,18 @@ SECONDS_PER_SUBMISSION = 1800  # after which a grading process is ended
 
 def choose_level(wanted, required=False):
     """The isolation to grade with -> its name. Raises UserError where it does not work here."""
-    if wanted != "auto" and not works(wanted):
-        raise UserError(f"the isolation {wanted!r} does not work here; `auto` takes the best that does")
-    level = best_level() if wanted == "auto" else wanted
-    if required and level == "plain":
-        raise UserError("--require-isolation: here is only `plain`, which stops accidents, not attackers")
-    return level
-
-
-def isolation_words(level):
-    """What a level of isolation is worth, in a sentence for every report."""
-    if level == "plain":
-        return "isolation: plain, which stops accidents, not attackers"
-    parts = {"landlock": "Landlock and seccomp", "bwrap": "bubblewrap and seccomp"}[level]
-    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's own"
+    if wanted == "plain" and required:
+        raise UserError("--require-isolation: `plain` stops accidents, not attackers; take `auto`")
+    reasons = {}
+    for level in LEVELS if wanted == "auto" else (wanted,):
+        reasons[level] = why_not(level)
+        if reasons[level] is None and not (required and level == "plain"):
+            return level
+    if wanted == "auto":
+        told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items() if reason)
+        what = "only `plain` works here, which stops accidents, not attackers"
+        raise UserError(f"--require-isolation: {what} ({told})")
+    raise UserError(f"the isolation {wanted!r} does not work here: {reasons[wanted]}; `auto` takes what does")
 
 
 def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin=lambda total: None):

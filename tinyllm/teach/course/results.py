@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.teach.course.queue import isolation_words
+from tinyllm.teach.workers import isolation_words
 
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}
 
@@ -70,7 +70,8 @@ def grades(course, records):
     for record in records:
         lessons = {x["lesson"]: sum(t["points"] for t in x["tasks"]) for x in record["lessons"]}
         points = [number(lessons.get(n, 0)) for n in numbers]
-        last = [number(record["points"]), number(record["of"]), record["isolation"], cell(record["problem"])]
+        level = record["isolation"] if record["isolation"] != "plain" else "plain (stops accidents only)"
+        last = [number(record["points"]), number(record["of"]), level, cell(record["problem"])]
         rows.append([cell(record["student"]), *points, *last])
     return table(rows)
 
