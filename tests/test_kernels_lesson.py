@@ -8,6 +8,7 @@ import pytest
 from tinyllm.teach import kernels
 from tinyllm.teach.checker import judge_task
 from tinyllm.teach.syllabus import find_lesson
+from tinyllm.teach.workers import why_not
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
@@ -123,6 +124,18 @@ def test_what_does_not_compile_is_one_line(judge, source, words, line):
     assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
     assert line is None or verdict.line == line
     assert "root" not in verdict.message
+
+
+@pytest.mark.parametrize("level, words", [("landlock", "Permission denied"), ("bwrap", "No such file")])
+def test_a_compiler_behind_fences_compiles_and_sees_no_secret(level, words, tmp_path):
+    if reason := why_not(level):
+        pytest.skip(f"{level}: {reason}")
+    secret, work = tmp_path / "secret.h", tmp_path / "work"
+    secret.write_text("the answer is 42\n")
+    work.mkdir()
+    assert kernels.build(GOOD, "softmax", work, level) == work / "run.py"
+    failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, level)
+    assert words in failure.message and "answer" not in failure.message
 
 
 def test_no_file_and_no_compiler(judge, monkeypatch):

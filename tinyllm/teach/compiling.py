@@ -2,7 +2,8 @@
 
 Run as `python -I -S compiling.py LEVEL COMPILER ARGUMENTS...` in the folder of the files. A compiler runs no
 code that it reads, but `#include "/home/me/secret"` would show a file in its messages, and a header
-that includes itself takes for ever; so it sees the system and this folder only, and has little time.
+that includes itself takes for ever; so it sees the system and this folder only, and has little time. At the
+level bwrap this runs inside bubblewrap.
 """
 
 import importlib.util

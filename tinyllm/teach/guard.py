@@ -56,7 +56,7 @@ CALLS = {"softmax": "softmax(y, a, m, k)", "matmul": "matmul(y, a, b, m, k, n)"}
 NAMES = {"softmax": ("y", "x"), "matmul": ("y", "a", "b")}
 
 MARGIN = 16 * mmap.PAGESIZE  # of forbidden memory on either side
-NOTHING, READ, WRITE = 0, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE
+NOTHING, READ, WRITE = 0, 1, 3  # PROT_NONE, PROT_READ, and PROT_WRITE too, which Windows' mmap does not name
 CANARY = 0x5A
 
 

@@ -23,7 +23,9 @@ from tinyllm.teach.checker import (
     judge,
     properties,
 )
+from tinyllm.teach.compiling import SYSTEM
 from tinyllm.teach.guard import CALLS, GUARD
+from tinyllm.teach.launch import bubble, readable_paths
 from tinyllm.teach.syllabus import Task
 from tinyllm.teach.workers import Failure, printable
 
@@ -33,11 +35,14 @@ COMPILE_SECONDS = 60
 INSIDE = "it stays inside its arrays"
 MEANINGLESS = (FORM, "right on views with other strides")  # of what is handed to C
 INSTALL = "install one: `sudo apt install gcc`, `sudo dnf install gcc`, or `xcode-select --install` on a Mac"
+NONE = f"no C compiler here; {INSTALL}"
+if sys.platform == "win32":  # the guard pages are POSIX
+    NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 
 
 def find_compiler():
     """The system's C compiler, as an absolute path, or None."""
-    if sys.platform == "win32":  # no fork, no mprotect
+    if sys.platform == "win32":
         return None
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
@@ -52,6 +57,9 @@ def build(source, op, folder, level):
     script = str(Path(__file__).with_name("compiling.py"))
     command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS]
     command += ["-o", "kernels.py", "exercise.c", "guard.c", "-lm"]
+    if level == "bwrap":
+        paths = [*readable_paths(), *(path for path in SYSTEM if not path.startswith("/dev"))]
+        command = [*bubble(paths, [str(folder)]), "--chdir", str(folder), *command]
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMPILE_SECONDS,
@@ -90,7 +98,7 @@ def measure(op, folder):
     if not written(source, op):
         return "still empty in exercise.c"
     if not find_compiler():
-        return f"no C compiler here; {INSTALL}"
+        return NONE
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
         runner = build(source, op, scratch, "plain")
         if isinstance(runner, Failure):
@@ -177,7 +185,7 @@ def judge_c(task, start, folder=None, **options):
     if not written(source, task.op):
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
     if not find_compiler():
-        return Verdict(task.name, "blocked", broken=tuple(titles), message=f"no C compiler here; {INSTALL}")
+        return Verdict(task.name, "blocked", broken=tuple(titles), message=NONE)
     with start() as worker:
         zygote = worker.zygote
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
