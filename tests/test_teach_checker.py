@@ -12,6 +12,7 @@ from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import Task, ready, syllabus
+from tinyllm.teach.workers import Zygote
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
 from tinyllm.testing.check import bits
@@ -117,6 +118,18 @@ def test_four_words_that_differ(check, text, state, words):
     assert verdict.state == state and words in verdict.message
     assert not verdict.held or state == "failed"
     assert len(verdict.held) + len(verdict.broken) == len(properties("softmax"))
+
+
+@pytest.mark.parametrize("text, state", [
+    (NAMED["softmax along the first axis"], "failed"), ("while True: pass", "timed_out"),
+    ("import torch", "blocked"), ("", "not_attempted"), (solved(SOFTMAX), "passed"),
+])  # fmt: skip
+def test_workers_that_are_started_anew_give_the_same_verdicts(check, tmp_path, text, state):
+    forked = check(text, effort=10)
+    assert forked.state == state
+    with Zygote("plain", False) as anew:
+        again = judge(SOFTMAX, lambda: anew.start(tmp_path / "exercise.py", {"cpu_seconds": 1}), effort=10)
+    assert again == forked
 
 
 def test_a_planted_error_turns_the_check_red(check):
