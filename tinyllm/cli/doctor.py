@@ -13,6 +13,7 @@ from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
 from tinyllm.cli import add_command
 from tinyllm.ops import registry
+from tinyllm.teach.workers import LEVELS, isolation_words, plain_words, why_not
 
 WIDTH, LABEL = 80, 11
 
@@ -61,6 +62,7 @@ def examine():
         "versions": machine.versions(),
         "blas": machine.blas(),
         "cache": machine.cache(),
+        "isolation": {level: why_not(level) for level in LEVELS},
         "environment": machine.environment(),
     }
 
@@ -188,8 +190,21 @@ def _entries(facts):
         sizes = f"idle {_size(pool['idle'])}, peak {_size(pool['peak'])}, at most {_size(pool['capacity'])}"
         yield "pool", f"{pool['hits']:,} hits, {pool['misses']:,} misses; {sizes}"
     yield "cache", f"{cache['folder']}: {cache['files']} files, {_size(cache['bytes'])}"
+    yield from _isolation(facts["isolation"])
     for i, (name, value) in enumerate(facts["environment"].items()):
         yield "" if i else "settings", f"{name}={value}"
+
+
+def _isolation(reasons):
+    """What students' code is fenced in with here: the best level that works, and why others do not."""
+    best = next(level for level, reason in reasons.items() if reason is None)
+    yield "isolation", isolation_words(best).removeprefix("isolation: ")
+    others = [f"{level} works" if reason is None else f"{level} does not work: {reason}"
+              for level, reason in reasons.items() if level not in (best, "plain")]  # fmt: skip
+    if others:
+        yield "", "; ".join(others)
+    if best == "plain":
+        yield "", f"plain is here: {plain_words()}"
 
 
 def _entry(label, text):
