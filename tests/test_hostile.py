@@ -11,19 +11,24 @@ from pathlib import Path
 import pytest
 
 import tinyllm
+from tinyllm.teach import checker
 from tinyllm.teach.checker import judge
 from tinyllm.teach.drawing import properties
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import Task
-from tinyllm.teach.workers import Zygote, works
+from tinyllm.teach.workers import Zygote, why_not
+from tinyllm.teach.zygote import descendants
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
 SOFTMAX = Task("softmax", "softmax")
+ORDINARY = "right on ordinary numbers"
 SHORT = {"cpu_seconds": 2}
-LEVEL = "landlock"
-
-pytestmark = pytest.mark.skipif(not works(LEVEL), reason="no Landlock here")
+REASONS = {level: why_not(level) for level in ("landlock", "bwrap")}
+ENDLESS = re.compile("without end|lets the signal|clock")  # ended by limits, which both levels share
+ATTEMPTS = [pytest.param(level, name, marks=pytest.mark.skipif(bool(reason), reason=f"{level}: {reason}"))
+            for level, reason in REASONS.items() for name in ATTACKS
+            if level == "landlock" or not ENDLESS.search(name)]  # fmt: skip
 
 
 class Canaries:
@@ -94,13 +99,19 @@ def canaries(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def zygote():
-    with Zygote(LEVEL) as found:
+def zygote(request):
+    with Zygote(request.param) as found:
         yield found
 
 
 def test_there_are_many():
     assert len(ATTACKS) >= 40
+
+
+def tried(zygote):
+    """The properties that are tried: one, if each takes a process that is started for it."""
+    every = properties("softmax", 12)
+    return every if zygote.forks else {ORDINARY: every[ORDINARY]}
 
 
 def attacked(zygote, code):
@@ -111,23 +122,26 @@ def attacked(zygote, code):
         workers.append(zygote.start(code, SHORT))
         return workers[-1]
 
-    verdict = judge(SOFTMAX, start, count=12, effort=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checker, "properties", lambda *args: tried(zygote))
+        verdict = judge(SOFTMAX, start, count=12, effort=0)
     return verdict, b"".join(bytes(worker.output) for worker in workers).decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("zygote, name", ATTEMPTS, indirect=["zygote"])
 def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, zygote, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(canaries.fill(ATTACKS[name]), "utf-8")
+    before = set(descendants())
     verdict, output = attacked(zygote, code)
+    assert set(descendants()) == before  # nobody is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
-    assert "right on ordinary numbers" not in verdict.held
-    assert len(verdict.held) + len(verdict.broken) == len(properties("softmax", 12))
+    assert ORDINARY not in verdict.held
+    assert len(verdict.held) + len(verdict.broken) == len(tried(zygote))
     assert "PWNED" not in output and "the answer is 42" not in output
     assert verdict.message.isprintable() and len(verdict.message) <= 400
     assert os.listdir(tmp_path) == ["exercise.py"]
     assert canaries.state() == canaries.before and not canaries.callers
-    assert zygote.order({"do": "end", "patience": 0})["left"] == 0  # nobody is left
     (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
     assert attacked(zygote, code)[0].state == "passed"  # and the next student does not suffer
 
