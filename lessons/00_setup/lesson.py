@@ -19,7 +19,7 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.teach.stepping import begin, compare, predict
 
-begin(__file__)
+begin()
 
 # %% [markdown]
 # ## One idea, written twice

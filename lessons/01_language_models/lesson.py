@@ -21,7 +21,7 @@ from tinyllm.data import load_corpus, stories
 from tinyllm.rng import Random
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
-begin(__file__)
+begin()
 text = load_corpus("stories").text()
 print(textwrap.fill(text[:253], 76))
 

@@ -20,7 +20,7 @@ from tinyllm.teach.stepping import begin, compare, predict
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split
 
-begin(__file__)
+begin()
 
 # %% [markdown]
 # ## Text is bytes

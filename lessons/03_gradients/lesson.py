@@ -20,7 +20,7 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.teach.stepping import begin, compare, predict
 
-begin(__file__)
+begin()
 np.set_printoptions(precision=4, suppress=True)
 
 # %% [markdown]

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
-begin(__file__)
+begin()
 np.set_printoptions(precision=4, suppress=True)
 
 # %% [markdown]

@@ -17,7 +17,7 @@ from tinyllm import ops
 from tinyllm.rng import Random
 from tinyllm.teach.stepping import begin, compare, predict
 
-begin(__file__)
+begin()
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]

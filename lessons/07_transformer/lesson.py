@@ -15,7 +15,7 @@ from tinyllm.nn.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
-begin(__file__)
+begin()
 
 # %% [markdown]
 # ## The road and its side streets

@@ -14,7 +14,7 @@ from tinyllm import ops
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.teach.stepping import begin, compare, predict
 
-begin(__file__)
+begin()
 corpus = load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 tokens = tokenizer.encode_to_numpy(corpus.data)

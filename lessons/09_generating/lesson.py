@@ -19,7 +19,7 @@ from tinyllm.nn import inference
 from tinyllm.rng import Random
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
-begin(__file__)
+begin()
 corpus = load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 tokens = tokenizer.encode_to_numpy(corpus.data)

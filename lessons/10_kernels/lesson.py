@@ -10,7 +10,6 @@
 # else's, and a little from one run to the next.
 
 # %%
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -23,7 +22,7 @@ from tinyllm.rng import Random
 from tinyllm.teach.kernels import measure
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
-begin(__file__)
+folder = begin()
 kernels = registry._compiled  # None where no compiler was at hand
 threads_before = tl.threads()
 tl.threads(1)  # one core, so that the steps can be compared
@@ -229,9 +228,8 @@ print("GB/s: the array read once and written once")
 # When it is right, run this lesson again and see how fast it is.
 
 # %%
-here = Path(__file__).parent
 for op, unit in (("softmax", "GB/s"), ("matmul", "GFLOP/s")):
-    yours = measure(op, here)
+    yours = measure(op, folder)
     said = yours if isinstance(yours, str) else f"{yours:.2f} {unit}"
     print(f"your {op}: {said}")
 

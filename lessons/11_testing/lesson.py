@@ -18,7 +18,7 @@ from tinyllm.teach.stepping import bars, begin, compare, predict
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
 
-begin(__file__)
+begin()
 np.set_printoptions(precision=4, suppress=True)
 
 # %% [markdown]

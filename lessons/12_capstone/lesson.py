@@ -9,16 +9,13 @@
 # At the end stands a report that you can hand in.
 
 # %%
-from pathlib import Path
-
 import numpy as np
 
 from tinyllm.teach import capstone
 from tinyllm.teach.gather import gather, parts_in
 from tinyllm.teach.stepping import begin, compare, predict
 
-begin(__file__)
-folder = Path(__file__).parent
+folder = begin()
 
 # %% [markdown]
 # ## Your parts

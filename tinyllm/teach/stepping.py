@@ -2,8 +2,8 @@
 
 A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
 cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal;
-piped, in a notebook or in a test it runs straight through. `predict` asks before a result, `compare` answers
-after it.
+piped, in a notebook or in a test it runs straight through. `predict` asks before a result, in a terminal and
+in a notebook, and `compare` answers after it.
 """
 
 import os
@@ -51,12 +51,23 @@ def interactive():
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
 
 
-def begin(path):
-    """Step through the script at `path`, which calls this first; without a terminal, do nothing."""
-    if not interactive():
-        return
-    todo = cells(Path(path).read_text("utf-8"))
+def begin():
+    """Step through the script that calls this first -> its folder; a notebook's is the current folder.
+
+    Without a terminal nothing waits.
+    """
     frame = sys._getframe(1)
+    path = frame.f_globals.get("__file__")  # no notebook has one
+    if path is None:
+        return Path.cwd()
+    if interactive():
+        _step_through(frame, path)
+    return Path(path).absolute().parent
+
+
+def _step_through(frame, path):
+    """Show each cell of a script before the frame that runs it gets there."""
+    todo = cells(Path(path).read_text("utf-8"))
     for cell in todo:
         if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
             _show(cell)
@@ -102,16 +113,22 @@ def _ask(prompt):
 
 def predict(question):
     """Ask for a number before the result is shown -> float, or None where nobody can answer or will."""
-    if not interactive():
-        return None
-    while True:
-        answer = _ask(f"\033[1m? {question}\033[0m (a number, or Enter to pass) ").strip().replace(",", "")
+    notebook = "ipykernel" in sys.modules and os.environ.get(QUIET) != "quiet"
+    prompt = f"? {question} (a number, or Enter to pass) "
+    while notebook or interactive():
+        try:
+            answer = input(prompt) if notebook else _ask(f"\033[1m{prompt}\033[0m")
+        except NotImplementedError:  # a notebook that is run with nobody in front of it
+            break
+        answer = answer.strip().replace(",", "")
         if not answer:
             return None
         try:
             return float(answer)
         except ValueError:
             print("  a number such as 4.2 or 1e6, please")
+    print(f"? {question}")
+    return None
 
 
 def compare(guess, actual):
@@ -123,7 +140,7 @@ def compare(guess, actual):
         return f"it is {said}: you said {guess:.6g}, well predicted"
     if actual and guess and guess * actual > 0:
         ratio = max(guess / actual, actual / guess)
-        way = "much" if guess > actual else "little"
+        way = "large" if ratio == guess / actual else "small"
         return f"it is {said}; you said {guess:.6g}, {ratio:.1f} times too {way}"
     return f"it is {said}; you said {guess:.6g}"
 
