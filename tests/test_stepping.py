@@ -18,7 +18,8 @@ from tinyllm.teach.stepping import begin, compare, predict
 folder = begin()
 
 # %% [markdown]
-# Prose with **strong words**.
+# Prose with **strong words** and *a
+# term*; 2 * 3 * 4 and a*b*c are products.
 
 # %%
 def work():
@@ -66,6 +67,7 @@ def test_a_terminal_shows_prose_then_code_and_asks_before_the_result(lesson):
              "? how many?", "it is 6; you said 7, 1.2 times too large", "The end."]  # fmt: skip
     places = [shown.index(words) for words in order]
     assert places == sorted(places)
+    assert "\033[1mstrong words\033[0m and \033[3ma\r\nterm\033[0m; 2 * 3 * 4 and a*b*c" in shown
 
 
 def test_a_terminal_asks_again_until_it_gets_a_number(lesson):

@@ -98,9 +98,10 @@ def _show(cell):
 
 
 def _styled(text):
-    """Headings and **strong words** in bold."""
+    """Headings and **strong words** in bold, *terms* in italics; 2 * 3 * 4 stays as it is."""
     text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
-    return re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
+    text = re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
+    return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", "\033[3m\\1\033[0m", text)
 
 
 def _ask(prompt):
