@@ -51,6 +51,8 @@ def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
     assert max(map(len, done.stdout.splitlines())) <= 80
     for promise in lesson.expected:
         require_promise(promise, done.stdout)
+    for page in re.findall(r"(?m)^wrote (\S+\.html)", done.stdout):
+        assert 0 < (tmp_path / page).stat().st_size < 2_000_000
 
 
 def environment(folder):

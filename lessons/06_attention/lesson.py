@@ -3,8 +3,8 @@
 #
 # So far every token is alone: embeddings, layers and norms treat each row by
 # itself. But in "the cat sat because it was tired" the vector of "it" should
-# come to know of the cat. Attention is how. It is the one part of a transformer
-# in which tokens meet, and it fits in five lines.
+# learn of the cat. Attention does this. It is the one part of a transformer in
+# which tokens meet, and it fits in five lines.
 #
 # Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
 
@@ -15,36 +15,37 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.rng import Random
+from tinyllm.teach.page import weights, write_page
 from tinyllm.teach.stepping import begin, compare, predict
 
 begin()
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
-# ## A dictionary that answers softly
+# ## A soft dictionary
 #
 # A Python dictionary compares your query with its keys and returns the value of
 # the one that is equal. Make it soft: compare the query with *every* key, turn
-# the agreement into weights that sum to 1, and return the mean of all values by
-# these weights. Now it always has an answer, and the answer has a gradient.
+# the similarities into weights that sum to 1, and return the mean of all values
+# by these weights. Now it always has an answer, and the answer has a gradient.
 #
-# Agreement is the dot product. Weights that sum to 1 are softmax. So, for one
+# The similarity is the dot product. The weights come from softmax. So, for one
 # query:
 #
-#     y = softmax(q . k_1, q . k_2, ...) . (v_1, v_2, ...)
+#     weights = softmax(q . k_1, q . k_2, ...)
+#     y = weights_1 v_1 + weights_2 v_2 + ...
 
 # %%
 keys = np.array([[4.0, 0.0], [0.0, 4.0], [-4.0, 0.0]])
 values = np.array([[10.0], [20.0], [30.0]])
 for query in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]):
-    weights = ops.softmax.reference(keys @ np.array(query))
-    answer = (weights @ values)[0]
-    print(f"query {query}: weights {weights} answer {answer:.2f}")
+    w = ops.softmax.reference(keys @ np.array(query))
+    print(f"query {query}: weights {w} answer {(w @ values)[0]:.2f}")
 
 # %% [markdown]
-# In self-attention every token asks and every token is asked. Three linear
-# layers make of each token's vector a *query* (what do I look for?), a *key*
-# (what do I offer to be found by?) and a *value* (what do I tell?).
+# In *self-attention* every token asks and every token is asked. Three linear
+# layers turn each token's vector into a *query* (what am I looking for?), a
+# *key* (what can I be found by?) and a *value* (what do I pass on?).
 #
 # ## Why divide by sqrt(D)?
 #
@@ -59,21 +60,21 @@ print(compare(guess, float((q * k).sum(axis=1).std())))
 for scale, name in ((1, "q . k"), (8, "q . k / sqrt(64)")):
     top = ops.softmax.reference(q[:64] @ k[:64].T / scale).max(axis=1)
     share = 100 * top.mean()
-    print(f"{name:>17}: the favourite of 64 keys gets {share:.0f} %")
+    print(f"{name:>17}: the largest of 64 weights is {share:.0f} %")
 
 # %% [markdown]
-# Without the division a fresh model looks at a single key, chosen by chance,
-# and softmax is so sure of itself that its gradient is almost zero: nothing can
-# be learnt. With it, the scores have size 1 whatever D is, and the look goes
-# everywhere until training has reasons to point it.
+# Without the division a fresh model looks at little but a single key, chosen by
+# chance, and where softmax is that sure its gradient is almost zero: nothing
+# can be learnt. With it, the scores have size 1 whatever D is, and attention is
+# spread out until training has reasons to point it somewhere.
 #
 # ## No looking ahead
 #
-# A language model predicts the next token. Could it see it, there would be
-# nothing to learn. So a query may look at its own token and those before it;
-# the scores of later ones are set to -inf *before* softmax, where exp makes
-# them 0. That is the causal mask, and it has a fine effect: one pass over a
-# text of T tokens trains T predictions at once, each with its own past.
+# A language model predicts the next token. If it could see that token, there
+# would be nothing to learn. So a query may look at its own token and those
+# before it; the scores of later ones are set to -inf *before* softmax, which
+# makes their weights 0. That is the **causal mask**. Thanks to it, one pass
+# over a text of T tokens trains T predictions at once, each with its own past.
 
 # %%
 
@@ -91,25 +92,25 @@ scores[np.triu_indices(T, 1)] = -np.inf
 print(ops.softmax(scores))
 
 # %% [markdown]
-# Zeroing weights *after* softmax instead is a common slip: the rest no longer
-# sums to 1, and worse, the masked scores have already had a say in it.
+# Zeroing weights *after* softmax instead is a common mistake: the rest no
+# longer sums to 1, and the masked scores have already had their part in it.
 #
-# When the queries are fewer than the keys, as in writing, where only the newest
-# token asks, then the queries are the *last* S positions. Align the mask to the
+# There may be fewer queries than keys, as in generating, where only the newest
+# token asks. Then the queries are the *last* S positions. Align the mask to the
 # wrong end, and the newest token sees only the oldest key.
 #
-# ## Several heads
+# ## Multi-head attention
 #
-# One softmax has one favourite. "it" should look at "cat" for its meaning, and
-# at "was" for its grammar. So the C channels are cut into H heads of D = C / H,
-# each with an attention of its own, and the results are laid side by side. It
-# costs nothing extra.
+# One softmax gives one set of weights. But "it" should look at "cat" for its
+# meaning, and at "was" for its grammar. So the C channels are cut into H heads
+# of D = C / H, each with an attention of its own, and the results are laid side
+# by side. It takes no more parameters or products than one wide head.
 #
-# Since 2019 keys and values are often shared by groups of query heads: 8 query
-# heads, 2 kv heads, head h reads kv head h // 4. In writing, what is kept of
-# the past (lesson 9) shrinks by as much.
+# Keys and values can be shared by groups of query heads (Shazeer, 2019; Ainslie
+# et al., 2023): with 8 query heads and 2 kv heads, head h reads kv head h // 4.
+# What generating must keep of the past (lesson 9) then shrinks to a quarter.
 #
-# Our arrays are (B, T, H, D): batch, time, head, width.
+# Our arrays are (B, T, H, D): batch, time, head, head width.
 #
 # **Now you: `attention`.** It returns y, and lse, the logarithm of each query's
 # sum of exponentials, which the backward pass needs. `lengths` is for batches
@@ -147,9 +148,10 @@ print(compare(guess, milliseconds(4096) / base), "(measured on your machine)")
 # %% [markdown]
 # The time grows with the square. Memory need not: the library's kernel walks
 # over blocks of keys with a running maximum and sum, and never stores the T x T
-# table. `csrc/attention.c` tells how.
+# scores (as FlashAttention does; Dao et al., 2022). `csrc/attention.c` tells
+# how.
 #
-# ## Where am I?
+# ## Positions
 #
 # Something is missing. Shuffle the keys together with their values, and what
 # does a query that sees all of them answer?
@@ -161,17 +163,18 @@ after = ops.attention(q, k[:, order], v[:, order], causal=False)[0]
 print(f"largest change: {np.abs(before - after).max():.0e}")
 
 # %% [markdown]
-# The same. A sum has no order, so attention cannot tell "dog bites man" from
-# "man bites dog". Positions must be put in. GPT-2 adds a learnt vector for each
-# position to the embeddings. LLaMA and nearly all since *turn* queries and keys
-# instead (Su et al., "RoFormer", 2021).
+# Nothing but rounding. A sum has no order, so attention cannot tell "dog bites
+# man" from "man bites dog". Positions must be put in. GPT-2 adds a learnt
+# vector for each position to the embeddings. LLaMA and most models since
+# *rotate* queries and keys instead: rotary position embedding, **RoPE** (Su et
+# al., 2021).
 #
-# Take channels as pairs, and a pair as an arrow in the plane. At position p,
-# turn it by the angle p times f, where each pair has a frequency f of its own,
-# from 1 down to almost nothing: a clock with many hands. Turn both arrows of a
-# dot product by the same angle, and it stays what it was. So q . k depends only
-# on the *difference* of the two angles, that is, on how far the tokens stand
-# apart.
+# Take channels as pairs, and each pair as an arrow in the plane. At position p,
+# turn the arrow by the angle p f, where each pair has a frequency f of its own,
+# from 1 down to almost nothing, like the hands of a clock. If both arrows of a
+# dot product are turned by the same angle, it stays what it was. So q . k
+# depends only on the *difference* of their angles, that is, on how far apart
+# the tokens are.
 #
 # **Now you: `rope_tables` and `rope`.** Here channel i is paired with channel i
 # + D/2.
@@ -194,9 +197,51 @@ for p in (0, 5, 100):
 # Equal distance, equal product, wherever the two stand. And nothing is learnt
 # for it.
 #
+# ## Four heads to look at
+#
+# What a head attends to is best seen in a picture: a row for each query, and in
+# it the weight of every key. Here are four heads that nobody trained: one with
+# random queries and keys, the same without 1/sqrt(D), one whose keys and
+# queries say which word it is, and one whose queries are turned to the position
+# before. (`attention` does not return its weights, but with the values 1 0 0
+# ..., 0 1 0 ... its output *is* the weights.)
+
+# %%
+words = ["the", "cat", "and", "the", "dog", "and", "the", "frog"]
+T, D = len(words), 64
+one_hot = np.eye(T, D, dtype=np.float32)[None, :, None]
+
+
+def look(q, k):
+    """The weights of one head over the words, (T, T)."""
+    return ops.attention(q, k, one_hot)[0][0, :, 0, :T]
+
+
+q, k, _ = random_heads(T, 1, D)
+vocabulary = sorted(set(words))
+ids = [vocabulary.index(word) for word in words]
+meaning = Random(2).normal((len(vocabulary), D)).astype(np.float32)
+word = meaning[ids].reshape(1, T, 1, D)
+same = np.full((1, T, 1, D), 2, np.float32)
+here = ops.rope(same, *ops.rope_tables(np.arange(T), D))
+before = ops.rope(same, *ops.rope_tables(np.arange(T) - 1, D))
+heads = {
+    "random": look(q, k),
+    "random, without 1/sqrt(D)": look(q * D**0.5, k),
+    "the same word": look(word, word),
+    "the word before, by RoPE": look(before, here),
+}
+pictures = [weights(name, words, rows) for name, rows in heads.items()]
+lead = "A row for each query; in it the weight of each key, in percent."
+print(write_page("attention.html", "Four heads", lead, pictures))
+
+# %% [markdown]
+# Trained heads do just such things, among others (Clark et al., 2019). When you
+# have trained a model, `tinyllm trace` draws all of its heads.
+#
 # You have rebuilt `tinyllm/ops/attention.py` and `tinyllm/ops/rope.py`. Try
 # them in the real model:
 #
 #     tinyllm train --mine 6 --steps 50
 #
-# All parts are there. Lesson 7 puts them on top of each other.
+# All parts are there. Lesson 7 puts them together.

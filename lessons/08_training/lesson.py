@@ -2,9 +2,9 @@
 # # 8. Training
 #
 # A model, a loss and its gradient: now make the loss smaller. The loop is seven
-# lines. Everything else in this lesson is about doing it well, and about what
-# to look at when it goes wrong, for it will. You will see the usual failures
-# happen, on purpose, so that you know their faces.
+# lines. The rest of this lesson is about doing it well, and about what to look
+# at when it goes wrong, for it will. You will see the usual failures happen, on
+# purpose, so that you recognise them.
 
 # %%
 import numpy as np
@@ -12,9 +12,17 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.data import get_batch, load_corpus
+from tinyllm.teach.page import curves, write_page
 from tinyllm.teach.stepping import begin, compare, predict
 
 begin()
+
+# %% [markdown]
+# The data are the stories of lesson 1, one character a token; the model is a
+# GPT of two layers. Inputs are 16 rows of 32 characters, and the targets are
+# the same text one character ahead.
+
+# %%
 corpus = load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 tokens = tokenizer.encode_to_numpy(corpus.data)
@@ -30,8 +38,9 @@ def batch(step, size=16):
 # %% [markdown]
 # ## The loop
 #
-# Take a batch, compute the loss, walk back, step against the gradient, forget
-# the gradient. Again.
+# Take a batch, compute the loss, go back for the gradient, step against it, and
+# clear it. Again. (The rate `lr` changes from step to step, and the gradient is
+# clipped; both are explained below.)
 
 # %%
 
@@ -72,15 +81,15 @@ curve(losses)
 print(f"loss after 200 steps: {losses[-1]:.4f}")
 
 # %% [markdown]
-# That is how a healthy curve looks: it starts at ln V, falls steeply while it
-# learns which characters are frequent at all, then slowly while it learns
-# words. It trembles, because every batch is another text.
+# This is how a healthy curve looks: it starts at ln V, falls steeply while the
+# model learns how frequent each character is, then slowly while it learns
+# words. It is noisy, because every batch is another text.
 #
 # ## First of all, overfit one batch
 #
 # Before any long run, train on a *single* batch. A correct model with enough
-# numbers can learn one batch by heart; a loss that does not go to nearly zero
-# has a bug. It takes seconds and finds most of them.
+# parameters can learn one batch by heart; if the loss does not go to nearly
+# zero, there is a bug. It takes seconds and finds most bugs.
 
 # %%
 _, losses = train(200, batches=lambda step: batch(0, size=4))
@@ -90,16 +99,16 @@ print(compare(guess, losses[-1]))
 # %% [markdown]
 # ## The step: from SGD to AdamW
 #
-# The plainest step is w -= lr g. Its trouble: gradients of different weights
-# differ by powers of ten, and one lr must do for all. **Adam** keeps two
-# running means for every weight, m of its gradient and v of its gradient
-# squared, and steps by m / sqrt(v). If the gradient always points the same way,
-# m / sqrt(v) is 1; if it flips about, it is near 0. So lr now says how far a
-# weight moves, whatever the size of its gradient.
+# The simplest step is *SGD*, w -= lr g. Its trouble: gradients of different
+# weights differ by powers of ten, and one lr must do for all. **Adam** (Kingma
+# and Ba, 2015) keeps two running means for every weight, m of its gradient and
+# v of its gradient squared, and steps by lr m / sqrt(v). If the gradient always
+# points the same way, m / sqrt(v) is 1; if it keeps changing sign, it is near
+# 0. So lr now says how far a weight moves, whatever the size of its gradient.
 #
-# m and v start at 0 and are too small at first. Dividing by 1 - beta^step makes
-# up for it. How much would be wrong without? With beta1 = 0.9 and beta2 =
-# 0.999, in the first step:
+# m and v start at 0 and are too small at first. Dividing m by 1 - beta1^step
+# and v by 1 - beta2^step corrects that. How wrong would the first step be
+# without, with beta1 = 0.9 and beta2 = 0.999?
 
 # %%
 w, g = np.zeros(1, np.float32), np.full(1, 0.5, np.float32)
@@ -110,18 +119,20 @@ guess = predict("without the corrections: how many times as far?")
 print(compare(guess, float(m[0] / np.sqrt(v[0]))))
 
 # %% [markdown]
-# The W of AdamW: weights also shrink a little at every step, by lr times decay,
-# *apart from* the gradient. Put into the gradient, as L2 was before, the decay
-# would be divided by sqrt(v) as well.
+# The W of AdamW is *weight decay* (Loshchilov and Hutter, 2019): weights also
+# shrink a little at every step, by lr times decay, *apart from* the gradient.
+# If the decay were put into the gradient, as L2 regularisation, it would be
+# divided by sqrt(v) as well.
 #
-# **Now you: `adamw_step`.** It works in place, on w, m and v: `m = ...` makes a
-# new array, and the caller's stays as it was. That is its commonest bug.
+# **Now you: `adamw_step`.** It works in place, on w, m and v. The commonest
+# bug: `m = ...` makes a new array, and the caller's m stays as it was.
 #
-# ## The brake
+# ## Gradient clipping
 #
 # Now and then a batch has a gradient ten times as long as usual, and one such
-# step can undo a thousand. So measure all gradients as *one* vector, and
-# shorten it if it is longer than a limit; the direction stays.
+# step can undo a thousand. So measure all gradients as *one* vector, and if it
+# is longer than a limit, shorten it; its direction stays (Pascanu, Mikolov and
+# Bengio, 2013).
 #
 # **Now you: `grad_norm` and `clip_grads`.** Squares add; norms do not.
 
@@ -133,11 +144,11 @@ clipped = ops.clip_grads(grads, 5.0, 1.0)
 print(f"clipped to 1: {ops.grad_norm(clipped):.4f}")
 
 # %% [markdown]
-# ## The pace
+# ## The schedule
 #
-# Large steps at the start, with m and v still guesses, throw a model off
-# course; so the rate climbs for a while. Large steps at the end keep it from
-# settling; so it falls, along half a cosine.
+# Large steps at the start, while m and v are still guesses, throw a model off
+# course; so the rate climbs first, the *warm-up*. Large steps at the end keep
+# the model from settling; so the rate falls, along half a cosine.
 #
 # **Now you: `lr_schedule`.**
 
@@ -145,34 +156,40 @@ print(f"clipped to 1: {ops.grad_norm(clipped):.4f}")
 curve([ops.lr_schedule(i, 100, 1.0, 10, 0.1) for i in range(100)], rows=6)
 
 # %% [markdown]
-# ## A gallery of failures
+# ## The usual failures
 #
-# **1. The rate is too high.** How much too high does it take?
+# **1. The rate is too high, or too low.** How much does it take? The loss after
+# 50 and after 100 steps, at four rates:
 
 # %%
+curve_of = {}
 for lr in (3e-4, 3e-3, 3e-2, 3e-1):
     losses = train(100, lr=lr)[1]
-    print(f"lr {lr:<7} loss after 100 steps {np.mean(losses[-10:]):.3f}")
+    curve_of[f"lr {lr}"] = losses
+    half, end = np.mean(losses[40:50]), np.mean(losses[90:])
+    print(f"lr {lr:<7} loss at 50: {half:.3f}, at 100: {end:.3f}")
+figures = [curves("Four rates", "loss by step", curve_of)]
 
 # %% [markdown]
-# Too low looks healthy and wastes your time; too high gets stuck where it knows
-# how frequent characters are and no more, about 3 nats. Try three rates, a
-# factor of three apart, before anything else.
+# Too low still falls, but wastes your time. Too high is stuck at about 3.07,
+# the loss of lesson 1 for a model that knows how frequent each character is and
+# no more. Before anything else, try three rates, each three times the last.
 #
 # **2. The targets are not shifted.** If the target is the input itself, the
 # model need only repeat what it sees. The loss becomes wonderful, and the model
 # useless.
 
 # %%
+guess = predict("the loss after 100 steps; lesson 1's floor is 0.069")
 _, losses = train(100, batches=lambda step: (batch(step)[0], batch(step)[0]))
-print(f"targets = inputs:    loss {losses[-1]:.3f}, too good to be true")
+print(compare(guess, losses[-1]), "(too good to be true)")
 
 # %% [markdown]
-# Below the entropy floor of the data there is no honest loss. When yours is
-# there, look for the leak.
+# No honest loss lies below the entropy floor of the data. When yours does, look
+# for the leak.
 #
-# **3. The gradient is not forgotten.** Without zero_grad, each step adds to the
-# last.
+# **3. The gradient is not cleared.** Without zero_grad, each step adds to the
+# gradient of the last.
 
 # %%
 
@@ -191,29 +208,36 @@ print(f"without zero_grad:   loss {without_zero_grad():.3f}")
 print(f"as it should be:     loss {train(100)[1][-1]:.3f}")
 
 # %% [markdown]
-# Every step goes further than the last, as if the rate grew and grew. If a run
-# behaves as though its rate were far too high and no rate helps, look whether
-# the gradients are forgotten.
+# The old gradients never leave the sum, so the step follows them instead of the
+# batch at hand. If a run behaves as though its rate were far too high and no
+# rate helps, look whether the gradients are cleared.
 #
-# **4. The batch is always the same text**, or the data is sorted: the loss on
-# the training text falls and falls, and on other text it rises. That is
-# *overfitting*, and the reason why a part of the text is always held out.
+# **4. There is too little text.** The loss on the training text falls and
+# falls, and on other text it rises. This is *overfitting*, and the reason why a
+# part of the text is always held out.
 
 # %%
 few = tokens[:2000]
 model = tl.GPT(config)
 optimizer = tl.AdamW(model.parameters(), lr=3e-3)
 held_out = get_batch(tokens[-100_000:], seed=1, step=0, batch=64, context=32)
+own, other = [], []
 for step in range(301):
     x, y = get_batch(few, seed=0, step=step, batch=16, context=32)
     loss = model.loss(x, y)
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
+    if step % 10 == 0:
+        own.append(loss.item())
+        other.append(model.loss(*held_out).item())
     if step in (30, 100, 300):
-        other = model.loss(*held_out).item()
-        print(f"step {step:>3}: on its own text {loss.item():.3f}, "
-              f"on other {other:.3f}")
+        print(f"step {step:>3}: on its own text {own[-1]:.3f}, "
+              f"on other {other[-1]:.3f}")
+both = {"its own 2,000 characters": own, "other text": other}
+figures.append(curves("Overfitting", "loss by tens of steps", both))
+lead = "The losses of lesson 8, as measured on this machine."
+print(write_page("curves.html", "Failures", lead, figures))
 
 # %% [markdown]
 # ## Reading a curve
@@ -224,11 +248,11 @@ for step in range(301):
 #     spikes that do not recover   no clipping, rate too high
 #     NaN                          an overflow in exp, or 0 / 0, just before
 #     below the entropy floor      the targets leak into the inputs
-#     train falls, held-out rises  too little text for so many numbers
+#     train falls, held-out rises  too little text for so many parameters
 #
-# The library's `tinyllm train` does all of this, checkpoints so that a killed
-# run goes on bit for bit, and writes a report with the floor under the curve.
-# Try your own functions in it:
+# `tinyllm train` does all of this, writes checkpoints so that a killed run goes
+# on bit for bit, and writes a report with the floor under the curve. Try your
+# own functions in it:
 #
 #     tinyllm train --mine 8 --steps 50
 #

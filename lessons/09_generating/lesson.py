@@ -2,9 +2,9 @@
 # # 9. Generating
 #
 # A trained model scores every possible next token. To write, choose one, append
-# it, ask again. How to choose is this lesson's first half: always the best is
-# dull, and by chance alone is wild. The second half is about not doing the same
-# work twice, and about a theorem that makes it safe.
+# it, ask again. How to choose is the first half of this lesson: always taking
+# the best is dull, and pure chance is wild. The second half is about not doing
+# the same work twice, and about a theorem that makes that safe.
 
 # %%
 import textwrap
@@ -18,8 +18,16 @@ from tinyllm.data import get_batch, load_corpus
 from tinyllm.nn import inference
 from tinyllm.rng import Random
 from tinyllm.teach.stepping import bars, begin, compare, predict
+from tinyllm.teach.trace import examine, take_text
+from tinyllm.teach.trace.page import write_page
 
 begin()
+
+# %% [markdown]
+# First a model to write with: the loop of lesson 8, 700 steps. It takes some
+# seconds.
+
+# %%
 corpus = load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 tokens = tokenizer.encode_to_numpy(corpus.data)
@@ -27,8 +35,8 @@ V = tokenizer.vocab_size
 config = tl.GPTConfig(V, context=128, layers=3, heads=4, width=96)
 model = tl.GPT(config)
 optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-for step in range(400):  # it need not be good, only not hopeless
-    optimizer.lr = ops.lr_schedule(step, 400, 3e-3, 40, 0.1)
+for step in range(700):
+    optimizer.lr = ops.lr_schedule(step, 700, 3e-3, 40, 0.1)
     loss = model.loss(*get_batch(tokens, 0, step, batch=12, context=64))
     loss.backward()
     tl.clip_grad_norm(model.parameters(), 1.0)
@@ -37,7 +45,9 @@ for step in range(400):  # it need not be good, only not hopeless
 print(f"loss {loss.item():.3f}")
 
 # %% [markdown]
-# ## Always the likeliest
+# ## Greedy decoding
+#
+# The simplest choice is always the likeliest token.
 
 # %%
 
@@ -59,20 +69,21 @@ def show(text):
 show(write(np.argmax))
 
 # %% [markdown]
-# *Greedy* choice likes the safe continuation and runs in circles. A likely text
-# is not a typical text: people surprise each other all the time.
+# *Greedy* decoding takes the safe continuation every time and runs in circles.
+# A likely text is not a typical text: people surprise each other all the time.
 #
 # ## Temperature
 #
 # Divide the logits by a temperature before softmax. Below 1, differences grow
-# and the favourite wins more often; at 0 it always wins. Above 1, everything
+# and the favourite wins more often; near 0 it always wins. Above 1, everything
 # becomes possible. At 1 the model speaks with its own probabilities.
 #
-# **Now you: `temperature`.**
+# **Now you: `temperature`.** The bars are what the model expects after "there
+# was a girl called ".
 
 # %%
 with inference(model):
-    prompt = tokenizer.encode("Once upon a time ")
+    prompt = tokenizer.encode("there was a girl called ")
     logits = model(np.array([prompt])).data[0, -1]
 best = np.argsort(-logits)[:6]
 names = [repr(tokenizer.decode([i])) for i in best]
@@ -104,19 +115,20 @@ for t in (0.3, 1.0, 1.6):
 # %% [markdown]
 # ## Cutting off the tail
 #
-# There are dozens of characters, in real models a hundred thousand tokens, and
-# nearly all are nonsense here. Each has a tiny probability, but together they
-# are likely enough that every few words one of them is drawn, and after one
-# nonsense the model must go on from nonsense.
+# There are 58 characters, in real models a hundred thousand tokens, and at any
+# place nearly all are nonsense. Each has a tiny probability, but together they
+# are likely enough that one of them is drawn every few words, and after one
+# nonsense token the model must go on from nonsense.
 #
-# **top-k** keeps the k best. But sometimes there is one sensible next token,
-# and sometimes there are fifty. **top-p** (Holtzman et al., 2020) keeps the
-# smallest set of tokens whose probabilities reach p: few where the model is
-# sure, many where it is not. What is cut gets the logit -inf, and softmax
-# shares the rest out anew.
+# **top-k** keeps the k likeliest (Fan et al., 2018). But sometimes there is one
+# sensible next token, and sometimes there are fifty. **top-p**, or *nucleus
+# sampling* (Holtzman et al., 2020), keeps the smallest set of tokens whose
+# probabilities reach p: few where the model is sure, many where it is not. What
+# is cut gets the logit -inf, and softmax shares its probability out among the
+# rest.
 #
-# **Now you: `top_k` and `top_p`.** Say what happens to ties: with equal logits,
-# the smaller id is kept first.
+# **Now you: `top_k` and `top_p`.** Of equal logits, the smaller id is kept
+# first.
 
 # %%
 with inference(model):
@@ -128,20 +140,20 @@ for p in (None, 0.9):
     show(write(sampler(2, 1.0, p=p)))
 
 # %% [markdown]
-# **Repeating.** A third brake makes tokens that were used already a little less
-# likely: a positive logit is divided by the penalty and a negative one
-# multiplied, so that both go down. (Keskar et al., 2019.)
+# **Repetition.** A third method makes tokens that were used already less
+# likely: a positive logit is divided by a penalty above 1 and a negative one
+# multiplied, so that both go down (Keskar et al., 2019, section 4.1).
 #
 # **Now you: `repetition_penalty`.** How often a token was used does not matter,
 # only whether.
 #
-# ## Not twice the same
+# ## The KV cache
 #
 # Look again at `write`: for every new character it runs the model over the
-# *whole* text. But earlier tokens do not see later ones. Their vectors, at
+# *whole* text. But earlier tokens do not see later ones, so their vectors, at
 # every layer, are the same as last time. Only their keys and values are needed
-# again, by the newest token's queries. Keep them: that is the **KV cache**, and
-# then each step costs one token, not T.
+# again, by the newest token's queries. Keep these: that is the **KV cache**.
+# Then each step computes one token, not T.
 
 # %%
 
@@ -170,10 +182,11 @@ print("the same text:", slow_ids == fast_ids)
 #
 # The same text might be luck; a last bit that differs would change it sooner or
 # later. So here is the claim, and it is a strong one: **with the cache and
-# without, the logits are the same bits.** Attention asks that the queries are
-# the *last* S positions of the keys, whether the keys were computed just now or
-# long ago; and every kernel of the library sums each output in one fixed order,
-# whatever else is in the batch. So nothing can differ.
+# without, the logits are the same bits.** The argument has two parts. Attention
+# takes the queries as the *last* S positions of the keys, whether the keys were
+# computed just now or long ago. And every kernel of the library sums each
+# output in one fixed order, whatever else is in the batch. So nothing can
+# differ, at any layer.
 
 # %%
 text = tokenizer.encode("Once upon a time there was a little frog.")
@@ -188,21 +201,35 @@ with inference(model):
         print(f"read in chunks of {chunk:>2}: the same bits: {same}")
 
 # %% [markdown]
-# (On NumPy alone, without the kernels, the last bits may differ: its matrix
-# product sums in an order that depends on the shapes.)
+# (On NumPy alone, without the kernels, the last bits may differ: the order in
+# which its matrix product sums depends on the shapes.)
 #
-# What does the cache cost? Two vectors of C numbers for each token and layer:
-# for GPT-2 with its 12 layers, 768 channels and 1,024 tokens, in float32:
+# What does the cache cost? For each token and layer two vectors of C numbers.
+# For GPT-2 with its 12 layers, 768 channels and 1,024 tokens, in float32:
 
 # %%
 guess = predict("the KV cache of GPT-2 in megabytes")
 print(compare(guess, 2 * 12 * 768 * 1024 * 4 / 1e6))
 
 # %% [markdown]
-# For a large model with a long text it exceeds the weights. That is why query
-# heads share their keys and values, and why so much ingenuity goes into storing
-# them in fewer bits.
+# With long texts, or many of them at once, the cache can exceed the weights.
+# That is why query heads share their keys and values, and why so much effort
+# goes into storing them in fewer bits.
 #
+# ## Inside the model
+#
+# `tinyllm trace` writes a page of what a model does with a text: how surprised
+# it was by each token, where each head looked, every op with its FLOPs, and how
+# the cache grew. Here is that page for the model of this lesson.
+
+# %%
+ids, given = take_text(model, tokenizer, "Once upon a time there was a ", 30)
+page = examine(model, tokenizer, ids, given)
+size = write_page(page, "Lesson 9", "trace.html")
+print(f"wrote trace.html, {size / 1000:.0f} kB: open it in a browser")
+
+# %% [markdown]
 # You have rebuilt the larger part of `tinyllm/ops/sample.py`;
 # `tinyllm/generate.py` is the loop, and `tinyllm/nn/cache.py` the cache.
-# Everything so far was NumPy. Where does the speed come from? Lesson 10.
+# Everything you wrote so far was NumPy. Where does the speed come from? That is
+# lesson 10.

@@ -67,10 +67,10 @@ def _render(trace, title, limits):
     return assemble(title, lead, body)
 
 
-def assemble(title, lead, body):
+def assemble(title, lead, body, footer=FOOTER):
     """Put the parts of a page together -> str."""
     return PAGE.format(title=escape(plain(title)), lead=escape(plain(lead)), style=REPORT_STYLE + STYLE,
-                       body="\n".join(filter(None, body)), footer=FOOTER)  # fmt: skip
+                       body="\n".join(filter(None, body)), footer=footer)  # fmt: skip
 
 
 def _numbers(trace):
