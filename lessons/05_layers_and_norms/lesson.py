@@ -2,10 +2,10 @@
 # # 5. Layers and norms
 #
 # A transformer is a stack of very few kinds of parts. Attention is one, and has
-# a lesson to itself. This one builds the others: the table that turns tokens
-# into vectors, the linear layer that holds nearly all of a model's numbers, the
-# bend without which a deep model would be a shallow one, and the norm that
-# keeps deep stacks from blowing up or fading out.
+# a lesson to itself. This one builds the others: the embedding that turns
+# tokens into vectors, the linear layer that holds nearly all of a large model's
+# numbers, the activation function without which a deep model would be a shallow
+# one, and the norm that keeps deep stacks from exploding or vanishing.
 
 # %%
 import numpy as np
@@ -21,13 +21,13 @@ np.set_printoptions(precision=3, suppress=True)
 # ## Tokens become vectors
 #
 # Token 7 is not "more" than token 3; the numbers are only names. So each token
-# gets a row of numbers of its own in a table, its *embedding*, and looking it
-# up is the first thing that every model does. The rows start as random numbers,
+# has a row of numbers of its own in a table, its *embedding*, and looking it up
+# is the first thing that every model does. The rows start as random numbers,
 # and training moves tokens of similar use to similar places.
 #
-# **Now you: `embedding`.** One line. Its backward is more interesting: a token
-# that stands three times in a text gets three gradients, and its row must get
-# the sum.
+# **Now you: `embedding`.** It is one line. Its backward is more interesting: a
+# token that occurs three times in a text gets three gradients, and its row must
+# get the sum.
 
 # %%
 table = Random(0, "lesson").normal((5, 4)).astype(np.float32)
@@ -40,9 +40,9 @@ print(ops.embedding_backward(np.ones_like(vectors), tokens, 5))
 # ## The linear layer
 #
 # Every output is a weighted sum of all inputs, plus a bias: y = x W + b. In a
-# GPT, more than nine tenths of all numbers stand in such matrices, and nearly
-# all of its time goes into multiplying by them. Note how W is stored, (inputs,
-# outputs), as GPT-2 does; PyTorch stores it the other way round.
+# large GPT more than nine tenths of all parameters are in such matrices, and
+# nearly all of its time goes into multiplying by them. Note that W is stored as
+# (inputs, outputs), as in GPT-2; PyTorch stores it the other way round.
 #
 # **Now you: `linear`.** x may have any number of leading axes.
 
@@ -54,11 +54,12 @@ guess = predict("a layer from 768 to 3072 with bias: how many parameters?")
 print(compare(guess, 768 * 3072 + 3072))
 
 # %% [markdown]
-# ## Why bend?
+# ## Why an activation function?
 #
-# Put two linear layers on each other, and you have... one linear layer: (x A) B
-# = x (A B). A hundred of them are still one. Something in between must not be
-# linear, and then a wide enough model can follow any function.
+# Put one linear layer after another, and the two are still one linear layer: (x
+# A) B = x (A B). So are a hundred. Something between them must not be linear,
+# and then a wide enough network can come as close as you like to any continuous
+# function (Hornik, Stinchcombe and White, 1989).
 
 # %%
 A, B = (Random(0, name).normal((4, 4)) for name in ("A", "B"))
@@ -67,14 +68,14 @@ difference = np.abs((x @ A) @ B - x @ (A @ B)).max()
 print(f"largest difference between two layers and one: {difference:.0e}")
 
 # %% [markdown]
-# GELU lets through what is clearly positive, stops what is clearly negative,
-# and is smooth between. It is x times the probability that a normal random
-# number is below x. GPT-2 uses an approximation by a tanh:
+# GELU (Hendrycks and Gimpel, 2016) lets through what is clearly positive, stops
+# what is clearly negative, and is smooth between. It is x times the probability
+# that a normal random number is below x. GPT-2 uses an approximation by a tanh:
 #
 #     y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
 #
-# The two differ by less than a thousandth, but a model trained with one wants
-# that one.
+# The two differ by less than a thousandth, but a model that was trained with
+# one should be run with that one.
 #
 # **Now you: `gelu_tanh`.**
 
@@ -86,12 +87,12 @@ difference = np.abs(ops.gelu_tanh(x) - ops.gelu(x)).max()
 print(f"largest difference from the exact form here: {difference:.4f}")
 
 # %% [markdown]
-# ## Depth is dangerous
+# ## The trouble with depth
 #
-# Every layer multiplies. If it makes numbers a little larger, then fifty layers
-# make them huge; a little smaller, and nothing is left. Send random numbers
-# through 50 layers of width 256 whose weights are random, with a standard
-# deviation that we choose.
+# Every layer multiplies. If it makes numbers a little larger, fifty layers make
+# them huge; a little smaller, and nothing is left. Send random numbers through
+# 50 layers of width 256 whose weights are random, with a standard deviation
+# that we choose.
 
 # %%
 
@@ -106,28 +107,32 @@ def through_layers(std, norm=None, depth=50, width=256):
     return float(np.sqrt((x**2).mean()))
 
 
-for std in (0.055, 0.0625, 0.07):
-    print(f"std {std:<7} size after 50 layers: {through_layers(std):.3g}")
+sizes = {std: through_layers(std) for std in (0.055, 0.0625, 0.07)}
+guess = predict("std 0.0625 keeps the size 1; what becomes of it with 0.07?")
+print(compare(guess, sizes[0.07]))
+for std, size in sizes.items():
+    print(f"std {std:<7} size after 50 layers: {size:.3g}")
 
 # %% [markdown]
 # 1 / sqrt(256) = 0.0625 is the one good choice: then a sum of 256 terms is
-# about as large as each of its inputs. A little off, and it is off by powers of
-# ten. The weights change during training; nobody can keep them that exact.
+# about as large as each of its inputs. An eighth less or more, and fifty layers
+# make it a factor of hundreds. And weights change during training; nobody can
+# keep them that exact.
 #
 # ## Norms
 #
-# LayerNorm forces the matter. Each row, that is each token's vector, is shifted
-# to mean 0 and scaled to variance 1, and then gets a learnt scale and mean
-# back, in case the model wants others:
+# LayerNorm (Ba, Kiros and Hinton, 2016) removes the problem. Each row, that is
+# each token's vector, is shifted to mean 0 and scaled to variance 1, and then
+# gets a learnt scale w and shift b:
 #
 #     y = (x - mean) / sqrt(variance + eps) * w + b
 #
-# eps keeps a row of equal numbers from dividing by zero, and it stands *inside*
-# the root.
+# eps keeps a row of equal numbers from dividing by zero. It stands *inside* the
+# root.
 #
 # **Now you: `layernorm`.** Compute the variance from x - mean. The textbook's
-# other formula, mean(x^2) - mean(x)^2, subtracts two large numbers, and in
-# float32 little that is true may be left.
+# other formula, mean(x^2) - mean(x)^2, subtracts two large numbers that are
+# nearly equal, and in float32 most correct digits can be lost.
 
 # %%
 width = 256
@@ -143,14 +148,18 @@ guess = predict("what does the other formula make of it?")
 print(compare(guess, naive))
 
 # %% [markdown]
-# The backward is the first that takes some care, because every input of a row
-# touches the row's mean and its variance, and through them every output. Two
-# terms are subtracted for that. Forget them, and training still works, a little
-# worse: just the kind of bug that only a measured gradient finds.
+# The backward takes some care, because every input of a row changes the row's
+# mean and its variance, and through them every output. Two correction terms
+# account for that. Without the second, the small GPT of lesson 8 learns hardly
+# more than how frequent each character is. Without the first it trains almost
+# as well as before, with a loss of 2.22 instead of 2.20: just the kind of bug
+# that only a gradcheck finds.
 #
 # **Now you: `layernorm_backward`.** Write n for the normalised row and dn for
-# its gradient, and find dx so that it cannot change the row's mean or variance:
-# that is what the two terms remove.
+# its gradient. Adding a constant to a row of x does not change n, and neither
+# does scaling x - mean. So dx must have no part along either direction, and the
+# two terms remove these parts: the first the mean, the second what lies along
+# n.
 
 # %%
 x = Random(3).normal((2, 6)).astype(np.float32)
@@ -163,19 +172,19 @@ print(f"that of dx times n is {along:.0e} (eps keeps it from 0)")
 
 # %% [markdown]
 # LLaMA and most models since leave the mean alone and divide by the root of the
-# mean square. It is called RMSNorm, costs less, and works as well. **Now you:
-# `rmsnorm`.**
+# mean square. This is RMSNorm (Zhang and Sennrich, 2019); it costs less and
+# works as well. **Now you: `rmsnorm`.**
 
 # %%
 y, rstd = ops.rmsnorm(np.array([[3.0, 4.0]], np.float32), one[:2])
-print(y, "root mean square:", float(np.sqrt((y**2).mean())))
+print(y, f"root mean square: {np.sqrt((y**2).mean()):.4f}")
 
 # %% [markdown]
-# ## Which part of the whole?
+# ## Where the parameters are
 #
-# Where do the parameters of a small GPT stand? Two matrices of each block, from
-# C to 4 C and back, are its *MLP*, in which it thinks; attention has four of C
-# to C.
+# In which parts of a small GPT are its parameters? Each block has two linear
+# layers from C to 4 C and back, its *MLP*, and attention has as many as four
+# from C to C. (The first three are stored as one, C to 3 C.)
 
 # %%
 C, V, T, layers = 128, 65, 64, 4
@@ -187,10 +196,10 @@ parts = {
 }
 total = sum(parts.values())
 print(bars([100 * n / total for n in parts.values()], list(parts), width=44))
-print(f"{total:,} parameters; the bars are percent")
+print(f"percent of {total:,} parameters")
 
 # %% [markdown]
 # You have rebuilt `tinyllm/ops/embedding.py`, `ops/norm.py`, and parts of
 # `ops/matmul.py` and `ops/elementwise.py`; `tinyllm/nn/layers.py` gives them
-# their weights. What is missing is the part that made the transformer: how does
-# one token come to know of another?
+# their weights. What is missing is the part that makes a transformer: how does
+# one token learn of another?
