@@ -2,15 +2,17 @@
 # # 0. Set-up
 #
 # A lesson is a script. Run it in a terminal and it stops before every piece of
-# code: read, predict, press Enter, see. Or open it as a notebook in an editor
+# code: read, predict, press Enter, see. Or open it as a notebook, in an editor
 # that knows the percent format. Either way it is your copy: change it, break
 # it, print more.
 #
-# This first one looks at your machine, meets the three commands that you will
-# use all the time, and ends with a function so small that only the way of
-# working is new.
+# This first lesson looks at your machine, shows the commands that you will use
+# all the time, and ends with a function so small that only the way of working
+# is new.
 
 # %%
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -22,10 +24,23 @@ from tinyllm.teach.stepping import begin, compare, predict
 begin()
 
 # %% [markdown]
+# ## The doctor
+#
+# `tinyllm doctor` says what your machine and your installation can do, and what
+# to mend if something is missing. The line that matters most is `ops`: with a C
+# compiler most functions run as compiled code; without one everything runs on
+# NumPy, more slowly, and gives the same results up to rounding.
+
+# %%
+doctor = [sys.executable, "-m", "tinyllm", "doctor"]
+said = subprocess.run(doctor, capture_output=True, text=True).stdout
+print("\n".join(line[:79] for line in said.splitlines()))
+
+# %% [markdown]
 # ## One idea, written twice
 #
-# Every numeric idea in tinyllm stands there twice. Once as a few lines of
-# NumPy, the *specification*, which is for reading. Once as a C kernel, which is
+# Every numeric idea in tinyllm is written twice: once as a few lines of NumPy,
+# the *specification*, which is for reading, and once as a C kernel, which is
 # for speed. Tests hold the two together, and one switch chooses between them.
 
 # %%
@@ -54,15 +69,11 @@ else:
     print("no C kernels here: all works without; `tinyllm doctor` says more")
 
 # %% [markdown]
-# `tinyllm doctor` tells more about your machine and your installation. Run it
-# once.
-#
 # ## Your code in the real model
 #
-# Any of these functions, which we call *ops*, can be replaced by your own for
-# as long as a block lasts. Nothing is copied and nothing is simulated: it is
-# the library's GPT that now calls you. Here is an `add` that counts how often
-# it is needed.
+# These functions are called *ops*. Any of them can be replaced by your own for
+# as long as a block lasts. Nothing is simulated: the library's own GPT now
+# calls you. Here is an `add` that counts how often it is called.
 
 # %%
 calls = 0
@@ -87,9 +98,9 @@ print(compare(guess, calls))
 # ## The same bits
 #
 # With the C kernels, results do not depend on how many threads work, on your
-# processor, or on what else is in the batch. So when a lesson says "the loss is
-# 4.1744", you will see 4.1744. The same holds for your grade: it can be
-# computed again, by anyone.
+# processor, or on what else is in the batch. So when a lesson says that the
+# loss is 3.675531, you will see 3.675531. The same holds for your grade: anyone
+# can compute it again.
 
 # %%
 before = tl.threads()
@@ -110,9 +121,10 @@ assert losses[0] == losses[1] == losses[2]
 #     tinyllm hint 0           gives a hint, then a better one
 #     tinyllm solution 0 add   shows the library's code, and notes that you looked
 #
-# Four words tell how a task stands: *not attempted*, *failed*, *timed out*,
-# *passed*. Try being wrong on purpose, with `return x`, or with `x += y`, and
-# see what it says.
+# A task is *passed*, *failed*, *timed out*, *blocked* (your code asked for
+# something that it may not have, such as another file) or *not attempted*. Try
+# being wrong on purpose, with `return x`, or with `x += y`, and see what it
+# says.
 #
-# What you have rebuilt is the `add` in `tinyllm/ops/elementwise.py`. The next
-# lesson makes a language model out of counting.
+# You have then rebuilt `add` of `tinyllm/ops/elementwise.py`. The next lesson
+# makes a language model by counting.

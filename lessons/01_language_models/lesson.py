@@ -3,13 +3,13 @@
 #
 # A language model answers one question: **given the text so far, how likely is
 # each possible next token?** That is all. Whoever can answer it well can also
-# write, by asking again and again, and whoever writes well must have learnt a
-# good deal about spelling, grammar and the world.
+# write, by asking again and again; and to answer it well, one must have learnt
+# a good deal about spelling, grammar and the world.
 #
-# The large ones answer with billions of numbers. In this lesson we answer by
-# counting, as Shannon did in 1948, and build everything else that a language
-# model needs: how to draw text from it, how to measure it, and how to know the
-# best that is possible.
+# Large models answer with billions of learnt numbers. In this lesson we answer
+# by counting, as Shannon did in 1948 ("A Mathematical Theory of Communication",
+# section 3), and build everything else that a language model needs: how to draw
+# text from it, how to measure it, and how to know the best that is possible.
 
 # %%
 import textwrap
@@ -22,34 +22,37 @@ from tinyllm.rng import Random
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
 begin()
-text = load_corpus("stories").text()
-print(textwrap.fill(text[:253], 76))
 
 # %% [markdown]
-# These stories come with the library. They are written by a small grammar whose
-# rules and probabilities are known, which will pay at the end of this lesson.
+# ## The text
 #
-# Our tokens are characters. Each gets a number, its *id*.
+# The library brings its own stories. A small grammar writes them, whose rules
+# and probabilities are known; that will be useful at the end of this lesson.
+#
+# Our tokens are characters. Each gets a number, its *id*. The last part of the
+# text is *held out*: the model never sees it, so that it can be measured there.
 
 # %%
+text = load_corpus("stories").text()
+print(textwrap.fill(text[:253], 76))
 letters = sorted(set(text))
 number = {letter: i for i, letter in enumerate(letters)}
 ids = np.array([number[letter] for letter in text])
 train, held_out = ids[:1_600_000], ids[1_600_000:]
 V = len(letters)
 print(f"{len(ids):,} characters, {V} different ones")
-print(f"the last {len(held_out):,} are kept for measuring")
+print(f"the last {len(held_out):,} are held out")
 
 # %% [markdown]
 # ## The simplest answer: count
 #
-# Which letter comes next after a "q"? Look at every q in the text, and count
-# what follows. Do that for all letters at once and you have a table, `counts[a,
-# b]`: how often b came right after a. Divide each row by its sum, and it is a
-# language model.
+# Which character comes next after a "q"? Look at every q in the text, and count
+# what follows. Do that for all characters at once and you have a table:
+# `counts[a, b]` is how often b came right after a. Divide each row by its sum,
+# and it is a language model, called a *bigram* model because it looks at pairs.
 #
-# **Now you: `bigram_counts`.** A trap waits in NumPy: `counts[a, b] += 1` with
-# arrays for a and b adds 1 *once* for each different pair.
+# **Now you: `bigram_counts`.** Beware of a trap in NumPy: `counts[a, b] += 1`
+# with arrays for a and b adds 1 *once* for each different pair.
 
 # %%
 counts = ops.bigram_counts(train, V)
@@ -64,9 +67,10 @@ for letter in "qt.":
 # ## Writing: draw, append, ask again
 #
 # To draw from probabilities, lay them end to end on a line of length 1, throw a
-# dart u between 0 and 1, and take the token on whose stretch it lands. That is
-# the op `sample`: the smallest id at which the running sum exceeds u. The
-# chance comes in as a number, so the same number always gives the same text.
+# dart u that lands anywhere between 0 and 1, and take the token on whose
+# stretch it lands. That is the op `sample`: the smallest id at which the
+# running sum exceeds u. The randomness comes in as a number, so the same
+# numbers always give the same text.
 #
 # **Now you: `sample`.**
 
@@ -87,16 +91,17 @@ def write(length, seed):
 print(textwrap.fill(write(300, seed=1), 76))
 
 # %% [markdown]
-# Not yet literature, but no accident either: vowels follow consonants, capitals
-# follow full stops, and words end where words could end.
+# Not yet literature, but not arbitrary either: consonants and vowels alternate,
+# and words have plausible lengths.
 #
 # ## How good is it?
 #
-# Take text that it has not seen, and ask after each character which probability
-# it had given to the next one. Good models are rarely surprised. A probability
-# p is a *surprise* of -ln p nats; the mean is the **loss**, and exp(loss) is
-# the **perplexity**: between how many equally likely characters the model was
-# torn.
+# Take the held-out text, and ask at each character which probability the model
+# had given to the one that really came. Its *surprisal* is -ln p, in nats: 0
+# for what was certain, large for what was thought unlikely. The mean surprisal
+# is the **loss**, and exp(loss) is the **perplexity** (Jelinek et al., 1977):
+# between how many equally likely characters the model was torn. A good model is
+# rarely surprised.
 #
 # A model that knows nothing is torn between all of them.
 
@@ -106,18 +111,18 @@ p = probs[held_out[:-1], held_out[1:]]
 print(compare(guess, float(ops.perplexity(p.astype(np.float32)))))
 
 # %% [markdown]
-# **Now you: `perplexity`.** Average the logarithms and not the probabilities;
-# you can find out with two numbers, 0.9 and 0.0001, why.
+# **Now you: `perplexity`.** Average the logarithms, not the probabilities. Try
+# both on two tokens with the probabilities 0.9 and 0.0001 to see why.
 #
-# Perplexity depends on the tokens: one over characters and one over words
-# cannot be compared. The loss per character can, whatever the tokens are.
+# Perplexity depends on the tokens: one over characters cannot be compared with
+# one over words. The loss per *character* can, whatever the tokens are.
 #
 # ## More context
 #
-# One character of memory is not much. Count what follows *two* characters, or
-# three. We look characters up by what stands before them; a context that never
-# occurred in training gets the answer of knowing nothing, mixed in with a
-# little weight.
+# One character of context is not much. Count what follows *two* characters, or
+# four. Now many contexts of the held-out text never occurred in training, and
+# nothing may get the probability 0. So each context gets a tenth of a count on
+# top, spread evenly over all characters; this is called *additive smoothing*.
 
 # %%
 
@@ -152,14 +157,14 @@ for n in (0, 1, 2, 4, 6, 8):
 # %% [markdown]
 # Every character of context helps, and every one multiplies the contexts that
 # must be met to be counted. This is where counting ends and learning begins: a
-# neural network need not have met a context to have an opinion on it, because
-# it finds out what contexts have in common.
+# neural network need not have met a context to predict what follows, because it
+# learns what contexts have in common.
 #
 # ## The floor
 #
-# Could a cleverer model bring the loss to zero? No. The next word is partly
+# Could a better model bring the loss to zero? No. The next word is partly
 # chance: a new hero is Ben or Lily, and no model can know which. The
-# **entropy** of a choice, the sum of -p ln p, is the mean surprise of somebody
+# **entropy** of a choice, the sum of -p ln p, is the mean surprisal of somebody
 # who knows all probabilities exactly. Nobody can do better on average.
 
 # %%
@@ -171,8 +176,9 @@ print(f"a loaded coin: {ops.entropy.reference(loaded):.4f} nats")
 # **Now you: `entropy`.** What never happens adds nothing to it, though its
 # logarithm is infinite.
 #
-# Of real text nobody knows the entropy. Of these stories we do, because we know
-# the grammar that wrote them: it is the sum over all its choices.
+# Nobody knows the entropy of real text. That of these stories is known, because
+# the grammar that wrote them is: the entropies of all its choices in a story,
+# divided by the characters of a story.
 
 # %%
 floor = stories.entropy_per_char()
@@ -182,10 +188,11 @@ print(bars([np.log(V), *losses.values(), floor],
            ["nothing", *(f"{n} before" for n in losses), "floor"], width=44))
 
 # %% [markdown]
-# A loss below the floor would be a bug in the measuring: the text was seen
-# before, or the loss is not what it seems. A loss far above it is what there is
-# still to learn. `tinyllm train` draws this floor under every loss curve.
+# A loss below the floor means that the measuring is wrong: the text was seen
+# before, or the loss is not what it seems. What lies above the floor is still
+# to be learnt. `tinyllm train` draws this floor under every loss curve.
 #
 # You have rebuilt `tinyllm/ops/ngram.py`, and `sample` of
 # `tinyllm/ops/sample.py`. From here on only one thing changes: where the
-# probabilities come from. But first, lesson 2: are characters the right tokens?
+# probabilities come from. But first: are characters the right tokens? That is
+# lesson 2.

@@ -1,15 +1,16 @@
 # %% [markdown]
 # # 2. Bytes to BPE
 #
-# A model sees numbers, so text must become numbers first. Which ones?
-# Characters are too many: Unicode has 150,000, and most will never be seen in
-# training. Words are worse: there is always a new one. This lesson builds what
-# nearly every large model uses instead, *byte pair encoding*: start from bytes,
-# of which there are only 256 and into which every text can be written, then
-# give frequent neighbours a number of their own.
+# A model sees numbers, so text must become numbers first. Which ones? There are
+# too many characters: Unicode has more than 150,000, and most will never be
+# seen in training. There are even more words, and always a new one. This lesson
+# builds what most large models use instead, *byte pair encoding* (BPE): start
+# from bytes, of which there are only 256 and in which every text can be
+# written, then give frequent neighbours a number of their own.
 #
-# The method is a data compressor from 1994 (Gage). Sennrich, Haddow and Birch
-# brought it to language in 2016.
+# The method began as a data compressor (Gage, 1994). Sennrich, Haddow and Birch
+# brought it to language models in 2016; GPT-2 was the first to start it from
+# bytes (Radford et al., 2019, section 2.2).
 
 # %%
 import time
@@ -25,17 +26,17 @@ begin()
 # %% [markdown]
 # ## Text is bytes
 #
-# UTF-8 writes a character of English in one byte, of most other alphabets in
-# two, of Chinese in three, an emoji in four.
+# UTF-8 writes a character of English in one byte, one of Greek, Cyrillic or
+# Arabic in two, of Chinese in three, and an emoji in four.
 
 # %%
 for text in ("cat", "café", "кот", "猫", "🐈"):
     print(f"{text:<6} {len(text)} characters, bytes {list(text.encode())}")
 
 # %% [markdown]
-# Bytes as tokens never meet an unknown text. But they are short, and a model
-# pays for every token: the attention of lesson 6 compares each with each. So we
-# buy shorter texts with a larger vocabulary.
+# With bytes as tokens no text is unknown. But texts become long, and a model
+# pays for every token: in attention, lesson 6, each is compared with each. So
+# we buy shorter texts with a larger vocabulary.
 #
 # ## The idea
 #
@@ -53,13 +54,13 @@ for pair in best_first[:4]:
     print(f"  {bytes(pair)} occurs {counts[pair]} times")
 
 # %% [markdown]
-# Two pairs are equally frequent. Which goes first? It hardly matters, but it
-# must be *said*, or the same text would give different tokens on another
+# Two pairs are equally frequent. Which goes first? It hardly matters, but the
+# rule must be *stated*, or the same text would give different tokens on another
 # machine. Ours is: the highest count, then the smallest pair.
 #
-# **Now you: `bpe_pair_counts`, `bpe_merge`, `bpe_train`.** The middle one has a
-# trap: in "aaa" the pair "aa" stands twice, but a token can only be used once.
-# From left to right, then, and the last a stays alone.
+# **Now you: `bpe_pair_counts`, `bpe_merge`, `bpe_train`.** The second has a
+# trap: in "aaa" the pair "aa" occurs twice, but a token can be used only once.
+# Merge from left to right, then, and the last a stays alone.
 
 # %%
 print(ops.bpe_merge(list(b"aaa"), (97, 97), 256))
@@ -73,9 +74,9 @@ for (left, right), new in merges.items():
 # ## Encoding
 #
 # A new text must be written in these tokens. It is tempting to take the longest
-# token that fits, again and again. That is *not* what training did, and it
-# gives other tokens. Do instead what training did, in the same order: of all
-# pairs in the text that have a merge, the one learnt first goes first.
+# token that fits, again and again. That gives other tokens than training did.
+# Instead do what training did, in the same order: of all pairs in the text that
+# have a merge, the one learnt first goes first.
 #
 # **Now you: `bpe_encode`.**
 
@@ -87,11 +88,11 @@ for word in (b"lower", b"slow", b"blow owl"):
 # %% [markdown]
 # ## Cutting first
 #
-# Left alone, the merges would cross from word to word: "dog.", "dog!" and "dog
-# " would each earn tokens of their own. So the text is cut into *pieces* first,
-# words more or less, and no token crosses a cut. The cuts come from a regular
-# expression that was published with GPT-2. Note that a space goes with the word
-# after it.
+# Left alone, merges would cross from word to word: "dog.", "dog!" and "dog "
+# would each get tokens of their own. So the text is first cut into *pieces*,
+# words more or less, and no token crosses a cut (*pre-tokenization*). The cuts
+# come from a regular expression that was published with GPT-2. Note that a
+# space goes with the word after it.
 
 # %%
 pattern = compile_pattern("gpt2")
@@ -115,9 +116,10 @@ merges = ops.bpe_train.reference(words, times, 20)
 print(compare(guess, time.perf_counter() - start), "(on your machine)")
 
 # %% [markdown]
-# It counts every pair again after each merge, though a merge changes only its
-# neighbours. The tokenizer keeps the counts up to date instead, and gets the
-# same merges. (`tinyllm/tokenizer/incremental.py` says how.)
+# The specification counts every pair again after each merge, though a merge
+# changes only its neighbours. The tokenizer keeps the counts up to date
+# instead, and gets the same merges. (`tinyllm/tokenizer/incremental.py` says
+# how.)
 
 # %%
 start = time.perf_counter()
@@ -141,14 +143,14 @@ for vocab_size in (256, 300, 512, 1024):
     print(f"  {vocab_size:>5} tokens: {each:.2f} bytes each, {n:,} in all")
 
 # %% [markdown]
-# Twice the vocabulary, less and less gain: each new pair is rarer than the one
-# before. And a larger vocabulary is not free, for the model must learn
+# Each doubling of the vocabulary gains less, because each new pair is rarer
+# than the one before. And a larger vocabulary is not free: the model must learn
 # something about every token, and score each of them at every step.
 #
 # ## What can go wrong
 #
-# **Nothing may be lost.** Whatever goes in must come out, bytes that are no
-# text included.
+# **Nothing may be lost.** What goes in must come out, even bytes that are not
+# valid text.
 
 # %%
 strange = b"caf\xc3\xa9 \xff\xfe\x00 \xf0\x9f\x90\x88"
@@ -156,22 +158,22 @@ assert tokenizer.decode_bytes(tokenizer.encode(strange)) == strange
 print("every byte came back")
 
 # %% [markdown]
-# **A text must never become a command.** Models mark the end of a document, or
-# whose turn it is, by special tokens. If their names in a user's text were read
-# as those tokens, a user could end the document or speak in somebody else's
-# name. So they are only found where the program asks for it.
+# **A text must never become a command.** Special tokens mark the end of a
+# document, or whose turn it is. If their names in a user's text were read as
+# those tokens, a user could end the document or speak in somebody else's name.
+# So the tokenizer looks for them only where the program asks for it.
 
 # %%
 marked = BPETokenizer.train(corpus, 512, special_tokens=["<|end|>"])
 text = "<|end|>"
-print("typed by a user: ", marked.encode(text))
-print("allowed by us:   ", marked.encode(text, allowed_special={text}))
+print("typed by a user:", marked.encode(text))
+print("allowed by us:  ", marked.encode(text, allowed_special={text}))
 
 # %% [markdown]
-# **Models spell badly** because of this. To a model "strawberry" is two or
-# three numbers, in which no letter can be seen; and " cat" and "cat" are
-# different numbers. Much that looks stupid in a language model is its
-# tokenizer's doing.
+# **Models spell badly** because of tokens. To a model "strawberry" is a few
+# numbers in which no letter can be seen; and " cat" and "cat" are different
+# numbers. Much that looks stupid in a language model is its tokenizer's doing.
+# `tinyllm tokenizer show TEXT` colours the tokens of any text.
 #
 # You have rebuilt `tinyllm/ops/bpe.py`. The next lesson is about learning: how
 # to find out which way to turn a million numbers at once.

@@ -1,12 +1,11 @@
 # %% [markdown]
 # # 3. Gradients
 #
-# A model has a million numbers, and one number says how badly it does: the
-# loss. To learn, it must know for each of the million which way to turn it.
-# Trying them one by one would take a million evaluations. The chain rule
-# answers for all of them at once, for about the price of two. That is the whole
-# secret of deep learning; the rest of the course only decides *what* is
-# differentiated.
+# A model has a million numbers, its *parameters*, and one number says how badly
+# it does: the loss. To learn, it must know which way to turn each of the
+# million. Trying them one by one would take a million evaluations. The chain
+# rule answers for all of them at once, for about the price of three. All of
+# deep learning rests on this (Rumelhart, Hinton and Williams, 1986).
 #
 # We start with single numbers, go on to arrays, and end with a tool that proves
 # a gradient right.
@@ -27,7 +26,7 @@ np.set_printoptions(precision=4, suppress=True)
 # ## A slope is a question
 #
 # The derivative answers: if I turn this number up a little, how much does the
-# result turn? You can simply ask.
+# result change? You can simply try.
 
 # %%
 
@@ -44,7 +43,7 @@ print(compare(guess, round((f(2 + h) - f(2 - h)) / (2 * h), 6)))
 # ## A computation is a graph
 #
 # Take loss = (a b + c)^2. A computer does it in steps, and each step knows its
-# own slopes:
+# own slopes, its *local derivatives*:
 #
 #     node 0   a = 2
 #     node 1   b = -3
@@ -67,17 +66,17 @@ print(local)
 
 # %% [markdown]
 # The **chain rule** says: along a path from a number to the loss, multiply the
-# slopes; over several paths, add. Turning a up by 1 turns d by b = -3, that
-# turns e by as much, and that turns the loss by 2 e = 8 times as much: -24 in
-# all.
+# slopes; over several paths, add. Turn a up by a little: d changes by b = -3
+# times as much, e by the same as d, and the loss by 2 e = 8 times as much as e.
+# So the gradient of a is -3 * 1 * 8 = -24.
 #
 # Walk *backwards*, and nothing is computed twice. The loss has gradient 1. Each
 # node, from the last to the first, hands its own gradient times its slope to
-# every node that it used. When a node's turn comes, all who used it have given
-# it their share.
+# every node that it used. When a node's turn comes, all that used it have given
+# it their share. This is *backpropagation*.
 #
-# **Now you: `backpropagate`.** A node that is used twice gets two shares. They
-# are added; the commonest bug in homemade autograd is to let the second
+# **Now you: `backpropagate`.** A node that is used twice gets two shares, and
+# they are added. The commonest bug in homemade autograd is to let the second
 # overwrite the first.
 
 # %%
@@ -93,9 +92,9 @@ for name, gradient in zip(names, gradients, strict=True):
 #
 # Nobody writes that table by hand. tinyllm's `Tensor` records each step while
 # it computes: what it used, and a function that turns the gradient of its
-# result into gradients of what it used. `backward()` walks the record from the
-# end. Read `gradients` in `tinyllm/tensor.py`: it is your `backpropagate`, with
-# arrays for numbers.
+# result into gradients of what it used. This record is called a *tape*, and
+# `backward()` walks it from the end. Read `gradients` in `tinyllm/tensor.py`:
+# it is your `backpropagate`, on arrays.
 
 # %%
 ta, tb, tc = (tl.Tensor([v], requires_grad=True) for v in (a, b, c))
@@ -106,9 +105,9 @@ print("a, b, c:", ta.grad, tb.grad, tc.grad)
 # %% [markdown]
 # ## What it costs
 #
-# One backward pass gives the slopes of *all* inputs. Asking one by one takes
-# two evaluations for each. For a small model of the next lessons, with its
-# 800,000 parameters:
+# One backward pass gives the slopes of *all* inputs. Trying them one by one
+# takes two evaluations for each. Here is a small model of the next lessons,
+# with its 800,000 parameters:
 
 # %%
 config = tl.GPTConfig(vocab_size=65, **tl.PRESETS["nano"])
@@ -124,16 +123,16 @@ model.loss(tokens, tokens).backward()
 both = time.perf_counter() - start
 n = sum(p.data.size for p in model.parameters())
 print(f"forward {1000 * forward:.1f} ms, with backward {1000 * both:.1f} ms")
-guess = predict("hours, if we asked for each of the parameters one by one")
+guess = predict("hours, if we tried each of the parameters one by one")
 print(compare(guess, 2 * n * forward / 3600), "(by your machine's time)")
 
 # %% [markdown]
 # ## Arrays: a rule for each op
 #
 # For arrays no table of slopes is formed; it would be enormous. Each op gets a
-# *backward*: from dy, the gradient of its result, to the gradients of its
-# inputs, which have the inputs' shapes. Shapes alone settle half of every
-# derivation.
+# *backward* instead, a function from dy, the gradient of its result, to the
+# gradients of its inputs. A gradient always has the shape of what it belongs
+# to, and shapes alone settle half of every derivation.
 #
 # An element-wise function is easiest: every element has its own slope. SiLU, x
 # times the sigmoid of x, is the activation of LLaMA.
@@ -147,12 +146,13 @@ print("slope:", ops.silu_backward(np.ones_like(x), x))
 
 # %% [markdown]
 # For a matrix product Y = A B, element (i, j) is the sum over k of A[i, k] B[k,
-# j]. So A[i, k] touches row i of Y, each element with slope B[k, j], and
+# j]. So A[i, k] is used in all of row i of Y, in element (i, j) with slope B[k,
+# j], and
 #
 #     dA[i, k] = sum over j of dY[i, j] B[k, j]
 #
-# which is again a matrix product. Find which, and its sister for B; let the
-# shapes guide you.
+# which is again a matrix product. Find which one, and its counterpart for B;
+# let the shapes guide you.
 #
 # **Now you: `matmul_backward`**, with two flags for transposed operands.
 
@@ -165,8 +165,9 @@ print(f"dA {dA.shape} like A {A.shape}; dB {dB.shape} like B {B.shape}")
 
 # %% [markdown]
 # **Broadcasting** hides copies. In `x + b` with x (100, 8) and b (8,), each
-# element of b is used 100 times, so it gets 100 shares, to be added. Forget it
-# and the shapes disagree, if you are lucky.
+# element of b is used 100 times, so it gets 100 shares, to be added. If you
+# forget it, the shapes disagree; if you are unlucky, they broadcast again and
+# nothing complains.
 #
 # **Now you: `sum_to_shape`.**
 
@@ -176,14 +177,14 @@ print(ops.sum_to_shape(dy, (8,)))
 print(ops.sum_to_shape(dy, (100, 1)).shape)
 
 # %% [markdown]
-# ## Trust, by measuring
+# ## Checking a gradient
 #
 # A wrong gradient rarely crashes. The model just learns worse, and you look for
 # the reason elsewhere, for days. So every backward in this library is held
-# against measured slopes. Asking for each input would be slow; one random
-# direction u is enough: step by h along u, and the loss must change by h times
-# the sum of gradient times u. A wrong gradient could agree only by a wild
-# coincidence.
+# against measured slopes; this is called *gradcheck*. Measuring each input
+# would be slow, but one random direction u is enough: step by h along u, and
+# the loss must change by h times the sum of gradient times u. A wrong gradient
+# agrees only by a rare coincidence.
 
 # %%
 
@@ -205,10 +206,9 @@ print(f"the library's backward: {error(ops.silu_backward.reference):.0e}")
 print(f"with a term forgotten:  {error(forgetful):.0e}")
 
 # %% [markdown]
-# Use float64 for this. In float32, h small enough to be honest drowns in
-# rounding.
+# Use float64 for this. In float32 rounding drowns the difference before h is
+# small enough.
 #
-# You have rebuilt `tinyllm/ops/autograd.py`, a part of `ops/elementwise.py` and
-# `ops/matmul.py`, and you know how `tinyllm/tensor.py` works: read it now, it
-# is shorter than this lesson. Next we need something worth differentiating:
-# probabilities, and a loss.
+# You have rebuilt `tinyllm/ops/autograd.py` and a part of `ops/elementwise.py`
+# and `ops/matmul.py`, and you know how `tinyllm/tensor.py` works: read it now.
+# Next we need something worth differentiating: probabilities, and a loss.

@@ -5,7 +5,7 @@
 # as large or as negative as it likes. They are called *logits*. This lesson
 # turns them into probabilities, measures how surprised the model is by what
 # really came next, and finds the gradient that all of training starts from. It
-# is the shortest formula in the course that deserves to be called beautiful.
+# is a surprisingly short formula.
 #
 # You will build `softmax`, `log_softmax`, `cross_entropy` and two backwards in
 # `exercise.py`, and `tinyllm check 4` will tell you how they do.
@@ -13,6 +13,7 @@
 # %%
 import numpy as np
 
+from tinyllm import ops
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
 begin()
@@ -36,15 +37,16 @@ print(bars(probs, words))
 
 # %% [markdown]
 # "mat" is one point ahead of "sofa". Before you look at the picture again: how
-# many times as likely does that one point make it?
+# many times as likely does that make it?
 
 # %%
 guess = predict("p(mat) / p(sofa)?")
 print(compare(guess, probs[0] / probs[1]))
 
 # %% [markdown]
-# Always e, wherever the two stand: softmax knows *differences* only. Add 100 to
-# every logit and nothing changes, at least on paper.
+# One point is always a factor of e, wherever the two stand: softmax depends on
+# *differences* only. Add 100 to every logit and nothing changes, at least on
+# paper.
 
 # %%
 with np.errstate(over="ignore", invalid="ignore"):
@@ -54,36 +56,32 @@ with np.errstate(over="ignore", invalid="ignore"):
 
 # %% [markdown]
 # exp(800) is larger than any float64, so infinity was divided by infinity, and
-# the model's opinion is now *not a number*. In float32 it happens at 89
-# already. The cure is free, because only differences matter: **subtract the
-# largest logit first.** Then every exponent is at most 0, the largest term is
-# exactly 1, and nothing can overflow.
+# the result is *not a number* (NaN). In float32 it happens at 89 already. The
+# cure is free, because only differences matter: **subtract the largest logit
+# first.** Then every exponent is at most 0, the largest term is exactly 1, and
+# nothing can overflow.
 #
-# There is one row left that this does not save. A masked token has the logit
-# -inf, for exp(-inf) is 0: it cannot be chosen. In a row where *everything* is
-# masked the largest is -inf itself, and -inf minus -inf is again not a number.
-# The library answers with zeros there: nothing is possible, so nothing gets a
-# share.
+# One row is not saved by this. A masked token has the logit -inf: it cannot be
+# chosen, for exp(-inf) is 0. In a row where *everything* is masked, the largest
+# is -inf itself, and -inf minus -inf is again NaN. The library answers with
+# zeros there: nothing is possible, so nothing gets a share.
 
 # %%
-from tinyllm import ops
-
 hidden = -np.inf
 rows = [[4.0, 3.0, hidden], [1000.0, 999.0, hidden], 3 * [hidden]]
 print(ops.softmax(np.array(rows, np.float32)))
 
 # %% [markdown]
-# **Now you: `softmax`.** Then come back; `tinyllm check 4` waits in another
-# terminal.
+# **Now you: `softmax`.** Run `tinyllm check 4` in another terminal, then come
+# back.
 #
 # ## How surprised?
 #
-# The text goes on with one token, and the model had given it the probability p.
-# Its *surprise* is -ln p, in nats: 0 for what was certain, without end for what
-# was held impossible. Averaged over a text this is the **cross-entropy**, the
-# one number that training makes smaller. Shannon proved in 1948 that it is also
-# how many nats an ideal code built on this model needs per token, so a better
-# model *is* a better compressor.
+# The text goes on with one token, to which the model had given the probability
+# p. Its *surprisal* is -ln p, in nats, as in lesson 1. Averaged over a text
+# this is the **cross-entropy**, the one number that training makes smaller. It
+# is also how many nats an ideal code built on this model needs per token
+# (Shannon, 1948), so a better language model *is* a better compressor.
 #
 # A new model knows nothing and gives all V tokens the same chance.
 
@@ -96,8 +94,8 @@ print(f"ln {V} = {np.log(V):.4f}; a first loss far from this number is a bug")
 
 # %% [markdown]
 # Never compute it as `-np.log(softmax(x)[target])`. A probability of 1e-50 is
-# zero in float32, and the logarithm of zero is infinite, though the truth is
-# about 115. Take the logarithm on paper first:
+# zero in float32, and the logarithm of zero is -inf, though the truth is about
+# -115. Take the logarithm on paper first:
 #
 #     ln softmax(x)_i = x_i - max - ln sum_j exp(x_j - max)
 #
@@ -118,8 +116,8 @@ print("log_softmax:   ", ops.log_softmax(x))
 #     dloss/dx_i = softmax(x)_i - (1 if i is the target, else 0)
 #
 # What the model said, minus what happened. Every wrong token is pushed down as
-# hard as it was believed, the right one up by what it lacked, and the pushes
-# sum to zero.
+# hard as it was believed, the right one is pulled up by what it lacked, and all
+# of it sums to zero.
 
 # %%
 logits32 = logits.astype(np.float32)[None]
@@ -132,9 +130,9 @@ for word, p, g in zip(words, said, gradient[0], strict=True):
 print(f"  sum of the gradient: {abs(gradient.sum()):.4f}")
 
 # %% [markdown]
-# Do not believe a formula that you can measure. Nudge each logit by h, see how
-# the loss answers, and compare: if the two disagree, the backward is wrong.
-# (Lesson 3 made a tool of this.)
+# Do not believe a formula that you can measure. Change each logit by h, see how
+# the loss answers, and compare. If the two disagree, the backward is wrong.
+# (Lesson 3 did this with one random direction; here we try every input.)
 
 # %%
 h, measured = 1e-3, []
@@ -146,7 +144,7 @@ for i in range(len(words)):
     rise = cross_entropy(up, target)[0] - cross_entropy(down, target)[0]
     measured.append(rise / (2 * h))
 worst = np.abs(np.array(measured) - gradient[0]).max()
-print(f"largest difference between formula and measurement: {worst:.1e}")
+print(f"largest difference between formula and measurement: {worst:.0e}")
 assert worst < 1e-6
 
 # %% [markdown]
@@ -156,7 +154,7 @@ assert worst < 1e-6
 #
 #     tinyllm train --mine 4 --steps 50
 #
-# and the GPT of this library attends and learns with your functions. What you
-# have just rebuilt stands in `tinyllm/ops/softmax.py` and
-# `tinyllm/ops/loss.py`: forty lines, read them now. How the same is done at the
-# speed of the machine is in `csrc/softmax.c`, and in lesson 10.
+# and the library's GPT attends and learns with your functions. What you have
+# just rebuilt stands in `tinyllm/ops/softmax.py` and `tinyllm/ops/loss.py`:
+# read them now, they are short. How the same is done at the speed of the
+# machine is in `csrc/softmax.c`, and in lesson 10.
