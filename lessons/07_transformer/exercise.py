@@ -7,12 +7,12 @@ import numpy as np
 
 
 def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
-    """Look around, then think: two sums into the residual stream.
+    """Add attention, then an MLP, to the residual stream.
 
     x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
     (C, 3 C), whose outputs are all of q, then all of k, then all of v, project (C, C), widen (C, 4 C), narrow
-    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the bend is gelu_tanh; norms
-    have eps 1e-5.
+    (4 C, C). Channels are cut into heads of C / heads each; attention is causal, the activation gelu_tanh;
+    norms have eps 1e-5.
     """
     raise NotImplementedError
 

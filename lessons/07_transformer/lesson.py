@@ -3,8 +3,8 @@
 #
 # You have built every part. This lesson puts them together, and it is short,
 # because there is little left to say: a transformer is a stack of equal blocks,
-# and a block is two sums. What takes thought is why *so*: where the norms
-# stand, how the weights begin, and what all of it costs.
+# and a block is two sums. What takes thought is *why*: where the norms stand,
+# how the weights begin, and what all of it costs.
 
 # %%
 import numpy as np
@@ -18,54 +18,56 @@ from tinyllm.teach.stepping import bars, begin, compare, predict
 begin()
 
 # %% [markdown]
-# ## The road and its side streets
+# ## The residual stream
 #
 # Each token has a vector, and that vector runs straight through the whole
-# model, from the embedding at the bottom to the scores at the top. It is called
+# model, from the embedding at the bottom to the logits at the top. It is called
 # the **residual stream**. A block never replaces it. It reads a normalised
-# copy, works something out, and *adds* it:
+# copy, computes something from it, and *adds* the result:
 #
-#     x = x + attention(norm(x))       look around
-#     x = x + mlp(norm(x))             think about it
+#     x = x + attention(norm(x))       tokens read from each other
+#     x = x + mlp(norm(x))             each token by itself
 #
-# The MLP is two linear layers with a bend between, from C channels to 4 C and
-# back. That is a transformer.
+# The MLP is two linear layers with an activation function between, from C
+# channels to 4 C and back. That is a transformer.
 #
-# Why sums? Remember lesson 5: through 50 layers numbers explode or vanish, and
-# gradients do too, on their way back. A sum hands the gradient on untouched.
-# However deep the stack, there is a road without a single multiplication from
-# the loss to the first layer.
+# Why sums? In lesson 5 numbers exploded or vanished on their way through 50
+# layers, and gradients do the same on their way back. A sum hands the gradient
+# on unchanged. However deep the stack, there is a path from the loss to the
+# first layer on which nothing is multiplied (He et al., "Deep Residual
+# Learning", 2016).
 
 # %%
 
 
-def gradient_at_the_bottom(depth, road, C=64):
+def gradient_at_the_bottom(depth, residual, C=64):
     """How much of a gradient of size 1 arrives below so many layers."""
     x = tl.Tensor(Random(0, "x").normal((8, C)).astype(np.float32), True)
     y = x
     for i in range(depth):
         w = Random(0, "w", i).normal((C, C)).astype(np.float32) / (2 * C**0.5)
         step = tl.functional.gelu_tanh(y @ tl.Tensor(w))
-        y = y + step if road else step
+        y = y + step if residual else step
     y.backward(np.ones_like(y.data))
     return float(np.sqrt((x.grad**2).mean()))
 
 
 for depth in (1, 4, 16):
-    without = gradient_at_the_bottom(depth, road=False)
-    with_road = gradient_at_the_bottom(depth, road=True)
-    print(f"{depth:>2} layers: {without:.1e} without, "
-          f"{with_road:.1e} with the road")
+    without = gradient_at_the_bottom(depth, residual=False)
+    with_sums = gradient_at_the_bottom(depth, residual=True)
+    print(f"{depth:>2} layers: {without:.1e} without sums, "
+          f"{with_sums:.1e} with them")
 
 # %% [markdown]
-# The norm stands *inside* the side street, before attention and before the MLP.
-# The first transformer, in 2017, put it on the road, after each sum; then the
-# road has multiplications again, and deep models would not train without a
-# long, careful warm-up. GPT-2 moved it, and everybody followed.
+# The norm reads from the stream, before attention and before the MLP:
+# *pre-norm*. The first transformer, in 2017, had it in the stream itself, after
+# each sum (*post-norm*); then the path has multiplications again, and deep
+# models need a long, careful warm-up to train at all (Xiong et al., 2020).
+# GPT-2 moved it, and nearly all models since have followed.
 #
-# **Now you: `transformer_block`.** You may use what you wrote in lessons 4 to
-# 6: copy it into this exercise. One linear layer makes q, k and v together: its
-# outputs are all of q, then all of k, then all of v.
+# **Now you: `transformer_block`.** You may copy what you wrote in lessons 4 to
+# 6 into this exercise. One linear layer makes q, k and v together: its outputs
+# are all of q, then all of k, then all of v.
 
 # %%
 C, heads, T = 12, 3, 5
@@ -97,14 +99,15 @@ print("how much each token's output changed:", moved.max(axis=1).round(3))
 #
 # ## The whole model
 #
-#     tokens -> embedding + position -> block -> ... -> block -> norm -> scores
+#     tokens -> embedding + position -> block -> ... -> block -> norm -> logits
 #
-# The scores come from the table of embeddings once more: a token is scored by
-# how well its embedding agrees with the final vector. Sharing that table is
-# called *tying*; GPT-2 saves 38 million numbers with it.
+# The logits come from the table of embeddings once more: a token's logit is the
+# dot product of its embedding with the final vector. Sharing that table is
+# called *tying* the weights (Press and Wolf, 2017); it saves GPT-2 38.6 million
+# parameters.
 #
-# How many numbers are there in all? Count them once by hand, and you will never
-# again wonder what a model's size means.
+# How many parameters are there in all? Count them once by hand, and you will
+# always know what a model's size means.
 #
 # **Now you: `count_parameters`.**
 
@@ -117,17 +120,18 @@ for name in ("nano", "mini", "small"):
     print(f"  {name:<6} {n:>11,} with 65 tokens")
 
 # %% [markdown]
-# For large models, 12 layers C^2 is a good estimate: 4 C^2 in attention and 8
-# C^2 in the MLP of each layer.
+# For large models 12 x layers x C^2 is a good estimate: 4 C^2 in attention and
+# 8 C^2 in the MLP of each layer.
 #
-# ## And the work?
+# ## Counting the work
 #
 # A matrix product of (T, I) with (I, O) takes T I O multiplications, each
 # followed by an addition: 2 T I O *FLOPs*, floating-point operations. So each
-# parameter of a matrix costs 2 for each token. Attention adds the meeting of
-# queries and keys. The backward pass does two products where the forward pass
-# does one, so training costs about 6 FLOPs for each parameter and token: a rule
-# worth remembering.
+# parameter of a matrix costs 2 for each token. Attention adds the products of
+# queries with keys and of weights with values. The backward pass does two
+# products where the forward pass does one, so training costs about 6 FLOPs for
+# each parameter and token: a rule worth remembering (Kaplan et al., 2020,
+# section 2.1).
 #
 # **Now you: `count_flops`.**
 
@@ -143,13 +147,14 @@ model = tl.GPT(config)
 print(summarise(model, batch=1, context=64))
 
 # %% [markdown]
-# ## How it begins
+# ## How the weights begin
 #
 # Weights start as small random numbers, of standard deviation 0.02. Zeros would
 # not do: equal channels would get equal gradients and stay equal for ever. But
-# every block *adds* to the stream, and sums of many independent terms grow. So
-# the last layer of each side street starts smaller, by the square root of how
-# many there are.
+# every block *adds* to the stream, and a sum of many independent terms grows.
+# So the last layer of each branch (after attention, and of the MLP) starts
+# smaller, divided by the square root of how many branches there are: two for
+# each layer (Radford et al., 2019, section 2.3).
 
 # %%
 
@@ -176,7 +181,7 @@ for scaled in (False, True):
     print(bars(sizes[::6], [f"block {i}" for i in range(0, 25, 6)], width=40))
 
 # %% [markdown]
-# Last, the test that should be the first of every training run. A fresh model
+# Last, the test that should come first in every training run. A fresh model
 # knows nothing, so its loss must be close to ln V.
 
 # %%
@@ -189,4 +194,4 @@ print(f"ln 65 = {np.log(65):.4f}")
 # %% [markdown]
 # You have rebuilt `tinyllm/ops/block.py`. The real thing, with its weights, is
 # `tinyllm/models/gpt.py`: 160 lines, which you can now read from end to end,
-# and should. Then set it in motion: lesson 8.
+# and should. Lesson 8 trains it.

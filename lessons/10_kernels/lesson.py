@@ -23,6 +23,12 @@ from tinyllm.teach.kernels import measure
 from tinyllm.teach.stepping import bars, begin, compare, predict
 
 folder = begin()
+
+# %% [markdown]
+# Two helpers: the shortest of several runs, because a disturbance only ever
+# makes a run longer, and random matrices.
+
+# %%
 kernels = registry._compiled  # None where no compiler was at hand
 threads_before = tl.threads()
 tl.threads(1)  # one core, so that the steps can be compared
@@ -47,9 +53,10 @@ def matrix(n, name):
 #
 # A processor has two limits. It can do so many multiplications and additions in
 # a second, if the numbers are already in its registers; and it can fetch so
-# many bytes in a second from memory. Together they are called the *roofline*.
-# No program is faster than the roof, so how near you are to it is the honest
-# measure: "twice as fast as before" says nothing about what is still to be had.
+# many bytes in a second from memory. Together they are its *roofline*
+# (Williams, Waterman and Patterson, 2009). No program is faster than the roof,
+# so how near you are to it is the honest measure: "twice as fast as before"
+# does not say how much is left to gain.
 
 # %%
 roof = measure_roof(0.5)
@@ -63,9 +70,9 @@ else:
 
 # %% [markdown]
 # The last line decides how a kernel is written. A product of two n x n matrices
-# does 2 n^3 operations on 3 n^2 numbers: plenty of work for each of them, if
-# they are kept near. Softmax does a few operations for each number, so it can
-# only be as fast as memory, and the art is to go through memory once.
+# does 2 n^3 operations on 3 n^2 numbers: hundreds for each number, if it is
+# kept near. Softmax does a few operations for each number, so it can only be as
+# fast as memory, and what counts is to go through memory once.
 #
 # ## Step 0: loops in Python
 #
@@ -95,7 +102,7 @@ print(f"loops in Python: {speed_of_loops:.3f} GFLOP/s")
 # %% [markdown]
 # For every multiplication, Python looks up what `*` means for two objects,
 # makes a new object for the result, and counts who still needs the old one. The
-# multiplication itself is less than a hundredth of that.
+# multiplication itself is a tiny part of that.
 #
 # ## Step 1: NumPy
 #
@@ -110,18 +117,18 @@ guess = predict("how many times as fast as the loops is NumPy?")
 print(compare(guess, speed_of_numpy / speed_of_loops))
 
 # %% [markdown]
-# For the product NumPy has a first-class kernel (its BLAS), and may use all
+# For the product NumPy has a first-class kernel (its BLAS), which may use all
 # cores. For most other things it has one loop per call, and each call goes
-# through memory once. `np.exp(x - x.max()) / ...` reads and writes the whole
-# array four or five times. That is why the library's specifications are in
-# NumPy and its kernels are not.
+# through memory once: `np.exp(x - x.max()) / ...` reads and writes the whole
+# array several times. That is why the library's specifications are in NumPy and
+# its kernels are not.
 #
-# ## Step 2: Cython, the door
+# ## Step 2: Cython
 #
-# Cython is Python that is compiled to C. With types, its loops are as fast as
-# C's; but this library lets it do something humbler. `tinyllm/ops/softmax.pxi`
-# checks the shapes, asks for memory, and calls C. This is all that softmax and
-# its logarithm need:
+# Cython is Python that is compiled to C. With declared types its loops become
+# plain loops in C; but this library uses it for less, as the door between
+# Python and C. `tinyllm/ops/softmax.pxi` checks the shapes, asks for memory,
+# and calls C. This is all that softmax and its logarithm need:
 #
 #     cdef object by_row(row_kernel kernel, object x):
 #         x = f32(x, "x", 1)
@@ -134,20 +141,19 @@ print(compare(guess, speed_of_numpy / speed_of_loops))
 #                 kernel(out, inp, rows, n)
 #         return y
 #
-# Python's safety stays on this side of the door. C behind it gets pointers and
-# sizes, believes them, and cannot complain. What does such a call cost when
-# there is nothing to do?
+# Python's safety ends here. C gets pointers and sizes, believes them, and
+# cannot complain. What does such a call cost when there is nothing to do?
 
 # %%
 one = np.ones((1, 1), np.float32)
 cost = fastest(ops.softmax, one) * 1e6
-print(f"softmax of one number: {cost:.2f} microseconds, mostly the door")
+print(f"softmax of one number: {cost:.2f} microseconds, mostly the call")
 
 # %% [markdown]
 # ## Step 3: C, and a ladder
 #
-# The same three loops in C are fast only by Python's measure. The library keeps
-# the versions of its product that came before the present one, in
+# The same three loops in C are fast only compared with Python. The library
+# keeps the versions of its product that came before the present one, in
 # `csrc/ladder.c`, so that they can be raced. Each does exactly the same
 # multiplications. What changes is only *the order in which memory is read*.
 #
@@ -155,7 +161,7 @@ print(f"softmax of one number: {cost:.2f} microseconds, mostly the door")
 #   64 bytes that memory delivers, one number of 4 bytes is used
 # - reordered: the loops in another order, so that all is read as it lies
 # - tiled: a tile of b that fits into the cache serves all rows of a
-# - packed: the tile is copied first to where it lies in one piece
+# - packed: the tile is first copied to where it is contiguous
 # - registers: a block of y stays in registers, which are faster still
 
 # %%
@@ -173,10 +179,10 @@ if kernels:
     print(f"GFLOP/s; the last is {share:.0f}% of what one core can do")
 
 # %% [markdown]
-# The second step costs nothing but the exchange of two lines, and it is most of
-# the way. It also lets the compiler use *vectors*: neighbours in memory can be
-# multiplied eight or sixteen at a time. "Tiled" alone may even lose, and the
-# file says why. Nobody knows beforehand; everybody measures.
+# The second version costs nothing but the exchange of two lines. It also lets
+# the compiler use *vectors*: neighbours in memory can be multiplied eight or
+# sixteen at a time. "Tiled" alone may even lose, and the file says why. Nobody
+# knows such things beforehand; everybody measures.
 #
 # And all cores together, against the first line of this lesson:
 
@@ -210,10 +216,10 @@ print("GB/s: the array read once and written once")
 # may be 0; rows may be masked.
 #
 # C does not stop you when you read x[n]. It reads whatever is there, and the
-# result is right, or not, or right until Thursday. The checker therefore puts
-# each of your arrays between *guard pages*, memory that nobody may touch: the
-# first element too many ends in a segmentation fault. It happens in another
-# process, and what you see is a sentence, such as
+# result is right, or wrong, or right until something else changes. The checker
+# therefore puts each of your arrays between *guard pages*, memory that nobody
+# may touch: the first element too many ends in a segmentation fault. It happens
+# in another process, and what you see is a sentence, such as
 #
 #     it touches x[6], after the end of x, which has 6 elements
 #
@@ -221,11 +227,11 @@ print("GB/s: the array read once and written once")
 # compiler, `-fsanitize=address,undefined`, with which this library's kernels
 # are tested.
 #
-# One more trap. Compilers have a switch, `-ffast-math`, that allows them to
-# treat numbers as if infinity did not exist. It breaks masks, silently. The
-# checker compiles without it, and so does the library.
+# One more trap. Compilers have a switch, `-ffast-math`, that lets them assume
+# that no number is infinite or NaN. It breaks masks, silently. The checker
+# compiles without it, and so does the library.
 #
-# When it is right, run this lesson again and see how fast it is.
+# When it passes, run this lesson again and see how fast it is.
 
 # %%
 for op, unit in (("softmax", "GB/s"), ("matmul", "GFLOP/s")):

@@ -2,12 +2,12 @@
 # # 11. Testing
 #
 # Numeric code is wrong quietly. A softmax over the wrong axis returns numbers,
-# a mask that is off by one trains, and both cost a week. So far a checker found
-# your mistakes. In this lesson you write the checker: tests that know right
-# code from wrong, whoever wrote it.
+# a mask that is off by one trains, and either costs a week. So far a checker
+# found your mistakes. In this lesson you write the checker: tests that tell
+# right code from wrong, whoever wrote it.
 #
-# Whether a test is any good is itself a question with an answer. There are two
-# ways to be bad: to miss what is wrong, and to accuse what is right.
+# Whether a test is any good is itself a question with an answer. A test can be
+# bad in two ways: it misses what is wrong, or it rejects what is right.
 
 # %%
 import numpy as np
@@ -24,8 +24,9 @@ np.set_printoptions(precision=4, suppress=True)
 # %% [markdown]
 # ## Mutants
 #
-# Take right code and put one mistake in: that is a **mutant**. A test *catches*
-# the mutant if it fails on it. The library keeps a collection of mistakes that
+# Take correct code and put one mistake in: that is a **mutant**. A test that
+# fails on it *kills* the mutant; otherwise the mutant *survives* (DeMillo,
+# Lipton and Sayward, 1978). The library keeps a collection of mistakes that
 # people really make; `tinyllm check` names your bug with it. These are the
 # mutants of log_softmax.
 
@@ -45,16 +46,16 @@ def passes(test, function):
     return True
 
 
-def caught(test):
-    """How many mutants a test catches."""
+def killed(test):
+    """How many mutants a test kills."""
     return sum(not passes(test, function) for _, function in mutants)
 
 
 # %% [markdown]
 # ## A test by example
 #
-# The test that everybody writes first: an input, the output that belongs to it,
-# copied from a run that looked right.
+# The test that everybody writes first: an input, and the output that belongs to
+# it, copied from a run that looked right.
 
 # %%
 
@@ -64,13 +65,13 @@ def by_example(log_softmax):
     assert np.allclose(y, [-0.6931, -0.6931], atol=1e-4)
 
 
-guess = predict(f"of {len(mutants)} mutants, how many does it catch?")
-print(compare(guess, caught(by_example)))
+guess = predict(f"of {len(mutants)} mutants, how many does it kill?")
+print(compare(guess, killed(by_example)))
 
 # %% [markdown]
-# Two equal numbers in a single row: that input cannot tell one axis from the
-# other, has nothing large in it and nothing masked. An example tests what its
-# author happened to think of, and mostly that is the easy case.
+# Two equal numbers in a single row cannot tell one axis from the other, and
+# nothing in them is large or masked. An example tests what its author happened
+# to think of, and that is mostly the easy case.
 #
 # ## A test by property
 #
@@ -97,16 +98,16 @@ def by_property(log_softmax):
 
 
 guess = predict("and this one?")
-print(compare(guess, caught(by_property)))
+print(compare(guess, killed(by_property)))
 for sentence, function in mutants:
     if passes(by_property, function):
-        print("  lives:", sentence)
+        print("  alive:", sentence)
 
 # %% [markdown]
-# Look at who lives, and ask what input would show it. A probability that rounds
-# to 0 needs two scores far apart in one row; a masked row needs a masked row.
-# Each survivor is a corner of the input that no test has looked into. That is
-# the whole use of mutants: they point at what you forgot.
+# Look at the survivors, and ask what input would show each. A probability that
+# rounds to 0 needs two scores far apart in one row; a masked row needs a masked
+# row. Each survivor is a corner of the input that no test has looked into. That
+# is what mutants are for: they point at what you forgot.
 
 # %%
 
@@ -119,22 +120,22 @@ def by_corners(log_softmax):
     assert np.all(log_softmax(masked) == -np.inf)
 
 
-counts = [caught(test) for test in (by_example, by_property, by_corners)]
+counts = [killed(test) for test in (by_example, by_property, by_corners)]
 print(bars(counts, ["by example", "by property", "and corners"], width=40))
 
 # %% [markdown]
-# ## The other way to be bad
+# ## False alarms
 #
-# `assert False` catches every mutant. It also accuses everybody who is
-# innocent. Right code may add in another order, and then the last bits differ.
-# How large is that difference? Measure it on two right functions before you
+# `assert False` kills every mutant. It also rejects everything that is right.
+# Correct code may add in another order, and then the last bits differ. How
+# large is that difference? Measure it on two correct functions before you
 # choose a tolerance.
 
 # %%
 x = Random(1, "noise").normal((100, 1000)).astype(np.float32)
 other = ALTERNATIVES["log_softmax"][0]
 noise = float(np.abs(other(x) - ops.log_softmax(x)).max())
-print(f"two right functions differ by {noise:.1e}")
+print(f"two correct functions differ by {noise:.1e}")
 
 
 def too_strict(log_softmax):
@@ -142,18 +143,19 @@ def too_strict(log_softmax):
     assert np.array_equal(log_softmax(x), ops.log_softmax(x))
 
 
-innocent = [ops.log_softmax.reference, *ALTERNATIVES["log_softmax"]]
-accused = sum(not passes(too_strict, function) for function in innocent)
-print(f"asked for equal bits, it accuses {accused} of {len(innocent)}")
+correct = [ops.log_softmax.reference, *ALTERNATIVES["log_softmax"]]
+guess = predict(f"equal bits asked for: how many of {len(correct)} fail?")
+rejected = sum(not passes(too_strict, function) for function in correct)
+print(compare(guess, rejected))
 
 # %% [markdown]
 # A tolerance comes from what rounding can do, here about 1e-7 of the largest
-# number for each addition. It does not come from trying until the test is
+# number for each addition. It does not come from raising it until the test is
 # green.
 #
 # The mark for a test is therefore
 #
-#     share of mutants caught - share of right implementations accused
+#     share of mutants killed - share of correct implementations rejected
 #
 # `pass` gets 0 - 0 = 0, and `assert False` gets 1 - 1 = 0.
 #
@@ -162,20 +164,20 @@ print(f"asked for equal bits, it accuses {accused} of {len(innocent)}")
 # When the answer is not known, there is still much to ask:
 #
 # - **bounds and sums**: probabilities are at least 0 and sum to 1
-# - **relations between two calls**: shift the input, permute it, give the rows
-#   one by one, and say what must happen to the output. Attention over a longer
-#   text must agree with attention over its beginning
+# - **relations between two calls** (*metamorphic* tests): shift the input,
+#   permute it, give the rows one by one, and say what must happen to the output.
+#   Attention over a longer text must agree with attention over its beginning
 # - **inverses**: decode(encode(text)) == text
-# - **a slow twin**: the formula written with loops, so plainly that it can only
-#   be right. This is the strongest of all: it knows every output
+# - **a slow twin**, or *oracle*: the formula written with loops, so plainly that
+#   it can only be right. This is the strongest of all: it knows every output
 #
-# And where inputs come from: sizes 0 and 1, sizes that differ from each other
-# (in a square nobody notices a transpose), numbers that are large, tiny, equal,
-# masked; the same list object again, to see whether it was changed.
+# And where inputs come from: sizes 0 and 1; sizes that differ from each other
+# (in a square nobody notices a transpose); numbers that are large, tiny, equal,
+# masked; and the same list again, to see whether it was changed.
 #
 # Here is a relation at work, without any knowledge of the right answer. If the
-# future is hidden, then changing the last token must not change what the first
-# ones read.
+# future is hidden, changing the last token must not change what earlier ones
+# read.
 
 # %%
 shape = (1, 6, 2, 4)
@@ -189,16 +191,16 @@ print("positions that changed:", changed.astype(int))
 # %% [markdown]
 # ## Now you
 #
-# In `exercise.py` stand three empty tests, for `softmax`, `attention` and
-# `bpe_merge`. **Now you: `test_softmax`, `test_attention`, `test_bpe_merge`.**
-# `tinyllm check 11` runs each on every mutant and every right implementation
-# that the library has. Three quarters of the mutants caught and nobody accused
-# is a pass; then you are told who is still alive.
+# `exercise.py` holds three empty tests. **Now you: `test_softmax`,
+# `test_attention`, `test_bpe_merge`.** `tinyllm check 11` runs each on every
+# mutant and every correct implementation that the library has. Three quarters
+# of the mutants killed and no false alarm is a pass; then you are told which
+# mutants survive.
 #
 # The implementations run in another process. Your test can ask them anything,
 # but it cannot look inside.
 #
-# What you have rebuilt is `tinyllm/testing/check.py`, which tests every
-# function of the library with one set of properties; the inputs are drawn by
-# Hypothesis, which also finds the *smallest* input that fails. The mutants are
-# in `tinyllm/testing/mistakes`. Read them when you have passed, not before.
+# You have rebuilt `tinyllm/testing/check.py`, which tests every function of the
+# library with one set of properties. Its inputs are drawn by Hypothesis, a
+# library that also finds the *smallest* input that fails. The mutants are in
+# `tinyllm/testing/mistakes`: read them when you have passed, not before.

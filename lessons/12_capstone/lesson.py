@@ -2,11 +2,11 @@
 # # 12. Capstone
 #
 # You have built every part of a language model, one at a time. Now put them
-# together: a GPT that trains on nothing but your own functions, as far as its
-# training calls any. It is small, so that it takes seconds; it is the same
-# model, the same loop and the same data as everywhere in this course.
+# together: a GPT whose training calls your own functions wherever you have
+# written one. It is small, so that it takes seconds; otherwise it is the same
+# model, loop and data as everywhere in this course.
 #
-# At the end stands a report that you can hand in.
+# It ends with a report that you can hand in.
 
 # %%
 import numpy as np
@@ -21,7 +21,7 @@ folder = begin()
 # ## Your parts
 #
 # One file is handed in. This gathers what you have written in lessons 4 to 9,
-# if the folders stand beside this one. Once you have changed the file yourself,
+# if their folders are beside this one. Once you have changed the file yourself,
 # it is left alone.
 
 # %%
@@ -33,16 +33,16 @@ for op, lesson in capstone.PARTS.items():
 
 # %% [markdown]
 # What is missing is lent to you by the library. The rest of what training calls
-# (the products' backwards, the sums of the residual stream, splitting heads) is
-# the library's in any case.
+# (the backwards of matrix products, the sums of the residual stream, splitting
+# heads) is the library's in any case.
 #
 # ## What must come out
 #
 # How do you know that a model is right, if every seed gives another loss? In
-# two ways. Over seeds the final loss keeps to a range. And for *one* seed it is
-# an exact number: same weights, same batches, same arithmetic. The library's
-# own losses are the same bits on every machine; a right function of yours may
-# add in another order, and then the last digits differ, and no more.
+# two ways. Over many seeds the final loss stays in a range. And for *one* seed
+# it is an exact number: same weights, same batches, same arithmetic. The
+# library's own losses are the same bits on every machine; a correct function of
+# yours may add in another order, and then the last digits differ, and no more.
 
 # %%
 settings = capstone.SETTINGS
@@ -64,14 +64,14 @@ print(f"the range over many seeds: {low} to {high}")
 # ## Yours
 #
 # The same three trainings on your parts. Compare step by step, and look at
-# *where* the two part ways:
+# *where* the two begin to differ:
 #
 # - at step 1: a forward is wrong, for nothing has been learnt yet
-# - at step 2: a backward, or the optimizer, for now one update lies behind
-# - later, and slowly: the schedule, or a term that is small
+# - at step 2: a backward or the optimizer, for there has been one update
+# - later, and slowly: the schedule, or a small term
 #
-# A wrong backward may still learn. That is why "the loss goes down" proves so
-# little, and why the exact numbers are worth having.
+# A model with a wrong backward may still learn. That is why "the loss goes
+# down" proves so little, and why exact numbers are worth having.
 
 # %%
 report = None
@@ -91,9 +91,9 @@ else:
 # %% [markdown]
 # ## The report
 #
-# `report.md` says it in words, `report.json` for programs: which parts were
-# yours, with what versions, every loss, and whether the range was reached. The
-# same functions give the same bytes, so it can be checked by running it again.
+# `report.md` is for people, `report.json` for programs: which parts were yours,
+# with what versions, every loss, and whether the range was reached. The same
+# functions give the same bytes, so anyone can check it by running it again.
 # That is what `tinyllm check 12` does, with your functions in a process of
 # their own.
 
@@ -104,15 +104,15 @@ if report:
     print(f"the range was {done}; both files lie in this folder")
 
 # %% [markdown]
-# If it was not reached, let the library find out whose fault it is:
+# If it was not reached, let the library find the part that is wrong:
 #
 #     tinyllm train --mine 4,5,6,8 --steps 50
 #     tinyllm blame
 #
-# `blame` trains the first steps again and again, each time with fewer of your
-# parts, until the loss comes right.
+# `blame` repeats the first steps, each time with fewer of your parts, until the
+# loss is right.
 #
 # If it was: you have built a GPT. What else is in the library is the same,
-# faster. `tinyllm/models/gpt.py` is the model, one screen; `train/trainer.py`
-# is the loop, and `tinyllm train` without `--mine` trains a larger one on any
-# text that you like. Read something of your own into it.
+# faster. `tinyllm/models/gpt.py` is the model and `tinyllm/train/trainer.py` is
+# the loop; `tinyllm train` without `--mine` trains a larger one on any text
+# that you like. Give it something of your own.

@@ -67,7 +67,7 @@ def run_map(args):
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
         print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}")
         print(f"    {lesson.what}")
-    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` looks at what you wrote")
+    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` checks it")
 
 
 def run_start(args):

@@ -13,11 +13,11 @@ from tinyllm.ops.registry import op
 
 @op
 def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
-    """Look around, then think: x + attention(norm(x)), then x + mlp(norm(x)).
+    """Add attention, then an MLP, to the residual stream: x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
     (C, 3 C), whose outputs are all of q, then all of k, then all of v, project (C, C), widen (C, 4 C), narrow
-    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the bend is gelu_tanh.
+    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the activation is gelu_tanh.
     Raises ValueError when C is no multiple of heads. (Radford et al. 2019, section 2.3.)
     """
     B, T, C = x.shape
