@@ -148,11 +148,13 @@ def loss_with_context(n):
     return -np.log(p).mean(), len(before)
 
 
+guess = predict("one character gave a loss of 2.29; what will eight give?")
 losses = {}
 for n in (0, 1, 2, 4, 6, 8):
     losses[n], used = loss_with_context(n)
     print(f"{n} characters before: loss {losses[n]:.4f}, "
           f"{used:>7,} contexts met")
+print(compare(guess, losses[8]))
 
 # %% [markdown]
 # Every character of context helps, and every one multiplies the contexts that

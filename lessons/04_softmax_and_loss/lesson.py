@@ -124,6 +124,8 @@ logits32 = logits.astype(np.float32)[None]
 target = np.array([1])  # it was "sofa"
 loss, lse = ops.cross_entropy(logits32, target)
 gradient = ops.cross_entropy_backward(np.float32(1), logits32, target, lse)
+guess = predict("the gradient of the logit of sofa, which had p = 0.2581")
+print(compare(guess, float(gradient[0, 1])))
 said = ops.softmax(logits32)[0]
 for word, p, g in zip(words, said, gradient[0], strict=True):
     print(f"  {word:>8}  said {p:.4f}  gradient {g:+.4f}")

@@ -25,7 +25,7 @@ def embedding(w, ids):
 
 
 def layernorm(x, w, b, eps=1e-5):
-    """Give every row mean 0 and variance 1, then a learnt scale w and mean b.
+    """Give every row mean 0 and variance 1, then a learnt scale w and shift b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd is 1 / sqrt(variance + eps).
     """

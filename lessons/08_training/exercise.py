@@ -9,8 +9,8 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
     """Move weights against the running mean of their gradient, divided by its running size; let them decay.
 
     w, g, m, v of one shape; w, m and v are changed in place, and nothing is returned; step counts from 1.
-    The gradient is multiplied by grad_scale first. The decay takes lr weight_decay w from the weights
-    themselves, not through the gradient.
+    The gradient is multiplied by grad_scale first. eps is added to the root, which may be 0. The decay takes
+    lr weight_decay w from the weights themselves, not through the gradient.
     """
     raise NotImplementedError
 

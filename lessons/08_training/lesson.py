@@ -102,8 +102,8 @@ print(compare(guess, losses[-1]))
 # The simplest step is *SGD*, w -= lr g. Its trouble: gradients of different
 # weights differ by powers of ten, and one lr must do for all. **Adam** (Kingma
 # and Ba, 2015) keeps two running means for every weight, m of its gradient and
-# v of its gradient squared, and steps by lr m / sqrt(v). If the gradient always
-# points the same way, m / sqrt(v) is 1; if it keeps changing sign, it is near
+# v of its gradient squared, and steps by lr m / sqrt(v). While the gradient
+# stays the same, m / sqrt(v) is 1 or -1; if it keeps changing sign, it is near
 # 0. So lr now says how far a weight moves, whatever the size of its gradient.
 #
 # m and v start at 0 and are too small at first. Dividing m by 1 - beta1^step
@@ -130,7 +130,7 @@ print(compare(guess, float(m[0] / np.sqrt(v[0]))))
 # ## Gradient clipping
 #
 # Now and then a batch has a gradient ten times as long as usual, and one such
-# step can undo a thousand. So measure all gradients as *one* vector, and if it
+# step can undo many others. So measure all gradients as *one* vector, and if it
 # is longer than a limit, shorten it; its direction stays (Pascanu, Mikolov and
 # Bengio, 2013).
 #

@@ -131,11 +131,13 @@ for t in (0.3, 1.0, 1.6):
 # first.
 
 # %%
+guess = predict(f"characters of {V} that top-p 0.9 keeps after 'Once upon a ti'")
 with inference(model):
     for prompt in ("Once upon a ti", "there was a girl called "):
         logits = model(np.array([tokenizer.encode(prompt)])).data[0, -1]
         kept = int(np.isfinite(ops.top_p(logits, 0.9)).sum())
-        print(f"{prompt[-22:]!r:>25}: top-p 0.9 keeps {kept}")
+        print(f"{prompt[-22:]!r:>25}: {compare(guess, kept)}")
+        guess = None
 for p in (None, 0.9):
     show(write(sampler(2, 1.0, p=p)))
 

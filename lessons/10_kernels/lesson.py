@@ -195,18 +195,20 @@ print(f"{speed / speed_of_loops:,.0f} times the loops in Python")
 # %% [markdown]
 # ## Softmax, where memory is the limit
 #
-# Here the same story is told in GB/s: how many bytes must be read and written
-# at least, divided by the time.
+# Here the measure is GB/s: how many bytes must be read and written at least,
+# divided by the time. The array is too large for any cache, and the roof is
+# that of memory, now for all threads.
 
 # %%
-x = Random(0, "x").normal((1024, 1024)).astype(np.float32)
-must_move = 2 * x.nbytes
+x = np.ones((4096, 4096), np.float32)
+must_move = 2 * x.nbytes  # read once, written once
 rates = {}
-hands = {"NumPy": ops.softmax.reference, "the kernel": ops.softmax}
-for name, function in hands.items():
+functions = {"NumPy": ops.softmax.reference, "the kernel": ops.softmax}
+for name, function in functions.items():
     rates[name] = must_move / fastest(function, x) / 1e9
+if kernels:
+    rates["the roof"] = measure_roof(0.5).gb_per_second
 print(bars(rates.values(), list(rates), width=40))
-print("GB/s: the array read once and written once")
 
 # %% [markdown]
 # ## Now you

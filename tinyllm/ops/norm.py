@@ -14,7 +14,7 @@ def check_weights(name, x, *weights):
 
 @op
 def layernorm(x, w, b, eps=1e-5):
-    """Give every row mean 0 and variance 1, then a learnt scale and mean: y = (x - mean) rstd w + b.
+    """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
     Raises ValueError when w or b does not have C entries. (Ba, Kiros and Hinton 2016, section 3.)
