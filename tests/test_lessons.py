@@ -120,6 +120,14 @@ def test_a_lesson_reads_well_in_a_terminal(lesson):
     ast.parse(text)
 
 
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_says_when_to_write_each_function(lesson):
+    prose = " ".join(c.text for c in cells((lesson.path / "lesson.py").read_text("utf-8")) if c.prose)
+    now_you = " ".join(re.findall(r"(?s)\*\*Now you: (.*?)\*\*", prose))
+    names = [task.op if task.kind == "c" else task.name for task in lesson.tasks if task.kind != "run"]
+    assert [name for name in names if f"`{name}`" not in now_you] == []
+
+
 @pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
 def test_a_stub_has_the_signature_of_its_op(lesson, task):
     tree = ast.parse((lesson.path / "exercise.py").read_text("utf-8"))

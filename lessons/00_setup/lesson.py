@@ -115,7 +115,8 @@ assert losses[0] == losses[1] == losses[2]
 # %% [markdown]
 # ## Now you
 #
-# Open `exercise.py` beside this file. It holds one stub, `add`. Write it, then
+# Open `exercise.py` beside this file. It holds one stub. **Now you: `add`.**
+# Then
 #
 #     tinyllm check 0          says how many properties hold, and names your bug
 #     tinyllm hint 0           gives a hint, then a better one

@@ -44,7 +44,8 @@ for text in ("cat", "café", "кот", "猫", "🐈"):
 # and write 256 wherever it stands. Count again; the next best pair becomes 257.
 # Go on until you have as many tokens as you want.
 #
-# Here it is on a text small enough to follow. The counts of its pairs:
+# Here it is on a text small enough to follow: one piece of text that occurs
+# once, `[text], [1]`. The counts of its pairs:
 
 # %%
 text = b"low low low lower lowest"

@@ -7,8 +7,6 @@
 # really came next, and finds the gradient that all of training starts from. It
 # is a surprisingly short formula.
 #
-# You will build `softmax`, `log_softmax`, `cross_entropy` and two backwards in
-# `exercise.py`, and `tinyllm check 4` will tell you how they do.
 
 # %%
 import numpy as np
@@ -99,7 +97,8 @@ print(f"ln {V} = {np.log(V):.4f}; a first loss far from this number is a bug")
 #
 #     ln softmax(x)_i = x_i - max - ln sum_j exp(x_j - max)
 #
-# No small number is ever formed. That is `log_softmax`.
+# No small number is ever formed. The part that is subtracted, max + ln sum_j
+# exp(x_j - max), is the row's *log-sum-exp*, `lse`.
 
 # %%
 x = np.array([[0.0, 120.0]], np.float32)
@@ -108,6 +107,10 @@ with np.errstate(divide="ignore"):
 print("log_softmax:   ", ops.log_softmax(x))
 
 # %% [markdown]
+# **Now you: `log_softmax` and `cross_entropy`.** A target of -100 marks a place
+# that does not count, such as padding. The loss comes back with `lse`, because
+# the backward needs it.
+#
 # ## The gradient
 #
 # Which way must the logits move to make the loss smaller? Work it out with the
@@ -132,6 +135,8 @@ for word, p, g in zip(words, said, gradient[0], strict=True):
 print(f"  sum of the gradient: {abs(gradient.sum()):.4f}")
 
 # %% [markdown]
+# **Now you: `cross_entropy_backward`.** Mind the mean: each row has its share.
+#
 # Do not believe a formula that you can measure. Change each logit by h, see how
 # the loss answers, and compare. If the two disagree, the backward is wrong.
 # (Lesson 3 did this with one random direction; here we try every input.)
@@ -150,6 +155,13 @@ print(f"largest difference between formula and measurement: {worst:.0e}")
 assert worst < 1e-6
 
 # %% [markdown]
+# In attention, lesson 6, softmax stands in the middle of a model and needs a
+# backward by itself. Every output depends on every input of its row, so dx_i is
+# the sum over j of dy_j times the slope of y_j with respect to x_i. Work that
+# slope out for j = i and for j != i, and simplify: no n x n table is needed.
+#
+# **Now you: `softmax_backward`.**
+#
 # ## Your softmax in the real model
 #
 # When `tinyllm check 4` is content, run

@@ -131,7 +131,7 @@ for t in (0.3, 1.0, 1.6):
 # first.
 
 # %%
-guess = predict(f"characters of {V} that top-p 0.9 keeps after 'Once upon a ti'")
+guess = predict(f"of {V} characters, top-p 0.9 after 'Once upon a ti' keeps")
 with inference(model):
     for prompt in ("Once upon a ti", "there was a girl called "):
         logits = model(np.array([tokenizer.encode(prompt)])).data[0, -1]
