@@ -134,8 +134,8 @@ print(compare(guess, 2 * n * forward / 3600), "(by your machine's time)")
 # gradients of its inputs. A gradient always has the shape of what it belongs
 # to, and shapes alone settle half of every derivation.
 #
-# An element-wise function is easiest: every element has its own slope. SiLU, x
-# times the sigmoid of x, is the activation of LLaMA.
+# An element-wise function is easiest: every element has its own slope. SiLU,
+# the activation of LLaMA, is x times its sigmoid, 1 / (1 + exp(-x)).
 #
 # **Now you: `silu_backward`.** The product rule has two terms.
 

@@ -56,9 +56,9 @@ print(compare(guess, 768 * 3072 + 3072))
 # %% [markdown]
 # ## Why an activation function?
 #
-# Put one linear layer after another, and the two are still one linear layer: (x
-# A) B = x (A B). So are a hundred. Something between them must not be linear,
-# and then a wide enough network can come as close as you like to any continuous
+# Put one linear layer after another, and the two are still one, with the
+# weights A B. So are a hundred. Something between them must not be linear, and
+# then a wide enough network can come as close as you like to any continuous
 # function (Hornik, Stinchcombe and White, 1989).
 
 # %%
@@ -183,8 +183,8 @@ print(y, f"root mean square: {np.sqrt((y**2).mean()):.4f}")
 # ## Where the parameters are
 #
 # In which parts of a small GPT are its parameters? Each block has two linear
-# layers from C to 4 C and back, its *MLP*, and attention has as many as four
-# from C to C. (The first three are stored as one, C to 3 C.)
+# layers, from C to 4 C and back, its *MLP*; attention has four from C to C, of
+# which three are stored as one, C to 3 C.
 
 # %%
 C, V, T, layers = 128, 65, 64, 4

@@ -70,8 +70,9 @@ print(f"the range over many seeds: {low} to {high}")
 # - at step 2: a backward or the optimizer, for there has been one update
 # - later, and slowly: the schedule, or a small term
 #
-# A model with a wrong backward may still learn. That is why "the loss goes
-# down" proves so little, and why exact numbers are worth having.
+# A model with a wrong backward may still learn, and a final loss near 3.1 is no
+# more than the letter frequencies of lesson 1: fifty steps are few. So "the
+# loss goes down" proves little, and the exact numbers are what counts.
 
 # %%
 report = None
@@ -112,7 +113,12 @@ if report:
 # `blame` repeats the first steps, each time with fewer of your parts, until the
 # loss is right.
 #
-# If it was: you have built a GPT. What else is in the library is the same,
-# faster. `tinyllm/models/gpt.py` is the model and `tinyllm/train/trainer.py` is
-# the loop; `tinyllm train` without `--mine` trains a larger one on any text
-# that you like. Give it something of your own.
+# If it was: you have built a GPT. Let the real one train longer on your parts,
+# and write:
+#
+#     tinyllm train --mine 4,5,6,8 --steps 400 --overwrite
+#     tinyllm generate runs/stories-nano-mine --prompt "Once upon a time"
+#
+# What else is in the library is the same, faster. `tinyllm/models/gpt.py` is
+# the model and `tinyllm/train/trainer.py` is the loop. Give `tinyllm train
+# --data` something of your own to read.
