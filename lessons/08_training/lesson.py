@@ -212,7 +212,19 @@ print(f"as it should be:     loss {train(100)[1][-1]:.3f}")
 # batch at hand. If a run behaves as though its rate were far too high and no
 # rate helps, look whether the gradients are cleared.
 #
-# **4. There is too little text.** The loss on the training text falls and
+# **4. The first weights are too large.** Here the embeddings are, ten times.
+
+# %%
+guess = predict(f"the first loss, which should be ln {V} = {np.log(V):.2f}")
+model = tl.GPT(config)
+model.wte.weight.data *= 10
+print(compare(guess, model.loss(*batch(0)).item()))
+
+# %% [markdown]
+# The logits are so large that the model is sure, and wrong. This small one
+# recovers, but after 100 steps it is still behind: 2.37 instead of 2.27.
+#
+# **5. There is too little text.** The loss on the training text falls and
 # falls, and on other text it rises. This is *overfitting*, and the reason why a
 # part of the text is always held out.
 

@@ -114,7 +114,7 @@ if report:
 # loss is right.
 #
 # If it was: you have built a GPT. Let the real one train longer on your parts,
-# and write:
+# which takes a few minutes, and write:
 #
 #     tinyllm train --mine 4,5,6,8 --steps 400 --overwrite
 #     tinyllm generate runs/stories-nano-mine --prompt "Once upon a time"
