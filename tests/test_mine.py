@@ -140,6 +140,15 @@ def test_blame_names_the_one_culprit(here, capsys):
     assert "with the library's in place of it, the loss is right" in said
 
 
+def test_blame_shows_a_bar_in_a_terminal(here, capsys, monkeypatch):
+    write(here, 4, DIAGONAL)
+    train("--mine", "4", "--steps", "2")
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["blame"]) in (0, 1)
+    assert "steps" in capsys.readouterr().err
+
+
 def test_blame_names_several_culprits(here, capsys):
     write(here, 4, DIAGONAL)
     write(here, 6, change=lambda source: source.replace(SCALE, "1.0"))

@@ -114,11 +114,11 @@ class Bar:
         return self
 
     def __exit__(self, *exc):
-        if self.bar:
+        if self.bar is not None:
             self.bar.close()
 
     def tick(self, title):
         """Count one step of a trial."""
-        if self.bar:
+        if self.bar is not None:  # a bar without a total has no truth value
             self.bar.set_description_str(title, refresh=False)
             self.bar.update()
