@@ -1,93 +1,91 @@
-"""Stepping through a lesson: a terminal stops and asks, a notebook asks, anything else runs through."""
+"""Stepping through a lesson: in a terminal it waits and can be left; elsewhere it runs straight through."""
 
-import os
+import re
+import signal
 import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from terminal import CTRL_C, at_terminal
 
-from tinyllm.teach.stepping import bars, begin, cells, compare, interactive, predict
+from tinyllm.teach import stepping
+from tinyllm.teach.stepping import bars, begin, compare, interactive, predict
 
-LESSON = '''# %% [markdown]
-# # 0. Title
+LESSON = """# %% [markdown]
+# # 0. A lesson
 
 # %%
 from tinyllm.teach.stepping import begin, compare, predict
-folder = begin()
+begin()
 
 # %% [markdown]
-# Prose with **strong words** and *a
-# term*; 2 * 3 * 4 and a*b*c are products.
+# Some prose.
 
 # %%
-def work():
-    return 6
+guess = predict("how many of them are there in both of the boxes?!")
+print(compare(guess, 5))
 
-
-print("before", folder.name)
-print(compare(predict("how many?"), work()))
-
-# %% [markdown]
-# The end.
-'''
+# %%
+print("the last " + "cell")
+"""
+ENTER = "Enter runs this code"
 
 
 @pytest.fixture
 def lesson(tmp_path):
     path = tmp_path / "lesson.py"
-    path.write_text(LESSON, "utf-8")
-    return path
+    path.write_text(LESSON)
+    return [sys.executable, str(path)]
 
 
-def in_a_terminal(lesson, typed):
-    """Run a script in a pseudo-terminal, with all keys typed beforehand -> (exit code, what it showed)."""
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    environment = {key: value for key, value in os.environ.items() if key != "TINYLLM_LESSON"}
-    process = subprocess.Popen([sys.executable, str(lesson)], stdin=theirs, stdout=theirs, stderr=theirs,
-                               close_fds=True, env=environment, cwd=lesson.parent)  # fmt: skip
-    os.close(theirs)
-    os.write(ours, typed)
-    shown = b""
-    try:
-        while part := os.read(ours, 4096):
-            shown += part
-    except OSError:  # Linux says so when the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(60), shown.decode()
+def plain(shown):
+    return re.sub(r"\x1b\[\d*m", "", shown)
 
 
-def test_a_terminal_shows_prose_then_code_and_asks_before_the_result(lesson):
-    code, shown = in_a_terminal(lesson, b"\n7\n")
-    assert code == 0
-    order = ["0. Title", "strong words", "def work", "Enter runs this code", f"before {lesson.parent.name}",
-             "? how many?", "it is 6; you said 7, 1.2 times too large", "The end."]  # fmt: skip
-    places = [shown.index(words) for words in order]
-    assert places == sorted(places)
-    assert "\033[1mstrong words\033[0m and \033[3ma\r\nterm\033[0m; 2 * 3 * 4 and a*b*c" in shown
+def test_each_cell_waits_and_says_how_many_there_are(lesson):
+    keys = [("1 of 2: " + ENTER, "\n"), ("Enter to pass)", "4\n"), ("2 of 2: " + ENTER, "\n")]
+    shown, code = at_terminal(lesson, keys)
+    assert code == 0 and "Some prose." in shown and "\nthe last cell" in shown
+    assert "it is 5; you said 4, 1.2 times too small" in shown
+    assert all(len(line) <= 80 for line in plain(shown).splitlines())
 
 
-def test_a_terminal_asks_again_until_it_gets_a_number(lesson):
-    assert "it is 6: you said 6, well predicted" in in_a_terminal(lesson, b"\nsix\n6\n")[1]
+@pytest.mark.parametrize("keys, code", [
+    ([(ENTER, "q\n")], 0),
+    ([(ENTER, "\x04")], 0),
+    ([(ENTER, "\n"), ("to pass)", "q\n")], 0),
+    ([(ENTER, CTRL_C)], -signal.SIGINT),
+    ([(ENTER, "\n"), ("to pass)", CTRL_C)], -signal.SIGINT),
+], ids=["q", "end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])  # fmt: skip
+def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
+    shown, ended = at_terminal(lesson, keys)
+    assert ended == code and plain(shown).rstrip().endswith("stopped")
+    assert "Traceback" not in shown and "\nthe last cell" not in shown
 
 
-def test_without_a_terminal_it_runs_through_and_shows_the_question(lesson):
-    done = subprocess.run([sys.executable, str(lesson)], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=True)  # fmt: skip
-    assert done.stdout == f"before {lesson.parent.name}\n? how many?\nit is 6\n"
+def test_without_a_terminal_a_lesson_runs_straight_through(lesson):
+    done = subprocess.run(lesson, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    question = "? how many of them are there in both of the boxes?!"
+    assert done.stdout == f"{question}\nit is 5\nthe last cell\n" and not done.stderr
 
 
-def test_a_notebook_has_no_file_and_uses_the_current_folder(tmp_path, monkeypatch, capsys):
+def test_prose_is_shown_in_bold_and_italics(tmp_path):
+    path = tmp_path / "lesson.py"
+    prose = "With **strong words** and *a\n# term*; 2 * 3 * 4 and a*b*c."
+    path.write_text(LESSON.replace("Some prose.", prose))
+    shown, _ = at_terminal([sys.executable, str(path)], [(ENTER, "q\n")])
+    styled = "\033[1mstrong words\033[0m and \033[3ma\nterm\033[0m; 2 * 3 * 4 and a*b*c"
+    assert styled in shown.replace("\r", "")
+
+
+def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, monkeypatch):
+    assert begin() == Path(__file__).parent
     monkeypatch.chdir(tmp_path)
     names = {}
-    for cell in cells(LESSON):
-        if not cell.prose:
-            exec(cell.text, names)
+    exec("from tinyllm.teach.stepping import begin\nfolder = begin()", names)
     assert names["folder"] == tmp_path
-    assert capsys.readouterr().out == f"before {tmp_path.name}\n? how many?\nit is 6\n"
 
 
 def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
@@ -107,8 +105,23 @@ def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
     assert predict("how many?") is None and not interactive()
 
 
-def test_begin_gives_the_folder_of_the_script_that_calls_it():
-    assert begin() == Path(__file__).parent
+@pytest.mark.parametrize("typed, means", [
+    ("4.2", 4.2), ("1,000", 1000), ("12,345,678.5", 12345678.5), ("1e6", 1e6), ("-3", -3), ("1_000", 1000),
+])  # fmt: skip
+def test_numbers_as_people_write_them(monkeypatch, typed, means):
+    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: typed)
+    assert predict("how many?") == means
+
+
+@pytest.mark.parametrize("typed", ["1,5", "many", "1,00", "4 or 5"])
+def test_what_is_no_number_is_asked_for_again(monkeypatch, typed, capsys):
+    """A comma for the point once made fifteen of one and a half."""
+    answers = [typed, ""]
+    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
+    assert predict("how many?") is None and not answers
+    assert "a number such as" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Stepping through a lesson in a terminal: a cell's text and code, Enter, what it prints, the next cell.
 
 A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
-cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal;
-piped, in a notebook or in a test it runs straight through. `predict` asks before a result, in a terminal and
-in a notebook, and `compare` answers after it.
+cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal,
+where q or Ctrl-C leaves it; piped, in a notebook or in a test it runs straight through. `predict` asks before
+a result, in a terminal and in a notebook, and `compare` answers after it.
 """
 
 import os
@@ -60,6 +60,7 @@ def begin():
     path = frame.f_globals.get("__file__")  # no notebook has one
     if path is None:
         return Path.cwd()
+    sys.excepthook = _leave
     if interactive():
         _step_through(frame, path)
     return Path(path).absolute().parent
@@ -72,29 +73,47 @@ def _step_through(frame, path):
         if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
             _show(cell)
     todo = [cell for cell in todo if cell.line > frame.f_lineno]
+    steps = [cell for cell in todo if not cell.prose]
+
+    def show_next():
+        cell = todo.pop(0)
+        _show(cell, "" if cell.prose else f"{steps.index(cell) + 1} of {len(steps)}")
+
+    fell = False  # whether an exception, such as that of q, is on its way out of the script
 
     def look(frame, event, value):
+        nonlocal fell
         if event == "line":
             while todo and todo[0].line < frame.f_lineno:
-                _show(todo.pop(0))
+                show_next()
         elif event == "return":  # the end of the script: prose that stands after the last code
-            while todo:
-                _show(todo.pop(0))
+            while todo and not fell:
+                show_next()
             sys.settrace(None)
+        fell = event == "exception"
         return look
 
     frame.f_trace = look
     sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
 
 
-def _show(cell):
+def _leave(kind, error, trace):
+    """Ctrl-C is a way to leave a lesson, and nothing to trace back."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nstopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _show(cell, place=""):
     """Show a cell; code waits for Enter before it runs, prose stands above what follows."""
     width = min(shutil.get_terminal_size().columns, 80)
     if cell.prose:
         print(f"\n{_styled(cell.text)}\n")
         return
-    print("\n".join(f"\033[2m|\033[0m {line}" for line in cell.text.split("\n")))
-    _ask(f"\033[2m{'-' * (width - 24)} Enter runs this code\033[0m ")
+    print("\n" + "\n".join(f"\033[2m|\033[0m {line}" for line in cell.text.split("\n")))
+    prompt = f" {place}: Enter runs this code, q ends"
+    _ask(f"\033[2m{'-' * (width - len(prompt) - 2)}{prompt}\033[0m ")
 
 
 def _styled(text):
@@ -105,29 +124,37 @@ def _styled(text):
 
 
 def _ask(prompt):
-    """Wait for a line. The end of the input means the same as Ctrl-C: the student has had enough."""
+    """Wait for a line. q, or the end of the input, means that the student has had enough."""
     try:
-        return input(prompt)
+        answer = input(prompt).strip()
     except EOFError:
-        raise KeyboardInterrupt from None
+        answer = "q"
+        print()
+    if answer.lower() == "q":
+        print("stopped")
+        sys.exit()
+    return answer
 
 
 def predict(question):
     """Ask for a number before the result is shown -> float, or None where nobody can answer or will."""
     notebook = "ipykernel" in sys.modules and os.environ.get(QUIET) != "quiet"
-    prompt = f"? {question} (a number, or Enter to pass) "
+    how = "(a number, or Enter to pass) "
+    asked = f"? {question}" if notebook else f"\033[1m? {question}\033[0m"
+    between = " " if notebook or len(question + how) < 76 else "\n  "
     while notebook or interactive():
         try:
-            answer = input(prompt) if notebook else _ask(f"\033[1m{prompt}\033[0m")
+            answer = _ask(f"{asked}{between}{how}")
         except NotImplementedError:  # a notebook that is run with nobody in front of it
             break
-        answer = answer.strip().replace(",", "")
         if not answer:
             return None
+        if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", answer):
+            answer = answer.replace(",", "")
         try:
             return float(answer)
         except ValueError:
-            print("  a number such as 4.2 or 1e6, please")
+            print("  a number such as 4.2, 1,000 or 1e6, please")
     print(f"? {question}")
     return None
 

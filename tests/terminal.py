@@ -1,0 +1,49 @@
+"""A terminal of 80 columns for tests: a command in it, and the keys that somebody presses."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+
+CTRL_C = "\x03"
+
+
+def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
+    """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
+
+    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env={**os.environ, **(env or {})},
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    shown, at, end, keys = "", 0, time.monotonic() + seconds, list(keys)
+    try:
+        while data := _read(ours, end, shown):
+            shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
+            while keys and keys[0][0] in shown[at:]:
+                text, typed = keys.pop(0)
+                at = shown.index(text, at) + len(text)
+                os.write(ours, typed.encode())
+        return shown, process.wait(max(end - time.monotonic(), 1))
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _read(terminal, end, shown):
+    """The next bytes, or none at the end. Raises TimeoutError."""
+    if not select.select([terminal], [], [], max(end - time.monotonic(), 0))[0]:
+        raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux's way to say that nobody is at the other end
+        return b""
