@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from tinyllm.ops import OPS, override
 from tinyllm.testing import CASES, MISTAKES, check, diagnose
 from tinyllm.testing.check import run
+from tinyllm.testing.mistake import outcome
 
 ALL = [(name, sentence, function) for name, known in MISTAKES.items() for sentence, function in known]
 # Their numbers are right: what is wrong is a type, or an input that was changed.
@@ -72,3 +73,11 @@ def named(name, function, args):
     except Exception:
         return None
     return diagnose(name, args, output)
+
+
+def test_no_mistake_changes_the_case_that_it_is_tried_on():
+    """One of bpe_merge works inside the list that it is given; the case is then used for others."""
+    args = ([1, 2, 3], (1, 2), 9)
+    for _, function in MISTAKES["bpe_merge"]:
+        outcome("bpe_merge", function, args)
+    assert args == ([1, 2, 3], (1, 2), 9)

@@ -1,5 +1,7 @@
 """Where known mistakes are kept, and how one is recognised in somebody's output."""
 
+import copy
+
 import numpy as np
 
 from tinyllm.ops import OPS
@@ -51,7 +53,7 @@ def is_right(name, got, args):
 def outcome(name, function, args):
     """The results of a function, or None when it fails on this input, as a mistake may."""
     try:
-        return run(name, function, [np.array(a) if isinstance(a, np.ndarray) else a for a in args])
+        return run(name, function, copy.deepcopy(list(args)))  # lists too: a mistake may write into one
     except Exception:  # whatever it is, such a run can explain no output
         return None
 
