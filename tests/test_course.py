@@ -156,17 +156,9 @@ def test_json_report_and_exports(course, capsys):
     assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
     assert "isolation: " in told
     assert main(["course", "export", "canvas", "out", "--out", "canvas.csv"]) == 0
-    assert "Points Possible,,,,3" in read("canvas.csv")
+    assert "Points Possible,,,,,3" in read("canvas.csv")
     assert main(["course", "export", "junit", "out", "--out", "junit.xml"]) == 0
     assert len(ElementTree.parse("junit.xml").findall(".//testcase")) == 12
-    assert main(["course", "export", "gradescope", "--out", "gs.zip"]) == 0
-    with zipfile.ZipFile("gs.zip") as archive:
-        assert sorted(archive.namelist()) == ["course.toml", "run_autograder", "setup.sh"]
-    assert main(["course", "export", "classroom50", "--out", "c50.zip"]) == 0
-    assert main(["course", "export", "nbgrader", "--out", "nb"]) == 0
-    notebook = json.loads(read(f"nb/source/{LESSON.folder}/exercise.ipynb"))
-    marks = [cell["metadata"].get("nbgrader", {}).get("points", 0) for cell in notebook["cells"]]
-    assert sum(marks) == 3
     assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 2
 
 
@@ -191,6 +183,7 @@ def test_a_release_holds_stubs_only(course, capsys):
     names = [os.path.join(here, name) for here, _, names in os.walk("handout") for name in names]
     assert sorted(os.path.basename(name) for name in names) == ["README.md", "exercise.py", "lesson.py"]
     assert not any("seed" in read(name) for name in names if name.endswith(".md"))
+    assert "pip install" not in read("handout/README.md")  # a registry may know the name for something else
     assert main(["course", "release", "handout"]) == 2  # never over another
 
 

@@ -62,11 +62,14 @@ def add_parser(subparsers):
     report.set_defaults(run=run_report)
 
     example = "example:\n  tinyllm course export canvas grades --out canvas.csv\n"
-    example += "  tinyllm course export gradescope --out autograder.zip\n"
+    wheel = "tinyllm-0.1.0-py3-none-any.whl"
+    example += f"  tinyllm course export gradescope --out autograder.zip --package {wheel}\n"
     export = add_command(commands, "export", "write what another system reads", example)
     export.add_argument("kind", metavar="KIND", choices=EXPORTS, help=", ".join(EXPORTS))
     export.add_argument("grades", metavar="GRADES", nargs="?", help="the folder of an earlier `course grade`")
     export.add_argument("--out", metavar="FILE", required=True, help="the file or folder to write")
+    what = "a wheel of tinyllm, which gradescope and classroom50 install"
+    export.add_argument("--package", metavar="FILE", help=what)
     export.set_defaults(run=run_export)
 
     example = "example:\n  tinyllm course selftest\n"
@@ -162,12 +165,13 @@ def run_export(args):
     from tinyllm.teach.course.results import read_results
 
     if args.kind in EXPORTERS:
-        EXPORTERS[args.kind](the_course(args), args.out, args.course or COURSE_FILE)
+        course, path = the_course(args), args.course or COURSE_FILE
+        remark = EXPORTERS[args.kind](course, args.out, path, args.package)
     elif not args.grades:
         raise UserError(f"`export {args.kind}` needs the folder that an earlier `course grade` wrote")
     else:
-        RESULT_EXPORTERS[args.kind](read_results(args.grades), args.out)
-    print(f"{args.out} is written")
+        remark = RESULT_EXPORTERS[args.kind](read_results(args.grades), args.out)
+    print("\n".join([f"{args.out} is written", *([remark] if remark else [])]))
 
 
 def run_selftest(args):

@@ -4,22 +4,31 @@ The student's code is judged in a worker as ever, but this cell runs in the stud
 can be told to lie: for marks that count, use `tinyllm course grade`.
 """
 
+import re
 import tempfile
 from pathlib import Path
 
 from tinyllm.teach.checker import judge
+from tinyllm.teach.course.results import headline, told
+from tinyllm.teach.record import as_record
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import Zygote, best_level
 
 
 def check_cell(number, name, history):
     """Judge one task on the cells that were run. Raises AssertionError with the verdict where it fails."""
-    task = find_lesson(number).task(name)
+    lesson = find_lesson(number)
+    task = lesson.task(name)
     with tempfile.TemporaryDirectory() as folder, Zygote(best_level()) as zygote:
         code = Path(folder, "exercise.py")
-        cells = [text for text in history if "def " in text or "import " in text]
-        kept = [text for text in cells if "check_cell(" not in text and "get_ipython(" not in text]
-        code.write_text("\n\n".join(kept), "utf-8")
+        code.write_text(written(history), "utf-8")
         verdict = judge(task, lambda: zygote.start(code))
     if verdict.state != "passed":
-        raise AssertionError(f"{name}: {verdict.state}; {verdict.mistake or verdict.message}")
+        record = as_record(lesson, verdict) | {"step": verdict.step}
+        raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))
+
+
+def written(history):
+    """The cells that define or import something, as one file -> str. What is Jupyter's own becomes `pass`."""
+    cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
+    return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 from tinyllm.errors import UserError
@@ -140,18 +141,20 @@ def scan(course, texts):
 
 def readme(course):
     """What to do, and until when -> Markdown."""
-    lines = [f"# {course.title}", "", "    pip install tinyllm", ""]
+    install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
+    lines = [f"# {course.title}", "", install, ""]
     for part in course.parts:
         due = f", due {part.due}" if part.due else ""
         points = sum(part.points.values())
-        lines += [f"* `{part.lesson.folder}`: {part.lesson.title} ({points:g} points{due})"]
+        worth = "1 point" if points == 1 else f"{points:g} points"
+        lines += [f"* `{part.lesson.folder}`: {part.lesson.title} ({worth}{due})"]
     first = course.parts[0].lesson
     exercise = f"{first.folder}/exercise.py"
     lines += [
         "",
         f"Step through a lesson with `python {first.folder}/lesson.py`, fill in `{exercise}`,",
         f"and see how it does with `tinyllm check {first.number} {exercise}`.",
-        "Hand in the folders with your exercise.py, in a folder or a zip that has your name.",
+        "Hand in the folders with your exercise.py and exercise.c, in a folder or a zip that has your name.",
         "",
     ]
     return "\n".join(lines)

@@ -98,23 +98,27 @@ def feedback(course, record):
     for lesson in record["lessons"] if not record["problem"] else ():
         lines += [f"## Lesson {lesson['lesson']}", ""]
         for task in lesson["tasks"]:
-            lines += told(task)
+            points = f"{number(task['points'])} of {number(task['of'])}"
+            lines += [f"* **{task['task']}**: {headline(task)} ({points})", *told(task)]
         lines.append("")
     return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
 
 
-def told(task):
-    """One task as lines of a list."""
+def headline(task):
+    """The state of a task in a few words -> str."""
     word = WORDS.get(task["state"], task["state"])
-    kept, every = task["properties_held"], task["properties"]
-    held = f", {kept} of {every} properties hold" if every else ""
-    points = f"{number(task['points'])} of {number(task['of'])}"
-    lines = [f"* **{task['task']}**: {word}{held} ({points})"]
-    if task["state"] in ("passed", "not_attempted"):
-        return lines
+    tried = task["properties"] and task["state"] in ("passed", "failed")
+    return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
+
+
+def told(task):
+    """What there is to say of a task below its headline -> list of lines, indented as in a list."""
+    lines = []
     where = f" (line {task['line']})" if task["line"] else ""
     if task["message"]:
         lines.append(f"  {quoted(task['message'])}{where}")
+    if task["state"] != "failed":
+        return lines
     if task["mistake"]:
         lines.append(f"  Your output equals {task['mistake']}.")
     elif task["step"]:
