@@ -11,7 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tinyllm.cli import main
+from tinyllm.teach import capstone
 from tinyllm.teach.course import queue
+from tinyllm.teach.course.collect import collect
+from tinyllm.teach.course.config import whole_course
 from tinyllm.teach.course.release import stubs
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import find_lesson
@@ -76,6 +79,7 @@ def grade(*more):
 
 
 def test_good_and_bad_are_graded_side_by_side(course, capsys):
+    hand_in("＝1", "")  # to some spreadsheets that is a formula too
     bad_zip("absolute", "/etc/passwd")
     bad_zip("climbing", f"../../{LESSON.folder}/exercise.py")
     bad_zip("link", f"{LESSON.folder}/exercise.py", change=as_link)
@@ -89,7 +93,7 @@ def test_good_and_bad_are_graded_side_by_side(course, capsys):
     rows = dict(line.rsplit(",", 5)[:2] for line in text.splitlines()[1:] if "submissions of one" not in line)
     level = best_level()
     assert rows["Ada Lovelace"] == "3" and rows["wrong"] == "0" and rows["untouched"] == "0"
-    assert rows["'=1+2"] == "0" and rows["Юлія 😀"] == "0"
+    assert rows["'=1+2"] == rows["'＝1"] == "0" and rows["Юлія 😀"] == "0"
     assert all(level in line for line in text.splitlines()[1:])
     for name, words in [("absolute", "leads out"), ("climbing", "leads out"), ("link", "is a link"),
                         ("bomb", "zip bomb"), ("empty", "no exercise.py"), ("broken", "no readable zip"),
@@ -98,11 +102,58 @@ def test_good_and_bad_are_graded_side_by_side(course, capsys):
         assert words in line and ",0,3," in line
     told = capsys.readouterr().out
     assert "isolation: " + level in told and "leads out" in told
+    assert "6 submissions graded, 1 with all 3 points; 8 refused" in told
     pages = {name: read(f"out/feedback/{name}") for name in os.listdir("out/feedback")}
     assert len(pages) == len(text.splitlines()) - 1
     assert all("isolation: " in page and "\x1b" not in page for page in pages.values())
     assert any("without subtracting the maximum" in page for page in pages.values())
     assert any("SyntaxError" in page and "blocked" in page for page in pages.values())
+    assert not any("SyntaxError" in page and "Hint" in page for page in pages.values())  # of no use there
+    assert any("tinyllm check 4" in page for page in pages.values())
+
+
+def names_of(tmp_path, *students):
+    """The names by which folders that are called so are known, and what is wrong with each."""
+    for student in students:
+        (tmp_path / student / LESSON.folder).mkdir(parents=True)
+        (tmp_path / student / LESSON.folder / "exercise.py").write_text("x = 1\n")
+    return {found.student: found.problem for found in collect(tmp_path, [LESSON])}
+
+
+def test_names_are_kept_as_people_write_them(tmp_path):
+    joined = ["فاطمه\u200cزهرا", "\U0001f469\u200d\U0001f680 Astro"]  # joiners that spelling needs
+    assert names_of(tmp_path, *joined) == dict.fromkeys(joined, "")
+
+
+def test_a_name_that_turns_the_line_around_does_not(tmp_path):
+    assert list(names_of(tmp_path, "evil\u202egnp.exe")) == ["evil\N{REPLACEMENT CHARACTER}gnp.exe"]
+
+
+def test_two_long_names_are_two_students(tmp_path):
+    found = names_of(tmp_path, "x" * 250 + "a", "x" * 250 + "b")
+    assert len(found) == 2 and not any(found.values())
+
+
+def test_two_spellings_of_one_accent_are_one_student(tmp_path):
+    (problem,) = names_of(tmp_path, "Zo\u00eb", "Zoe\u0308").values()
+    assert "2 submissions of one student" in problem
+
+
+def test_a_zip_with_backslashes_is_read(tmp_path):
+    """Older tools on Windows write paths so."""
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        archive.writestr(f"work\\{LESSON.folder}\\exercise.py", "x = 1\n")
+        archive.writestr("work\\__MACOSX\\notes.py", "")
+    (found,) = collect(tmp_path, [LESSON])
+    assert list(found.files) == [(LESSON.folder, "exercise.py")] and not found.problem
+
+
+def test_a_zip_without_an_exercise_says_what_it_holds(tmp_path):
+    with zipfile.ZipFile(tmp_path / "n.zip", "w") as archive:
+        archive.writestr(f"{LESSON.folder}/exercise.ipynb", "{}")
+        archive.writestr(f"{LESSON.folder}/Exercise.py", "x = 1\n")
+    (found,) = collect(tmp_path, [LESSON])
+    assert "exercise.py" in found.problem and not found.files
 
 
 def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(course):
@@ -124,6 +175,23 @@ def test_grading_goes_on_where_it_stopped(course, monkeypatch):
     text = grade().decode()
     assert [submission.student for submission, _ in graded] == ["wrong"]
     assert "its grading process ended" in text
+
+
+def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "run_all", interrupted)
+    assert main(["course", "grade", "subs", "--out", "out"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_what_trainings_are_compared_with_is_computed_before_the_fork(monkeypatch):
+    asked = []
+    monkeypatch.setattr(capstone, "expect", asked.append)
+    monkeypatch.setattr(queue, "properties", lambda *arguments, **options: {})
+    queue.prepare(whole_course(), {1})
+    assert len(asked) == (sys.platform == "linux")
 
 
 def test_a_crash_of_one_touches_no_other(course, monkeypatch):
@@ -257,6 +325,11 @@ def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, word
     assert main(["course", "grade", "subs", "--out", "out"]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1 and not os.path.exists("out")
+
+
+def test_course_alone_shows_its_own_commands(capsys):
+    assert main(["course"]) == 0
+    assert "release" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [

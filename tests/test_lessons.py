@@ -118,7 +118,6 @@ def test_a_lesson_reads_well_in_a_terminal(lesson):
         assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
     assert "__file__" not in text  # a notebook has none: `begin()` says which folder it is
     ast.parse(text)
-    assert "__file__" not in text, "a notebook has none: begin() finds the script and returns its folder"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)

@@ -35,6 +35,7 @@ isolation (`auto` takes the first of these that a trial shows to work; `tinyllm 
 def add_parser(subparsers):
     """Add the command and its own commands."""
     course = add_command(subparsers, "course", "hand out lessons, and grade what comes back", COURSE_EXAMPLE)
+    course.set_defaults(run=lambda args: course.print_help())
     commands = course.add_subparsers(title="commands", metavar="COMMAND")
     init = add_command(commands, "init", "write a course file to edit", "example:\n  tinyllm course init\n")
     init.set_defaults(run=run_init)
@@ -106,7 +107,7 @@ def run_release(args):
 
 
 def run_grade(args):
-    """Grade, write, and say where it is."""
+    """Grade, write, and say where it is -> exit code."""
     from tinyllm.teach.course.queue import choose_level, grade_all
     from tinyllm.teach.course.results import number, read_results, write_results
     from tinyllm.teach.workers import isolation_words
@@ -116,18 +117,26 @@ def run_grade(args):
     course = the_course(args)
     level = choose_level(args.isolation, args.require_isolation)
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
-        records = grade_all(args.folder, course, args.out, level, args.workers, bar.update, bar.reset)
+        try:
+            records = grade_all(args.folder, course, args.out, level, args.workers, bar.update, bar.reset)
+        except KeyboardInterrupt:
+            bar.close()
+            print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
+            return 130
     write_results(args.out, course, records, level)
     if args.json:
         print(json.dumps(read_results(args.out)))
-        return
+        return 0
     for record in records:
         if record["problem"]:
             print(f"  {record['student']}: {record['problem']}")
-    full = sum(record["points"] == record["of"] for record in records)
-    print(f"{len(records)} submissions graded, {full} with all {number(course.total)} points")
+    refused = sum(bool(record["problem"]) for record in records)
+    full = sum(record["points"] == record["of"] and not record["problem"] for record in records)
+    counts = f"{len(records) - refused} submissions graded, {full} with all {number(course.total)} points"
+    print(f"{counts}; {refused} refused, as said above" if refused else counts)
     print(isolation_words(level))
     print(f"see {args.out}/grades.csv and {args.out}/feedback; `tinyllm course report {args.out}` sums up")
+    return 0
 
 
 def run_report(args):
@@ -150,13 +159,16 @@ def run_report(args):
     if found["bugs"]:
         print("\ncommon bugs")
     for bug in found["bugs"][:20]:
-        print(f"  {bug['students']:>3} students, {bug['task']}: {bug['mistake']}")
+        who = "student" if bug["students"] == 1 else "students"
+        print(f"  {bug['students']:>3} {who}, {bug['task']}: {bug['mistake']}")
     if found["solutions"]:
         print("\nasked for a solution (so says the workspace that was handed in)")
     for seen in found["solutions"]:
         print(f"  {seen['student']}: lesson {seen['lesson']}, {seen['task']}")
+    if found["refused"]:
+        print("\nnot graded")
     for student, problem in found["refused"]:
-        print(f"\nnot graded: {student}: {problem}")
+        print(f"  {student}: {problem}")
 
 
 def run_export(args):

@@ -111,6 +111,12 @@ def seeds(variant):
     return {"a hidden seed": variant, "another hidden seed": variant + 1}
 
 
+def expect(variant):
+    """Compute what the trainings of a variant are compared with, for all processes that are forked later."""
+    for seed in seeds(variant).values():
+        tolerance(seed)
+
+
 def judge_run(task, start, folder=None, variant=0, **options):
     """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
     titles = [YOURS.format(op) for op in PARTS]

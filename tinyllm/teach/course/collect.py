@@ -20,6 +20,8 @@ MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in 
 MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, all of which is read before the first name is seen
 PROGRESS = ".tinyllm/progress.json"
+EXERCISES = ("exercise.py", "exercise.c")
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # unseen, but part of how some names are spelt
 
 
 @dataclass
@@ -66,7 +68,7 @@ def collect(folder, lessons):
                 read_zip(submission, lessons)
             else:
                 raise Refused("it is neither a folder nor a zip")
-            if not submission.files:
+            if not any(name in EXERCISES for _, name in submission.files):
                 raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
         except Refused as problem:
             submission.files, submission.problem = {}, printable(problem)
@@ -79,7 +81,9 @@ def collect(folder, lessons):
 
 def student_name(name):
     """The name of a student in its one form: two ways to write an accent are one name."""
-    return printable(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")), 120) or "?"
+    text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
+    kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(kept).strip(JOINERS) or "?"
 
 
 def refuse_twins(submissions):
@@ -177,13 +181,13 @@ def read_zip(submission, lessons):
                 raise Refused("it unpacks to far more than an exercise: a zip bomb")
             total = 0
             for entry in entries:
-                path = PurePosixPath(entry.filename)
+                path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
                 place = None if entry.is_dir() or hidden(path) else wanted(path, lessons)
                 if place:
                     data = read_entry(archive, entry)
                     total += len(data)
                     keep(submission, place, data, total)
-                elif entry.filename.endswith(PROGRESS) and not submission.progress:
+                elif path.parts[-2:] == tuple(PROGRESS.split("/")) and not submission.progress:
                     submission.progress = read_entry(archive, entry)
     except Refused:
         raise

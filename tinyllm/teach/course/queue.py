@@ -20,6 +20,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
+from tinyllm.teach import capstone
 from tinyllm.teach.checker import right
 from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.grading import grade, nothing
@@ -110,6 +111,9 @@ def prepare(course, variants):
     """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
     if context().get_start_method() != "fork":
         return
+    if any(part.lesson.task(name).kind == "run" for part in course.parts for name in part.points):
+        for variant in variants:
+            capstone.expect(variant)
     with specs_only():
         for part in course.parts:
             for name in part.points:

@@ -78,7 +78,7 @@ def grades(course, records):
 
 def feedback_name(student):
     """A file name for a student: their own name where a file may be called so."""
-    plain = re.sub(r"[^\w.-]+", "_", student).strip("._")[:60]
+    plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
         return f"{plain}.md"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
@@ -100,6 +100,10 @@ def feedback(course, record):
         for task in lesson["tasks"]:
             points = f"{number(task['points'])} of {number(task['of'])}"
             lines += [f"* **{task['task']}**: {headline(task)} ({points})", *told(task)]
+        if any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
+            check = f"`tinyllm check {lesson['lesson']}`"
+            said = "tries your file on your own machine, and looks for smaller inputs that fail."
+            lines += ["", f"{check} {said}"]
         lines.append("")
     return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
 
@@ -115,7 +119,7 @@ def told(task):
     """What there is to say of a task below its headline -> list of lines, indented as in a list."""
     lines = []
     where = f" (line {task['line']})" if task["line"] else ""
-    if task["message"]:
+    if task["message"] and not task["message"].startswith("NotImplementedError"):
         lines.append(f"  {quoted(task['message'])}{where}")
     if task["state"] != "failed":
         return lines
