@@ -95,10 +95,11 @@ class Launched:
         return code if code is None else signal_of(code, self.bubbled)
 
     def _kill(self):
-        for pid in descendants(self.process.pid):  # none where there is no /proc
+        found = descendants(self.process.pid)  # none where there is no /proc
+        for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        if self.bubbled:  # it outlives what is inside, so that its end is the end of all
+        if self.bubbled and found:  # it outlives what is inside, so that its end is the end of all
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1)
         with contextlib.suppress(OSError):
