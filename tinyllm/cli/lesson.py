@@ -143,7 +143,7 @@ def told(lesson, verdict, before):
         return "\n      ".join([line, *filter(None, verdict.message.split("\n"))])
     lines = [line]
     if verdict.broken and lesson.task(verdict.task).kind != "tests":
-        lines.append(f"not {verdict.broken[0]}:")
+        lines.append(f"this does not hold: {verdict.broken[0]}")
     where = f" (line {verdict.line})" if verdict.line else ""
     lines.append(verdict.message + where)
     if verdict.mistake:
