@@ -88,14 +88,15 @@ class Launched:
         if self.job:
             self.job.close()
         elif hasattr(os, "killpg"):
-            self._kill()
+            self._kill(code is None)
         self.process.kill()
         self.process.wait()
         self.talk.close()
         return code if code is None else signal_of(code, self.bubbled)
 
-    def _kill(self):
-        found = descendants(self.process.pid)  # none where there is no /proc
+    def _kill(self, alive):
+        # None where there is no /proc; and where it has been waited for, its number may be another's.
+        found = descendants(self.process.pid) if alive else []
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
