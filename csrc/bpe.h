@@ -122,7 +122,9 @@ void bpe_decoder_free(struct bpe_decoder *decoder);
 
 /* How many bytes some ids stand for, or -1 - i where id i is no token. ids: int32_t, or int64_t where `wide`. */
 int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
-void bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
+
+/* Write them. -1: somebody changed the ids since their size was taken. */
+int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
 
 /* --- bpe_count.c, bpe_train.c ------------------------------------------------------------------------------------------- */
 

@@ -72,19 +72,21 @@ int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int
     return wide ? size_of(decoder, ids, n, 1) : size_of(decoder, ids, n, 0);
 }
 
-static inline void copy_all(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n,
-                            int wide) {
+static inline int copy_all(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n,
+                           int wide) {
     const uint8_t *end = out + size;
     for (int64_t i = 0; i < n; i++) {
         int64_t id = id_at(ids, i, wide);
-        int64_t length = decoder->lengths[id];
+        if ((uint64_t)id >= (uint64_t)decoder->n) return -1;
+        uint64_t length = (uint64_t)(int64_t)decoder->lengths[id]; /* of a free id more than any text */
         if (length <= SLOT && end - out >= SLOT) memcpy(out, decoder->slots + SLOT * id, SLOT);
+        else if (length > (uint64_t)(end - out)) return -1;
         else memcpy(out, decoder->bytes + decoder->offsets[id], (size_t)length);
         out += length;
     }
+    return out == end ? 0 : -1;
 }
 
-void bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide) {
-    if (wide) copy_all(out, size, decoder, ids, n, 1);
-    else copy_all(out, size, decoder, ids, n, 0);
+int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide) {
+    return wide ? copy_all(out, size, decoder, ids, n, 1) : copy_all(out, size, decoder, ids, n, 0);
 }

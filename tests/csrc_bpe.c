@@ -124,7 +124,9 @@ static void require_decoded(const int32_t *ids, int64_t n, const uint8_t *text, 
     REQUIRE(decoder && bpe_decoded_size(decoder, ids, n, 0) == size, "the size is wrong");
     REQUIRE(bpe_decoded_size(decoder, wrong, 3, 0) == -2 && bpe_decoded_size(decoder, wide, 2, 1) == -2, "wrong ids");
     uint8_t *out = malloc((size_t)size + !size);
-    bpe_decode(out, size, decoder, ids, n, 0);
+    REQUIRE(bpe_decode(out, size, decoder, wrong, 3, 0) < 0, "ids that changed into wrong ones are decoded");
+    REQUIRE(!size || bpe_decode(out, size - 1, decoder, ids, n, 0) < 0, "more is written than there is room for");
+    REQUIRE(bpe_decode(out, size, decoder, ids, n, 0) == 0, "what was sized is not decoded");
     REQUIRE(memcmp(out, text, (size_t)size) == 0, "decoding loses something");
     free(out);
     bpe_decoder_free(decoder);

@@ -4,8 +4,10 @@ The specs and incremental.py judge; that they agree with each other is in test_b
 """
 
 import copy
+import mmap
 import pickle
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
-from tinyllm.ops.registry import _compiled, override, threads, use
+from tinyllm.ops.registry import _compiled, empty_pool, override, threads, use
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, incremental
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
@@ -181,6 +183,27 @@ def test_decoding_takes_what_it_always_took():
         with pytest.raises((UserError, TypeError), match="token"):
             tokenizer.decode_bytes([0, wrong])
     assert ByteTokenizer().decode([104, 105]) == "hi"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64])
+def test_any_integers_are_decoded_by_the_kernel(dtype, monkeypatch):
+    """Token files hold uint16 and uint32; the way through Python takes many times as long."""
+    monkeypatch.setattr(BPETokenizer, "_decode_with_care", lambda *_: pytest.fail("not by the kernel"))
+    assert BPETokenizer([]).decode_bytes(np.array([104, 105], dtype)) == b"hi"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells here")
+def test_a_long_part_leaves_no_memory_behind():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    tokenizer, text = BPETokenizer([], r"[^\n]*\n"), b"a" * 1023 + b"\n"
+    tokenizer.encode(text)
+    empty_pool()
+    before = resident()
+    assert len(tokenizer.encode_to_numpy(text * 2**14)) == 2**24  # a part of one thread: 64 MB of ids
+    empty_pool()
+    assert resident() - before < 2**25
 
 
 def test_copies_work():

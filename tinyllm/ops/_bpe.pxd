@@ -26,7 +26,7 @@ cdef extern from "bpe.h" nogil:
     bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n)
     void bpe_decoder_free(bpe_decoder *decoder)
     int64_t bpe_decoded_size(const bpe_decoder *decoder, const void *ids, int64_t n, int wide)
-    void bpe_decode(uint8_t *out, int64_t size, const bpe_decoder *decoder, const void *ids, int64_t n, int wide)
+    int bpe_decode(uint8_t *out, int64_t size, const bpe_decoder *decoder, const void *ids, int64_t n, int wide)
     struct bpe_counter:
         pass
     bpe_counter *bpe_counter_new()

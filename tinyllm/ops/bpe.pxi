@@ -105,8 +105,7 @@ def bpe_encode(ids, merges):
     if not sound:
         raise ValueError("the compiled bpe_encode takes merges that each make a new, larger token; "
                          "for others there is tinyllm.use('numpy')")
-    bpe = BPE(range(256), merges)
-    return bpe.encode_ids(ids)
+    return BPE(range(256), merges).encode_ids(ids)
 
 
 # --- a vocabulary ----------------------------------------------------------------------------------------------------
@@ -283,15 +282,15 @@ cdef class Decoder:
         bpe_decoder_free(self.decoder)
 
     def decode(self, ids):
-        """The bytes of a list of ints or an int32 or int64 array; None where there is something else, or no token."""
+        """The bytes of a list of ints or an array of integers; None where there is something else, or no token."""
         if isinstance(ids, list):
             ids = self.from_list(ids)
-        if not isinstance(ids, ndarray) or ids.ndim != 1 or (ids.dtype != I32 and ids.dtype != I64):
+        if not isinstance(ids, ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
             return None
-        ids = contiguous(ids)
+        ids = contiguous(ids if ids.dtype == I32 else ids.astype(I64, copy=False))
         cdef const void *id = address(ids)
         cdef int64_t n = ids.size, size
-        cdef int wide = ids.dtype == I64
+        cdef int wide = ids.dtype == I64, failed
         with nogil:
             size = bpe_decoded_size(self.decoder, id, n, wide)
         if size < 0:
@@ -299,7 +298,9 @@ cdef class Decoder:
         cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
         cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(result)
         with nogil:
-            bpe_decode(out, size, self.decoder, id, n, wide)
+            failed = bpe_decode(out, size, self.decoder, id, n, wide)
+        if failed:
+            raise RuntimeError("the ids changed while they were decoded")
         return result
 
     cdef object from_list(self, list ids):
