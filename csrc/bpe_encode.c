@@ -18,6 +18,7 @@ enum {
     SHORT = 48,      /* bytes; measured: the heap is faster from about there on */
     SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
     SLOT_TOKENS = 4,
+    MOST_KEPT = 1 << 20, /* tokens that a worker has room for between two calls */
     SPARE = SLOT_TOKENS, /* tokens that may be written behind the result */
 };
 
@@ -137,6 +138,11 @@ static struct bpe_worker *take_worker(struct bpe *bpe) {
 }
 
 static void give_worker(struct bpe *bpe, struct bpe_worker *worker) {
+    if (worker->room > MOST_KEPT) {
+        free(worker->out);
+        worker->out = NULL;
+        worker->room = 0;
+    }
     for (int i = 0; i < BPE_IDLE; i++) {
         struct bpe_worker *none = NULL;
         if (atomic_compare_exchange_strong(&bpe->idle[i], &none, worker)) return;
