@@ -333,3 +333,10 @@ def test_make_tokenizer_from_a_word(tmp_path):
             make_tokenizer(spec, data)
     with pytest.raises(UserError, match="not UTF-8"):
         make_tokenizer("char", b"\xff")
+
+
+@pytest.mark.parametrize("names", ["<|end|>", {"<|end|>": 500}])
+def test_training_takes_a_list_of_names(names):
+    """Not a name, which is a list of letters, nor numbers, which it would not keep."""
+    with pytest.raises(TypeError, match="list of names"):
+        BPETokenizer.train(TEXT, 300, special_tokens=names)

@@ -84,6 +84,8 @@ class BPETokenizer(Tokenizer):
         a file. `progress(done, total)` is called now and then, and `on_merge(left, right, new, count)` for
         every merge in turn: three tokens, and how often the pair stood in the text.
         """
+        if isinstance(special_tokens, (str, dict)):
+            raise TypeError(f"special_tokens is a list of names, which are numbered, not {special_tokens!r}")
         special_tokens = list(special_tokens)
         fixed = BYTES + len(special_tokens)
         n_merges = operator.index(vocab_size) - fixed

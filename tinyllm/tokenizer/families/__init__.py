@@ -4,7 +4,7 @@ Normalizers, pre-tokenizers and decoders are plain functions, one line or a few 
 vocabulary and call the ops. What a file asks for and is not here to the character is refused by its name.
 """
 
-from tinyllm.tokenizer.families.load import from_huggingface, reads
+from tinyllm.tokenizer.families.load import MODELS, from_huggingface, reads
 from tinyllm.tokenizer.families.pipeline import PipelineTokenizer
 
-__all__ = ["PipelineTokenizer", "from_huggingface", "reads"]
+__all__ = ["MODELS", "PipelineTokenizer", "from_huggingface", "reads"]

@@ -41,7 +41,8 @@ def from_document(document):
     model = fields["model"]
     kind = model.get("type", "BPE" if "merges" in model else None)
     if not isinstance(kind, str) or kind not in MODELS:
-        raise UserError(f"the model {str(kind)[:40]!r} is not supported; {', '.join(MODELS)} are")
+        known = ", ".join(families.MODELS)
+        raise UserError(f"the model {str(kind)[:40]!r} is not supported; {known} are")
     return MODELS[kind](fields, read_added(fields["added_tokens"]))
 
 
