@@ -1,12 +1,15 @@
 """Lesson 10's checker: a student's C, compiled, run between guard pages, and judged by the ops' own cases."""
 
 import re
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from tinyllm.teach import kernels
 from tinyllm.teach.checker import judge_task
+from tinyllm.teach.compiling import visible
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import why_not
 
@@ -64,6 +67,30 @@ def test_a_right_order_of_the_loops_passes_too(judge):
     """
     source = re.sub(r"(matmul\([^)]*\) \{).*", rf"\1{fast}}}", GOOD, flags=re.DOTALL)
     assert judge(MATMUL, source).state == "passed"
+
+
+BY_ALIGNMENT = """
+        long head = ((64 - ((unsigned long)in & 63)) & 63) / 4;
+        if (head > n) head = n;
+        for (long i = 0; i < n; i++) out[i] = largest == -INFINITY ? 0 : expf(in[i] - largest);
+        for (long i = head; i < n; i++) sum += out[i];
+        for (long i = 0; i < head; i++) sum += out[i];
+"""
+SUM = next(line for line in GOOD.split("\n") if "sum += out[i] =" in line)
+
+
+@pytest.mark.parametrize("before, after", [
+    (SUM, BY_ALIGNMENT),
+    ("void softmax(float *y, const float *x, long rows, long n) {",
+     "__attribute__((hot)) void softmax(float *restrict y, const float *restrict x, long rows, long n);\n"
+     "void softmax(float *restrict y, const float *restrict x, long rows, long n)\n{"),
+    ("#include <math.h>", '#include "mine.h"'),
+], ids=["sums go by alignment", "declared first", "a header of one's own"])  # fmt: skip
+def test_right_kernels_of_unusual_making_pass(judge, tmp_path, before, after):
+    (tmp_path / "mine.h").write_text("#include <math.h>\n")
+    assert before in GOOD
+    verdict = judge(SOFTMAX, GOOD.replace(before, after))
+    assert (verdict.state, verdict.message) == ("passed", "")
 
 
 OVERRUNS = {
@@ -133,9 +160,38 @@ def test_a_compiler_behind_fences_compiles_and_sees_no_secret(level, words, tmp_
     secret, work = tmp_path / "secret.h", tmp_path / "work"
     secret.write_text("the answer is 42\n")
     work.mkdir()
-    assert kernels.build(GOOD, "softmax", work, level) == work / "run.py"
-    failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, level)
+    assert kernels.build(GOOD, "softmax", work, level, work) == work / "run.py"
+    failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, level, work)
     assert words in failure.message and "answer" not in failure.message
+
+
+def test_a_compiler_that_never_stops_talking_takes_no_memory_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "COMPILE_SECONDS", 2)
+    again = '#warning x\n#if __INCLUDE_LEVEL__ < 150\n#include "exercise.c"\n#include "exercise.c"\n#endif\n'
+    tracemalloc.start()
+    failure = kernels.build(GOOD + again, "softmax", tmp_path, "plain", tmp_path)
+    assert failure.state in ("failed", "timed_out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_comments_without_an_end_take_no_time():
+    began = time.process_time()
+    for source in ("/* " * 80_000, "softmax()" * 28_000):
+        assert not kernels.written(source, "softmax")
+    assert time.process_time() - began < 2
+
+
+def test_a_kernel_that_goes_outside_late_does_not_pass(judge):
+    late = "{ static int calls; if (++calls == 110) y[-1] = 0; "
+    verdict = judge(SOFTMAX, GOOD.replace("long n) {", "long n) " + late, 1))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken and "before" in verdict.message
+
+
+def test_a_compiler_sees_of_opt_its_own_folder_only():
+    assert not any(path.startswith("/opt") for path in visible("/usr/bin/cc"))
+    assert "/opt/conda" in visible("/opt/conda/bin/cc") and "/opt" not in visible("/opt/conda/bin/cc")
 
 
 def test_no_file_and_no_compiler(judge, monkeypatch):

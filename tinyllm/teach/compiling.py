@@ -10,8 +10,14 @@ import importlib.util
 import os
 import sys
 
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/etc/alternatives", "/etc/ld.so.cache",
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/etc/ld.so.cache",
           "/dev/null", "/dev/urandom", "/nix/store")  # fmt: skip
+
+
+def visible(compiler):
+    """What a compiler may read and run: the system; of /opt, where courses may lie, its own folder only."""
+    parts = compiler.split("/")
+    return (*SYSTEM, "/".join(parts[:3])) if parts[1] == "opt" else SYSTEM
 
 
 def main(level, command):
@@ -22,8 +28,8 @@ def main(level, command):
     spec.loader.exec_module(sandbox)
     sandbox.limits(memory=2**31, cpu_seconds=20, file_size=2**24, files=256)
     if level != "plain" and sandbox.landlock_version():
-        here = os.getcwd()
-        sandbox.landlock(readable=SYSTEM, writable=[here, "/dev/null"], executable=SYSTEM)
+        system = visible(os.path.realpath(command[0]))
+        sandbox.landlock(readable=system, writable=[os.getcwd(), "/dev/null"], executable=system)
     os.execve(command[0], command, {"PATH": os.defpath, "TMPDIR": os.getcwd(), "LC_ALL": "C"})
 
 

@@ -156,7 +156,7 @@ def twice(name, shape, inputs, sizes):
     """Call it with the operands against both ends of their pages -> y. Raises Outside or Crash."""
     sizes = [*sizes, *[0] * (3 - len(sizes))]
     first, second = (guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
-    if first.tobytes() != second.tobytes() and not (np.isnan(first) & np.isnan(second)).all():
+    if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):  # sums may go by alignment
         raise Outside("its result depends on what lies beside its arrays: it reads what is not there")
     return first
 

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from tinyllm.teach.checker import (
     judge,
     properties,
 )
-from tinyllm.teach.compiling import SYSTEM
+from tinyllm.teach.compiling import visible
 from tinyllm.teach.guard import CALLS, GUARD
 from tinyllm.teach.launch import bubble, readable_paths
 from tinyllm.teach.syllabus import Task
@@ -47,10 +48,16 @@ def find_compiler():
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
-def build(source, op, folder, level):
-    """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure."""
+def build(source, op, folder, level, home):
+    """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure.
+
+    home: where the student's own headers are.
+    """
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
+    for header in sorted(Path(home).glob("*.h"))[:20]:
+        if header.is_file() and header.stat().st_size <= MAX_SOURCE:
+            shutil.copyfile(header, folder / header.name)
     (folder / "guard.c").write_text(GUARD.replace("CALL", CALLS[op]), "utf-8")
     runner = folder / "run.py"
     shutil.copyfile(Path(__file__).with_name("guard.py"), runner)
@@ -58,18 +65,23 @@ def build(source, op, folder, level):
     command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS]
     command += ["-o", "kernels.py", "exercise.c", "guard.c", "-lm"]
     if level == "bwrap":
-        paths = [*readable_paths(), *(path for path in SYSTEM if not path.startswith("/dev"))]
+        paths = [*readable_paths(), *(path for path in visible(find_compiler()) if not path.startswith("/dev"))]
         command = [*bubble(paths, [str(folder)]), "--chdir", str(folder), *command]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMPILE_SECONDS,
+    messages = folder / "messages.txt"  # a file, whose size is limited: no pipe of that into our memory
+    with open(messages, "wb") as f:
+        compiler = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True,
             env={"PATH": os.defpath},
         )  # fmt: skip
+    try:
+        if compiler.wait(COMPILE_SECONDS) == 0:
+            return runner
     except subprocess.TimeoutExpired:
+        os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
+        compiler.wait()
         return Failure("timed_out", "the compiler did not come to an end in time")
-    if done.returncode:
-        return refused(done.stderr.decode("utf-8", "replace"))
-    return runner
+    with open(messages, "rb") as f:
+        return refused(f.read(2**16).decode("utf-8", "replace"))
 
 
 def refused(said):
@@ -83,8 +95,8 @@ def refused(said):
 
 def written(source, op):
     """Whether a C source defines a function, with something between its braces."""
-    bare = re.sub(r"/\*.*?\*/|//[^\n]*", " ", source, flags=re.DOTALL)
-    body = re.search(rf"\b{op}\s*\([^()]*\)\s*\{{\s*(.)", bare, re.DOTALL)
+    bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", " ", source, flags=re.DOTALL)
+    body = re.search(rf"\b{op}\s*\([^()]*\)[^;{{}}]{{0,200}}\{{\s*(.)", bare, re.DOTALL)
     return body is not None and body[1] != "}"
 
 
@@ -100,7 +112,7 @@ def measure(op, folder):
     if not find_compiler():
         return NONE
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
-        runner = build(source, op, scratch, "plain")
+        runner = build(source, op, scratch, "plain", folder)
         if isinstance(runner, Failure):
             return runner.message
         command = [sys.executable, str(runner), op]
@@ -189,7 +201,7 @@ def judge_c(task, start, folder=None, **options):
     with start() as worker:
         zygote = worker.zygote
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
-        runner = build(source, task.op, scratch, zygote.level)
+        runner = build(source, task.op, scratch, zygote.level, path.parent)
         if isinstance(runner, Failure):
             state, message, line = runner.state, runner.message, runner.line
             return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
@@ -213,5 +225,7 @@ def judged(task, start, titles, options):
     if verdict.state != "passed" and not outside and isinstance(answer, Failure):
         held = [title for title in held if title != INSIDE]  # it could not be seen
     broken = tuple(title for title in titles if title not in held)
+    if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
+        verdict = replace(verdict, state="failed", message=printable(outside.message))
     return replace(verdict, task=task.name, held=tuple(held), broken=broken, line=None)
 
