@@ -9,6 +9,7 @@ from tinyllm.ops.registry import OPS
 from tinyllm.teach import capstone
 from tinyllm.teach.checker import judge_task
 from tinyllm.teach.gather import MARK, gather, parts_in
+from tinyllm.teach.mine import import_file, load_parts
 from tinyllm.teach.solved import STANDARD, collect
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workspace import start_lesson
@@ -169,6 +170,41 @@ def test_stubs_are_not_gathered_and_clashes_are_one_line(workspace):
         f.write("\ndef softmax(x):\n    return x\n")
     with pytest.raises(UserError, match=r"08_training.exercise.py, line \d+: softmax is something else"):
         gather(folder)
+
+
+def test_exercises_of_unusual_making_are_gathered(workspace):
+    """A class of one's own, a mark of the bytes' order, imports from the future, two lines of one number."""
+    for number, scale in ((4, 1), (8, 2)):
+        path = workspace / find_lesson(number).folder / "exercise.py"
+        text = path.read_text().replace("import math\n", "import math\nif False:\n    pass\n", 1)
+        text = text.replace("if False", f"if {scale} < 1")
+        own = "from __future__ import annotations\n" if number == 8 else ""
+        own += "from dataclasses import dataclass\n"
+        text += f"\n@dataclass\nclass Box{number}:\n    size: int = {scale}\n"
+        path.write_text("\ufeff" + own + ("" if number == 8 else "\n") + text, "utf-8")
+    folder = workspace / "12_capstone"
+    gather(folder)
+    parts, missing = parts_in(folder)
+    assert [part.op for part in parts] == list(capstone.PARTS) and not missing
+    for number in (4, 8):
+        path = workspace / find_lesson(number).folder / "exercise.py"
+        path.write_text(path.read_text("utf-8").replace(f"Box{number}", "Box"), "utf-8")
+    with pytest.raises(UserError, match="Box is something else in an earlier lesson"):
+        gather(folder)
+
+
+def test_a_mark_of_the_bytes_order_is_no_error(workspace):
+    path = workspace / find_lesson(4).folder / "exercise.py"
+    path.write_text("\ufeff" + path.read_text("utf-8"), "utf-8")
+    assert load_parts([find_lesson(4)], workspace)[0][0].op == "softmax"
+
+
+def test_each_lesson_has_its_own_helper(workspace):
+    for number, value in ((4, 1), (5, 2)):
+        here = workspace / find_lesson(number).folder
+        (here / "helper.py").write_text(f"VALUE = {value}\n")
+        (here / "exercise.py").write_text("from helper import VALUE\n")
+        assert value == import_file(here / "exercise.py").VALUE
 
 
 def test_the_report_says_what_was_run_and_is_the_same_every_time(workspace, monkeypatch):

@@ -38,14 +38,15 @@ def gather(folder):
             lessons.append(str(number))
     if not lessons:
         return f"nothing has been written in lessons 4 to 9 beside {shown(folder)} yet"
-    body = "\n".join(imports) + "\n\n\n" + "\n\n\n".join(piece for piece, _ in pieces.values()) + "\n"
+    first_of_all = sorted(imports, key=lambda text: "from __future__" not in text)
+    body = "\n".join(first_of_all) + "\n\n\n" + "\n\n\n".join(piece for piece, _ in pieces.values()) + "\n"
     atomic_write_text(target, MARK + hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
     return f"lessons {', '.join(lessons)} were gathered in {shown(target)}"
 
 
 def collect(path, lesson, imports, pieces):
     """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
-    source = path.read_text("utf-8")
+    source = path.read_text("utf-8-sig")
     written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
     lines, some = source.splitlines(), False
     for node in ast.parse(source).body:
@@ -57,7 +58,7 @@ def collect(path, lesson, imports, pieces):
             continue
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         text = "\n".join(lines[first - 1 : node.end_lineno])
-        key = ", ".join(names) or f"{path.name}:{node.lineno}"
+        key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
         if key in pieces and ast.unparse(node) != pieces[key][1]:
             where = f"{shown(path)}, line {node.lineno}"
             raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
@@ -68,7 +69,7 @@ def collect(path, lesson, imports, pieces):
 
 def names_of(node):
     """The names that a statement of a module defines, as far as `mine.attempted` knows them."""
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
@@ -78,7 +79,7 @@ def names_of(node):
 def parts_in(folder):
     """The capstone's parts in folder/exercise.py -> (list of Part, the names missing). Raises UserError."""
     path = Path(folder).absolute() / "exercise.py"
-    source = path.read_text("utf-8")
+    source = path.read_text("utf-8-sig")
     there = attempted(source, "", path)
     module = import_file(path)
     parts = []

@@ -100,7 +100,7 @@ def _read(path):
         data = path.read_bytes()
         if len(data) > MAX_SOURCE:
             raise UserError(f"{shown(path)} is too long for an exercise: {len(data):,} bytes")
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -127,6 +127,8 @@ def _definitions(tree):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             found[node.name] = "\n".join(map(ast.unparse, body))
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = ast.unparse(node)
         elif isinstance(node, ast.Assign):
             found |= {t.id: ast.unparse(node.value) for t in node.targets if isinstance(t, ast.Name)}
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -139,8 +141,9 @@ def import_file(path):
     name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for the names in their annotations
     sys.path.insert(0, str(path.parent))
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    known, before, sys.dont_write_bytecode = set(sys.modules), sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -150,6 +153,9 @@ def import_file(path):
     finally:
         sys.path.remove(str(path.parent))
         sys.dont_write_bytecode = before
+        for other in set(sys.modules) - known:  # the next lesson may have another file of that name
+            if Path(getattr(sys.modules[other], "__file__", None) or "/").parent == path.parent:
+                del sys.modules[other]
     return module
 
 
