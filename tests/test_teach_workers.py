@@ -357,6 +357,14 @@ def test_levels_fail_closed(monkeypatch):
     assert "stops accidents, not attackers" in isolation_words("plain")
 
 
+@pytest.mark.parametrize("line, kept", [(3, 3), (0, None), (-1, None), (10**4000, None), (True, None)],
+                         ids=["a line", "none", "negative", "huge", "a truth"])  # fmt: skip
+def test_a_forged_line_is_none(line, kept):
+    """A number of 4,000 digits would stand in results.json, where no other language can read it."""
+    error = {"error": {"kind": "ValueError", "message": "x", "line": line}}
+    assert workers._failure(error, "softmax").line == kept
+
+
 def test_printable():
     assert printable("a\x1b[2Jb\n\tc\u202e") == "a\N{REPLACEMENT CHARACTER}[2Jb c\N{REPLACEMENT CHARACTER}"
     assert len(printable("x" * 10**6)) == 400

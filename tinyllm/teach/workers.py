@@ -322,7 +322,8 @@ def _failure(answer, what):
         return Failure("failed", f"the answer of {what} cannot be read")
     kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
     state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
-    return Failure(state, printable(f"{kind}: {message}"), line if type(line) is int else None)
+    known = type(line) is int and 0 < line < 2**20  # no more than a file has, and than others can read
+    return Failure(state, printable(f"{kind}: {message}"), line if known else None)
 
 
 def printable(text, limit=400):
