@@ -7,7 +7,7 @@ import pytest
 
 from tinyllm.ops import OPS
 from tinyllm.teach import checker
-from tinyllm.teach.checker import JUDGES, judge
+from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
 from tinyllm.teach.solved import solved
@@ -15,7 +15,7 @@ from tinyllm.teach.syllabus import Task, ready, syllabus
 from tinyllm.teach.workers import Zygote
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
-from tinyllm.testing.check import bits
+from tinyllm.testing.check import bits, describe
 
 TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op" and ready(task)}
 WRONG = [(op, said, function) for op in TASKS for said, function in MISTAKES[op]]
@@ -85,6 +85,26 @@ def test_a_known_mistake_is_named(check, said):
     assert check(NAMED[said], effort=0).state == "failed"
 
 
+def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(zygote, tmp_path, monkeypatch):
+    """Hypothesis' idea of simple is another than ours: its smallest may be the longer one."""
+    task = Task("softmax", "softmax")
+    code = tmp_path / "exercise.py"
+    code.write_text("def softmax(x):\n    return x\n")
+    large = next(args for args in draw_cases("softmax") if args[0].size > 30)
+    monkeypatch.setattr(Tries, "smallest", lambda tries, args: large)
+    assert len(judge(task, lambda: zygote.start(code)).smallest_input) < len(describe("softmax", large))
+
+
+def test_a_failure_is_explained_on_an_input_that_can_be_read(zygote, tmp_path):
+    """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
+    task = Task("attention", "attention")
+    code = tmp_path / "exercise.py"
+    code.write_text("def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n")
+    first = judge(task, lambda: zygote.start(code), effort=0)
+    assert len(first.smallest_input) < READABLE
+    assert judge(task, lambda: zygote.start(code), effort=0) == first
+
+
 def test_an_unknown_mistake_gets_its_first_different_step(check):
     verdict = check("""
 import numpy as np
@@ -109,7 +129,7 @@ def softmax(x):
     ("raise ValueError('import')", "blocked", "import"),
     ("while True: pass", "timed_out", "did not come to an end"),
     ("def softmax(x):\n    while True: pass", "timed_out", "did not come to an end"),
-    ("def softmax(x):\n    return x.tolist()", "failed", "it should return"),
+    ("def softmax(x):\n    return x.tolist()", "failed", "should "),
     ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
     ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
 ])  # fmt: skip

@@ -65,7 +65,8 @@ def build(source, op, folder, level, home):
     command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS]
     command += ["-o", "kernels.py", "exercise.c", "guard.c", "-lm"]
     if level == "bwrap":
-        paths = [*readable_paths(), *(path for path in visible(find_compiler()) if not path.startswith("/dev"))]
+        system = (path for path in visible(find_compiler()) if not path.startswith("/dev"))
+        paths = [*readable_paths(), *system]
         command = [*bubble(paths, [str(folder)]), "--chdir", str(folder), *command]
     messages = folder / "messages.txt"  # a file, whose size is limited: no pipe of that into our memory
     with open(messages, "wb") as f:

@@ -102,8 +102,7 @@ def feedback(course, record):
             lines += [f"* **{task['task']}**: {headline(task)} ({points})", *told(task)]
         if any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
             check = f"`tinyllm check {lesson['lesson']}`"
-            said = "tries your file on your own machine, and looks for smaller inputs that fail."
-            lines += ["", f"{check} {said}"]
+            lines += ["", f"{check} tries your file on your own machine, and looks for a smaller input."]
         lines.append("")
     return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
 
