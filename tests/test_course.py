@@ -299,7 +299,8 @@ def test_init_writes_a_course_that_loads(tmp_path, monkeypatch, capsys):
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no task 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
-    ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"),
+    ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
+    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be 1 or more"),
 ])  # fmt: skip
 def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, words):
     monkeypatch.chdir(tmp_path)

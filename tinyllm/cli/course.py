@@ -29,6 +29,8 @@ isolation (`auto` takes the first of these that a trial shows to work; `tinyllm 
   bwrap      Linux with bubblewrap: the same in namespaces of its own, but slower to start
   plain      macOS, Windows, old kernels: fresh processes, deadlines, and what the system offers of limits
              (memory, processor time, no processes); stops accidents, not attackers
+
+Lateness is not judged: the times of files are set by whoever zips them. Leave out what came too late.
 """
 
 
@@ -132,7 +134,9 @@ def run_grade(args):
             print(f"  {record['student']}: {record['problem']}")
     refused = sum(bool(record["problem"]) for record in records)
     full = sum(record["points"] == record["of"] and not record["problem"] for record in records)
-    counts = f"{len(records) - refused} submissions graded, {full} with all {number(course.total)} points"
+    graded = len(records) - refused
+    what = "submission" if graded == 1 else "submissions"
+    counts = f"{graded} {what} graded, {full} with all {number(course.total)} points"
     print(f"{counts}; {refused} refused, as said above" if refused else counts)
     print(isolation_words(level))
     print(f"see {args.out}/grades.csv and {args.out}/feedback; `tinyllm course report {args.out}` sums up")

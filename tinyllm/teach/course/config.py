@@ -19,7 +19,8 @@ HEAD = """# A course: what counts, for how many points, and until when. Keep thi
 # seed       decides the hidden inputs of every student; whoever knows it knows them
 # variants   how many different sets of hidden inputs there are; each student always meets the same one
 # partial    whether a task that is right on ordinary input earns the share of "right on ..." that hold
-# due        is shown to students; when a file was handed in, only whoever collected it can say
+# due        is shown to students and judged by nobody: the times of files are set by whoever zips them, so
+#            only the system that collected a submission knows when it came
 
 title = "A course on language models"
 seed = {seed}
@@ -87,7 +88,8 @@ def load_course(path):
     except FileNotFoundError:
         raise UserError(f"there is no {path}; `tinyllm course init` writes one") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as TOML: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read as TOML: {why}") from None
     known = {"title", "seed", "variants", "partial", "lesson"}
     _refuse_unknown(path, "the course", data.keys(), known)
     lessons = data.get("lesson")
@@ -98,10 +100,13 @@ def load_course(path):
     for number in numbers:
         if numbers.count(number) > 1:
             raise UserError(f"{path} names lesson {number} twice; put its tasks into one [[lesson]]")
+    variants = _field(path, data, "variants", int, 1)
+    if variants < 1:
+        raise UserError(f"{path}: variants must be 1 or more, not {variants}")
     return Course(
         title=_field(path, data, "title", str, "tinyllm"),
         seed=_field(path, data, "seed", int, 0),
-        variants=max(_field(path, data, "variants", int, 1), 1),
+        variants=variants,
         partial=_field(path, data, "partial", bool, False),
         parts=tuple(sorted(parts, key=lambda part: part.lesson.number)),
     )
@@ -122,8 +127,10 @@ def _field(path, fields, name, kind, default):
 
 def _part(path, fields):
     _refuse_unknown(path, "a lesson", fields.keys(), {"number", "due", "points"})
+    if "number" not in fields:
+        raise UserError(f"{path}: a [[lesson]] needs a number, such as number = 4")
     try:
-        lesson = find_lesson(fields.get("number"))
+        lesson = find_lesson(fields["number"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     points = fields.get("points", {task.name: 1 for task in lesson.tasks})
