@@ -105,7 +105,8 @@ def run_release(args):
     from tinyllm.teach.course.release import release
 
     paths = release(the_course(args), args.out, args.source)
-    print(f"{len(paths)} files in {args.out}; scanned: stubs only, and no line of a solution")
+    scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
+    print(f"{len(paths)} files in {args.out}; {scanned}")
 
 
 def run_grade(args):
