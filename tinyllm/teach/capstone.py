@@ -21,12 +21,13 @@ from tinyllm.files import atomic_write_text
 from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.blame import allowed, rounded_otherwise
-from tinyllm.teach.checker import Verdict
-from tinyllm.teach.drawing import draw_cases
+from tinyllm.teach.checker import Verdict, complaint, said
+from tinyllm.teach.drawing import HIDDEN_CASES, draw_cases
 from tinyllm.teach.mine import Part, PartFailure, guarded, plug_in
 from tinyllm.teach.stepping import note
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import Failure
+from tinyllm.testing.relations import specs_only
 from tinyllm.train.run import Run, prepare
 from tinyllm.train.settings import make_config
 from tinyllm.train.trainer import Trainer
@@ -42,6 +43,7 @@ SETTINGS = {
 }  # fmt: skip
 REPORTED_SEEDS = (0, 1, 2)
 LAST = 10  # the loss that counts is the mean of the last steps
+CASES = 20  # that each part is tried on by itself
 SECONDS = 80  # for one training with functions in a worker
 
 
@@ -119,7 +121,7 @@ def expect(variant):
 
 def judge_run(task, start, folder=None, variant=0, **options):
     """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
-    titles = [YOURS.format(op) for op in PARTS]
+    titles = [ALONE.format(op) for op in PARTS]
     titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
     with start() as worker:
         if worker.failure:
@@ -128,8 +130,11 @@ def judge_run(task, start, folder=None, variant=0, **options):
         yours = [op for op in PARTS if is_there(worker, op)]
     if not yours:
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
-    held, why, state = [], "", "failed"
-    for name, seed in seeds(variant).items():
+    held, why, state = parts_alone(yours, start, variant)
+    missing = [op for op in PARTS if op not in yours]
+    if missing and not why:
+        why = f"these are still the library's: {', '.join(missing)}"
+    for name, seed in seeds(variant).items() if not why else ():
         try:
             with start() as worker:
                 losses = train(seed, [in_worker(worker, op) for op in yours], SECONDS)
@@ -140,20 +145,15 @@ def judge_run(task, start, folder=None, variant=0, **options):
             why = why or f"{SETTINGS['train.steps']} steps take more than {SECONDS} seconds"
             state = "timed_out"
             break
-        good, said = compared(seed, losses, name)
+        good, wrong = compared(seed, losses, name)
         held += good
-        why = why or said
-    if all(AT_EVERY_STEP.format(name) in held for name in seeds(variant)):
-        held += [YOURS.format(op) for op in yours]
-    missing = [op for op in PARTS if op not in yours]
-    if missing and not why:
-        why = f"these are still the library's: {', '.join(missing)}"
+        why = why or wrong
     broken = tuple(title for title in titles if title not in held)
     state = state if broken else "passed"
     return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
 
 
-YOURS = "right with your own {}"  # only these earn a part of the points
+ALONE = "right by itself: {}"  # only these earn a part of the points
 IN_RANGE = "the loss with {} ends in the range"
 AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
@@ -174,6 +174,28 @@ def compared(seed, losses, name):
         got, want = losses[step], expected(seed)[step]
         why = f"with {name} the loss at step {step + 1} is {got:.4f}, where {want:.4f} is right"
     return held, why
+
+
+def parts_alone(yours, start, variant):
+    """Which functions are right on cases of their own -> (titles that hold, what is wrong or "", state).
+
+    The losses come from a function of the student's, so they prove nothing unless that function is right: one
+    that knew the library's losses by heart would report them, whatever the rest does.
+    """
+    held, why, state = [], "", "failed"
+    for op in yours:
+        with start() as worker, specs_only():
+            cases = draw_cases(op, HIDDEN_CASES, variant) if variant else draw_cases(op)
+            for args in cases[:CASES]:
+                if wrong := complaint(op, "", worker, op, args):
+                    break
+        if not wrong:
+            held.append(ALONE.format(op))
+            continue
+        why = why or f"your {op} is wrong by itself: {said(wrong)}; `tinyllm check {PARTS[op]}` says more"
+        if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may take as long
+            return held, why, wrong.state
+    return held, why, state
 
 
 def is_there(worker, op):
