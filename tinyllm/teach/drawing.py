@@ -14,6 +14,17 @@ from hypothesis.internal.conjecture import providers
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES
 from tinyllm.testing.check import arrays
+from tinyllm.testing.properties import (
+    EXTREME,
+    FORM,
+    INFINITE,
+    ORDINARY,
+    ORDINARY_INPUT,
+    PURE,
+    SMALL,
+    STEADY,
+    VIEWS,
+)
 from tinyllm.testing.relations import bind
 
 CASES_PER_TASK = 60
@@ -49,16 +60,16 @@ def nature(args):
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
-        return "right where scores are -inf"
+        return INFINITE
     small = any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays)
     if small or any(x in ([], b"", {}) for x in plain(args)):
-        return "right on what is empty or has one element"
+        return SMALL
     sizes = [np.abs(a).max() for a in numbers if a.size]
     if any(size > 100 or 0 < size < 0.01 for size in sizes):
-        return "right on huge and tiny numbers"
+        return EXTREME
     if any(not a.flags.c_contiguous for a in given_arrays):
-        return "right on views with other strides"
-    return "right on ordinary numbers" if numbers else "right on ordinary input"
+        return VIEWS
+    return ORDINARY if numbers else ORDINARY_INPUT
 
 
 def plain(args):
@@ -66,18 +77,9 @@ def plain(args):
     return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
 
-NATURES = (  # the most telling first: an exception on an empty array says less than a wrong number
-    "right on ordinary numbers",
-    "right on ordinary input",
-    "right where scores are -inf",
-    "right on huge and tiny numbers",
-    "right on views with other strides",
-    "right on what is empty or has one element",
-)
-FORM = "results have the right types and shapes"
-PURE = "inputs are left as they were"
+# The most telling first: an exception on an empty array says less than a wrong number.
+NATURES = (ORDINARY, ORDINARY_INPUT, INFINITE, EXTREME, VIEWS, SMALL)
 WRITES = "it writes into an input, which belongs to the caller; work on a copy"
-STEADY = "the same input gives the same result twice"
 
 
 @functools.cache

@@ -6,19 +6,22 @@ import numpy as np
 
 from tinyllm.ops import OPS
 from tinyllm.testing.check import as_array, require_expected, run
+from tinyllm.testing.properties import RIGHT
 from tinyllm.testing.relations import bind
 
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 CLOSE = 1e-6  # an output is recognised when it differs by less than this, of its largest number
 
 
-def mistake(name, sentence):
+def mistake(name, sentence, breaks=RIGHT):
     """Register a function as a mistake that people really make in an op.
 
     The sentence completes "your output equals ...", so that a student understands what to look for.
+    breaks: the property that is meant to reject it, from `properties`; without it, any that looks at numbers.
     """
 
     def register(function):
+        function.breaks = breaks
         MISTAKES.setdefault(name, []).append((sentence, function))
         return function
 

@@ -13,11 +13,10 @@ from tinyllm.teach.record import as_record
 from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import Zygote
 from tinyllm.teach.workspace import read_progress
+from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 LIMITS = {"cpu_seconds": 20, "call_seconds": 30, "total_seconds": 300}  # for one worker: one property
 START_SECONDS = 60  # by the clock, for a file's own import; the processor time above ends it sooner
-RIGHT = "right "  # how the names of properties begin that say something of the numbers
-ORDINARY = "right on ordinary "  # without which the others say nothing: a constant may be right on the empty
 
 
 def grade(submission, course, level):
@@ -103,7 +102,7 @@ def _scored(part, verdict, course):
     if course.partial and verdict.state == "failed":
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
         kept = [title for title in verdict.held if title.startswith(RIGHT)]
-        lost = not right or any(title.startswith(ORDINARY) for title in verdict.broken)
+        lost = not right or ORDINARY in verdict.broken or ORDINARY_INPUT in verdict.broken
         share = 0.0 if lost else len(kept) / len(right)
     points = round(of * share, 6)
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "step": verdict.step}

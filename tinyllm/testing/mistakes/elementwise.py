@@ -16,6 +16,7 @@ from tinyllm.ops import (
 from tinyllm.ops.elementwise import GELU_TANH, keep_mask, sigmoid
 from tinyllm.ops.erf import erf
 from tinyllm.testing.mistake import mistake
+from tinyllm.testing.properties import FORM, PURE
 
 SCALE, CUBIC = GELU_TANH
 
@@ -182,7 +183,7 @@ def dup_without_silu(dy, gate, up):
     return silu_backward(dy * up, gate), dy * gate
 
 
-@mistake("add", "x changed in place")
+@mistake("add", "x changed in place", breaks=PURE)
 def adds_in_place(x, y):
     x += y
     return x
@@ -278,7 +279,7 @@ def forgets_y(x, y):
     return np.array(x)
 
 
-@mistake("add", "the sum computed in float64 and left there")
+@mistake("add", "the sum computed in float64 and left there", breaks=FORM)
 def add_in_float64(x, y):
     return x.astype(np.float64) + y
 

@@ -12,6 +12,7 @@ from tinyllm.ops import (
 )
 from tinyllm.ops.softmax import logsumexp
 from tinyllm.testing.mistake import mistake
+from tinyllm.testing.properties import EXTREME
 
 
 def surprises(logits, targets, ignore_index):
@@ -48,7 +49,8 @@ def shifts_labels(logits, targets, ignore_index=-100):
     return scalar(surprises(logits, moved, ignore_index).mean(), logits), logsumexp(logits)
 
 
-@mistake("cross_entropy", "log-sum-exp without subtracting the maximum, so that exp overflows")
+@mistake("cross_entropy", "log-sum-exp without subtracting the maximum, so that exp overflows",
+         breaks=EXTREME)  # fmt: skip
 def without_maximum(logits, targets, ignore_index=-100):
     kept, lse = targets != ignore_index, np.log(np.exp(logits).sum(axis=-1))
     return scalar((lse[kept] - logits[kept, targets[kept]]).sum() / max(kept.sum(), 1), logits), lse
@@ -66,7 +68,8 @@ def in_bits(logits, targets, ignore_index=-100):
     return scalar(lost.sum() / max(lost.size, 1) / np.log(2), logits), logsumexp(logits)
 
 
-@mistake("cross_entropy", "-log(p + 1e-9), which caps the loss and hides the worst predictions")
+@mistake("cross_entropy", "-log(p + 1e-9), which caps the loss and hides the worst predictions",
+         breaks=EXTREME)  # fmt: skip
 def adds_epsilon(logits, targets, ignore_index=-100):
     kept = targets != ignore_index
     lost = -np.log(softmax(logits)[kept, targets[kept]] + 1e-9)

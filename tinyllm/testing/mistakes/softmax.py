@@ -4,15 +4,17 @@ import numpy as np
 
 from tinyllm.ops import log_softmax, softmax
 from tinyllm.testing.mistake import mistake
+from tinyllm.testing.properties import EXTREME, FORM, INFINITE
 
 
-@mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked")
+@mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked",
+         breaks=INFINITE)  # fmt: skip
 def masked_row_is_nan(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
     return e / e.sum(axis=-1, keepdims=True)
 
 
-@mistake("softmax", "softmax without subtracting the maximum, so that exp overflows")
+@mistake("softmax", "softmax without subtracting the maximum, so that exp overflows", breaks=EXTREME)
 def without_maximum(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
@@ -29,7 +31,8 @@ def over_the_whole_array(x):
     return e / e.sum()
 
 
-@mistake("softmax", "softmax that subtracts the maximum of the whole array, so that low rows vanish")
+@mistake("softmax", "softmax that subtracts the maximum of the whole array, so that low rows vanish",
+         breaks=EXTREME)  # fmt: skip
 def maximum_of_the_whole_array(x):
     e = np.exp(x - x.max())
     return e / e.sum(axis=-1, keepdims=True)
@@ -40,7 +43,7 @@ def without_exp(x):
     return x / x.sum(axis=-1, keepdims=True)
 
 
-@mistake("softmax", "softmax computed in float64 and left there")
+@mistake("softmax", "softmax computed in float64 and left there", breaks=FORM)
 def wrong_dtype(x):
     return softmax(x.astype(np.float64))
 
@@ -70,18 +73,19 @@ def wrong_sign(dy, y):
     return y * (dy + (dy * y).sum(axis=-1, keepdims=True))
 
 
-@mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf")
+@mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf", breaks=INFINITE)
 def log_masked_row_is_nan(x):
     z = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-@mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0")
+@mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0",
+         breaks=EXTREME)  # fmt: skip
 def log_of_softmax(x):
     return np.log(softmax(x))
 
 
-@mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp overflows")
+@mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp overflows", breaks=EXTREME)
 def log_without_maximum(x):
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 

@@ -1,0 +1,12 @@
+"""What the properties of an op are called, in a checker's report and where a mistake says which it breaks."""
+
+ORDINARY = "right on ordinary numbers"
+ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers
+INFINITE = "right where scores are -inf"
+EXTREME = "right on huge and tiny numbers"
+VIEWS = "right on views with other strides"
+SMALL = "right on what is empty or has one element"
+RIGHT = "right "  # how those begin that say something of the numbers
+FORM = "results have the right types and shapes"
+PURE = "inputs are left as they were"
+STEADY = "the same input gives the same result twice"
