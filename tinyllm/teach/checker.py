@@ -20,10 +20,7 @@ from hypothesis import find, settings
 from tinyllm.ops import OPS
 from tinyllm.teach.drawing import (
     CASES_PER_TASK,
-    FORM,
-    PURE,
     QUIET,
-    STEADY,
     WRITES,
     draw_cases,
     nature,
@@ -34,6 +31,7 @@ from tinyllm.teach.workers import Failure, printable
 from tinyllm.testing import CASES, MISTAKES
 from tinyllm.testing.check import arrays, bits, describe, expectation, require_close, require_form
 from tinyllm.testing.mistake import outcome, same
+from tinyllm.testing.properties import FORM, PURE, STEADY
 from tinyllm.testing.relations import bind, output_names, parameters, specs_only
 
 SHRINK_EXAMPLES = 300
@@ -65,11 +63,13 @@ def judge_task(task, start, folder, **options):
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
 
-def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None, effort=SHRINK_EXAMPLES):
+def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None, effort=SHRINK_EXAMPLES,
+          known=()):  # fmt: skip
     """Check one op -> Verdict.
 
     start: a function that gives a fresh worker with the student's exercise.py. variant: the cases' seed.
     explain: whether a failure is looked into; effort: how many inputs are tried for the smallest that fails.
+    known: mistakes to recognise beside those of the op, as (sentence, function).
     """
     held, broken, first = [], {}, None
     with specs_only():
@@ -96,7 +96,7 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
             return verdict(state=why.state, message=said(why), line=why.line)
         if not explain:
             return verdict(state="failed", message=said(why), line=getattr(why, "line", None))
-        return explained(task, start, broken, verdict, effort)
+        return explained(task, start, broken, verdict, effort, known)
 
 
 def unusable(task, failure, every):
@@ -168,7 +168,7 @@ def said(why):
     return printable(why.message if isinstance(why, Failure) else why)
 
 
-def explained(task, start, broken, verdict, effort):
+def explained(task, start, broken, verdict, effort, known=()):
     """Find the smallest input that fails, and what the student did there."""
     title, wrong = next(iter(broken.items()))
     with Tries(task, start, title, effort) as tries:
@@ -177,9 +177,9 @@ def explained(task, start, broken, verdict, effort):
         smallest = min(tries.smallest(first), first, key=tries.letters) if effort else tries.readable(first)
         why = (tries.complaint(smallest) if smallest is not first else None) or why
         outputs = [(args, tries.output(args)) for args in [smallest, *failing[:12]]]
-        sentence = name_mistake(task.op, outputs)
+        sentence = name_mistake(task.op, outputs, known)
         for k in range(1, 4 if not (sentence or effort) else 0):  # another input may be plainer than this
-            if turned := name_mistake(task.op, outputs[k:] + outputs[:k]):
+            if turned := name_mistake(task.op, outputs[k:] + outputs[:k], known):
                 smallest, sentence = outputs[k][0], turned
                 break
         step = None if sentence else tries.first_different_step(smallest)
@@ -189,19 +189,24 @@ def explained(task, start, broken, verdict, effort):
     )  # fmt: skip
 
 
+def strays(failure):
+    """Whether a failure is that of a C function which left its arrays; `guard` then says where."""
+    return failure.message.startswith("Outside: ")
+
+
 def weight(args):
     """How large an input is: numbers in its arrays, then letters to write it; an empty one says least."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args))
 
 
-def name_mistake(name, outputs):
+def name_mistake(name, outputs, more=()):
     """The known mistake that explains the first output, and the most of the others."""
     known = [(args, out) for args, out in outputs if out is not None]
     if not known or outputs[0][1] is None:
         return None
     scores = []
-    for sentence, function in MISTAKES.get(name, ()):
+    for sentence, function in (*more, *MISTAKES.get(name, ())):
         matches = [alike(out, outcome(name, function, args)) for args, out in known]
         scores.append((sum(matches) if matches[0] else 0, sentence))
     best = max(scores, key=lambda score: score[0], default=(0, None))
@@ -241,9 +246,11 @@ class Tries:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def output(self, args):
-        """The results on an input, or None where there are none."""
+        """The results on an input, or None where there are none; where C strays, that is the result."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
-        return None if isinstance(answer, Failure) else results_of(self.task.op, *answer)
+        if isinstance(answer, Failure):
+            return [answer.message] if strays(answer) else None
+        return results_of(self.task.op, *answer)
 
     def smallest(self, args):
         """The smallest input with this complaint that Hypothesis finds; otherwise the one given."""

@@ -34,6 +34,13 @@ static void tinyllm_caught(int number, siginfo_t *info, void *context) {
     siglongjmp(tinyllm_back, number);
 }
 
+/* What a failed assert and abort() become. The real ones send a signal, which the fences forbid. */
+_Noreturn void tinyllm_abort(void) { siglongjmp(tinyllm_back, SIGABRT); }
+_Noreturn void tinyllm_assert_fail(const char *what, const char *file, unsigned line, const char *function) {
+    (void)what, (void)file, (void)line, (void)function;
+    siglongjmp(tinyllm_back, SIGABRT);
+}
+
 int tinyllm_guard(void **fault, float *y, const float *a, const float *b, long m, long k, long n) {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     static char stack[1 << 16]; /* of its own: the fault may be that the usual one is full */
@@ -121,7 +128,7 @@ class Operand:
 def guarded(name, shape, inputs, sizes, at_end):
     """Call the C function once -> y. Raises Outside or Crash."""
     libc = ctypes.CDLL(None, use_errno=True)
-    guard = ctypes.CDLL(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py")).tinyllm_guard
+    guard = library().tinyllm_guard
     arrays = [np.full(shape, np.nan, np.float32), *inputs]
     operands = [Operand(*pair, at_end) for pair in zip(NAMES[name], arrays, strict=True)]
     for operand in operands:
@@ -148,7 +155,8 @@ def failure(number, address, operands):
         if address < 4096:
             return Outside("it follows a null pointer")
         return Outside("it touches memory far from its arrays: a wild index, or a recursion without end")
-    words = {signal.SIGFPE: "it divides a whole number by zero", signal.SIGABRT: "it calls abort()"}
+    words = {signal.SIGFPE: "it divides a whole number by zero",
+             signal.SIGABRT: "it calls abort(), as an assert does that fails"}  # fmt: skip
     return Crash(words.get(number, signal.strsignal(number)))
 
 
@@ -171,10 +179,19 @@ def matmul(a, b):
     return twice("matmul", (a.shape[0], b.shape[1]), [a, b], [*a.shape, b.shape[1]])
 
 
+def choose(which):
+    """Take another of the kernels that were compiled into one file; see `known.kernels.catalogue`."""
+    ctypes.c_int.in_dll(library(), "tinyllm_which").value = which
+
+
+def library():
+    """The shared library beside this file."""
+    return ctypes.CDLL(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py"))
+
+
 def speed(name, seconds=0.3):
     """How fast the student's function is when nothing watches: GFLOP/s of matmul, GB/s of softmax."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py")
-    function, rng = getattr(ctypes.CDLL(path), name), np.random.default_rng(0)
+    function, rng = getattr(library(), name), np.random.default_rng(0)
     n = 512 if name == "matmul" else 1024
     y, a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in "yab")
     operands = (y, a, b) if name == "matmul" else (y, a)

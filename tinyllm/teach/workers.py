@@ -178,7 +178,7 @@ class Worker:
     """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
 
     def __init__(self, zygote, code, limits, seconds):
-        self.zygote = zygote
+        self.zygote, self.limits = zygote, dict(limits)
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         self.ended, limits = False, dict(limits)
         self.patience, total = limits.pop("call_seconds"), limits.pop("total_seconds")
