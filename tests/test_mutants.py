@@ -7,52 +7,19 @@ import pytest
 
 from tinyllm.teach import mutants
 from tinyllm.teach.checker import judge_task
+from tinyllm.teach.known import answers
+from tinyllm.teach.known.suites import REFERENCE
 from tinyllm.teach.syllabus import Task, find_lesson
 from tinyllm.testing import MISTAKES
 
-SOLUTION = '''
-import numpy as np
+TASKS = find_lesson(11).tasks
+WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong]
+RIGHT = [(task, answer) for task in TASKS for answer in answers(task).right]
 
 
-def test_softmax(softmax):
-    rng = np.random.default_rng(0)
-    for shape in ((3, 5), (7,), (2, 3, 4), (4, 1)):
-        x = rng.standard_normal(shape).astype(np.float32)
-        y = softmax(x)
-        assert y.shape == x.shape and y.dtype == np.float32
-        assert np.all(y >= 0) and np.allclose(y.sum(axis=-1), 1, atol=1e-5)
-        assert np.allclose(softmax(x + np.float32(1000)), y, atol=1e-3)
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        assert np.allclose(y / y.max(axis=-1, keepdims=True), e, atol=1e-5)
-    assert np.allclose(softmax(np.array([[0.0, 1.0], [-500, -500]], np.float32))[1], 0.5)
-    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)
-
-
-def test_attention(attention):
-    rng = np.random.default_rng(0)
-    for S, T, H, K, D in ((3, 3, 1, 1, 2), (3, 5, 4, 2, 3), (1, 4, 2, 2, 4)):
-        shapes = (2, S, H, D), (2, T, K, D), (2, T, K, D)
-        q, k, v = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
-        for causal in (True, False):
-            for lengths in (None, np.array([T - 1, T]), np.array([1, 0])):
-                y, lse = attention(q, k, v, causal=causal, lengths=lengths)
-                for b, s, h in np.ndindex(2, S, H):
-                    n = T if lengths is None else int(lengths[b])
-                    seen = max(min(n, n - S + s + 1) if causal else n, 0)
-                    scores = k[b, :seen, h // (H // K)] @ q[b, s, h] / D**0.5
-                    w = np.exp(scores)
-                    want = w @ v[b, :seen, h // (H // K)] / w.sum() if seen else np.zeros(D)
-                    assert np.allclose(y[b, s, h], want, atol=1e-4)
-                    assert np.allclose(lse[b, h, s], np.log(w.sum()) if seen else -np.inf, atol=1e-4)
-
-
-def test_bpe_merge(bpe_merge):
-    for ids, want in (([5, 5, 5], [9, 5]), ([1, 5, 5, 3, 5, 5], [1, 9, 3, 9]), ([], []), ([5], [5])):
-        before = list(ids)
-        assert bpe_merge(ids, (5, 5), 9) == want and ids == before
-    assert bpe_merge([2, 1, 4], (1, 2), 9) == [2, 1, 4]
-    assert bpe_merge([1, 2, 1, 2], (1, 2), 9) == [9, 9]
-'''
+def named(value):
+    """The name of a test: the task's, or what an answer is."""
+    return getattr(value, "said", None) or value.name
 
 
 @pytest.fixture
@@ -69,11 +36,24 @@ def judge(zygote, tmp_path):
 
 @pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
 def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
-    verdict = judge(SOLUTION, task.op)
+    verdict = judge(REFERENCE, task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.rights(task.op)) >= 3
     stub = (find_lesson(11).path / "exercise.py").read_text()
     assert judge(stub, task.op).state == "not_attempted"
+
+
+@pytest.mark.parametrize("task, answer", RIGHT, ids=named)
+def test_tests_written_otherwise_are_accepted(judge, task, answer):
+    verdict = judge(answer.text, task.op)
+    assert verdict.state == "passed", verdict.message
+
+
+@pytest.mark.parametrize("task, answer", WRONG, ids=named)
+def test_bad_tests_are_rejected_for_what_is_bad(judge, monkeypatch, task, answer):
+    monkeypatch.setattr(mutants, "SECONDS", 1)
+    verdict = judge(answer.text, task.op)
+    assert verdict.state != "passed" and answer.breaks in verdict.message
 
 
 def test_pass_and_assert_false_get_nothing(judge):
@@ -128,7 +108,7 @@ def test_survivors_are_named_only_after_the_pass(judge):
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
     assert verdict.state == "failed" and "mutants live" in verdict.message and len(living) > 3
     assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
-    most = SOLUTION.replace("    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n", "")
+    most = REFERENCE.replace("    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n", "")
     verdict = judge(most)
     assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
 
