@@ -200,29 +200,30 @@ def run_selftest(args):
     if not args.json:
         heads = ("reference", "starter", "mutants", "rejected", "alternatives")
         print(f"  {'task':<28}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
-    rows = selftest(the_course(args), level, (lambda row: None) if args.json else
+    rows = selftest(the_course(args), level, step=(lambda row: None) if args.json else
                     (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip
     if args.json:
         print(json.dumps([vars(row) for row in rows]))
     else:
-        mutants = sum(len(row.rejected) for row in rows)
-        killed = sum(bool(broken) for row in rows for _, broken in row.rejected)
-        print(f"{len(rows)} tasks, {killed} of {mutants} mutants rejected, "
-              f"{sum(row.accepted for row in rows)} of {sum(row.alternatives for row in rows)} "
-              "alternatives accepted")  # fmt: skip
+        mutants, others = sum(len(row.rejected) for row in rows), sum(row.alternatives for row in rows)
+        print(f"{len(rows)} tasks, {sum(row.killed for row in rows)} of {mutants} mutants rejected "
+              f"({mutants / len(rows):.1f} a task), {sum(row.accepted for row in rows)} of {others} "
+              f"alternatives accepted (at least {min(row.alternatives for row in rows)} a task)")  # fmt: skip
         print(isolation_words(level))
     return 0 if all(row.good for row in rows) else 1
 
 
 def row_told(row, mutants):
     """A row of the table, and what went wrong in it."""
-    killed = sum(bool(broken) for _, broken in row.rejected)
+    name = f"  {row.lesson:>2} {row.task:<25}"
+    if row.blocked:
+        return f"{name}    blocked: {row.blocked}"
     lines = [
-        f"  {row.lesson:>2} {row.task:<25}{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}"
-        f"{killed:>10}{row.accepted:>10} of {row.alternatives}"
+        f"{name}{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}"
+        f"{row.killed:>10}{row.accepted:>10} of {row.alternatives}"
     ]
-    lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if not broken]
+    lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if broken is None]
     lines += [f"     TURNED DOWN: {name}, by: {broken}" for name, broken in row.wrongly]
     if mutants:
-        lines += [f"     {broken}: {said}" for said, broken in row.rejected if broken]
+        lines += [f"     {broken}: {said}" for said, broken in row.rejected if broken is not None]
     return "\n".join(lines)
