@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from tinyllm.teach.course import queue, selftest
 from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.config import whole_course
 from tinyllm.teach.course.release import stubs
-from tinyllm.teach.known import answers
+from tinyllm.teach.known import answers, kernels, suites
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workers import best_level
@@ -387,3 +388,20 @@ def test_answers_are_enough_and_none_leaves_with_a_release(tmp_path, monkeypatch
     for known in files.values():
         for text in (known.reference, *(answer.text for answer in (*known.right, *known.wrong))):
             assert text not in sent or text == (find_lesson(12).path / "exercise.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("number, file, text, words", [
+    (10, "exercise.c", kernels.SOFTMAX + kernels.MATMUL, "exercise.c: softmax is more than a stub"),
+    (10, "exercise.py", "# " + kernels.SOFTMAX.splitlines()[9].strip(), "a line of the solution of softmax"),
+    (10, "exercise.c", "// " + kernels.MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
+    (11, "exercise.py", suites.REFERENCE, "test_softmax is more than a stub"),
+    (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
+])  # fmt: skip
+def test_no_solution_of_another_kind_leaves_either(tmp_path, monkeypatch, capsys, number, file, text, words):
+    monkeypatch.chdir(tmp_path)
+    lesson = find_lesson(number)
+    shutil.copytree(lesson.path, Path("mine", lesson.folder))
+    Path("mine", lesson.folder, file).write_text(text, "utf-8")
+    Path("course.toml").write_text(f"[[lesson]]\nnumber = {number}\n", "utf-8")
+    assert main(["course", "release", "handout", "--from", "mine"]) == 2
+    assert words in capsys.readouterr().err and not os.path.exists("handout")

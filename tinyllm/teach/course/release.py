@@ -16,11 +16,14 @@ from pathlib import Path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.ops.registry import OPS
+from tinyllm.teach.kernels import written
+from tinyllm.teach.known import answers
 from tinyllm.teach.syllabus import lessons_folder, ready
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 ALMOST = re.compile(r"#.*\b(begin|end|start|stop)\b\W*\bsol", re.IGNORECASE)
 SENT = (".py", ".c", ".h")
+HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines that give nothing away
 LONG_ENOUGH = 24  # characters of a line that cannot stand in a lesson by chance
 
 
@@ -39,6 +42,7 @@ def release(course, out, source=None):
             if path.suffix in SENT and path.is_file() and not path.is_symlink():
                 texts[part.lesson.folder, path.name] = stubs(read(path), path)
         require_stubs(part, texts[part.lesson.folder, "exercise.py"], folder / "exercise.py")
+        require_empty_c(part, texts.get((part.lesson.folder, "exercise.c"), ""), folder / "exercise.c")
     scan(course, texts)
     texts["", "README.md"] = readme(course)
     try:
@@ -90,13 +94,25 @@ def require_stubs(part, text, path):
         raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for name in part.points:
-        if part.lesson.task(name).kind != "op":
+        kind = part.lesson.task(name).kind
+        if kind == "run" and functions:
+            line = next(iter(functions.values())).lineno
+            raise UserError(f"{path}:{line}: students bring the functions of {name}; take them out")
+        if kind not in ("op", "tests"):
             continue
         if name not in functions:
             raise UserError(f"{path} has no function {name}, which is a task")
         if not is_stub(functions[name]):
             line = functions[name].lineno
             raise UserError(f"{path}:{line}: {name} is more than a stub; mark its body with {BEGIN!r}")
+
+
+def require_empty_c(part, text, path):
+    """No C function that is a task has anything between its braces. Raises UserError."""
+    for name in part.points:
+        task = part.lesson.task(name)
+        if task.kind == "c" and written(text, task.op):
+            raise UserError(f"{path}: {task.op} is more than a stub; empty its braces")
 
 
 def is_stub(function):
@@ -113,11 +129,15 @@ def solution_lines(course):
             task = part.lesson.task(name)
             if not ready(task):
                 continue
+            if task.kind == "c":
+                for line in answers(task).reference.splitlines():
+                    if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
+                        found.setdefault(squeezed(line), (task.op, part.lesson.number))
             tree = ast.parse(inspect.getsource(OPS[task.op].reference)).body[0]
             body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
             for statement in body:
                 for line in ast.unparse(statement).splitlines():
-                    if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(("for ", "raise ")):
+                    if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
                         found.setdefault(squeezed(line), (task.op, part.lesson.number))
     return found
 
@@ -133,7 +153,7 @@ def scan(course, texts):
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
     for (folder, name), text in texts.items():
         for number, line in enumerate(text.splitlines(), 1):
-            op, lesson = known.get(squeezed(line.lstrip("# ")), ("", -1))
+            op, lesson = known.get(squeezed(line.lstrip("#/* ")), ("", -1))
             if op and (name != "lesson.py" or lesson >= numbers[folder]):  # else it has been taught before
                 where = f"{folder}/{name}:{number}"
                 raise UserError(f"{where} is a line of the solution of {op}; nothing was written")
