@@ -96,7 +96,8 @@ else:
 # with what versions, every loss, and whether the range was reached. The same
 # functions give the same bytes, so anyone can check it by running it again.
 # That is what `tinyllm check 12` does, with your functions in a process of
-# their own.
+# their own, once each of them is right by itself: a loss that a wrong function
+# reports proves nothing.
 
 # %%
 if report:
