@@ -15,7 +15,8 @@ CTRL_C = "\x03"
 def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
-    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed.
+    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed, or a
+    function that says it.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -31,7 +32,7 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
             while keys and keys[0][0] in shown[at:]:
                 text, typed = keys.pop(0)
                 at = shown.index(text, at) + len(text)
-                os.write(ours, typed.encode())
+                os.write(ours, (typed() if callable(typed) else typed).encode())
         return shown, process.wait(max(end - time.monotonic(), 1))
     finally:
         process.kill()

@@ -63,6 +63,11 @@ def test_pass_and_assert_false_get_nothing(judge):
         assert verdict.message
 
 
+def test_a_file_that_does_not_run_accuses_nobody(judge):
+    verdict = judge("def test_softmax(:\n")
+    assert verdict.state == "blocked" and verdict.message.startswith("SyntaxError") and not verdict.held
+
+
 def test_the_innocent_are_defended_and_the_input_is_named(judge):
     exact = """
 def test_softmax(softmax):

@@ -7,7 +7,7 @@ import pytest
 
 from tinyllm.ops import OPS
 from tinyllm.teach import checker
-from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge
+from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge, weight
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
 from tinyllm.teach.solved import solved
@@ -118,6 +118,35 @@ def softmax(x):
 """)
     assert verdict.state == "failed" and verdict.mistake is None and verdict.step
     assert verdict.smallest_input
+
+
+def test_a_result_of_the_wrong_form_gets_no_step(check):
+    """That a variable differs says nothing where only the number or the type of the results is wrong."""
+    verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
+
+
+def test_a_step_is_shown_with_its_value(check):
+    verdict = check("import numpy as np\ndef softmax(x):\n    return np.sin(x)")
+    assert " = float32 (" in verdict.step
+
+
+def test_the_mistakes_of_others_warn_nobody(check, recwarn):
+    check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    assert not [w for w in recwarn if "mistakes" in w.filename]
+
+
+def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
+    """Hypothesis calls an input flaky on which a failure cannot be repeated, and it was lost."""
+    tries, first = [], (np.zeros((70, 70), np.float32),)
+
+    class OutOfTime(Tries):
+        def complaint(self, args):
+            tries.append(args)
+            return "wrong" if len(tries) < 5 else None
+
+    found = OutOfTime(SOFTMAX, None, "right on ordinary numbers", 40).smallest(first)
+    assert weight(found) == min(map(weight, tries[:4])) < weight(first)
 
 
 @pytest.mark.parametrize("text, state, words", [

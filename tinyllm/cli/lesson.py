@@ -2,16 +2,27 @@
 
 import inspect
 import json
+import textwrap
 import time
 
 from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 from tinyllm.teach.record import as_record
-from tinyllm.teach.syllabus import find_lesson, ready, syllabus
-from tinyllm.teach.workspace import Progress, exercise_path, find_workspace, hints, shown, start_lesson
+from tinyllm.teach.syllabus import find_lesson, syllabus
+from tinyllm.teach.workspace import (
+    Progress,
+    exercise_path,
+    find_workspace,
+    hints,
+    shown,
+    start_lesson,
+    versions,
+)
 
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}
+COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
+FENCED = "a check lets it open no other files, use no network and start no other process"
 LESSON_EXAMPLE = """example:
   tinyllm lesson               the map
   tinyllm lesson start 4       your copy of lesson 4, in this folder
@@ -59,101 +70,159 @@ def add_parser(subparsers):
 
 
 def run_map(args):
-    """The map: number, title, minutes, what is built, and the student's state."""
-    workspace = find_workspace()
-    progress = Progress(workspace)
+    """The map: number, title, minutes, what is built, the student's state, and what is next."""
+    progress, following = Progress(find_workspace()), None
     for lesson in syllabus():
         word, passed = progress.state(lesson)
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
-        print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}")
-        print(f"    {lesson.what}")
-    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` checks it")
+        print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
+        print(paragraph(lesson.what, 4, 4))
+        if word != "done":
+            following = following or lesson
+    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
+    if following:
+        print(f"next: {next_of(following, progress)}")
+
+
+def next_of(lesson, progress):
+    """The command that goes on with a lesson."""
+    start = "lesson start" if progress.state(lesson)[0] == "" else "check"
+    return f"`tinyllm {start} {lesson.number}`"
 
 
 def run_start(args):
     """Copy a lesson, and say what to do with it."""
     lesson = find_lesson(args.lesson)
     folder, copied = start_lesson(lesson, find_workspace())
-    there = "your copy is" if copied else "you have started it already, and nothing was changed: it is"
-    print(f"lesson {lesson.number}, {lesson.title}: {there} in {shown(folder)}")
-    print(f"  python {shown(folder / 'lesson.py')}    to step through it")
-    print(f"  tinyllm check {lesson.number}    when you have filled in {shown(folder / 'exercise.py')}")
+    script, exercise = shown(folder / "lesson.py"), shown(folder / lesson.exercise)
+    if copied:
+        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {shown(folder)}", 0))
+    else:
+        print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {shown(folder)} already; "
+                        "nothing was changed", 0))  # fmt: skip
+    width = max(len(f"python {script}"), len(f"tinyllm check {lesson.number}"))
+    print(f"  {f'python {script}':<{width}}  to step through it")
+    print(f"  {f'tinyllm check {lesson.number}':<{width}}  when you have filled in {exercise}")
 
 
 def run_check(args):
-    """Check once, or whenever the file changes; the exit code is 1 while something is missing."""
+    """Check once, or whenever a file changes; the exit code is 1 while something is missing."""
     if args.watch and args.json:
         raise UserError("--watch is for people and --json for programs: choose one")
     lesson = find_lesson(args.lesson)
     workspace = find_workspace()
     path = exercise_path(lesson, workspace, args.file)
     while True:
-        before = path.stat().st_mtime_ns
+        before = versions(path.parent)
         complete = check_once(lesson, path, workspace, args)
         if not args.watch:
             return 0 if complete else 1
-        print("\nwaiting for you to save the file; Ctrl-C ends", flush=True)
-        while not path.is_file() or path.stat().st_mtime_ns == before:
+        print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
+        while not path.is_file() or versions(path.parent) == before:
             time.sleep(0.2)
         print("\033[2J\033[H", end="")
 
 
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
-    from tinyllm.teach.checker import JUDGES, judge_task  # here: hypothesis takes a while to import
+    from tinyllm.teach.checker import judge_lesson  # here: hypothesis takes a while to import
     from tinyllm.teach.workers import Zygote, best_level, isolation_words
 
     level = best_level()
     progress = Progress(workspace)
     if not args.json:
-        print(f"lesson {lesson.number}, {lesson.title}: {shown(path)}\n")
+        print(f"lesson {lesson.number}, {lesson.title}: {shown(path.with_name(lesson.exercise))}\n")
     verdicts = []
     with Zygote(level) as zygote:
-        for task in lesson.tasks:
-            if not ready(task) or task.kind not in JUDGES:
-                continue
-            verdict = judge_task(task, lambda: zygote.start(path), path.parent)
-            record = progress.task(lesson, task.name)
+        for verdict, printed in judge_lesson(lesson, zygote, path):
+            record = progress.task(lesson, verdict.task) if args.file is None else {}
             if not args.json:
-                print(told(lesson, verdict, record.get("held")), flush=True)
+                print(told(lesson, verdict, record.get("held"), printed), flush=True)
             verdicts.append(verdict)
-            if args.file is None:
+            if verdict.runs:  # a file with a slip of the pen takes nothing back that was reached
                 record |= {"state": verdict.state, "held": len(verdict.held)}
     if args.file is None:
         progress.save()
     if args.json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(json.dumps(found | {"isolation": level, "note": isolation_words(level)}))
-    else:
-        print(isolation_words(level))
+        return all(v.state == "passed" for v in verdicts)
+    if lines := list(afterwards(lesson, path, verdicts, progress)):
+        print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
+    print(isolation_words(level))
     return all(v.state == "passed" for v in verdicts)
 
 
-def told(lesson, verdict, before):
+def told(lesson, verdict, before, printed=""):
     """A verdict for the terminal."""
     of = len(verdict.held) + len(verdict.broken)
     word = WORDS.get(verdict.state, verdict.state)
     line = f"  {verdict.task:<24} {word:<14}"
-    if verdict.state == "not_attempted":
+    kind = lesson.task(verdict.task).kind
+    if not verdict.runs:
         return line.rstrip()
-    line += f" {len(verdict.held)} of {of} properties hold"
+    if verdict.state == "not_attempted":
+        missing = verdict.message.startswith("there is no function")
+        return "\n".join([line.rstrip(), paragraph(verdict.message)] if missing else [line.rstrip()])
+    line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
     if before is not None and before != len(verdict.held):
         line += f", {before} before"
     if verdict.state == "passed":
-        return "\n      ".join([line, *filter(None, verdict.message.split("\n"))])
+        return "\n".join([line, *map(paragraph, filter(None, verdict.message.split("\n")))])
     lines = [line]
-    if verdict.broken and lesson.task(verdict.task).kind != "tests":
-        lines.append(f"this does not hold: {verdict.broken[0]}")
+    if verdict.broken and kind != "tests" and verdict.state == "failed":
+        lines.append(paragraph(f"does not hold: {cause(verdict)}"))
     where = f" (line {verdict.line})" if verdict.line else ""
-    lines.append(verdict.message + where)
+    lines.append(paragraph(verdict.message + where))
+    if verdict.state == "blocked" and "PermissionError" in verdict.message:
+        lines.append(paragraph(FENCED))
     if verdict.mistake:
-        lines.append(f"your output equals {verdict.mistake}")
+        lines.append(paragraph(f"your output equals {verdict.mistake}"))
     elif verdict.step:
-        lines.append(f"the first step that differs: no variable of yours holds the library's {verdict.step}")
+        first = "the first step that differs: no variable of yours holds the library's"
+        lines.append(paragraph(f"{first} {verdict.step}"))
     if verdict.smallest_input:
-        lines += ["smallest input:", *verdict.smallest_input.split("\n")]
-    lines.append(f"`tinyllm hint {lesson.number} {verdict.task}` helps")
-    return "\n      ".join(lines) + "\n"
+        lines.append(paragraph("smallest input:"))
+        lines += [paragraph(each.strip(), 8, 12) for each in verdict.smallest_input.split("\n")]
+    if printed:
+        lines.append(paragraph("the first lines that your code printed:"))
+        lines += [paragraph(each, 8, 12) for each in printed.split("\n")]
+    lines.append(paragraph(f"`tinyllm hint {lesson.number} {verdict.task}` helps"))
+    return "\n".join(lines) + "\n"
+
+
+def cause(verdict):
+    """The property that the message is about."""
+    from tinyllm.teach.drawing import PURE, WRITES
+
+    return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
+
+
+def afterwards(lesson, path, verdicts, progress):
+    """Lines on what to do after a check."""
+    number = lesson.number
+    if any(not v.runs for v in verdicts):
+        verdict = verdicts[0]
+        where = f" (line {verdict.line})" if verdict.line else ""
+        yield paragraph(f"{shown(path)} does not run: {verdict.message}{where}", 0)
+        return
+    if all(v.state == "passed" for v in verdicts):
+        from tinyllm.teach.capstone import PARTS
+
+        if number in PARTS.values():
+            yield f"`tinyllm train --mine {number} --steps 50` trains the real GPT on what you wrote"
+        if number + 1 < len(syllabus()):
+            yield f"next: {next_of(syllabus()[number + 1], progress)}"
+    elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
+        what = "them" if len(todo) > 1 else "it"
+        yield f"write {what} in {shown(path.with_name(lesson.exercise))}; `tinyllm hint {number}` helps"
+
+
+def paragraph(text, indent=6, further=None):
+    """Text set in, broken at 80 columns; further lines a little more."""
+    further = indent + 2 if further is None else further
+    return textwrap.fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * further,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def run_hint(args):
@@ -169,18 +238,29 @@ def run_hint(args):
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
     progress.save()
-    print(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}")
-    if given + 1 == len(every):
-        print(f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code")
+    print(paragraph(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}", 0))
+    if given + 1 == len(every) and task.kind in ("op", "c"):
+        last = f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code"
+        print(paragraph(last, 0))
+
+
+NO_SOLUTION = {  # by the kind of task
+    "tests": "there is no solution of {}: a test is marked by what it catches; `tinyllm hint {} {}` helps",
+    "run": "{0} is made of your own functions: their solutions are those of lessons 4 to 9",
+}
 
 
 def run_solution(args):
     """Show the library's own code, and record it."""
     lesson = find_lesson(args.lesson)
     task = lesson.task(args.task)
+    if task.kind in NO_SOLUTION:
+        raise UserError(NO_SOLUTION[task.kind].format(task.name, lesson.number, task.name))
     progress = Progress(find_workspace())
     progress.task(lesson, task.name)["solution"] = True
     progress.save()
     function = OPS[task.op].reference
+    if task.kind == "c":
+        print(f"# what it computes, in NumPy; the kernel is csrc/{task.op}.c in the library's sources")
     print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
     print(inspect.getsource(function))

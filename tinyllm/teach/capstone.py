@@ -21,7 +21,7 @@ from tinyllm.files import atomic_write_text
 from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.blame import allowed, rounded_otherwise
-from tinyllm.teach.checker import Verdict, complaint, said
+from tinyllm.teach.checker import Verdict, complaint, said, unusable
 from tinyllm.teach.drawing import HIDDEN_CASES, draw_cases
 from tinyllm.teach.mine import Part, PartFailure, guarded, plug_in
 from tinyllm.teach.stepping import note
@@ -125,8 +125,7 @@ def judge_run(task, start, folder=None, variant=0, **options):
     titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
     with start() as worker:
         if worker.failure:
-            state, message, line = worker.failure.state, worker.failure.message, worker.failure.line
-            return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
+            return unusable(task, worker.failure, titles)
         yours = [op for op in PARTS if is_there(worker, op)]
     if not yours:
         return Verdict(task.name, "not_attempted", broken=tuple(titles))

@@ -10,8 +10,10 @@ import functools
 import importlib
 import math
 import random
+import re
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +29,10 @@ from tinyllm.teach.drawing import (
     properties,
     without_found_constants,
 )
+from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import Failure, printable
 from tinyllm.testing import CASES, MISTAKES
-from tinyllm.testing.check import arrays, bits, describe, expectation, require_close, require_form
+from tinyllm.testing.check import arrays, as_text, bits, describe, expectation, require_close, require_form
 from tinyllm.testing.mistake import outcome, same
 from tinyllm.testing.properties import FORM, PURE, STEADY
 from tinyllm.testing.relations import bind, output_names, parameters, specs_only
@@ -54,13 +57,47 @@ class Verdict:
     message: str = ""
     line: int | None = None
     mistake: str | None = None
-    step: str | None = None  # the first step that differs, where no known mistake explains it
+    step: str | None = None  # the first step that differs and what it should hold, where no mistake fits
     smallest_input: str | None = None
+    runs: bool = True  # whether the file itself runs; if not, nothing in it was tried
 
 
 def judge_task(task, start, folder, **options):
     """Check one task of any kind -> Verdict. folder: where the student's files are; options as in `judge`."""
     return JUDGES[task.kind](task, start, folder=folder, **options)
+
+
+def judge_lesson(lesson, zygote, path):
+    """Check every task of a lesson in a student's file -> pairs of Verdict and what was printed first.
+
+    A file that does not run is tried once, and not for every task and property again.
+    """
+    with zygote.start(path) as worker:
+        broken = worker.failure
+    for task in lesson.tasks:
+        if not ready(task) or task.kind not in JUDGES:
+            continue
+        workers = []
+        if broken:
+            every = properties(task.op) if task.kind == "op" else ()
+            yield unusable(task, broken, every), ""
+            continue
+
+        def start(workers=workers):
+            workers.append(zygote.start(path))
+            return workers[-1]
+
+        verdict = judge_task(task, start, path.parent)
+        yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
+
+
+WARNING = re.compile(r"^.*exercise\.py:\d+: \w*Warning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's
+
+
+def first_lines(output, count=5):
+    """The first lines of what a student's code printed, fit for a terminal -> str."""
+    lines = WARNING.sub("", bytes(output).decode("utf-8", "replace")).split("\n")
+    return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
 
 
 def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None, effort=SHRINK_EXAMPLES,
@@ -102,7 +139,8 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
 def unusable(task, failure, every):
     """The verdict on a function whose file cannot be imported."""
     state = "blocked" if failure.state == "failed" else failure.state
-    return Verdict(task.name, state, broken=tuple(every), message=said(failure), line=failure.line)
+    message = said(failure)
+    return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)
 
 
 def complaint(name, title, worker, function, args):
@@ -165,7 +203,9 @@ def require_forms(name, results, args):
 
 def said(why):
     """A complaint as one line."""
-    return printable(why.message if isinstance(why, Failure) else why)
+    line = printable(why.message if isinstance(why, Failure) else why)
+    line = re.sub(r"^(\w*Error: .*) \(exercise\.py, line \d+\)$", r"\1", line)  # a SyntaxError's own
+    return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
 
 
 def explained(task, start, broken, verdict, effort, known=()):
@@ -182,7 +222,8 @@ def explained(task, start, broken, verdict, effort, known=()):
             if turned := name_mistake(task.op, outputs[k:] + outputs[:k], known):
                 smallest, sentence = outputs[k][0], turned
                 break
-        step = None if sentence else tries.first_different_step(smallest)
+        told = sentence or not well_formed(task.op, outputs[0])
+        step = None if told else tries.first_different_step(smallest)
     return verdict(
         state="failed", message=said(why), line=getattr(why, "line", None), mistake=sentence, step=step,
         smallest_input=describe(task.op, smallest),
@@ -192,6 +233,16 @@ def explained(task, start, broken, verdict, effort, known=()):
 def strays(failure):
     """Whether a failure is that of a C function which left its arrays; `guard` then says where."""
     return failure.message.startswith("Outside: ")
+
+
+def well_formed(name, output):
+    """Whether the results on an input are what an op returns, be the numbers right or wrong."""
+    args, results = output
+    try:
+        require_forms(name, results or [], args)
+    except AssertionError:
+        return False
+    return True
 
 
 def weight(args):
@@ -207,7 +258,9 @@ def name_mistake(name, outputs, more=()):
         return None
     scores = []
     for sentence, function in (*more, *MISTAKES.get(name, ())):
-        matches = [alike(out, outcome(name, function, args)) for args, out in known]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of somebody else's mistake
+            warnings.simplefilter("ignore")
+            matches = [alike(out, outcome(name, function, args)) for args, out in known]
         scores.append((sum(matches) if matches[0] else 0, sentence))
     best = max(scores, key=lambda score: score[0], default=(0, None))
     return best[1] if best[0] else None
@@ -254,19 +307,24 @@ class Tries:
 
     def smallest(self, args):
         """The smallest input with this complaint that Hypothesis finds; otherwise the one given."""
-        name = self.task.op
+        name, best = self.task.op, args
 
         def fails(drawn):
+            nonlocal best
             if time.monotonic() > self.deadline:
                 return False
-            return self.complaint(tuple(bind(name, drawn).values())) is not None
+            tried = tuple(bind(name, drawn).values())
+            if self.complaint(tried) is None:
+                return False
+            best = min(best, tried, key=weight)
+            return True
 
         try:
             few = settings(max_examples=self.effort, **QUIET)
             with without_found_constants():
                 found = find(CASES[name], fails, settings=few, random=random.Random(0))
         except Exception:  # NoSuchExample, or Flaky where the time was up
-            return args
+            return best
         return tuple(bind(name, found).values())
 
     def readable(self, args):
@@ -285,7 +343,7 @@ class Tries:
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args):
-        """Which variable of the specification none of the student's equals; None if that cannot be said."""
+        """Which variable of the specification none of the student's equals, and its value -> str or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
@@ -295,7 +353,7 @@ class Tries:
             if step in parameters(name) or not isinstance(value, np.ndarray):
                 continue
             if not any(alike([other], [value]) for other in theirs):
-                return step
+                return f"{step} = {as_text(value)}"
         return None
 
 

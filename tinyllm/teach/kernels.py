@@ -263,5 +263,6 @@ def judged(task, start, titles, options):
     broken = tuple(title for title in titles if title not in held)
     if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
         verdict = replace(verdict, state="failed", message=printable(outside.message))
-    return replace(verdict, task=task.name, held=tuple(held), broken=broken, line=None)
+    message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard's exceptions
+    return replace(verdict, task=task.name, held=tuple(held), broken=broken, message=message, line=None)
 

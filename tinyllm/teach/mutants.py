@@ -15,7 +15,7 @@ import random
 import numpy as np
 
 from tinyllm.ops import OPS
-from tinyllm.teach.checker import Verdict
+from tinyllm.teach.checker import Verdict, said, unusable
 from tinyllm.teach.workers import Failure, printable
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
@@ -75,6 +75,9 @@ def judge_tests(task, start, folder=None, variant=0, **options):
     """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
     mutants, innocent = MISTAKES[task.op], rights(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
+    with start() as worker:
+        if worker.failure:  # no implementation is accused by a file that does not run
+            return unusable(task, worker.failure, unknown)
     first = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
     runs = [first] if ended(first) else run_all(task, start, innocent, mutants, variant)
     alarms, why, last = 0, None, None
@@ -93,7 +96,7 @@ def judge_tests(task, start, folder=None, variant=0, **options):
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
-        message = f"it accuses {alarms} of {len(innocent)} right implementations: {why.message}"
+        message = f"it accuses {alarms} of {len(innocent)} right implementations: {said(why)}"
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):

@@ -38,6 +38,11 @@ class Lesson:
         """The lesson's folder, as it is shipped."""
         return lessons_folder() / self.folder
 
+    @property
+    def exercise(self):
+        """The name of the file that a student fills in."""
+        return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
+
     def task(self, name):
         """One of the tasks by name. Raises UserError."""
         for task in self.tasks:

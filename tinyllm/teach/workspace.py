@@ -43,7 +43,7 @@ def start_lesson(lesson, workspace):
                     f.write(source.read_text("utf-8"))
                     copied.append(source.name)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+        raise UserError(f"cannot write {shown(error.filename or folder)}: {error.strerror}") from None
     return folder, copied
 
 
@@ -56,8 +56,18 @@ def exercise_path(lesson, workspace, file=None):
         path = workspace / lesson.folder / "exercise.py"
     if not path.is_file():
         start = f"`tinyllm lesson start {lesson.number}` makes one"
-        raise UserError(f"there is no {path}; {start}, or give the file's name")
+        raise UserError(f"there is no {shown(path)}; {start}, or give the file's name")
     return path
+
+
+def versions(folder):
+    """When each file that a check may read was saved -> dict, which differs after a save."""
+    found = {}
+    with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
+        for path in sorted(folder.iterdir()):
+            if path.suffix in (".py", ".c", ".h"):
+                found[path.name] = path.stat().st_mtime_ns
+    return found
 
 
 def hints(lesson, task):
@@ -78,9 +88,15 @@ class Progress:
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self):
-        """Write the file, whole or not at all. Raises UserError."""
-        self.path.parent.mkdir(exist_ok=True)
-        atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
+        """Write the file, whole or not at all; where no lesson is, leave no trace. Raises UserError."""
+        workspace = self.path.parent.parent
+        if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
+            return
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
 
     def state(self, lesson):
         """One word for a lesson: done, started or empty -> (str, how many tasks passed)."""

@@ -170,13 +170,18 @@ def require_numbers(label, got, wanted, bound):
 
 def describe(name, args):
     """The arguments of a case, one short line each."""
-    lines = []
-    for argument, value in zip(parameters(name), args, strict=False):
-        if isinstance(value, np.ndarray):
-            layout = "" if value.flags.c_contiguous else f" strides {value.strides}"
-            numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
-            value = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
-        elif isinstance(value, str):  # as Python writes it: a student's test may have chosen it
-            value = repr(value)
-        lines.append(f"  {argument} = {str(value)[:200]}")
-    return "\n".join(lines)
+    pairs = zip(parameters(name), args, strict=False)
+    return "\n".join(f"  {argument} = {as_text(value)}" for argument, value in pairs)
+
+
+def as_text(value, limit=200):
+    """A value in one short line: of an array its type, shape and numbers."""
+    if isinstance(value, np.ndarray):
+        layout = "" if value.flags.c_contiguous else f" strides {value.strides}"
+        numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
+        text = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
+    elif isinstance(value, list) and any(isinstance(each, np.ndarray) for each in value):
+        text = f"[{'; '.join(as_text(each, limit) for each in value)}]"
+    else:  # a text as Python writes it: a student's test may have chosen it
+        text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= limit else text[: limit - 4] + " ..."

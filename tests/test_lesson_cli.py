@@ -1,0 +1,203 @@
+"""`tinyllm lesson | check | hint | solution | progress`: what a student reads at 80 columns, step by step."""
+
+import json
+import os
+import sys
+
+import pytest
+from terminal import CTRL_C, at_terminal
+
+from tinyllm.cli import main
+from tinyllm.ops import OPS
+from tinyllm.teach.solved import STANDARD, collect
+from tinyllm.teach.syllabus import find_lesson, syllabus
+from tinyllm.teach.workers import Zygote
+from tinyllm.teach.workspace import start_lesson
+
+ADD = "def add(x, y):\n    return x + y\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the folder at hand."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def say(here, capsys):
+    """Run a command -> what it printed, in lines of at most 80 columns."""
+
+    def run(words, code=0):
+        assert main(words.split()) == code
+        said = capsys.readouterr()
+        if code != 2:
+            assert all(len(line) <= 80 for line in said.out.splitlines())
+            assert not said.err
+        return said.err if code == 2 else said.out
+
+    return run
+
+
+def write(number, text, name="exercise.py"):
+    lesson = find_lesson(number)
+    folder = os.path.join(os.getcwd(), lesson.folder)
+    start_lesson(lesson, type(lesson.path)(os.getcwd()))
+    with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def test_the_way_from_lesson_to_lesson_is_said(say):
+    assert "next: `tinyllm lesson start 0`" in say("lesson")
+    said = say("lesson start 0")
+    assert "python 00_setup/lesson.py" in said and "tinyllm check 0" in said
+    assert "next: `tinyllm check 0`" in say("progress")
+    assert "write it in 00_setup/exercise.py; `tinyllm hint 0` helps" in say("check 0", 1)
+    write(0, ADD)
+    assert "next: `tinyllm lesson start 1`" in say("check 0")
+    assert "next: `tinyllm lesson start 1`" in say("lesson")
+    assert "nothing was changed" in say("lesson start 0")
+
+
+def test_a_lesson_that_training_calls_is_followed_by_training(say):
+    found = {}
+    for task in find_lesson(5).tasks:
+        collect(OPS[task.op].reference, found)
+    write(5, STANDARD + "\n\n".join(reversed(found.values())))
+    said = say("check 5")
+    assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
+
+
+def test_every_hint_fits_the_terminal_and_the_last_one_points_on(say):
+    for lesson in syllabus():
+        for task in lesson.tasks:
+            for _ in range(3):
+                said = say(f"hint {lesson.number} {task.name}")
+                assert said.startswith(f"{task.name}, hint ")
+
+
+@pytest.mark.parametrize("text, word, why", [
+    ("def add(x, y)\n    return x\n", "blocked", "does not run: SyntaxError: expected ':' (line 1)\n"),
+    ("import no_such_module\n", "blocked", "does not run: ModuleNotFoundError: No module named"),
+    ("1 / 0\n", "blocked", "does not run: ZeroDivisionError: division by zero (line 1)\n"),
+    ("raise AssertionError\n", "blocked", "does not run: AssertionError (line 1)\n"),
+])  # fmt: skip
+def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
+    """It once blamed ordinary numbers for it, for each task again."""
+    for number in (0, 4, 11):
+        write(number, text)
+        said = " ".join(say(f"check {number}", 1).split()) + "\n"
+        assert said.count(why) == 1 and "does not hold" not in said and "properties" not in said
+        assert said.count(f" {word}") == len(find_lesson(number).tasks)
+    assert main(["check", "4", "--json"]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert all(task["state"] == "blocked" and task["message"] for task in record["tasks"])
+
+
+def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
+    started, start = [], Zygote.start
+
+    def counted(self, code, *rest):
+        started.append(code)
+        return start(self, code, None, 0.5)
+
+    monkeypatch.setattr(Zygote, "start", counted)
+    monkeypatch.setattr("tinyllm.teach.workers.best_level", lambda: "plain")
+    write(4, "while True: pass\n")
+    said = say("check 4", 1)
+    assert said.count("timed out") == 5 and said.count("did not come to an end") == 1
+    assert len(started) == 1
+
+
+def test_what_was_reached_is_not_taken_back_by_a_slip_of_the_pen(say):
+    write(0, ADD)
+    say("check 0")
+    write(0, "def add(\n")
+    say("check 0", 1)
+    assert "done" in say("lesson").splitlines()[0]
+    write(0, ADD)
+    assert "before" not in say("check 0")
+
+
+def test_another_file_is_not_compared_with_the_workspaces(say, here):
+    write(0, ADD)
+    say("check 0")
+    (here / "other.py").write_text("def add(x, y):\n    return x\n")
+    assert "before" not in say("check 0 other.py", 1)
+    assert "done" in say("lesson").splitlines()[0]
+
+
+def test_a_name_that_is_not_there_is_said(say):
+    write(0, "def plus(x, y):\n    return x + y\n")
+    assert "not attempted\n      there is no function add in the file\n" in say("check 0", 1)
+
+
+def test_writing_into_an_input_is_the_property_that_breaks(say):
+    write(0, "def add(x, y):\n    x += y\n    return x\n")
+    said = say("check 0", 1)
+    assert "does not hold: inputs are left as they were" in said and "work on a copy" in said
+
+
+def test_prints_are_shown(say):
+    write(0, "def add(x, y):\n    print('x is', x.shape, '\\033[2J')\n    return x\n")
+    said = say("check 0", 1)
+    assert "the first lines that your code printed:" in said and "x is (" in said and "\033" not in said
+
+
+def test_warnings_of_numpy_are_no_prints(say):
+    """Wrong numbers overflow, and the verdict says so in better words."""
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n")
+    said = say("check 4", 1)
+    assert "Warning" not in said and "printed" not in said
+
+
+def test_a_fence_is_explained(say):
+    write(0, "def add(x, y):\n    open('/etc/passwd')\n    return x + y\n")
+    said = " ".join(say("check 0", 1).split())
+    if "blocked" in said:  # plain isolation has no fences
+        assert "open no other files" in said
+
+
+def test_nothing_is_left_where_there_is_no_workspace(say, here):
+    say("hint 4")
+    assert main(["solution", "4", "softmax"]) == 0
+    assert "there is no 04_softmax_and_loss" in say("check 4", 2)
+    assert not list(here.iterdir())
+
+
+def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
+    (here / ".tinyllm").write_text("")
+    assert say("lesson start 0", 2) == "tinyllm: error: cannot write .tinyllm: File exists\n"
+    (here / "00_setup").mkdir(exist_ok=True)
+    assert "cannot keep your progress in .tinyllm" in say("hint 0", 2)
+
+
+def test_the_exercise_in_c_is_called_by_its_name(say):
+    said = say("lesson start 10")
+    assert "10_kernels/exercise.c" in said and "exercise.py" not in said
+    assert "10_kernels/exercise.c" in say("check 10", 1)
+
+
+@pytest.mark.parametrize("words, why", [
+    ("solution 11 test_softmax", "no solution"),
+    ("solution 12 gpt", "lessons 4 to 9"),
+])  # fmt: skip
+def test_where_there_is_no_solution_none_is_shown(say, words, why):
+    assert why in say(words, 2)
+
+
+def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
+    for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
+        lesson = find_lesson(number)
+        folder, _ = start_lesson(lesson, here)
+        script = f"import sys\nfrom tinyllm.cli import main\nsys.exit(main(['check', '{number}', '--watch']))"
+        path = folder / name
+
+        def save(path=path, text=text):
+            path.write_text(text)
+            return ""
+
+        keys = [(f"waiting for you to save {name}", save), (f"waiting for you to save {name}", CTRL_C)]
+        shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
+        assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
+        assert ("passed" in shown) == (number == 0)
