@@ -15,7 +15,7 @@ import verify_kills
 from tiny_run import SETTINGS, outcome, resumed_trainer, write_text
 
 import tinyllm
-from tinyllm.cli import COMMANDS, main
+from tinyllm.cli import COMMANDS, folded, main
 from tinyllm.train.log import MEASURED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,15 +226,39 @@ def test_a_broken_pipe_is_quiet():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command, capsys):
+def test_every_command_has_help_with_an_example(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
     assert "example" in out and f"tinyllm {command}" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
 
 
-def test_the_front_door(capsys):
+def test_help_is_folded_where_the_terminal_is_narrow_and_commands_stay_whole():
+    text = """examples:
+  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
+  tinyllm train   a model of little stories
+                  in minutes
+  tinyllm train --data book.txt --steps 500   on your own text
+
+one
+two three four five six seven eight nine ten eleven twelve"""
+    assert folded(text, 80) == text
+    assert folded(text, 50) == """examples:
+  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
+  tinyllm train   a model of little stories in
+                  minutes
+  tinyllm train --data book.txt --steps 500
+      on your own text
+
+one two three four five six seven eight nine ten
+eleven twelve"""
+
+
+def test_the_front_door(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     for words in ([], ["--help"], ["--version"]):
         try:
             assert main(words) == 0
@@ -242,7 +266,8 @@ def test_the_front_door(capsys):
             assert end.code == 0
     out = capsys.readouterr().out
     assert all(command in out for command in COMMANDS)
-    assert f"tinyllm {tinyllm.__version__}\n" in out
+    assert f"tinyllm {tinyllm.__version__}\n" in out and "tinyllm lesson" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
     for words in (["fly"], ["--fly"], ["train", "x"]):
         assert main(words) == 2
     assert all(line.startswith("tinyllm: error: ") for line in capsys.readouterr().err.splitlines())

@@ -123,7 +123,7 @@ def test_guard_pages_name_the_operand_and_the_side(judge, case):
     verdict = judge(task, GOOD.replace(before, after))
     assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
     assert re.search(words, verdict.message), verdict.message
-    assert not verdict.message.startswith(("Outside", "Crash"))  # our own names, no student's
+    assert not verdict.message.startswith(("Outside", "Crash"))  # our own names
     assert verdict.smallest_input
 
 

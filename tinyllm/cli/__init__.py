@@ -8,7 +8,9 @@ parsed arguments and returns an exit code or None. Only the module of the comman
 import argparse
 import importlib
 import os
+import re
 import sys
+import textwrap
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import startup_error
@@ -37,14 +39,44 @@ EXAMPLE = """example:
   tinyllm train                                  a model of little stories, in about two minutes
   tinyllm train --data book.txt --steps 500      the same on your own text
   tinyllm generate runs/stories-nano --prompt "Once"
+  tinyllm lesson                                 how it all works, step by step
 """
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the line breaks of an example, and folds what is wider than the terminal."""
+
+    def _fill_text(self, text, width, indent):
+        return folded(super()._fill_text(text, width, indent), width)
+
+
+def folded(text, width):
+    """A text with its paragraphs and `NAME   explanation` rows broken at a width; commands stay whole."""
+    if all(len(line) <= width for line in text.splitlines()):
+        return text
+    rows = []  # [text, where its further lines begin]
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        explained = re.match(r"\s+\S+(?: \S+)*\s{2,}(?=\S)", line)
+        hang = explained.end() if explained else indent
+        if rows and line.strip() and rows[-1][0].strip() and rows[-1][1] == indent and not explained:
+            rows[-1][0] += " " + line.strip()
+        else:
+            rows.append([line, hang if explained or not indent else None])
+    return "\n".join(row if hang is None else _fold(row, hang, width) for row, hang in rows)
+
+
+def _fold(row, hang, width):
+    if hang > width - 28 and len(row) > width:  # little room beside it: below it is more
+        return row[:hang].rstrip() + "\n" + textwrap.fill(row[hang:], width, initial_indent=" " * 6)
+    return textwrap.fill(row, width, subsequent_indent=" " * hang) if len(row) > width else row
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one line, and examples keep their line breaks."""
 
     def __init__(self, *args, **kwargs):
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", Help)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
 
