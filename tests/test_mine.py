@@ -122,6 +122,7 @@ def test_a_function_that_fails_in_training_is_named_with_its_lesson(here, capsys
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and words in error
     assert "your softmax (lesson 4, 04_softmax_and_loss/exercise.py)" in error
+    assert not (here / "run").exists()  # or the next try would find the name taken
 
 
 def blamed(capsys, code=1):

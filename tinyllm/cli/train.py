@@ -90,6 +90,10 @@ def train(args, parts=()):
     if args.resume:
         trainer.resume()
     else:
+        if parts:
+            from tinyllm.teach.mine import try_parts
+
+            try_parts(parts, run, experiment)
         run.create(experiment)
     display = choose_display(args.json, run, experiment)
     display.introduce()

@@ -6,6 +6,7 @@ line that names the function, the lesson and the line of the file.
 """
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -18,11 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workspace import shown
 from tinyllm.testing.check import arrays, require_form, run
 from tinyllm.testing.relations import output_names
+from tinyllm.train.trainer import Trainer
 
 MAX_SOURCE = 2**20  # bytes of an exercise
 
@@ -237,6 +240,17 @@ def _at(path, line, message):
     """One line about a place in a file."""
     where = f"{shown(path)}, line {line}" if line else shown(path)
     return f"{where}: {' '.join(str(message).split())}"
+
+
+def try_parts(parts, run, experiment):
+    """Take one step on a model like the experiment's, so that what fails fails before anything is written.
+
+    Raises PartFailure, or UserError where the numbers are no longer finite.
+    """
+    model = GPT(experiment.model.config, seed=experiment.config.seed)
+    Trainer(run, dataclasses.replace(experiment, model=model)).train_step()
+    for part in parts:
+        part.calls = 0
 
 
 def plug_in(parts):
