@@ -58,6 +58,12 @@ def interleaves(x, cos, sin):
     return y
 
 
+@mistake("rope", "pairs of neighbours (2i, 2i + 1) in x, but halves in y")
+def interleaves_into_halves(x, cos, sin):
+    a, b, (cos, sin) = x[..., ::2], x[..., 1::2], (cos[..., None, :], sin[..., None, :])
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
 @mistake("rope", "a turn the other way round")
 def turns_back(x, cos, sin):
     return rope(x, cos, -sin)
