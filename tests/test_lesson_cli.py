@@ -51,7 +51,7 @@ def test_the_way_from_lesson_to_lesson_is_said(say):
     assert "next: `tinyllm lesson start 0`" in say("lesson")
     said = say("lesson start 0")
     assert "python 00_setup/lesson.py" in said and "tinyllm check 0" in said
-    assert "next: `tinyllm check 0`" in say("progress")
+    assert "next: `python 00_setup/lesson.py`" in say("progress")
     assert "write it in 00_setup/exercise.py; `tinyllm hint 0` helps" in say("check 0", 1)
     write(0, ADD)
     assert "next: `tinyllm lesson start 1`" in say("check 0")
@@ -199,5 +199,6 @@ def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
 
         keys = [(f"waiting for you to save {name}", save), (f"waiting for you to save {name}", CTRL_C)]
         shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
+        assert shown.endswith("\n")
         assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
         assert ("passed" in shown) == (number == 0)

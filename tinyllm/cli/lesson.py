@@ -85,9 +85,12 @@ def run_map(args):
 
 
 def next_of(lesson, progress):
-    """The command that goes on with a lesson."""
-    start = "lesson start" if progress.state(lesson)[0] == "" else "check"
-    return f"`tinyllm {start} {lesson.number}`"
+    """The command that goes on with a lesson: make a copy, step through it, then check."""
+    word, passed = progress.state(lesson)
+    if word == "started" and not passed:
+        script = progress.path.parent.parent / lesson.folder / "lesson.py"
+        return f"`python {shown(script)}`"
+    return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
 def run_start(args):
@@ -118,8 +121,12 @@ def run_check(args):
         if not args.watch:
             return 0 if complete else 1
         print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
-        while not path.is_file() or versions(path.parent) == before:
-            time.sleep(0.2)
+        try:
+            while not path.is_file() or versions(path.parent) == before:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            print()  # the shell's prompt begins a line
+            raise
         print("\033[2J\033[H", end="")
 
 
