@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -22,7 +23,7 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env={**os.environ, **(env or {})},
-        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        start_new_session=True, preexec_fn=_sit_down,
     )  # fmt: skip
     os.close(theirs)
     shown, at, end, keys = "", 0, time.monotonic() + seconds, list(keys)
@@ -38,6 +39,12 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def _sit_down():
+    """Make standard input the terminal, and heed Ctrl-C, unlike a job in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read(terminal, end, shown):

@@ -120,8 +120,8 @@ def run_check(args):
         complete = check_once(lesson, path, workspace, args)
         if not args.watch:
             return 0 if complete else 1
-        print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
         try:
+            print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
             while not path.is_file() or versions(path.parent) == before:
                 time.sleep(0.2)
         except KeyboardInterrupt:
