@@ -187,6 +187,23 @@ def test_a_mark_of_the_bytes_order_is_no_error(workspace):
     assert load_parts([find_lesson(4)], workspace)[0][0].op == "softmax"
 
 
+@pytest.mark.parametrize("more, taken", [
+    ("def softmax(x, axis=-1):\n    return first(x)\n", True),
+    ("softmax = lambda *args: first(*args)\n", False),
+    ("softmax = lambda *args, **named: first(*args, **named)\n", True),
+    ("def softmax(scores):\n    return first(scores)\n", False),
+    ("def softmax(x, y):\n    return x\n", False),
+])  # fmt: skip
+def test_a_part_may_have_defaults_for_more_arguments(workspace, more, taken):
+    path = workspace / find_lesson(4).folder / "exercise.py"
+    path.write_text(path.read_text("utf-8") + "\nfirst = softmax\n" + more, "utf-8")
+    if taken:
+        assert capstone.train(0, load_parts([find_lesson(4)], workspace)[0][:1])
+    else:
+        with pytest.raises(UserError, match="softmax is called as"):
+            load_parts([find_lesson(4)], workspace)
+
+
 def test_each_lesson_has_its_own_helper(workspace):
     for number, value in ((4, 1), (5, 2)):
         here = workspace / find_lesson(number).folder

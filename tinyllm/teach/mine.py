@@ -171,12 +171,22 @@ def _part(name, lesson, path, module, source):
     except (TypeError, ValueError):
         got = None
     wanted = OPS[name].__signature__
-    if got is None or list(got.parameters) != list(wanted.parameters):
+    if got is None or not takes(got, list(wanted.parameters)):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
     part = Part(name, lesson, path, None, hashlib.sha256(source.encode()).hexdigest())
     part.function = guarded(part, function)
     return part
+
+
+def takes(signature, names):
+    """Whether arguments of these names can be given, by place and by name; it may have defaults for more."""
+    try:
+        signature.bind(*names)
+        signature.bind(**dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
 
 
 def guarded(part, function):
