@@ -7,7 +7,7 @@ import pytest
 
 from tinyllm.ops import OPS
 from tinyllm.teach import checker
-from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge, weight
+from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge, name_mistake, weight
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
 from tinyllm.teach.solved import solved
@@ -103,6 +103,13 @@ def test_a_failure_is_explained_on_an_input_that_can_be_read(zygote, tmp_path):
     first = judge(task, lambda: zygote.start(code), effort=0)
     assert len(first.smallest_input) < READABLE
     assert judge(task, lambda: zygote.start(code), effort=0) == first
+
+
+def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
+    """A mean of nothing, say: NumPy's warning about it would stand in the student's terminal."""
+    args = (np.zeros((0, 3), np.float32), np.zeros(0, np.int64), -100)
+    name_mistake("cross_entropy", [(args, [np.float32(0), np.zeros(0, np.float32)])])
+    assert not list(recwarn)
 
 
 def test_an_unknown_mistake_gets_its_first_different_step(check):
