@@ -31,7 +31,7 @@ try:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers import trainers as trainers
 except ImportError as missing:
-    print(f"=> {missing.name} is missing: pip install 'tinyllm[peers]'")
+    print(f"=> {missing.name} is missing: pip install --editable '.[peers]'")
     raise SystemExit(77) from None
 
 STRANGE = (

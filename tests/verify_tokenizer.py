@@ -11,7 +11,7 @@ Strings are corpora, and random ones made to hit what goes wrong: names of added
 white space of every kind, marks that combine, digits, every code point. Those that the two sides' tables
 of Unicode know differently are counted and left out: they were assigned after the older table was made.
 
-Needs the peers: pip install 'tinyllm[peers]'.
+Needs the peers: pip install --editable '.[peers]'.
 """
 
 import argparse
@@ -37,7 +37,7 @@ try:
     import tiktoken.load
     import tokenizers
 except ImportError as missing:
-    print(f"=> {missing.name} is missing: pip install 'tinyllm[peers]'")
+    print(f"=> {missing.name} is missing: pip install --editable '.[peers]'")
     raise SystemExit(77) from None
 
 os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time

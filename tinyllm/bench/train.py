@@ -46,9 +46,7 @@ def load_peers():
     try:
         from tinyllm.bench import peers
     except ImportError as error:
-        raise UserError(
-            f"--peers needs PyTorch ({error}): pip install 'tinyllm[peers]', or pip install torch"
-        ) from None
+        raise UserError(f"--peers needs PyTorch ({error}): pip install torch") from None
     return peers
 
 

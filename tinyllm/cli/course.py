@@ -199,6 +199,7 @@ def run_selftest(args):
     level = best_level()
     if not args.json:
         heads = ("reference", "starter", "mutants", "rejected", "alternatives")
+        print(isolation_words(level))
         print(f"  {'task':<28}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
     rows = selftest(the_course(args), level, step=(lambda row: None) if args.json else
                     (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip
@@ -209,7 +210,6 @@ def run_selftest(args):
         print(f"{len(rows)} tasks, {sum(row.killed for row in rows)} of {mutants} mutants rejected "
               f"({mutants / len(rows):.1f} a task), {sum(row.accepted for row in rows)} of {others} "
               f"alternatives accepted (at least {min(row.alternatives for row in rows)} a task)")  # fmt: skip
-        print(isolation_words(level))
     return 0 if all(row.good for row in rows) else 1
 
 

@@ -1,7 +1,6 @@
 """What judges an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
 
-Needs hypothesis, which is not a dependency of tinyllm: `pip install tinyllm[test]`. Nothing in tinyllm
-imports this package but `teach`.
+Nothing in tinyllm imports this package but `teach`, so that nobody waits for hypothesis who only trains.
 """
 
 from tinyllm.testing.cases import CASES
