@@ -81,7 +81,7 @@ BY_ALIGNMENT = """
         for (long i = head; i < n; i++) sum += out[i];
         for (long i = 0; i < head; i++) sum += out[i];
 """
-SUM = next(line for line in GOOD.split("\n") if "sum += out[i] =" in line)
+SUM = re.search(r"[^\n]*\n[^\n]*sum \+= out\[i\] =[^\n]*", GOOD)[0]
 
 
 @pytest.mark.parametrize("before, after", [
@@ -130,7 +130,7 @@ def test_guard_pages_name_the_operand_and_the_side(judge, case):
 def test_a_crash_is_a_message(judge):
     source = GOOD.replace("float sum = 0;", "float sum = 0; if (k == 2) __builtin_trap();")
     verdict = judge(MATMUL, source)
-    assert verdict.state == "failed" and verdict.broken and "Crash: " in verdict.message
+    assert verdict.state == "failed" and verdict.broken and verdict.message and "Crash" not in verdict.message
 
 
 @pytest.mark.parametrize("source, words, line", [

@@ -138,7 +138,8 @@ def check_once(lesson, path, workspace, args):
     level = best_level()
     progress = Progress(workspace)
     if not args.json:
-        print(f"lesson {lesson.number}, {lesson.title}: {shown(path.with_name(lesson.exercise))}\n")
+        print(f"lesson {lesson.number}, {lesson.title}: {shown(path.with_name(lesson.exercise))}")
+        print(paragraph(isolation_words(level), 0) + "\n")
     verdicts = []
     with Zygote(level) as zygote:
         for verdict, printed in judge_lesson(lesson, zygote, path):
@@ -156,7 +157,6 @@ def check_once(lesson, path, workspace, args):
         return all(v.state == "passed" for v in verdicts)
     if lines := list(afterwards(lesson, path, verdicts, progress)):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
-    print(isolation_words(level))
     return all(v.state == "passed" for v in verdicts)
 
 
