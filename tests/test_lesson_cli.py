@@ -68,6 +68,11 @@ def test_a_lesson_that_training_calls_is_followed_by_training(say):
     assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
 
 
+def test_every_start_fits_the_terminal(say):
+    for lesson in syllabus():
+        assert lesson.folder in say(f"lesson start {lesson.number}")
+
+
 def test_every_hint_fits_the_terminal_and_the_last_one_points_on(say):
     for lesson in syllabus():
         for task in lesson.tasks:

@@ -103,9 +103,11 @@ def run_start(args):
     else:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {shown(folder)} already; "
                         "nothing was changed", 0))  # fmt: skip
-    width = max(len(f"python {script}"), len(f"tinyllm check {lesson.number}"))
-    print(f"  {f'python {script}':<{width}}  to step through it")
-    print(f"  {f'tinyllm check {lesson.number}':<{width}}  when you have filled in {exercise}")
+    rows = {f"python {script}": "to step through it",
+            f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
+    width = max(map(len, rows))
+    for command, why in rows.items():
+        print(paragraph(f"{command:<{width}}  {why}", 2, width + 4))
 
 
 def run_check(args):
