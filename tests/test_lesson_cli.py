@@ -132,6 +132,14 @@ def test_another_file_is_not_compared_with_the_workspaces(say, here):
     assert "done" in say("lesson").splitlines()[0]
 
 
+def test_a_file_of_another_name_is_told_of_as_an_exercise_is(say, here):
+    (here / "other.py").write_text("def add(x, y)\n")
+    said = say("check 0 other.py", 1)
+    assert "other.py does not run: SyntaxError: expected ':' (line 1)\n" in said
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n", "other.py")
+    assert "Warning" not in say("check 4 04_softmax_and_loss/other.py", 1)
+
+
 def test_a_name_that_is_not_there_is_said(say):
     write(0, "def plus(x, y):\n    return x + y\n")
     assert "not attempted\n      there is no function add in the file\n" in say("check 0", 1)

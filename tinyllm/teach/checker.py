@@ -91,7 +91,7 @@ def judge_lesson(lesson, zygote, path):
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
 
 
-WARNING = re.compile(r"^.*exercise\.py:\d+: \w*Warning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's
+WARNING = re.compile(r"^.*\.py:\d+: \w*Warning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's
 
 
 def first_lines(output, count=5):
@@ -204,7 +204,6 @@ def require_forms(name, results, args):
 def said(why):
     """A complaint as one line."""
     line = printable(why.message if isinstance(why, Failure) else why)
-    line = re.sub(r"^(\w*Error: .*) \(exercise\.py, line \d+\)$", r"\1", line)  # a SyntaxError's own
     return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
 
 

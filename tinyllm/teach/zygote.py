@@ -273,13 +273,12 @@ class Steps:
 def describe(error, code):
     """What went wrong, for the student: the kind, the message and the line of their file."""
     kind = type(error).__name__
+    of_the_file = isinstance(error, SyntaxError) and error.filename == code
     try:
-        message = str(error)
+        message = str(error.msg if of_the_file else error)  # str(error) would say the place again
     except BaseException:
         message = "its message cannot be read"
-    line = None
-    if isinstance(error, SyntaxError) and error.filename == code:
-        line = error.lineno
+    line = error.lineno if of_the_file else None
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == code:
             line = frame.lineno
