@@ -164,11 +164,14 @@ def test_warnings_of_numpy_are_no_prints(say):
     assert "Warning" not in said and "printed" not in said
 
 
-def test_a_fence_is_explained(say):
-    write(0, "def add(x, y):\n    open('/etc/passwd')\n    return x + y\n")
+def test_what_is_refused_points_to_the_one_line_on_isolation(say, monkeypatch):
+    """It once promised fences where the system's own rights had refused, and there were none."""
+    write(0, "def add(x, y):\n    raise PermissionError('no')\n")
+    monkeypatch.setattr("tinyllm.teach.workers.best_level", lambda: "plain")
     said = " ".join(say("check 0", 1).split())
-    if "blocked" in said:  # plain isolation has no fences
-        assert "open no other files" in said
+    assert "isolation: plain" in said and "blocked" in said
+    assert "the line on isolation, above" in said
+    assert "use no network" not in said
 
 
 def test_nothing_is_left_where_there_is_no_workspace(say, here):

@@ -22,7 +22,7 @@ from tinyllm.teach.workspace import (
 
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}
 COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
-FENCED = "a check lets it open no other files, use no network and start no other process"
+FENCED = "the line on isolation, above, says what a check lets your code do"
 LESSON_EXAMPLE = """example:
   tinyllm lesson               the map
   tinyllm lesson start 4       your copy of lesson 4, in this folder
