@@ -68,6 +68,12 @@ def test_a_lesson_that_training_calls_is_followed_by_training(say):
     assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
 
 
+def test_a_lesson_without_a_verb_says_what_to_type(say):
+    said = say("lesson 4", 2)
+    assert "`tinyllm lesson start N`" in said and "choose from" not in said and said.count("\n") == 1
+    assert "required: N" in say("lesson start", 2)
+
+
 def test_every_start_fits_the_terminal(say):
     for lesson in syllabus():
         assert lesson.folder in say(f"lesson start {lesson.number}")

@@ -29,6 +29,7 @@ LESSON_EXAMPLE = """example:
   python 04_softmax_and_loss/lesson.py
   tinyllm check 4
 """
+HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
 CHECK_EXAMPLE = """example:
   tinyllm check 4              the exercise of lesson 4 in your workspace
   tinyllm check 4 --watch      again whenever you save it
@@ -40,6 +41,8 @@ def add_parser(subparsers):
     """Add the five commands."""
     lesson = add_command(subparsers, "lesson", "show the lessons, or start one", LESSON_EXAMPLE)
     lesson.set_defaults(run=run_map)
+    refuse = lesson.error
+    lesson.error = lambda why: refuse(HOW_TO_START if "invalid choice" in why else why)
     commands = lesson.add_subparsers(title="commands", metavar="COMMAND")
     start = add_command(commands, "start", "copy a lesson into your workspace", LESSON_EXAMPLE)
     start.add_argument("lesson", metavar="N", help="the number of a lesson")
