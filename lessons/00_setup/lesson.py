@@ -122,10 +122,10 @@ assert losses[0] == losses[1] == losses[2]
 #     tinyllm hint 0           gives a hint, then a better one
 #     tinyllm solution 0 add   shows the library's code, and notes that you looked
 #
-# A task is *passed*, *failed*, *timed out*, *blocked* (your code asked for
-# something that it may not have, such as another file) or *not attempted*. Try
-# being wrong on purpose, with `return x`, or with `x += y`, and see what it
-# says.
+# A task is *passed*, *failed*, *timed out*, *blocked* (the file does not run, or
+# your code asked for something that it may not have, such as another file) or
+# *not attempted*. Try being wrong on purpose, with `return x`, or with
+# `x += y`, and see what it says.
 #
 # You have then rebuilt `add` of `tinyllm/ops/elementwise.py`. The next lesson
 # makes a language model by counting.
