@@ -157,6 +157,13 @@ def test_writing_into_an_input_is_the_property_that_breaks(say):
     assert "does not hold: inputs are left as they were" in said and "work on a copy" in said
 
 
+def test_programs_get_the_first_different_step_too(here, capsys):
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.sin(x)\n")
+    assert main(["check", "4", "--json"]) == 1
+    first, *rest = json.loads(capsys.readouterr().out)["tasks"]
+    assert " = float32 (" in first["step"] and not any(task["step"] for task in rest)
+
+
 def test_prints_are_shown(say):
     write(0, "def add(x, y):\n    print('x is', x.shape, '\\033[2J')\n    return x\n")
     said = say("check 0", 1)

@@ -146,8 +146,9 @@ def run_grade(args):
 
 def run_report(args):
     """Print where the class is stuck."""
-    from tinyllm.teach.course.results import WORDS, read_results
+    from tinyllm.teach.course.results import read_results
     from tinyllm.teach.course.summary import summary
+    from tinyllm.teach.record import WORDS
     from tinyllm.teach.workers import isolation_words
 
     found = summary(read_results(args.out))

@@ -8,7 +8,7 @@ import time
 from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
-from tinyllm.teach.record import as_record
+from tinyllm.teach.record import WORDS, as_record
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workspace import (
     Progress,
@@ -20,7 +20,6 @@ from tinyllm.teach.workspace import (
     versions,
 )
 
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}
 COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
 FENCED = "the line on isolation, above, says what a check lets your code do"
 LESSON_EXAMPLE = """example:

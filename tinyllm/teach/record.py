@@ -1,6 +1,8 @@
-"""A verdict as a record for programs: what `check --json` and `course grade --json` print."""
+"""A verdict as a record for programs, which `check --json` and `course grade --json` print, and in words."""
 
 from tinyllm.teach.workspace import hints
+
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # of states; any other is its own word
 
 
 def as_record(lesson, verdict):
@@ -10,4 +12,5 @@ def as_record(lesson, verdict):
         "properties": len(verdict.held) + len(verdict.broken), "mistake": verdict.mistake,
         "hint": next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None,
         "smallest_input": verdict.smallest_input, "message": verdict.message, "line": verdict.line,
+        "step": verdict.step,
     }  # fmt: skip

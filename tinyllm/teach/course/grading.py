@@ -105,4 +105,4 @@ def _scored(part, verdict, course):
         lost = not right or ORDINARY in verdict.broken or ORDINARY_INPUT in verdict.broken
         share = 0.0 if lost else len(kept) / len(right)
     points = round(of * share, 6)
-    return as_record(part.lesson, verdict) | {"points": points, "of": of, "step": verdict.step}
+    return as_record(part.lesson, verdict) | {"points": points, "of": of}

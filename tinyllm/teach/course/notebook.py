@@ -24,7 +24,7 @@ def check_cell(number, name, history):
         code.write_text(written(history), "utf-8")
         verdict = judge(task, lambda: zygote.start(code))
     if verdict.state != "passed":
-        record = as_record(lesson, verdict) | {"step": verdict.step}
+        record = as_record(lesson, verdict)
         raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
+from tinyllm.teach.record import WORDS
 from tinyllm.teach.workers import isolation_words
-
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}
 
 
 def write_results(out, course, records, level):
