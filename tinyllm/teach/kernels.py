@@ -32,8 +32,8 @@ FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-shared", "-Wall", "-s",
 MAX_SOURCE = 2**18  # bytes
 COMPILE_SECONDS = 60
 MEANINGLESS = (FORM, VIEWS)  # of what is handed to C
-INSTALL = "install one: `sudo apt install gcc`, `sudo dnf install gcc`, or `xcode-select --install` on a Mac"
-NONE = f"no C compiler here; {INSTALL}"
+NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
+        "`xcode-select --install` on a Mac")  # fmt: skip
 if sys.platform == "win32":  # the guard pages are POSIX
     NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 

@@ -17,7 +17,7 @@ from tinyllm.teach import wire
 from tinyllm.teach.checker import JUDGES, judge, judge_task
 from tinyllm.teach.course.grading import LIMITS
 from tinyllm.teach.course.queue import context
-from tinyllm.teach.kernels import INSTALL, find_compiler
+from tinyllm.teach.kernels import NONE, find_compiler
 from tinyllm.teach.known import answers
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import ready
@@ -119,8 +119,7 @@ def try_task(lesson, task, level):
         trial = Trial(lesson, task, zygote, Path(folder))
         starter = trial.starter()
         if task.kind == "c" and not find_compiler():
-            why = f"no C compiler here; {INSTALL}"
-            return Row(lesson.number, task.name, 0.0, share(starter), blocked=why)
+            return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
         if task.kind == "op":
             reference = trial.text("exercise.py", solved(task))
             wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
