@@ -7,7 +7,7 @@ in processor time where the system counts it, and what is looked into is bounded
 import tempfile
 from pathlib import Path
 
-from tinyllm.teach.checker import JUDGES, Verdict, judge_task, said
+from tinyllm.teach.checker import JUDGES, Verdict, judge_task, unusable
 from tinyllm.teach.drawing import properties
 from tinyllm.teach.record import as_record
 from tinyllm.teach.syllabus import ready
@@ -63,8 +63,7 @@ def grade_lesson(submission, course, part, zygote, folder):
         if not ready(task) or task.kind not in JUDGES:
             continue
         if failure and task.kind == "op":
-            why = {"message": said(failure), "line": failure.line}
-            verdict = Verdict(name, failure.state, broken=_titles(task), **why)
+            verdict = unusable(task, failure, _titles(task))
         elif not code.is_file() and task.kind == "op":
             verdict = Verdict(name, "not_attempted", broken=_titles(task), message="exercise.py is missing")
         else:
@@ -89,10 +88,7 @@ def safely(task, start, folder, variant):
 def broken_file(start):
     """Why a file cannot be run at all -> Failure, or None; asked once and not for every task."""
     with start() as worker:
-        failure = worker.failure
-    if failure and failure.state == "failed":
-        return type(failure)("blocked", failure.message, failure.line)
-    return failure
+        return worker.failure
 
 
 def _scored(part, verdict, course):
