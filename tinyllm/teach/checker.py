@@ -374,7 +374,6 @@ def steps_of(function, args):
     return sorted(found.items(), key=lambda pair: order.get(pair[0], math.inf))
 
 
-# How each kind of task is judged: the arguments of `judge` -> Verdict. What is missing here is not checked.
 def elsewhere(module, name):
     """A judge that lives in another module of this package, which imports this one."""
 
@@ -384,6 +383,7 @@ def elsewhere(module, name):
     return judge_there
 
 
+# How each kind of task is judged: the arguments of `judge` -> Verdict. What is missing here is not checked.
 JUDGES = {
     "op": judge,
     "c": elsewhere("kernels", "judge_c"),
