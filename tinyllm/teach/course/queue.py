@@ -27,6 +27,7 @@ from tinyllm.teach.course.grading import grade, nothing
 from tinyllm.teach.drawing import properties
 from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import LEVELS, why_not
+from tinyllm.teach.zygote import descendants
 from tinyllm.testing.relations import specs_only
 
 SECONDS_PER_SUBMISSION = 1800  # after which a grading process is ended
@@ -75,7 +76,7 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
             step()
     if todo:
         prepare(course, {course.variant(submission.student) for submission, _ in todo})
-    before = descendants()
+    before = set(descendants())
     run_all(todo, course, level, workers or os.cpu_count() or 1, step)
     end_strays(before)
     found = []
@@ -159,17 +160,10 @@ def one(submission, course, level, path):
     write(Path(path), grade(submission, course, level))
 
 
-def descendants():
-    """The processes that have grown from this one -> set of int; empty where /proc is missing."""
-    from tinyllm.teach.zygote import descendants as found
-
-    return set(found())
-
-
 def end_strays(before):
     """End what a submission has left behind, so that results are written after the last child is dead."""
     for _ in range(200):
-        strays = descendants() - before
+        strays = set(descendants()) - before
         for pid in strays:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
