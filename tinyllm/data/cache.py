@@ -137,7 +137,6 @@ def _cache_path(digest, tokenizer, cache):
     return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
 
 
-
 def _store_parts(path, parts, dtype, tokenizer):
     """Write a cache file from arrays of ids, of which one at a time is in memory."""
     made_by = bytes.fromhex(tokenizer.fingerprint())
