@@ -69,6 +69,21 @@ def test_every_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge,
         assert verdict.mistake == ALIKE.get(answer.said, answer.said)
 
 
+@pytest.mark.parametrize("task, source", [
+    (SOFTMAX, "void softmax(float *y, const float *x, long rows, long n) { long r = 0; r++; }"),
+    (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
+])  # fmt: skip
+def test_a_y_that_is_never_set_is_named(judge, task, source):
+    assert "never set" in judge(task, source, effort=0).mistake
+
+
+def test_an_element_that_is_never_set_is_explained(judge):
+    loop = "i = 0; i < n; i++)\n            sum"
+    begins_at_one = kernels_known.changed(kernels_known.SOFTMAX, {loop: loop.replace("0", "1")})
+    verdict = judge(SOFTMAX, begins_at_one, effort=0)
+    assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
+
+
 def test_a_change_that_changes_nothing_is_an_error():
     with pytest.raises(ValueError, match="no 'i <= n' to change"):
         kernels_known.changed(GOOD, {"i <= n": "i < n"})

@@ -264,5 +264,7 @@ def judged(task, start, titles, options):
     if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
         verdict = replace(verdict, state="failed", message=printable(outside.message))
     message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard's exceptions
+    if "got nan" in message and not verdict.mistake:
+        message += "; y is full of NaN before the call: is each element set?"
     return replace(verdict, task=task.name, held=tuple(held), broken=broken, message=message, line=None)
 

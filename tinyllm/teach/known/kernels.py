@@ -66,7 +66,7 @@ CHANGES = {
          {"x + r * n": "x + r", "in[i]": "in[i * rows]"}),
         ("rows and n in each other's place", ORDINARY,
          {"r < rows": "r < n", "r * n": "r * rows", "i < n": "i < rows"}),
-        ("exponentials added to what y held before", ORDINARY,
+        ("a y that is never set, or only added to", ORDINARY,
          {"out[i] = largest": "out[i] += largest"}),
         ("the base 2 in place of e", ORDINARY, {"expf(": "exp2f("}),
         ("a search for the largest that goes to i <= n, one element too far", INSIDE,
@@ -86,7 +86,7 @@ CHANGES = {
         ("a semicolon that is missing", COMPILES, {"largest = in[i];": "largest = in[i]"}),
     ],
     "matmul": [
-        ("sums added to what y held before", ORDINARY, {"+ j] = sum": "+ j] += sum"}),
+        ("a y that is never set, or only added to", ORDINARY, {"+ j] = sum": "+ j] += sum"}),
         ("a sum that is not set to 0 for each element", ORDINARY,
          {"            float sum = 0;\n": "", "    for (long i": "    float sum = 0;\n    for (long i"}),
         ("b read as if it were transposed", ORDINARY, {"b[p * n + j]": "b[j * k + p]"}),
