@@ -160,6 +160,14 @@ def test_stubs_are_not_gathered_and_clashes_are_one_line(workspace):
         gather(folder)
 
 
+def test_of_two_definitions_in_one_file_the_last_counts(workspace):
+    path = workspace / "04_softmax_and_loss/exercise.py"
+    path.write_text("def softmax(x):\n    return 1\n\n\n" + path.read_text())
+    gather(workspace / "12_capstone")
+    text = (workspace / "12_capstone/exercise.py").read_text()
+    assert text.count("def softmax(") == 1 and "return 1\n" not in text
+
+
 def test_exercises_of_unusual_making_are_gathered(workspace):
     """A class of one's own, a mark of the bytes' order, imports from the future, two lines of one number."""
     for number, scale in ((4, 1), (8, 2)):

@@ -71,6 +71,14 @@ def test_without_a_terminal_a_lesson_runs_straight_through(lesson):
     assert done.stdout == f"{question}\nit is 5\nthe last cell\n" and not done.stderr
 
 
+def test_what_is_wrong_with_a_students_file_is_one_line(tmp_path):
+    path = tmp_path / "lesson.py"
+    wrong = "from tinyllm.errors import UserError\nraise UserError('no such thing; write one')\n"
+    path.write_text(f"{LESSON}\n{wrong}")
+    done = subprocess.run([sys.executable, path], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "tinyllm: error: no such thing; write one\n")
+
+
 def test_prose_is_shown_in_bold_and_italics(tmp_path):
     path = tmp_path / "lesson.py"
     prose = "With **strong words** and *a\n# term*; 2 * 3 * 4 and a*b*c."

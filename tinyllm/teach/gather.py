@@ -48,7 +48,7 @@ def collect(path, lesson, imports, pieces):
     """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
     source = path.read_text("utf-8-sig")
     written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
-    lines, some = source.splitlines(), False
+    lines, mine = source.splitlines(), set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports[ast.unparse(node)] = None
@@ -59,12 +59,14 @@ def collect(path, lesson, imports, pieces):
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         text = "\n".join(lines[first - 1 : node.end_lineno])
         key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
-        if key in pieces and ast.unparse(node) != pieces[key][1]:
+        if key in mine:  # defined again further down: as for Python, the last one counts
+            del pieces[key]
+        elif key in pieces and ast.unparse(node) != pieces[key][1]:
             where = f"{shown(path)}, line {node.lineno}"
             raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
         pieces[key] = (text, ast.unparse(node))
-        some = True
-    return some
+        mine.add(key)
+    return bool(mine)
 
 
 def names_of(node):

@@ -98,9 +98,12 @@ def _step_through(frame, path):
 
 
 def _leave(kind, error, trace):
-    """Ctrl-C is a way to leave a lesson, and nothing to trace back."""
+    """Ctrl-C is a way to leave a lesson, and what is wrong with a student's file is said in one line."""
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
+    elif issubclass(kind, UserError):
+        print(f"tinyllm: error: {error}", file=sys.stderr)
+        raise SystemExit(2)
     else:
         sys.__excepthook__(kind, error, trace)
 
