@@ -36,8 +36,12 @@ def test_no_kernel_leaves_its_operands_and_all_levels_agree():
     ("thread_bits", r"add: other bits at level \w+ with 3 threads"),
 ])
 def test_the_driver_notices(offence, said):
-    if offence == "other_bits" and "narrow" not in _compiled.levels():
-        pytest.skip("this CPU has one level")
-    code, text = run_installed("csrc_kernels.c", "guard", flags=("-O1", f"-DOFFENCE={offence}"), timeout=120)
+    levels = [level for level in _compiled.levels() if level != "narrow"][:1]
+    if offence == "other_bits":
+        levels.append("narrow")
+        if not {*levels} <= {*_compiled.levels()} or len(levels) < 2:
+            pytest.skip("this CPU has one level")
+    flags = ("-O1", f"-DOFFENCE={offence}")
+    code, text = run_installed("csrc_kernels.c", "guard", *levels, flags=flags, timeout=120)
     assert code == 1
     assert re.search(said, text), text
