@@ -1,10 +1,11 @@
 """Files and texts that mean harm: what a tokenizer costs grows with both, and has a limit."""
 
+import json
 import tracemalloc
 from contextlib import suppress
 
 import pytest
-from test_families import BERT, T5, document, special
+from test_families import BERT, LLAMA, T5, document, special
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, files, load_tokenizer
@@ -65,6 +66,27 @@ def test_files_that_would_fill_the_memory_are_refused(name, data, match, tmp_pat
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(UserError, match=match):
         load_tokenizer(tmp_path / name)
+
+
+@pytest.mark.parametrize("names", [
+    {"9" * 500: 65}, {"9" * 500: -1}, ["9" * 500, "9" * 500], ["\ud800" * 500],
+])  # fmt: skip
+def test_a_long_name_makes_no_long_message(names):
+    with pytest.raises(UserError) as error:
+        BPETokenizer([], special_tokens=names)
+    assert len(str(error.value)) < 400
+
+
+def test_half_a_character_anywhere_in_a_file_is_refused(tmp_path):
+    """A text that such a normalizer changes could not be written as bytes; found by fuzzing."""
+    path = tmp_path / "tokenizer.json"
+    for where in ("a", "\ud800"):
+        normalizer = {"type": "Prepend", "prepend": where}
+        path.write_text(json.dumps({**LLAMA, "normalizer": normalizer}))
+        if where == "a":
+            load_tokenizer(path).encode("x")
+    with pytest.raises(UserError, match="half a character"):
+        load_tokenizer(path)
 
 
 def test_what_has_too_many_values_to_be_read_is_not_saved(tmp_path, monkeypatch):

@@ -278,12 +278,12 @@ def _check_special(names):
     names = list(names)
     for name in names:
         if not isinstance(name, str) or not name:
-            raise UserError(f"a special token is a text of at least one character, not {name!r}")
+            raise UserError(f"a special token is a text of at least one character, not {repr(name)[:40]}")
         if any("\ud800" <= character <= "\udfff" for character in name):
-            raise UserError(f"the special token {name!r} holds half a character (a lone surrogate)")
+            raise UserError(f"the special token {name[:40]!r} holds half a character (a lone surrogate)")
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise UserError(f"the special token {twice!r} is listed twice")
+        raise UserError(f"the special token {twice[:40]!r} is listed twice")
     check_sizes(names)
     return names
 
@@ -293,9 +293,9 @@ def _with_special(tokens, special_tokens):
     for name, i in special_tokens.items():
         if type(i) is not int or not 0 <= i < LARGEST_ID:
             number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
-            raise UserError(f"the id of the special token {name!r} must be {number}")
+            raise UserError(f"the id of the special token {name[:40]!r} must be {number}")
         tokens += [None] * (i + 1 - len(tokens))
         if tokens[i] is not None:
-            raise UserError(f"the special token {name!r} cannot have the id {i}, which is taken")
+            raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
         tokens[i] = name.encode()
     return tokens

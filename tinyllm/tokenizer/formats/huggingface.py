@@ -28,6 +28,10 @@ WRITERS = {  # kind of a tokenizer without such a file -> what makes one
 
 def from_document(document):
     """Make a tokenizer of what a `tokenizer.json` holds; UserError names what is not supported."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError("the file holds half a character (a lone surrogate); no library reads that") from None
     if isinstance(document, dict) and families.reads(document):
         return families.from_huggingface(document)
     part = (dict, type(None))
