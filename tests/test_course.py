@@ -213,6 +213,7 @@ def test_json_report_and_exports(course, capsys):
     os.makedirs("subs/wrong/.tinyllm")
     with open("subs/wrong/.tinyllm/progress.json", "w") as f:
         json.dump({"tasks": {"4/softmax": {"solution": True}}}, f)
+    os.makedirs("subs/empty")
     grade("--json")
     results = json.loads(capsys.readouterr().out)
     task = next(r for r in results["submissions"] if r["student"] == "wrong")["lessons"][0]["tasks"][0]
@@ -221,11 +222,12 @@ def test_json_report_and_exports(course, capsys):
     assert main(["course", "report", "out"]) == 0
     told = capsys.readouterr().out
     assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
-    assert "isolation: " in told
+    assert "7 submissions, 6 graded" in told
+    assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
     assert main(["course", "export", "canvas", "out", "--out", "canvas.csv"]) == 0
     assert "Points Possible,,,,,3" in read("canvas.csv")
     assert main(["course", "export", "junit", "out", "--out", "junit.xml"]) == 0
-    assert len(ElementTree.parse("junit.xml").findall(".//testcase")) == 12
+    assert len(ElementTree.parse("junit.xml").findall(".//testcase")) == 14
     assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 2
 
 

@@ -8,6 +8,7 @@ import pytest
 from terminal import CTRL_C, at_terminal
 
 from tinyllm.cli import main
+from tinyllm.cli.lesson import next_lesson
 from tinyllm.ops import OPS
 from tinyllm.teach.solved import STANDARD, collect
 from tinyllm.teach.syllabus import find_lesson, syllabus
@@ -57,6 +58,15 @@ def test_the_way_from_lesson_to_lesson_is_said(say):
     assert "next: `tinyllm lesson start 1`" in say("check 0")
     assert "next: `tinyllm lesson start 1`" in say("lesson")
     assert "nothing was changed" in say("lesson start 0")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [(["", "", ""], 0), (["done", "", ""], 1), (["", "started", ""], 1), (["", "done", ""], 2),
+     (["", "done", "done"], 0), (["started", "done", ""], 0), (["done", "done", "done"], None), ([], None)],
+)  # fmt: skip
+def test_who_begins_in_the_middle_goes_on_from_there(states, expected):
+    assert next_lesson(list(enumerate(states))) == expected
 
 
 def test_a_lesson_that_training_calls_is_followed_by_training(say):
@@ -231,3 +241,10 @@ def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
         assert shown.endswith("\n")
         assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
         assert ("passed" in shown) == (number == 0)
+
+
+def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers_are_not(say):
+    write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    warnings.warn('I am here')\n"
+             "    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
+    said = say("check 0", 1)
+    assert "I am here" in said and "divide by zero" not in said

@@ -7,12 +7,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinyllm.cli import add_command
+from tinyllm.cli.lesson import paragraph
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.teach.course.config import COURSE_FILE, load_course, new_course, whole_course
+from tinyllm.teach.course.export import EXPORTERS, RESULT_EXPORTERS
+from tinyllm.teach.workers import LEVELS, isolation_words
 
-LEVELS = ("auto", "landlock", "bwrap", "plain")
-EXPORTS = ("gradescope", "gradescope-results", "classroom50", "nbgrader", "canvas", "junit")
 COURSE_EXAMPLE = """example:
   tinyllm course init                              writes course.toml: lessons, points, due dates
   tinyllm course release handout                   what students get, without a line of a solution
@@ -53,7 +54,8 @@ def add_parser(subparsers):
     grade.add_argument("--out", metavar="OUT", required=True, help="a folder for grades.csv and feedback")
     grade.add_argument("--json", action="store_true", help="print results.json as well")
     grade.add_argument("--workers", type=int, metavar="N", help="submissions at a time; one per core")
-    grade.add_argument("--isolation", choices=LEVELS, default="auto", help="how students' code is fenced in")
+    grade.add_argument("--isolation", choices=("auto", *LEVELS), default="auto",
+                       help="how students' code is fenced in")  # fmt: skip
     what = "refuse to grade where only `plain` works"
     grade.add_argument("--require-isolation", action="store_true", help=what)
     grade.set_defaults(run=run_grade)
@@ -67,8 +69,9 @@ def add_parser(subparsers):
     example = "example:\n  tinyllm course export canvas grades --out canvas.csv\n"
     wheel = "tinyllm-0.1.0-py3-none-any.whl"
     example += f"  tinyllm course export gradescope --out autograder.zip --package {wheel}\n"
+    exports = (*EXPORTERS, *RESULT_EXPORTERS)
     export = add_command(commands, "export", "write what another system reads", example)
-    export.add_argument("kind", metavar="KIND", choices=EXPORTS, help=", ".join(EXPORTS))
+    export.add_argument("kind", metavar="KIND", choices=exports, help=", ".join(exports))
     export.add_argument("grades", metavar="GRADES", nargs="?", help="the folder of an earlier `course grade`")
     export.add_argument("--out", metavar="FILE", required=True, help="the file or folder to write")
     what = "a wheel of tinyllm, which gradescope and classroom50 install"
@@ -113,7 +116,6 @@ def run_grade(args):
     """Grade, write, and say where it is -> exit code."""
     from tinyllm.teach.course.queue import choose_level, grade_all
     from tinyllm.teach.course.results import number, read_results, write_results
-    from tinyllm.teach.workers import isolation_words
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be 1 or more, not {args.workers}")
@@ -132,15 +134,15 @@ def run_grade(args):
         return 0
     for record in records:
         if record["problem"]:
-            print(f"  {record['student']}: {record['problem']}")
+            print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
     refused = sum(bool(record["problem"]) for record in records)
     full = sum(record["points"] == record["of"] and not record["problem"] for record in records)
     graded = len(records) - refused
     what = "submission" if graded == 1 else "submissions"
     counts = f"{graded} {what} graded, {full} with all {number(course.total)} points"
     print(f"{counts}; {refused} refused, as said above" if refused else counts)
-    print(isolation_words(level))
-    print(f"see {args.out}/grades.csv and {args.out}/feedback; `tinyllm course report {args.out}` sums up")
+    print(paragraph(isolation_words(level), 0))
+    print(f"see {args.out}/grades.csv and {args.out}/feedback\n`tinyllm course report {args.out}` sums up")
     return 0
 
 
@@ -149,37 +151,38 @@ def run_report(args):
     from tinyllm.teach.course.results import read_results
     from tinyllm.teach.course.summary import summary
     from tinyllm.teach.record import WORDS
-    from tinyllm.teach.workers import isolation_words
 
     found = summary(read_results(args.out))
     if args.json:
         print(json.dumps(found))
         return
-    print(f"{found['submissions']} submissions; {isolation_words(found['isolation'])}\n")
+    handed_in, refused = found["submissions"], len(found["refused"])
+    counts = f"{handed_in} {'submission' if handed_in == 1 else 'submissions'}"
+    counts += f", {handed_in - refused} graded" if refused else ""
+    print(paragraph(f"{counts}; {isolation_words(found['isolation'])}", 0) + "\n")
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
     heads = [WORDS.get(state, state) for state in states]
-    print(f"  {'task':<28}" + "".join(f"{head:>15}" for head in heads))
+    print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
     for task in found["tasks"]:
-        counts = "".join(f"{task.get(state, 0):>15}" for state in states)
-        print(f"  {task['lesson']:>2} {task['task']:<25}{counts}")
+        counts = (f"{task.get(state, 0):>{len(head) + 2}}" for state, head in zip(states, heads, strict=True))
+        print(f"  {task['lesson']:>2} {task['task']:<22}" + "".join(counts))
     if found["bugs"]:
         print("\ncommon bugs")
     for bug in found["bugs"][:20]:
         who = "student" if bug["students"] == 1 else "students"
-        print(f"  {bug['students']:>3} {who}, {bug['task']}: {bug['mistake']}")
+        print(paragraph(f"{bug['students']:>3} {who}, {bug['task']}: {bug['mistake']}", 2, 6))
     if found["solutions"]:
         print("\nasked for a solution (so says the workspace that was handed in)")
     for seen in found["solutions"]:
-        print(f"  {seen['student']}: lesson {seen['lesson']}, {seen['task']}")
+        print(paragraph(f"{seen['student']}: lesson {seen['lesson']}, {seen['task']}", 2, 4))
     if found["refused"]:
         print("\nnot graded")
     for student, problem in found["refused"]:
-        print(f"  {student}: {problem}")
+        print(paragraph(f"{student}: {problem}", 2, 4))
 
 
 def run_export(args):
     """Write for another system."""
-    from tinyllm.teach.course.export import EXPORTERS, RESULT_EXPORTERS
     from tinyllm.teach.course.results import read_results
 
     if args.kind in EXPORTERS:
@@ -195,13 +198,13 @@ def run_export(args):
 def run_selftest(args):
     """Print the table; the exit code is 1 if anything came out wrong."""
     from tinyllm.teach.course.selftest import selftest
-    from tinyllm.teach.workers import best_level, isolation_words
+    from tinyllm.teach.workers import best_level
 
     level = best_level()
     if not args.json:
         heads = ("reference", "starter", "mutants", "rejected", "alternatives")
-        print(isolation_words(level))
-        print(f"  {'task':<28}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
+        print(paragraph(isolation_words(level), 0))
+        print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
     rows = selftest(the_course(args), level, step=(lambda row: None) if args.json else
                     (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip
     if args.json:
@@ -216,7 +219,7 @@ def run_selftest(args):
 
 def row_told(row, mutants):
     """A row of the table, and what went wrong in it."""
-    name = f"  {row.lesson:>2} {row.task:<25}"
+    name = f"  {row.lesson:>2} {row.task:<22}"
     if row.blocked:
         return f"{name}    blocked: {row.blocked}"
     lines = [

@@ -73,17 +73,27 @@ def add_parser(subparsers):
 
 def run_map(args):
     """The map: number, title, minutes, what is built, the student's state, and what is next."""
-    progress, following = Progress(find_workspace()), None
+    progress = Progress(find_workspace())
     for lesson in syllabus():
         word, passed = progress.state(lesson)
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
         print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
         print(paragraph(lesson.what, 4, 4))
-        if word != "done":
-            following = following or lesson
     print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
-    if following:
+    if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
         print(f"next: {next_of(following, progress)}")
+
+
+def next_lesson(states):
+    """The lesson to go on with: the first that was begun, else the first open one after the last done.
+
+    states: pairs of a lesson and "", "started" or "done". None if all are done.
+    """
+    begun = [lesson for lesson, word in states if word == "started"]
+    done = [i for i, (_, word) in enumerate(states) if word == "done"]
+    later = states[done[-1] + 1 :] if done else []
+    still_open = [lesson for lesson, word in [*later, *states] if word != "done"]
+    return next(iter(begun + still_open), None)
 
 
 def next_of(lesson, progress):

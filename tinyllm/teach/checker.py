@@ -91,12 +91,13 @@ def judge_lesson(lesson, zygote, path):
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
 
 
-WARNING = re.compile(r"^.*\.py:\d+: \w*Warning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's
+WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's, of numbers
+FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE)  # of a student's own warning
 
 
 def first_lines(output, count=5):
     """The first lines of what a student's code printed, fit for a terminal -> str."""
-    lines = WARNING.sub("", bytes(output).decode("utf-8", "replace")).split("\n")
+    lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
     return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
 
 

@@ -78,16 +78,16 @@ def judge_tests(task, start, folder=None, variant=0, **options):
     with start() as worker:
         if worker.failure:  # no implementation is accused by a file that does not run
             return unusable(task, worker.failure, unknown)
-    first = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
-    runs = [first] if ended(first) else run_all(task, start, innocent, mutants, variant)
-    alarms, why, last = 0, None, None
+    trial = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
+    runs = [trial] if ended(trial) else run_all(task, start, innocent, mutants, variant)
+    alarms, first = 0, None
     for failure, bench in runs[: len(innocent)]:
         if ended((failure, bench)):
             state, message, line = failure.state, failure.message, failure.line
             return Verdict(task.name, state, broken=unknown, message=message, line=line)
         if failure:
             alarms += 1
-            why, last = why or failure, last or bench.last
+            first = first or (failure, bench.last)
     caught = [i for i, run in enumerate(runs[len(innocent) :]) if run[0] and not ended(run)]
     if alarms == len(innocent):  # it accuses everybody: what it says of mutants means nothing
         caught = []
@@ -96,6 +96,7 @@ def judge_tests(task, start, folder=None, variant=0, **options):
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
+        why, last = first
         message = f"it accuses {alarms} of {len(innocent)} right implementations: {said(why)}"
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)

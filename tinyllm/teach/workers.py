@@ -56,7 +56,7 @@ def isolation_words(level):
     if level == "plain":
         return "isolation: plain (fresh processes with deadlines), which stops accidents, not attackers"
     parts = {"landlock": "Landlock and seccomp", "bwrap": "bubblewrap and seccomp"}[level]
-    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's own"
+    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's and Python's"
 
 
 def plain_words():
@@ -272,6 +272,8 @@ class Worker:
 
     def steps(self, function, args, seconds=10):
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
+        if self.failure:
+            return self.failure
         try:
             wire.send(self.talk, {"function": function, "args": list(args), "steps": True}, seconds)
         except (wire.Closed, TimeoutError, OSError):

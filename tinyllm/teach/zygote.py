@@ -116,7 +116,7 @@ def descendants(root=None):
 
 
 def end(child, patience):
-    """End a worker -> {"signal": what it had died of by itself or None, "left": processes that it left}.
+    """End a worker -> {"signal": what it had died of by itself, or None}.
 
     patience: milliseconds to wait for one that is about to end by itself.
     """
@@ -127,22 +127,20 @@ def end(child, patience):
             died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             break
         time.sleep(0.001)
-    return {"signal": died_of, "left": kill_all(child, died_of is None)}
+    kill_all(child, died_of is None)
+    return {"signal": died_of}
 
 
 def kill_all(child=None, alive=True):
-    """Kill every descendant until there is none, and return how many there were beside the worker."""
+    """Kill every descendant until there is none."""
     if child:  # by name and group too: not every system has /proc
         with contextlib.suppress(OSError):
             os.killpg(child, signal.SIGKILL)
         if alive:
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)
-    seen = set()
     for _ in range(10_000):
-        found = descendants()
-        seen.update(found)
-        for pid in found:
+        for pid in descendants():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         try:
@@ -151,7 +149,6 @@ def kill_all(child=None, alive=True):
         except ChildProcessError:
             break
         time.sleep(0.001)
-    return len(seen - {child})
 
 
 def forked(control, fds):

@@ -129,16 +129,13 @@ def solution_lines(course):
             task = part.lesson.task(name)
             if not ready(task):
                 continue
-            if task.kind == "c":
-                for line in answers(task).reference.splitlines():
-                    if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
-                        found.setdefault(squeezed(line), (task.op, part.lesson.number))
+            lines = answers(task).reference.splitlines() if task.kind == "c" else []
             tree = ast.parse(inspect.getsource(OPS[task.op].reference)).body[0]
             body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-            for statement in body:
-                for line in ast.unparse(statement).splitlines():
-                    if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
-                        found.setdefault(squeezed(line), (task.op, part.lesson.number))
+            lines += [line for statement in body for line in ast.unparse(statement).splitlines()]
+            for line in lines:
+                if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
+                    found.setdefault(squeezed(line), (task.op, part.lesson.number))
     return found
 
 
