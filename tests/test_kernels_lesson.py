@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinyllm.teach import kernels
-from tinyllm.teach.checker import judge_task
+from tinyllm.teach.checker import judge_lesson, judge_task
 from tinyllm.teach.compiling import visible
 from tinyllm.teach.known import answers
 from tinyllm.teach.known import kernels as kernels_known
@@ -199,6 +199,13 @@ def test_a_kernel_that_goes_outside_late_does_not_pass(judge):
 def test_a_compiler_sees_of_opt_its_own_folder_only():
     assert not any(path.startswith("/opt") for path in visible("/usr/bin/cc"))
     assert "/opt/conda" in visible("/opt/conda/bin/cc") and "/opt" not in visible("/opt/conda/bin/cc")
+
+
+def test_what_is_in_c_is_judged_whatever_is_in_the_file_beside_it(zygote, tmp_path):
+    (tmp_path / "exercise.py").write_text("raise SystemExit\n")
+    assert {v.state for v, _ in judge_lesson(find_lesson(10), zygote, tmp_path / "exercise.py")} == {
+        "not_attempted"
+    }
 
 
 def test_no_file_and_no_compiler(judge, monkeypatch):
