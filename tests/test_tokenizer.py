@@ -1,7 +1,7 @@
 """Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
 
 from functools import wraps
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
 from tinyllm.ops.registry import override, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer, patterns
-from tinyllm.tokenizer.patterns import compile_pattern, split
+from tinyllm.tokenizer.patterns import PATTERNS, compile_pattern, split
 from tinyllm.tokenizer.pretokenizers import matches
 
 TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
@@ -190,7 +190,9 @@ def test_the_published_patterns_match_every_text(text):
         assert "".join(compile_pattern(name).findall(text)) == text
 
 
-@pytest.mark.parametrize("pattern", ["(?:a|a)+c|.", "(?:a|a)*c|"])
+@pytest.mark.parametrize(
+    "pattern", ["(?:a|a)+c|.", "(?:a|a)*c|", r"(?:a|a|a\\)+c|.", r"(a?)(?:\1|a)+c|.", "(?x) (?:a|a) + c|."]
+)
 def test_a_pattern_that_would_try_for_ever_is_given_up(pattern, monkeypatch):
     monkeypatch.setattr(patterns, "PATIENCE", 0.01)
     compiled = compile_pattern(pattern)
@@ -198,6 +200,38 @@ def test_a_pattern_that_would_try_for_ever_is_given_up(pattern, monkeypatch):
         assert list(cut(compiled, "aac"))
         with pytest.raises(UserError, match="repeated group"):
             list(cut(compiled, "b" + "a" * 60))
+
+
+QUICK = [*PATTERNS.values(), r"[ae]+|\w\s?", r" ?\p{L}++|\s++$|[)(+*]", r"(?i:'s|'t)|#\(+"]
+SLOW = ["(?:a|a)+c", r"(?:a|a\\)+c", r"(a)\1*\1*c", "(?:a|a)" * 20, "a*a*a*b", "(?R)?", "(?:a){e<=2}",
+        "(?>(a+)+)", "[[a]--[b]]+", "(?x)(a|b) +", r"(?<n>a)(?P=n)"]  # fmt: skip
+OFTEN = [r"(?:ab)+|[\s\S]", "(?:ab)+|", r"(?<=b)(?:a|b)+|(?:^|c)+|b", "(?:ab)*c|(?:x)*"]
+
+
+def test_only_patterns_that_surely_come_to_an_end_are_not_timed():
+    assert all(map(patterns.surely_quick, QUICK)) and not any(map(patterns.surely_quick, SLOW))
+
+
+@pytest.mark.parametrize("pattern", OFTEN)
+def test_patience_is_for_one_match_and_not_for_all_of_a_text(pattern):
+    text = "abxabcb" * 20_000
+    compiled = compile_pattern(pattern)
+    expected = [match.span() for match in compiled.finditer(text)]
+    pauses, clock = [], type(compiled).finditer
+
+    class Timed:
+        """The pattern, but with a clock that strikes after 1,000 matches."""
+
+        pattern = compiled.pattern
+
+        def finditer(self, text, at, timeout):
+            pauses.append(at)
+            some = list(islice(clock(compiled, text, at), 1000))
+            yield from some
+            if len(some) == 1000:
+                raise TimeoutError
+
+    assert list(patterns.found(Timed(), text)) == expected and len(pauses) > 50
 
 
 BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]

@@ -1,6 +1,7 @@
 """Cutting a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
-from contextlib import contextmanager
+import functools
+import re
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -11,8 +12,16 @@ from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
 
 LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
-PATIENCE = 10  # seconds for one match of a pattern that repeats a group, such as (a+)+b
-_REPEATED_GROUP = regex.compile(r"(?<!\\)\)[*+{]")
+PATIENCE = 10  # seconds for one match of a pattern that may take for ever, such as (a+)+b
+MOST_REPEATS, MOST_CHOICES = 2, 12  # in one alternative of a pattern that surely does not
+SPELT = {  # as tiktoken spells GPT-2's today, for speed; it matches the same in every text
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": "gpt2",
+}
+_PARTS = regex.compile(
+    r"""(?P<atom>\\[pP]\{[^}]*\}|\\[^1-9gkK\s]|\[\^?\]?(?:\\.|[^\\\[\]])*\]|[^\\\[\]()|?*+{}])"""
+    r"""|(?P<open>\((?:\?(?:[:=!>]|<[=!]|i:))?(?!\?))|(?P<close>\)(?![*+{]))|(?P<or>\|)"""
+    r"""|(?P<repeat>[*+][?+]?|\{\d*,?\d*\})|(?P<perhaps>\?[?+]?)""",
+)
 
 
 def compile_pattern(pattern):
@@ -34,20 +43,70 @@ def compile_pattern(pattern):
     return compiled
 
 
-@contextmanager
-def in_time(compiled):
-    """Give the keywords for matching inside the block that bound its time. Raises UserError out of time.
+@functools.cache
+def surely_quick(source):
+    """Whether a pattern cannot try very many ways to match at one place, by its look alone.
 
-    A repeated group can be matched in more ways than there is time to try, on a text of forty characters.
-    Only patterns with one are timed, because looking at the clock makes matching slower.
+    It is one of plain parts: no group is repeated, nothing is referred back to, and no alternative repeats
+    more than twice or chooses more than twelve times. The published patterns are such, and most of others'.
     """
+    depth, repeats, choices, at = 0, 0, 0, 0
+    while at < len(source):
+        part = _PARTS.match(source, at)
+        if part is None:
+            return False
+        at, kind = part.end(), part.lastgroup
+        depth += (kind == "open") - (kind == "close")
+        if kind == "or" and depth == 0:
+            repeats = choices = 0
+        repeats += kind == "repeat"
+        choices += kind in ("or", "perhaps")
+        if repeats > MOST_REPEATS or choices > MOST_CHOICES:
+            return False
+    return True
+
+
+def found(compiled, text):
+    """Where a pattern matches in a str, one match after the other -> iterator of (start, end).
+
+    A pattern can have more ways to match than there is time to try, on a text of forty characters. Raises
+    UserError where one match takes more than PATIENCE seconds.
+    """
+    last, news = (0, -1), True
+    while news:
+        news = False
+        try:
+            for match in compiled.finditer(text, max(last[1], 0), **_limit(compiled)):
+                if match.span() != last:
+                    last, news = match.span(), True
+                    yield last
+            return
+        except TimeoutError:  # the time was that of all matches together: go on behind the last
+            continue
+    raise _gave_up(compiled)
+
+
+def search(compiled, text, at):
+    """The first match of a pattern from a place on, or None. Raises UserError as `found` does."""
     try:
-        yield {"timeout": PATIENCE} if _REPEATED_GROUP.search(compiled.pattern) else {}
+        return compiled.search(text, at, **_limit(compiled))
     except TimeoutError:
-        raise UserError(
-            f"the split pattern {compiled.pattern[:60]!r} tried for {PATIENCE} seconds to match one place of "
-            "this text; write it without a repeated group"
-        ) from None
+        raise _gave_up(compiled) from None
+
+
+def _limit(compiled):
+    """What bounds the time of a search, where need be: looking at the clock makes it 2 to 4 times slower.
+
+    The patterns of our own, compiled by `re`, which has no clock, are plain.
+    """
+    return {} if isinstance(compiled, re.Pattern) or surely_quick(compiled.pattern) else {"timeout": PATIENCE}
+
+
+def _gave_up(compiled):
+    return UserError(
+        f"the split pattern {compiled.pattern[:60]!r} tried for {PATIENCE} seconds to match one place of "
+        "this text; write it without a repeated group"
+    )
 
 
 def split(compiled, text):
@@ -57,14 +116,12 @@ def split(compiled, text):
     alone would silently lose all that the pattern does not match.
     """
     done = 0
-    with in_time(compiled) as limit:
-        for match in compiled.finditer(text, **limit):
-            start, end = match.span()
-            if done < start:
-                yield text[done:start]
-            if start < end:
-                yield text[start:end]
-            done = end
+    for start, end in found(compiled, text):
+        if done < start:
+            yield text[done:start]
+        if start < end:
+            yield text[start:end]
+        done = end
     if done < len(text):
         yield text[done:]
 
@@ -75,8 +132,8 @@ class Splitter:
     def __init__(self, pattern):
         """pattern: a name in PATTERNS or a regular expression. Raises UserError."""
         self._compiled = compile_pattern(pattern)
-        named = [name for name, source in PATTERNS.items() if pattern in (name, source)]
-        self.published = named[0] if named else None  # its name, unless the pattern is the user's own
+        names = SPELT | {spelt: name for name, source in PATTERNS.items() for spelt in (name, source)}
+        self.published = names.get(pattern)  # its name, unless the pattern is the user's own
 
     def pieces(self, text):
         """Cut a str -> iterator of non-empty str."""

@@ -10,32 +10,30 @@ import regex
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import GPT2
 from tinyllm.tokenizer.fields import DEEPEST, kind_of, take
-from tinyllm.tokenizer.patterns import compile_pattern, in_time
+from tinyllm.tokenizer.patterns import compile_pattern, found, search
 from tinyllm.tokenizer.regexes import check_same_in_oniguruma
 from tinyllm.tokenizer.unicode import matcher
 
 
 def matches(compiled, text):
     """Where a pattern matches: [(start, end)], empty matches where Oniguruma has them."""
-    found, last = [], -1
-    with in_time(compiled) as limit:
-        for match in compiled.finditer(text, **limit):
-            start, end = match.span()
-            if start == end:  # from the first empty match on, Python's rules differ: go step by step
-                break
-            found.append((start, end))
-            last = end
-        else:
-            return found
-        at = max(last, 0)
-        while at <= len(text) and (match := compiled.search(text, at, **limit)):
-            start, end = match.span()
-            if start == end == last:  # not right after another match
-                at += 1
-                continue
-            found.append((start, end))
-            at = last = end
-        return found
+    spans, last = [], -1
+    for start, end in found(compiled, text):
+        if start == end:  # from the first empty match on, Python's rules differ: go step by step
+            break
+        spans.append((start, end))
+        last = end
+    else:
+        return spans
+    at = max(last, 0)
+    while at <= len(text) and (match := search(compiled, text, at)):
+        start, end = match.span()
+        if start == end == last:  # not right after another match
+            at += 1
+            continue
+        spans.append((start, end))
+        at = last = end
+    return spans
 
 
 def _chunks(compiled, text, invert):
