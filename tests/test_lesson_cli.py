@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -207,15 +208,51 @@ def test_nothing_is_left_where_there_is_no_workspace(say, here):
 def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
     (here / ".tinyllm").write_text("")
     assert say("lesson start 0", 2) == "tinyllm: error: cannot write .tinyllm: File exists\n"
-    (here / "00_setup").mkdir(exist_ok=True)
-    assert "cannot keep your progress in .tinyllm" in say("hint 0", 2)
 
+@pytest.mark.parametrize("words", ["hint 0", "solution 0 add", "check 0"])
+def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
+    write(0, ADD)
+    shutil.rmtree(".tinyllm")
+    (here / ".tinyllm").write_text("")
+    assert main(words.split()) == 0
+    said = capsys.readouterr()
+    assert all(words in " ".join(said.err.split()) for words in ("cannot keep your progress", "not recorded"))
+    assert "add" in said.out
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"tasks": 3}', ""])
+def test_damaged_progress_is_said_and_kept_aside(here, capsys, damaged):
+    write(0, ADD)
+    path = here / ".tinyllm" / "progress.json"
+    path.write_text(damaged)
+    assert main(["progress"]) == 0 and "is damaged" in capsys.readouterr().err and path.read_text() == damaged
+    assert main(["check", "0"]) == 0 and "is damaged" in capsys.readouterr().err
+    assert path.with_name("progress.damaged").read_text() == damaged
+    assert main(["progress"]) == 0 and not capsys.readouterr().err
+
+def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say, here):
+    write(0, ADD)
+    (here / "mine.py").write_text(ADD)
+    said = say("check 0 mine.py")
+    assert "Set-up: mine.py\n" in said and "not recorded" in said and "00_setup/exercise.py" in said
+    assert "0 of 1 done" in say("progress")
+    assert "not recorded" not in say("check 0 00_setup/exercise.py")
+    assert "done" in say("progress").splitlines()[0]
+    assert "not recorded" not in say("check 0 00_setup")
+
+def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
+    say("lesson start 10")
+    (here / "other.c").write_text("")
+    for words in ("check 10 10_kernels/exercise.c", "check 10 10_kernels"):
+        assert "10_kernels/exercise.c" in say(words, 1)
+    for name in ("other.c", "10_kernels/exercise.py", "10_kernels/lesson.py"):
+        assert f"{name} is no exercise.c" in say(f"check 10 {name}", 2)
+    assert "there is no nowhere.py; give your exercise.py, or its folder" in say("check 0 nowhere.py", 2)
+    assert "other.c is no exercise.py" in say("check 0 other.c", 2)
 
 def test_the_exercise_in_c_is_called_by_its_name(say):
     said = say("lesson start 10")
     assert "10_kernels/exercise.c" in said and "exercise.py" not in said
     assert "10_kernels/exercise.c" in say("check 10", 1)
-
 
 @pytest.mark.parametrize("words, why", [
     ("solution 11 test_softmax", "no solution"),
@@ -223,7 +260,6 @@ def test_the_exercise_in_c_is_called_by_its_name(say):
 ])  # fmt: skip
 def test_where_there_is_no_solution_none_is_shown(say, words, why):
     assert why in say(words, 2)
-
 
 def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
     for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
@@ -241,7 +277,6 @@ def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
         assert shown.endswith("\n")
         assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
         assert ("passed" in shown) == (number == 0)
-
 
 def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers_are_not(say):
     write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    warnings.warn('I am here')\n"

@@ -6,6 +6,7 @@ parsed arguments and returns an exit code or None. Only the module of the comman
 """
 
 import argparse
+import difflib
 import importlib
 import os
 import re
@@ -116,8 +117,16 @@ def main(argv=None):
 
 
 def _run(argv):
-    parser = build_parser(argv[0] if argv else None)
-    args = parser.parse_args(argv)
+    command = argv[0] if argv else None
+    if command and command not in COMMANDS and not command.startswith("-"):
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
+        raise UserError(f"there is no command {command[:40]!r}; {hint}")
+    parser = build_parser(command)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
+        raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} (see `{of} --help`)")
     if not hasattr(args, "run"):
         parser.print_help()
         return 0

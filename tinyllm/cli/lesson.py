@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 import textwrap
 import time
 
@@ -73,7 +74,7 @@ def add_parser(subparsers):
 
 def run_map(args):
     """The map: number, title, minutes, what is built, the student's state, and what is next."""
-    progress = Progress(find_workspace())
+    progress = opened(find_workspace())
     for lesson in syllabus():
         word, passed = progress.state(lesson)
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
@@ -82,6 +83,27 @@ def run_map(args):
     print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
     if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
         print(f"next: {next_of(following, progress)}")
+
+
+def opened(workspace):
+    """What has been reached in a workspace; a damaged file is spoken of."""
+    progress = Progress(workspace)
+    if progress.problem:
+        note(progress.problem)
+    return progress
+
+
+def saved(progress):
+    """Keep what has been reached; where that cannot be, say so: it is no reason to withhold the answer."""
+    try:
+        progress.save()
+    except UserError as error:
+        note(f"{error}, so this is not recorded")
+
+
+def note(text):
+    """Say on the side what does not stop the command."""
+    print(paragraph(f"note: {text}", 0), file=sys.stderr)
 
 
 def next_lesson(states):
@@ -101,7 +123,7 @@ def next_of(lesson, progress):
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
         script = progress.path.parent.parent / lesson.folder / "lesson.py"
-        return f"`python {shown(script)}`"
+        return f"`python {shown(script)}`, then `tinyllm check {lesson.number}`"
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
@@ -150,27 +172,32 @@ def check_once(lesson, path, workspace, args):
     from tinyllm.teach.workers import Zygote, best_level, isolation_words
 
     level = best_level()
-    progress = Progress(workspace)
+    progress = opened(workspace)
+    own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()
     if not args.json:
-        print(f"lesson {lesson.number}, {lesson.title}: {shown(path.with_name(lesson.exercise))}")
+        checked = path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise)
+        print(f"lesson {lesson.number}, {lesson.title}: {shown(checked)}")
         print(paragraph(isolation_words(level), 0) + "\n")
     verdicts = []
     with Zygote(level) as zygote:
         for verdict, printed in judge_lesson(lesson, zygote, path):
-            record = progress.task(lesson, verdict.task) if args.file is None else {}
+            record = progress.task(lesson, verdict.task) if own else {}
             if not args.json:
                 print(told(lesson, verdict, record.get("held"), printed), flush=True)
             verdicts.append(verdict)
             if verdict.runs:  # a file with a slip of the pen takes nothing back that was reached
                 record |= {"state": verdict.state, "held": len(verdict.held)}
-    if args.file is None:
-        progress.save()
+    if own:
+        saved(progress)
     if args.json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(json.dumps(found | {"isolation": level, "note": isolation_words(level)}))
         return all(v.state == "passed" for v in verdicts)
     if lines := list(afterwards(lesson, path, verdicts, progress)):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
+    if not own:
+        here = shown(workspace / lesson.folder / lesson.exercise)
+        print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only", 0))
     return all(v.state == "passed" for v in verdicts)
 
 
@@ -236,7 +263,8 @@ def afterwards(lesson, path, verdicts, progress):
             yield f"next: {next_of(syllabus()[number + 1], progress)}"
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
-        yield f"write {what} in {shown(path.with_name(lesson.exercise))}; `tinyllm hint {number}` helps"
+        name = path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise)
+        yield paragraph(f"write {what} in {shown(name)}; `tinyllm hint {number}` helps", 0)
 
 
 def paragraph(text, indent=6, further=None):
@@ -249,7 +277,7 @@ def paragraph(text, indent=6, further=None):
 def run_hint(args):
     """Give the next hint, and remember how many were given."""
     lesson = find_lesson(args.lesson)
-    progress = Progress(find_workspace())
+    progress = opened(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
     task = lesson.task(args.task or [*open_tasks, lesson.tasks[0].name][0])
     every = hints(lesson, task.name)
@@ -258,11 +286,11 @@ def run_hint(args):
     record = progress.task(lesson, task.name)
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
-    progress.save()
     print(paragraph(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}", 0))
     if given + 1 == len(every) and task.kind in ("op", "c"):
         last = f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code"
         print(paragraph(last, 0))
+    saved(progress)
 
 
 NO_SOLUTION = {  # by the kind of task
@@ -277,9 +305,9 @@ def run_solution(args):
     task = lesson.task(args.task)
     if task.kind in NO_SOLUTION:
         raise UserError(NO_SOLUTION[task.kind].format(task.name, lesson.number, task.name))
-    progress = Progress(find_workspace())
+    progress = opened(find_workspace())
     progress.task(lesson, task.name)["solution"] = True
-    progress.save()
+    saved(progress)
     function = OPS[task.op].reference
     if task.kind == "c":
         print(f"# what it computes, in NumPy; the kernel is csrc/{task.op}.c in the library's sources")

@@ -54,9 +54,8 @@ def works(level):
 def isolation_words(level):
     """What a level of isolation is worth, in a sentence for every report."""
     if level == "plain":
-        return "isolation: plain (fresh processes with deadlines), which stops accidents, not attackers"
-    parts = {"landlock": "Landlock and seccomp", "bwrap": "bubblewrap and seccomp"}[level]
-    return f"isolation: {level} ({parts}): no network, no processes, no files but the student's and Python's"
+        return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
+    return f"isolation: {level} (no network or processes; files: the student's and Python's)"
 
 
 def plain_words():

@@ -49,15 +49,20 @@ def start_lesson(lesson, workspace):
 
 def exercise_path(lesson, workspace, file=None):
     """Where the student's exercise is -> Path. Raises UserError."""
-    if file is not None:
-        path = Path(file)
-        path = path / "exercise.py" if path.is_dir() else path
-    else:
+    if file is None:
         path = workspace / lesson.folder / "exercise.py"
-    if not path.is_file():
+        if path.is_file():
+            return path
         start = f"`tinyllm lesson start {lesson.number}` makes one"
         raise UserError(f"there is no {shown(path)}; {start}, or give the file's name")
-    return path
+    path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
+    if not path.is_file():
+        raise UserError(f"there is no {shown(path)}; give your {lesson.exercise}, or its folder")
+    if lesson.exercise == "exercise.py" and path.suffix == ".py":
+        return path
+    if path.name != lesson.exercise:
+        raise UserError(f"{shown(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
+    return path.with_name("exercise.py")  # the folder is what counts
 
 
 def versions(folder):
@@ -77,11 +82,27 @@ def hints(lesson, task):
 
 
 class Progress:
-    """What has been reached: each task's state, properties held, hints and solutions seen."""
+    """What has been reached: each task's state, properties held, hints and solutions seen.
+
+    A file that cannot be read as such counts as empty; `problem` says so, and `save` moves it aside.
+    """
 
     def __init__(self, workspace):
-        self.path = workspace / MARK / "progress.json"
-        self.tasks = _read(self.path)
+        self.path, self.problem = workspace / MARK / "progress.json", None
+        self.tasks = {}
+        try:
+            data = self.path.read_bytes() if self.path.stat().st_size <= 2**22 else b""
+        except OSError:
+            return
+        self.tasks = read_progress(data)
+        if self.tasks is None:
+            self.tasks, aside = {}, self.aside.name
+            self.problem = f"{shown(self.path)} is damaged; a check begins it anew and keeps it as {aside}"
+
+    @property
+    def aside(self):
+        """Where a damaged file goes."""
+        return self.path.with_name("progress.damaged")
 
     def task(self, lesson, name):
         """The record of a task, a dict to change; `save` keeps it."""
@@ -94,6 +115,9 @@ class Progress:
             return
         try:
             self.path.parent.mkdir(exist_ok=True)
+            if self.problem:
+                self.path.replace(self.aside)
+                self.problem = None
             atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
@@ -105,20 +129,12 @@ class Progress:
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
-def _read(path):
-    """The tasks of a progress file; a file that is none counts as empty, for it holds nothing to lose."""
-    try:
-        return read_progress(path.read_bytes() if path.stat().st_size <= 2**22 else b"")
-    except OSError:
-        return {}
-
-
 def read_progress(data):
-    """The tasks of a progress file's bytes -> dict of dicts by "LESSON/TASK"; empty where it is none."""
+    """The tasks of a progress file's bytes -> dict of dicts by "LESSON/TASK"; None where it is none."""
     try:
         tasks = json.loads(data.decode("utf-8"))["tasks"].items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+        return None
     known = {f"{lesson.number}/{task.name}" for lesson in syllabus() for task in lesson.tasks}
     return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
 

@@ -22,7 +22,7 @@ START_SECONDS = 60  # by the clock, for a file's own import; the processor time 
 def grade(submission, course, level):
     """Grade everything that a submission holds -> record, a dict of plain values."""
     record = {"student": submission.student, "problem": submission.problem, "isolation": level, "lessons": []}
-    solutions = read_progress(submission.progress)
+    solutions = read_progress(submission.progress) or {}
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Zygote(level) as zygote:
         for part in course.parts:
             tasks = grade_lesson(submission, course, part, zygote, Path(folder))

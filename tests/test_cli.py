@@ -1,0 +1,20 @@
+"""The front door: what is wrong with a command line is one line that says what to do, and exit code 2."""
+
+import pytest
+
+from tinyllm.cli import main
+
+
+@pytest.mark.parametrize("words, why", [
+    ("lessons", "there is no command 'lessons'; did you mean `tinyllm lesson`?"),
+    ("tokeniser train", "did you mean `tinyllm tokenizer`?"),
+    ("qqqq", "`tinyllm --help` lists the commands"),
+    ("check 4 a.py b.py", "unrecognized arguments: b.py (see `tinyllm check --help`)"),
+    ("train --mine 4 6", "unrecognized arguments: 6 (see `tinyllm train --help`)"),
+    ("--nonsense", "unrecognized arguments: --nonsense (see `tinyllm --help`)"),
+    ("\x1b[2J" + "x" * 500, "there is no command '\\x1b[2J"),
+])  # fmt: skip
+def test_a_wrong_word_is_answered_in_one_line(capsys, words, why):
+    assert main(words.split()) == 2
+    said = capsys.readouterr()
+    assert why in said.err and said.err.count("\n") == 1 and len(said.err) < 200 and not said.out
