@@ -165,6 +165,23 @@ def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(course):
         assert new.read() == old.read()
 
 
+def test_without_a_course_file_the_seed_is_drawn_and_kept(course, monkeypatch, capsys):
+    """It was 0, which everybody knows: a table of the right answers to the hidden inputs had all points."""
+    os.remove("course.toml")
+    seeds = []
+    monkeypatch.setattr(queue, "prepare", lambda *arguments: None)
+    monkeypatch.setattr(queue, "run_all", lambda todo, course, *rest: seeds.append(course.seed))
+    grade()
+    assert "no course.toml here: every lesson" in capsys.readouterr().out
+    grade()
+    os.rename("out", "before")
+    grade("--json")
+    first, again, other = seeds
+    assert first == again != other and 0 not in seeds
+    with pytest.raises(ValueError, match="no hidden inputs"):
+        whole_course().variant("wrong")
+
+
 def test_grading_goes_on_where_it_stopped(course, monkeypatch):
     first = grade()
     graded = []
@@ -303,6 +320,7 @@ def test_init_writes_a_course_that_loads(tmp_path, monkeypatch, capsys):
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
     ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be 1 or more"),
+    ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
 ])  # fmt: skip
 def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, words):
     monkeypatch.chdir(tmp_path)

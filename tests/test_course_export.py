@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tinyllm.cli import main
+from tinyllm.errors import UserError
 from tinyllm.teach.course.config import load_course
 from tinyllm.teach.course.export import CLASSROOM, kept
 from tinyllm.teach.course.notebook import check_cell
@@ -53,8 +54,11 @@ def test_what_students_can_look_into_holds_no_seed(course):
     assert sorted(files) == ["autograder.py", "course.toml", WHEEL]
     assert not any(str(SEED).encode() in data for data in files.values())
     Path("public.toml").write_bytes(files["course.toml"])
+    with pytest.raises(UserError, match="no secret seed"):  # each run draws one
+        load_course("public.toml")
+    Path("public.toml").write_bytes(b"seed = 1\n" + files["course.toml"])
     public, own = load_course("public.toml"), load_course("course.toml")
-    assert (public.title, public.parts) == (own.title, own.parts) and public.seed != SEED
+    assert (public.title, public.parts) == (own.title, own.parts) and public.seed == 1
     assert main(["course", "export", "nbgrader", "--out", "nb"]) == 0
     assert main(["course", "release", "handout"]) == 0
     texts = [path.read_text("utf-8") for top in ("nb", "handout") for path in Path(top).rglob("*.*")]

@@ -22,7 +22,8 @@ from tinyllm.testing.alternatives import ALTERNATIVES
 from tinyllm.testing.properties import RIGHT, STEADY
 
 LESSON = find_lesson(4)
-SMALL = """[[lesson]]
+SMALL = """seed = 1
+[[lesson]]
 number = 4
 points = { softmax = 1 }
 [[lesson]]
@@ -89,6 +90,6 @@ def test_no_solution_of_another_kind_leaves_either(tmp_path, monkeypatch, capsys
     lesson = find_lesson(number)
     shutil.copytree(lesson.path, Path("mine", lesson.folder))
     Path("mine", lesson.folder, file).write_text(text, "utf-8")
-    Path("course.toml").write_text(f"[[lesson]]\nnumber = {number}\n", "utf-8")
+    Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n", "utf-8")
     assert main(["course", "release", "handout", "--from", "mine"]) == 2
     assert words in capsys.readouterr().err and not os.path.exists("handout")

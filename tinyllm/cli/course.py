@@ -121,6 +121,9 @@ def run_grade(args):
         raise UserError(f"--workers must be 1 or more, not {args.workers}")
     course = the_course(args)
     level = choose_level(args.isolation, args.require_isolation)
+    if course.seed is None and not args.json:
+        print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each task, hidden inputs from a "
+                        f"seed kept in {args.out}", 0), flush=True)  # fmt: skip
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
         try:
             records = grade_all(args.folder, course, args.out, level, args.workers, bar.update, bar.reset)

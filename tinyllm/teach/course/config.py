@@ -40,10 +40,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """What counts. `parts` are in the order of the lessons."""
+    """What counts. `parts` are in the order of the lessons. seed None: drawn where submissions are graded."""
 
     title: str
-    seed: int
+    seed: int | None
     variants: int
     partial: bool
     parts: tuple[Part, ...]
@@ -55,6 +55,8 @@ class Course:
 
     def variant(self, student):
         """The seed of one student's hidden inputs: a number from 1, the same whenever it is asked for."""
+        if self.seed is None:
+            raise ValueError("a course without a seed has no hidden inputs")
         number = _digest(f"{self.seed}/{student}") % self.variants
         return 1 + _digest(f"{self.seed}#{number}") % 2**31
 
@@ -65,19 +67,24 @@ def _digest(text):
 
 def new_course():
     """The text of a course file with every lesson in it, a point for each task, and a fresh seed -> str."""
-    lines = [HEAD.format(seed=secrets.randbits(48))]
+    lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
         tasks = ", ".join(f"{task.name} = 1" for task in lesson.tasks if ready(task))
         lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\npoints = {{ {tasks} }}\n')
     return "".join(lines)
 
 
-def whole_course(seed=0):
-    """The course that needs no file: every lesson, a point for each task."""
+def new_seed():
+    """A number that nobody can guess."""
+    return secrets.randbits(48)
+
+
+def whole_course():
+    """The course that needs no file: every lesson, a point for each task, and no seed."""
     parts = tuple(
         Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus()
     )
-    return Course("tinyllm", seed, 1, False, parts)
+    return Course("tinyllm", None, 1, False, parts)
 
 
 def load_course(path):
@@ -103,6 +110,9 @@ def load_course(path):
     variants = _field(path, data, "variants", int, 1)
     if variants < 1:
         raise UserError(f"{path}: variants must be 1 or more, not {variants}")
+    if "seed" not in data:  # a seed that is the same for every course is known to every student
+        add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
+        raise UserError(f"{path} has no secret seed, from which hidden inputs are drawn; {add}")
     return Course(
         title=_field(path, data, "title", str, "tinyllm"),
         seed=_field(path, data, "seed", int, 0),

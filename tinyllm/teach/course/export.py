@@ -34,14 +34,15 @@ $tinyllm course export gradescope-results "$work/out" --out /autograder/results/
 """
 CLASSROOM = '''"""The autograder of a Classroom 50 assignment: runs in a checkout and writes result.json.
 
-Whoever finds the address can read this folder, so its course file has no secret seed: hidden inputs are not
-hidden here. For marks that count, run `tinyllm course grade` with your own course file on what you collect.
+Whoever finds the address can read this folder, so its course file has no seed, and each run draws one. For
+marks that count, run `tinyllm course grade` with your own course file on what you collect.
 """
 
 import datetime
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import subprocess
 import sys
@@ -53,8 +54,11 @@ with tempfile.TemporaryDirectory() as work:
     subprocess.run([*python, "pip", "install", "--quiet", str(here / "PACKAGE")], check=True, cwd=here)
     ignore = shutil.ignore_patterns(".git")
     shutil.copytree(".", f"{work}/in/student", symlinks=True, ignore=ignore)
+    course = pathlib.Path(work, "course.toml")
+    seed = f"seed = {secrets.randbits(48)}\\n"
+    course.write_text(seed + (here / "course.toml").read_text("utf-8"), "utf-8")
     grade = [*python, "tinyllm", "course", "grade", f"{work}/in", "--out", f"{work}/out"]
-    subprocess.run([*grade, "--workers", "1", "--course", str(here / "course.toml")], check=True, cwd=here)
+    subprocess.run([*grade, "--workers", "1", "--course", str(course)], check=True, cwd=here)
     record = json.loads(pathlib.Path(work, "out", "results.json").read_text("utf-8"))["submissions"][0]
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tinyllm.files import atomic_write_text
 from tinyllm.teach import capstone
 from tinyllm.teach.checker import right
 from tinyllm.teach.course.collect import collect
+from tinyllm.teach.course.config import new_seed
 from tinyllm.teach.course.grading import grade, nothing
 from tinyllm.teach.drawing import properties
 from tinyllm.teach.syllabus import ready
@@ -52,8 +54,8 @@ def choose_level(wanted, required=False):
 def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin=lambda total: None):
     """Grade every submission of a folder -> list of records, in the order of the students' names.
 
-    begin: called with how many there are; step: called whenever one is done. Raises UserError where there
-    is nothing to grade.
+    begin: called with how many there are; step: called whenever one is done. A course without a seed gets
+    one that is kept in `out`. Raises UserError where there is nothing to grade.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
@@ -64,6 +66,8 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
     begin(len(submissions))
     parts = out / ".parts"
     parts.mkdir(parents=True, exist_ok=True)
+    if course.seed is None:
+        course = replace(course, seed=kept_seed(parts))
     todo, records = [], {}
     for submission in submissions:
         path = parts / f"{key(submission, course, level)}.json"
@@ -85,6 +89,15 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
         lost = "its grading process ended, by a crash or after half an hour; grade again"
         found.append(record or nothing(submission, course, level, lost))
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
+
+
+def kept_seed(folder):
+    """The seed that is kept in a folder, drawn when it is first asked for."""
+    seed = read(folder / "seed.json")
+    if type(seed) is not int:
+        seed = new_seed()
+        write(folder / "seed.json", seed)
+    return seed
 
 
 def key(submission, course, level):
