@@ -10,11 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from tinyllm.cli import main
-from tinyllm.teach import capstone
+from tinyllm.teach import capstone, kernels
 from tinyllm.teach.course import queue
 from tinyllm.teach.course.collect import collect
-from tinyllm.teach.course.config import whole_course
+from tinyllm.teach.course.config import load_course, whole_course
+from tinyllm.teach.course.grading import UNJUDGED
 from tinyllm.teach.course.release import stubs
+from tinyllm.teach.known import answers
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import best_level
@@ -193,6 +195,45 @@ def test_grading_goes_on_where_it_stopped(course, monkeypatch):
     assert "its grading process ended" in text
 
 
+def test_what_this_machine_could_not_try_is_tried_again(tmp_path, monkeypatch, capsys):
+    """Without a compiler lesson 10 is blocked, and stayed so when there was one; a time-out stayed, too."""
+    monkeypatch.chdir(tmp_path)
+    Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 10\npoints = { softmax_c = 1 }\n")
+    folder = Path("subs", "Ada", find_lesson(10).folder)
+    folder.mkdir(parents=True)
+    (folder / "exercise.c").write_text(answers(find_lesson(10).task("softmax_c")).reference)
+    monkeypatch.setattr(kernels, "find_compiler", lambda: None)
+    assert ",0,1," in grade().decode()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 task blocked, 0 timed out" in told and "out/feedback say why" in told
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    if kernels.find_compiler():
+        assert ",1,1," in grade().decode()
+    (path,) = Path("out/.parts").iterdir()
+    record = json.loads(path.read_text())
+    for state, message, judged in [
+        ("passed", "", 0), ("timed_out", "softmax did not come to an end in time", 1),
+        ("blocked", "SyntaxError: invalid syntax", 0), ("blocked", f"{UNJUDGED} (OSError)", 1),
+        ("blocked", "ModuleNotFoundError: No module named 'scipy'", 1), ("blocked", kernels.NONE, 1),
+        ("blocked", "PermissionError: [Errno 13] Permission denied: '/etc/passwd'", 0),
+    ]:  # fmt: skip
+        record["lessons"][0]["tasks"][0] |= {"state": state, "message": message}
+        path.write_text(json.dumps(record))
+        asked = []
+        monkeypatch.setattr(queue, "run_all", lambda todo, *rest, asked=asked: asked.extend(todo))
+        assert ("its grading process ended" in grade().decode()) == bool(judged), message
+        assert len(asked) == judged, message
+
+
+def test_another_python_has_records_of_its_own(course, monkeypatch):
+    (submission, *_) = collect("subs", [LESSON])
+    ours = load_course("course.toml")
+    key = queue.key(submission, ours, "plain")
+    monkeypatch.setattr(queue.platform, "python_version", lambda: "3.99.0")
+    assert queue.key(submission, ours, "plain") != key
+
+
 def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
     def interrupted(*arguments):
         raise KeyboardInterrupt
@@ -306,8 +347,6 @@ def test_init_writes_a_course_that_loads(tmp_path, monkeypatch, capsys):
     assert main(["course", "init"]) == 0
     first = read("course.toml")
     assert main(["course", "init"]) == 2 and read("course.toml") == first
-    from tinyllm.teach.course.config import load_course
-
     found = load_course("course.toml")
     assert len(found.parts) >= 10 and found.variant("a") == load_course("course.toml").variant("a")
     assert len({found.variant(str(i)) for i in range(100)}) == found.variants

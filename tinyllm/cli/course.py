@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
@@ -144,9 +145,22 @@ def run_grade(args):
     what = "submission" if graded == 1 else "submissions"
     counts = f"{graded} {what} graded, {full} with all {number(course.total)} points"
     print(f"{counts}; {refused} refused, as said above" if refused else counts)
+    if untried := untried_told(records, args.out):
+        print(paragraph(untried, 0))
     print(paragraph(isolation_words(level), 0))
     print(f"see {args.out}/grades.csv and {args.out}/feedback\n`tinyllm course report {args.out}` sums up")
     return 0
+
+
+def untried_told(records, out):
+    """How many tasks were blocked or ran out of time, and where it says why -> str, or None if none were."""
+    states = Counter(task["state"] for record in records for x in record["lessons"] for task in x["tasks"])
+    blocked, late = states["blocked"], states["timed_out"]
+    if blocked or late:
+        what = f"{blocked} {'task' if blocked == 1 else 'tasks'} blocked, {late} timed out"
+        return f"{what}: the pages in {out}/feedback say why; the same command tries again what was too late " \
+               "or lacked something on this machine"  # fmt: skip
+    return None
 
 
 def run_report(args):

@@ -16,6 +16,7 @@ from tinyllm.teach.workspace import read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 LIMITS = {"cpu_seconds": 20, "call_seconds": 30, "total_seconds": 300}  # for one worker: one property
+UNJUDGED = "it could not be judged"  # begins the message of a task where the judging itself went wrong
 START_SECONDS = 60  # by the clock, for a file's own import; the processor time above ends it sooner
 
 
@@ -81,7 +82,7 @@ def safely(task, start, folder, variant):
     try:
         return judge_task(task, start, folder, variant=variant, effort=0)
     except Exception as error:
-        text = f"it could not be judged ({type(error).__name__}); tell your instructor"
+        text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
         return Verdict(task.name, "blocked", message=text)
 
 

@@ -1,7 +1,7 @@
 """Grade many submissions at once, one process for each, and go on where an interrupt left off.
 
 Each process writes its record into OUT/.parts and ends; one that crashes takes only its own record along. A
-record is found again by what it depends on: the files, the course, the library and the isolation.
+record is found again by what it depends on: the files, the course, the library, Python and the isolation.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import platform
 import signal
 import sys
 import time
@@ -25,8 +26,9 @@ from tinyllm.teach import capstone
 from tinyllm.teach.checker import right
 from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.config import new_seed
-from tinyllm.teach.course.grading import grade, nothing
+from tinyllm.teach.course.grading import UNJUDGED, grade, nothing
 from tinyllm.teach.drawing import properties
+from tinyllm.teach.kernels import NONE
 from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import LEVELS, why_not
 from tinyllm.teach.zygote import descendants
@@ -74,10 +76,11 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
         records[submission.student] = path
         if submission.problem:
             write(path, nothing(submission, course, level, submission.problem))
-        if read(path) is None:
+        elif not stands(read(path)):
+            path.unlink(missing_ok=True)
             todo.append((submission, path))
-        else:
-            step()
+            continue
+        step()
     if todo:
         prepare(course, {course.variant(submission.student) for submission, _ in todo})
     before = set(descendants())
@@ -104,7 +107,8 @@ def key(submission, course, level):
     """What a record depends on -> a name for its file."""
     versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
     parts = [(p.lesson.number, p.points) for p in course.parts]
-    rest = (course.seed, course.variants, course.partial, parts, level, versions, np.__version__)
+    versions += [np.__version__, platform.python_version()]
+    rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
 
 
@@ -119,6 +123,17 @@ def read(path):
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def stands(record):
+    """Whether a record holds for the next grading, too: all was tried that another day could try.
+
+    What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
+    """
+    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]] if record else []
+    lacking = (NONE, UNJUDGED, "ModuleNotFoundError")
+    ours = (t["state"] == "blocked" and t["message"].startswith(lacking) for t in tasks)
+    return record is not None and not any(ours) and all(t["state"] != "timed_out" for t in tasks)
 
 
 def prepare(course, variants):
