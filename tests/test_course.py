@@ -234,6 +234,23 @@ def test_another_python_has_records_of_its_own(course, monkeypatch):
     assert queue.key(submission, ours, "plain") != key
 
 
+def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys):
+    """Whatever the kind of its tasks: lessons 11 and 12 were blocked, with a path in our temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
+    lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 1 }}\n" for n, name in points.items())
+    Path("course.toml").write_text("seed = 7\n" + "".join(lessons))
+    monkeypatch.setattr(queue, "prepare", lambda *arguments: None)
+    hand_in("Ada", "import os\ndef softmax(x):\n    open(os.path.join(os.getcwd(), 'x'))\n")
+    grade("--json")
+    (record,) = json.loads(capsys.readouterr().out)["submissions"]
+    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
+    assert [task["state"] for task in tasks] == ["failed"] + 3 * ["not_attempted"]
+    assert tasks[0]["message"].startswith("FileNotFoundError") and "'x'" in tasks[0]["message"]
+    for path in ("out/results.json", "out/feedback/Ada.md"):
+        assert "tinyllm-" not in read(path)
+
+
 def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
     def interrupted(*arguments):
         raise KeyboardInterrupt

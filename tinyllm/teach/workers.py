@@ -7,6 +7,7 @@ student's own words, and whatever the student's code does, this process goes on.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -324,7 +325,15 @@ def _failure(answer, what):
     kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
     state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
     known = type(line) is int and 0 < line < 2**20  # no more than a file has, and than others can read
-    return Failure(state, printable(f"{kind}: {message}"), line if known else None)
+    return Failure(state, printable(without_scratch(f"{kind}: {message}")), line if known else None)
+
+
+def without_scratch(text):
+    """A message without the paths of our temporary folders: nobody can look there, and each has another."""
+    top = tempfile.gettempdir()
+    for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
+        text = re.sub(re.escape(path) + r"[/\\]+tinyllm-\w*[/\\]*", "", text)
+    return text
 
 
 def printable(text, limit=400):

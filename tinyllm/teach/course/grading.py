@@ -65,8 +65,9 @@ def grade_lesson(submission, course, part, zygote, folder):
             continue
         if failure and task.kind == "op":
             verdict = unusable(task, failure, _titles(task))
-        elif not code.is_file() and task.kind == "op":
-            verdict = Verdict(name, "not_attempted", broken=_titles(task), message="exercise.py is missing")
+        elif not code.is_file() and task.kind != "c":  # what is written in C is in a file of its own
+            titles = _titles(task) if task.kind == "op" else ()
+            verdict = Verdict(name, "not_attempted", broken=titles, message="exercise.py is missing")
         else:
             verdict = safely(task, start, here, course.variant(submission.student))
         verdicts.append(verdict)
