@@ -87,6 +87,7 @@ def test_good_and_bad_are_graded_side_by_side(course, capsys):
     bad_zip("bomb", f"{LESSON.folder}/exercise.py", data=bytes(2**26))
     bad_zip("empty", "readme.txt")
     hand_in("zipped", WRONG)
+    Path("subs/notes.txt").write_text("")
     with open("subs/broken.zip", "wb") as f:
         f.write(b"PK\x03\x04" + bytes(100))
     os.symlink("/etc", "subs/linked")
@@ -104,6 +105,7 @@ def test_good_and_bad_are_graded_side_by_side(course, capsys):
     told = capsys.readouterr().out
     assert "isolation: " + level in told and "leads out" in told
     assert "6 submissions graded, 1 with all 3 points; 8 refused" in told
+    assert "notes.txt: neither a folder nor a zip" in told and "notes" not in text
     pages = {name: read(f"out/feedback/{name}") for name in os.listdir("out/feedback")}
     assert len(pages) == len(text.splitlines()) - 1
     assert all("isolation: " in page and "\x1b" not in page for page in pages.values())
@@ -289,15 +291,17 @@ def test_json_report_and_exports(course, capsys):
     with open("subs/wrong/.tinyllm/progress.json", "w") as f:
         json.dump({"tasks": {"4/softmax": {"solution": True}}}, f)
     os.makedirs("subs/empty")
+    Path("subs/roster.csv").write_text("Ada,Bob\n")
     grade("--json")
     results = json.loads(capsys.readouterr().out)
+    assert results["left_out"] == ["roster.csv"] and "roster" not in read("out/grades.csv")
     task = next(r for r in results["submissions"] if r["student"] == "wrong")["lessons"][0]["tasks"][0]
     assert task["task"] == "softmax" and task["state"] == "failed" and "maximum" in task["mistake"]
     assert {"properties_held", "properties", "hint", "smallest_input"} <= task.keys()
     assert main(["course", "report", "out"]) == 0
     told = capsys.readouterr().out
     assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
-    assert "7 submissions, 6 graded" in told
+    assert "7 submissions, 6 graded" in told and "roster.csv: neither a folder nor a zip" in told
     assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
     assert main(["course", "export", "canvas", "out", "--out", "canvas.csv"]) == 0
     assert "Points Possible,,,,,3" in read("canvas.csv")

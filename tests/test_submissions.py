@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tinyllm.teach.checker import Verdict
-from tinyllm.teach.course.collect import collect
+from tinyllm.teach.course.collect import collect, left_out
 from tinyllm.teach.course.grading import _scored
 from tinyllm.teach.course.results import cell, feedback_name
 from tinyllm.teach.syllabus import find_lesson
@@ -43,6 +43,30 @@ def test_a_pipe_that_is_called_a_zip_is_not_waited_for(tmp_path):
     os.write(writer, b"PK")
     assert "neither a folder nor a zip" in collected(tmp_path).problem
     os.close(writer)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "roster.csv", "course.toml", "grades", "Thumbs.db", "x.pdf"])
+def test_a_file_beside_the_submissions_is_no_student(tmp_path, name):
+    """A list of names became a student with no points, a page, and a row for Canvas."""
+    (tmp_path / name).write_bytes(b"Ada,Bob\n")
+    (tmp_path / ".hidden").write_bytes(b"")
+    assert collect(tmp_path, [LESSON]) == [] and left_out(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("suffix", [".rar", ".7z", ".tar", ".tgz", ".tar.gz", ".GZ", ".ipynb", ".py", ".c"])
+def test_what_was_plainly_handed_in_is_a_student_who_is_told_how(tmp_path, suffix):
+    (tmp_path / f"Ada L.{suffix}").write_bytes(b"x = 1")
+    submission = collected(tmp_path)
+    assert submission.student == "Ada L." and not submission.files and left_out(tmp_path) == []
+    assert f"hand in a folder or a zip with {LESSON.folder}/exercise.py" in submission.problem
+
+
+def test_a_folder_may_be_called_like_a_file(tmp_path):
+    for name in ("Ada.py", "notes.txt"):
+        (tmp_path / name / LESSON.folder).mkdir(parents=True)
+        (tmp_path / name / LESSON.folder / "exercise.py").write_bytes(b"x = 1")
+    found = {submission.student: submission.problem for submission in collect(tmp_path, [LESSON])}
+    assert found == {"Ada.py": "", "notes.txt": ""} and left_out(tmp_path) == []
 
 
 def test_a_name_that_no_folder_can_hold_is_left_out(tmp_path):

@@ -115,6 +115,7 @@ def run_release(args):
 
 def run_grade(args):
     """Grade, write, and say where it is -> exit code."""
+    from tinyllm.teach.course.collect import left_out
     from tinyllm.teach.course.queue import choose_level, grade_all
     from tinyllm.teach.course.results import number, read_results, write_results
 
@@ -132,13 +133,16 @@ def run_grade(args):
             bar.close()
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
             return 130
-    write_results(args.out, course, records, level)
+    others = left_out(args.folder)
+    write_results(args.out, course, records, level, others)
     if args.json:
         print(json.dumps(read_results(args.out)))
         return 0
     for record in records:
         if record["problem"]:
             print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
+    if others:
+        print(paragraph(left_out_told(others), 2, 4))
     refused = sum(bool(record["problem"]) for record in records)
     full = sum(record["points"] == record["of"] and not record["problem"] for record in records)
     graded = len(records) - refused
@@ -152,14 +156,20 @@ def run_grade(args):
     return 0
 
 
+def left_out_told(names):
+    """Which files are no submissions -> str."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{', '.join(names[:10])}{more}: neither a folder nor a zip, so left out"
+
+
 def untried_told(records, out):
     """How many tasks were blocked or ran out of time, and where it says why -> str, or None if none were."""
     states = Counter(task["state"] for record in records for x in record["lessons"] for task in x["tasks"])
     blocked, late = states["blocked"], states["timed_out"]
     if blocked or late:
         what = f"{blocked} {'task' if blocked == 1 else 'tasks'} blocked, {late} timed out"
-        return f"{what}: the pages in {out}/feedback say why; the same command tries again what was too late " \
-               "or lacked something on this machine"  # fmt: skip
+        again = "what ran out of time or lacked something on this machine"
+        return f"{what}: the pages in {out}/feedback say why; the same command tries again {again}"
     return None
 
 
@@ -196,6 +206,8 @@ def run_report(args):
         print("\nnot graded")
     for student, problem in found["refused"]:
         print(paragraph(f"{student}: {problem}", 2, 4))
+    if found["left_out"]:
+        print("\n" + paragraph(left_out_told(found["left_out"]), 0))
 
 
 def run_export(args):

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tinyllm.teach.workers import printable
 
 SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
+OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
 MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in a zip
 MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, all of which is read before the first name is seen
@@ -53,11 +54,11 @@ def collect(folder, lessons):
     Two of one student are both refused, because no program knows which one counts.
     """
     found = []
-    for entry in sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name)):
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
-        is_zip = entry.suffix.lower() == ".zip"
-        name = entry.stem if is_zip and not entry.is_dir() else entry.name
+    for entry in filter(is_submission, entries(folder)):
+        suffix = entry.suffix.lower()
+        is_zip = suffix == ".zip"
+        packed = (is_zip or suffix in OTHERS) and not entry.is_dir()
+        name = entry.stem.removesuffix(".tar") if packed else entry.name
         submission = Submission(student_name(name), entry)
         try:
             if entry.is_symlink():
@@ -66,6 +67,9 @@ def collect(folder, lessons):
                 read_folder(submission, lessons)
             elif is_zip and entry.is_file():
                 read_zip(submission, lessons)
+            elif packed and entry.is_file():
+                what = f"hand in a folder or a zip with {lessons[0].folder}/exercise.py and so on"
+                raise Refused(f"it is a {suffix} file; {what}")
             else:
                 raise Refused("it is neither a folder nor a zip")
             if not any(name in EXERCISES for _, name in submission.files):
@@ -77,6 +81,23 @@ def collect(folder, lessons):
             submission.problem = printable(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
         found.append(submission)
     return refuse_twins(found)
+
+
+def entries(folder):
+    """What lies in a folder and is not hidden, in the order of the names -> list of paths."""
+    found = sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name))
+    return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
+
+
+def is_submission(entry):
+    """Whether somebody handed this in: it is no file such as a list of names, which others may put here."""
+    other = entry.suffix.lower() not in (".zip", *OTHERS)
+    return not (other and entry.is_file() and not entry.is_symlink())
+
+
+def left_out(folder):
+    """What lies beside the submissions in a folder and is none -> list of names."""
+    return [printable(entry.name, 80) for entry in entries(folder) if not is_submission(entry)]
 
 
 def student_name(name):

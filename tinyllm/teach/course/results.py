@@ -17,8 +17,11 @@ from tinyllm.teach.record import WORDS
 from tinyllm.teach.workers import isolation_words
 
 
-def write_results(out, course, records, level):
-    """Write all three into a folder. Raises UserError where it cannot be written."""
+def write_results(out, course, records, level, left_out=()):
+    """Write all three into a folder; left_out: names of files that are no submissions.
+
+    Raises UserError where it cannot be written.
+    """
     out = Path(out)
     try:
         (out / "feedback").mkdir(parents=True, exist_ok=True)
@@ -27,7 +30,7 @@ def write_results(out, course, records, level):
     for record in records:
         atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
     results = {"course": course.title, "isolation": level, "note": isolation_words(level)}
-    results["submissions"] = records
+    results |= {"submissions": records, "left_out": list(left_out)}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     atomic_write_text(out / "grades.csv", grades(course, records))
 

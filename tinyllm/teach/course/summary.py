@@ -18,6 +18,7 @@ def summary(results):
         "isolation": results["isolation"],
         "submissions": len(results["submissions"]),
         "refused": [(r["student"], r["problem"]) for r in results["submissions"] if r["problem"]],
+        "left_out": results.get("left_out", []),
         "tasks": [{"lesson": n, "task": name, **states} for (n, name), states in sorted(tasks.items())],
         "bugs": [
             {"lesson": n, "task": name, "mistake": said, "students": count}
