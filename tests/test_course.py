@@ -1,7 +1,9 @@
 """The instructor's commands, from a course file to exports, on good submissions and on bad ones."""
 
+import contextlib
 import json
 import os
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -260,6 +262,19 @@ def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
     monkeypatch.setattr(queue, "run_all", interrupted)
     assert main(["course", "grade", "subs", "--out", "out"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_is_swallowed_ends_a_grading_all_the_same(course, monkeypatch, capsys):
+    """As by a callback of the garbage collector, and Hypothesis has one: its exceptions are only printed."""
+
+    def swallowed(*arguments):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(queue, "prepare", swallowed)
+    assert main(["course", "grade", "subs", "--out", "out"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err and not list(Path("out/.parts").iterdir())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_trainings_are_compared_with_is_computed_before_the_fork(monkeypatch):

@@ -13,6 +13,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -81,10 +82,11 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
             todo.append((submission, path))
             continue
         step()
-    if todo:
-        prepare(course, {course.variant(submission.student) for submission, _ in todo})
-    before = set(descendants())
-    run_all(todo, course, level, workers or os.cpu_count() or 1, step)
+    with interrupts() as interrupted:
+        if todo:
+            prepare(course, {course.variant(submission.student) for submission, _ in todo}, interrupted)
+        before = set(descendants())
+        run_all(todo, course, level, workers or os.cpu_count() or 1, step, interrupted)
     end_strays(before)
     found = []
     for submission in submissions:
@@ -136,7 +138,7 @@ def stands(record):
     return record is not None and not any(ours) and all(t["state"] != "timed_out" for t in tasks)
 
 
-def prepare(course, variants):
+def prepare(course, variants, interrupted=()):
     """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
     if context().get_start_method() != "fork":
         return
@@ -147,6 +149,8 @@ def prepare(course, variants):
         for part in course.parts:
             for name in part.points:
                 task = part.lesson.task(name)
+                if interrupted:
+                    return
                 if task.kind == "op" and ready(task):
                     every = [properties(task.op, variant=variant) for variant in sorted(variants)]
                     for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
@@ -158,11 +162,36 @@ def context():
     return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def run_all(todo, course, level, workers, step):
-    """Have so many processes work at a time, each on one submission."""
+@contextlib.contextmanager
+def interrupts():
+    """Take note of interrupts -> a list, which is empty while there was none.
+
+    The exception is not enough: one that is raised in a callback, such as Hypothesis has for the garbage
+    collector, is printed and forgotten.
+    """
+    seen, usual = [], signal.default_int_handler
+
+    def note(number, frame):
+        seen.append(number)
+        usual(number, frame)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
+        yield seen  # somebody else decides what an interrupt means
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def run_all(todo, course, level, workers, step, interrupted=()):
+    """Have so many processes work at a time, each on one submission, until something is in `interrupted`."""
     todo, running = list(reversed(todo)), []
     try:
         while todo or running:
+            if interrupted:
+                raise KeyboardInterrupt
             while todo and len(running) < workers:
                 submission, path = todo.pop()
                 process = context().Process(target=one, args=(submission, course, level, str(path)))
