@@ -382,7 +382,11 @@ def test_init_writes_a_course_that_loads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["course", "init"]) == 0
     first = read("course.toml")
+    told = capsys.readouterr().out + first
     assert main(["course", "init"]) == 2 and read("course.toml") == first
+    assert main(["course", "release", "handout"]) == 0
+    told += capsys.readouterr().out
+    assert [line for line in told.splitlines() if len(line) > 80] == []
     found = load_course("course.toml")
     assert len(found.parts) >= 10 and found.variant("a") == load_course("course.toml").variant("a")
     assert len({found.variant(str(i)) for i in range(100)}) == found.variants
@@ -404,6 +408,14 @@ def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, word
     assert main(["course", "grade", "subs", "--out", "out"]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1 and not os.path.exists("out")
+
+
+@pytest.mark.parametrize("command", ["init", "release", "grade", "report", "export", "selftest"])
+def test_help_takes_eighty_columns(monkeypatch, capsys, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["course", command, "--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
 def test_course_alone_shows_its_own_commands(capsys):

@@ -69,7 +69,7 @@ def add_parser(subparsers):
 
     example = "example:\n  tinyllm course export canvas grades --out canvas.csv\n"
     wheel = "tinyllm-0.1.0-py3-none-any.whl"
-    example += f"  tinyllm course export gradescope --out autograder.zip --package {wheel}\n"
+    example += f"  tinyllm course export gradescope --out autograder.zip \\\n      --package {wheel}\n"
     exports = (*EXPORTERS, *RESULT_EXPORTERS)
     export = add_command(commands, "export", "write what another system reads", example)
     export.add_argument("kind", metavar="KIND", choices=exports, help=", ".join(exports))
@@ -100,8 +100,9 @@ def run_init(args):
     if Path(COURSE_FILE).exists():
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
     atomic_write_text(COURSE_FILE, new_course())
-    print(f"{COURSE_FILE} is written: every lesson, a point for each task, and a secret seed. Edit it, then\n"
-          f"  tinyllm course release handout")  # fmt: skip
+    what = "every lesson, a point for each task, and a secret seed"
+    print(paragraph(f"{COURSE_FILE} is written: {what}. Edit it, then", 0, 0))
+    print("  tinyllm course release handout")
 
 
 def run_release(args):
@@ -110,7 +111,7 @@ def run_release(args):
 
     paths = release(the_course(args), args.out, args.source)
     scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
-    print(f"{len(paths)} files in {args.out}; {scanned}")
+    print(paragraph(f"{len(paths)} files in {args.out}; {scanned}", 0))
 
 
 def run_grade(args):
@@ -221,7 +222,7 @@ def run_export(args):
         raise UserError(f"`export {args.kind}` needs the folder that an earlier `course grade` wrote")
     else:
         remark = RESULT_EXPORTERS[args.kind](read_results(args.grades), args.out)
-    print("\n".join([f"{args.out} is written", *([remark] if remark else [])]))
+    print("\n".join([f"{args.out} is written", *([paragraph(remark, 0)] if remark else [])]))
 
 
 def run_selftest(args):

@@ -14,13 +14,19 @@ from tinyllm.errors import UserError
 from tinyllm.teach.syllabus import find_lesson, ready, syllabus
 
 COURSE_FILE = "course.toml"
-HEAD = """# A course: what counts, for how many points, and until when. Keep this file to yourself.
+HEAD = """# A course: what counts, for how many points, and until when.
+# Keep this file to yourself.
 #
-# seed       decides the hidden inputs of every student; whoever knows it knows them
-# variants   how many different sets of hidden inputs there are; each student always meets the same one
-# partial    whether a task that is right on ordinary input earns the share of "right on ..." that hold
-# due        is shown to students and judged by nobody: the times of files are set by whoever zips them, so
-#            only the system that collected a submission knows when it came
+# seed       decides the hidden inputs of every student; whoever knows it
+#            knows them
+# variants   how many different sets of hidden inputs there are; each student
+#            always meets the same one
+# partial    whether a task that is right on ordinary input earns the share of
+#            "right on ..." that hold
+# due        is shown to students and judged by nobody: the times of files are
+#            set by whoever zips them, so only the system that collected a
+#            submission knows when it came
+# points     of each task; leave out the tasks that do not count
 
 title = "A course on language models"
 seed = {seed}
@@ -69,8 +75,8 @@ def new_course():
     """The text of a course file with every lesson in it, a point for each task, and a fresh seed -> str."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
-        tasks = ", ".join(f"{task.name} = 1" for task in lesson.tasks if ready(task))
-        lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\npoints = {{ {tasks} }}\n')
+        points = "".join(f"{task.name} = 1\n" for task in lesson.tasks if ready(task))
+        lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)
 
 
