@@ -1,7 +1,9 @@
 """Values over the wire: they arrive as they left, and no corruption does more than be refused."""
 
+import collections
 import contextlib
 import json
+import math
 import os
 import random
 import socket
@@ -14,10 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm.ops import OPS
 from tinyllm.teach import wire
+from tinyllm.teach.checker import complaint
 from tinyllm.teach.drawing import draw_cases
+from tinyllm.teach.workers import Failure, Worker
 from tinyllm.testing import CASES
 from tinyllm.testing.check import bits
+from tinyllm.testing.properties import FORM, PURE, STEADY
+from tinyllm.testing.relations import specs_only
 
 REFUSALS = (wire.WireError, wire.Closed, TimeoutError)
 
@@ -92,25 +99,54 @@ def test_other_values_are_refused(value):
 
 def test_ten_thousand_corruptions_are_refused_or_are_values():
     """Bytes changed, cut out, doubled and put in, in frames of every kind; memory stays small."""
-    rng = random.Random(0)
-    values = [list(args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
-              draw_cases(name, 5)]  # fmt: skip
-    frames = [wire.dump({"value": value, "args": value}) for value in values]
-    frames = [frame for frame in frames if len(frame) < 5000]
     refused = 0
     tracemalloc.start()
-    for _ in range(10_000):
-        data = bytearray(rng.choice(frames))
-        for _ in range(rng.randint(1, 4)):
-            corrupt(data, rng)
+    for _, _, data in corruptions(10_000):
         try:
-            taken_apart(bytes(data))
+            taken_apart(data)
         except REFUSALS:
             refused += 1
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert refused > 7000
     assert peak < 2**25
+
+
+def test_ten_thousand_corruptions_are_a_verdict_each():
+    """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
+    told = collections.Counter()
+    with specs_only():
+        for i, (name, args, data) in enumerate(corruptions(10_000)):
+            worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
+            worker.failure, worker.ended, worker.patience, worker.deadline = None, True, 5, math.inf
+            worker.talk = Bytes(data)
+            why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
+            assert why is None or isinstance(why, Failure | str)
+            told["nothing" if why is None else type(why).__name__] += 1
+    assert told["Failure"] > 7000 and told["str"] > 50 and told["nothing"] > 50
+
+
+def corruptions(count):
+    """Answers of workers, each with something done to its bytes -> triples of op, arguments and frame."""
+    rng = random.Random(0)
+    cases = [(name, args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
+             draw_cases(name, 5)]  # fmt: skip
+    frames = [(name, args, answer(name, args)) for name, args in cases]
+    frames = [found for found in frames if len(found[2]) < 5000]
+    for _ in range(count):
+        name, args, right = rng.choice(frames)
+        data = bytearray(right)
+        for _ in range(rng.randint(1, 4)):
+            corrupt(data, rng)
+        yield name, args, bytes(data)
+
+
+def answer(name, args):
+    """The frame of a worker whose function is right."""
+    args = taken(wire.dump(list(args)))
+    with specs_only(), np.errstate(all="ignore"):
+        value = OPS[name](*args)
+    return wire.dump({"value": value, "args": args})
 
 
 def corrupt(data, rng):
@@ -135,6 +171,9 @@ class Bytes:
         self.data = data
 
     def settimeout(self, seconds):
+        pass
+
+    def sendall(self, data):
         pass
 
     def recv(self, n):
