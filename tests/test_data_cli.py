@@ -68,7 +68,7 @@ def test_stats_of_binary_data_say_so(tmp_path, capsys):
     path = tmp_path / "x.bin"
     path.write_bytes(b"\xff\0")
     assert main(["data", "stats", str(path)]) == 0
-    assert "--tokenizer byte" in capsys.readouterr().out
+    assert "--tokenizer byte" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

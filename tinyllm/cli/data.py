@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import textwrap
 import zlib
 from collections import Counter
 
@@ -72,9 +73,10 @@ def run_list(args):
     print(f"{'name':<12} {'bytes':>11}  {'sha256':<12}  what")
     for row in rows:
         if "error" in row:
-            print(f"{row['name']:<12} {'-':>11}  {'-':<12}  {row['error']}")
+            head, what = f"{row['name']:<12} {'-':>11}  {'-':<12}  ", row["error"]
         else:
-            print(f"{row['name']:<12} {row['bytes']:>11,}  {row['sha256'][:12]}  {row['description']}")
+            head, what = f"{row['name']:<12} {row['bytes']:>11,}  {row['sha256'][:12]}  ", row["description"]
+        print(textwrap.fill(what, 80, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def run_show(args):
@@ -110,7 +112,9 @@ def run_stats(args):
             value = "yes" if value else "no: bytes are counted as characters; use --tokenizer byte"
         elif isinstance(value, int):
             value = f"{value:,}"
-        print(f"{name.replace('_', ' '):<25} {value}")
+        head = f"{name.replace('_', ' '):<25} "
+        rows = textwrap.wrap(value, 54, break_long_words=False) or [""]  # a hash is longer, and stays whole
+        print(head + f"\n{'':26}".join(rows))
 
 
 def measure(corpus):

@@ -87,5 +87,6 @@ def _conclude(args, out, n_bytes, n_tokens, tokenizer, seconds):
         return
     if size < args.vocab:
         print(f"{args.file} has no more pairs to merge, so there are fewer tokens than {args.vocab:,}")
-    print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {seconds:.1f} s; saved to {out}")
+    took = f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2f}"
+    print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {took} s; saved to {out}")
     print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
