@@ -1,6 +1,7 @@
 """`train --mine` and `blame`: a student's functions in the real model, and which of them spoils it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,56 @@ def test_a_function_that_fails_in_training_is_named_with_its_lesson(here, capsys
     assert error.count("\n") == 1 and words in error
     assert "your softmax (lesson 4, 04_softmax_and_loss/exercise.py)" in error
     assert not (here / "run").exists()  # or the next try would find the name taken
+
+
+LATER = """
+first, calls = {op}, []
+def {op}(*args, **named):
+    calls.append(1)
+    right = first(*args, **named)
+    return right if len(calls) < 4 else {value}
+"""
+
+
+@pytest.mark.parametrize("op, value", [
+    ("softmax_backward", "None"), ("cross_entropy_backward", "right * np.float32(np.nan)"),
+    ("cross_entropy", "(np.float32(np.inf), right[1])"), ("softmax", "right.astype(float)"),
+])  # fmt: skip
+def test_a_function_that_goes_wrong_later_is_named(here, capsys, op, value):
+    write(here, 4, LATER.format(op=op, value=value))
+    assert train("--mine", "4", "--out", "run") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "blown up" not in error
+    assert re.search(rf"your {op} \(lesson 4, .*exercise.py\), line \d+, returns something else", error)
+
+
+def test_an_optimizer_that_spoils_the_weights_is_named(here, capsys):
+    write(here, 8, "def adamw_step(w, *args, **named):\n    w[:] = np.nan\n")
+    assert train("--mine", "8") == 2
+    error = capsys.readouterr().err
+    assert "your adamw_step (lesson 8" in error and "w has numbers that are not finite" in error
+    write(here, 8, "def adamw_step(w, *args, **named):\n    return w\n")
+    assert train("--mine", "8") == 2
+    assert "works in place and must return None" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("when", ["while True: pass", "if len(calls) > 3: raise KeyboardInterrupt"])
+def test_ctrl_c_inside_a_function_says_where(here, capsys, monkeypatch, when):
+    """An endless loop in the step that is tried first, and Ctrl-C twice in a later one."""
+    loop = when.replace("pass", "raise KeyboardInterrupt")  # what Python raises in the line at hand
+    write(here, 4, f"calls = []\nfirst = softmax\ndef softmax(x):\n    calls.append(1)\n    {loop}\n"
+                   "    return first(x)\n")  # fmt: skip
+    assert train("--mine", "4") == 130
+    lines = (here / "04_softmax_and_loss/exercise.py").read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "raise KeyboardInterrupt" in line)
+    place = f"your softmax (lesson 4, 04_softmax_and_loss/exercise.py), line {number}"
+    assert f"stopped inside {place}" in capsys.readouterr().err
+
+
+def test_a_file_without_functions_that_does_not_run_is_no_empty_one(here, capsys):
+    write(here, 6, change=lambda source: 'raise ValueError("boo")\n')
+    assert train("--mine", "6") == 2
+    assert "exercise.py, line 1: ValueError: boo" in capsys.readouterr().err
 
 
 def blamed(capsys, code=1):

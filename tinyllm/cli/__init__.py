@@ -107,7 +107,9 @@ def main(argv=None):
         return _complain(
             f"not enough memory ({error or 'the system refused'}): choose a smaller model, batch or context"
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if stop.args:  # whoever was interrupted has something to say about where
+            print(f"tinyllm: {stop}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

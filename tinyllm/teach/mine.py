@@ -48,7 +48,7 @@ class Part:
     function: object
     sha256: str
     calls: int = 0
-    forms: set = field(default_factory=set)  # the shapes on which the form of its results has been looked at
+    forms: dict = field(default_factory=dict)  # form of the arguments -> of results that were looked at
 
     @property
     def title(self):
@@ -88,11 +88,10 @@ def load_parts(lessons, workspace):
         written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
-        if any(name in written for name in names):
-            module = import_file(path)
-            for name in names:
-                if name in written:
-                    parts[name] = _part(name, lesson.number, path, module, source)
+        module = import_file(path)  # also where nothing is written: a file that does not run is no empty one
+        for name in names:
+            if name in written:
+                parts[name] = _part(name, lesson.number, path, module, source)
     if not parts:
         raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
     return list(parts.values()), skipped
@@ -190,52 +189,79 @@ def takes(signature, names):
 
 
 def guarded(part, function):
-    """The same function, whose failures name it, and whose results are looked at once for every shape."""
+    """The same function, whose failures name it, and whose results are looked at.
+
+    Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite
+    whenever there are some.
+    """
     o = OPS[part.op]
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         part.calls += 1
+        bound = o.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        before = bound.arguments | {name: np.array(bound.arguments[name]) for name in o.mutates}
         try:
             result = function(*args, **kwargs)
         except PartFailure:
             raise  # of another part, inside this one
+        except KeyboardInterrupt as stop:
+            raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
         except Exception as error:
-            line = _line(error, part.path)
-            where = f"{part.title}, line {line}," if line else part.title
-            raise PartFailure(part.op, f"{where} failed: {type(error).__name__}: {error}") from None
-        if not o.mutates:
-            bound = o.__signature__.bind(*args, **kwargs)
-            bound.apply_defaults()
-            key = str([_form(value) for value in bound.arguments.values()])
-            if key not in part.forms:
-                part.forms.add(key)
-                _look(part, result, tuple(bound.arguments.values()))
+            said = f"{_place(part, error)} failed: {type(error).__name__}: {error}"
+            raise PartFailure(part.op, said) from None
+        changed = [bound.arguments[name] for name in o.mutates] if result is None else []
+        results = changed or (list(result) if isinstance(result, tuple | list) else [result])
+        arguments, form = str([_form(value) for value in before.values()]), str([_form(x) for x in results])
+        if part.forms.get(arguments) != form or not all(map(_finite, results)):
+            _look(part, function, results, tuple(before.values()))
+            part.forms[arguments] = form
         return result
 
     call.__signature__ = o.__signature__
     return call
 
 
-def _look(part, result, args):
-    """Compare types and shapes with the specification's, which runs once for it."""
-    results = list(result) if isinstance(result, tuple | list) else [result]
+def _look(part, function, results, args):
+    """Compare with the specification's results, for which it runs once: types, shapes, finite numbers."""
     expected = run(part.op, OPS[part.op].reference, args)
-    names = output_names(part.op) if len(expected) == len(output_names(part.op)) else range(len(expected))
+    known = OPS[part.op].mutates or output_names(part.op)
+    names = known if len(expected) == len(known) else range(len(expected))
     try:
+        if OPS[part.op].mutates and len(results) != len(expected):
+            raise AssertionError("it works in place and must return None")
         if len(results) != len(expected):
             raise AssertionError(f"it should return {len(expected)} results, not {len(results)}")
         for label, got, want in zip(names, results, expected, strict=True):
             require_form(label, got, want)
+            if not _finite(got) and _finite(want):
+                raise AssertionError(f"{label} has numbers that are not finite, where the right ones are")
     except AssertionError as error:
-        hint = f"`tinyllm check {part.lesson}` says more"
-        raise PartFailure(part.op, f"{part.title} returns something else: {error}; {hint}") from None
+        code = getattr(function, "__code__", None)
+        line = f", line {code.co_firstlineno}," if code and code.co_filename == str(part.path) else ""
+        said = f"{part.title}{line} returns something else: {error}; `tinyllm check {part.lesson}` says more"
+        raise PartFailure(part.op, said) from None
+
+
+def _finite(value):
+    """Whether no float in a result is NaN or infinite; what holds no floats is."""
+    values = np.asarray(value) if isinstance(value, np.ndarray | np.generic | float) else np.empty(0)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
 def _form(value):
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.str, value.shape
-    return [a.shape for a in arrays(value)] if isinstance(value, list) else repr(value)
+    if isinstance(value, list):
+        return [a.shape for a in arrays(value)]
+    return type(value).__name__ if value is None or type(value) in (int, float) else repr(value)
+
+
+def _place(part, error):
+    """The part, and the line of its file that an exception passed through last."""
+    line = _line(error, part.path)
+    return f"{part.title}, line {line}," if line else part.title
 
 
 def _line(error, path):
