@@ -155,6 +155,23 @@ def test_a_falling_loss_falls_in_the_terminal():
     assert first == sorted(first) and first[0] == 0 and first[-1] > 8
 
 
+@pytest.mark.parametrize("losses, floor, shown", [
+    ((4.2, 2.1), 0.069, False), ((4.2, 0.6), 0.069, True), ((4.2, 2.1), 2.0, True), ((2.0, 2.0), 0.5, False),
+    ((2.0, 1.0), 3.0, True), ((0.0, 0.0), 0.5, True),
+])  # fmt: skip
+def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(trained, losses, floor, shown):
+    records = [step(i, loss) for i, loss in enumerate(losses)]
+    legend, *rows = loss_chart(records, floor, ascii_only=True).split("\n")
+    assert shown == any("----" in row for row in rows[:14])
+    assert f"entropy floor {floor:.3f}" in legend and ("below" in legend) != shown and len(legend) <= 80
+    if losses[0] > losses[1]:
+        assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) & set(".o")}) >= 4
+    config, facts = Run(trained).read_config()
+    page = Page(render("x", config, facts | {"entropy_per_char": floor}, records))
+    assert ("dashes" in str(page.attributes)) == shown
+    assert "entropy of the language" in page.words and ("far below" in page.words) != shown
+
+
 def test_a_loss_per_token_is_not_compared_with_a_floor_per_character():
     records = [step(1, 3.0, val_loss_per_char=1.0), step(2, 2.0, val_loss_per_char=0.7)]
     assert loss_curves(records, 0.5).train == [] and loss_curves(records, 0.5).val == [(1, 1.0), (2, 0.7)]

@@ -7,7 +7,7 @@ logarithmic: most of a run is spent on the last tenths of a nat, which a straigh
 import itertools
 import math
 
-from tinyllm.train.curves import loss_curves
+from tinyllm.train.curves import TINY, loss_curves
 
 # [row][column] of the 4 x 2 dots in a Braille letter
 BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -18,19 +18,19 @@ MARGIN = 7  # columns for the numbers at the left
 def loss_chart(records, floor_per_char=None, width=78, height=14, ascii_only=False, colour=False):
     """Draw the losses in the records of a log as text.
 
-    The training loss is a line, the validation loss are points, the entropy floor is a dashed line. Returns
-    "" when there is nothing to draw yet.
+    The training loss is a line, the validation loss are points, the entropy floor is a dashed line, or words
+    where it lies so far below that the losses would share one row. Returns "" when there is nothing to draw
+    yet.
     """
     curves = loss_curves(records, floor_per_char)
     points = curves.train + curves.val
     if not points:
         return ""
-    values = [y for _, y in points] + ([] if curves.floor is None else [curves.floor])
-    low, high = min(values), max(values)
-    low = max(low, 1e-3)  # a loss of 0 has no logarithm
+    values = [y for _, y in points] + ([curves.floor] if curves.floor_in_sight else [])
+    low, high = max(min(values), TINY), max(values)
     high = max(high, low * 1.05)
     grid = Grid(width - MARGIN - 1, height, max(x for x, _ in points), low, high, ascii_only)
-    if curves.floor is not None:
+    if curves.floor_in_sight:
         grid.dashes(curves.floor)
     grid.line(curves.train)
     grid.marks(curves.val)
@@ -97,13 +97,15 @@ def _legend(curves, ascii_only, colour):
     names = {
         "train": ("." if ascii_only else "⠤") + " train",
         "val": ("o" if ascii_only else "●") + " validation",
-        "floor": f"{'-' if ascii_only else '┄'} entropy floor {curves.floor or 0:.3f}",
+        "floor": f"{'-' if ascii_only else '┄'} entropy floor {curves.floor or 0:.3f}"
+        if curves.floor_in_sight
+        else f"entropy floor {curves.floor or 0:.3f}, below",
     }
     shown = [name for name in names if (curves.floor if name == "floor" else getattr(curves, name))]
     return (
         "  "
         + "  ".join(_paint(names[name], name, colour) for name in shown)
-        + f"  ({curves.unit}, log scale)"
+        + f"  ({curves.unit}, log)"
     )
 
 

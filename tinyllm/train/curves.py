@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+TINY = 1e-3  # a loss of 0 has no logarithm
+
 
 @dataclass(frozen=True)
 class LossCurves:
@@ -14,6 +16,15 @@ class LossCurves:
     val: list
     floor: float | None
     unit: str
+
+    @property
+    def floor_in_sight(self):
+        """Whether the floor can share a logarithmic axis with the losses, and leave them a third of it."""
+        values = [y for _, y in self.train + self.val]
+        if self.floor is None or not values:
+            return False
+        low, high = max(min(values), TINY), max(max(values), TINY)
+        return low <= self.floor or low / self.floor <= max(high / low, 1.05) ** 2
 
 
 def column(records, name):

@@ -93,17 +93,21 @@ def _charts(records, facts):
         for s in series
         if s.points
     )
+    unit = f"{curves.unit}, log scale, by step"
     if curves.floor is not None:
+        said = f"; the entropy of the language is {curves.floor:.3f}"
+        description += said
+        unit += "" if curves.floor_in_sight else f"{said}, far below"
+    if curves.floor_in_sight:
         floor = [(0, curves.floor), (last_step, curves.floor)]
         series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
-        description += f"; the entropy of the language is {curves.floor:.3f}"
     small = [
         ("Learning rate", "lr", ""),
         ("Gradient norm", "grad_norm", ""),
         ("Speed", "tokens_per_second", "tokens/s"),
     ]
     trio = "".join(_small_chart(name, column(records, key), unit) for name, key, unit in small)
-    loss = chart("Loss", description, series, f"{curves.unit}, log scale, by step", log=True, tall=True)
+    loss = chart("Loss", description, series, unit, log=True, tall=True)
     return f'{loss}<div class="trio">{trio}</div>'
 
 
