@@ -17,6 +17,7 @@ from tiny_run import SETTINGS, outcome, resumed_trainer, write_text
 import tinyllm
 from tinyllm.cli import COMMANDS, folded, main
 from tinyllm.train.log import MEASURED
+from tinyllm.train.settings import known_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -234,6 +235,13 @@ def test_every_command_has_help_with_an_example(command, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "example" in out and f"tinyllm {command}" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert not [name for name in known_settings() if f"{name}," not in out and f"{name}\n" not in out]
 
 
 def test_help_is_folded_where_the_terminal_is_narrow_and_commands_stay_whole():

@@ -38,7 +38,10 @@ BAD = [
     ("preset", "huge", "nano, mini, small"),
     ("train.step", "3", "did you mean train.steps"),
     ("model.vocab_size", "3", "unknown setting"),
-    ("zzz", "3", "train.steps"),
+    ("model.rope", "true", "'model.rope'; `tinyllm train --help` lists them all"),
+    ("eps", "3", "did you mean model.eps"),
+    ("train.ep", "3", "did you mean train.eps"),
+    ("zzz", "3", "`tinyllm train --help` lists them all"),
 ]
 
 

@@ -36,7 +36,11 @@ FLAGS = {  # flag -> setting
 
 def add_parser(subparsers):
     """Add `tinyllm train`."""
-    parser = add_command(subparsers, "train", "train a model on a text, or go on with a run", EXAMPLE)
+    from tinyllm.train.settings import known_settings
+
+    listed = textwrap.fill(", ".join(known_settings()), 78, initial_indent="  ", subsequent_indent="  ")
+    example = f"{EXAMPLE}\nsettings of --set and --config:\n{listed}\n"
+    parser = add_command(subparsers, "train", "train a model on a text, or go on with a run", example)
     parser.add_argument(
         "--data", metavar="FILE|NAME", help="a text: file, glob, folder, .gz, - or a corpus's name (stories)"
     )

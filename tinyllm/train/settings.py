@@ -104,9 +104,8 @@ def resume_conflicts(old, new):
 def _convert(name, value, known):
     """Turn the text of a flag, or a TOML value, into the setting's type."""
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, 1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise UserError(f"unknown setting {name!r}; {hint}The settings are: {', '.join(known)}")
+        hint = f"did you mean {near}? " if (near := _nearest(name, known)) else ""
+        raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --help` lists them all")
     kinds = typing.get_args(known[name]) or (known[name],)
     optional = isinstance(known[name], types.UnionType) and type(None) in kinds
     if optional and (value is None or value == "none"):
@@ -120,6 +119,15 @@ def _convert(name, value, known):
     except (ValueError, KeyError):
         pass
     raise UserError(f"{name} must be {_KIND_NAMES[kind]}, got {value!r}")
+
+
+def _nearest(name, known):
+    """The setting whose last part is nearly that of a name, in the same table if there is one; or None."""
+    section, _, last = name.rpartition(".")
+    parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
+    near = difflib.get_close_matches(last, [part for _, _, part in parts], 1)
+    found = {table: setting for setting, table, part in parts if part in near}
+    return found.get(section, next(iter(found.values()), None))
 
 
 def _from_text(text, kind):
