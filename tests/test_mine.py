@@ -176,6 +176,23 @@ def test_a_file_without_functions_that_does_not_run_is_no_empty_one(here, capsys
     assert "exercise.py, line 1: ValueError: boo" in capsys.readouterr().err
 
 
+SUMMED = """
+mean = cross_entropy
+def cross_entropy(logits, targets, ignore_index=-100):
+    loss, lse = mean(logits, targets, ignore_index)
+    return loss * np.float32(1000), lse
+"""
+
+
+def test_a_loss_too_large_for_a_perplexity_ends_as_usual(here, capsys):
+    write(here, 4, SUMMED)
+    assert train("--mine", "4", "--out", "a run") == 0
+    assert train("--out", "a run", "--resume") == 0
+    said = capsys.readouterr().out
+    assert said.count("perplexity inf") == 2 and said.count("tinyllm blame 'a run'") == 2
+    assert "open 'a run/report.html' in a browser" in said
+
+
 def blamed(capsys, code=1):
     assert main(["blame"]) == code
     said = capsys.readouterr().out

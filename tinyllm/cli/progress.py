@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from tinyllm.train import events
 from tinyllm.train.chart import loss_chart
+from tinyllm.train.evaluate import perplexity
 from tinyllm.train.log import read_log
 
 
@@ -142,13 +143,13 @@ class LineDisplay(Display):
             f"  tinyllm generate {folder} --prompt {prompt}\n"
             f"  tinyllm chat {folder}\n"
             f"  tinyllm train --out {folder} --resume --steps {2 * self.config.steps}\n"
-            f"  open {self.run.report} in a browser"
+            f"  open {quoted(self.run.report)} in a browser"
         )
 
     def verdict(self, last, floor):
         """Say in words how good the model is."""
         nats, per_char = last["val_loss"], last["val_loss_per_char"]
-        lines = [f"validation loss {nats:.3f} nats per token: perplexity {math.exp(nats):.2f}"]
+        lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
         if per_char is not None:
             lines.append(f"per character {per_char:.3f} nats, {per_char / math.log(2):.3f} bits")
             if floor is not None:

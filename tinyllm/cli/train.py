@@ -148,10 +148,12 @@ def told(parts, run):
     """What a run on a student's functions ends with: how often each ran, and what to do next."""
     used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)
     idle = ", ".join(part.op for part in parts if not part.calls)
+    from tinyllm.cli.progress import quoted
+
     yield note(f"yours ran: {used or 'none'}")
     if idle:
         yield note(f"never called by this training: {idle}")
-    yield note(f"tinyllm blame {run.folder}    compares this with the library's own functions")
+    yield note(f"tinyllm blame {quoted(run.folder)}    compares this with the library's own functions")
 
 
 def note(text):

@@ -1,5 +1,7 @@
 """The validation loss: how surprised the model is by text that it was not trained on."""
 
+import math
+
 import numpy as np
 
 from tinyllm.data import eval_batches
@@ -21,6 +23,12 @@ def evaluate(model, tokens, windows, batch, chars_per_token):
             predicted += y.size
             characters += int(chars_per_token[y].sum())
     return nats / predicted, nats / characters if characters else None
+
+
+def perplexity(nats):
+    """Write e to the power of a loss as text: 12.34, 2.5e+30, or inf where no float holds it."""
+    value = math.exp(nats) if nats < 709 else math.inf
+    return f"{value:.2f}" if value < 1e6 else f"{value:.3g}"
 
 
 def count_characters(tokenizer):

@@ -9,6 +9,7 @@ runs/NAME/config.json       every setting, and name, size and SHA-256 of the dat
 
 import json
 import os
+import shlex
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -240,9 +241,8 @@ def load_run(folder, which="best"):
         raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts['vocab_size']}")
     path = run.best_checkpoint() if which == "best" else run.last_checkpoint()
     if path is None:
-        raise UserError(
-            f"{folder} holds no checkpoint yet: train it first with `tinyllm train --out {folder} --resume`"
-        )
+        resume = f"tinyllm train --out {shlex.quote(str(folder))} --resume"
+        raise UserError(f"{folder} holds no checkpoint yet: train it first with `{resume}`")
     model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
     if facts.get("bits"):
         quantize(model, facts["bits"])

@@ -12,6 +12,7 @@ from tinyllm.teach.trace.flops import short
 from tinyllm.teach.trace.pictures import attention_section, cache_section, ops_section, residual_section
 from tinyllm.teach.trace.spell import plain, running, visible
 from tinyllm.teach.trace.style import STYLE
+from tinyllm.train.evaluate import perplexity
 from tinyllm.train.page import PAGE
 from tinyllm.train.page import STYLE as REPORT_STYLE
 
@@ -81,7 +82,7 @@ def _numbers(trace):
         worst = int(np.nanargmax(trace.surprisal))
         cards += [
             ("Mean surprisal", f"{mean:.3f}", "nats per token"),
-            ("Perplexity", f"{math.exp(min(mean, 700)):.2f}", "equally likely choices"),
+            ("Perplexity", perplexity(mean), "equally likely choices"),
             ("Largest surprise", escape(visible(trace.names[trace.ids[worst]])),
              f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
         ]  # fmt: skip

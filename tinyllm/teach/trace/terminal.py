@@ -9,6 +9,7 @@ from tinyllm.teach.trace.compare import ROUNDING, first_difference
 from tinyllm.teach.trace.flops import PRODUCTS, short
 from tinyllm.teach.trace.heads import head_facts
 from tinyllm.teach.trace.spell import quoted, running
+from tinyllm.train.evaluate import perplexity
 
 WIDTH = 80
 SHADES = ((0.5, "", "below 0.5"), (1.5, "48;5;230;30", "0.5 to 1.5"), (3.0, "48;5;222;30", "1.5 to 3"),
@@ -57,7 +58,7 @@ def _token_table(trace):
     if T > 1:
         mean = float(trace.predicted.mean())
         lines += [f"the last {ROWS} of {T - 1} tokens"] if first > 1 else []
-        lines.append(f"mean of all: {mean:.4f} nats, perplexity {math.exp(min(mean, 700)):.5g}")
+        lines.append(f"mean of all: {mean:.4f} nats, perplexity {perplexity(mean)}")
     lines = lines if T > 1 else []
     return "\n".join([*lines, f"next it expects {_expected(trace, trace.candidates[-1], 64)}"])
 
