@@ -1,17 +1,22 @@
 """`train --mine` and `blame`: a student's functions in the real model, and which of them spoils it."""
 
+import functools
 import json
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_run import SETTINGS, write_text
 
 from tinyllm.cli import main
-from tinyllm.ops.registry import OPS
+from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinyllm.ops.registry import OPS, override
+from tinyllm.teach.mine import LLAMAS
 from tinyllm.teach.solved import STANDARD, collect
-from tinyllm.teach.syllabus import find_lesson
-from tinyllm.teach.workspace import start_lesson
+from tinyllm.teach.syllabus import find_lesson, syllabus
+from tinyllm.teach.workspace import Progress, start_lesson
 
 SCALE = "q.shape[3] ** (-0.5)"  # as ast.unparse writes the library's
 DIAGONAL = "def softmax_backward(dy, y):\n    return -y * (1 - y) * dy\n"
@@ -167,7 +172,7 @@ def test_ctrl_c_inside_a_function_says_where(here, capsys, monkeypatch, when):
     lines = (here / "04_softmax_and_loss/exercise.py").read_text().splitlines()
     number = next(i for i, line in enumerate(lines, 1) if "raise KeyboardInterrupt" in line)
     place = f"your softmax (lesson 4, 04_softmax_and_loss/exercise.py), line {number}"
-    assert f"stopped inside {place}" in capsys.readouterr().err
+    assert f"stopped inside {place}\n" in capsys.readouterr().err
 
 
 def test_a_file_without_functions_that_does_not_run_is_no_empty_one(here, capsys):
@@ -191,6 +196,126 @@ def test_a_loss_too_large_for_a_perplexity_ends_as_usual(here, capsys):
     said = capsys.readouterr().out
     assert said.count("perplexity inf") == 2 and said.count("tinyllm blame 'a run'") == 2
     assert "open 'a run/report.html' in a browser" in said
+
+
+def test_a_training_that_blows_up_says_which_functions_were_not_the_librarys(here, capsys):
+    """Every function is finite by itself; what the library makes of their numbers is not."""
+    write(here, 4, LATER.format(op="cross_entropy_backward", value="np.full_like(right, 1e38)"))
+    assert train("--mine", "4", "--out", "a run") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "blown up" in error and "smaller --lr" not in error
+    assert "cross_entropy_backward" in error.split("yours: ")[1] and "log_softmax" not in error
+    assert "`tinyllm check 4`" in error and "`tinyllm blame 'a run'`" in error
+    assert main(["blame", "a run"]) == 1
+    assert "to blame: your cross_entropy_backward" in capsys.readouterr().out
+
+
+def test_a_first_step_that_blows_up_names_the_check(here, capsys):
+    huge = "first = cross_entropy_backward\ndef cross_entropy_backward(*args, **named):\n"
+    write(here, 4, huge + "    return np.full_like(first(*args, **named), 1e38)\n")
+    assert train("--mine", "4", "--out", "run") == 2
+    error = capsys.readouterr().err
+    assert "cross_entropy_backward" in error and "`tinyllm check 4`" in error and "tinyllm blame" not in error
+    assert not (here / "run").exists()
+
+
+def test_functions_that_no_check_has_passed_are_said(here, capsys):
+    write(here, 4)
+    Progress(here).save()
+    progress = Progress(here)
+    for task, state in (("softmax", "passed"), ("cross_entropy", "failed"), ("log_softmax", ["odd"])):
+        progress.task(find_lesson(4), task)["state"] = state
+    progress.save()
+    train("--mine", "4")
+    words = " ".join(capsys.readouterr().out.split())
+    names = words.split("`tinyllm check` has not passed these yet: ")[1]
+    assert names.startswith("softmax_backward, log_softmax (failed), cross_entropy (failed), cross_entropy_b")
+    for task in find_lesson(4).tasks:
+        progress.task(find_lesson(4), task.name)["state"] = "passed"
+    progress.save()
+    train("--mine", "4")
+    assert "has not passed" not in capsys.readouterr().out
+
+
+def test_nothing_left_to_train_is_said_as_such(here, capsys):
+    write(here, 4)
+    train("--mine", "4", "--out", "run")
+    capsys.readouterr()
+    assert main(["train", "--out", "run", "--resume"]) == 0
+    said = capsys.readouterr().out
+    assert "there was nothing left to train, so none of yours ran" in said
+    assert "yours ran:" not in said and "never called" not in said
+
+
+def test_a_report_says_whose_functions_ran(here, capsys):
+    write(here, 4)
+    train("--mine", "4", "--out", "run")
+    assert "Written by a student: softmax (lesson 4), softmax_" in (here / "run/report.html").read_text()
+    train("--out", "ours")
+    assert "by a student" not in (here / "ours/report.html").read_text()
+
+
+@pytest.mark.parametrize("mine", [{}, [3], [{"op": "softmax"}], [{"op": 1, "lesson": "4", "sha256": ""}]])
+def test_a_config_that_remembers_nonsense_of_functions_is_damaged(here, capsys, mine):
+    write(here, 4)
+    train("--mine", "4", "--out", "run")
+    path = here / "run/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"found": {
+        **json.loads(path.read_text())["found"], "mine": mine}}))  # fmt: skip
+    capsys.readouterr()
+    for words in (["blame", "run"], ["train", "--out", "run", "--resume"], ["report", "run"]):
+        assert main(words) == 2
+        assert "config.json is damaged: found.mine" in capsys.readouterr().err
+
+
+def test_what_a_gpt_does_not_call_is_told_with_the_reason(here, capsys):
+    write(here, 4)
+    write(here, 6)
+    train("--mine", "4,6", "--out", "run")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rope_tables, rope are LLaMA's" in said
+    assert main(["trace", "--diff", "run", "--mine", "4,6", "--prompt", "the cat"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "never called by a model that reads a text: softmax, softmax_backward, log_softmax" in said
+    assert "softmax is called inside the library's attention, and that is yours here" in said
+    assert "rope_tables, rope are LLaMA's" in said
+
+
+def called_by(make, config):
+    """The ops among all tasks that a model calls while it is made and trained."""
+    called = set()
+
+    def spy(op):
+        @functools.wraps(OPS[op].reference)
+        def function(*args, **named):
+            called.add(op)
+            return OPS[op].reference(*args, **named)
+
+        return function
+
+    tokens = np.zeros((1, 8), int)
+    ops = {task.op for lesson in syllabus() for task in lesson.tasks} & OPS.keys()
+    with override(**{op: spy(op) for op in ops}):
+        make(config).loss(tokens, tokens).backward()
+    return called
+
+
+def test_llamas_functions_are_those_that_only_llama_calls():
+    sizes = {"vocab_size": 9, "context": 8, "layers": 1, "heads": 2, "width": 8}
+    of_gpt = called_by(GPT, GPTConfig(**sizes))
+    of_llama = called_by(Llama, LlamaConfig(kv_heads=1, hidden=8, **sizes))
+    assert of_llama - of_gpt == LLAMAS
+
+
+def test_the_way_that_lesson_6_shows_into_llama_works(here, capsys, monkeypatch):
+    write(here, 6)
+    lesson = (find_lesson(6).path / "lesson.py").read_text("utf-8")
+    (code,) = re.findall(r"(?ms)^#     import tinyllm as tl\n.*?(?=^#$)", lesson)
+    monkeypatch.syspath_prepend(here / "06_attention")
+    monkeypatch.setitem(sys.modules, "exercise", None)  # what stands there afterwards is taken away
+    del sys.modules["exercise"]
+    exec(re.sub("(?m)^#     ", "", code), {"np": np})
+    assert capsys.readouterr().out.startswith("(1, 16, 65)")
 
 
 def blamed(capsys, code=1):

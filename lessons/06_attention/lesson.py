@@ -239,9 +239,20 @@ print(write_page("attention.html", "Four heads", lead, pictures))
 # Trained heads do just such things, among others (Clark et al., 2019). When you
 # have trained a model, `tinyllm trace` draws all of its heads.
 #
-# You have rebuilt `tinyllm/ops/attention.py` and `tinyllm/ops/rope.py`. Try
-# them in the real model:
+# You have rebuilt `tinyllm/ops/attention.py` and `tinyllm/ops/rope.py`. Try your
+# attention in the real model:
 #
 #     tinyllm train --mine 6 --steps 50
+#
+# That is a GPT, which learns a vector for each position and never calls `rope`.
+# LLaMA does (`tinyllm/models/llama.py`); here is a small one on yours:
+#
+#     import tinyllm as tl
+#     from exercise import rope, rope_tables
+#     sizes = {"vocab_size": 65, "context": 16, "layers": 2, "heads": 2,
+#              "kv_heads": 1, "width": 32, "hidden": 64}
+#     with tl.override(rope=rope, rope_tables=rope_tables):
+#         llama = tl.Llama(tl.LlamaConfig(**sizes))
+#         print(llama(np.arange(16)).shape)
 #
 # All parts are there. Lesson 7 puts them together.

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyllm.cli import add_command
 from tinyllm.cli.progress import printable
+from tinyllm.cli.train import note
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
@@ -117,7 +118,7 @@ def observe_mine(lessons, model, ids):
     Both run on the specifications, so that a student's softmax is met inside attention and the two can be
     compared op by op.
     """
-    from tinyllm.teach.mine import load_parts, parse_lessons, plug_in
+    from tinyllm.teach.mine import idle, load_parts, parse_lessons, plug_in
     from tinyllm.teach.workspace import find_workspace
 
     parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
@@ -125,12 +126,13 @@ def observe_mine(lessons, model, ids):
         ours = observe(model, ids)
         with plug_in(parts):
             yours = observe(model, ids)
-    for line in skipped:
-        say(line)
+    reader = "a model that reads a text"
     called = [part.op for part in parts if part.calls]
     if not called:
         names = ", ".join(part.op for part in parts)
-        raise UserError(f"a model that reads a text does not call {names}: nothing to compare")
+        raise UserError(f"{reader} does not call {names}: nothing to compare")
+    for line in [*skipped, *idle(parts, reader)]:
+        say(note(line))
     return [ours, yours, called]
 
 

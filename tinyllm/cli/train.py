@@ -1,10 +1,11 @@
 """`tinyllm train`: from a text to a model, with everything that a student sees on the way."""
 
+import os
 import re
 import signal
 import textwrap
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyllm.cli import add_command
@@ -97,11 +98,13 @@ def train(args, parts=()):
         if parts:
             from tinyllm.teach.mine import try_parts
 
-            try_parts(parts, run, experiment)
+            with naming(parts):
+                try_parts(parts, run, experiment)
         run.create(experiment)
+    trained = trainer.progress.step < config.train.steps
     display = choose_display(args.json, run, experiment)
     display.introduce()
-    with stop_on_signals(trainer), display:
+    with naming(parts, run), stop_on_signals(trainer, AGAIN if parts else ""), display:
         for event in trainer:
             display.show(event)
     if trainer.progress.step < config.train.steps:
@@ -110,7 +113,7 @@ def train(args, parts=()):
     write_report(run)
     display.conclude()
     if parts and not args.json:
-        print("\n" + "\n".join(told(parts, run)))
+        print("\n" + "\n".join(told(parts, run, trained)))
     return 0
 
 
@@ -134,25 +137,49 @@ def parts_of(args):
     from tinyllm.teach import mine  # here: a plain training needs nothing of the lessons
     from tinyllm.teach.workspace import find_workspace
 
-    parts, notes = mine.load_parts(mine.parse_lessons(lessons), find_workspace())
+    workspace = find_workspace()
+    parts, notes = mine.load_parts(mine.parse_lessons(lessons), workspace)
     if not args.json:
         names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
-        print("\n".join([note(f"yours: {names}"), *map(note, notes), note(SLOWER)]) + "\n", flush=True)
+        lines = [f"yours: {names}", *notes, *filter(None, [mine.unproven(parts, workspace)]), SLOWER]
+        print("\n".join(map(note, lines)) + "\n", flush=True)
     return parts
 
 
 SLOWER = "what calls yours runs on NumPy, not on the kernels, so this is several times slower"
+AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\n"
 
 
-def told(parts, run):
-    """What a run on a student's functions ends with: how often each ran, and what to do next."""
-    used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)
-    idle = ", ".join(part.op for part in parts if not part.calls)
+@contextmanager
+def naming(parts, run=None):
+    """A training that blows up says which functions were the student's, for the rate may be innocent."""
     from tinyllm.cli.progress import quoted
+    from tinyllm.train.trainer import Diverged
 
-    yield note(f"yours ran: {used or 'none'}")
-    if idle:
-        yield note(f"never called by this training: {idle}")
+    try:
+        yield
+    except Diverged as error:
+        if not (called := [part for part in parts if part.calls]):
+            raise
+        lessons = dict.fromkeys(str(part.lesson) for part in called)
+        ways = [f"`tinyllm check {number}`" for number in lessons]
+        ways += [f"`tinyllm blame {quoted(run.folder)}`"] if run else []
+        names = ", ".join(part.op for part in called)
+        ask = f"{', '.join(ways)} may find the one to blame"
+        raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
+
+
+def told(parts, run, trained):
+    """What a run on a student's functions ends with: how often each ran, and what to do next."""
+    from tinyllm.cli.progress import quoted
+    from tinyllm.teach.mine import idle
+
+    if trained:
+        used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)
+        yield note(f"yours ran: {used or 'none'}")
+        yield from map(note, idle(parts, "this training"))
+    else:
+        yield note("there was nothing left to train, so none of yours ran")
     yield note(f"tinyllm blame {quoted(run.folder)}    compares this with the library's own functions")
 
 
@@ -228,13 +255,18 @@ def free_folder(config, overwrite, ending=""):
 
 
 @contextmanager
-def stop_on_signals(trainer):
-    """Ctrl-C (or SIGTERM) asks the trainer to stop after the step at hand; a second one stops at once."""
+def stop_on_signals(trainer, said=""):
+    """Ctrl-C (or SIGTERM) asks the trainer to stop after the step at hand; a second one stops at once.
+
+    `said` is written to standard error at the first.
+    """
 
     def ask(number, frame):
         if trainer.stop_requested:
             raise KeyboardInterrupt
         trainer.stop_requested = True
+        with suppress(OSError):  # not print: the signal may have come in the middle of one
+            os.write(2, said.encode())
 
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield

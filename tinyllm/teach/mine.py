@@ -22,12 +22,13 @@ from tinyllm.errors import UserError
 from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.syllabus import find_lesson
-from tinyllm.teach.workspace import shown
+from tinyllm.teach.workspace import Progress, shown
 from tinyllm.testing.check import arrays, require_form, run
 from tinyllm.testing.relations import output_names
 from tinyllm.train.trainer import Trainer
 
 MAX_SOURCE = 2**20  # bytes of an exercise
+LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # what a LLaMA calls and a GPT does not
 
 
 class PartFailure(UserError):
@@ -209,7 +210,7 @@ def guarded(part, function):
         except KeyboardInterrupt as stop:
             raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
         except Exception as error:
-            said = f"{_place(part, error)} failed: {type(error).__name__}: {error}"
+            said = f"{_place(part, error, ',')} failed: {type(error).__name__}: {error}"
             raise PartFailure(part.op, said) from None
         changed = [bound.arguments[name] for name in o.mutates] if result is None else []
         results = changed or (list(result) if isinstance(result, tuple | list) else [result])
@@ -258,10 +259,10 @@ def _form(value):
     return type(value).__name__ if value is None or type(value) in (int, float) else repr(value)
 
 
-def _place(part, error):
-    """The part, and the line of its file that an exception passed through last."""
+def _place(part, error, comma=""):
+    """The part, and the line of its file that an exception passed through last, with a comma behind it."""
     line = _line(error, part.path)
-    return f"{part.title}, line {line}," if line else part.title
+    return f"{part.title}, line {line}{comma}" if line else part.title
 
 
 def _line(error, path):
@@ -292,3 +293,25 @@ def try_parts(parts, run, experiment):
 def plug_in(parts):
     """Let the model run on these parts, from now on or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
+
+
+def unproven(parts, workspace):
+    """A line about the parts that `tinyllm check` has not passed, by the workspace's progress; or None."""
+    progress, names = Progress(workspace), []
+    for part in parts:
+        state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
+        if state != "passed":
+            names.append(part.op if state in (None, "not_attempted") else f"{part.op} (failed)")
+    return f"`tinyllm check` has not passed these yet: {', '.join(names)}" if names else None
+
+
+def idle(parts, by):
+    """Lines about the parts that were never called, and why where that is known; `by` says what ran."""
+    names = [part.op for part in parts if not part.calls]
+    if names:
+        yield f"never called by {by}: {', '.join(names)}"
+    for op in names:
+        if around := [part.op for part in parts if part.calls and OPS[op] in OPS[part.op].calls]:
+            yield f"{op} is called inside the library's {', '.join(around)}, and that is yours here"
+    if llamas := [op for op in names if op in LLAMAS]:
+        yield f"{', '.join(llamas)} {'are' if len(llamas) > 1 else 'is'} LLaMA's, and this is a GPT"

@@ -48,6 +48,8 @@ def render(title, config, facts, records):
         f"A GPT of {model.num_parameters():,} parameters, trained for {done:,} of {config.train.steps:,} "
         f"steps on {facts['data']}."
     )
+    if mine := [f"{part['op']} (lesson {part['lesson']})" for part in facts.get("mine", [])]:
+        lead += f" Written by a student: {', '.join(mine)}."
     return PAGE.format(
         title=escape(title),
         lead=escape(lead),

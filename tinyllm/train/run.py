@@ -40,6 +40,15 @@ FACTS = {  # what config.json remembers about the data and the tokenizer, under 
 }
 
 
+def sound_records(mine):
+    """Whether this is a list of what `teach.mine` records of a student's functions."""
+    keys = {"op": str, "lesson": int, "sha256": str}
+    return isinstance(mine, list) and all(
+        isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys.items())
+        for record in mine
+    )
+
+
 class Run:
     """The folder of a run: where everything is, and what it remembers."""
 
@@ -115,6 +124,8 @@ class Run:
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
             if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
                 raise ValueError(f"found.{wrong[0]} is {facts[wrong[0]]!r}")
+            if not sound_records(facts.get("mine", [])):
+                raise ValueError(f"found.mine is {facts['mine']!r}")
             if facts.get("bits") not in (None, 8, 4):
                 raise ValueError(f"found.bits is {facts['bits']!r}, where 8 or 4 belongs")
             return make_config(settings), facts

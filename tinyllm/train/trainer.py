@@ -22,6 +22,14 @@ from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_
 from tinyllm.train.schedule import learning_rate
 
 
+class Diverged(UserError):
+    """A number that must be finite is not: `what` says which and what is kept, without the advice."""
+
+    def __init__(self, what, advice):
+        super().__init__(f"{what}; {advice}")
+        self.what = what
+
+
 @dataclass
 class Progress:
     """What is carried from one step to the next besides arrays; every checkpoint holds it.
@@ -57,8 +65,8 @@ class Trainer:
 
     `run` is the folder (`Run`), `experiment` what to train on what (`Experiment`, from `prepare`). Nothing
     is printed: events are yielded (see `events`). Set `stop_requested` at any time, and the run saves
-    itself and ends after the step at hand. Iterating raises UserError when the loss is no longer finite or
-    the disk refuses; the checkpoints are then whole.
+    itself and ends after the step at hand. Iterating raises Diverged when the loss is no longer finite, and
+    UserError when the disk refuses; the checkpoints are then whole.
     """
 
     def __init__(self, run, experiment):
@@ -239,6 +247,5 @@ class Trainer:
         if not math.isfinite(value):
             last = self.run.last_checkpoint()
             kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
-            raise UserError(
-                f"the {what} is {value} at step {step}: training has blown up; {kept}; try a smaller --lr"
-            )
+            what = f"the {what} is {value} at step {step}: training has blown up; {kept}"
+            raise Diverged(what, "try a smaller --lr")
