@@ -8,44 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import SETTINGS, write_text
+from mine_run import DIAGONAL, LATER, set_up, train, write
 
 from tinyllm.cli import main
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.mine import LLAMAS
-from tinyllm.teach.solved import STANDARD, collect
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workspace import Progress, start_lesson
 
-SCALE = "q.shape[3] ** (-0.5)"  # as ast.unparse writes the library's
-DIAGONAL = "def softmax_backward(dy, y):\n    return -y * (1 - y) * dy\n"
 REPEATS = "def softmax(x):\n    return np.full_like(x, 1 / max(x.shape[-1], 1))\n"
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A workspace as the folder at hand, with a text and settings for a tiny run."""
-    monkeypatch.chdir(tmp_path)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items() if "steps" not in name]
-    (tmp_path / "tiny.toml").write_text("\n".join(lines))
-    write_text(tmp_path / "text.txt")
-    return tmp_path
-
-
-def write(folder, number, extra="", change=lambda source: source):
-    """Write the library's own solution of a lesson into the workspace, changed somehow."""
-    lesson, found = find_lesson(number), {}
-    start_lesson(lesson, folder)
-    for task in lesson.tasks:
-        collect(OPS[task.op].reference, found)
-    source = STANDARD + "\n\n".join(reversed(found.values())) + "\n\n" + extra
-    (folder / lesson.folder / "exercise.py").write_text(change(source))
-
-
-def train(*words):
-    words = ["--steps", "12", "--lr", "0.03", *words]
-    return main(["train", "--data", "text.txt", "--config", "tiny.toml", *words])
+    return set_up(tmp_path, monkeypatch)
 
 
 def last_loss(run):
@@ -129,15 +107,6 @@ def test_a_function_that_fails_in_training_is_named_with_its_lesson(here, capsys
     assert error.count("\n") == 1 and words in error
     assert "your softmax (lesson 4, 04_softmax_and_loss/exercise.py)" in error
     assert not (here / "run").exists()  # or the next try would find the name taken
-
-
-LATER = """
-first, calls = {op}, []
-def {op}(*args, **named):
-    calls.append(1)
-    right = first(*args, **named)
-    return right if len(calls) < 4 else {value}
-"""
 
 
 @pytest.mark.parametrize("op, value", [
@@ -316,57 +285,6 @@ def test_the_way_that_lesson_6_shows_into_llama_works(here, capsys, monkeypatch)
     del sys.modules["exercise"]
     exec(re.sub("(?m)^#     ", "", code), {"np": np})
     assert capsys.readouterr().out.startswith("(1, 16, 65)")
-
-
-def blamed(capsys, code=1):
-    assert main(["blame"]) == code
-    said = capsys.readouterr().out
-    assert all(len(line) <= 80 for line in said.splitlines())
-    return [line.split()[3] for line in said.splitlines() if line.startswith("to blame: ")], said
-
-
-def test_blame_names_the_one_culprit(here, capsys):
-    write(here, 4, DIAGONAL)
-    train("--mine", "4")
-    capsys.readouterr()
-    names, said = blamed(capsys)
-    assert names == ["softmax_backward"]
-    assert "with the library's in place of it, the loss is right" in said
-
-
-def test_blame_shows_a_bar_in_a_terminal(here, capsys, monkeypatch):
-    write(here, 4, DIAGONAL)
-    train("--mine", "4", "--steps", "2")
-    capsys.readouterr()
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert main(["blame"]) in (0, 1)
-    assert "steps" in capsys.readouterr().err
-
-
-def test_blame_names_several_culprits(here, capsys):
-    write(here, 4, DIAGONAL)
-    write(here, 6, change=lambda source: source.replace(SCALE, "1.0"))
-    train("--mine", "4,6")
-    capsys.readouterr()
-    names, said = blamed(capsys)
-    assert names == ["softmax_backward", "attention"]
-    assert "in place of them" in said
-
-
-def test_blame_names_a_function_that_fails(here, capsys):
-    write(here, 4)
-    train("--mine", "4")
-    write(here, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
-    capsys.readouterr()
-    names, said = blamed(capsys)
-    assert names == ["softmax_backward"] and "IndexError" in said and "your files have changed" in said
-
-
-def test_blame_needs_a_run_with_functions_of_the_students(here, capsys):
-    assert main(["blame"]) == 2
-    assert train("--out", "ours") == 0
-    assert main(["blame", "ours"]) == 2
-    assert "trained by the library alone" in capsys.readouterr().err
 
 
 def test_a_run_that_is_resumed_knows_its_lessons(here, capsys):

@@ -25,7 +25,7 @@ def add_parser(subparsers):
 def run_blame(args):
     """Train the first steps again, with fewer and fewer of the student's parts; 1 if one is to blame."""
     from tinyllm.teach.blame import Blame
-    from tinyllm.teach.mine import load_parts, parse_lessons
+    from tinyllm.teach.mine import load_parts, parse_lessons, unproven
     from tinyllm.teach.workspace import find_workspace
     from tinyllm.train.run import Run, reopen
 
@@ -33,7 +33,8 @@ def run_blame(args):
     config, facts = run.read_config()
     records = mine_of(run, facts)
     numbers = dict.fromkeys(str(record["lesson"]) for record in records)
-    parts, _ = load_parts(parse_lessons(numbers), find_workspace())
+    workspace = find_workspace()
+    parts, _ = load_parts(parse_lessons(numbers), workspace)
     recorded = {record["op"]: record["sha256"] for record in records}
     parts = [part for part in parts if part.op in recorded]
     if not parts:
@@ -43,7 +44,8 @@ def run_blame(args):
     with Bar() as bar:
         blame = Blame(run.folder, reopen(run, config), parts, tick=bar.tick)
         finding = blame.find()
-    print("\n".join(map(note, told(blame, finding))))
+    lines = [*told(blame, finding), *filter(None, [unproven(parts, workspace)])]
+    print("\n".join(map(note, lines)))
     return 1 if finding.culprits else 0
 
 
@@ -75,13 +77,16 @@ def told(blame, finding):
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
     mine = finding.mine
     if mine.right:
+        lessons = dict.fromkeys(part.lesson for part in blame.parts.values())
+        ways = ", ".join(f"`tinyllm check {number}`" for number in lessons)
         yield f"yours stay within {max(blame.allowed):.4f} of it at every step: nothing to blame"
+        yield f"what a training does not feel, {ways} may: there each function is tried by itself"
         return
     if mine.failure:
         yield f"yours stop at step {mine.step}: {mine.failure}"
     else:
-        want = finding.losses[mine.step - 1]
-        yield f"yours leave the range at step {mine.step}: loss {mine.loss:.4f} where {want:.4f} is right"
+        numbers = f"{mine.what} {mine.got:.4f} where {mine.want:.4f} is right"
+        yield f"yours leave the range at step {mine.step}: {numbers}"
     if finding.together:
         yield f"no single function does it, only together: {', '.join(finding.culprits)}"
     for op in finding.culprits:

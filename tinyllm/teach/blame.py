@@ -5,6 +5,9 @@ exact numbers. A right function of a student's may add in another order and diff
 first steps this moves a loss by some millionths; a wrong one moves it by hundredths, at once or a step later.
 With a high rate, training makes much of little differences. So how much is allowed is measured too: by a
 training on the specifications with every third number moved to its neighbour.
+
+The gradient's norm is compared in the same way: clipping and AdamW hide a wrong factor in a backward from the
+loss.
 """
 
 import dataclasses
@@ -23,16 +26,22 @@ from tinyllm.train.trainer import Trainer
 
 STEPS = 40  # of a trial; enough for every known mistake that training feels at all
 ALLOWED = 2e-4  # nats, in any case
+ALLOWED_NORM = 2e-4  # of the gradient's norm, in any case
 TIMES = 20  # what rounding did in the control training, this many times, is allowed as well
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a trial went: whether the losses were in range, the first step that was not, and why."""
+    """How a trial went: whether it was in range, the first step that was not, and why.
+
+    There `what`, the loss or the gradient norm, is `got` where `want` is right.
+    """
 
     right: bool
     step: int | None = None
-    loss: float | None = None
+    what: str = "loss"
+    got: float | None = None
+    want: float | None = None
     failure: PartFailure | None = None
 
 
@@ -71,10 +80,10 @@ def nudged(value):
     return flat.reshape(value.shape)
 
 
-def allowed(losses, control):
-    """How far each step's loss may be from the library's -> tuple of float."""
-    spread = np.maximum.accumulate(np.abs(np.subtract(losses, control)))
-    return tuple(np.maximum(ALLOWED, TIMES * spread).tolist())
+def allowed(values, control, least=ALLOWED):
+    """How far each step's loss, or another number, may be from the library's -> tuple of float."""
+    spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
+    return tuple(np.maximum(least, TIMES * spread).tolist())
 
 
 class Blame:
@@ -85,7 +94,7 @@ class Blame:
         self.parts = {part.op: part for part in parts}
         self.steps = min(steps, experiment.config.train.steps)
         self.tick = tick
-        self.losses = self.allowed = ()
+        self.losses = self.allowed = self.norms = self.allowed_norms = ()
 
     def trainer(self):
         """The run's training from its beginning; nothing is written."""
@@ -95,35 +104,40 @@ class Blame:
     def expected(self):
         """The losses of the library's own functions, once -> tuple of float."""
         if not self.losses:
-            self.losses = self.run_through("the library's own")
+            self.losses, self.norms = self.run_through("the library's own")
             with override(**{op: rounded_otherwise(op) for op in self.parts}):
-                self.allowed = allowed(self.losses, self.run_through("the control"))
+                losses, norms = self.run_through("the control")
+            self.allowed = allowed(self.losses, losses)
+            self.allowed_norms = allowed(self.norms, norms, ALLOWED_NORM * np.array(self.norms))
         return self.losses
 
     def run_through(self, title):
-        """The losses of a training that nothing stops -> tuple of float."""
-        trainer, losses = self.trainer(), []
+        """The losses and gradient norms of a training that nothing stops -> two tuples of float."""
+        trainer, steps = self.trainer(), []
         for _ in range(self.steps):
             self.tick(title)
-            losses.append(trainer.train_step().loss)
-        return tuple(losses)
+            steps.append(trainer.train_step())
+        return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
     def trial(self, ops, title):
-        """Train with some of the student's parts, until a loss leaves the range -> Trial."""
+        """Train with some of the student's parts, until a loss or gradient leaves the range -> Trial."""
         expected, trainer = self.expected(), self.trainer()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, want in enumerate(expected, 1):
                 self.tick(title)
                 try:
-                    loss = trainer.train_step().loss
+                    done = trainer.train_step()
+                    loss, norm = done.loss, done.grad_norm
                 except PartFailure as failure:
                     return Trial(False, step, failure=failure)
                 except UserError:  # the loss or the gradient is no longer finite
-                    loss = math.nan
+                    loss = norm = math.nan
                 except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
-                    loss = math.nan  # numbers that the library's own code cannot go on with
+                    loss = norm = math.nan  # numbers that the library's own code cannot go on with
                 if not abs(loss - want) <= self.allowed[step - 1]:
-                    return Trial(False, step, loss)
+                    return Trial(False, step, "loss", loss, want)
+                if not abs(norm - self.norms[step - 1]) <= self.allowed_norms[step - 1]:
+                    return Trial(False, step, "gradient norm", norm, self.norms[step - 1])
         return Trial(True)
 
     def find(self):
