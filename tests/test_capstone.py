@@ -71,9 +71,18 @@ def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge):
 
 def test_a_missing_part_is_named(judge):
     verdict = judge(source("softmax", "adamw_step"))
-    assert verdict.state == "failed" and "still the library's: softmax_backward" in verdict.message
-    assert "right by itself: softmax" in verdict.held
-    assert "right by itself: attention" in verdict.broken
+    assert verdict.state == "failed"
+    assert verdict.message.startswith("not yours yet, but still the library's: softmax_backward, cross_")
+    assert verdict.held == ("yours, and right by itself: softmax", "yours, and right by itself: adamw_step")
+    assert verdict.broken[0] == "yours, and right by itself: softmax_backward"
+
+
+def test_the_first_property_that_does_not_hold_is_what_the_message_is_about(judge):
+    """A function that is wrong comes before those that are not there."""
+    verdict = judge(source("softmax") + HASTY)
+    assert "your lr_schedule is wrong" in verdict.message
+    assert verdict.broken[0] == "yours, and right by itself: lr_schedule"
+    assert "yours, and right by itself: linear" in verdict.broken
 
 
 def test_every_wrong_way_is_rejected_by_the_property_meant_for_it(judge, tmp_path):
@@ -107,7 +116,7 @@ def test_a_graders_seeds_are_hidden(judge):
     verdict = judge(source(), variant=7)
     assert verdict.state == "passed" and not [title for title in verdict.held if "7" in title]
     assert "the loss with a hidden seed ends in the range" in verdict.held
-    right = [title for title in verdict.held if title.startswith("right ")]
+    right = [title for title in verdict.held if title.startswith("yours, and right ")]
     assert len(right) == len(capstone.PARTS)  # what a course may give points for in part
 
 
@@ -218,6 +227,25 @@ def test_each_lesson_has_its_own_helper(workspace):
         (here / "helper.py").write_text(f"VALUE = {value}\n")
         (here / "exercise.py").write_text("from helper import VALUE\n")
         assert value == import_file(here / "exercise.py").VALUE
+
+
+def test_the_lesson_says_why_a_report_is_not_whole_and_where_it_lies(workspace, monkeypatch, capsys):
+    monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
+    folder = workspace / "12_capstone"
+    monkeypatch.chdir(workspace)
+    text = (folder / "lesson.py").read_text("utf-8").partition("# ## The report")[2]
+    code = text[text.index("# %%\nif report:") :].partition("# %% [markdown]")[0]
+    (folder / "exercise.py").write_text(source("softmax", "adamw_step"))
+    report = capstone.hand_in(folder, *parts_in(folder))
+    outside = [run | {"in_range": run["seed"] != 1} for run in report["runs"]]
+    said = []
+    for changed in ({}, {"runs": outside}, {"missing": []}):
+        exec(code, {"folder": folder, "capstone": capstone, "report": report | changed})
+        said.append(capsys.readouterr().out.splitlines()[-3:])
+    places = ["12_capstone/report.md", "12_capstone/report.json"]
+    assert said[0] == ["the range was reached, but 11 of 13 parts were still the library's", *places]
+    assert said[1] == ["the range was not reached yet with seed 1", *places]
+    assert said[2] == ["the range was reached, on parts that are all yours", *places]
 
 
 def test_the_report_says_what_was_run_and_is_the_same_every_time(workspace, monkeypatch):

@@ -102,8 +102,7 @@ else:
 # %%
 if report:
     print((folder / "report.md").read_text("utf-8"))
-    done = "reached" if report["reached"] else "not reached yet"
-    print(f"the range was {done}; both files lie in this folder")
+    print(capstone.conclusion(report, folder))
 
 # %% [markdown]
 # If it was not reached, let the library find the part that is wrong:

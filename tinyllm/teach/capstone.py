@@ -27,6 +27,7 @@ from tinyllm.teach.mine import Part, PartFailure, guarded, plug_in
 from tinyllm.teach.stepping import note
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workers import Failure
+from tinyllm.teach.workspace import shown
 from tinyllm.testing.relations import specs_only
 from tinyllm.train.run import Run, prepare
 from tinyllm.train.settings import make_config
@@ -42,6 +43,7 @@ SETTINGS = {
     "train.steps": 50, "train.lr": 3e-3,
 }  # fmt: skip
 REPORTED_SEEDS = (0, 1, 2)
+REPORT = ("report.md", "report.json")  # for people, for programs
 LAST = 10  # the loss that counts is the mean of the last steps
 CASES = 20  # that each part is tried on by itself
 SECONDS = 80  # for one training with functions in a worker
@@ -131,8 +133,10 @@ def judge_run(task, start, folder=None, variant=0, **options):
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
     held, why, state = parts_alone(yours, start, variant)
     missing = [op for op in PARTS if op not in yours]
-    if missing and not why:
-        why = f"these are still the library's: {', '.join(missing)}"
+    if why:  # the first title that does not hold is what the message is about
+        titles.sort(key=[ALONE.format(op) for op in missing].__contains__)
+    elif missing:
+        why = f"not yours yet, but still the library's: {', '.join(missing)}"
     for name, seed in seeds(variant).items() if not why else ():
         try:
             with start() as worker:
@@ -152,7 +156,7 @@ def judge_run(task, start, folder=None, variant=0, **options):
     return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
 
 
-ALONE = "right by itself: {}"  # only these earn a part of the points
+ALONE = "yours, and right by itself: {}"  # only these earn a part of the points
 IN_RANGE = "the loss with {} ends in the range"
 AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
@@ -255,11 +259,24 @@ def hand_in(folder, parts, missing):
         "reached": all(run["in_range"] for run in runs) and not missing,
     }  # fmt: skip
     try:
-        atomic_write_text(Path(folder, "report.json"), json.dumps(report, indent=1) + "\n")
-        atomic_write_text(Path(folder, "report.md"), markdown(report))
+        atomic_write_text(Path(folder, REPORT[1]), json.dumps(report, indent=1) + "\n")
+        atomic_write_text(Path(folder, REPORT[0]), markdown(report))
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
     return report
+
+
+def conclusion(report, folder):
+    """Whether the range was reached, on whose parts, and where the report lies: lines of text."""
+    outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
+    missing = len(report["missing"])
+    if outside:
+        said = f"the range was not reached yet with seed {', '.join(outside)}"
+    elif missing:
+        said = f"the range was reached, but {missing} of {len(PARTS)} parts were still the library's"
+    else:
+        said = "the range was reached, on parts that are all yours"
+    return "\n".join([said, *(shown(Path(folder, name)) for name in REPORT)])
 
 
 def markdown(report):
