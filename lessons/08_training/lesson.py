@@ -45,20 +45,21 @@ def batch(step, size=16):
 # %%
 
 
-def train(steps, lr=3e-3, clip=1.0, batches=batch, warmup=10, seed=0):
-    """Train a small GPT -> the model and its losses."""
-    model = tl.GPT(config, seed=seed)
-    optimizer = tl.AdamW(model.parameters(), lr=lr)
-    losses = []
+def train(steps, lr=3e-3, clip=1.0, batches=batch, warmup=10, rule=tl.AdamW,
+          model=None):
+    """Train a small GPT -> each step's loss, and its gradient's length."""
+    model = model or tl.GPT(config)
+    optimizer = rule(model.parameters(), lr=lr)
+    losses, norms = [], []
     for step in range(steps):
         optimizer.lr = ops.lr_schedule(step, steps, lr, warmup, 0.1)
         loss = model.loss(*batches(step))
         loss.backward()
-        tl.clip_grad_norm(model.parameters(), clip)
+        norms.append(tl.clip_grad_norm(model.parameters(), clip))
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    return model, losses
+    return losses, norms
 
 
 def curve(losses, rows=8, width=64):
@@ -75,7 +76,7 @@ def curve(losses, rows=8, width=64):
 
 
 guess = predict(f"the first loss, before anything is learnt; V = {V}")
-model, losses = train(200)
+losses, _ = train(200)
 print(compare(guess, losses[0]), f"(ln {V} = {np.log(V):.4f})")
 curve(losses)
 print(f"loss after 200 steps: {losses[-1]:.4f}")
@@ -92,7 +93,7 @@ print(f"loss after 200 steps: {losses[-1]:.4f}")
 # zero, there is a bug. It takes seconds and finds most bugs.
 
 # %%
-_, losses = train(200, batches=lambda step: batch(0, size=4))
+losses, _ = train(200, batches=lambda step: batch(0, size=4))
 guess = predict("the loss on one batch of 4 x 32 characters after 200 steps")
 print(compare(guess, losses[-1]))
 
@@ -164,10 +165,11 @@ curve([ops.lr_schedule(i, 100, 1.0, 10, 0.1) for i in range(100)], rows=6)
 # %%
 curve_of = {}
 for lr in (3e-4, 3e-3, 3e-2, 3e-1):
-    losses = train(100, lr=lr)[1]
+    losses, _ = train(100, lr=lr)
     curve_of[f"lr {lr}"] = losses
     half, end = np.mean(losses[40:50]), np.mean(losses[90:])
     print(f"lr {lr:<7} loss at 50: {half:.3f}, at 100: {end:.3f}")
+as_it_should_be = curve_of["lr 0.003"][-1]
 figures = [curves("Four rates", "loss by step", curve_of)]
 
 # %% [markdown]
@@ -175,56 +177,93 @@ figures = [curves("Four rates", "loss by step", curve_of)]
 # the loss of lesson 1 for a model that knows how frequent each character is and
 # no more. Before anything else, try three rates, each three times the last.
 #
-# **2. The targets are not shifted.** If the target is the input itself, the
+# **2. The loss explodes.** A step that is too long lands where the slope is
+# steeper, so the next is longer still, until a number is too large for float32:
+# infinity, then infinity minus infinity, which is NaN. Adam moves a weight by
+# about lr, however steep it is, so watch it with plain SGD.
+
+# %%
+
+
+class SGD:
+    """The simplest rule: every weight goes against its gradient."""
+
+    def __init__(self, parameters, lr):
+        self.parameters, self.lr = list(parameters), lr
+
+    def step(self):
+        for p in self.parameters:
+            p.data -= self.lr * p.grad
+
+    def zero_grad(self):
+        for p in self.parameters:
+            p.grad = None
+
+
+guess = predict("not clipped: the first step with a loss of NaN?")
+with np.errstate(all="ignore"):
+    wild, norms = train(60, lr=3.0, clip=np.inf, warmup=0, rule=SGD)
+clipped, _ = train(60, lr=3.0, clip=1.0, warmup=0, rule=SGD)
+print(compare(guess, int(np.isnan(wild).argmax())))
+for step in range(8):
+    print(f"step {step}: loss {wild[step]:<8.3g} gradient {norms[step]:<8.3g}"
+          f" clipped: loss {clipped[step]:.3g}")
+print(f"clipped, after 60 steps: {clipped[-1]:.3f}")
+
+# %% [markdown]
+# Log the gradient's length beside the loss. In an explosion both grow for some
+# steps; a NaN out of the blue is a bug, such as log 0 or 0 / 0. Clipping turns
+# the explosion into spikes, from which the run comes back. But it does not make
+# the rate right: the loss ends near 3 again.
+#
+# **3. The targets are not shifted.** If the target is the input itself, the
 # model need only repeat what it sees. The loss becomes wonderful, and the model
 # useless.
 
 # %%
 guess = predict("the loss after 100 steps; lesson 1's floor is 0.069")
-_, losses = train(100, batches=lambda step: (batch(step)[0], batch(step)[0]))
+losses, _ = train(100, batches=lambda step: (batch(step)[0], batch(step)[0]))
 print(compare(guess, losses[-1]), "(too good to be true)")
 
 # %% [markdown]
-# No honest loss lies below the entropy floor of the data. When yours does, look
-# for the leak.
+# On text that it has not met, no honest model gets below the entropy floor (the
+# batch above, learnt by heart, did). When yours does, look for the leak.
 #
-# **3. The gradient is not cleared.** Without zero_grad, each step adds to the
+# **4. The gradient is not cleared.** Without `zero_grad`, each step adds to the
 # gradient of the last.
 
 # %%
 
 
-def without_zero_grad(steps=100):
-    model = tl.GPT(config)
-    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    for step in range(steps):
-        loss = model.loss(*batch(step))
-        loss.backward()
-        optimizer.step()
-    return loss.item()
+class Forgetful(tl.AdamW):
+    def zero_grad(self):
+        pass
 
 
-print(f"without zero_grad:   loss {without_zero_grad():.3f}")
-print(f"as it should be:     loss {train(100)[1][-1]:.3f}")
+losses, _ = train(100, rule=Forgetful)
+print(f"gradients not cleared: loss {losses[-1]:.3f}")
+print(f"as it should be:       loss {as_it_should_be:.3f}")
 
 # %% [markdown]
 # The old gradients never leave the sum, so the step follows them instead of the
 # batch at hand. If a run behaves as though its rate were far too high and no
 # rate helps, look whether the gradients are cleared.
 #
-# **4. The first weights are too large.** Here the embeddings are, ten times.
+# **5. The first weights are too large.** Here the embeddings are, ten times.
 
 # %%
 guess = predict(f"the first loss, which should be ln {V} = {np.log(V):.2f}")
 model = tl.GPT(config)
 model.wte.weight.data *= 10
-print(compare(guess, model.loss(*batch(0)).item()))
+losses, _ = train(100, model=model)
+print(compare(guess, losses[0]))
+print(f"after 100 steps: {losses[-1]:.3f} instead of {as_it_should_be:.3f}")
 
 # %% [markdown]
 # The logits are so large that the model is sure, and wrong. This small one
-# recovers, but after 100 steps it is still behind: 2.37 instead of 2.27.
+# recovers, but it is still behind.
 #
-# **5. There is too little text.** The loss on the training text falls and
+# **6. There is too little text.** The loss on the training text falls and
 # falls, and on other text it rises. This is *overfitting*, and the reason why a
 # part of the text is always held out.
 
@@ -257,9 +296,11 @@ print(write_page("curves.html", "Failures", lead, figures))
 #     starts far from ln V         first weights too large, or wrong targets
 #     flat from the beginning      the rate is 0, or no gradient arrives
 #     flat at about 3 nats         rate too high, or attention is blind
-#     spikes that do not recover   no clipping, rate too high
-#     NaN                          an overflow in exp, or 0 / 0, just before
-#     below the entropy floor      the targets leak into the inputs
+#     spikes that do not recover   rate too high, or no clipping
+#     NaN after growing losses     the same
+#     NaN out of the blue          log 0, 0 / 0, or exp of something large
+#     below the entropy floor      the targets leak into the inputs, or the text
+#                                  was seen before
 #     train falls, held-out rises  too little text for so many parameters
 #
 # `tinyllm train` does all of this, writes checkpoints so that a killed run goes
