@@ -1,6 +1,12 @@
-"""Lesson 0. Replace `raise NotImplementedError` by your own code; then run `tinyllm check 0`."""
+"""Lesson 0. Put your own code in place of `raise NotImplementedError`.
+
+Then run `tinyllm check 0`.
+"""
 
 
 def add(x, y):
-    """Add two arrays of one shape: x, y (...) -> (...). Both come back as they were."""
+    """Add two arrays of one shape, as the residual stream does.
+
+    x, y (...) -> (...). Both come back as they were.
+    """
     raise NotImplementedError

@@ -1,4 +1,7 @@
-"""Lesson 1. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 1`."""
+"""Lesson 1. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 1`.
+"""
 
 import numpy as np
 
@@ -6,34 +9,39 @@ import numpy as np
 def bigram_counts(ids, vocab_size):
     """Count how often each token follows each other one.
 
-    ids (n,) ints, each in 0..vocab_size-1 -> counts (vocab_size, vocab_size) int64; counts[a, b] is how
-    often b comes right after a. A text of one token or none has no pairs.
+    ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how
+    often b comes right after a. Every id is in 0..vocab_size-1. A text of one
+    token or none has no pairs.
     """
     raise NotImplementedError
 
 
 def entropy(p):
-    """Measure how uncertain probabilities leave us, in nats.
+    """Measure how uncertain probabilities leave us, in nats: the sum of
+    -p ln p, where 0 ln 0 is 0.
 
-    p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n are equally likely. What has
-    probability 0 adds nothing.
+    p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n
+    are equally likely.
     """
     raise NotImplementedError
 
 
 def perplexity(p):
-    """Say between how many equally likely tokens a model was torn, on average.
+    """Say between how many equally likely tokens a model was torn, on average:
+    exp of the mean surprise.
 
-    p (n,), the probability that the model had given to each token that came -> (); 1 is perfect, infinite
-    if something happened that had probability 0. For n = 0 it is 1.
+    p (n,), the probability that the model had given to each token that came
+    -> (); 1 is perfect, infinite if something happened that had probability 0.
+    For n = 0 it is 1.
     """
     raise NotImplementedError
 
 
 def sample(probs, u):
-    """Draw a token: the smallest id at which the running sum of probabilities exceeds u times their total.
+    """Draw a token: the smallest id at which the running sum of probabilities
+    exceeds u times their total.
 
-    probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are
-    float64.
+    probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability
+    0 is never drawn. Sums are float64.
     """
     raise NotImplementedError

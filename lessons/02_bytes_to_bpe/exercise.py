@@ -1,14 +1,18 @@
-"""Lesson 2. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 2`.
+"""Lesson 2. Put your own code in place of each `raise NotImplementedError`.
 
-A token is an integer, a piece is a sequence of tokens: a list, or bytes, whose items are integers too.
+Then run `tinyllm check 2`.
+
+A token is an integer, a piece is a sequence of tokens: a list, or bytes, whose
+items are integers too.
 """
 
 
 def bpe_pair_counts(pieces, counts):
     """Count how often each pair of neighbouring tokens occurs.
 
-    pieces: N sequences of tokens, counts: how often each occurs in the text -> {(left, right): count}.
-    Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
+    pieces: N sequences of tokens, counts: how often each occurs in the text
+    -> {(left, right): count}. Neighbours overlap: (5, 5, 5) holds the pair
+    (5, 5) twice.
     """
     raise NotImplementedError
 
@@ -16,24 +20,31 @@ def bpe_pair_counts(pieces, counts):
 def bpe_merge(ids, pair, new_id):
     """Replace every occurrence of a pair by one new token, from left to right.
 
-    ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5) becomes [new, 5].
+    ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5)
+    becomes [new, 5].
     """
     raise NotImplementedError
 
 
 def bpe_train(pieces, counts, n_merges):
-    """Learn merges: find the pair that occurs most often, make it a token, and start again.
+    """Learn merges: find the pair that occurs most often, make it a token, and
+    start again.
 
-    pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
-    at most n_merges of them, numbered from 256: fewer when every piece has become a single token. Between
-    pairs with equal counts the smallest pair wins.
+    pieces: N sequences of bytes, counts: how often each occurs (at least 1)
+    -> {(left, right): new token}, at most n_merges of them, numbered from 256:
+    fewer when every piece has become a single token. Between pairs with equal
+    counts the smallest pair wins, so the result depends on nothing but the
+    counts.
     """
     raise NotImplementedError
 
 
 def bpe_encode(ids, merges):
-    """Write a piece in the tokens of a vocabulary: repeat the merges in the order in which they were learnt.
+    """Write a piece in the tokens of a vocabulary: repeat the merges in the
+    order in which they were learnt.
 
-    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens.
+    ids: n bytes, merges: {(left, right): new token} -> list of at most n
+    tokens. The pair learnt first goes first, wherever it stands, because that
+    is what training did to this piece.
     """
     raise NotImplementedError

@@ -1,35 +1,47 @@
-"""Lesson 3. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 3`."""
+"""Lesson 3. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 3`.
+"""
 
 import numpy as np
 
 
 def backpropagate(local):
-    """Carry the gradient of the last node back to every node of a graph of scalars.
+    """Carry the gradient of the last node back to every node of a graph of
+    scalars.
 
-    local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with respect to node j by itself,
-    0 where node i does not use node j; nodes only use earlier ones, so all else is 0. The gradient of the
-    last node with respect to itself is 1; for N = 0 there is none.
+    local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with
+    respect to node j by itself, 0 where node i does not use node j; nodes only
+    use earlier ones, so all else is 0. The gradient of the last node with
+    respect to itself is 1; for N = 0 there is none.
     """
     raise NotImplementedError
 
 
 def sum_to_shape(dy, shape):
-    """Undo broadcasting in a gradient: sum over the axes along which an input of this shape was stretched.
+    """Undo broadcasting in a gradient: sum over the axes along which an input
+    of this shape was stretched.
 
-    dy (...) -> shape. The input was used once for every copy, and each copy has a say in its gradient.
+    dy (...) -> shape. The input was used once for every copy, and each copy has
+    a say in its gradient. Where nothing was stretched, dy itself comes back.
     """
     raise NotImplementedError
 
 
 def silu_backward(dy, x):
-    """Carry a gradient back through silu, x sigmoid(x): dy, x (...) -> dx (...)."""
+    """Carry a gradient back through silu, which is x sigmoid(x).
+
+    dy, x (...) -> (...). No finite x is too large for it.
+    """
     raise NotImplementedError
 
 
 def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
-    """Carry a gradient back through y = a b, where either may have been taken transposed.
+    """Carry a gradient back through y = a b, where either may have been taken
+    transposed.
 
-    dy (..., M, N), a (..., M, K) or, transposed, (..., K, M), b (..., K, N) or (..., N, K) -> da, db, of the
-    shapes of a and b: what was broadcast along the leading axes is summed. Transposing swaps the last two.
+    dy (..., M, N), a (..., M, K) or, transposed, (..., K, M), b (..., K, N) or,
+    transposed, (..., N, K) -> da, db of a's and b's shape, summed over
+    broadcast axes. Transposing swaps the last two axes.
     """
     raise NotImplementedError

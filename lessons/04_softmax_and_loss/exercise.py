@@ -1,41 +1,56 @@
-"""Lesson 4. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 4`.
+"""Lesson 4. Put your own code in place of each `raise NotImplementedError`.
 
-NumPy is all you need. Inputs may have any shape, hold -inf, and must come back as they were.
+Then run `tinyllm check 4`.
+
+Scores may hold -inf. What you are given must come back as it was.
 """
 
 import numpy as np
 
 
 def softmax(x):
-    """Turn scores into probabilities along the last axis.
+    """Turn scores into probabilities along the last axis:
+    y_i = exp(x_i) / sum_j exp(x_j).
 
-    x (..., n) -> y (..., n); every y >= 0, every row sums to 1. A row of nothing but -inf gives zeros.
+    x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all
+    of x is -inf). The largest score is subtracted first: it changes nothing in
+    the quotient, and exp can no longer overflow.
     """
     raise NotImplementedError
 
 
 def softmax_backward(dy, y):
-    """dy (..., n), y = softmax(x) (..., n) -> dx (..., n)."""
+    """Carry a gradient back through softmax.
+
+    dy, y (..., n) -> dx (..., n). y is softmax(x); x itself is not needed.
+    """
     raise NotImplementedError
 
 
 def log_softmax(x):
-    """Turn scores into log probabilities along the last axis.
+    """Turn scores into log probabilities along the last axis:
+    y_i = x_i - log sum_j exp(x_j).
 
-    x (..., n) -> y (..., n); exp(y) sums to 1. A row of nothing but -inf stays -inf.
+    x (..., n) -> y (..., n); exp(y) sums to 1. A row of nothing but -inf stays
+    -inf.
     """
     raise NotImplementedError
 
 
 def cross_entropy(logits, targets, ignore_index=-100):
-    """Average the surprise of the true tokens: the mean of -log softmax(logits)[target].
+    """Average the surprise -log p(target) = lse - logit[target] over the
+    targets that are not ignored.
 
-    logits (..., V), targets (...) ints -> loss () and lse (...), the logarithm of each row's sum of
-    exponentials. Targets equal to ignore_index do not count; if none is left, the loss is 0.
+    logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp
+    of each row. The loss is 0 when every target is ignored.
     """
     raise NotImplementedError
 
 
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
-    """dloss (), logits (..., V), targets (...), lse (...) from cross_entropy -> dlogits (..., V)."""
+    """Carry a gradient back through cross_entropy.
+
+    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V);
+    rows of ignored targets are 0.
+    """
     raise NotImplementedError

@@ -1,10 +1,13 @@
-"""Lesson 5. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 5`."""
+"""Lesson 5. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 5`.
+"""
 
 import numpy as np
 
 
 def linear(x, w, b=None):
-    """Apply a linear layer: every output is a weighted sum of the inputs, plus a bias.
+    """Apply one layer of weights to every row: y = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> (..., O).
     """
@@ -12,22 +15,28 @@ def linear(x, w, b=None):
 
 
 def gelu_tanh(x):
-    """Approximate gelu by a tanh, as GPT-2 does.
+    """Approximate gelu by a tanh, as GPT-2 does:
+    y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
-    x (...) -> (...); as accurate as float32 allows for every finite x, and no warning or NaN for huge ones.
+    x (...) -> (...). No finite x is too large for it.
     """
     raise NotImplementedError
 
 
 def embedding(w, ids):
-    """Look up each id's row of the table: w (V, C), ids (...) ints -> (..., C)."""
+    """Look up each id's row of the table.
+
+    w (V, C), ids (...) ints -> (..., C).
+    """
     raise NotImplementedError
 
 
 def layernorm(x, w, b, eps=1e-5):
-    """Give every row mean 0 and variance 1, then a learnt scale w and shift b.
+    """Give every row mean 0 and variance 1, then a learnt scale and shift:
+    y = (x - mean) rstd w + b.
 
-    x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd is 1 / sqrt(variance + eps).
+    x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where
+    rstd = 1 / sqrt(variance + eps).
     """
     raise NotImplementedError
 
@@ -41,8 +50,10 @@ def layernorm_backward(dy, x, w, mean, rstd):
 
 
 def rmsnorm(x, w, eps=1e-5):
-    """Scale every row to root mean square 1, then by learnt weights.
+    """Scale every row to root mean square 1, then by learnt weights:
+    y = x rstd w.
 
-    x (..., C), w (C,) -> y (..., C), rstd (...), where rstd is 1 / sqrt(mean square + eps).
+    x (..., C), w (C,) -> y (..., C), rstd (...), where rstd =
+    1 / sqrt(mean(x^2) + eps).
     """
     raise NotImplementedError

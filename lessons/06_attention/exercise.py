@@ -1,30 +1,40 @@
-"""Lesson 6. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 6`."""
+"""Lesson 6. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 6`.
+"""
 
 import numpy as np
 
 
 def attention(q, k, v, causal=True, lengths=None):
-    """Let every query read the values, weighted by how well it agrees with their keys.
+    """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
 
-    q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
-    scores. The queries are the last S tokens of the keys; causal hides the keys after a query's own token.
-    Query head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and
-    its queries are the last S of those. A query that may see no key reads y = 0 and has lse = -inf.
+    q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the
+    log-sum-exp of each query's scores. The queries are the last S tokens of the
+    keys; causal hides the keys after a query's own token. Query head h reads kv
+    head h // (H / K). With lengths (B,), row b has only its first lengths[b]
+    keys, and its queries are the last S of those. A query that may see no key
+    reads y = 0 and has lse = -inf. Values must be finite even where they are
+    hidden.
     """
     raise NotImplementedError
 
 
 def rope_tables(positions, width, base=10000.0):
-    """Tabulate the cosine and sine of each position's angles: position times base^(-2i / width), i < width/2.
+    """Tabulate the cosine and sine of position * base^(-2i / width), for pair
+    i = 0 .. width/2 - 1.
 
-    positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2) float32.
+    positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2)
+    float32.
     """
     raise NotImplementedError
 
 
 def rope(x, cos, sin):
-    """Turn channels (i, i + D/2) of every token as one pair, by the tabulated angles.
+    """Turn channels (i, i + D/2) of every token as one pair, by the tabulated
+    angles.
 
-    x (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) -> (B, T, H, D).
+    x (B, T, H, D), cos and sin (T, D/2) -> (B, T, H, D); or cos and sin
+    (B, T, D/2), where rows stand at positions of their own.
     """
     raise NotImplementedError

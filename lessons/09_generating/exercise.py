@@ -1,29 +1,35 @@
-"""Lesson 9. Replace each `raise NotImplementedError` by your own code; then run `tinyllm check 9`."""
+"""Lesson 9. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 9`.
+"""
 
 import numpy as np
 
 
 def temperature(logits, t):
-    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens it.
+    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens
+    it.
 
-    logits (..., V), t > 0 -> (..., V).
+    logits (..., V) -> (..., V). t > 0.
     """
     raise NotImplementedError
 
 
 def top_k(logits, k):
-    """Keep the k largest logits; the others become -inf. Of equal logits the smaller id wins.
+    """Keep the k largest logits; the others become -inf.
 
-    logits (..., V), k >= 1, which may be more than V -> (..., V).
+    logits (..., V) -> (..., V). k may be more than V. Of equal logits the
+    smaller id wins. k >= 1.
     """
     raise NotImplementedError
 
 
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability reaches p; the rest becomes -inf.
+    """Keep the smallest set of most likely tokens whose probability together
+    reaches p; the rest becomes -inf.
 
-    logits (..., V), 0 < p <= 1 -> (..., V). The token that crosses p stays. Of equal logits the smaller id
-    counts as the more likely.
+    logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits
+    the smaller id counts as the more likely. 0 < p <= 1.
     """
     raise NotImplementedError
 
@@ -31,7 +37,8 @@ def top_p(logits, p):
 def repetition_penalty(logits, ids, penalty):
     """Make tokens that were used already less likely.
 
-    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
-    positive and multiplied where it is negative; how often it was used does not matter.
+    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is
+    divided by penalty where it is positive and multiplied where it is negative;
+    how often it was used does not matter. penalty > 0.
     """
     raise NotImplementedError

@@ -58,8 +58,8 @@ def bpe_train(pieces, counts, n_merges):
     """Learn merges: find the pair that occurs most often, make it a token, and start again.
 
     pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
-    at most n_merges of them: fewer when every piece has become a single token. Between pairs with equal
-    counts the smallest pair wins, so the result depends on nothing but the counts.
+    at most n_merges of them, numbered from 256: fewer when every piece has become a single token. Between
+    pairs with equal counts the smallest pair wins, so the result depends on nothing but the counts.
     """
     merges = {}
     for new_id in range(BYTES, BYTES + n_merges):

@@ -44,8 +44,8 @@ def grad_norm(grads):
 def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
-    grads: list of arrays -> new list (of the same arrays where nothing needs clipping). Raises ValueError
-    when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    grads: list of arrays, norm: their length together -> new list (of the same arrays where nothing needs
+    clipping). Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
     """
     if limit < 0:
         raise ValueError(f"clip_grads needs a limit of at least 0, got {limit}")

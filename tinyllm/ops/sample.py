@@ -41,9 +41,10 @@ def temperature(logits, t):
 
 @op
 def top_k(logits, k):
-    """Keep the k largest logits.
+    """Keep the k largest logits; the others become -inf.
 
-    logits (..., V) -> (..., V). Raises ValueError unless k >= 1.
+    logits (..., V) -> (..., V). k may be more than V. Of equal logits the smaller id wins. Raises ValueError
+    unless k >= 1.
     """
     if k < 1 or k % 1:
         raise ValueError(f"top_k needs a whole number k >= 1, got {k}")
@@ -53,10 +54,10 @@ def top_k(logits, k):
 
 @op
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability together reaches p.
+    """Keep the smallest set of most likely tokens whose probability together reaches p; the rest becomes -inf.
 
-    logits (..., V) -> (..., V). The token that crosses p stays. Raises ValueError unless 0 < p <= 1.
-    (Holtzman et al. 2020, "nucleus sampling".)
+    logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits the smaller id counts as the
+    more likely. Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus sampling".)
     """
     if not 0 < p <= 1:
         raise ValueError(f"top_p needs 0 < p <= 1, got {p}")
