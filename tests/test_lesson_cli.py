@@ -1,5 +1,6 @@
 """`tinyllm lesson | check | hint | solution | progress`: what a student reads at 80 columns, step by step."""
 
+import ast
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from terminal import CTRL_C, at_terminal
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
 from tinyllm.ops import OPS
+from tinyllm.teach.known import answers
 from tinyllm.teach.solved import STANDARD, collect
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workers import Zygote
@@ -209,6 +211,7 @@ def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
     (here / ".tinyllm").write_text("")
     assert say("lesson start 0", 2) == "tinyllm: error: cannot write .tinyllm: File exists\n"
 
+
 @pytest.mark.parametrize("words", ["hint 0", "solution 0 add", "check 0"])
 def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
     write(0, ADD)
@@ -218,6 +221,7 @@ def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
     said = capsys.readouterr()
     assert all(words in " ".join(said.err.split()) for words in ("cannot keep your progress", "not recorded"))
     assert "add" in said.out
+
 
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"tasks": 3}', ""])
 def test_damaged_progress_is_said_and_kept_aside(here, capsys, damaged):
@@ -229,6 +233,7 @@ def test_damaged_progress_is_said_and_kept_aside(here, capsys, damaged):
     assert path.with_name("progress.damaged").read_text() == damaged
     assert main(["progress"]) == 0 and not capsys.readouterr().err
 
+
 def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say, here):
     write(0, ADD)
     (here / "mine.py").write_text(ADD)
@@ -238,6 +243,7 @@ def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say,
     assert "not recorded" not in say("check 0 00_setup/exercise.py")
     assert "done" in say("progress").splitlines()[0]
     assert "not recorded" not in say("check 0 00_setup")
+
 
 def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
     say("lesson start 10")
@@ -249,10 +255,12 @@ def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
     assert "there is no nowhere.py; give your exercise.py, or its folder" in say("check 0 nowhere.py", 2)
     assert "other.c is no exercise.py" in say("check 0 other.c", 2)
 
+
 def test_the_exercise_in_c_is_called_by_its_name(say):
     said = say("lesson start 10")
     assert "10_kernels/exercise.c" in said and "exercise.py" not in said
     assert "10_kernels/exercise.c" in say("check 10", 1)
+
 
 @pytest.mark.parametrize("words, why", [
     ("solution 11 test_softmax", "no solution"),
@@ -260,6 +268,27 @@ def test_the_exercise_in_c_is_called_by_its_name(say):
 ])  # fmt: skip
 def test_where_there_is_no_solution_none_is_shown(say, words, why):
     assert why in say(words, 2)
+
+
+def test_a_solution_shows_its_helpers_too(say, here, capsys):
+    """That of attention once called three functions, and neither the scale nor the mask was to be seen."""
+    for lesson in syllabus():
+        for task in lesson.tasks:
+            if task.kind not in ("op", "c"):
+                continue
+            assert main(["solution", str(lesson.number), task.name]) == 0
+            shown = capsys.readouterr().out
+            if task.kind == "c":
+                assert answers(task).reference in shown and f"csrc/{task.op}.c in its sources" in shown
+                continue
+            defined = [node.name for node in ast.parse(shown).body if isinstance(node, ast.FunctionDef)]
+            assert defined[-1] == task.op and len(set(defined)) == len(defined)
+    main(["solution", "6", "attention"])
+    shown = capsys.readouterr().out
+    assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
+    assert shown.index("def visible") < shown.index("def masked_scores") < shown.index("def attention")
+    assert shown.count("def row_max") == 1
+
 
 def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
     for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
@@ -277,6 +306,7 @@ def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
         assert shown.endswith("\n")
         assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
         assert ("passed" in shown) == (number == 0)
+
 
 def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers_are_not(say):
     write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    warnings.warn('I am here')\n"

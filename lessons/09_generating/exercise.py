@@ -26,7 +26,7 @@ def top_k(logits, k):
 
 def top_p(logits, p):
     """Keep the smallest set of most likely tokens whose probability together
-    reaches p; the rest becomes -inf.
+    reaches p; others become -inf.
 
     logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits
     the smaller id counts as the more likely. 0 < p <= 1.

@@ -9,7 +9,9 @@ import time
 from tinyllm.cli import add_command
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
+from tinyllm.teach.known import answers
 from tinyllm.teach.record import WORDS, as_record
+from tinyllm.teach.solved import helpers
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workspace import (
     Progress,
@@ -308,8 +310,11 @@ def run_solution(args):
     progress = opened(find_workspace())
     progress.task(lesson, task.name)["solution"] = True
     saved(progress)
-    function = OPS[task.op].reference
     if task.kind == "c":
-        print(f"# what it computes, in NumPy; the kernel is csrc/{task.op}.c in the library's sources")
-    print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
-    print(inspect.getsource(function))
+        print(f"// the library's own kernel, which is faster, is csrc/{task.op}.c in its sources\n")
+        print(answers(task).reference, end="")
+        return
+    reference = OPS[task.op].reference
+    for function in (*helpers(reference), reference):
+        print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
+        print(inspect.getsource(function))

@@ -54,7 +54,7 @@ def top_k(logits, k):
 
 @op
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability together reaches p; the rest becomes -inf.
+    """Keep the smallest set of most likely tokens whose probability together reaches p; others become -inf.
 
     logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits the smaller id counts as the
     more likely. Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus sampling".)

@@ -1,9 +1,10 @@
-"""Exercises solved by the library's own code: what the checker must accept whole."""
+"""The library's own code as solutions: what the checker must accept whole, and what a student is shown."""
 
 import ast
 import inspect
 import types
 
+from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS, Op
 
 STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
@@ -32,3 +33,19 @@ def collect(function, found):
             collect(value, found)
         elif isinstance(value, int | float | str | dict | tuple):
             found[name] = f"{name} = {value!r}"
+
+
+def helpers(function):
+    """The functions of tinyllm that a function needs and that are no ops -> list, each before what calls it.
+
+    Those of ops/shapes.py are left out: they only refuse what does not fit.
+    """
+    found = []
+    for statement in ast.parse(inspect.getsource(function)).body[0].body:
+        for node in ast.walk(statement):
+            value = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+            if not isinstance(value, types.FunctionType) or value.__module__ == shapes.__name__:
+                continue
+            if value.__module__.startswith("tinyllm") and value is not function:
+                found += [each for each in (*helpers(value), value) if each not in found]
+    return found
