@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tinyllm
 from tinyllm.ops import OPS
 from tinyllm.teach.checker import judge
 from tinyllm.teach.solved import solved
@@ -91,22 +92,99 @@ def imported(text):
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
-def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
+def test_a_lesson_imports_nothing_that_is_taught_later(lesson):
     allowed = EVERYWHERE.union(*(other.imports for other in syllabus() if other.number <= lesson.number))
     assert not later_than(allowed, (lesson.path / "lesson.py").read_text("utf-8"))
 
 
 def later_than(allowed, text):
-    """What a script imports beyond what it may; "tinyllm" allows the public names, not every module."""
-    below = tuple(f"{name}." for name in allowed if name != "tinyllm")
+    """What a script imports beyond what it may; of these two the names are looked at, not every module."""
+    below = tuple(f"{name}." for name in allowed if name not in ("tinyllm", "tinyllm.ops"))
     return [module for module in imported(text) if module not in allowed and not module.startswith(below)]
 
 
 def test_an_import_of_what_is_taught_later_is_noticed():
-    allowed = {"tinyllm", "tinyllm.ops"}
-    assert not later_than(allowed, "import tinyllm as tl\nfrom tinyllm.ops import registry")
-    assert later_than(allowed, "from tinyllm.models import GPT\nimport tinyllm.nn") == [
-        "tinyllm.models", "tinyllm.nn"]  # fmt: skip
+    allowed = {"tinyllm", "tinyllm.ops", "tinyllm.data"}
+    assert not later_than(allowed, "import tinyllm as tl\nfrom tinyllm.ops import OPS")
+    assert not later_than(allowed, "from tinyllm.data.corpus import Corpus")
+    text = "from tinyllm.models import GPT\nimport tinyllm.nn\nfrom tinyllm.ops.rope import rope"
+    assert later_than(allowed, text) == ["tinyllm.models", "tinyllm.nn", "tinyllm.ops.rope"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
+    """But for what the map calls previews; of these the lesson itself says which lesson builds them."""
+    text = (lesson.path / "lesson.py").read_text("utf-8")
+    early = ahead_of(lesson.number, text)
+    assert sorted(early) == sorted(lesson.previews)
+    prose = " ".join(" ".join(cell.text for cell in cells(text) if cell.prose).split())
+    assert [number for number in early.values() if f"lesson {number}" not in prose] == []
+
+
+def ahead_of(number, text):
+    """What a script uses of `tinyllm` and its ops before it is taught -> {name: number of its lesson}."""
+    used = [(path.split("."), taught_in(path)) for path in reached(text)]
+    return {parts[2 if parts[1] == "ops" else 1]: when for parts, when in used if when > number}
+
+
+def reached(text):
+    """The names below tinyllm that a script reaches, whatever it calls the modules: "tinyllm.ops.softmax"."""
+    nodes = list(ast.walk(ast.parse(text)))
+    known = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            ours = [each for each in node.names if each.name.split(".")[0] == "tinyllm"]
+            known |= {each.asname or "tinyllm": each.name if each.asname else "tinyllm" for each in ours}
+        elif isinstance(node, ast.ImportFrom) and node.module in ("tinyllm", "tinyllm.ops"):
+            known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            head, _, rest = ast.unparse(node).partition(".")
+            path = f"{known.get(head, '')}.{rest}"
+            if path.startswith("tinyllm.") and path.count(".") <= 2:
+                yield path
+    yield from (path for path in known.values() if path != "tinyllm")
+
+
+def taught_in(path):
+    """The number of the lesson that teaches a name below tinyllm; -1 for the tools of all of them."""
+    first, *rest = path.split(".")[1:]
+    if first == "ops":
+        name = rest[0] if rest else ""
+        built = [lesson.number for lesson in syllabus() for task in lesson.tasks
+                 if (task.name, task.kind) == (name, "op")]  # fmt: skip
+        return built[0] if built else module_in(OPS[name].reference.__module__) if name in OPS else -1
+    return module_in(PUBLIC.get(first, f"tinyllm.{first}"))
+
+
+def module_in(module):
+    if module in EVERYWHERE or module == "tinyllm.ops.registry":  # which variant of an op runs
+        return -1
+    found = [lesson.number for lesson in syllabus() for name in lesson.imports
+             if name != "tinyllm" and f"{module}.".startswith(f"{name}.")]  # fmt: skip
+    return found[0] if found else len(syllabus())
+
+
+PUBLIC = {
+    each.asname or each.name: node.module
+    for node in ast.parse(Path(tinyllm.__file__).read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
+    for each in node.names
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "early"), [
+    ("import tinyllm as tl\ntl.GPT(); tl.AdamW; tl.functional.add", {"GPT": 7, "AdamW": 8, "functional": 4}),
+    ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
+    ("import tinyllm\ntinyllm.ops.gelu.reference(tinyllm.PRESETS)", {"gelu": 3, "PRESETS": 7}),
+    ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
+    ("import tinyllm.ops as o\no.moe_route; o.embedding_backward", {"embedding_backward": 5}),
+    ("import tinyllm as tl\ntl.Llama; tl.quantize", {"Llama": 7, "quantize": 5}),
+    ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
+    ("import numpy as tl\ntl.GPT", {}),
+])  # fmt: skip
+def test_what_is_used_too_early_is_noticed(text, early):
+    """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1: only imports were looked at."""
+    assert ahead_of(1, text) == early
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)

@@ -33,8 +33,7 @@ begin()
 
 # %%
 doctor = [sys.executable, "-m", "tinyllm", "doctor"]
-said = subprocess.run(doctor, capture_output=True, text=True).stdout
-print("\n".join(line[:79] for line in said.splitlines()))
+print(subprocess.run(doctor, capture_output=True, text=True).stdout)
 
 # %% [markdown]
 # ## One idea, written twice
@@ -42,6 +41,8 @@ print("\n".join(line[:79] for line in said.splitlines()))
 # Every numeric idea in tinyllm is written twice: once as a few lines of NumPy,
 # the *specification*, which is for reading, and once as a C kernel, which is
 # for speed. Tests hold the two together, and one switch chooses between them.
+#
+# Here is one that lesson 4 builds, softmax.
 
 # %%
 x = np.linspace(-3, 3, 1_000_000).astype(np.float32).reshape(1000, 1000)
@@ -72,8 +73,9 @@ else:
 # ## Your code in the real model
 #
 # These functions are called *ops*. Any of them can be replaced by your own for
-# as long as a block lasts. Nothing is simulated: the library's own GPT now
-# calls you. Here is an `add` that counts how often it is called.
+# as long as a block lasts. Nothing is simulated: the library's own GPT, which
+# lesson 7 puts together, now calls you. Here is an `add` that counts how often
+# it is called.
 
 # %%
 calls = 0

@@ -106,8 +106,8 @@ print("a, b, c:", ta.grad, tb.grad, tc.grad)
 # ## What it costs
 #
 # One backward pass gives the slopes of *all* inputs. Trying them one by one
-# takes two evaluations for each. Here is a small model of the next lessons,
-# with its 800,000 parameters:
+# takes two evaluations for each. Here is the small GPT that lesson 7 builds, with
+# its 800,000 parameters:
 
 # %%
 config = tl.GPTConfig(vocab_size=65, **tl.PRESETS["nano"])

@@ -32,6 +32,7 @@ class Lesson:
     imports: tuple[str, ...]
     tasks: tuple[Task, ...]
     expected: tuple
+    previews: tuple[str, ...] = ()
 
     @property
     def path(self):
@@ -70,8 +71,8 @@ def syllabus():
 
 def _lesson(number, fields):
     tasks = tuple(_task(**task) for task in fields.pop("tasks"))
-    for name in ("imports", "expected"):
-        fields[name] = tuple(fields[name])
+    for name in ("imports", "expected", "previews"):
+        fields[name] = tuple(fields.get(name, ()))
     return Lesson(number=number, tasks=tasks, **fields)
 
 
