@@ -171,4 +171,4 @@ assert worst < 1e-6
 # and the library's GPT attends and learns with your functions. What you have
 # just rebuilt stands in `tinyllm/ops/softmax.py` and `tinyllm/ops/loss.py`:
 # read them now, they are short. How the same is done at the speed of the
-# machine is in `csrc/softmax.c`, and in lesson 10.
+# machine is the subject of lesson 10.

@@ -148,8 +148,7 @@ print(compare(guess, milliseconds(4096) / base), "(measured on your machine)")
 # %% [markdown]
 # The time grows with the square. Memory need not: the library's kernel walks
 # over blocks of keys with a running maximum and sum, and never stores the T x T
-# scores (as FlashAttention does; Dao et al., 2022). `csrc/attention.c` tells
-# how.
+# scores (as FlashAttention does; Dao et al., 2022).
 #
 # ## Positions
 #
