@@ -25,6 +25,7 @@ PROOFS = {  # what each is given, in full and --quick
     "tokenizer": ([], ["--quick"]),
     "families": ([], ["--quick"]),
     "fuzz": ([], ["--quick"]),
+    "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),
 }
 FIGURE = "=> "  # how a line begins that belongs into the table
