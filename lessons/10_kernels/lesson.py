@@ -126,9 +126,32 @@ print(compare(guess, speed_of_numpy / speed_of_loops))
 # ## Step 2: Cython
 #
 # Cython is Python that is compiled to C. With declared types its loops become
-# plain loops in C; but this library uses it for less, as the door between
-# Python and C. `tinyllm/ops/softmax.pxi` checks the shapes, asks for memory,
-# and calls C. This is all that softmax and its logarithm need:
+# plain loops in C. Here are ours again, from `tinyllm/ops/matmul.pxi`:
+#
+#     cdef int64_t i, j, p
+#     cdef float total
+#     for i in range(rows):
+#         for j in range(columns):
+#             total = 0
+#             for p in range(depth):
+#                 total += a[i * depth + p] * b[p * columns + j]
+#             y[i * columns + j] = total
+
+# %%
+if kernels:
+    seconds = fastest(kernels.matmul_ladder, "cython", a, b)
+    speed_of_cython = 2 * n**3 / seconds / 1e9
+    guess = predict("and how many times as fast is Cython?")
+    print(compare(guess, speed_of_cython / speed_of_loops))
+else:
+    print("no kernels were built here, and so no Cython either")
+
+# %% [markdown]
+# The interpreter is gone, and the product is still far from NumPy's. What is
+# left is not the language: you will see that C does no better with these loops.
+# This library computes in C, and uses Cython only as the door between Python
+# and C. `tinyllm/ops/softmax.pxi` checks the shapes, asks for memory, and calls
+# C. This is all that softmax and its logarithm need:
 #
 #     cdef object by_row(row_kernel kernel, object x):
 #         x = f32(x, "x", 1)
@@ -152,13 +175,13 @@ print(f"softmax of one number: {cost:.2f} microseconds, mostly the call")
 # %% [markdown]
 # ## Step 3: C, and a ladder
 #
-# The same three loops in C are fast only compared with Python. The library
-# keeps the versions of its product that came before the present one, in
-# `csrc/ladder.c`, so that they can be raced. Each does exactly the same
+# The library keeps the versions of its product that came before the present
+# one, so that they can be raced (`csrc/ladder.c`; the C files are in the
+# library's sources, not in what pip installs). Each does exactly the same
 # multiplications. What changes is only *the order in which memory is read*.
 #
-# - naive: the three loops. b is read down its columns, and from each piece of
-#   64 bytes that memory delivers, one number of 4 bytes is used
+# - naive: the three loops, as in Cython. b is read down its columns, and from
+#   each piece of 64 bytes that memory delivers, one number of 4 bytes is used
 # - reordered: the loops in another order, so that all is read as it lies
 # - tiled: a tile of b that fits into the cache serves all rows of a
 # - packed: the tile is first copied to where it is contiguous
@@ -168,21 +191,22 @@ print(f"softmax of one number: {cost:.2f} microseconds, mostly the call")
 n, speeds = 768, {}
 if kernels:
     a, b = matrix(n, "a"), matrix(n, "b")
-    for rung in ("naive", "reordered", "tiled", "packed", "registers"):
+    for rung in kernels.RUNGS[:-1]:  # the last uses several threads
         took = fastest(kernels.matmul_ladder, rung, a, b)
         speeds[rung] = 2 * n**3 / took / 1e9
     guess = predict("from naive to reordered: how many times as fast?")
     print(compare(guess, speeds["reordered"] / speeds["naive"]))
-    one_core = measure_roof(0.5).gflops
+    one_core = measure_roof(0.5)
     print(bars(speeds.values(), list(speeds), width=40))
-    share = 100 * speeds["registers"] / one_core
+    share = 100 * speeds["registers"] / one_core.gflops
     print(f"GFLOP/s; the last is {share:.0f}% of what one core can do")
 
 # %% [markdown]
 # The second version costs nothing but the exchange of two lines. It also lets
 # the compiler use *vectors*: neighbours in memory can be multiplied eight or
-# sixteen at a time. "Tiled" alone may even lose, and the file says why. Nobody
-# knows such things beforehand; everybody measures.
+# sixteen at a time. "Tiled" alone may even lose: rows of b that lie far apart
+# compete for the same few places of the cache. Nobody knows such things
+# beforehand; everybody measures.
 #
 # And all cores together, against the first line of this lesson:
 
@@ -239,14 +263,17 @@ print(bars(rates.values(), list(rates), width=40))
 for op, unit in (("softmax", "GB/s"), ("matmul", "GFLOP/s")):
     yours = measure(op, folder)
     said = yours if isinstance(yours, str) else f"{yours:.2f} {unit}"
+    if kernels and not isinstance(yours, str):
+        top = one_core.gflops if op == "matmul" else one_core.gb_per_second
+        said += f", {100 * yours / top:.1f}% of the roof of one core"
     print(f"your {op}: {said}")
 
 # %% [markdown]
 # A plain softmax in C spends its time in `expf`, one number after another, and
 # may well be slower than NumPy, whose `exp` works on vectors. The library's own
-# exponential is a page of arithmetic in `csrc/simd.h`. A matmul with the loops
-# in the right order should come near to "reordered" above.
+# exponential is a page of arithmetic (`csrc/simd.h` in its sources). A matmul
+# with the loops in the right order should come near to "reordered" above.
 #
-# You have rebuilt the first rungs of `csrc/softmax.c` and `csrc/matmul.c`. Each
-# C file of the library opens with such a story: the simple loop, what each
+# You have rebuilt the first rungs of `softmax.c` and `matmul.c`. Each C file of
+# the library's sources opens with such a story: the simple loop, what each
 # version changed, and what it bought.
