@@ -171,7 +171,8 @@ print(compare(guess, losses[8]))
 
 # %%
 fair, loaded = np.array([0.5, 0.5]), np.array([0.9, 0.1])
-print(f"a fair coin:   {ops.entropy.reference(fair):.4f} nats")
+guess = predict("the entropy of a fair coin, in nats")
+print(compare(guess, float(ops.entropy.reference(fair))))
 print(f"a loaded coin: {ops.entropy.reference(loaded):.4f} nats")
 
 # %% [markdown]

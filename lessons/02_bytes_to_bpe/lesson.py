@@ -30,6 +30,8 @@ begin()
 # Arabic in two, of Chinese in three, and an emoji in four.
 
 # %%
+guess = predict("the Russian word for a cat has 3 letters: how many bytes?")
+print(compare(guess, len("кот".encode())))
 for text in ("cat", "café", "кот", "猫", "🐈"):
     print(f"{text:<6} {len(text)} characters, bytes {list(text.encode())}")
 
@@ -50,6 +52,8 @@ for text in ("cat", "café", "кот", "猫", "🐈"):
 # %%
 text = b"low low low lower lowest"
 counts = ops.bpe_pair_counts([text], [1])
+guess = predict("how often does the pair 'lo' occur in it?")
+print(compare(guess, counts[tuple(b"lo")]))
 best_first = sorted(counts, key=lambda pair: (-counts[pair], pair))
 for pair in best_first[:4]:
     print(f"  {bytes(pair)} occurs {counts[pair]} times")

@@ -141,8 +141,11 @@ print(compare(guess, 2 * n * forward / 3600), "(by your machine's time)")
 
 # %%
 x = np.array([-4.0, -1.0, 0.0, 1.0, 4.0], np.float32)
+slope = ops.silu_backward(np.ones_like(x), x)
+guess = predict("the slope of SiLU at 0, where the sigmoid is 1/2")
+print(compare(guess, float(slope[2])))
 print("silu :", ops.silu(x))
-print("slope:", ops.silu_backward(np.ones_like(x), x))
+print("slope:", slope)
 
 # %% [markdown]
 # For a matrix product Y = A B, element (i, j) is the sum over k of A[i, k] B[k,
@@ -173,8 +176,11 @@ print(f"dA {dA.shape} like A {A.shape}; dB {dB.shape} like B {B.shape}")
 
 # %%
 dy = np.ones((100, 8), np.float32)
-print(ops.sum_to_shape(dy, (8,)))
-print(ops.sum_to_shape(dy, (100, 1)).shape)
+db = ops.sum_to_shape(dy, (8,))
+guess = predict("the gradient of each element of b, if dy is 1 everywhere")
+print(compare(guess, int(db[0])))
+print("db", db.shape, "like b")
+print("of an input (100, 1):", ops.sum_to_shape(dy, (100, 1)).shape)
 
 # %% [markdown]
 # ## Checking a gradient

@@ -67,7 +67,10 @@ with np.errstate(over="ignore", invalid="ignore"):
 # %%
 hidden = -np.inf
 rows = [[4.0, 3.0, hidden], [1000.0, 999.0, hidden], 3 * [hidden]]
-print(ops.softmax(np.array(rows, np.float32)))
+y = ops.softmax(np.array(rows, np.float32))
+guess = predict(f"[4, 3, -inf] begins with {y[0, 0]:.4f}; [1000, 999, -inf]?")
+print(compare(guess, float(y[1, 0])))
+print(y)
 
 # %% [markdown]
 # **Now you: `softmax`.** Run `tinyllm check 4` in another terminal, then come
@@ -102,6 +105,8 @@ print(f"ln {V} = {np.log(V):.4f}; a first loss far from this number is a bug")
 
 # %%
 x = np.array([[0.0, 120.0]], np.float32)
+guess = predict("log softmax of [0, 120] begins with")
+print(compare(guess, float(ops.log_softmax(x)[0, 0])))
 with np.errstate(divide="ignore"):
     print("log of softmax:", np.log(ops.softmax(x)))
 print("log_softmax:   ", ops.log_softmax(x))

@@ -34,7 +34,10 @@ table = Random(0, "lesson").normal((5, 4)).astype(np.float32)
 tokens = np.array([[3, 1, 3]])
 vectors = ops.embedding(table, tokens)
 print(tokens.shape, "->", vectors.shape)
-print(ops.embedding_backward(np.ones_like(vectors), tokens, 5))
+gradient = ops.embedding_backward(np.ones_like(vectors), tokens, 5)
+guess = predict("token 3 stands there twice, each gradient is 1: its row?")
+print(compare(guess, float(gradient[3, 0])))
+print(gradient)
 
 # %% [markdown]
 # ## The linear layer
@@ -137,9 +140,11 @@ for std, size in sizes.items():
 # %%
 width = 256
 one, zero = np.ones(width, np.float32), np.zeros(width, np.float32)
+guess = predict("std 0.07, and a norm after each of 50 layers: what size?")
 for std in (0.055, 0.0625, 0.07):
     size = through_layers(std, norm=lambda x: ops.layernorm(x, one, zero)[0])
     print(f"std {std:<7} with a norm after each layer: {size:.3g}")
+print(compare(guess, size))
 
 row = (1000 + Random(2).normal(256)).astype(np.float32)
 naive = float((row**2).mean() - row.mean() ** 2)

@@ -38,9 +38,11 @@ np.set_printoptions(precision=3, suppress=True)
 # %%
 keys = np.array([[4.0, 0.0], [0.0, 4.0], [-4.0, 0.0]])
 values = np.array([[10.0], [20.0], [30.0]])
+guess = predict("values 10, 20, 30: what answers the query [0, 0]?")
 for query in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]):
     w = ops.softmax.reference(keys @ np.array(query))
     print(f"query {query}: weights {w} answer {(w @ values)[0]:.2f}")
+print(compare(guess, float((w @ values)[0])))
 
 # %% [markdown]
 # In *self-attention* every token asks and every token is asked. Three linear
@@ -89,7 +91,10 @@ T = 6
 q, k, v = random_heads(T, 1, 8)
 scores = q[0, :, 0] @ k[0, :, 0].T / 8**0.5
 scores[np.triu_indices(T, 1)] = -np.inf
-print(ops.softmax(scores))
+seen = ops.softmax(scores)
+guess = predict(f"of {T} x {T} weights, how many are not 0?")
+print(compare(guess, int((seen > 0).sum())))
+print(seen)
 
 # %% [markdown]
 # Zeroing weights *after* softmax instead is a common mistake: the rest no

@@ -91,6 +91,8 @@ print(x.shape, "->", y.shape)
 changed = x.copy()
 changed[0, 3] = rng.normal(C)  # the fourth token is another
 moved = np.abs(ops.transformer_block(changed, heads, norm, *weights) - y)[0]
+guess = predict("the fourth of 5 tokens is another: how many outputs change?")
+print(compare(guess, int((moved.max(axis=1) > 0).sum())))
 print("how much each token's output changed:", moved.max(axis=1).round(3))
 
 # %% [markdown]

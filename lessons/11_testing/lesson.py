@@ -120,7 +120,9 @@ def by_corners(log_softmax):
     assert np.all(log_softmax(masked) == -np.inf)
 
 
+guess = predict("and how many with the two corners?")
 counts = [killed(test) for test in (by_example, by_property, by_corners)]
+print(compare(guess, counts[-1]))
 print(bars(counts, ["by example", "by property", "and corners"], width=40))
 
 # %% [markdown]
@@ -186,6 +188,8 @@ before, _ = ops.attention(q, k, v)
 k[:, -1], v[:, -1] = 9.0, 9.0
 after, _ = ops.attention(q, k, v)
 changed = np.abs(after - before).max(axis=(0, 2, 3)) > 0
+guess = predict("the last of 6 tokens is changed: at how many is y?")
+print(compare(guess, int(changed.sum())))
 print("positions that changed:", changed.astype(int))
 
 # %% [markdown]
