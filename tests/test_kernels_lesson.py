@@ -1,6 +1,11 @@
 """Lesson 10's checker: a student's C, compiled, run between guard pages, and judged by the ops' own cases."""
 
+import platform
 import re
+import shutil
+import signal
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,7 +18,8 @@ from tinyllm.teach.compiling import visible
 from tinyllm.teach.known import answers
 from tinyllm.teach.known import kernels as kernels_known
 from tinyllm.teach.syllabus import find_lesson
-from tinyllm.teach.workers import why_not
+from tinyllm.teach.symbols import NO_OBJECT, refusal
+from tinyllm.teach.workers import Zygote, why_not
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
@@ -140,6 +146,109 @@ def test_guard_pages_name_the_operand_and_the_side(judge, case):
     assert re.search(words, verdict.message), verdict.message
     assert not verdict.message.startswith(("Outside", "Crash"))  # our own names
     assert verdict.smallest_input
+
+
+TEXT = Path(__file__).with_name("hostile").joinpath("kernels.txt").read_text("utf-8")
+HOSTILE = {name: (words, text) for name, words, text in
+           re.findall(r"(?ms)^#### ([^|\n]+) \| ([^\n]+)\n(.*?)(?=^#### |\Z)", TEXT)}  # fmt: skip
+RAW = [name for name in HOSTILE if name.startswith("raw: ")]
+needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
+                                    reason="system calls of Linux on x86-64")  # fmt: skip
+
+
+def hostile(name):
+    """The attack of this name, in front of a right softmax."""
+    return HOSTILE[name][1] + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
+@pytest.mark.parametrize("name", sorted(HOSTILE.keys() - set(RAW)))
+def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge, name):
+    verdict = judge(SOFTMAX, hostile(name), effort=0)
+    assert (verdict.state, verdict.held) == ("failed", ()) and HOSTILE[name][0] in verdict.message
+    assert len(verdict.message) < 200 and verdict.message.isprintable()
+
+
+def test_an_object_file_that_is_damaged_is_refused(tmp_path):
+    assert kernels.build(GOOD, "softmax", tmp_path, "plain", tmp_path) == tmp_path / "run.py"
+    data = (tmp_path / "exercise.o").read_bytes()
+    assert refusal(data) == ""
+    if data.startswith(b"\x7fELF"):
+        assert all(refusal(data[:n]) in ("", NO_OBJECT) for n in range(0, len(data), 7))
+        for n in range(0, len(data), 5):
+            assert "\n" not in refusal(data[:n] + b"\xff" + data[n + 1 :])
+
+
+def judge_at(level, folder, source):
+    """The verdict on a softmax behind other fences."""
+    (folder / "exercise.c").write_text(source)
+    (folder / "exercise.py").write_text("")
+    with Zygote(level) as zygote:
+        return judge_task(SOFTMAX, lambda: zygote.start(folder / "exercise.py"), folder, effort=0)
+
+
+@needs_assembly
+@pytest.mark.parametrize("level, name", [*(("landlock", name) for name in RAW), ("bwrap", RAW[0])])
+def test_guard_pages_stay_closed_to_system_calls(level, name, tmp_path):
+    if reason := why_not(level):
+        pytest.skip(f"{level}: {reason}")
+    verdict = judge_at(level, tmp_path, hostile(name))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert HOSTILE[name][0] in verdict.message
+
+
+@needs_assembly
+def test_without_a_filter_pages_that_stay_open_are_seen(tmp_path):
+    verdict = judge_at("plain", tmp_path, hostile(RAW[0]))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert "opens the pages beside x" in verdict.message
+
+
+USUAL = """#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static _Thread_local int calls;
+""" + GOOD.replace("float *out = y + r * n,", """float *copy = calloc(n + 1, 4);
+        assert(copy);
+        memcpy(copy, in, n * sizeof *copy);
+        in = copy;
+        if (calls++ < 2) printf("%ld\\n", n), fprintf(stderr, "%d\\n", errno);
+        float *out = y + r * n,""").replace("0;\n    }\n}", "0;\n        free(copy);\n    }\n}", 1)
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
+def test_what_the_c_library_is_for_may_be_used(judge, monkeypatch, compiler):
+    path = shutil.which(compiler)
+    if path is None:
+        pytest.skip(f"there is no {compiler}")
+    monkeypatch.setattr(kernels, "find_compiler", lambda: path)
+    verdict = judge(SOFTMAX, USUAL)
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+def test_memory_that_is_asked_for_and_given_back_lasts(judge):
+    """What is given back stays, behind the filter; the C library then takes it from elsewhere."""
+    large = "float *large = malloc(10000000); if (!large) return; large[0] = large[2400000] = 1; free(large);"
+    verdict = judge(SOFTMAX, "#include <stdlib.h>\n" + GOOD.replace("r++) {", "r++) { " + large, 1))
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+CRASHES = """
+import ctypes, sys
+from tinyllm.teach import sandbox
+from tinyllm.teach.zygote import load_file
+sys.modules["_tinyllm_sandbox"] = sandbox
+load_file("exercise", sys.argv[1])
+ctypes.string_at(0)
+"""
+
+
+def test_a_crash_of_the_worker_itself_is_still_one(tmp_path):
+    runner = kernels.build(GOOD, "softmax", tmp_path, "plain", tmp_path)
+    done = subprocess.run([sys.executable, "-c", CRASHES, str(runner)], timeout=60)
+    assert done.returncode == -signal.SIGSEGV
 
 
 def test_a_crash_is_a_message(judge):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -309,8 +310,8 @@ def test_a_fenced_worker_cannot_start_threads(code):
 
 
 def test_the_filter_is_well_formed():
-    for machine in sandbox.MACHINES:
-        program = sandbox.seccomp_program(machine)
+    for machine, make in product(sandbox.MACHINES, (sandbox.seccomp_program, sandbox.frozen_program)):
+        program = make(machine)
         assert len(program) < 4096
         for i, (code, yes, no, _) in enumerate(program[:-1]):
             jump = code in (sandbox.EQUAL, sandbox.AT_LEAST, sandbox.ANY_OF)

@@ -1,9 +1,15 @@
 """Runs a student's C function inside a worker, between pages of memory that nobody may touch.
 
 Each operand lies once against the end of its pages and once against their beginning, so that the first
-element too many, on either side, is a fault; operands that are only to be read are mapped so. A handler in C
-jumps out of the fault and says where it was. This file is the worker's: standard library and numpy only, and
-beside it lies `kernels.py`, which is no Python but the shared library (a worker is given files so called).
+element too many, on either side, is a fault. A handler in C jumps out of the fault and says where it was.
+This file is the worker's: standard library and numpy only, and beside it lies `kernels.py`, which is no
+Python but the shared library (a worker is given files so called).
+
+Behind a filter (the levels landlock and bwrap) the pages are made once, and then `sandbox.freeze` takes away
+the calls that could open them, move them, or catch their faults, however they are made. `symbols` has refused
+a source that asks for other code by name. Not guaranteed: the C runs in one process with this file, Python
+and NumPy, and may write wherever these may, so C that looks for their data or their code by hand, without
+names, can lie about its arrays or borrow a product. Without a filter, memory is guarded against accidents.
 """
 
 import ctypes
@@ -27,11 +33,38 @@ void matmul(float *y, const float *a, const float *b, long m, long k, long n);
 
 static sigjmp_buf tinyllm_back;
 static void *tinyllm_fault;
+static volatile int tinyllm_inside;
 
 static void tinyllm_caught(int number, siginfo_t *info, void *context) {
-    (void)context;
+    if (!tinyllm_inside) { /* not the student's: die of it as if nobody had caught it */
+        signal(number, SIG_DFL);
+        sigaddset(&((ucontext_t *)context)->uc_sigmask, number); /* or, where that is denied, blocked */
+        return;
+    }
     tinyllm_fault = info->si_addr;
     siglongjmp(tinyllm_back, number);
+}
+
+/* Called once, before memory is frozen. */
+void tinyllm_catch(void) {
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    static char stack[1 << 16]; /* of its own: the fault may be that the usual one is full */
+    struct sigaction ours;
+    stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+    memset(&ours, 0, sizeof ours);
+    ours.sa_sigaction = tinyllm_caught;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaltstack(&other, NULL);
+    for (int i = 0; i < 5; i++) sigaction(numbers[i], &ours, NULL);
+}
+
+/* Whether there is no fault where there must be one. */
+int tinyllm_open(const volatile char *page) {
+    int number = sigsetjmp(tinyllm_back, 1);
+    tinyllm_inside = 1;
+    if (number == 0) (void)*page;
+    tinyllm_inside = 0;
+    return number == 0;
 }
 
 /* What a failed assert and abort() become. The real ones send a signal, which the fences forbid. */
@@ -42,18 +75,10 @@ _Noreturn void tinyllm_assert_fail(const char *what, const char *file, unsigned 
 }
 
 int tinyllm_guard(void **fault, float *y, const float *a, const float *b, long m, long k, long n) {
-    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    static char stack[1 << 16]; /* of its own: the fault may be that the usual one is full */
-    struct sigaction ours, before[5];
-    stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
-    memset(&ours, 0, sizeof ours);
-    ours.sa_sigaction = tinyllm_caught;
-    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigaltstack(&other, NULL);
-    for (int i = 0; i < 5; i++) sigaction(numbers[i], &ours, &before[i]);
     int number = sigsetjmp(tinyllm_back, 1);
+    tinyllm_inside = 1;
     if (number == 0) CALL;
-    for (int i = 0; i < 5; i++) sigaction(numbers[i], &before[i], NULL);
+    tinyllm_inside = 0;
     *fault = tinyllm_fault;
     (void)a, (void)b, (void)m, (void)k, (void)n;
     return number;
@@ -62,8 +87,9 @@ int tinyllm_guard(void **fault, float *y, const float *a, const float *b, long m
 CALLS = {"softmax": "softmax(y, a, m, k)", "matmul": "matmul(y, a, b, m, k, n)"}
 NAMES = {"softmax": ("y", "x"), "matmul": ("y", "a", "b")}
 
-MARGIN = 16 * mmap.PAGESIZE  # of forbidden memory on either side
-NOTHING, READ, WRITE = 0, 1, 3  # PROT_NONE, PROT_READ, and PROT_WRITE too, which Windows' mmap does not name
+ROOM = 2**22  # bytes of the largest operand; what is not touched costs nothing
+MARGIN = ROOM  # of forbidden memory on either side
+NOTHING = 0  # PROT_NONE
 CANARY = 0x5A
 
 
@@ -76,49 +102,55 @@ class Crash(Exception):
 
 
 class Operand:
-    """An array between two forbidden margins, against the end of its pages or against their beginning."""
+    """Room for an array between two forbidden margins, against its end or against its beginning."""
 
-    def __init__(self, name, a, at_end):
-        self.name, self.size = name, a.nbytes
-        room = max(-(-a.nbytes // mmap.PAGESIZE), 1) * mmap.PAGESIZE
-        self.map = mmap.mmap(-1, room + 2 * MARGIN)
+    def __init__(self, libc):
+        self.map = mmap.mmap(-1, ROOM + 2 * MARGIN)
         self.bytes = np.frombuffer(self.map, np.uint8)
         self.base = self.bytes.ctypes.data
-        self.first = MARGIN + (room - a.nbytes if at_end else 0)
-        self.pages = (MARGIN, MARGIN + room)
-        self.bytes[MARGIN : MARGIN + room] = CANARY
-        self.bytes[self.first : self.first + self.size] = np.frombuffer(a.tobytes(), np.uint8)
-        self.start = self.base + self.first
-
-    def protect(self, libc, inside):
-        """Forbid the margins, and allow inside what is to be allowed there."""
-        low, high = self.pages
-        for begin, end, what in ((0, low, NOTHING), (low, high, inside), (high, high + MARGIN, NOTHING)):
-            address, length = ctypes.c_void_p(self.base + begin), ctypes.c_size_t(end - begin)
-            if libc.mprotect(address, length, what):
+        for begin in (0, MARGIN + ROOM):
+            if libc.mprotect(ctypes.c_void_p(self.base + begin), ctypes.c_size_t(MARGIN), NOTHING):
                 raise OSError(ctypes.get_errno(), "mprotect")
+
+    def lay(self, name, a, at_end, constant):
+        """Put an array in. constant: whether the function may only read it."""
+        room = max(-(-a.nbytes // mmap.PAGESIZE), 1) * mmap.PAGESIZE
+        if room > ROOM:
+            raise ValueError(f"{name} has more than {ROOM >> 20} MiB")
+        low = MARGIN + (ROOM - room if at_end else 0)
+        self.name, self.size, self.pages = name, a.nbytes, (low, low + room)
+        self.first = low + (room - a.nbytes if at_end else 0)
+        self.bytes[low : low + room] = CANARY
+        self.bytes[self.first : self.first + self.size] = np.frombuffer(a.tobytes(), np.uint8)
+        self.before = self.bytes[low : low + room].copy()
+        self.start, self.constant = self.base + self.first, constant
 
     def where(self, address):
         """What an address in or beside this operand is, in words; None where it is neither."""
         if not self.base <= address < self.base + len(self.bytes):
             return None
         at, n = (address - self.start) // 4, self.size // 4
-        if 0 <= at < n:
-            return f"it writes into {self.name}, which is const: element {at}"
         side = "before the beginning" if at < 0 else "after the end"
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
     def strays(self):
-        """Where the pages beside the elements were written to, in words, or None."""
+        """Where it was written to and should not have been, in words, or None."""
         low, high = self.pages
-        around = np.ones(high - low, bool)
-        around[self.first - low : self.first - low + self.size] = False
-        changed = np.flatnonzero(around & (self.bytes[low:high] != CANARY))
-        if not len(changed):
+        changed = self.bytes[low:high] != self.before
+        if not self.constant:
+            changed[self.first - low : self.first - low + self.size] = False
+        if not changed.any():
             return None
-        at = (int(changed[0]) + low - self.first) // 4
+        at = (int(np.flatnonzero(changed)[0]) + low - self.first) // 4
+        if 0 <= at < self.size // 4:
+            return f"it writes into {self.name}, which is const: element {at}"
         side = "before the beginning" if at < 0 else "after the end"
         return f"it writes to {self.name}[{at}], {side} of {self.name}, which has {self.size // 4} elements"
+
+    def opened(self, library):
+        """Whether a page beside the room no longer gives a fault."""
+        pages = (self.base + MARGIN - 1, self.base + MARGIN + ROOM)
+        return any(library.tinyllm_open(ctypes.c_void_p(page)) for page in pages)
 
     def values(self, shape):
         """A copy of the elements."""
@@ -127,22 +159,21 @@ class Operand:
 
 def guarded(name, shape, inputs, sizes, at_end):
     """Call the C function once -> y. Raises Outside or Crash."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    guard = library().tinyllm_guard
     arrays = [np.full(shape, np.nan, np.float32), *inputs]
-    operands = [Operand(*pair, at_end) for pair in zip(NAMES[name], arrays, strict=True)]
-    for operand in operands:
-        operand.protect(libc, WRITE if operand is operands[0] else READ)
+    operands = OPERANDS[: len(arrays)]
+    for operand, called, a in zip(operands, NAMES[name], arrays, strict=True):
+        operand.lay(called, a, at_end, constant=operand is not operands[0])
     fault = ctypes.c_void_p()
     pointers = [ctypes.c_void_p(operand.start) for operand in operands]
     pointers += [None] * (3 - len(pointers))
-    number = guard(ctypes.byref(fault), *pointers, *(ctypes.c_long(size) for size in sizes))
-    for operand in operands:
-        operand.protect(libc, WRITE)
+    number = LIBRARY.tinyllm_guard(ctypes.byref(fault), *pointers, *(ctypes.c_long(size) for size in sizes))
     if number:
         raise failure(number, fault.value or 0, operands)
-    if stray := operands[0].strays():
-        raise Outside(stray)
+    for operand in operands:
+        if stray := operand.strays():
+            raise Outside(stray)
+        if operand.opened(LIBRARY):
+            raise Outside(f"it opens the pages beside {operand.name}, which nobody may touch")
     return operands[0].values(shape)
 
 
@@ -181,7 +212,7 @@ def matmul(a, b):
 
 def choose(which):
     """Take another of the kernels that were compiled into one file; see `known.kernels.catalogue`."""
-    ctypes.c_int.in_dll(library(), "tinyllm_which").value = which
+    ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 
 def library():
@@ -207,3 +238,8 @@ def speed(name, seconds=0.3):
 
 if __name__ == "__main__":
     os.write(1, str(speed(sys.argv[1])).encode())
+elif __name__ == "exercise":  # as a worker calls it, whose fences are up by now
+    LIBRARY = library()
+    OPERANDS = [Operand(ctypes.CDLL(None, use_errno=True)) for _ in range(3)]
+    LIBRARY.tinyllm_catch()
+    sys.modules["_tinyllm_sandbox"].freeze()

@@ -3,7 +3,8 @@
 Each can only be tightened, never taken down. `limits` are POSIX resource limits. `landlock` (Linux 5.13)
 lets it open files below a few folders only, and, from version 6 on, signal none but its own children.
 `seccomp` (Linux 3.5) takes away the system calls for network, new processes and threads, tracing, signals,
-and what Landlock does not see: modes, owners and times of files. All three through ctypes and `resource`,
+and what Landlock does not see: modes, owners and times of files; `freeze` those that change how memory lies,
+for a worker that has C between guard pages. All through ctypes and `resource`,
 because the standard library has no door to them and no package is worth it.
 
 landlock(7), seccomp(2) and filter.h of the Linux kernel are the sources of the numbers. The worker reads this
@@ -16,7 +17,7 @@ import platform
 import struct
 import sys
 
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 38, 22, 36, 4
+PR_SET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38, 21, 22, 36
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
 EXECUTE = 1 << 0
@@ -133,6 +134,12 @@ FORBIDDEN = {
     "vhangup": (153, 58), "quotactl_fd": (443, 443), "setsockopt": (54, 208), "io_setup": (206, 0),
     "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
 }  # fmt: skip
+# What would take down the pages beside an array, or the handler of the fault that they give: see `freeze`.
+FROZEN = {
+    "mprotect": (10, 226), "pkey_mprotect": (329, 288), "munmap": (11, 215), "mremap": (25, 216),
+    "remap_file_pages": (216, 234), "rt_sigaction": (13, 134), "sigaltstack": (131, 132),
+}  # fmt: skip
+MMAP, PROT_EXEC, MAP_FIXED = (9, 222), 4, 0x10
 MISSING = {"clone3": (435, 435), "openat2": (437, 437)}  # ENOSYS sends the C library to clone and openat
 # Of fcntl a few commands are forbidden: those that have the kernel send signals to another process (SETOWN,
 # SETSIG, SETOWN_EX), leases, notices, and pipes that hold gigabytes (SETPIPE_SZ). Of ioctl all are but those
@@ -144,28 +151,43 @@ OPEN, OPENAT, O_TRUNC = (2, None), (257, 56), 0x200  # it empties what may only 
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 ALLOW, DENY, ABSENT, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # EPERM, ENOSYS
 LOAD, EQUAL, AT_LEAST, ANY_OF, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, MACHINE, SECOND, THIRD = 0, 4, 24, 32  # where the filter finds call, architecture, and arguments
+NUMBER, MACHINE = 0, 4  # where the filter finds call and architecture
+SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
 
 
-def seccomp_program(machine):
-    """The filter as instructions of classic BPF, a list of (code, jump if true, jump if false, number)."""
+def denied(machine, calls):
+    """The beginning of each filter: other architectures end the process, and these calls are denied."""
     column, architecture = MACHINES[machine]
     program = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
     if machine == "x86_64":  # the x32 calls have numbers of their own
         program += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, DENY)]
-    for numbers in FORBIDDEN.values():
+    for numbers in calls.values():
         if numbers[column] is not None:
             program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
+    return program
+
+
+def seccomp_program(machine):
+    """The filter as instructions of classic BPF, a list of (code, jump if true, jump if false, number)."""
+    column, program = MACHINES[machine][0], denied(machine, FORBIDDEN)
     for numbers in MISSING.values():
         program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, ABSENT)]
-    denied = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
-    program += asked(FCNTL[column], SECOND, denied, DENY, (LOAD, 0, 0, NUMBER))
+    commands = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
+    program += asked(FCNTL[column], SECOND, commands, DENY, (LOAD, 0, 0, NUMBER))
     allowed = [(EQUAL, 0, 1, command) for command in ALLOWED_IOCTL]
     program += asked(IOCTL[column], SECOND, allowed, ALLOW, (RETURN, 0, 0, DENY))
     for numbers, where in ((OPEN, SECOND), (OPENAT, THIRD)):
         if numbers[column] is not None:
             program += asked(numbers[column], where, [(ANY_OF, 0, 1, O_TRUNC)], DENY, (LOAD, 0, 0, NUMBER))
+    return [*program, (RETURN, 0, 0, ALLOW)]
+
+
+def frozen_program(machine):
+    """The filter of `freeze`, as instructions."""
+    number, program = MMAP[MACHINES[machine][0]], denied(machine, FROZEN)
+    for where, bit in ((THIRD, PROT_EXEC), (FOURTH, MAP_FIXED)):
+        program += asked(number, where, [(ANY_OF, 0, 1, bit)], DENY, (LOAD, 0, 0, NUMBER))
     return [*program, (RETURN, 0, 0, ALLOW)]
 
 
@@ -177,10 +199,24 @@ def asked(number, where, questions, answer, otherwise):
 
 def seccomp():
     """From now on do without the calls above, which answer EPERM. Raises OSError where it cannot be done."""
+    _filter(seccomp_program)
+
+
+def freeze():
+    """From now on leave memory as it lies; nothing if this process is behind no filter. Raises OSError.
+
+    Pages keep their rights and places, nothing new can be run, and signals keep their handlers. New memory
+    may still be asked for; what is given back stays, which `free` does not mind.
+    """
+    if sys.platform == "linux" and _libc().prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2:
+        _filter(frozen_program)
+
+
+def _filter(instructions):
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
         raise OSError(f"no seccomp filter for {sys.platform} on {machine}")
-    program = b"".join(struct.pack("=HBBI", *step) for step in seccomp_program(machine))
+    program = b"".join(struct.pack("=HBBI", *step) for step in instructions(machine))
     buffer = ctypes.create_string_buffer(program, len(program))
 
     class Filter(ctypes.Structure):
