@@ -29,7 +29,8 @@ def judge(zygote, tmp_path):
     def judge(source, op="softmax", **options):
         path = tmp_path / "exercise.py"
         path.write_text("import numpy as np\n\n" + source)
-        return judge_task(Task(f"test_{op}", op, "tests"), lambda: zygote.start(path), tmp_path, **options)
+        task, limits = Task(f"test_{op}", op, "tests"), {"cpu_seconds": 1}
+        return judge_task(task, lambda: zygote.start(path, limits), tmp_path, **options)
 
     return judge
 
@@ -50,8 +51,7 @@ def test_tests_written_otherwise_are_accepted(judge, task, answer):
 
 
 @pytest.mark.parametrize("task, answer", WRONG, ids=named)
-def test_bad_tests_are_rejected_for_what_is_bad(judge, monkeypatch, task, answer):
-    monkeypatch.setattr(mutants, "SECONDS", 1)
+def test_bad_tests_are_rejected_for_what_is_bad(judge, task, answer):
     verdict = judge(answer.text, task.op)
     assert verdict.state != "passed" and answer.breaks in verdict.message
 
@@ -138,8 +138,7 @@ def test_bpe_merge(bpe_merge):
     ("softmax(*[[[]]] * 9)", "failed"),
     ("import os; os._exit(0)", "failed"),
 ])  # fmt: skip
-def test_hostile_tests_only_hurt_themselves(judge, monkeypatch, body, state):
-    monkeypatch.setattr(mutants, "SECONDS", 1)
+def test_hostile_tests_only_hurt_themselves(judge, body, state):
     verdict = judge(f"def test_softmax(softmax):\n    {body}\n")
     assert verdict.state == state and verdict.held == ()
 

@@ -11,7 +11,6 @@ import functools
 import json
 import platform
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,6 @@ REPORTED_SEEDS = (0, 1, 2)
 REPORT = ("report.md", "report.json")  # for people, for programs
 LAST = 10  # the loss that counts is the mean of the last steps
 CASES = 20  # that each part is tried on by itself
-SECONDS = 80  # for one training with functions in a worker
 
 
 @functools.cache
@@ -62,12 +60,16 @@ def trainer(seed):
     return Trainer(Run("nowhere"), dataclasses.replace(experiment(), config=config, model=model))
 
 
-def train(seed, parts=(), seconds=None):
+class OutOfTime(PartFailure):
+    """A part that does not come to an end within the time of its worker."""
+
+
+def train(seed, parts=()):
     """The losses of all steps, on these parts in place of the library's -> list of float.
 
-    Raises PartFailure where one fails or spoils the numbers, TimeoutError after so many seconds.
+    Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
     """
-    losses, training, began = [], trainer(seed), time.monotonic()
+    losses, training = [], trainer(seed)
     with plug_in(parts), np.errstate(all="ignore"):
         for step in range(1, training.config.steps + 1):
             try:
@@ -76,8 +78,6 @@ def train(seed, parts=(), seconds=None):
                 raise
             except Exception as error:  # a part's later results, of whatever type, meet all of the library
                 raise PartFailure("", f"training ends at step {step}: {error}") from None
-            if seconds and time.monotonic() - began > seconds:
-                raise TimeoutError
     return losses
 
 
@@ -140,14 +140,13 @@ def judge_run(task, start, folder=None, variant=0, **options):
     for name, seed in seeds(variant).items() if not why else ():
         try:
             with start() as worker:
-                losses = train(seed, [in_worker(worker, op) for op in yours], SECONDS)
+                losses = train(seed, [in_worker(worker, op) for op in yours])
+        except OutOfTime as failure:  # another training would take as long
+            why, state = why or str(failure), "timed_out"
+            break
         except PartFailure as failure:
             why = why or str(failure)
             continue
-        except TimeoutError:
-            why = why or f"{SETTINGS['train.steps']} steps take more than {SECONDS} seconds"
-            state = "timed_out"
-            break
         good, wrong = compared(seed, losses, name)
         held += good
         why = why or wrong
@@ -217,6 +216,9 @@ def in_worker(worker, op):
         args = list(bound.arguments.values())
         answer = worker.call(op, args, send_args=bool(OPS[op].mutates))
         if isinstance(answer, Failure):
+            if answer.state == "timed_out":
+                took = f"{SETTINGS['train.steps']} steps take more than the time that there is"
+                raise OutOfTime(op, f"{took}; it was up in your {op}")
             line = f", line {answer.line}," if answer.line else ""
             raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
         return written_back(op, args, *answer) if OPS[op].mutates else answer

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.teach import wire
-from tinyllm.teach.zygote import descendants
+from tinyllm.teach.zygote import asleep, descendants, used
 
 INSTALLED = ("site-packages", "dist-packages")  # what in Python's library is not Python's
 SCRIPT = Path(__file__).with_name("zygote.py")
@@ -57,7 +57,7 @@ class Launched:
             command = bubble([os.path.dirname(order["code"]), *order["readable"]]) + command
             order = order | {"folder": "/tmp"}
         flags = [getattr(subprocess, f"CREATE_{name}", 0) for name in ("NEW_PROCESS_GROUP", "NO_WINDOW")]
-        self.job = None
+        self.job, self.cpu = None, 0.0
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
             env=environment, start_new_session=True, creationflags=flags[0] | flags[1],
@@ -80,9 +80,9 @@ class Launched:
     def end(self, patience):
         """Kill the process and all that it has started -> the signal that it had died of, as `Worker._end`.
 
-        patience: milliseconds to wait for one that is about to end by itself.
+        patience: milliseconds to wait for one that is about to end by itself. `cpu` is then what it has used.
         """
-        code = None
+        code, before = None, used()
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self.process.wait(patience / 1000)
         if self.job:
@@ -91,12 +91,19 @@ class Launched:
             self._kill(code is None)
         self.process.kill()
         self.process.wait()
+        self.cpu += used() - before
         self.talk.close()
         return code if code is None else signal_of(code, self.bubbled)
+
+    def asleep(self):
+        """Whether it does nothing, at this moment."""
+        return asleep([self.process.pid, *descendants(self.process.pid)])
 
     def _kill(self, alive):
         # None where there is no /proc; and where it has been waited for, its number may be another's.
         found = descendants(self.process.pid) if alive else []
+        if self.bubbled:  # nobody waits for what is inside
+            self.cpu = used(found)
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -27,6 +27,7 @@ MAX_ARRAYS = 256
 MAX_PAYLOAD = 2**26  # bytes of all arrays of a frame
 MAX_DEPTH = 16
 MAX_NDIM = 16
+LOOK = 0.25  # seconds between two looks at whoever does not answer
 MAX_PAIRS = 1024  # of one dict: whoever chooses the keys can have each collide with all before it
 NPY = re.compile(  # the head of an array as numpy writes it; nothing of it is ever evaluated
     rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][biuf]\d\d?)', 'fortran_order': False, "
@@ -193,17 +194,20 @@ def send(sock, value, seconds=None):
         raise Closed("the other side has gone") from None
 
 
-def receive(sock, seconds=None):
-    """Wait for a value. Raises WireError, Closed, or TimeoutError after so many seconds in all."""
+def receive(sock, seconds=None, idle=None):
+    """Wait for a value. Raises WireError, Closed, or TimeoutError after so many seconds in all.
+
+    idle: called whenever nothing came for a quarter of a second; where it is true, that is a TimeoutError.
+    """
     deadline = None if seconds is None else time.monotonic() + seconds
-    magic, length = PREFIX.unpack(_exactly(sock, PREFIX.size, deadline))
+    magic, length = PREFIX.unpack(_exactly(sock, PREFIX.size, deadline, idle))
     if magic != MAGIC or length > MAX_HEADER:
         raise WireError("not a frame: it starts with something else")
-    header = _exactly(sock, length, deadline)
-    return load(header, [_exactly(sock, n, deadline) for n in lengths(header)])
+    header = _exactly(sock, length, deadline, idle)
+    return load(header, [_exactly(sock, n, deadline, idle) for n in lengths(header)])
 
 
-def _exactly(sock, n, deadline):
+def _exactly(sock, n, deadline, idle):
     data = bytearray()
     while len(data) < n:
         if deadline is not None:
@@ -214,13 +218,36 @@ def _exactly(sock, n, deadline):
         else:
             sock.settimeout(None)
         try:
-            part = sock.recv(min(n - len(data), 2**20))
+            part = _recv(sock, min(n - len(data), 2**20), idle)
         except ConnectionResetError:
             part = b""
         if not part:
             raise Closed("the other side has gone")
         data += part
     return bytes(data)
+
+
+def _recv(sock, n, idle):
+    if isinstance(sock, Pipes):
+        return sock.recv(n, idle)
+
+    def get(seconds):
+        sock.settimeout(seconds)
+        return sock.recv(n)
+
+    return _looking(get, sock.gettimeout(), idle) if idle else sock.recv(n)
+
+
+def _looking(get, seconds, idle):
+    """Call get(seconds to wait) again and again, and idle between -> what it gets. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while True:
+        left = max(end - time.monotonic(), 0.001)
+        try:
+            return get(min(left, LOOK))
+        except (TimeoutError, queue.Empty):
+            if left <= LOOK or idle():
+                raise TimeoutError("no answer in time") from None
 
 
 class Pipes:
@@ -238,9 +265,9 @@ class Pipes:
         """Wait at most so long for each `recv` and `sendall`; None for ever."""
         self.timeout = seconds
 
-    def recv(self, n):
-        """Up to n bytes, as soon as there are any; none at the end. Raises TimeoutError."""
-        result = self._do(self.files[0], lambda reading: reading.read(n))
+    def recv(self, n, idle=None):
+        """Up to n bytes, as soon as there are any; none at the end. Raises TimeoutError; idle as above."""
+        result = self._do(self.files[0], lambda reading: reading.read(n), idle)
         return b"" if isinstance(result, Exception) else result
 
     def sendall(self, data):
@@ -248,7 +275,7 @@ class Pipes:
         if isinstance(self._do(self.files[1], lambda writing: _write(writing, data)), Exception):
             raise BrokenPipeError("nobody reads")
 
-    def _do(self, file, what):
+    def _do(self, file, what, idle=None):
         if self.timeout is None:
             return _attempt(what, file)
         if file not in self.hands:
@@ -259,8 +286,8 @@ class Pipes:
             if self.late:  # what is still at work would answer in the place of this
                 raise queue.Empty
             todo.put(what)
-            return done.get(timeout=self.timeout)
-        except queue.Empty:
+            return _looking(lambda seconds: done.get(timeout=seconds), self.timeout, idle or bool)
+        except (queue.Empty, TimeoutError):
             self.late = True
             raise TimeoutError("no answer in time") from None
 

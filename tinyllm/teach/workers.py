@@ -3,6 +3,11 @@
 `Zygote` is where workers come from: a process that forks them, or, where that cannot be, a new process for
 each. `Worker` runs one student's file and answers `call`. What comes back is a value or a `Failure` in the
 student's own words, and whatever the student's code does, this process goes on.
+
+What decides is processor time, which other people's work on the machine does not use up. One that sleeps uses
+none, so on Linux it is looked at: whoever is found asleep in so many looks, while an answer is waited for, is
+out of time. One that would run, but gets no processor, is not asleep. Limits by the clock are many times
+larger; they are for what neither sees, and for systems where nobody can look.
 """
 
 import contextlib
@@ -22,15 +27,18 @@ from pathlib import Path
 from tinyllm.errors import UserError
 from tinyllm.teach import sandbox, wire
 from tinyllm.teach.launch import OUT_OF_TIME, Launched, python_command, readable_paths
+from tinyllm.teach.zygote import asleep, descendants
 
 LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
-START_SECONDS = 20  # for the file's own import
+START_SECONDS = 60  # by the clock, for a process of ours to be there
+SEND_SECONDS = 60  # by the clock, until it has taken what it is asked
+ASLEEP = 20  # looks, a quarter of a second apart: 5 seconds over a worker's life
 MAX_OUTPUT = 20_000  # bytes of what a student prints
 STATES = {  # what an error says of a task; any other is a failure
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
-LIMITS = {"memory": 2**31, "cpu_seconds": 60, "file_size": 2**24, "files": 64}
-PATIENCE = {"call_seconds": 10, "total_seconds": 90}  # by the clock: for one call, for all of one worker
+LIMITS = {"memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64}  # of one worker: one property
+PATIENCE = {"call_seconds": 300, "total_seconds": 300}  # by the clock: for one call, for all of one worker
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Zygote:
     def __init__(self, level, _forks=None):
         self.level = level
         self.forks = sys.platform == "linux" and level != "bwrap" if _forks is None else _forks
-        self.process = None
+        self.process, self.cpu = None, 0.0  # seconds of processor time of the workers that have ended
         self.readable = [] if level == "plain" else readable_paths()
 
     def __enter__(self):
@@ -135,9 +143,9 @@ class Zygote:
             self.process.kill()
             self.process.wait()
 
-    def start(self, code, limits=None, seconds=START_SECONDS):
+    def start(self, code, limits=None):
         """A worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
-        return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}), seconds)
+        return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}))
 
     def order(self, message, fds=()):
         """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
@@ -159,7 +167,7 @@ class Forked:
     """A worker that the zygote has forked, which also ends it; has what `Launched` has."""
 
     def __init__(self, zygote, order):
-        self.zygote = zygote
+        self.zygote, self.cpu = zygote, 0.0
         self.talk, theirs = socket.socketpair()
         reading, writing = os.pipe()
         self.output = os.fdopen(reading, "rb", 0)
@@ -170,17 +178,22 @@ class Forked:
     def end(self, patience):
         """As `Launched.end`."""
         self.talk.close()
-        answer = self.zygote.order({"do": "end", "patience": patience})
-        return answer.get("signal") if isinstance(answer, dict) else None
+        answer = self.zygote.order({"do": "end", "patience": patience}) or {}
+        self.cpu = answer.get("cpu", 0.0)
+        return answer.get("signal")
+
+    def asleep(self):
+        """As `Launched.asleep`."""
+        return asleep(descendants(self.zygote.process.pid))
 
 
 class Worker:
     """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
 
-    def __init__(self, zygote, code, limits, seconds):
+    def __init__(self, zygote, code, limits):
         self.zygote, self.limits = zygote, dict(limits)
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
-        self.ended, limits = False, dict(limits)
+        self.ended, self.looks, limits = False, 0, dict(limits)
         self.patience, total = limits.pop("call_seconds"), limits.pop("total_seconds")
         loose = not zygote.forks and zygote.level == "plain"  # nobody would see to what it starts
         order = {
@@ -198,7 +211,7 @@ class Worker:
         self._reader = threading.Thread(target=self._drain, args=(self.life.output,), daemon=True)
         self._reader.start()
         try:
-            answer = self._receive(seconds)
+            answer = self._receive(self.patience)
         except BaseException:  # an interrupt: nobody else would end it
             self.__exit__()
             raise
@@ -218,7 +231,9 @@ class Worker:
         if self.ended:
             return None
         self.ended = True
-        return self.life.end(patience)
+        died_of = self.life.end(patience)
+        self.zygote.cpu += self.life.cpu
+        return died_of
 
     def call(self, function, args, seconds=None, send_args=False):
         """Run one of the file's functions, for so many seconds at most -> its value, or a Failure.
@@ -227,12 +242,7 @@ class Worker:
         """
         if self.failure:
             return self.failure
-        seconds = seconds or self.patience
-        try:
-            wire.send(self.talk, {"function": function, "args": list(args), "send_args": send_args}, seconds)
-        except (wire.Closed, TimeoutError, OSError):
-            return Failure("failed", "the process that ran it is gone")
-        answer = self._receive(seconds)
+        answer = self._ask({"function": function, "args": list(args), "send_args": send_args}, seconds)
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
         failure = _failure(answer, function)
@@ -240,7 +250,7 @@ class Worker:
             self.failure = failure  # what is out of step stays out of step
         return failure
 
-    def call_with(self, function, remotes, seconds=20, limit=2000):
+    def call_with(self, function, remotes, limit=2000):
         """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
 
         remotes: {name: function of (args, kwargs) -> a reply, as `zygote.remote` reads it}; at most `limit`
@@ -248,45 +258,54 @@ class Worker:
         """
         if self.failure:
             return self.failure
-        end = time.monotonic() + seconds
-        try:
-            wire.send(self.talk, {"function": function, "args": [], "remote": list(remotes)}, seconds)
-            for _ in range(limit + 1):
-                answer = self._receive(max(end - time.monotonic(), 0))
-                if not isinstance(answer, dict) or "ask" not in answer:
-                    break
-                name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
-                if not isinstance(name, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
-                    break
-                if name not in remotes or not all(isinstance(key, str) for key in kwargs):
-                    break
-                wire.send(self.talk, remotes[name](args, kwargs), seconds)
-            else:
-                self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
-                return self.failure
-        except (wire.Closed, wire.WireError, TimeoutError, OSError):
-            return Failure("failed", "the process that ran it is gone")
+        answer = self._ask({"function": function, "args": [], "remote": list(remotes)})
+        for _ in range(limit + 1):
+            if not isinstance(answer, dict) or "ask" not in answer:
+                break
+            name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
+            if not isinstance(name, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
+                break
+            if name not in remotes or not all(isinstance(key, str) for key in kwargs):
+                break
+            answer = self._ask(remotes[name](args, kwargs))
+        else:
+            self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
+            return self.failure
         if isinstance(answer, dict) and "value" in answer:
             return answer["value"]
         return _failure(answer, function)
 
-    def steps(self, function, args, seconds=10):
+    def steps(self, function, args):
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
         if self.failure:
             return self.failure
-        try:
-            wire.send(self.talk, {"function": function, "args": list(args), "steps": True}, seconds)
-        except (wire.Closed, TimeoutError, OSError):
-            return Failure("failed", "the process that ran it is gone")
-        answer = self._receive(seconds)
+        answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
             return _failure(answer, function)
         return steps
 
-    def _receive(self, seconds):
+    def _ask(self, message, seconds=None):
+        """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
         try:
-            return wire.receive(self.talk, min(seconds, max(self.deadline - time.monotonic(), 0)))
+            wire.send(self.talk, message, SEND_SECONDS)
+        except wire.Closed:
+            return Died(self._end(patience=200))
+        except (wire.WireError, TimeoutError, OSError) as error:
+            return error
+        return self._receive(seconds or self.patience)
+
+    def _receive(self, seconds):
+        was_asleep = False
+
+        def idle():  # an answer that comes between two looks was no sleep, however late it is read
+            nonlocal was_asleep
+            self.looks += was_asleep
+            was_asleep = self.life.asleep()
+            return self.looks >= ASLEEP
+
+        try:
+            return wire.receive(self.talk, min(seconds, max(self.deadline - time.monotonic(), 0)), idle)
         except wire.Closed:
             return Died(self._end(patience=200))
         except (wire.WireError, TimeoutError, OSError) as error:

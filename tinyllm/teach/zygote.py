@@ -115,12 +115,45 @@ def descendants(root=None):
     return found
 
 
+def asleep(pids):
+    """Whether each thread of these processes waits, and not for a processor; needs /proc, or says no.
+
+    What is ready to run and gets no processor, because others have them all, is not asleep.
+    """
+    states = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/stat") as f:
+                    states.add(f.read().rpartition(")")[2].split()[0])
+    return "S" in states and states <= {"S", "Z"}
+
+
+def used(pids=()):
+    """Seconds of processor time of these processes, if any; else of the children that have ended.
+
+    0 where nobody counts them.
+    """
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as f:
+            ticks += sum(map(int, f.read().rpartition(")")[2].split()[11:15]))
+    if pids:
+        return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
 def end(child, patience):
-    """End a worker -> {"signal": what it had died of by itself, or None}.
+    """End a worker -> {"signal": what it had died of by itself, or None, "cpu": seconds of processor time}.
 
     patience: milliseconds to wait for one that is about to end by itself.
     """
-    died_of = None
+    died_of, before = None, used()
     for _ in range(patience if child else 0):
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -128,7 +161,7 @@ def end(child, patience):
             break
         time.sleep(0.001)
     kill_all(child, died_of is None)
-    return {"signal": died_of}
+    return {"signal": died_of, "cpu": used() - before}
 
 
 def kill_all(child=None, alive=True):
@@ -189,10 +222,10 @@ def watch(parent, memory):
     """Leave when the grader is gone or the memory is used up: for macOS, which sees to neither."""
     import resource
 
-    def used():
+    def held():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if sys.platform == "darwin" else 0
 
-    while os.getppid() == parent and used() < memory:
+    while os.getppid() == parent and held() < memory:
         time.sleep(0.1)
     os._exit(1)
 

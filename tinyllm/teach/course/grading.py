@@ -1,10 +1,14 @@
 """Grade one submission: each task by its judge, in workers, and the points that follow.
 
 The result is a plain record, and it depends on the submission, the course and the library only: deadlines are
-in processor time where the system counts it, and what is looked into is bounded by counts, not by clocks.
+in processor time where the system counts it (`workers` says how), and what is looked into is bounded by
+counts, not by clocks. So is the whole: when a submission's workers have used up what it may take, the tasks
+that were judged keep their verdicts and the rest are timed out. By the clock it may take far longer; only
+what uses no processor, and is too restless to be found asleep, comes so far.
 """
 
 import tempfile
+import time
 from pathlib import Path
 
 from tinyllm.teach.checker import JUDGES, Verdict, judge_task, unusable
@@ -15,9 +19,10 @@ from tinyllm.teach.workers import Zygote
 from tinyllm.teach.workspace import read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
-LIMITS = {"cpu_seconds": 20, "call_seconds": 30, "total_seconds": 300}  # for one worker: one property
 UNJUDGED = "it could not be judged"  # begins the message of a task where the judging itself went wrong
-START_SECONDS = 60  # by the clock, for a file's own import; the processor time above ends it sooner
+CPU_SECONDS = 1200  # of processor time, for the workers of one submission; a task begun is judged to its end
+CLOCK_SECONDS = 7200  # and by the clock
+USED_UP = "the tasks before it used up the time for a whole submission"
 
 
 def grade(submission, course, level):
@@ -25,8 +30,9 @@ def grade(submission, course, level):
     record = {"student": submission.student, "problem": submission.problem, "isolation": level, "lessons": []}
     solutions = read_progress(submission.progress) or {}
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Zygote(level) as zygote:
+        end = time.monotonic() + CLOCK_SECONDS
         for part in course.parts:
-            tasks = grade_lesson(submission, course, part, zygote, Path(folder))
+            tasks = grade_lesson(submission, course, part, zygote, Path(folder), end)
             for task in tasks:
                 key = f"{part.lesson.number}/{task['task']}"
                 task["solution_seen"] = bool(solutions.get(key, {}).get("solution"))
@@ -44,8 +50,8 @@ def nothing(submission, course, level, problem):
     return record | {"points": 0, "of": course.total}
 
 
-def grade_lesson(submission, course, part, zygote, folder):
-    """Grade one lesson's tasks -> list of records."""
+def grade_lesson(submission, course, part, zygote, folder, end):
+    """Grade one lesson's tasks -> list of records. end: when no further task is begun, in monotonic time."""
     lesson = part.lesson
     here = folder / lesson.folder
     here.mkdir()
@@ -55,7 +61,7 @@ def grade_lesson(submission, course, part, zygote, folder):
     code = here / "exercise.py"
 
     def start():
-        return zygote.start(code, LIMITS, START_SECONDS)
+        return zygote.start(code)
 
     verdicts = []
     failure = broken_file(start) if code.is_file() else None
@@ -63,11 +69,12 @@ def grade_lesson(submission, course, part, zygote, folder):
         task = lesson.task(name)
         if not ready(task) or task.kind not in JUDGES:
             continue
-        if failure and task.kind == "op":
+        if zygote.cpu > CPU_SECONDS or time.monotonic() > end:
+            verdict = Verdict(name, "timed_out", broken=_titles(task), message=USED_UP)
+        elif failure and task.kind == "op":
             verdict = unusable(task, failure, _titles(task))
         elif not code.is_file() and task.kind != "c":  # what is written in C is in a file of its own
-            titles = _titles(task) if task.kind == "op" else ()
-            verdict = Verdict(name, "not_attempted", broken=titles, message="exercise.py is missing")
+            verdict = Verdict(name, "not_attempted", broken=_titles(task), message="exercise.py is missing")
         else:
             verdict = safely(task, start, here, course.variant(submission.student))
         verdicts.append(verdict)
@@ -75,7 +82,7 @@ def grade_lesson(submission, course, part, zygote, folder):
 
 
 def _titles(task):
-    return tuple(properties(task.op))
+    return tuple(properties(task.op)) if task.kind == "op" else ()
 
 
 def safely(task, start, folder, variant):

@@ -35,7 +35,7 @@ from tinyllm.teach.workers import LEVELS, why_not
 from tinyllm.teach.zygote import descendants
 from tinyllm.testing.relations import specs_only
 
-SECONDS_PER_SUBMISSION = 1800  # after which a grading process is ended
+SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock, after which a grading process is ended: see `grading`
 
 
 def choose_level(wanted, required=False):
@@ -91,7 +91,7 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
     found = []
     for submission in submissions:
         record = read(records[submission.student])
-        lost = "its grading process ended, by a crash or after half an hour; grade again"
+        lost = "its grading process ended, by a crash or after four hours; grade again"
         found.append(record or nothing(submission, course, level, lost))
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tinyllm.teach import wire
 from tinyllm.teach.checker import JUDGES, judge, judge_task
-from tinyllm.teach.course.grading import LIMITS
 from tinyllm.teach.course.queue import context
 from tinyllm.teach.kernels import NONE, find_compiler
 from tinyllm.teach.known import answers
@@ -153,7 +152,7 @@ class Trial:
 
     def judge(self, place):
         """The verdict on what lies in a folder."""
-        limits = LIMITS | ({"call_seconds": 4} if self.task.kind == "run" else {"cpu_seconds": 1})
+        limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
         code = place / "exercise.py"
         return judge_task(self.task, lambda: self.zygote.start(code, limits), place, explain=False)
 
