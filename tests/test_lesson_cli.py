@@ -123,7 +123,7 @@ def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
 
     def counted(self, code, *rest):
         started.append(code)
-        return start(self, code, None, 0.5)
+        return start(self, code, {"cpu_seconds": 1})
 
     monkeypatch.setattr(Zygote, "start", counted)
     monkeypatch.setattr("tinyllm.teach.workers.best_level", lambda: "plain")
@@ -198,6 +198,38 @@ def test_what_is_refused_points_to_the_one_line_on_isolation(say, monkeypatch):
     assert "isolation: plain" in said and "blocked" in said
     assert "the line on isolation, above" in said
     assert "use no network" not in said
+
+
+CURIOUS = """import os
+from helper import told
+def add(a, b):
+    here = os.path.dirname(os.path.abspath(__file__))
+    raise told(here, sorted(os.listdir(here)), @)
+"""
+
+
+def test_a_check_shows_an_exercise_the_code_beside_it_and_no_other_file(here, capsys):
+    """A worker reads all that lies below the folder of its file."""
+    (here / "sub").mkdir()
+    for path in (here / "notes.txt", here / "sub" / "secret.py"):
+        path.write_text("the answer is this")
+    (here / "helper.py").write_text("def told(*what):\n    return ValueError(f'{what[1]} {what[2]}')\n")
+    for secret in ("notes.txt", "sub/secret.py"):
+        (here / "alice.py").write_text(CURIOUS.replace("@", f"open({str(here / secret)!r}).read()"))
+        assert main(["check", "0", "alice.py"]) == 1
+        said = capsys.readouterr().out
+        assert "the answer is" not in said and "blocked" in said
+    (here / "alice.py").write_text(CURIOUS.replace("@", "'nothing'"))
+    assert main(["check", "0", "alice.py"]) == 1
+    said = capsys.readouterr().out
+    assert "['alice.py', 'helper.py'] nothing (line 5)" in said
+    assert "tinyllm-" not in said  # no name of ours
+
+
+def test_an_exercise_that_cannot_be_read_is_one_line(say, here):
+    (here / "alice.py").write_bytes(b"#" * (2**21 + 1))
+    said = say("check 0 alice.py", 2)
+    assert said == "tinyllm: error: alice.py has more than 2 MiB, which is no exercise\n"
 
 
 def test_nothing_is_left_where_there_is_no_workspace(say, here):

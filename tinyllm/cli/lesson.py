@@ -15,6 +15,7 @@ from tinyllm.teach.solved import helpers
 from tinyllm.teach.syllabus import find_lesson, syllabus
 from tinyllm.teach.workspace import (
     Progress,
+    copied,
     exercise_path,
     find_workspace,
     hints,
@@ -181,8 +182,8 @@ def check_once(lesson, path, workspace, args):
         print(f"lesson {lesson.number}, {lesson.title}: {shown(checked)}")
         print(paragraph(isolation_words(level), 0) + "\n")
     verdicts = []
-    with Zygote(level) as zygote:
-        for verdict, printed in judge_lesson(lesson, zygote, path):
+    with Zygote(level) as zygote, copied(path) as code:
+        for verdict, printed in judge_lesson(lesson, zygote, code):
             record = progress.task(lesson, verdict.task) if own else {}
             if not args.json:
                 print(told(lesson, verdict, record.get("held"), printed), flush=True)

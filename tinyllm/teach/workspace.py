@@ -6,6 +6,7 @@ that has a `.tinyllm`.
 
 import contextlib
 import json
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tinyllm.teach.syllabus import syllabus
 
 MARK = ".tinyllm"
 COPIED = ("lesson.py", "exercise.py")
+CODE = (".py", ".c", ".h")  # what an exercise may be made of, all in one folder
+MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 
 
 def find_workspace(start="."):
@@ -70,9 +73,48 @@ def versions(folder):
     found = {}
     with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
         for path in sorted(folder.iterdir()):
-            if path.suffix in (".py", ".c", ".h"):
+            if path.suffix in CODE:
                 found[path.name] = path.stat().st_mtime_ns
     return found
+
+
+@contextlib.contextmanager
+def copied(path):
+    """A context: an exercise alone with the code beside it, in a folder of their own -> its path there.
+
+    A worker may read the whole folder of its file, so it is given none that holds anything else. Raises
+    UserError where the exercise cannot be read, or is too large.
+    """
+    files = {}
+    try:
+        for other in sorted(path.parent.iterdir()):
+            if other.suffix in CODE and other.is_file() and len(files) < MAX_FILES:
+                with contextlib.suppress(OSError):  # what cannot be read is not there
+                    files[other.name] = read_start(other)
+        files[path.name] = read_start(path)
+    except OSError as error:
+        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+    if len(files[path.name]) > MAX_FILE:
+        raise UserError(f"{shown(path)} has more than {MAX_FILE >> 20} MiB, which is no exercise")
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
+        yield lay_out(files, Path(folder), path.name)
+
+
+def read_start(path):
+    """The bytes of a file, up to one more than the limit."""
+    with open(path, "rb") as f:
+        return f.read(MAX_FILE + 1)
+
+
+def lay_out(files, folder, name="exercise.py"):
+    """Write an exercise and the code beside it into a folder for a worker -> the path of the exercise.
+
+    files: {name: bytes}; what is no code, or is too large, stays away.
+    """
+    for other, data in files.items():
+        if (other == name or Path(other).suffix in CODE) and len(data) <= MAX_FILE:
+            (folder / other).write_bytes(data)
+    return folder / name
 
 
 def hints(lesson, task):

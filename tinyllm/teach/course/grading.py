@@ -16,7 +16,7 @@ from tinyllm.teach.drawing import properties
 from tinyllm.teach.record import as_record
 from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import Zygote
-from tinyllm.teach.workspace import read_progress
+from tinyllm.teach.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 UNJUDGED = "it could not be judged"  # begins the message of a task where the judging itself went wrong
@@ -55,10 +55,8 @@ def grade_lesson(submission, course, part, zygote, folder, end):
     lesson = part.lesson
     here = folder / lesson.folder
     here.mkdir()
-    for (name, file), data in submission.files.items():
-        if name == lesson.folder:
-            (here / file).write_bytes(data)
-    code = here / "exercise.py"
+    files = submission.files.items()
+    code = lay_out({file: data for (name, file), data in files if name == lesson.folder}, here)
 
     def start():
         return zygote.start(code)
