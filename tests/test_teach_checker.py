@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tinyllm.ops import OPS
-from tinyllm.teach import checker
-from tinyllm.teach.checker import JUDGES, READABLE, Tries, judge, name_mistake, weight
+from tinyllm.teach import complaints, explain
+from tinyllm.teach.checker import JUDGES, judge
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import draw_cases, properties
+from tinyllm.teach.explain import READABLE, Tries, name_mistake, weight
 from tinyllm.teach.solved import solved
 from tinyllm.teach.syllabus import Task, ready, syllabus
 from tinyllm.teach.workers import Zygote
@@ -239,9 +240,9 @@ PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the roo
 
 
 @pytest.mark.parametrize("look", [
-    lambda: checker.complaint("lr_schedule", "right on ordinary numbers",
+    lambda: complaints.complaint("lr_schedule", "right on ordinary numbers",
                               Here("lr_schedule", lambda *_: [PADDED]), "lr_schedule", (0, 10, 0.1, 1, 0.1)),
-    lambda: checker.alike([PADDED], [np.zeros(3)]),
+    lambda: explain.alike([PADDED], [np.zeros(3)]),
 ], ids=["compared", "looked for among the known mistakes"])  # fmt: skip
 def test_an_answer_takes_no_more_memory_than_it_has(look):
     tracemalloc.start()

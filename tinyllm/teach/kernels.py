@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyllm.teach.checker import CASES_PER_TASK, Verdict, judge, properties, strays
+from tinyllm.teach.checker import Verdict, judge
 from tinyllm.teach.compiling import visible
+from tinyllm.teach.complaints import strays
+from tinyllm.teach.drawing import CASES_PER_TASK, properties
 from tinyllm.teach.guard import CALLS, GUARD
 from tinyllm.teach.known.kernels import INSIDE, catalogue
 from tinyllm.teach.launch import bubble, readable_paths

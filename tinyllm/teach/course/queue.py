@@ -24,7 +24,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.teach import capstone
-from tinyllm.teach.checker import right
+from tinyllm.teach.complaints import right
 from tinyllm.teach.course.collect import collect
 from tinyllm.teach.course.config import new_seed
 from tinyllm.teach.course.grading import UNJUDGED, grade, nothing
