@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from tinyllm.teach.complaints import complaint, said
-from tinyllm.teach.drawing import CASES_PER_TASK, properties
+from tinyllm.teach.drawing import CASES_PER_TASK, PLAIN, properties
 from tinyllm.teach.explain import explained
 from tinyllm.teach.syllabus import ready
 from tinyllm.teach.workers import Failure, printable
@@ -111,7 +111,8 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
             return verdict(state=why.state, message=said(why), line=why.line)
         if not explain:
             return verdict(state="failed", message=said(why), line=getattr(why, "line", None))
-        return explained(task, start, broken, verdict, effort, known)
+        ordinary = [args for title in PLAIN for args in every.get(title, ())]
+        return explained(task, start, broken, verdict, effort, known, ordinary)
 
 
 def unusable(task, failure, every):

@@ -29,6 +29,8 @@ from tinyllm.testing.relations import bind
 
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # from a seed that students do not know, beside those that they do
+LEAST = 12  # ordinary cases: some ops draw few, and what fails on ordinary numbers must be said to do so
+MORE_CASES = 400  # to choose from where the others will not do
 QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
@@ -77,8 +79,10 @@ def plain(args):
     return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
 
-# The most telling first: an exception on an empty array says less than a wrong number.
-NATURES = (ORDINARY, ORDINARY_INPUT, INFINITE, EXTREME, VIEWS, SMALL)
+# The plainest first. What is -inf may be huge, small or a view besides, so that it says less; what is empty
+# says least.
+NATURES = (ORDINARY, ORDINARY_INPUT, VIEWS, EXTREME, INFINITE, SMALL)
+PLAIN = (ORDINARY, ORDINARY_INPUT)
 WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 
@@ -91,6 +95,8 @@ def properties(name, count=CASES_PER_TASK, variant=0):
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])
     found = {title: [args for args in cases if nature(args) == title] for title in NATURES}
+    for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
+        found[title] += [args for args in draw_cases(name, MORE_CASES) if nature(args) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
     if not OPS[name].mutates:
         found[PURE] = sample

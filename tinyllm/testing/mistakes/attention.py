@@ -6,14 +6,16 @@ from tinyllm.ops import attention, attention_backward, softmax
 from tinyllm.ops.attention import heads_first, visible
 from tinyllm.ops.softmax import logsumexp
 from tinyllm.testing.mistake import mistake
+from tinyllm.testing.properties import EXTREME
 
 
-def attend(q, k, v, seen, scale=None, repeat=heads_first, hide=-np.inf, probabilities=softmax):
+def attend(q, k, v, seen, scale=None, repeat=heads_first, hide=-np.inf, probabilities=softmax,
+           logarithm=logsumexp):  # fmt: skip
     """Attention with one part replaced: what is seen, the scale, the shared heads, the mask, the softmax."""
     group = q.shape[2] // k.shape[2]
     scores = heads_first(q) @ repeat(k, group).swapaxes(-1, -2) * (scale or q.shape[3] ** -0.5)
     scores = np.where(seen, scores, scores.dtype.type(hide))
-    return (probabilities(scores) @ repeat(v, group)).swapaxes(1, 2), logsumexp(scores)
+    return (probabilities(scores) @ repeat(v, group)).swapaxes(1, 2), logarithm(scores)
 
 
 def tile_heads(x, group):
@@ -75,6 +77,33 @@ def masks_after_softmax(q, k, v, causal=True, lengths=None):
     seen = visible(q, k, causal, lengths)
     y, _ = attend(q, k, v, True, probabilities=lambda scores: softmax(scores) * seen)
     return y, attention(q, k, v, causal, lengths)[1]
+
+
+@mistake("attention", "a mask applied after softmax, with a log-sum-exp of the hidden scores too")
+def masks_probabilities_alone(q, k, v, causal=True, lengths=None):
+    seen = visible(q, k, causal, lengths)
+    return attend(q, k, v, True, probabilities=lambda scores: softmax(scores) * seen)
+
+
+@mistake("attention", "attention without subtracting the largest score, so that exp overflows",
+         breaks=EXTREME)  # fmt: skip
+def without_maximum(q, k, v, causal=True, lengths=None):
+    def probabilities(scores):
+        e = np.exp(scores)
+        total = e.sum(axis=-1, keepdims=True)
+        return e / np.where(total == 0, total.dtype.type(1), total)
+
+    def logarithm(scores):
+        return np.log(np.exp(scores).sum(axis=-1))
+
+    seen = visible(q, k, causal, lengths)
+    return attend(q, k, v, seen, probabilities=probabilities, logarithm=logarithm)
+
+
+@mistake("attention", "NaN for a query that sees no key, whose y must be 0")
+def nothing_is_nan(q, k, v, causal=True, lengths=None):
+    y, lse = attention(q, k, v, causal, lengths)
+    return np.where((lse == -np.inf).swapaxes(1, 2)[..., None], y.dtype.type(np.nan), y), lse
 
 
 @mistake("attention", "hidden scores set to 0, which still get a share, where -inf belongs")

@@ -194,6 +194,11 @@ def averages(x, y):
     return add(x, y) / 2
 
 
+@mistake("add", "x - y")
+def takes_y_away(x, y):
+    return x - y
+
+
 @mistake("add", "y - x")
 def subtracts(x, y):
     return y - x

@@ -31,6 +31,12 @@ def over_the_whole_array(x):
     return e / e.sum()
 
 
+@mistake("softmax", "exponentials divided by the sum of the whole array, not of their row")
+def sum_of_the_whole_array(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum()
+
+
 @mistake("softmax", "softmax that subtracts the maximum of the whole array, so that low rows vanish",
          breaks=EXTREME)  # fmt: skip
 def maximum_of_the_whole_array(x):
