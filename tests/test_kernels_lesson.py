@@ -20,6 +20,7 @@ from tinyllm.teach.known import kernels as kernels_known
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.symbols import NO_OBJECT, refusal
 from tinyllm.teach.workers import Zygote, why_not
+from tinyllm.testing.properties import ORDINARY
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
@@ -28,7 +29,7 @@ SOFTMAX, MATMUL = find_lesson(10).tasks
 WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong]
 RIGHT = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).right]
 ALIKE = {  # where they fail, these touch the same element
-    "four terms at a time, also where fewer are left": "a sum that goes to p <= k, one term too far",
+    "four terms at a time, also where fewer are left": "a sum that goes beyond its last term, as p <= k does",
 }
 
 
@@ -88,6 +89,29 @@ def test_an_element_that_is_never_set_is_explained(judge):
     begins_at_one = kernels_known.changed(kernels_known.SOFTMAX, {loop: loop.replace("0", "1")})
     verdict = judge(SOFTMAX, begins_at_one, effort=0)
     assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
+
+
+@pytest.mark.parametrize("effort", [0, 60])
+def test_the_input_shown_is_what_the_c_function_got(judge, effort):
+    """Two matrices, and not stacks of them, some transposed, that only the op knows."""
+    verdict = judge(MATMUL, GOOD.replace("b[p * n + j]", "b[j * k + p]"), effort=effort)
+    assert re.fullmatch(r"  a = float32 \(\d+, \d+\) \[.*\n  b = float32 \(\d+, \d+\) \[.*",
+                        verdict.smallest_input)  # fmt: skip
+    assert verdict.mistake == "b read as if it were transposed" and verdict.broken[0] == ORDINARY
+
+
+def test_a_sum_that_goes_too_far_is_called_no_search(judge):
+    """Which loop it is that reads too far, nobody can say who sees the address alone."""
+    loop = "i < n; i++)\n            sum"
+    verdict = judge(SOFTMAX, kernels_known.changed(GOOD, {loop: loop.replace("<", "<=")}), effort=0)
+    assert verdict.mistake == "a loop that goes to i <= n and reads x one element too far"
+    assert verdict.broken[0] == kernels.INSIDE
+
+
+def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge):
+    stub = (find_lesson(10).path / "exercise.c").read_text()
+    verdict = judge(MATMUL, stub + "int x = ;\n")
+    assert verdict.state == "failed" and "does not compile" in verdict.message and verdict.line
 
 
 def test_a_change_that_changes_nothing_is_an_error():

@@ -133,6 +133,30 @@ def test_a_result_of_the_wrong_form_gets_no_step(check):
     """That a variable differs says nothing where only the number or the type of the results is wrong."""
     verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
+    assert verdict.broken[0] == FORM
+
+
+MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your code use Python and NumPy"
+
+
+@pytest.mark.parametrize("body, words", [
+    ("return x, x, x", "it should return 1 result, not 3"),
+    ("return x.tolist()", "it should return an array, not a list"),
+    ("y = x", "it returned nothing (None): is a `return` missing?"),
+    ("return np.exp(x)", "NameError: name 'np' is not defined: is `import numpy as np` missing?"),
+    ("return math.exp(x)", "NameError: name 'math' is not defined: is `import math` missing?"),
+    ("return y", "NameError: name 'y' is not defined"),
+    ("import tinyllm", f"{MISSING} 'tinyllm': {PYTHON} only, not the library itself"),
+    ("import torch", f"{MISSING} 'torch': {PYTHON} only"),
+    ("while True: pass", "softmax did not come to an end in 1 second of processor time: has a loop no end?"),
+])  # fmt: skip
+def test_what_is_said_tells_what_to_do(check, body, words):
+    assert check(f"def softmax(x):\n    {body}", effort=0).message == words
+
+
+def test_a_result_is_not_called_by_the_name_of_an_input(check):
+    verdict = check("def add(x, y):\n    return x", TASKS["add"], effort=0)
+    assert verdict.message.startswith("the result should be 2, got 1")
 
 
 def test_a_step_is_shown_with_its_value(check):

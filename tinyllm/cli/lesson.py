@@ -230,8 +230,8 @@ def told(lesson, verdict, before, printed=""):
     if verdict.mistake:
         lines.append(paragraph(f"your output equals {verdict.mistake}"))
     elif verdict.step:
-        first = "the first step that differs: no variable of yours holds the library's"
-        lines.append(paragraph(f"{first} {verdict.step}"))
+        first = f"the first step that differs: the library has {verdict.step} here"
+        lines.append(paragraph(f"{first}, and none of your variables does"))
     if verdict.smallest_input:
         lines.append(paragraph("smallest input:"))
         lines += [paragraph(each.strip(), 8, 12) for each in verdict.smallest_input.split("\n")]

@@ -79,12 +79,13 @@ def first_lines(output, count=5):
 
 
 def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None, effort=SHRINK_EXAMPLES,
-          known=()):  # fmt: skip
+          known=(), cut=None):  # fmt: skip
     """Check one op -> Verdict.
 
     start: a function that gives a fresh worker with the student's exercise.py. variant: the cases' seed.
     explain: whether a failure is looked into; effort: how many inputs are tried for the smallest that fails.
     known: mistakes to recognise beside those of the op, as (sentence, function).
+    cut: a function from a case to the smaller ones that it is made of, which an explanation then shows.
     """
     held, broken, first = [], {}, None
     with specs_only():
@@ -112,7 +113,7 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
         if not explain:
             return verdict(state="failed", message=said(why), line=getattr(why, "line", None))
         ordinary = [args for title in PLAIN for args in every.get(title, ())]
-        return explained(task, start, broken, verdict, effort, known, ordinary)
+        return explained(task, start, broken, verdict, effort, known, ordinary, cut)
 
 
 def unusable(task, failure, every):

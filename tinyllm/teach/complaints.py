@@ -2,12 +2,14 @@
 
 import re
 
+import numpy as np
+
 from tinyllm.ops import OPS
 from tinyllm.teach.drawing import WRITES
 from tinyllm.teach.workers import Failure, printable
-from tinyllm.testing.check import bits, expectation, require_close, require_form
+from tinyllm.testing.check import bits, expectation, labelled, require_close, require_form
 from tinyllm.testing.properties import FORM, PURE, STEADY
-from tinyllm.testing.relations import output_names, parameters
+from tinyllm.testing.relations import parameters
 
 
 def complaint(name, title, worker, function, args):
@@ -19,6 +21,8 @@ def complaint(name, title, worker, function, args):
     if title == PURE:
         same_bits = bits(list(after)) == bits(list(args)) if isinstance(after, list) else False
         return None if same_bits else WRITES
+    if no_result := shapeless(name, value, args):
+        return no_result
     try:
         results = results_of(name, value, after)
         if title == STEADY:
@@ -36,6 +40,18 @@ def complaint(name, title, worker, function, args):
     except Exception as error:  # a value so odd that no comparison stands it
         return f"the result cannot be compared with the right one ({type(error).__name__})"
     return None
+
+
+def shapeless(name, value, args):
+    """What is wrong with a value that is nothing at all, or a list where an array is due; else None."""
+    if OPS[name].mutates:
+        return None
+    if value is None:
+        return "it returned nothing (None): is a `return` missing?"
+    first, *others = right(name, args)[0]
+    is_array = isinstance(first, np.ndarray | np.generic) and not others
+    listed = isinstance(value, list) and [type(each) for each in value] != [np.ndarray]
+    return "it should return an array, not a list" if is_array and listed else None
 
 
 _right: dict = {}  # id of a case -> the case, which must live as long, and what is right on it
@@ -61,17 +77,23 @@ def results_of(name, value, after):
 def require_forms(name, results, args):
     """Types and shapes alone. Raises AssertionError."""
     expected = right(name, args)[0]
-    if len(results) != len(expected):
-        raise AssertionError(f"it should return {len(expected)} results, not {len(results)}")
-    labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
-    for label, got, want in zip(labels, results, expected, strict=True):
+    for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
 
 
 def said(why):
     """A complaint as one line."""
     line = printable(why.message if isinstance(why, Failure) else why)
+    if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
+        return f"{line}: is `{IMPORTS[found[1]]}` missing?" if found[1] in IMPORTS else line
+    if found := re.match(r"ModuleNotFoundError: No module named '(\w+)", line):
+        library = ", not the library itself" if found[1] == "tinyllm" else ""
+        return f"{line}: a check lets your code use Python and NumPy only{library}"
     return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
+
+
+STANDARD = ("math", "random", "re", "heapq", "itertools", "functools", "collections", "numpy")
+IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STANDARD}
 
 
 def strays(failure):

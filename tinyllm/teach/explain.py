@@ -40,10 +40,11 @@ CONFIRMING = 16  # how many cases that fail, and how many that do not, a mistake
 ROUNDED = 1e-4  # of the largest number: what a student's own order of sums may differ by, and no mistake
 
 
-def explained(task, start, broken, verdict, effort, known=(), ordinary=()):
+def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=None):
     """Find the smallest input that fails, and what the student did there.
 
     broken: {property: [(args, complaint)]}. ordinary: cases of ordinary numbers, whether they fail or not.
+    The rest is as in `judge`.
     """
     numbers = [title for title in broken if title.startswith(RIGHT)]
     title = (numbers or list(broken))[0]
@@ -51,7 +52,9 @@ def explained(task, start, broken, verdict, effort, known=(), ordinary=()):
     wrong.sort(key=lambda pair: (plainness(pair[0]), weight(pair[0])))
     failed = {id(args) for args, _ in wrong}
     passing = [args for args in ordinary if id(args) not in failed]
-    with Tries(task, start, title, effort) as tries:
+    with Tries(task, start, title, effort, cut) as tries:
+        if cut:
+            wrong = list(filter(None, map(tries.part, (args for args, _ in wrong[:CONFIRMING])))) or wrong
         failing = [(args, tries.output(args)) for args, _ in wrong[:CONFIRMING]]
         found = name_mistake(task.op, failing, known, sorted(passing, key=weight)[:CONFIRMING])
         tries.mistake = found and found[1]
@@ -184,8 +187,8 @@ def alike(got, other, close=CLOSE):
 class Tries:
     """A worker that is replaced when it falls, to try many inputs on a function that fails."""
 
-    def __init__(self, task, start, title, effort):
-        self.task, self.start, self.title, self.effort = task, start, title, effort
+    def __init__(self, task, start, title, effort, cut=None):
+        self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
         self.worker = None
         self.kind = self.mistake = None  # the nature of the inputs looked for, and what they must show
 
@@ -204,6 +207,11 @@ class Tries:
 
     def complaint(self, args):
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
+
+    def part(self, args):
+        """The first part of a case that fails, with its complaint -> pair, or None."""
+        tried = ((part, self.complaint(part)) for part in self.cut(args))
+        return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args):
         """Whether an input is of the kind looked for, and shows what it must."""
@@ -230,9 +238,10 @@ class Tries:
             if time.monotonic() > deadline:
                 return False
             tried = tuple(bind(name, drawn).values())
-            if not self.fails(tried):
+            failing = next(filter(self.fails, self.cut(tried) if self.cut else [tried]), None)
+            if failing is None:
                 return False
-            best = min(best, tried, key=weight)
+            best = min(best, failing, key=weight)
             return True
 
         try:
@@ -241,7 +250,7 @@ class Tries:
                 found = find(CASES[name], fails, settings=few, random=random.Random(0))
         except Exception:  # NoSuchExample, or Flaky where the time was up
             return best
-        return tuple(bind(name, found).values())
+        return best if self.cut else tuple(bind(name, found).values())
 
     def readable(self, args):
         """The shortest of more cases that fail, where this one is long to read; else the one given.
@@ -250,7 +259,9 @@ class Tries:
         """
         if self.letters(args) <= READABLE:
             return args
-        cases = [x for x in draw_cases(self.task.op, MORE_CASES) if nature(x) == self.kind]
+        cases = draw_cases(self.task.op, MORE_CASES)
+        cases = [x for each in cases for x in (self.cut(each)[:1] if self.cut else [each])]
+        cases = [x for x in cases if nature(x) == self.kind]
         smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 

@@ -136,6 +136,22 @@ def measure(op, folder):
             return "it did not come to its end; `tinyllm check 10` says why"
 
 
+def matrices(op, args):
+    """What a C function is given on a case: its matrices, row by row -> list of argument tuples."""
+    if op == "softmax":
+        x = args[0]
+        return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
+    a, b = pair(*args)
+    return [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(a.shape[:-2])]
+
+
+def pair(a, b, transpose_a=False, transpose_b=False):
+    """The two stacks of matrices that are multiplied, of equal length."""
+    a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(b, (*stack, *b.shape[-2:]))
+
+
 class KernelWorker:
     """A worker that takes an op's arguments, cuts them into matrices, and puts the results together again."""
 
@@ -163,19 +179,14 @@ class KernelWorker:
         return Failure("failed", "no steps")
 
     def softmax(self, x):
-        rows = math.prod(x.shape[:-1])
-        y = self.worker.call("softmax", [np.array(x, order="C").reshape(rows, x.shape[-1])])
-        return self.shaped(y, (rows, x.shape[-1]), x.shape)
+        [sent] = matrices("softmax", [x])
+        return self.shaped(self.worker.call("softmax", sent), sent[0].shape, x.shape)
 
-    def matmul(self, a, b, transpose_a=False, transpose_b=False):
-        a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
-        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        left = np.broadcast_to(a, (*stack, *a.shape[-2:]))
-        right = np.broadcast_to(b, (*stack, *b.shape[-2:]))
-        y = np.empty((*stack, a.shape[-2], b.shape[-1]), np.float32)
-        for i in np.ndindex(stack):
-            one = self.worker.call("matmul", [np.array(left[i], order="C"), np.array(right[i], order="C")])
-            one = self.shaped(one, y.shape[-2:], y.shape[-2:])
+    def matmul(self, *args):
+        a, b = pair(*args)
+        y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
+        for i, sent in zip(np.ndindex(y.shape[:-2]), matrices("matmul", args), strict=True):
+            one = self.shaped(self.worker.call("matmul", sent), y.shape[-2:], y.shape[-2:])
             if isinstance(one, Failure):
                 return one
             y[i] = one
@@ -241,7 +252,8 @@ def judge_c(task, start, folder=None, **options):
         return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is not text in UTF-8")
     if len(source) > MAX_SOURCE:
         return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is too long")
-    if not written(source, task.op):
+    attempted = written(source, task.op)
+    if not attempted and not (source.strip() and find_compiler()):
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
     if not find_compiler():
         return Verdict(task.name, "blocked", broken=tuple(titles), message=NONE)
@@ -249,11 +261,14 @@ def judge_c(task, start, folder=None, **options):
         zygote, limits = worker.zygote, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
         runner = build(source, task.op, scratch, zygote.level, path.parent)
-        if isinstance(runner, Failure):
+        refused = isinstance(runner, Failure)
+        if not attempted and not (refused and runner.line):
+            return Verdict(task.name, "not_attempted", broken=tuple(titles))
+        if refused:
             state, message, line = runner.state, runner.message, runner.line
             return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
         with KnownKernels(zygote, task.op, scratch) as known:
-            options["known"] = known.mistakes()
+            options |= {"known": known.mistakes(), "cut": functools.partial(matrices, task.op)}
             return judged(task, lambda: KernelWorker(zygote.start(runner, limits), task.op), titles, options)
 
 
@@ -275,7 +290,9 @@ def judged(task, start, titles, options):
     held = [title for title in titles if title in verdict.held or (title == INSIDE and not outside)]
     if verdict.state != "passed" and not outside and isinstance(answer, Failure):
         held = [title for title in held if title != INSIDE]  # it could not be seen
-    broken = tuple(title for title in titles if title not in held)
+    broken = tuple(title for title in verdict.broken if title in titles)
+    if INSIDE not in held:
+        broken = (INSIDE, *broken) if verdict.message.startswith("Outside") else (*broken, INSIDE)
     if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
         verdict = replace(verdict, state="failed", message=printable(outside.message))
     message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard's exceptions

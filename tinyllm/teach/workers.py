@@ -216,7 +216,7 @@ class Worker:
             self.__exit__()
             raise
         started = isinstance(answer, dict) and "ready" in answer
-        self.failure = None if started else _failure(answer, "the file")
+        self.failure = None if started else _failure(answer, "the file", self._after(answer))
 
     def __enter__(self):
         return self
@@ -245,7 +245,7 @@ class Worker:
         answer = self._ask({"function": function, "args": list(args), "send_args": send_args}, seconds)
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
-        failure = _failure(answer, function)
+        failure = _failure(answer, function, self._after(answer, seconds))
         if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
             self.failure = failure  # what is out of step stays out of step
         return failure
@@ -273,7 +273,7 @@ class Worker:
             return self.failure
         if isinstance(answer, dict) and "value" in answer:
             return answer["value"]
-        return _failure(answer, function)
+        return _failure(answer, function, self._after(answer))
 
     def steps(self, function, args):
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
@@ -282,8 +282,16 @@ class Worker:
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
-            return _failure(answer, function)
+            return _failure(answer, function, self._after(answer))
         return steps
+
+    def _after(self, answer, seconds=None):
+        """How long it was waited for an answer, and why not longer, in words."""
+        if isinstance(answer, Died):
+            return f"{self.limits['cpu_seconds']:g} seconds of processor time: has a loop no end?"
+        if self.looks >= ASLEEP:
+            return "time: it waits, and computes nothing"
+        return f"{min(seconds or self.patience, self.limits['total_seconds']):g} seconds: has a loop no end?"
 
     def _ask(self, message, seconds=None):
         """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
@@ -325,10 +333,10 @@ class Died:
     signal: int | None
 
 
-def _failure(answer, what):
-    """Say in words why an answer is no value."""
+def _failure(answer, what, after="time"):
+    """Say in words why an answer is no value. after: how long it was waited for, in words."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
-        return Failure("timed_out", f"{what} did not come to an end in time")
+        return Failure("timed_out", f"{what} did not come to an end in {after}")
     if isinstance(answer, Died):
         by = "a crash, an exit, or too much memory"
         if answer.signal:

@@ -118,11 +118,19 @@ def expectation(name, args):
 def require_close(name, results, wanted):
     """Every result agrees with an `expectation`. Raises AssertionError."""
     expected, others, bounds = wanted
-    require(len(results) == len(expected), f"it should return {len(expected)} results, not {len(results)}")
-    labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
-    for i, (label, got, want) in enumerate(zip(labels, results, expected, strict=True)):
+    for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
         require_numbers(label, as_array(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
+
+
+def labelled(name, results, expected):
+    """What each result is called, the result, and what is expected -> list. Raises AssertionError."""
+    due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
+    require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
+    labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
+    if not OPS[name].mutates:  # add(x, y) has a y that is no result
+        labels = ["the result" if label in parameters(name) else label for label in labels]
+    return list(zip(labels, results, expected, strict=True))
 
 
 def require_form(label, got, want):
@@ -177,7 +185,8 @@ def describe(name, args):
 def as_text(value, limit=200):
     """A value in one short line: of an array its type, shape and numbers."""
     if isinstance(value, np.ndarray):
-        layout = "" if value.flags.c_contiguous else f" strides {value.strides}"
+        strides = ", ".join(map(str, value.strides))
+        layout = "" if value.flags.c_contiguous else f", a view (not contiguous, strides {strides}),"
         numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
         text = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
     elif isinstance(value, list) and any(isinstance(each, np.ndarray) for each in value):

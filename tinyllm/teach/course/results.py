@@ -127,7 +127,8 @@ def told(task):
     if task["mistake"]:
         lines.append(f"  Your output equals {task['mistake']}.")
     elif task["step"]:
-        lines.append(f"  The first step that differs: no variable of yours holds `{task['step']}`.")
+        first = f"  The first step that differs: the library has {quoted(task['step'])} here"
+        lines.append(f"{first}, and none of your variables does.")
     if task["smallest_input"]:
         inputs = [f"      {line}" for line in task["smallest_input"].split("\n")]
         lines += ["  On this input:", "", *inputs, ""]
