@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm.ops import OPS
-from tinyllm.teach import explain
+from tinyllm.teach import complaints, explain
 from tinyllm.teach.checker import judge
 from tinyllm.teach.course.selftest import Here
 from tinyllm.teach.drawing import LEAST, PLAIN, nature, properties
@@ -45,6 +45,12 @@ MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your cod
 ])  # fmt: skip
 def test_what_is_said_tells_what_to_do(check, body, words):
     assert check(f"def softmax(x):\n    {body}").message == words
+
+
+def test_a_list_may_be_what_is_due():
+    """Even an empty one, where nothing is to be encoded."""
+    assert complaints.shapeless("bpe_encode", [], (b"", [])) is None
+    assert complaints.shapeless("softmax", [], (np.zeros(0, np.float32),))
 
 
 def test_a_result_is_not_called_by_the_name_of_an_input(check):
@@ -94,6 +100,12 @@ def test_two_mistakes_at_once_are_called_by_no_single_name():
         return OPS["attention"].reference(q * np.float32(q.shape[3] ** 0.5), k, v, False, lengths)
 
     assert wrong_as("attention", both).mistake is None
+
+
+@pytest.mark.parametrize("said", ["the norm of the first array alone", "the largest of the arrays' norms"])
+def test_mistakes_that_small_cases_do_not_tell_apart_are_told_apart(said):
+    function = dict(MISTAKES["grad_norm"])[said]
+    assert wrong_as("grad_norm", function).mistake == said
 
 
 def test_the_difference_is_not_its_negative(check):

@@ -48,8 +48,8 @@ def shapeless(name, value, args):
         return None
     if value is None:
         return "it returned nothing (None): is a `return` missing?"
-    first, *others = right(name, args)[0]
-    is_array = isinstance(first, np.ndarray | np.generic) and not others
+    expected = right(name, args)[0]
+    is_array = len(expected) == 1 and isinstance(expected[0], np.ndarray | np.generic)
     listed = isinstance(value, list) and [type(each) for each in value] != [np.ndarray]
     return "it should return an array, not a list" if is_array and listed else None
 

@@ -53,10 +53,11 @@ def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=N
     failed = {id(args) for args, _ in wrong}
     passing = [args for args in ordinary if id(args) not in failed]
     with Tries(task, start, title, effort, cut) as tries:
+        wrong = spread(wrong)
         if cut:
-            wrong = list(filter(None, map(tries.part, (args for args, _ in wrong[:CONFIRMING])))) or wrong
-        failing = [(args, tries.output(args)) for args, _ in wrong[:CONFIRMING]]
-        found = name_mistake(task.op, failing, known, sorted(passing, key=weight)[:CONFIRMING])
+            wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
+        failing = [(args, tries.output(args)) for args, _ in wrong]
+        found = name_mistake(task.op, failing, known, spread(sorted(passing, key=weight)))
         tries.mistake = found and found[1]
         first = next(args for args, out in failing if not found or shows(task.op, args, out, found[1]))
         tries.kind = nature(first)
@@ -83,6 +84,12 @@ def subject(title, why, formed, kind):
     if title == STEADY:
         return STEADY
     return kind if formed else FORM
+
+
+def spread(cases):
+    """The first of some cases, and a few of the others: small ones are alike to many mistakes."""
+    half = CONFIRMING // 2
+    return cases[:half] + cases[half :: max(-(-(len(cases) - half) // half), 1)]
 
 
 def plainness(args):
