@@ -37,6 +37,8 @@ def test_attention(attention):
                     want = w @ v[b, :seen, h // (H // K)] / w.sum() if seen else np.zeros(D)
                     assert np.allclose(y[b, s, h], want, atol=1e-4)
                     assert np.allclose(lse[b, h, s], np.log(w.sum()) if seen else -np.inf, atol=1e-4)
+    large = np.full((1, 2, 1, 4), 100, np.float32)
+    assert np.allclose(attention(large, large, large)[0], large)
 
 
 def test_bpe_merge(bpe_merge):
