@@ -39,7 +39,7 @@ def test_selftest_says_what_it_tried_and_its_last_line_sums_up(tmp_path, monkeyp
     told = capsys.readouterr().out
     assert re.search(r"softmax +100% +0%", told)
     assert "right on huge and tiny numbers: softmax without subtracting the maximum" in told
-    assert told.splitlines()[-1].startswith("2 tasks, 24 of 24 mutants rejected (12.0 a task), 6 of 6 alter")
+    assert told.splitlines()[-1].startswith("2 tasks, 25 of 25 mutants rejected (12.5 a task), 6 of 6 alter")
 
 
 def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
