@@ -44,6 +44,9 @@ def judge_task(task, start, folder, **options):
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
 
+SOON = {"cpu_seconds": 10}  # for a function on small arrays, and somebody who waits for the answer
+
+
 def judge_lesson(lesson, zygote, path):
     """Check every task of a lesson in a student's file -> pairs of Verdict and what was printed first.
 
@@ -60,8 +63,8 @@ def judge_lesson(lesson, zygote, path):
             yield unusable(task, broken, every), ""
             continue
 
-        def start(workers=workers):
-            workers.append(zygote.start(path))
+        def start(workers=workers, limits=SOON if task.kind == "op" else None):
+            workers.append(zygote.start(path, limits))
             return workers[-1]
 
         verdict = judge_task(task, start, path.parent)
