@@ -7,6 +7,7 @@ import pytest
 
 from tinyllm.ops import OPS, override, use
 from tinyllm.testing import check
+from tinyllm.testing.check import require_form
 
 X = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
 softmax = OPS["softmax"].reference
@@ -78,3 +79,12 @@ def test_the_judge_is_the_specification_whatever_is_plugged_in():
         check("attention", OPS["attention"].reference, (q, q, q))
         check("softmax", softmax, (X,))
         assert OPS["softmax"].yours is planted
+
+
+def test_a_count_may_be_an_integer_of_numpy_and_no_other_number():
+    require_form("n", np.int64(3), 3)
+    for wrong in (np.float64(3), np.array([3]), "3", None):
+        with pytest.raises(AssertionError, match="n should be an int, got"):
+            require_form("n", wrong, 3)
+    with pytest.raises(AssertionError, match="should be a str"):
+        require_form("n", np.zeros(0), "3")
