@@ -287,11 +287,12 @@ class Worker:
 
     def _after(self, answer, seconds=None):
         """How long it was waited for an answer, and why not longer, in words."""
-        if isinstance(answer, Died):
-            return f"{self.limits['cpu_seconds']:g} seconds of processor time: has a loop no end?"
         if self.looks >= ASLEEP:
             return "time: it waits, and computes nothing"
-        return f"{min(seconds or self.patience, self.limits['total_seconds']):g} seconds: has a loop no end?"
+        seconds, of = min(seconds or self.patience, self.limits["total_seconds"]), ""
+        if isinstance(answer, Died):
+            seconds, of = self.limits["cpu_seconds"], " of processor time"
+        return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
 
     def _ask(self, message, seconds=None):
         """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
