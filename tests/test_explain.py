@@ -1,18 +1,23 @@
 """What a check says of a failure: the mistake by its name, the property of its input, and what to do."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from hypothesis import Phase, given, seed, settings
+from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
 from tinyllm.teach import complaints, explain
 from tinyllm.teach.checker import judge
 from tinyllm.teach.course.selftest import Here
-from tinyllm.teach.drawing import LEAST, PLAIN, nature, properties
+from tinyllm.teach.drawing import LEAST, PLAIN, QUIET, draw_cases, nature, properties
 from tinyllm.teach.syllabus import ready, syllabus
 from tinyllm.teach.workers import Failure
-from tinyllm.testing import MISTAKES
-from tinyllm.testing.check import describe
+from tinyllm.testing import CASES, MISTAKES
+from tinyllm.testing.check import bits, describe
 from tinyllm.testing.properties import EXTREME, FORM, INFINITE, ORDINARY
+from tinyllm.testing.relations import bind
 
 TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op" and ready(task)}
 
@@ -209,3 +214,33 @@ def test_every_op_has_ordinary_cases(op):
     """Their sizes are seldom so plain that nothing else is special about a case."""
     cases = [args for title in PLAIN for args in properties(op).get(title, ())]
     assert len(cases) >= LEAST
+
+
+@pytest.mark.parametrize("name", ["softmax", "attention"])
+def test_cases_are_the_same_whatever_hypothesis_drew_before(name):
+    """It keeps the constants that it found in our modules, and once a wrong kernel passed for them."""
+    found = providers.Constants(floats={i + 0.5 for i in range(100)}, integers=set(range(100)))
+    with mock.patch.object(providers, "_get_local_constants", lambda: found):
+        providers.CONSTANTS_CACHE.cache.clear()
+        others = list(drawn(name))
+        assert bits_of(others) != bits_of(draw_cases(name))
+        assert bits_of(draw_cases.__wrapped__(name)) == bits_of(draw_cases(name))
+    providers.CONSTANTS_CACHE.cache.clear()
+
+
+def drawn(name):
+    """Cases as Hypothesis draws them for anybody."""
+    found = []
+
+    @settings(max_examples=60, phases=[Phase.generate], **QUIET)
+    @seed(0)
+    @given(args=CASES[name])
+    def draw(args):
+        found.append(args)
+
+    draw()
+    return [tuple(bind(name, args).values()) for args in found]
+
+
+def bits_of(cases):
+    return [bits(args) for args in map(list, cases)]

@@ -9,6 +9,7 @@ from unittest import mock
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
@@ -34,11 +35,18 @@ MORE_CASES = 400  # to choose from where the others will not do
 QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@contextlib.contextmanager
 def without_found_constants():
-    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws."""
-    if not hasattr(providers, "_get_local_constants"):
-        return contextlib.nullcontext()
-    return mock.patch.object(providers, "_get_local_constants", providers.Constants)
+    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws.
+
+    It remembers them in a cache as well, which may have been filled before.
+    """
+    ours = {"_get_local_constants": getattr(providers, "Constants", None), "CONSTANTS_CACHE": _constants}
+    with mock.patch.multiple(providers, **{name: x for name, x in ours.items() if hasattr(providers, name)}):
+        yield
+
+
+_constants = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
 
 
 @functools.cache
