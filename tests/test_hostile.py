@@ -23,7 +23,7 @@ TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("ut
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
 SOFTMAX = Task("softmax", "softmax")
 ORDINARY = "right on ordinary numbers"
-SHORT = {"cpu_seconds": 2}
+SHORT = {"memory": 2**30, "cpu_seconds": 2}
 REASONS = {level: why_not(level) for level in ("landlock", "bwrap")}
 ENDLESS = re.compile("without end|lets the signal|clock")  # ended by limits, which both levels share
 ATTEMPTS = [pytest.param(level, name, marks=pytest.mark.skipif(bool(reason), reason=f"{level}: {reason}"))
