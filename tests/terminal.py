@@ -17,7 +17,8 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
     keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed, or a
-    function that says it.
+    function that says it. Ctrl-C is pressed again where nothing comes of it, not even an echo: between its
+    prompt and its wait for a key, readline takes note of it and waits all the same.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -26,14 +27,17 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
         start_new_session=True, preexec_fn=_sit_down,
     )  # fmt: skip
     os.close(theirs)
-    shown, at, end, keys = "", 0, time.monotonic() + seconds, list(keys)
+    shown, at, end, keys, again = "", 0, time.monotonic() + seconds, list(keys), b""
     try:
-        while data := _read(ours, end, shown):
+        while data := _read(ours, end, shown, again):
+            again = b"" if b"^C" in data or b"\n" in data else again  # else it is the rest of the prompt
             shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
             while keys and keys[0][0] in shown[at:]:
                 text, typed = keys.pop(0)
                 at = shown.index(text, at) + len(text)
-                os.write(ours, (typed() if callable(typed) else typed).encode())
+                typed = (typed() if callable(typed) else typed).encode()
+                os.write(ours, typed)
+                again = typed if typed == CTRL_C.encode() else b""
         return shown, process.wait(max(end - time.monotonic(), 1))
     finally:
         process.kill()
@@ -47,10 +51,12 @@ def _sit_down():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _read(terminal, end, shown):
-    """The next bytes, or none at the end. Raises TimeoutError."""
-    if not select.select([terminal], [], [], max(end - time.monotonic(), 0))[0]:
-        raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
+def _read(terminal, end, shown, again):
+    """The next bytes, or none at the end. Raises TimeoutError. again: what to type each second until then."""
+    while not select.select([terminal], [], [], max(min(end - time.monotonic(), 1 if again else 60), 0))[0]:
+        if time.monotonic() >= end:
+            raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
+        os.write(terminal, again)
     try:
         return os.read(terminal, 65536)
     except OSError:  # Linux's way to say that nobody is at the other end
