@@ -46,7 +46,7 @@ def without_found_constants():
         yield
 
 
-_constants = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
+_constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
 
 
 @functools.cache
