@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyllm.cli import add_command
-from tinyllm.cli.train import note
+from tinyllm.cli.progress import paragraph
 from tinyllm.errors import UserError
 
 EXAMPLE = """example:
@@ -40,12 +40,12 @@ def run_blame(args):
     if not parts:
         raise UserError(f"what {run.folder} was trained with is not in your exercises any more")
     if any(part.sha256 != recorded[part.op] for part in parts):
-        print(note("your files have changed since this run; what follows is about them as they are now"))
+        print(paragraph("your files have changed since this run; what follows is about them as they are now"))
     with Bar() as bar:
         blame = Blame(run.folder, reopen(run, config), parts, tick=bar.tick)
         finding = blame.find()
     lines = [*told(blame, finding), *filter(None, [unproven(parts, workspace)])]
-    print("\n".join(map(note, lines)))
+    print("\n".join(map(paragraph, lines)))
     return 1 if finding.culprits else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinyllm.cli import add_command
-from tinyllm.cli.lesson import paragraph
+from tinyllm.cli.progress import paragraph
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.teach.course.config import COURSE_FILE, load_course, new_course, whole_course
@@ -101,7 +101,7 @@ def run_init(args):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
     atomic_write_text(COURSE_FILE, new_course())
     what = "every lesson, a point for each task, and a secret seed"
-    print(paragraph(f"{COURSE_FILE} is written: {what}. Edit it, then", 0, 0))
+    print(paragraph(f"{COURSE_FILE} is written: {what}. Edit it, then", further=0))
     print("  tinyllm course release handout")
 
 
@@ -111,7 +111,7 @@ def run_release(args):
 
     paths = release(the_course(args), args.out, args.source)
     scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
-    print(paragraph(f"{len(paths)} files in {args.out}; {scanned}", 0))
+    print(paragraph(f"{len(paths)} files in {args.out}; {scanned}"))
 
 
 def run_grade(args):
@@ -126,7 +126,7 @@ def run_grade(args):
     level = choose_level(args.isolation, args.require_isolation)
     if course.seed is None and not args.json:
         print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each task, hidden inputs from a "
-                        f"seed kept in {args.out}", 0), flush=True)  # fmt: skip
+                        f"seed kept in {args.out}"), flush=True)  # fmt: skip
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
         try:
             records = grade_all(args.folder, course, args.out, level, args.workers, bar.update, bar.reset)
@@ -151,8 +151,8 @@ def run_grade(args):
     counts = f"{graded} {what} graded, {full} with all {number(course.total)} points"
     print(f"{counts}; {refused} refused, as said above" if refused else counts)
     if untried := untried_told(records, args.out):
-        print(paragraph(untried, 0))
-    print(paragraph(isolation_words(level), 0))
+        print(paragraph(untried))
+    print(paragraph(isolation_words(level)))
     print(f"see {args.out}/grades.csv and {args.out}/feedback\n`tinyllm course report {args.out}` sums up")
     return 0
 
@@ -187,7 +187,7 @@ def run_report(args):
     handed_in, refused = found["submissions"], len(found["refused"])
     counts = f"{handed_in} {'submission' if handed_in == 1 else 'submissions'}"
     counts += f", {handed_in - refused} graded" if refused else ""
-    print(paragraph(f"{counts}; {isolation_words(found['isolation'])}", 0) + "\n")
+    print(paragraph(f"{counts}; {isolation_words(found['isolation'])}") + "\n")
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
     heads = [WORDS.get(state, state) for state in states]
     print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
@@ -208,7 +208,7 @@ def run_report(args):
     for student, problem in found["refused"]:
         print(paragraph(f"{student}: {problem}", 2, 4))
     if found["left_out"]:
-        print("\n" + paragraph(left_out_told(found["left_out"]), 0))
+        print("\n" + paragraph(left_out_told(found["left_out"])))
 
 
 def run_export(args):
@@ -222,7 +222,7 @@ def run_export(args):
         raise UserError(f"`export {args.kind}` needs the folder that an earlier `course grade` wrote")
     else:
         remark = RESULT_EXPORTERS[args.kind](read_results(args.grades), args.out)
-    print("\n".join([f"{args.out} is written", *([paragraph(remark, 0)] if remark else [])]))
+    print("\n".join([f"{args.out} is written", *([paragraph(remark)] if remark else [])]))
 
 
 def run_selftest(args):
@@ -233,7 +233,7 @@ def run_selftest(args):
     level = best_level()
     if not args.json:
         heads = ("reference", "starter", "mutants", "rejected", "alternatives")
-        print(paragraph(isolation_words(level), 0))
+        print(paragraph(isolation_words(level)))
         print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
     rows = selftest(the_course(args), level, step=(lambda row: None) if args.json else
                     (lambda row: print(row_told(row, args.mutants), flush=True)))  # fmt: skip

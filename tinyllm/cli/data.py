@@ -3,11 +3,11 @@
 import json
 import math
 import sys
-import textwrap
 import zlib
 from collections import Counter
 
 from tinyllm.cli import add_command
+from tinyllm.cli.progress import entry
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import load_stories
 from tinyllm.errors import UserError
@@ -76,7 +76,7 @@ def run_list(args):
             head, what = f"{row['name']:<12} {'-':>11}  {'-':<12}  ", row["error"]
         else:
             head, what = f"{row['name']:<12} {row['bytes']:>11,}  {row['sha256'][:12]}  ", row["description"]
-        print(textwrap.fill(what, 80, initial_indent=head, subsequent_indent=" " * len(head)))
+        print(entry(head, what))
 
 
 def run_show(args):
@@ -112,9 +112,7 @@ def run_stats(args):
             value = "yes" if value else "no: bytes are counted as characters; use --tokenizer byte"
         elif isinstance(value, int):
             value = f"{value:,}"
-        head = f"{name.replace('_', ' '):<25} "
-        rows = textwrap.wrap(value, 54, break_long_words=False) or [""]  # a hash is longer, and stays whole
-        print(head + f"\n{'':26}".join(rows))
+        print(entry(f"{name.replace('_', ' '):<25} ", value))
 
 
 def measure(corpus):

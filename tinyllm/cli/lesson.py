@@ -3,10 +3,10 @@
 import inspect
 import json
 import sys
-import textwrap
 import time
 
 from tinyllm.cli import add_command
+from tinyllm.cli.progress import paragraph
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 from tinyllm.teach.known import answers
@@ -106,7 +106,7 @@ def saved(progress):
 
 def note(text):
     """Say on the side what does not stop the command."""
-    print(paragraph(f"note: {text}", 0), file=sys.stderr)
+    print(paragraph(f"note: {text}"), file=sys.stderr)
 
 
 def next_lesson(states):
@@ -136,10 +136,10 @@ def run_start(args):
     folder, copied = start_lesson(lesson, find_workspace())
     script, exercise = shown(folder / "lesson.py"), shown(folder / lesson.exercise)
     if copied:
-        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {shown(folder)}", 0))
+        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {shown(folder)}"))
     else:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {shown(folder)} already; "
-                        "nothing was changed", 0))  # fmt: skip
+                        "nothing was changed"))  # fmt: skip
     rows = {f"python {script}": "to step through it",
             f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
     width = max(map(len, rows))
@@ -178,9 +178,8 @@ def check_once(lesson, path, workspace, args):
     progress = opened(workspace)
     own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()
     if not args.json:
-        checked = path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise)
-        print(f"lesson {lesson.number}, {lesson.title}: {shown(checked)}")
-        print(paragraph(isolation_words(level), 0) + "\n")
+        print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
+        print(paragraph(isolation_words(level)) + "\n")
     verdicts = []
     with Zygote(level) as zygote, copied(path) as code:
         for verdict, printed in judge_lesson(lesson, zygote, code):
@@ -200,8 +199,18 @@ def check_once(lesson, path, workspace, args):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
     if not own:
         here = shown(workspace / lesson.folder / lesson.exercise)
-        print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only", 0))
+        print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only"))
     return all(v.state == "passed" for v in verdicts)
+
+
+def checked(lesson, path):
+    """The name of the file that a lesson is about, which may lie beside the one that is run -> str."""
+    return shown(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
+
+
+def inset(text):
+    """A paragraph below the name of a task."""
+    return paragraph(text, 6)
 
 
 def told(lesson, verdict, before, printed=""):
@@ -214,31 +223,31 @@ def told(lesson, verdict, before, printed=""):
         return line.rstrip()
     if verdict.state == "not_attempted":
         missing = verdict.message.startswith("there is no function")
-        return "\n".join([line.rstrip(), paragraph(verdict.message)] if missing else [line.rstrip()])
+        return "\n".join([line.rstrip(), inset(verdict.message)] if missing else [line.rstrip()])
     line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
     if before is not None and before != len(verdict.held):
         line += f", {before} before"
     if verdict.state == "passed":
-        return "\n".join([line, *map(paragraph, filter(None, verdict.message.split("\n")))])
+        return "\n".join([line, *map(inset, filter(None, verdict.message.split("\n")))])
     lines = [line]
     if verdict.broken and kind != "tests" and verdict.state == "failed":
-        lines.append(paragraph(f"does not hold: {cause(verdict)}"))
+        lines.append(inset(f"does not hold: {cause(verdict)}"))
     where = f" (line {verdict.line})" if verdict.line else ""
-    lines.append(paragraph(verdict.message + where))
+    lines.append(inset(verdict.message + where))
     if verdict.state == "blocked" and "PermissionError" in verdict.message:
-        lines.append(paragraph(FENCED))
+        lines.append(inset(FENCED))
     if verdict.mistake:
-        lines.append(paragraph(f"your output equals {verdict.mistake}"))
+        lines.append(inset(f"your output equals {verdict.mistake}"))
     elif verdict.step:
         first = f"the first step that differs: the library has {verdict.step} here"
-        lines.append(paragraph(f"{first}, and none of your variables does"))
+        lines.append(inset(f"{first}, and none of your variables does"))
     if verdict.smallest_input:
-        lines.append(paragraph("smallest input:"))
+        lines.append(inset("smallest input:"))
         lines += [paragraph(each.strip(), 8, 12) for each in verdict.smallest_input.split("\n")]
     if printed:
-        lines.append(paragraph("the first lines that your code printed:"))
+        lines.append(inset("the first lines that your code printed:"))
         lines += [paragraph(each, 8, 12) for each in printed.split("\n")]
-    lines.append(paragraph(f"`tinyllm hint {lesson.number} {verdict.task}` helps"))
+    lines.append(inset(f"`tinyllm hint {lesson.number} {verdict.task}` helps"))
     return "\n".join(lines) + "\n"
 
 
@@ -255,7 +264,7 @@ def afterwards(lesson, path, verdicts, progress):
     if any(not v.runs for v in verdicts):
         verdict = verdicts[0]
         where = f" (line {verdict.line})" if verdict.line else ""
-        yield paragraph(f"{shown(path)} does not run: {verdict.message}{where}", 0)
+        yield paragraph(f"{shown(path)} does not run: {verdict.message}{where}")
         return
     if all(v.state == "passed" for v in verdicts):
         from tinyllm.teach.capstone import PARTS
@@ -266,15 +275,7 @@ def afterwards(lesson, path, verdicts, progress):
             yield f"next: {next_of(syllabus()[number + 1], progress)}"
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
-        name = path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise)
-        yield paragraph(f"write {what} in {shown(name)}; `tinyllm hint {number}` helps", 0)
-
-
-def paragraph(text, indent=6, further=None):
-    """Text set in, broken at 80 columns; further lines a little more."""
-    further = indent + 2 if further is None else further
-    return textwrap.fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * further,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+        yield paragraph(f"write {what} in {checked(lesson, path)}; `tinyllm hint {number}` helps")
 
 
 def run_hint(args):
@@ -289,10 +290,10 @@ def run_hint(args):
     record = progress.task(lesson, task.name)
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
-    print(paragraph(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}", 0))
+    print(paragraph(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}"))
     if given + 1 == len(every) and task.kind in ("op", "c"):
         last = f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code"
-        print(paragraph(last, 0))
+        print(paragraph(last))
     saved(progress)
 
 

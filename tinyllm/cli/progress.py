@@ -229,6 +229,19 @@ def printable(text):
     return text.encode(encoding, "replace").decode(encoding)
 
 
+def paragraph(text, indent=0, further=None):
+    """A text set in by some columns and broken at 80; further lines stand a little deeper."""
+    further = indent + 2 if further is None else further
+    return textwrap.fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * further,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def entry(head, text):
+    """A text beside its head, broken at 80 columns; further lines stand below the first."""
+    return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * len(head),
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
 def indented(text, lines=None):
     """Return a text, or its first lines, set in by two spaces and broken at 78 columns."""
     rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, 76) or [""]]

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.cli import add_command
-from tinyllm.cli.progress import printable
-from tinyllm.cli.train import note
+from tinyllm.cli.progress import paragraph, printable
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
@@ -132,7 +131,7 @@ def observe_mine(lessons, model, ids):
         names = ", ".join(part.op for part in parts)
         raise UserError(f"{reader} does not call {names}: nothing to compare")
     for line in [*skipped, *idle(parts, reader)]:
-        say(note(line))
+        say(paragraph(line))
     return [ours, yours, called]
 
 

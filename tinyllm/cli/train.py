@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyllm.cli import add_command
+from tinyllm.cli.progress import MergeBar, choose_display, paragraph, quoted
 from tinyllm.errors import UserError
 
 EXAMPLE = """examples:
@@ -80,7 +81,6 @@ def run_train(args):
 
 def train(args, parts=()):
     """Prepare everything, then iterate over a Trainer and show its events."""
-    from tinyllm.cli.progress import MergeBar, choose_display
     from tinyllm.ops.registry import threads
     from tinyllm.train.report import write_report
     from tinyllm.train.run import prepare, reopen
@@ -142,7 +142,7 @@ def parts_of(args):
     if not args.json:
         names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
         lines = [f"yours: {names}", *notes, *filter(None, [mine.unproven(parts, workspace)]), SLOWER]
-        print("\n".join(map(note, lines)) + "\n", flush=True)
+        print("\n".join(map(paragraph, lines)) + "\n", flush=True)
     return parts
 
 
@@ -153,7 +153,6 @@ AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\
 @contextmanager
 def naming(parts, run=None):
     """A training that blows up says which functions were the student's, for the rate may be innocent."""
-    from tinyllm.cli.progress import quoted
     from tinyllm.train.trainer import Diverged
 
     try:
@@ -171,21 +170,15 @@ def naming(parts, run=None):
 
 def told(parts, run, trained):
     """What a run on a student's functions ends with: how often each ran, and what to do next."""
-    from tinyllm.cli.progress import quoted
     from tinyllm.teach.mine import idle
 
     if trained:
         used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)
-        yield note(f"yours ran: {used or 'none'}")
-        yield from map(note, idle(parts, "this training"))
+        yield paragraph(f"yours ran: {used or 'none'}")
+        yield from map(paragraph, idle(parts, "this training"))
     else:
-        yield note("there was nothing left to train, so none of yours ran")
-    yield note(f"tinyllm blame {quoted(run.folder)}    compares this with the library's own functions")
-
-
-def note(text):
-    """A paragraph of at most 80 columns; further lines are indented."""
-    return textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        yield paragraph("there was nothing left to train, so none of yours ran")
+    yield paragraph(f"tinyllm blame {quoted(run.folder)}    compares this with the library's own functions")
 
 
 def settings_of(args):

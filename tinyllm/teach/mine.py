@@ -23,8 +23,7 @@ from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.teach.syllabus import find_lesson
 from tinyllm.teach.workspace import Progress, shown
-from tinyllm.testing.check import arrays, require_form, run
-from tinyllm.testing.relations import output_names
+from tinyllm.testing.check import arrays, labelled, require_form, run
 from tinyllm.train.trainer import Trainer
 
 MAX_SOURCE = 2**20  # bytes of an exercise
@@ -227,14 +226,10 @@ def guarded(part, function):
 def _look(part, function, results, args):
     """Compare with the specification's results, for which it runs once: types, shapes, finite numbers."""
     expected = run(part.op, OPS[part.op].reference, args)
-    known = OPS[part.op].mutates or output_names(part.op)
-    names = known if len(expected) == len(known) else range(len(expected))
     try:
         if OPS[part.op].mutates and len(results) != len(expected):
             raise AssertionError("it works in place and must return None")
-        if len(results) != len(expected):
-            raise AssertionError(f"it should return {len(expected)} results, not {len(results)}")
-        for label, got, want in zip(names, results, expected, strict=True):
+        for label, got, want in labelled(part.op, results, expected):
             require_form(label, got, want)
             if not _finite(got) and _finite(want):
                 raise AssertionError(f"{label} has numbers that are not finite, where the right ones are")

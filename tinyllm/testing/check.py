@@ -127,7 +127,8 @@ def labelled(name, results, expected):
     """What each result is called, the result, and what is expected -> list. Raises AssertionError."""
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
-    labels = output_names(name) if len(expected) == len(output_names(name)) else range(len(expected))
+    names = OPS[name].mutates or output_names(name)
+    labels = names if len(expected) == len(names) else range(len(expected))
     if not OPS[name].mutates:  # add(x, y) has a y that is no result
         labels = ["the result" if label in parameters(name) else label for label in labels]
     return list(zip(labels, results, expected, strict=True))
