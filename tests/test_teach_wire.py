@@ -20,7 +20,7 @@ from tinyllm.ops import OPS
 from tinyllm.teach import wire
 from tinyllm.teach.checker import complaint
 from tinyllm.teach.drawing import draw_cases
-from tinyllm.teach.workers import LIMITS, PATIENCE, Failure, Worker
+from tinyllm.teach.workers import LIMITS, Failure, Worker
 from tinyllm.testing import CASES
 from tinyllm.testing.check import bits
 from tinyllm.testing.properties import FORM, PURE, STEADY
@@ -118,8 +118,8 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
     with specs_only():
         for i, (name, args, data) in enumerate(corruptions(10_000)):
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
-            worker.failure, worker.ended, worker.patience, worker.deadline = None, True, 5, math.inf
-            worker.limits, worker.looks = LIMITS | PATIENCE, 0
+            worker.failure, worker.ended, worker.deadline = None, True, math.inf
+            worker.limits, worker.looks = LIMITS, 0
             worker.talk = Bytes(data)
             why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
             assert why is None or isinstance(why, Failure | str)

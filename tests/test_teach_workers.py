@@ -94,8 +94,8 @@ def test_every_worker_is_fresh(start):
     ("sleep", "timed_out", "did not come to an end"), ("spin", "timed_out", "did not come to an end"),
 ])  # fmt: skip
 def test_an_end_has_a_name(start, function, state, words):
-    with start(cpu_seconds=1) as worker:
-        failure = worker.call(function, (), seconds=2 if function == "sleep" else 30)
+    with start(cpu_seconds=1, total_seconds=2 if function == "sleep" else 30) as worker:
+        failure = worker.call(function, ())
         assert isinstance(failure, Failure) and failure.state == state
         assert words in failure.message and failure.message.isprintable()
         if function == "wrong":
@@ -175,7 +175,7 @@ from tinyllm.teach.workers import Zygote
 from tinyllm.teach.zygote import descendants
 with Zygote({level!r}, {forks}) as zygote, zygote.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
     print(*descendants(), flush=True)
-    worker.call("spin", (), seconds=60)
+    worker.call("spin", ())
 """
     grader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     left = {int(pid) for pid in grader.stdout.readline().split()}
@@ -300,7 +300,8 @@ def connect(port):
 
 def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
     with start(total_seconds=1) as worker:
-        assert worker.call("sleep", (), seconds=100).state == "timed_out"
+        assert worker.call("sleep", ()).state == "timed_out"
+        assert isinstance(worker.steps("count", ()), Failure)
 
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")
@@ -363,7 +364,7 @@ def test_levels_fail_closed(monkeypatch):
 def test_a_forged_line_is_none(line, kept):
     """A number of 4,000 digits would stand in results.json, where no other language can read it."""
     error = {"error": {"kind": "ValueError", "message": "x", "line": line}}
-    assert workers._failure(error, "softmax").line == kept
+    assert workers._failure(error, "softmax", "time").line == kept
 
 
 def test_printable():

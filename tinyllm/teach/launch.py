@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.teach import wire
-from tinyllm.teach.zygote import asleep, descendants, used
+from tinyllm.teach.zygote import asleep, descendants, used, used_by
 
 INSTALLED = ("site-packages", "dist-packages")  # what in Python's library is not Python's
 SCRIPT = Path(__file__).with_name("zygote.py")
@@ -103,7 +103,7 @@ class Launched:
         # None where there is no /proc; and where it has been waited for, its number may be another's.
         found = descendants(self.process.pid) if alive else []
         if self.bubbled:  # nobody waits for what is inside
-            self.cpu = used(found)
+            self.cpu = used_by(found)
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -37,8 +37,9 @@ MAX_OUTPUT = 20_000  # bytes of what a student prints
 STATES = {  # what an error says of a task; any other is a failure
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
-LIMITS = {"memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64}  # of one worker: one property
-PATIENCE = {"call_seconds": 300, "total_seconds": 300}  # by the clock: for one call, for all of one worker
+LIMITS = {  # of one worker: one property; total_seconds by the clock, for all of its life
+    "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Zygote:
 
     def start(self, code, limits=None):
         """A worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
-        return Worker(self, Path(code).resolve(), LIMITS | PATIENCE | (limits or {}))
+        return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
     def order(self, message, fds=()):
         """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
@@ -194,7 +195,7 @@ class Worker:
         self.zygote, self.limits = zygote, dict(limits)
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         self.ended, self.looks, limits = False, 0, dict(limits)
-        self.patience, total = limits.pop("call_seconds"), limits.pop("total_seconds")
+        total = limits.pop("total_seconds")
         loose = not zygote.forks and zygote.level == "plain"  # nobody would see to what it starts
         order = {
             "code": str(code), "folder": self.scratch, "level": zygote.level, "readable": zygote.readable,
@@ -211,12 +212,13 @@ class Worker:
         self._reader = threading.Thread(target=self._drain, args=(self.life.output,), daemon=True)
         self._reader.start()
         try:
-            answer = self._receive(self.patience)
+            answer = self._receive()
         except BaseException:  # an interrupt: nobody else would end it
             self.__exit__()
             raise
-        started = isinstance(answer, dict) and "ready" in answer
-        self.failure = None if started else _failure(answer, "the file", self._after(answer))
+        self.failure = None
+        if not (isinstance(answer, dict) and "ready" in answer):
+            self.failure = self._failed(answer, "the file")
 
     def __enter__(self):
         return self
@@ -235,20 +237,17 @@ class Worker:
         self.zygote.cpu += self.life.cpu
         return died_of
 
-    def call(self, function, args, seconds=None, send_args=False):
-        """Run one of the file's functions, for so many seconds at most -> its value, or a Failure.
+    def call(self, function, args, send_args=False):
+        """Run one of the file's functions -> its value, or a Failure.
 
         With `send_args` the result is (value, the arguments as the function left them).
         """
         if self.failure:
             return self.failure
-        answer = self._ask({"function": function, "args": list(args), "send_args": send_args}, seconds)
+        answer = self._ask({"function": function, "args": list(args), "send_args": send_args})
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
-        failure = _failure(answer, function, self._after(answer, seconds))
-        if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
-            self.failure = failure  # what is out of step stays out of step
-        return failure
+        return self._failed(answer, function)
 
     def call_with(self, function, remotes, limit=2000):
         """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
@@ -273,7 +272,7 @@ class Worker:
             return self.failure
         if isinstance(answer, dict) and "value" in answer:
             return answer["value"]
-        return _failure(answer, function, self._after(answer))
+        return self._failed(answer, function)
 
     def steps(self, function, args):
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
@@ -282,19 +281,26 @@ class Worker:
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
-            return _failure(answer, function, self._after(answer))
+            return self._failed(answer, function)
         return steps
 
-    def _after(self, answer, seconds=None):
+    def _failed(self, answer, what):
+        """The Failure that an answer is; what is out of step stays out of step."""
+        failure = _failure(answer, what, self._after(answer))
+        if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
+            self.failure = failure
+        return failure
+
+    def _after(self, answer):
         """How long it was waited for an answer, and why not longer, in words."""
         if self.looks >= ASLEEP:
             return "time: it waits, and computes nothing"
-        seconds, of = min(seconds or self.patience, self.limits["total_seconds"]), ""
+        seconds, of = self.limits["total_seconds"], ""
         if isinstance(answer, Died):
             seconds, of = self.limits["cpu_seconds"], " of processor time"
         return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
 
-    def _ask(self, message, seconds=None):
+    def _ask(self, message):
         """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
         try:
             wire.send(self.talk, message, SEND_SECONDS)
@@ -302,9 +308,9 @@ class Worker:
             return Died(self._end(patience=200))
         except (wire.WireError, TimeoutError, OSError) as error:
             return error
-        return self._receive(seconds or self.patience)
+        return self._receive()
 
-    def _receive(self, seconds):
+    def _receive(self):
         was_asleep = False
 
         def idle():  # an answer that comes between two looks was no sleep, however late it is read
@@ -314,7 +320,7 @@ class Worker:
             return self.looks >= ASLEEP
 
         try:
-            return wire.receive(self.talk, min(seconds, max(self.deadline - time.monotonic(), 0)), idle)
+            return wire.receive(self.talk, max(self.deadline - time.monotonic(), 0), idle)
         except wire.Closed:
             return Died(self._end(patience=200))
         except (wire.WireError, TimeoutError, OSError) as error:
@@ -334,7 +340,7 @@ class Died:
     signal: int | None
 
 
-def _failure(answer, what, after="time"):
+def _failure(answer, what, after):
     """Say in words why an answer is no value. after: how long it was waited for, in words."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} did not come to an end in {after}")

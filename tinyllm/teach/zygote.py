@@ -129,17 +129,17 @@ def asleep(pids):
     return "S" in states and states <= {"S", "Z"}
 
 
-def used(pids=()):
-    """Seconds of processor time of these processes, if any; else of the children that have ended.
-
-    0 where nobody counts them.
-    """
+def used_by(pids):
+    """Seconds of processor time of these processes, by /proc."""
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as f:
             ticks += sum(map(int, f.read().rpartition(")")[2].split()[11:15]))
-    if pids:
-        return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def used():
+    """Seconds of processor time of the children that have ended; 0 where nobody counts them."""
     try:
         import resource
     except ImportError:  # Windows

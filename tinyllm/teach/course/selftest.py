@@ -72,7 +72,7 @@ class Here:
     def __exit__(self, *exc):
         pass
 
-    def call(self, name, args, seconds=10, send_args=False):
+    def call(self, name, args, send_args=False):
         """Run the function on a copy of the arguments."""
         args = through_the_wire(list(args))
         try:
