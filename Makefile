@@ -17,7 +17,7 @@ test: .venv/installed
 
 # Long proofs, with figures: minutes, not seconds.
 verify: .venv/installed
-	$(BIN)/python tests/verify.py
+	$(BIN)/python tests/proofs/verify.py
 
 lint: .venv/linted-with
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
  *
  * Each function brings its argument into a short interval by exact steps; there, a polynomial has the
  * smallest maximum of relative error (tools/fit_approx.py finds and prints the constants). The errors stated
- * are the largest over all 2**32 floats (tests/verify_approx.py), in ulp, the distance between neighbouring
+ * are the largest over all 2**32 floats (tests/proofs/verify_approx.py), in ulp, the distance between neighbouring
  * floats. NaN stays NaN, results too small for a normal float are subnormal, and at infinity the limits are
  * exact.
  */

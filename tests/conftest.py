@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinyllm.teach.workers import Zygote, best_level
+from tinyllm.course.workers import Zygote, best_level
 
 settings.register_profile(
     "tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]

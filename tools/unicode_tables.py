@@ -4,7 +4,7 @@
 
 Its parts were built from different versions of Unicode, none of them Python's own: a character that is newer
 than a table is no letter, accent or punctuation for it. Each table here is the answer of one part for every
-code point, so that ours are the same on every Python. tests/verify_families.py asks again and compares.
+code point, so that ours are the same on every Python. `verify_families.py` asks again and compares.
 Run it on a Python whose `unicodedata` is as new as the `regex` package: both are asked what is newer.
 """
 

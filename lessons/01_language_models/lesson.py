@@ -17,9 +17,9 @@ import textwrap
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.data import load_corpus, stories
 from tinyllm.rng import Random
-from tinyllm.teach.stepping import bars, begin, compare, predict
 
 begin()
 

@@ -16,8 +16,8 @@
 import time
 
 from tinyllm import ops
+from tinyllm.course.stepping import begin, compare, predict
 from tinyllm.data import load_corpus
-from tinyllm.teach.stepping import begin, compare, predict
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split
 

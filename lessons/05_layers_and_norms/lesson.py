@@ -11,8 +11,8 @@
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.rng import Random
-from tinyllm.teach.stepping import bars, begin, compare, predict
 
 begin()
 np.set_printoptions(precision=3, suppress=True)

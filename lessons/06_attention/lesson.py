@@ -14,9 +14,9 @@ import time
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.course.page import weights, write_page
+from tinyllm.course.stepping import begin, compare, predict
 from tinyllm.rng import Random
-from tinyllm.teach.page import weights, write_page
-from tinyllm.teach.stepping import begin, compare, predict
 
 begin()
 np.set_printoptions(precision=3, suppress=True)

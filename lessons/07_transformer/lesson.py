@@ -11,9 +11,9 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.nn.summary import summarise
 from tinyllm.rng import Random
-from tinyllm.teach.stepping import bars, begin, compare, predict
 
 begin()
 

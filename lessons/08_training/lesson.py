@@ -11,9 +11,9 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.course.page import curves, write_page
+from tinyllm.course.stepping import begin, compare, predict
 from tinyllm.data import get_batch, load_corpus
-from tinyllm.teach.page import curves, write_page
-from tinyllm.teach.stepping import begin, compare, predict
 
 begin()
 

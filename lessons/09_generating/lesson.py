@@ -14,12 +14,12 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.nn import inference
+from tinyllm.report.trace import examine, take_text
+from tinyllm.report.trace.page import write_page
 from tinyllm.rng import Random
-from tinyllm.teach.stepping import bars, begin, compare, predict
-from tinyllm.teach.trace import examine, take_text
-from tinyllm.teach.trace.page import write_page
 
 begin()
 

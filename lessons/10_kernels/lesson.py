@@ -17,10 +17,10 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.bench.roof import measure_roof
+from tinyllm.course.kernels import measure
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.ops import registry
 from tinyllm.rng import Random
-from tinyllm.teach.kernels import measure
-from tinyllm.teach.stepping import bars, begin, compare, predict
 
 folder = begin()
 

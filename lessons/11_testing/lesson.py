@@ -13,8 +13,8 @@
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.course.stepping import bars, begin, compare, predict
 from tinyllm.rng import Random
-from tinyllm.teach.stepping import bars, begin, compare, predict
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
 

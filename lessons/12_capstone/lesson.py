@@ -11,9 +11,9 @@
 # %%
 import numpy as np
 
-from tinyllm.teach import capstone
-from tinyllm.teach.gather import gather, parts_in
-from tinyllm.teach.stepping import begin, compare, predict
+from tinyllm.course import capstone
+from tinyllm.course.gather import gather, parts_in
+from tinyllm.course.stepping import begin, compare, predict
 
 folder = begin()
 

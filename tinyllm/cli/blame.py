@@ -24,9 +24,9 @@ def add_parser(subparsers):
 
 def run_blame(args):
     """Train the first steps again, with fewer and fewer of the student's parts; 1 if one is to blame."""
-    from tinyllm.teach.blame import Blame
-    from tinyllm.teach.mine import load_parts, parse_lessons, unproven
-    from tinyllm.teach.workspace import find_workspace
+    from tinyllm.course.blame import Blame
+    from tinyllm.course.mine import load_parts, parse_lessons, unproven
+    from tinyllm.course.workspace import find_workspace
     from tinyllm.train.run import Run, reopen
 
     run = Run(args.folder) if args.folder else newest()

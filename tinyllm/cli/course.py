@@ -9,11 +9,11 @@ from tqdm import tqdm
 
 from tinyllm.cli import add_command
 from tinyllm.cli.progress import paragraph
+from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
+from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
+from tinyllm.course.workers import LEVELS, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.teach.course.config import COURSE_FILE, load_course, new_course, whole_course
-from tinyllm.teach.course.export import EXPORTERS, RESULT_EXPORTERS
-from tinyllm.teach.workers import LEVELS, isolation_words
 
 COURSE_EXAMPLE = """example:
   tinyllm course init                              writes course.toml: lessons, points, due dates
@@ -107,7 +107,7 @@ def run_init(args):
 
 def run_release(args):
     """Write a release and say what is in it."""
-    from tinyllm.teach.course.release import release
+    from tinyllm.course.classroom.release import release
 
     paths = release(the_course(args), args.out, args.source)
     scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
@@ -116,9 +116,9 @@ def run_release(args):
 
 def run_grade(args):
     """Grade, write, and say where it is -> exit code."""
-    from tinyllm.teach.course.collect import left_out
-    from tinyllm.teach.course.queue import choose_level, grade_all
-    from tinyllm.teach.course.results import number, read_results, write_results
+    from tinyllm.course.classroom.collect import left_out
+    from tinyllm.course.classroom.queue import choose_level, grade_all
+    from tinyllm.course.classroom.results import number, read_results, write_results
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be 1 or more, not {args.workers}")
@@ -176,9 +176,9 @@ def untried_told(records, out):
 
 def run_report(args):
     """Print where the class is stuck."""
-    from tinyllm.teach.course.results import read_results
-    from tinyllm.teach.course.summary import summary
-    from tinyllm.teach.record import WORDS
+    from tinyllm.course.classroom.results import read_results
+    from tinyllm.course.classroom.summary import summary
+    from tinyllm.course.record import WORDS
 
     found = summary(read_results(args.out))
     if args.json:
@@ -213,7 +213,7 @@ def run_report(args):
 
 def run_export(args):
     """Write for another system."""
-    from tinyllm.teach.course.results import read_results
+    from tinyllm.course.classroom.results import read_results
 
     if args.kind in EXPORTERS:
         course, path = the_course(args), args.course or COURSE_FILE
@@ -227,8 +227,8 @@ def run_export(args):
 
 def run_selftest(args):
     """Print the table; the exit code is 1 if anything came out wrong."""
-    from tinyllm.teach.course.selftest import selftest
-    from tinyllm.teach.workers import best_level
+    from tinyllm.course.classroom.selftest import selftest
+    from tinyllm.course.workers import best_level
 
     level = best_level()
     if not args.json:

@@ -12,8 +12,8 @@ from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
 from tinyllm.cli import add_command
+from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry
-from tinyllm.teach.workers import LEVELS, isolation_words, plain_words, why_not
 
 WIDTH, LABEL = 80, 11
 

@@ -7,13 +7,11 @@ import time
 
 from tinyllm.cli import add_command
 from tinyllm.cli.progress import paragraph
-from tinyllm.errors import UserError
-from tinyllm.ops.registry import OPS
-from tinyllm.teach.known import answers
-from tinyllm.teach.record import WORDS, as_record
-from tinyllm.teach.solved import helpers
-from tinyllm.teach.syllabus import find_lesson, syllabus
-from tinyllm.teach.workspace import (
+from tinyllm.course.known import answers
+from tinyllm.course.record import WORDS, as_record
+from tinyllm.course.solved import helpers
+from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.course.workspace import (
     Progress,
     copied,
     exercise_path,
@@ -23,6 +21,8 @@ from tinyllm.teach.workspace import (
     start_lesson,
     versions,
 )
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import OPS
 
 COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
 FENCED = "the line on isolation, above, says what a check lets your code do"
@@ -171,8 +171,8 @@ def run_check(args):
 
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
-    from tinyllm.teach.checker import judge_lesson  # here: hypothesis takes a while to import
-    from tinyllm.teach.workers import Zygote, best_level, isolation_words
+    from tinyllm.course.checker import judge_lesson  # here: hypothesis takes a while to import
+    from tinyllm.course.workers import Zygote, best_level, isolation_words
 
     level = best_level()
     progress = opened(workspace)
@@ -253,7 +253,7 @@ def told(lesson, verdict, before, printed=""):
 
 def cause(verdict):
     """The property that the message is about."""
-    from tinyllm.teach.drawing import PURE, WRITES
+    from tinyllm.course.drawing import PURE, WRITES
 
     return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
 
@@ -267,7 +267,7 @@ def afterwards(lesson, path, verdicts, progress):
         yield paragraph(f"{shown(path)} does not run: {verdict.message}{where}")
         return
     if all(v.state == "passed" for v in verdicts):
-        from tinyllm.teach.capstone import PARTS
+        from tinyllm.course.capstone import PARTS
 
         if number in PARTS.values():
             yield f"`tinyllm train --mine {number} --steps 50` trains the real GPT on what you wrote"

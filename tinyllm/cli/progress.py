@@ -11,8 +11,8 @@ import time
 
 from tqdm import tqdm
 
+from tinyllm.report.chart import loss_chart
 from tinyllm.train import events
-from tinyllm.train.chart import loss_chart
 from tinyllm.train.evaluate import perplexity
 from tinyllm.train.log import read_log
 

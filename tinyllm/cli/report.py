@@ -20,7 +20,7 @@ def add_parser(subparsers):
 
 def run(args):
     """Write the report and say where it is."""
-    from tinyllm.train.report import write_report
+    from tinyllm.report.run import write_report
     from tinyllm.train.run import Run
 
     path = write_report(Run(args.folder), args.out and Path(args.out))

@@ -65,9 +65,9 @@ def given_text(args):
 
 def run_trace(args):
     """Examine, print, write the page."""
-    from tinyllm.teach.trace import examine, take_text
-    from tinyllm.teach.trace.page import write_page
-    from tinyllm.teach.trace.terminal import show
+    from tinyllm.report.trace import examine, take_text
+    from tinyllm.report.trace.page import write_page
+    from tinyllm.report.trace.terminal import show
 
     model, tokenizer, _ = load_run(args.RUN, args.which)
     ids, given = take_text(model, tokenizer, given_text(args), args.tokens, args.temperature, args.seed)
@@ -81,10 +81,10 @@ def run_trace(args):
 
 def run_diff(args, runs):
     """Record both, compare, print, and write a page if one is asked for."""
-    from tinyllm.teach.trace import take_text
-    from tinyllm.teach.trace.compare import set_side_by_side
-    from tinyllm.teach.trace.diffpage import write_comparison
-    from tinyllm.teach.trace.terminal import show_comparison
+    from tinyllm.report.trace import take_text
+    from tinyllm.report.trace.compare import set_side_by_side
+    from tinyllm.report.trace.diffpage import write_comparison
+    from tinyllm.report.trace.terminal import show_comparison
 
     models = [load_run(folder, args.which) for folder in runs]
     model, tokenizer, _ = models[0]
@@ -104,7 +104,7 @@ def run_diff(args, runs):
 
 def observe(model, ids):
     """Record one forward pass -> Step."""
-    from tinyllm.teach.trace import record
+    from tinyllm.report.trace import record
 
     with inference(model), record(model) as root:
         model(np.array([ids]))
@@ -117,8 +117,8 @@ def observe_mine(lessons, model, ids):
     Both run on the specifications, so that a student's softmax is met inside attention and the two can be
     compared op by op.
     """
-    from tinyllm.teach.mine import idle, load_parts, parse_lessons, plug_in
-    from tinyllm.teach.workspace import find_workspace
+    from tinyllm.course.mine import idle, load_parts, parse_lessons, plug_in
+    from tinyllm.course.workspace import find_workspace
 
     parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
     with use("numpy"):

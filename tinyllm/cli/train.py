@@ -73,7 +73,7 @@ def run_train(args):
     parts = parts_of(args)
     if not parts:
         return train(args)
-    from tinyllm.teach.mine import plug_in
+    from tinyllm.course.mine import plug_in
 
     with plug_in(parts):
         return train(args, parts)
@@ -82,7 +82,7 @@ def run_train(args):
 def train(args, parts=()):
     """Prepare everything, then iterate over a Trainer and show its events."""
     from tinyllm.ops.registry import threads
-    from tinyllm.train.report import write_report
+    from tinyllm.report.run import write_report
     from tinyllm.train.run import prepare, reopen
     from tinyllm.train.trainer import Trainer
 
@@ -96,7 +96,7 @@ def train(args, parts=()):
         trainer.resume()
     else:
         if parts:
-            from tinyllm.teach.mine import try_parts
+            from tinyllm.course.mine import try_parts
 
             with naming(parts):
                 try_parts(parts, run, experiment)
@@ -134,8 +134,8 @@ def parts_of(args):
         lessons = [str(number) for number in dict.fromkeys(part["lesson"] for part in mine)]
     if not lessons:
         return []
-    from tinyllm.teach import mine  # here: a plain training needs nothing of the lessons
-    from tinyllm.teach.workspace import find_workspace
+    from tinyllm.course import mine  # here: a plain training needs nothing of the lessons
+    from tinyllm.course.workspace import find_workspace
 
     workspace = find_workspace()
     parts, notes = mine.load_parts(mine.parse_lessons(lessons), workspace)
@@ -170,7 +170,7 @@ def naming(parts, run=None):
 
 def told(parts, run, trained):
     """What a run on a student's functions ends with: how often each ran, and what to do next."""
-    from tinyllm.teach.mine import idle
+    from tinyllm.course.mine import idle
 
     if trained:
         used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)

@@ -1,6 +1,6 @@
 """What judges an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
 
-Nothing in tinyllm imports this package but `teach`, so that nobody waits for hypothesis who only trains.
+Nothing in tinyllm imports this package but `course`, so that nobody waits for hypothesis who only trains.
 """
 
 from tinyllm.testing.cases import CASES

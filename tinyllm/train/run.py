@@ -41,7 +41,7 @@ FACTS = {  # what config.json remembers about the data and the tokenizer, under 
 
 
 def sound_records(mine):
-    """Whether this is a list of what `teach.mine` records of a student's functions."""
+    """Whether this is a list of what `course.mine` records of a student's functions."""
     keys = {"op": str, "lesson": int, "sha256": str}
     return isinstance(mine, list) and all(
         isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys.items())
@@ -173,7 +173,7 @@ class Experiment:
     model: GPT
     train_tokens: np.ndarray
     val_tokens: np.ndarray
-    mine: tuple = ()  # which ops ran on a student's functions: what `teach.mine` records of each
+    mine: tuple = ()  # which ops ran on a student's functions: what `course.mine` records of each
 
     def facts(self):
         """Return what was read: name, size and SHA-256 of data and tokenizer, for config.json and the log."""

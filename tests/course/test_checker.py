@@ -1,0 +1,254 @@
+"""The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from tinyllm.course import complaints, explain
+from tinyllm.course.checker import JUDGES, judge
+from tinyllm.course.classroom.selftest import Here
+from tinyllm.course.drawing import draw_cases, properties
+from tinyllm.course.explain import READABLE, Tries, name_mistake, weight
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import Task, ready, syllabus
+from tinyllm.course.workers import Zygote
+from tinyllm.ops import OPS
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing.check import bits, describe
+from tinyllm.testing.properties import FORM
+
+TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op" and ready(task)}
+WRONG = [(op, said, function) for op in TASKS for said, function in MISTAKES[op]]
+OTHERS = [(op, function) for op in TASKS for function in ALTERNATIVES.get(op, ())]
+SOFTMAX = Task("softmax", "softmax")
+
+
+@pytest.fixture
+def check(zygote, tmp_path):
+    """Judge a text as a student's file."""
+
+    def run(text, task=SOFTMAX, **options):
+        code = tmp_path / "exercise.py"
+        code.write_text(text, "utf-8")
+        limits = {"cpu_seconds": 1}
+        return judge(task, lambda: zygote.start(code, limits), **{"effort": 40, **options})
+
+    return run
+
+
+@pytest.mark.parametrize("op, said, function", WRONG, ids=[f"{op}: {said}" for op, said, _ in WRONG])
+def test_every_mistake_is_rejected(op, said, function):
+    verdict = judge(TASKS[op], lambda: Here(op, function), explain=False)
+    assert verdict.state == "failed" and verdict.broken
+
+
+@pytest.mark.parametrize("op, function", OTHERS, ids=[function.__name__ for _, function in OTHERS])
+def test_right_solutions_are_accepted(op, function):
+    verdict = judge(TASKS[op], lambda: Here(op, function), explain=False)
+    assert verdict.state == "passed" and not verdict.broken, verdict
+
+
+@pytest.mark.parametrize("op", ["softmax", "attention", "adamw_step", "bpe_merge", "top_p", "layernorm"])
+def test_hidden_inputs_reject_no_right_solution(op):
+    """Whatever seed a course has, the reference passes."""
+    for variant in (1, 2, 3):
+        verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=variant, explain=False)
+        assert verdict.state == "passed", verdict
+
+
+NAMED = {
+    "softmax without subtracting the maximum, so that exp overflows": """
+import numpy as np
+def softmax(x):
+    e = np.exp(x)
+    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
+""",
+    "softmax along the first axis": """
+import numpy as np
+def softmax(x):
+    if not x.size: return x.copy()
+    e = np.exp(x - x.max(axis=0, keepdims=True))
+    return e / e.sum(axis=0, keepdims=True)
+""",
+    "x divided by its sum, without exp": """
+def softmax(x):
+    return x / x.sum(axis=-1, keepdims=True)
+""",
+}
+
+
+@pytest.mark.parametrize("said", NAMED)
+def test_a_known_mistake_is_named(check, said):
+    verdict = check(NAMED[said])
+    assert verdict.state == "failed" and verdict.mistake == said
+    assert verdict.smallest_input.startswith("  x = float32")
+    assert check(NAMED[said], effort=0).state == "failed"
+
+
+def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(zygote, tmp_path, monkeypatch):
+    """Hypothesis' idea of simple is another than ours: its smallest may be the longer one."""
+    task = Task("softmax", "softmax")
+    code = tmp_path / "exercise.py"
+    code.write_text("def softmax(x):\n    return x\n")
+    large = next(args for args in draw_cases("softmax") if args[0].size > 30)
+    monkeypatch.setattr(Tries, "smallest", lambda tries, args: large)
+    assert len(judge(task, lambda: zygote.start(code)).smallest_input) < len(describe("softmax", large))
+
+
+def test_a_failure_is_explained_on_an_input_that_can_be_read(zygote, tmp_path):
+    """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
+    task = Task("attention", "attention")
+    code = tmp_path / "exercise.py"
+    code.write_text("def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n")
+    first = judge(task, lambda: zygote.start(code), effort=0)
+    assert len(first.smallest_input) < READABLE
+    assert judge(task, lambda: zygote.start(code), effort=0) == first
+
+
+def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
+    """A mean of nothing, say: NumPy's warning about it would stand in the student's terminal."""
+    args = (np.zeros((0, 3), np.float32), np.zeros(0, np.int64), -100)
+    name_mistake("cross_entropy", [(args, [np.float32(0), np.zeros(0, np.float32)])])
+    assert not list(recwarn)
+
+
+def test_an_unknown_mistake_gets_its_first_different_step(check):
+    verdict = check("""
+import numpy as np
+def softmax(x):
+    peak = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    peak[peak == -np.inf] = 0
+    e = np.exp(x - peak) ** 1.5
+    total = e.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    return e / total + np.float32(0.125)
+""")
+    assert verdict.state == "failed" and verdict.mistake is None and verdict.step
+    assert verdict.smallest_input
+
+
+def test_a_result_of_the_wrong_form_gets_no_step(check):
+    """That a variable differs says nothing where only the number or the type of the results is wrong."""
+    verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
+    assert verdict.broken[0] == FORM
+
+
+def test_a_step_is_shown_with_its_value(check):
+    verdict = check("import numpy as np\ndef softmax(x):\n    return np.sin(x)")
+    assert " = float32 (" in verdict.step
+
+
+def test_the_mistakes_of_others_warn_nobody(check, recwarn):
+    check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    assert not [w for w in recwarn if "mistakes" in w.filename]
+
+
+def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
+    """Hypothesis calls an input flaky on which a failure cannot be repeated, and it was lost."""
+    tries, first = [], (np.zeros((70, 70), np.float32),)
+
+    class OutOfTime(Tries):
+        def complaint(self, args):
+            tries.append(args)
+            return "wrong" if len(tries) < 5 else None
+
+    found = OutOfTime(SOFTMAX, None, "right on ordinary numbers", 40).smallest(first)
+    assert weight(found) == min(map(weight, tries[:4])) < weight(first)
+
+
+@pytest.mark.parametrize("text, state, words", [
+    ("", "not_attempted", "no function softmax"),
+    ("def softmax(x):\n    raise NotImplementedError", "not_attempted", ""),
+    ("softmax = 3", "not_attempted", "no function softmax"),
+    ("def softmax(x):\n    return x[", "blocked", "SyntaxError"),
+    ("import torch", "blocked", "torch"),
+    ("raise ValueError('import')", "blocked", "import"),
+    ("while True: pass", "timed_out", "did not come to an end"),
+    ("def softmax(x):\n    while True: pass", "timed_out", "did not come to an end"),
+    ("def softmax(x):\n    return x.tolist()", "failed", "should "),
+    ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
+    ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
+])  # fmt: skip
+def test_four_words_that_differ(check, text, state, words):
+    verdict = check(text, effort=5)
+    assert verdict.state == state and words in verdict.message
+    assert not verdict.held or state == "failed"
+    assert len(verdict.held) + len(verdict.broken) == len(properties("softmax"))
+
+
+@pytest.mark.parametrize("text, state", [
+    (NAMED["softmax along the first axis"], "failed"), ("while True: pass", "timed_out"),
+    ("import torch", "blocked"), ("", "not_attempted"), (solved(SOFTMAX), "passed"),
+])  # fmt: skip
+def test_workers_that_are_started_anew_give_the_same_verdicts(check, tmp_path, text, state):
+    forked = check(text, effort=10)
+    assert forked.state == state
+    with Zygote("plain", False) as anew:
+        again = judge(SOFTMAX, lambda: anew.start(tmp_path / "exercise.py", {"cpu_seconds": 1}), effort=10)
+    assert again == forked
+
+
+def test_a_planted_error_turns_the_check_red(check):
+    """It is the student's file that is run, and not the library's own."""
+    right = solved(SOFTMAX)
+    assert check(right).state == "passed"
+    planted = right.replace("def softmax(x):", "def softmax(x):\n    if x.size > 20: raise KeyError('plant')")
+    assert planted != right
+    assert "plant" in check(planted, explain=False).message
+
+
+def test_an_input_that_is_written_to_is_found(check):
+    verdict = check(solved(SOFTMAX) + """
+right = softmax
+def softmax(x):
+    y = right(x)
+    if x.flags.writeable:
+        x += 1
+    return y
+""", explain=False)  # fmt: skip
+    assert "inputs are left as they were" in verdict.broken
+    assert "right on ordinary numbers" in verdict.held
+
+
+def test_answers_that_change_are_found(check):
+    verdict = check(solved(SOFTMAX) + """
+right, calls = softmax, []
+def softmax(x):
+    calls.append(1)
+    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))
+""", explain=False)  # fmt: skip
+    assert verdict.state == "failed"
+
+
+def test_cases_depend_on_the_seed_alone():
+    first = draw_cases("softmax", 20)
+    draw_cases.cache_clear()
+    import tinyllm.bench  # noqa: F401 (Hypothesis would take constants from a module that is new)
+
+    again = draw_cases("softmax", 20)
+    assert [bits(list(args)) for args in first] == [bits(list(args)) for args in again]
+    other = draw_cases("softmax", 20, 1)
+    assert [bits(list(args)) for args in first] != [bits(list(args)) for args in other]
+
+
+def test_the_table_of_judges_has_ops():
+    assert JUDGES["op"] is judge
+
+
+PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest
+
+
+@pytest.mark.parametrize("look", [
+    lambda: complaints.complaint("lr_schedule", "right on ordinary numbers",
+                              Here("lr_schedule", lambda *_: [PADDED]), "lr_schedule", (0, 10, 0.1, 1, 0.1)),
+    lambda: explain.alike([PADDED], [np.zeros(3)]),
+], ids=["compared", "looked for among the known mistakes"])  # fmt: skip
+def test_an_answer_takes_no_more_memory_than_it_has(look):
+    tracemalloc.start()
+    assert look() is not None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23

@@ -1,0 +1,187 @@
+"""What other systems get: packages that run our grader there, and results as they read them."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tinyllm.cli import main
+from tinyllm.course.classroom.config import load_course
+from tinyllm.course.classroom.export import CLASSROOM, kept
+from tinyllm.course.classroom.notebook import check_cell
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.errors import UserError
+
+LESSON = find_lesson(4)
+SEED = 190417283
+COURSE = f"""title = 'Models, "large" and small'
+seed = {SEED}
+variants = 3
+[[lesson]]
+number = 4
+points = {{ softmax = 2, softmax_backward = 1.5 }}
+[[lesson]]
+number = 10
+"""
+WHEEL = "tinyllm-0.1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A folder with a course file and something that is named as a wheel."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text(COURSE)
+    (tmp_path / WHEEL).write_bytes(b"wheel")
+    return tmp_path
+
+
+def exported(kind, *more):
+    assert main(["course", "export", kind, "--out", f"{kind}.zip", "--package", WHEEL, *more]) == 0
+    with zipfile.ZipFile(f"{kind}.zip") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_what_students_can_look_into_holds_no_seed(course):
+    files = exported("classroom50")
+    assert sorted(files) == ["autograder.py", "course.toml", WHEEL]
+    assert not any(str(SEED).encode() in data for data in files.values())
+    Path("public.toml").write_bytes(files["course.toml"])
+    with pytest.raises(UserError, match="no secret seed"):  # each run draws one
+        load_course("public.toml")
+    Path("public.toml").write_bytes(b"seed = 1\n" + files["course.toml"])
+    public, own = load_course("public.toml"), load_course("course.toml")
+    assert (public.title, public.parts) == (own.title, own.parts) and public.seed == 1
+    assert main(["course", "export", "nbgrader", "--out", "nb"]) == 0
+    assert main(["course", "release", "handout"]) == 0
+    texts = [path.read_text("utf-8") for top in ("nb", "handout") for path in Path(top).rglob("*.*")]
+    assert texts and not any(str(SEED) in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["gradescope", "classroom50"])
+def test_a_package_is_installed_from_its_file_and_from_no_registry(course, capsys, kind):
+    files = exported(kind)
+    assert files[WHEEL] == b"wheel"
+    script = files["setup.sh" if kind == "gradescope" else "autograder.py"].decode()
+    installs = [line for line in script.splitlines() if "install" in line and "pip" in line]
+    assert len(installs) == 1 and WHEEL in installs[0]
+    for package in ([], ["--package", "nowhere/" + WHEEL], ["--package", "course.toml"]):
+        assert main(["course", "export", kind, "--out", "none.zip", *package]) == 2
+        assert capsys.readouterr().err.count("\n") == 1 and not Path("none.zip").exists()
+
+
+def test_gradescopes_scripts_are_bash(course):
+    files = exported("gradescope")
+    for name in ("setup.sh", "run_autograder"):
+        assert subprocess.run(["bash", "-n"], input=files[name], check=True).returncode == 0
+
+
+def test_the_autograder_of_a_classroom_runs_nothing_of_the_student(course):
+    """Modules named as ours lie in the checkout; pip is asked for nothing, since the wheel is none."""
+    checkout, bundle = course / "checkout", course / "bundle"
+    (checkout / LESSON.folder).mkdir(parents=True)
+    bundle.mkdir()
+    (checkout / LESSON.folder / "exercise.py").write_text((LESSON.path / "exercise.py").read_text("utf-8"))
+    for name in ("tinyllm", "numpy", "json", "pip"):
+        (checkout / f"{name}.py").write_text("open('stolen', 'w')\nraise SystemExit(0)\n")
+    for name, data in exported("classroom50").items():
+        (bundle / name).write_bytes(data)
+    script = (bundle / "autograder.py").read_text("utf-8")
+    (bundle / "autograder.py").write_text(script.replace('"pip", "install", "--quiet"', '"base64", "-t"'))
+    here = str(Path(__file__).parents[2])
+    names = {"CLASSROOM": "cs", "ASSIGNMENT": "four", "SUBMISSION_TAG": "submit/1", "RELEASE_URL": "https://r",
+             "COMMIT_URL": "https://c", "PYTHONPATH": here}  # fmt: skip
+    command = [sys.executable, str(bundle / "autograder.py")]
+    subprocess.run(command, cwd=checkout, env=os.environ | names, check=True, capture_output=True)
+    assert not list(course.rglob("stolen"))
+    result = json.loads((checkout / "result.json").read_text("utf-8"))
+    assert result["schema"] == "classroom50/result/v1" and result["review"] == "https://c"
+    assert (result["score"], result["max-score"]) == (0, 5.5) and isinstance(result["score"], int)
+    first = {"test-name": "4/softmax", "passed": False, "score": 0, "max-score": 2}
+    assert result["tests"][0] == first and isinstance(first["max-score"], int)
+    assert result["datetime"].endswith("Z") and len(result["datetime"]) == 20
+
+
+def test_a_classrooms_autograder_is_python():
+    compile(CLASSROOM, "autograder.py", "exec")
+
+
+def test_notebooks_keep_their_stubs_where_nbgrader_empties_solutions(course, capsys):
+    assert main(["course", "export", "nbgrader", "--out", "nb"]) == 0
+    assert [path.parent.name for path in Path("nb/source").rglob("*.ipynb")] == [LESSON.folder]
+    assert "10" in capsys.readouterr().out  # the lesson that no notebook can grade is named
+    notebook = json.loads(Path(f"nb/source/{LESSON.folder}/exercise.ipynb").read_text("utf-8"))
+    (cell,) = [x for x in notebook["cells"] if x["metadata"].get("nbgrader", {}).get("solution")]
+    stubs = (LESSON.path / "exercise.py").read_text("utf-8")
+    assert cell["source"].count("### BEGIN SOLUTION") == stubs.count("\n    raise NotImplementedError") > 1
+    assert kept(stubs).replace("    ### BEGIN SOLUTION\n", "").replace("    ### END SOLUTION\n", "") == stubs
+
+
+def test_a_cell_is_judged_by_what_was_typed_beside_it():
+    """`In` holds cells as IPython runs them: magics have become calls, and an import has its own cell."""
+    solution = solved(LESSON.task("softmax")).partition("def softmax")
+    magic = "get_ipython().run_line_magic('matplotlib', 'inline')\n"
+    cells = [magic + solution[0], "def softmax" + solution[2] + "\n" + magic, "1 / 0", "check_cell(4, '')"]
+    check_cell(4, "softmax", cells)
+    with pytest.raises(AssertionError, match="not attempted"):
+        check_cell(4, "softmax", ["x = 1"])
+    wrong = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum()\n"
+    with pytest.raises(AssertionError, match=r"(?s)failed, \d of .* On this input:.*x = float32"):
+        check_cell(4, "softmax", [wrong])
+
+
+def results(*students):
+    """A folder as `course grade` leaves it."""
+    tasks = [
+        {"task": "softmax", "state": "failed", "points": 0, "of": 2, "properties_held": 1, "properties": 8,
+         "mistake": "softmax over the whole array", "hint": "Think.", "smallest_input": "x = [1]", "line": 3,
+         "message": "y should be <b>1</b>", "step": None, "solution_seen": False},
+        {"task": "softmax_backward", "state": "passed", "points": 1.5, "of": 1.5, "properties_held": 7,
+         "properties": 7, "mistake": None, "hint": None, "smallest_input": None, "line": None, "message": "",
+         "step": None, "solution_seen": False},
+    ]  # fmt: skip
+    records = [{"student": student, "problem": "", "isolation": "landlock", "points": 1.5, "of": 3.5,
+                "lessons": [{"lesson": 4, "tasks": tasks}]} for student in students]  # fmt: skip
+    Path("out").mkdir()
+    page = {"course": "Models", "isolation": "landlock", "note": "isolation: landlock"}
+    Path("out/results.json").write_text(json.dumps(page | {"submissions": records}))
+
+
+def test_canvas_gets_the_columns_that_it_asks_for(course):
+    results("=1+2", 'O"Brien, Pat', "Zoë")
+    assert main(["course", "export", "canvas", "out", "--out", "canvas.csv"]) == 0
+    rows = list(csv.reader(io.StringIO(Path("canvas.csv").read_text("utf-8"))))
+    assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Models"]
+    assert rows[1][0].strip() == "Points Possible" and rows[1][-1] == "3.5"
+    assert [row[0] for row in rows[2:]] == ["'=1+2", 'O"Brien, Pat', "Zoë"]
+    assert all(len(row) == 6 and row[3] == row[0] and row[-1] == "1.5" for row in rows[2:])
+
+
+def test_junit_counts_what_it_holds(course):
+    results("Ada", "Bob")
+    assert main(["course", "export", "junit", "out", "--out", "junit.xml"]) == 0
+    suites = ElementTree.parse("junit.xml").getroot()
+    for suite in suites:
+        counts = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
+        assert counts == {"tests": "2", "failures": "1", "errors": "0", "skipped": "0"}
+        assert all(case.get("name") and case.get("classname") for case in suite.iter("testcase"))
+
+
+def test_gradescope_shows_text_as_text(course):
+    results("student")
+    assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 0
+    page = json.loads(Path("r.json").read_text("utf-8"))
+    assert page["score"] == sum(test["score"] for test in page["tests"]) == 1.5
+    assert page["output_format"] == "text"
+    first, second = page["tests"]
+    assert (first["name"], first["score"], first["max_score"]) == ("4/softmax", 0, 2)
+    assert (first["status"], first["output_format"]) == ("failed", "text")
+    assert "softmax over the whole array" in first["output"] and "**" not in first["output"]
+    assert second["status"] == "passed"

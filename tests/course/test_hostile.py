@@ -1,0 +1,158 @@
+"""Hostile submissions: no points stolen, and no effect outside the worker, as planted canaries show."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import tinyllm
+from tinyllm.course import checker
+from tinyllm.course.checker import judge
+from tinyllm.course.drawing import properties
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import Task
+from tinyllm.course.workers import Zygote, why_not
+from tinyllm.course.zygote import descendants
+
+TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
+ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
+SOFTMAX = Task("softmax", "softmax")
+ORDINARY = "right on ordinary numbers"
+SHORT = {"memory": 2**30, "cpu_seconds": 2}
+REASONS = {level: why_not(level) for level in ("landlock", "bwrap")}
+ENDLESS = re.compile("without end|lets the signal|clock")  # ended by limits, which both levels share
+ATTEMPTS = [pytest.param(level, name, marks=pytest.mark.skipif(bool(reason), reason=f"{level}: {reason}"))
+            for level, reason in REASONS.items() for name in ATTACKS
+            if level == "landlock" or not ENDLESS.search(name)]  # fmt: skip
+
+
+class Canaries:
+    """A secret, a file, a process and two servers that nobody may touch."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.secret, self.file = folder / "hidden_tests.py", folder / "grades.csv"
+        self.secret.write_text("the answer is 42")
+        self.file.write_text("student,points\n")
+        self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+        self.callers = []
+        self.abstract = f"tinyllm-{os.getpid()}"
+        self.servers = [self.listen(socket.AF_INET, ("127.0.0.1", 0)),
+                        self.listen(socket.AF_UNIX, "\0" + self.abstract)]
+        self.before = self.state()
+
+    def listen(self, family, address):
+        server = socket.create_server(address) if family == socket.AF_INET else socket.socket(family)
+        if family == socket.AF_UNIX:
+            server.bind(address)
+            server.listen()
+        threading.Thread(target=self.accept, args=(server,), daemon=True).start()
+        return server
+
+    def accept(self, server):
+        while True:
+            try:
+                self.callers.append(server.accept())
+            except OSError:
+                return
+
+    def state(self):
+        """Everything that could have been changed."""
+        names = sorted(os.listdir(self.folder))
+        stats = [os.stat(path) for path in (self.secret, self.file)]
+        told = [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in stats]
+        planted = ("flood", "pwned", "results.json", "conftest")
+        scratch = [name for name in os.listdir("/tmp") if name.startswith(planted)]
+        library = sorted(p.name for p in Path(tinyllm.__file__).parent.iterdir() if p.name != "__pycache__")
+        text = self.file.read_text()
+        alive = self.process.poll() is None
+        return names, told, text, alive, scratch, library, sorted(os.listdir("/dev/shm"))
+
+    def fill(self, attack):
+        """An attack with the canaries' names in it."""
+        names = {
+            "@SECRET": self.secret, "@FILE": self.file, "@PORT": self.servers[0].getsockname()[1],
+            "@ABSTRACT": self.abstract, "@PID": self.process.pid, "@GRADER": os.getpid(),
+            "@LIBRARY": Path(tinyllm.__file__).parent,
+        }  # fmt: skip
+        for name, value in names.items():
+            attack = attack.replace(name, str(value))
+        return attack
+
+    def close(self):
+        for server in self.servers:
+            server.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def canaries(tmp_path_factory):
+    found = Canaries(tmp_path_factory.mktemp("canaries"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def zygote(request):
+    with Zygote(request.param) as found:
+        yield found
+
+
+def test_there_are_many():
+    assert len(ATTACKS) >= 40
+
+
+def tried(zygote):
+    """The properties that are tried: one, if each takes a process that is started for it."""
+    every = properties("softmax", 12)
+    return every if zygote.forks else {ORDINARY: every[ORDINARY]}
+
+
+def attacked(zygote, code):
+    """Judge a file -> (verdict, everything that its workers printed)."""
+    workers = []
+
+    def start():
+        workers.append(zygote.start(code, SHORT))
+        return workers[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checker, "properties", lambda *args: tried(zygote))
+        verdict = judge(SOFTMAX, start, count=12, effort=0)
+    return verdict, b"".join(bytes(worker.output) for worker in workers).decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("zygote, name", ATTEMPTS, indirect=["zygote"])
+def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, zygote, tmp_path):
+    code = tmp_path / "exercise.py"
+    code.write_text(canaries.fill(ATTACKS[name]), "utf-8")
+    before = set(descendants())
+    verdict, output = attacked(zygote, code)
+    assert set(descendants()) == before  # nobody is left
+    assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
+    assert ORDINARY not in verdict.held
+    assert len(verdict.held) + len(verdict.broken) == len(tried(zygote))
+    assert "PWNED" not in output and "the answer is 42" not in output
+    assert verdict.message.isprintable() and len(verdict.message) <= 400
+    assert os.listdir(tmp_path) == ["exercise.py"]
+    assert canaries.state() == canaries.before and not canaries.callers
+    (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
+    assert attacked(zygote, code)[0].state == "passed"  # and the next student does not suffer
+
+
+@pytest.mark.parametrize("name", ["hidden tests", "a connection out", "a file system that fills up"])
+def test_without_the_fences_the_canaries_would_sing(name, canaries, tmp_path, monkeypatch):
+    """These attacks do what they say: only the fences stop them."""
+    code = tmp_path / "exercise.py"
+    text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
+    code.write_text(text.replace("range(100)", "range(1)"), "utf-8")
+    with Zygote("plain") as plain:
+        verdict, output = attacked(plain, code)
+    assert "PWNED" in output and verdict.state != "passed"
+    canaries.callers.clear()

@@ -1,0 +1,356 @@
+"""Lesson 10's checker: a student's C, compiled, run between guard pages, and judged by the ops' own cases."""
+
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from tinyllm.course import kernels
+from tinyllm.course.checker import judge_lesson, judge_task
+from tinyllm.course.compiling import visible
+from tinyllm.course.known import answers
+from tinyllm.course.known import kernels as kernels_known
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.symbols import NO_OBJECT, refusal
+from tinyllm.course.workers import Zygote, why_not
+from tinyllm.testing.properties import ORDINARY
+
+pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
+
+GOOD = kernels_known.SOFTMAX + kernels_known.MATMUL
+SOFTMAX, MATMUL = find_lesson(10).tasks
+WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong]
+RIGHT = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).right]
+ALIKE = {  # where they fail, these touch the same element
+    "four terms at a time, also where fewer are left": "a sum that goes beyond its last term, as p <= k does",
+}
+
+
+def named(value):
+    """The name of a test: the task's, or what an answer is."""
+    return getattr(value, "said", None) or value.name
+
+
+@pytest.fixture
+def judge(zygote, tmp_path):
+    """Judge a task on a C source."""
+
+    def judge(task, source, effort=20):
+        (tmp_path / "exercise.py").write_text("")
+        if source is not None:
+            (tmp_path / "exercise.c").write_text(source)
+        code, limits = tmp_path / "exercise.py", {"cpu_seconds": 1}
+        return judge_task(task, lambda: zygote.start(code, limits), tmp_path, effort=effort)
+
+    return judge
+
+
+@pytest.mark.parametrize("task", find_lesson(10).tasks, ids=lambda task: task.name)
+def test_right_kernels_pass_and_the_stub_is_not_attempted(judge, task):
+    verdict = judge(task, GOOD)
+    assert (verdict.state, verdict.broken) == ("passed", ()) and len(verdict.held) >= 6
+    stub = (find_lesson(10).path / "exercise.c").read_text()
+    assert judge(task, stub).state == "not_attempted"
+    assert judge(task, "").state == judge(task, f"/* {task.op}(y, x) {{ y; }} */").state == "not_attempted"
+
+
+@pytest.mark.parametrize("task, answer", RIGHT, ids=named)
+def test_kernels_written_otherwise_pass_too(judge, task, answer):
+    verdict = judge(task, answer.text)
+    assert verdict.state == "passed", verdict
+
+
+@pytest.mark.parametrize("task, answer", WRONG, ids=named)
+def test_every_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge, task, answer):
+    verdict = judge(task, answer.text, effort=0)
+    assert verdict.state == ("timed_out" if answer.breaks == kernels_known.ENDLESS else "failed")
+    assert any(answer.breaks in words for words in (*verdict.broken, verdict.message)), verdict
+    if answer.breaks not in kernels_known.NAMELESS:
+        assert verdict.mistake == ALIKE.get(answer.said, answer.said)
+
+
+@pytest.mark.parametrize("task, source", [
+    (SOFTMAX, "void softmax(float *y, const float *x, long rows, long n) { long r = 0; r++; }"),
+    (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
+])  # fmt: skip
+def test_a_y_that_is_never_set_is_named(judge, task, source):
+    assert "never set" in judge(task, source, effort=0).mistake
+
+
+def test_an_element_that_is_never_set_is_explained(judge):
+    loop = "i = 0; i < n; i++)\n            sum"
+    begins_at_one = kernels_known.changed(kernels_known.SOFTMAX, {loop: loop.replace("0", "1")})
+    verdict = judge(SOFTMAX, begins_at_one, effort=0)
+    assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
+
+
+@pytest.mark.parametrize("effort", [0, 60])
+def test_the_input_shown_is_what_the_c_function_got(judge, effort):
+    """Two matrices, and not stacks of them, some transposed, that only the op knows."""
+    verdict = judge(MATMUL, GOOD.replace("b[p * n + j]", "b[j * k + p]"), effort=effort)
+    assert re.fullmatch(r"  a = float32 \(\d+, \d+\) \[.*\n  b = float32 \(\d+, \d+\) \[.*",
+                        verdict.smallest_input)  # fmt: skip
+    assert verdict.mistake == "b read as if it were transposed" and verdict.broken[0] == ORDINARY
+
+
+def test_a_sum_that_goes_too_far_is_called_no_search(judge):
+    """Which loop it is that reads too far, nobody can say who sees the address alone."""
+    loop = "i < n; i++)\n            sum"
+    verdict = judge(SOFTMAX, kernels_known.changed(GOOD, {loop: loop.replace("<", "<=")}), effort=0)
+    assert verdict.mistake == "a loop that goes to i <= n and reads x one element too far"
+    assert verdict.broken[0] == kernels.INSIDE
+
+
+def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge):
+    stub = (find_lesson(10).path / "exercise.c").read_text()
+    verdict = judge(MATMUL, stub + "int x = ;\n")
+    assert verdict.state == "failed" and "does not compile" in verdict.message and verdict.line
+
+
+def test_a_change_that_changes_nothing_is_an_error():
+    with pytest.raises(ValueError, match="no 'i <= n' to change"):
+        kernels_known.changed(GOOD, {"i <= n": "i < n"})
+
+
+BY_ALIGNMENT = """
+        long head = ((64 - ((unsigned long)in & 63)) & 63) / 4;
+        if (head > n) head = n;
+        for (long i = 0; i < n; i++) out[i] = largest == -INFINITY ? 0 : expf(in[i] - largest);
+        for (long i = head; i < n; i++) sum += out[i];
+        for (long i = 0; i < head; i++) sum += out[i];
+"""
+SUM = re.search(r"[^\n]*\n[^\n]*sum \+= out\[i\] =[^\n]*", GOOD)[0]
+
+
+@pytest.mark.parametrize("before, after", [
+    (SUM, BY_ALIGNMENT),
+    ("void softmax(float *y, const float *x, long rows, long n) {",
+     "__attribute__((hot)) void softmax(float *restrict y, const float *restrict x, long rows, long n);\n"
+     "void softmax(float *restrict y, const float *restrict x, long rows, long n)\n{"),
+    ("#include <math.h>", '#include "mine.h"'),
+], ids=["sums go by alignment", "declared first", "a header of one's own"])  # fmt: skip
+def test_right_kernels_of_unusual_making_pass(judge, tmp_path, before, after):
+    (tmp_path / "mine.h").write_text("#include <math.h>\n")
+    assert before in GOOD
+    verdict = judge(SOFTMAX, GOOD.replace(before, after))
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+OVERRUNS = {
+    "reads after the end of x": (SOFTMAX, "i < n; i++)\n            if", "i <= n; i++)\n            if",
+                                 r"x\[\d+\], after the end of x"),
+    "reads before x": (SOFTMAX, "= in[i];", "= in[i]; largest += 0 * *(volatile float *)(x - 1);",
+                       r"x\[-1\], before the beginning of x"),
+    "writes after the end of y": (SOFTMAX, "rows; r++) {", "rows; r++) { y[rows * n] = 0;",
+                                  r"y\[\d+\], after the end of y"),
+    "writes before y": (SOFTMAX, "rows; r++) {", "rows; r++) { y[-1] = 0;",
+                        r"y\[-1\], before the beginning of y"),
+    "writes into x": (SOFTMAX, "rows; r++) {", "rows; r++) { if (n) ((float *)x)[0] = 0;", "writes into x"),
+    "reads after a": (MATMUL, "float sum = 0;", "volatile float sum = a[m * k]; sum = 0;",
+                      "after the end of a"),
+    "reads before b": (MATMUL, "float sum = 0;", "volatile float sum = b[-1]; sum = 0;",
+                       "before the beginning of b"),
+    "follows a null pointer": (MATMUL, "float sum = 0;", "float sum = 0; y = 0;", "null pointer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OVERRUNS)
+def test_guard_pages_name_the_operand_and_the_side(judge, case):
+    task, before, after, words = OVERRUNS[case]
+    assert before in GOOD
+    verdict = judge(task, GOOD.replace(before, after))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert re.search(words, verdict.message), verdict.message
+    assert not verdict.message.startswith(("Outside", "Crash"))  # our own names
+    assert verdict.smallest_input
+
+
+TEXT = Path(__file__).with_name("hostile").joinpath("kernels.txt").read_text("utf-8")
+HOSTILE = {name: (words, text) for name, words, text in
+           re.findall(r"(?ms)^#### ([^|\n]+) \| ([^\n]+)\n(.*?)(?=^#### |\Z)", TEXT)}  # fmt: skip
+RAW = [name for name in HOSTILE if name.startswith("raw: ")]
+needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
+                                    reason="system calls of Linux on x86-64")  # fmt: skip
+
+
+def hostile(name):
+    """The attack of this name, in front of a right softmax."""
+    return HOSTILE[name][1] + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
+@pytest.mark.parametrize("name", sorted(HOSTILE.keys() - set(RAW)))
+def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge, name):
+    verdict = judge(SOFTMAX, hostile(name), effort=0)
+    assert (verdict.state, verdict.held) == ("failed", ()) and HOSTILE[name][0] in verdict.message
+    assert len(verdict.message) < 200 and verdict.message.isprintable()
+
+
+def test_an_object_file_that_is_damaged_is_refused(tmp_path):
+    assert kernels.build(GOOD, "softmax", tmp_path, "plain", tmp_path) == tmp_path / "run.py"
+    data = (tmp_path / "exercise.o").read_bytes()
+    assert refusal(data) == ""
+    if data.startswith(b"\x7fELF"):
+        assert all(refusal(data[:n]) in ("", NO_OBJECT) for n in range(0, len(data), 7))
+        for n in range(0, len(data), 5):
+            assert "\n" not in refusal(data[:n] + b"\xff" + data[n + 1 :])
+
+
+def judge_at(level, folder, source):
+    """The verdict on a softmax behind other fences."""
+    (folder / "exercise.c").write_text(source)
+    (folder / "exercise.py").write_text("")
+    with Zygote(level) as zygote:
+        return judge_task(SOFTMAX, lambda: zygote.start(folder / "exercise.py"), folder, effort=0)
+
+
+@needs_assembly
+@pytest.mark.parametrize("level, name", [*(("landlock", name) for name in RAW), ("bwrap", RAW[0])])
+def test_guard_pages_stay_closed_to_system_calls(level, name, tmp_path):
+    if reason := why_not(level):
+        pytest.skip(f"{level}: {reason}")
+    verdict = judge_at(level, tmp_path, hostile(name))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert HOSTILE[name][0] in verdict.message
+
+
+@needs_assembly
+def test_without_a_filter_pages_that_stay_open_are_seen(tmp_path):
+    verdict = judge_at("plain", tmp_path, hostile(RAW[0]))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert "opens the pages beside x" in verdict.message
+
+
+USUAL = """#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static _Thread_local int calls;
+""" + GOOD.replace("float *out = y + r * n,", """float *copy = calloc(n + 1, 4);
+        assert(copy);
+        memcpy(copy, in, n * sizeof *copy);
+        in = copy;
+        if (calls++ < 2) printf("%ld\\n", n), fprintf(stderr, "%d\\n", errno);
+        float *out = y + r * n,""").replace("0;\n    }\n}", "0;\n        free(copy);\n    }\n}", 1)
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
+def test_what_the_c_library_is_for_may_be_used(judge, monkeypatch, compiler):
+    path = shutil.which(compiler)
+    if path is None:
+        pytest.skip(f"there is no {compiler}")
+    monkeypatch.setattr(kernels, "find_compiler", lambda: path)
+    verdict = judge(SOFTMAX, USUAL)
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+def test_memory_that_is_asked_for_and_given_back_lasts(judge):
+    """What is given back stays, behind the filter; the C library then takes it from elsewhere."""
+    large = "float *large = malloc(10000000); if (!large) return; large[0] = large[2400000] = 1; free(large);"
+    verdict = judge(SOFTMAX, "#include <stdlib.h>\n" + GOOD.replace("r++) {", "r++) { " + large, 1))
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+CRASHES = """
+import ctypes, sys
+from tinyllm.course import sandbox
+from tinyllm.course.zygote import load_file
+sys.modules["_tinyllm_sandbox"] = sandbox
+load_file("exercise", sys.argv[1])
+ctypes.string_at(0)
+"""
+
+
+def test_a_crash_of_the_worker_itself_is_still_one(tmp_path):
+    runner = kernels.build(GOOD, "softmax", tmp_path, "plain", tmp_path)
+    done = subprocess.run([sys.executable, "-c", CRASHES, str(runner)], timeout=60)
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_a_crash_is_a_message(judge):
+    source = GOOD.replace("float sum = 0;", "float sum = 0; if (k == 2) __builtin_trap();")
+    verdict = judge(MATMUL, source)
+    assert verdict.state == "failed" and verdict.broken and verdict.message and "Crash" not in verdict.message
+
+
+@pytest.mark.parametrize("source, words, line", [
+    (GOOD + "int x = ;\n", "does not compile", GOOD.count("\n") + 1),
+    ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
+    ('#include "exercise.c"\n' + GOOD, "does not compile", None),
+])  # fmt: skip
+def test_what_does_not_compile_is_one_line(judge, source, words, line):
+    verdict = judge(SOFTMAX, source)
+    assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
+    assert line is None or verdict.line == line
+    assert "root" not in verdict.message
+
+
+@pytest.mark.parametrize("level, words", [("landlock", "Permission denied"), ("bwrap", "No such file")])
+def test_a_compiler_behind_fences_compiles_and_sees_no_secret(level, words, tmp_path):
+    if reason := why_not(level):
+        pytest.skip(f"{level}: {reason}")
+    secret, work = tmp_path / "secret.h", tmp_path / "work"
+    secret.write_text("the answer is 42\n")
+    work.mkdir()
+    assert kernels.build(GOOD, "softmax", work, level, work) == work / "run.py"
+    failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, level, work)
+    assert words in failure.message and "answer" not in failure.message
+
+
+def test_a_compiler_that_never_stops_talking_takes_no_memory_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "COMPILE_SECONDS", 2)
+    again = '#warning x\n#if __INCLUDE_LEVEL__ < 150\n#include "exercise.c"\n#include "exercise.c"\n#endif\n'
+    tracemalloc.start()
+    failure = kernels.build(GOOD + again, "softmax", tmp_path, "plain", tmp_path)
+    assert failure.state in ("failed", "timed_out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_comments_without_an_end_take_no_time():
+    began = time.process_time()
+    for source in ("/* " * 80_000, "softmax()" * 28_000):
+        assert not kernels.written(source, "softmax")
+    assert time.process_time() - began < 2
+
+
+def test_a_kernel_that_goes_outside_late_does_not_pass(judge):
+    late = "{ static int calls; if (++calls == 110) y[-1] = 0; "
+    verdict = judge(SOFTMAX, GOOD.replace("long n) {", "long n) " + late, 1))
+    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken and "before" in verdict.message
+
+
+def test_a_compiler_sees_of_opt_its_own_folder_only():
+    assert not any(path.startswith("/opt") for path in visible("/usr/bin/cc"))
+    assert "/opt/conda" in visible("/opt/conda/bin/cc") and "/opt" not in visible("/opt/conda/bin/cc")
+
+
+def test_what_is_in_c_is_judged_whatever_is_in_the_file_beside_it(zygote, tmp_path):
+    (tmp_path / "exercise.py").write_text("raise SystemExit\n")
+    assert {v.state for v, _ in judge_lesson(find_lesson(10), zygote, tmp_path / "exercise.py")} == {
+        "not_attempted"
+    }
+
+
+def test_no_file_and_no_compiler(judge, monkeypatch):
+    assert judge(SOFTMAX, None).state == "not_attempted"
+    monkeypatch.setattr(kernels, "find_compiler", lambda: None)
+    verdict = judge(SOFTMAX, GOOD)
+    assert verdict.state == "blocked" and "install one" in verdict.message
+
+
+def test_the_speed_of_the_students_kernel_is_measured(tmp_path):
+    Path(tmp_path, "exercise.c").write_text(GOOD)
+    assert kernels.measure("matmul", tmp_path) > 0
+    Path(tmp_path, "exercise.c").write_text(GOOD.replace("float sum = 0;", "float sum = 0; y = 0;"))
+    assert "did not come to its end" in kernels.measure("matmul", tmp_path)
+    assert "still empty" in kernels.measure("matmul", tmp_path / "nowhere")

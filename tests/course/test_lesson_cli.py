@@ -1,0 +1,347 @@
+"""`tinyllm lesson | check | hint | solution | progress`: what a student reads at 80 columns, step by step."""
+
+import ast
+import json
+import os
+import shutil
+import sys
+
+import pytest
+from terminal import CTRL_C, at_terminal
+
+from tinyllm.cli import main
+from tinyllm.cli.lesson import next_lesson
+from tinyllm.course.known import answers
+from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.course.workers import Zygote
+from tinyllm.course.workspace import start_lesson
+from tinyllm.ops import OPS
+
+ADD = "def add(x, y):\n    return x + y\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the folder at hand."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def say(here, capsys):
+    """Run a command -> what it printed, in lines of at most 80 columns."""
+
+    def run(words, code=0):
+        assert main(words.split()) == code
+        said = capsys.readouterr()
+        if code != 2:
+            assert all(len(line) <= 80 for line in said.out.splitlines())
+            assert not said.err
+        return said.err if code == 2 else said.out
+
+    return run
+
+
+def write(number, text, name="exercise.py"):
+    lesson = find_lesson(number)
+    folder = os.path.join(os.getcwd(), lesson.folder)
+    start_lesson(lesson, type(lesson.path)(os.getcwd()))
+    with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def test_the_way_from_lesson_to_lesson_is_said(say):
+    assert "next: `tinyllm lesson start 0`" in say("lesson")
+    said = say("lesson start 0")
+    assert "python 00_setup/lesson.py" in said and "tinyllm check 0" in said
+    assert "next: `python 00_setup/lesson.py`" in say("progress")
+    assert "write it in 00_setup/exercise.py; `tinyllm hint 0` helps" in say("check 0", 1)
+    write(0, ADD)
+    assert "next: `tinyllm lesson start 1`" in say("check 0")
+    assert "next: `tinyllm lesson start 1`" in say("lesson")
+    assert "nothing was changed" in say("lesson start 0")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [(["", "", ""], 0), (["done", "", ""], 1), (["", "started", ""], 1), (["", "done", ""], 2),
+     (["", "done", "done"], 0), (["started", "done", ""], 0), (["done", "done", "done"], None), ([], None)],
+)  # fmt: skip
+def test_who_begins_in_the_middle_goes_on_from_there(states, expected):
+    assert next_lesson(list(enumerate(states))) == expected
+
+
+def test_a_lesson_that_training_calls_is_followed_by_training(say):
+    found = {}
+    for task in find_lesson(5).tasks:
+        collect(OPS[task.op].reference, found)
+    write(5, STANDARD + "\n\n".join(reversed(found.values())))
+    said = say("check 5")
+    assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
+
+
+def test_a_lesson_without_a_verb_says_what_to_type(say):
+    said = say("lesson 4", 2)
+    assert "`tinyllm lesson start N`" in said and "choose from" not in said and said.count("\n") == 1
+    assert "required: N" in say("lesson start", 2)
+
+
+def test_every_start_fits_the_terminal(say):
+    for lesson in syllabus():
+        assert lesson.folder in say(f"lesson start {lesson.number}")
+
+
+def test_every_hint_fits_the_terminal_and_the_last_one_points_on(say):
+    for lesson in syllabus():
+        for task in lesson.tasks:
+            for _ in range(3):
+                said = say(f"hint {lesson.number} {task.name}")
+                assert said.startswith(f"{task.name}, hint ")
+
+
+@pytest.mark.parametrize("text, word, why", [
+    ("def add(x, y)\n    return x\n", "blocked", "does not run: SyntaxError: expected ':' (line 1)\n"),
+    ("import no_such_module\n", "blocked", "does not run: ModuleNotFoundError: No module named"),
+    ("1 / 0\n", "blocked", "does not run: ZeroDivisionError: division by zero (line 1)\n"),
+    ("raise AssertionError\n", "blocked", "does not run: AssertionError (line 1)\n"),
+])  # fmt: skip
+def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
+    """It once blamed ordinary numbers for it, for each task again."""
+    for number in (0, 4, 11):
+        write(number, text)
+        said = " ".join(say(f"check {number}", 1).split()) + "\n"
+        assert said.count(why) == 1 and "does not hold" not in said and "properties" not in said
+        assert said.count(f" {word}") == len(find_lesson(number).tasks)
+    assert main(["check", "4", "--json"]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert all(task["state"] == "blocked" and task["message"] for task in record["tasks"])
+
+
+def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
+    started, start = [], Zygote.start
+
+    def counted(self, code, *rest):
+        started.append(code)
+        return start(self, code, {"cpu_seconds": 1})
+
+    monkeypatch.setattr(Zygote, "start", counted)
+    monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
+    write(4, "while True: pass\n")
+    said = say("check 4", 1)
+    assert said.count("timed out") == 5 and said.count("did not come to an end") == 1
+    assert len(started) == 1
+
+
+def test_what_was_reached_is_not_taken_back_by_a_slip_of_the_pen(say):
+    write(0, ADD)
+    say("check 0")
+    write(0, "def add(\n")
+    say("check 0", 1)
+    assert "done" in say("lesson").splitlines()[0]
+    write(0, ADD)
+    assert "before" not in say("check 0")
+
+
+def test_another_file_is_not_compared_with_the_workspaces(say, here):
+    write(0, ADD)
+    say("check 0")
+    (here / "other.py").write_text("def add(x, y):\n    return x\n")
+    assert "before" not in say("check 0 other.py", 1)
+    assert "done" in say("lesson").splitlines()[0]
+
+
+def test_a_file_of_another_name_is_told_of_as_an_exercise_is(say, here):
+    (here / "other.py").write_text("def add(x, y)\n")
+    said = say("check 0 other.py", 1)
+    assert "other.py does not run: SyntaxError: expected ':' (line 1)\n" in said
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n", "other.py")
+    assert "Warning" not in say("check 4 04_softmax_and_loss/other.py", 1)
+
+
+def test_a_name_that_is_not_there_is_said(say):
+    write(0, "def plus(x, y):\n    return x + y\n")
+    assert "not attempted\n      there is no function add in the file\n" in say("check 0", 1)
+
+
+def test_writing_into_an_input_is_the_property_that_breaks(say):
+    write(0, "def add(x, y):\n    x += y\n    return x\n")
+    said = say("check 0", 1)
+    assert "does not hold: inputs are left as they were" in said and "work on a copy" in said
+
+
+def test_programs_get_the_first_different_step_too(here, capsys):
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.sin(x)\n")
+    assert main(["check", "4", "--json"]) == 1
+    first, *rest = json.loads(capsys.readouterr().out)["tasks"]
+    assert " = float32 (" in first["step"] and not any(task["step"] for task in rest)
+
+
+def test_prints_are_shown(say):
+    write(0, "def add(x, y):\n    print('x is', x.shape, '\\033[2J')\n    return x\n")
+    said = say("check 0", 1)
+    assert "the first lines that your code printed:" in said and "x is (" in said and "\033" not in said
+
+
+def test_warnings_of_numpy_are_no_prints(say):
+    """Wrong numbers overflow, and the verdict says so in better words."""
+    write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n")
+    said = say("check 4", 1)
+    assert "Warning" not in said and "printed" not in said
+
+
+def test_what_is_refused_points_to_the_one_line_on_isolation(say, monkeypatch):
+    """It once promised fences where the system's own rights had refused, and there were none."""
+    write(0, "def add(x, y):\n    raise PermissionError('no')\n")
+    monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
+    said = " ".join(say("check 0", 1).split())
+    assert "isolation: plain" in said and "blocked" in said
+    assert "the line on isolation, above" in said
+    assert "use no network" not in said
+
+
+CURIOUS = """import os
+from helper import told
+def add(a, b):
+    here = os.path.dirname(os.path.abspath(__file__))
+    raise told(here, sorted(os.listdir(here)), @)
+"""
+
+
+def test_a_check_shows_an_exercise_the_code_beside_it_and_no_other_file(here, capsys):
+    """A worker reads all that lies below the folder of its file."""
+    (here / "sub").mkdir()
+    for path in (here / "notes.txt", here / "sub" / "secret.py"):
+        path.write_text("the answer is this")
+    (here / "helper.py").write_text("def told(*what):\n    return ValueError(f'{what[1]} {what[2]}')\n")
+    for secret in ("notes.txt", "sub/secret.py"):
+        (here / "alice.py").write_text(CURIOUS.replace("@", f"open({str(here / secret)!r}).read()"))
+        assert main(["check", "0", "alice.py"]) == 1
+        said = capsys.readouterr().out
+        assert "the answer is" not in said and "blocked" in said
+    (here / "alice.py").write_text(CURIOUS.replace("@", "'nothing'"))
+    assert main(["check", "0", "alice.py"]) == 1
+    said = capsys.readouterr().out
+    assert "['alice.py', 'helper.py'] nothing (line 5)" in said
+    assert "tinyllm-" not in said  # no name of ours
+
+
+def test_an_exercise_that_cannot_be_read_is_one_line(say, here):
+    (here / "alice.py").write_bytes(b"#" * (2**21 + 1))
+    said = say("check 0 alice.py", 2)
+    assert said == "tinyllm: error: alice.py has more than 2 MiB, which is no exercise\n"
+
+
+def test_nothing_is_left_where_there_is_no_workspace(say, here):
+    say("hint 4")
+    assert main(["solution", "4", "softmax"]) == 0
+    assert "there is no 04_softmax_and_loss" in say("check 4", 2)
+    assert not list(here.iterdir())
+
+
+def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
+    (here / ".tinyllm").write_text("")
+    assert say("lesson start 0", 2) == "tinyllm: error: cannot write .tinyllm: File exists\n"
+
+
+@pytest.mark.parametrize("words", ["hint 0", "solution 0 add", "check 0"])
+def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
+    write(0, ADD)
+    shutil.rmtree(".tinyllm")
+    (here / ".tinyllm").write_text("")
+    assert main(words.split()) == 0
+    said = capsys.readouterr()
+    assert all(words in " ".join(said.err.split()) for words in ("cannot keep your progress", "not recorded"))
+    assert "add" in said.out
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"tasks": 3}', ""])
+def test_damaged_progress_is_said_and_kept_aside(here, capsys, damaged):
+    write(0, ADD)
+    path = here / ".tinyllm" / "progress.json"
+    path.write_text(damaged)
+    assert main(["progress"]) == 0 and "is damaged" in capsys.readouterr().err and path.read_text() == damaged
+    assert main(["check", "0"]) == 0 and "is damaged" in capsys.readouterr().err
+    assert path.with_name("progress.damaged").read_text() == damaged
+    assert main(["progress"]) == 0 and not capsys.readouterr().err
+
+
+def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say, here):
+    write(0, ADD)
+    (here / "mine.py").write_text(ADD)
+    said = say("check 0 mine.py")
+    assert "Set-up: mine.py\n" in said and "not recorded" in said and "00_setup/exercise.py" in said
+    assert "0 of 1 done" in say("progress")
+    assert "not recorded" not in say("check 0 00_setup/exercise.py")
+    assert "done" in say("progress").splitlines()[0]
+    assert "not recorded" not in say("check 0 00_setup")
+
+
+def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
+    say("lesson start 10")
+    (here / "other.c").write_text("")
+    for words in ("check 10 10_kernels/exercise.c", "check 10 10_kernels"):
+        assert "10_kernels/exercise.c" in say(words, 1)
+    for name in ("other.c", "10_kernels/exercise.py", "10_kernels/lesson.py"):
+        assert f"{name} is no exercise.c" in say(f"check 10 {name}", 2)
+    assert "there is no nowhere.py; give your exercise.py, or its folder" in say("check 0 nowhere.py", 2)
+    assert "other.c is no exercise.py" in say("check 0 other.c", 2)
+
+
+def test_the_exercise_in_c_is_called_by_its_name(say):
+    said = say("lesson start 10")
+    assert "10_kernels/exercise.c" in said and "exercise.py" not in said
+    assert "10_kernels/exercise.c" in say("check 10", 1)
+
+
+@pytest.mark.parametrize("words, why", [
+    ("solution 11 test_softmax", "no solution"),
+    ("solution 12 gpt", "lessons 4 to 9"),
+])  # fmt: skip
+def test_where_there_is_no_solution_none_is_shown(say, words, why):
+    assert why in say(words, 2)
+
+
+def test_a_solution_shows_its_helpers_too(say, here, capsys):
+    """That of attention once called three functions, and neither the scale nor the mask was to be seen."""
+    for lesson in syllabus():
+        for task in lesson.tasks:
+            if task.kind not in ("op", "c"):
+                continue
+            assert main(["solution", str(lesson.number), task.name]) == 0
+            shown = capsys.readouterr().out
+            if task.kind == "c":
+                assert answers(task).reference in shown and f"csrc/{task.op}.c in its sources" in shown
+                continue
+            defined = [node.name for node in ast.parse(shown).body if isinstance(node, ast.FunctionDef)]
+            assert defined[-1] == task.op and len(set(defined)) == len(defined)
+    main(["solution", "6", "attention"])
+    shown = capsys.readouterr().out
+    assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
+    assert shown.index("def visible") < shown.index("def masked_scores") < shown.index("def attention")
+    assert shown.count("def row_max") == 1
+
+
+def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
+    for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
+        lesson = find_lesson(number)
+        folder, _ = start_lesson(lesson, here)
+        script = f"import sys\nfrom tinyllm.cli import main\nsys.exit(main(['check', '{number}', '--watch']))"
+        path = folder / name
+
+        def save(path=path, text=text):
+            path.write_text(text)
+            return ""
+
+        keys = [(f"waiting for you to save {name}", save), (f"waiting for you to save {name}", CTRL_C)]
+        shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
+        assert shown.endswith("\n")
+        assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
+        assert ("passed" in shown) == (number == 0)
+
+
+def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers_are_not(say):
+    write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    warnings.warn('I am here')\n"
+             "    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
+    said = say("check 0", 1)
+    assert "I am here" in said and "divide by zero" not in said

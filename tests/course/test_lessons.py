@@ -1,0 +1,253 @@
+"""The lessons are held to their map: they run within their budget, print what it says, teach in order."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from verify_lessons import run_lesson
+
+import tinyllm
+from tinyllm.course.checker import judge
+from tinyllm.course.solved import solved
+from tinyllm.course.stepping import cells
+from tinyllm.course.syllabus import ready, syllabus
+from tinyllm.course.workspace import hints
+from tinyllm.ops import OPS
+
+LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
+TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op" and ready(task)]
+EVERYWHERE = {"tinyllm.course.stepping", "tinyllm.errors", "tinyllm.ops", "tinyllm.report.chart"}
+
+
+def each(lesson):
+    return lesson.folder
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
+    """In a student's folder, without a terminal; its memory is held to, its seconds by verify_lessons.py."""
+    done, peak = run_lesson(lesson, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 0 < peak <= lesson.memory, f"{peak} MiB, and the syllabus promises {lesson.memory}"
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for promise in lesson.expected:
+        require_promise(promise, done.stdout)
+    for page in re.findall(r"(?m)^wrote (\S+\.html)", done.stdout):
+        assert 0 < (tmp_path / page).stat().st_size < 2_000_000
+
+
+def require_promise(promise, output):
+    """An exact text stands in the output; of a range, the first number after its words is inside."""
+    if "text" in promise:
+        assert promise["text"] in output
+        return
+    after = output.partition(promise["after"])
+    assert after[1], f"the output never says {promise['after']!r}"
+    number = float(re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", after[2]).group().replace(",", ""))
+    assert promise["low"] <= number <= promise["high"], promise
+
+
+def test_a_promise_can_be_broken():
+    require_promise({"after": "loss", "low": 1, "high": 2}, "the loss is 1.5")
+    wrong = ({"text": "loss 3"}, {"after": "loss", "low": 3, "high": 4}, {"after": "x", "low": 0, "high": 1})
+    for promise in wrong:
+        with pytest.raises(AssertionError):
+            require_promise(promise, "the loss is 1.5")
+
+
+def imported(text):
+    """The modules of tinyllm that a script imports, as deep as they are named."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tinyllm")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tinyllm":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = Path(__file__).parents[2].joinpath(*inner.split("."))
+                yield inner if is_module.is_dir() or is_module.with_suffix(".py").is_file() else node.module
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_imports_nothing_that_is_taught_later(lesson):
+    allowed = EVERYWHERE.union(*(other.imports for other in syllabus() if other.number <= lesson.number))
+    assert not later_than(allowed, (lesson.path / "lesson.py").read_text("utf-8"))
+
+
+def later_than(allowed, text):
+    """What a script imports beyond what it may; of these two the names are looked at, not every module."""
+    below = tuple(f"{name}." for name in allowed if name not in ("tinyllm", "tinyllm.ops"))
+    return [module for module in imported(text) if module not in allowed and not module.startswith(below)]
+
+
+def test_an_import_of_what_is_taught_later_is_noticed():
+    allowed = {"tinyllm", "tinyllm.ops", "tinyllm.data"}
+    assert not later_than(allowed, "import tinyllm as tl\nfrom tinyllm.ops import OPS")
+    assert not later_than(allowed, "from tinyllm.data.corpus import Corpus")
+    text = "from tinyllm.models import GPT\nimport tinyllm.nn\nfrom tinyllm.ops.rope import rope"
+    assert later_than(allowed, text) == ["tinyllm.models", "tinyllm.nn", "tinyllm.ops.rope"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
+    """But for what the map calls previews; of these the lesson itself says which lesson builds them."""
+    text = (lesson.path / "lesson.py").read_text("utf-8")
+    early = ahead_of(lesson.number, text)
+    assert sorted(early) == sorted(lesson.previews)
+    prose = " ".join(" ".join(cell.text for cell in cells(text) if cell.prose).split())
+    assert [number for number in early.values() if f"lesson {number}" not in prose] == []
+
+
+def ahead_of(number, text):
+    """What a script uses of `tinyllm` and its ops before it is taught -> {name: number of its lesson}."""
+    used = [(path.split("."), taught_in(path)) for path in reached(text)]
+    return {parts[2 if parts[1] == "ops" else 1]: when for parts, when in used if when > number}
+
+
+def reached(text):
+    """The names below tinyllm that a script reaches, whatever it calls the modules: "tinyllm.ops.softmax"."""
+    nodes = list(ast.walk(ast.parse(text)))
+    known = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            ours = [each for each in node.names if each.name.split(".")[0] == "tinyllm"]
+            known |= {each.asname or "tinyllm": each.name if each.asname else "tinyllm" for each in ours}
+        elif isinstance(node, ast.ImportFrom) and node.module in ("tinyllm", "tinyllm.ops"):
+            known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            head, _, rest = ast.unparse(node).partition(".")
+            path = f"{known.get(head, '')}.{rest}"
+            if path.startswith("tinyllm.") and path.count(".") <= 2:
+                yield path
+    yield from (path for path in known.values() if path != "tinyllm")
+
+
+def taught_in(path):
+    """The number of the lesson that teaches a name below tinyllm; -1 for the tools of all of them."""
+    first, *rest = path.split(".")[1:]
+    if first == "ops":
+        name = rest[0] if rest else ""
+        built = [lesson.number for lesson in syllabus() for task in lesson.tasks
+                 if (task.name, task.kind) == (name, "op")]  # fmt: skip
+        return built[0] if built else module_in(OPS[name].reference.__module__) if name in OPS else -1
+    return module_in(PUBLIC.get(first, f"tinyllm.{first}"))
+
+
+def module_in(module):
+    if module in EVERYWHERE or module == "tinyllm.ops.registry":  # which variant of an op runs
+        return -1
+    found = [lesson.number for lesson in syllabus() for name in lesson.imports
+             if name != "tinyllm" and f"{module}.".startswith(f"{name}.")]  # fmt: skip
+    return found[0] if found else len(syllabus())
+
+
+PUBLIC = {
+    each.asname or each.name: node.module
+    for node in ast.parse(Path(tinyllm.__file__).read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
+    for each in node.names
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "early"), [
+    ("import tinyllm as tl\ntl.GPT(); tl.AdamW; tl.functional.add", {"GPT": 7, "AdamW": 8, "functional": 4}),
+    ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
+    ("import tinyllm\ntinyllm.ops.gelu.reference(tinyllm.PRESETS)", {"gelu": 3, "PRESETS": 7}),
+    ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
+    ("import tinyllm.ops as o\no.moe_route; o.embedding_backward", {"embedding_backward": 5}),
+    ("import tinyllm as tl\ntl.Llama; tl.quantize", {"Llama": 7, "quantize": 5}),
+    ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
+    ("import numpy as tl\ntl.GPT", {}),
+])  # fmt: skip
+def test_what_is_used_too_early_is_noticed(text, early):
+    """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1: only imports were looked at."""
+    assert ahead_of(1, text) == early
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_reads_well_in_a_terminal(lesson):
+    text = (lesson.path / "lesson.py").read_text("utf-8")
+    found = cells(text)
+    assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
+    for cell in found:
+        assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
+    assert "__file__" not in text  # a notebook has none: `begin()` says which folder it is
+    ast.parse(text)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_a_lesson_says_when_to_write_each_function(lesson):
+    prose = " ".join(c.text for c in cells((lesson.path / "lesson.py").read_text("utf-8")) if c.prose)
+    now_you = " ".join(re.findall(r"(?s)\*\*Now you: (.*?)\*\*", prose))
+    names = [task.op if task.kind == "c" else task.name for task in lesson.tasks if task.kind != "run"]
+    assert [name for name in names if f"`{name}`" not in now_you] == []
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_a_stub_has_the_signature_of_its_op(lesson, task):
+    tree = ast.parse((lesson.path / "exercise.py").read_text("utf-8"))
+    stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.name)
+    names = [argument.arg for argument in stub.args.args]
+    assert names == list(inspect.signature(OPS[task.op]).parameters)
+    defaults = [ast.literal_eval(value) for value in stub.args.defaults]
+    theirs = inspect.signature(OPS[task.op]).parameters.values()
+    assert defaults == [p.default for p in theirs if p.default is not p.empty]
+    assert not left_out(ast.get_docstring(stub), inspect.getdoc(OPS[task.op]), task.name in GIVEN_AWAY)
+
+
+# The docstrings of these ops hold the formula that the student is to find.
+GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_entropy_backward",
+              "layernorm_backward", "rope"}  # fmt: skip
+SOURCE = re.compile(r"\([^()]*\b(?:19|20)\d\d\b[^()]*\)\.?")
+SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|ints|float32|int64|-inf")
+
+
+def left_out(stub, op, given_away):
+    """What an op's docstring says and its stub does not: sentences, or shapes and types where these must do.
+
+    Errors and sources aside: no check tries what raises.
+    """
+    stub, op = " ".join(stub.split()), SOURCE.sub("", " ".join(op.split()))
+    said = [s for s in re.split(r"(?<=[.;]) ", op.strip()) if not s.startswith("Raises ")]
+    said = SHAPE_OR_TYPE.findall(" ".join(said)) if given_away else said
+    return [each for each in said if each.rstrip(".;") not in stub]
+
+
+def test_a_stub_that_says_less_than_its_op_is_noticed():
+    op = "Scale it: y = 2 x.\n\nx (..., n) -> y (..., n)\nfloat32. Raises ValueError if so. (Who 2019, 3.)"
+    assert not left_out("Scale it: y = 2 x.\n\nx (..., n) -> y (..., n) float32. And more.", op, False)
+    assert not left_out("Scale. x (..., n) -> y (..., n) float32.", op, True)
+    assert left_out("Scale it. x (..., n) -> y (..., n) float32.", op, False) == ["Scale it: y = 2 x."]
+    assert left_out("Scale it: y = 2 x. x (..., n) -> y.", op, True) == ["float32"]
+    assert left_out("Scale it: y = 2 x. x -> y, float32.", op, True) == 2 * ["(..., n)"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_an_exercise_fits_a_terminal(lesson):
+    for path in lesson.path.glob("exercise.*"):
+        assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.number in (1, *range(3, 10))], ids=each)
+def test_an_exercise_about_arrays_has_numpy_at_hand(lesson):
+    """A tool that removes unused imports once took it away, and every student met a NameError."""
+    assert "\nimport numpy as np\n" in (lesson.path / "exercise.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_a_task_has_three_hints(lesson, task):
+    found = hints(lesson, task.name)
+    assert len(found) == 3 and len(set(found)) == 3 and all(isinstance(hint, str) and hint for hint in found)
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, zygote, tmp_path):
+    code = tmp_path / "exercise.py"
+    code.write_text(solved(task), "utf-8")
+    verdict = judge(task, lambda: zygote.start(code), explain=False)
+    assert verdict.state == "passed" and not verdict.broken, verdict
+    verdict = judge(task, lambda: zygote.start(lesson.path / "exercise.py"), explain=False)
+    assert verdict.state == "not_attempted" and not verdict.held
+
+

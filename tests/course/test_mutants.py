@@ -1,0 +1,171 @@
+"""Lesson 11's checker: property tests, marked by the mutants they catch and the innocents they spare."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tinyllm.course import mutants
+from tinyllm.course.checker import judge_task
+from tinyllm.course.known import answers
+from tinyllm.course.known.suites import REFERENCE
+from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.testing import MISTAKES
+
+TASKS = find_lesson(11).tasks
+WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong]
+RIGHT = [(task, answer) for task in TASKS for answer in answers(task).right]
+
+
+def named(value):
+    """The name of a test: the task's, or what an answer is."""
+    return getattr(value, "said", None) or value.name
+
+
+@pytest.fixture
+def judge(zygote, tmp_path):
+    """Judge a test of softmax, or of another op, by its source."""
+
+    def judge(source, op="softmax", **options):
+        path = tmp_path / "exercise.py"
+        path.write_text("import numpy as np\n\n" + source)
+        task, limits = Task(f"test_{op}", op, "tests"), {"cpu_seconds": 1}
+        return judge_task(task, lambda: zygote.start(path, limits), tmp_path, **options)
+
+    return judge
+
+
+@pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
+def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
+    verdict = judge(REFERENCE, task.op)
+    assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
+    assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.rights(task.op)) >= 3
+    stub = (find_lesson(11).path / "exercise.py").read_text()
+    assert judge(stub, task.op).state == "not_attempted"
+
+
+@pytest.mark.parametrize("task, answer", RIGHT, ids=named)
+def test_tests_written_otherwise_are_accepted(judge, task, answer):
+    verdict = judge(answer.text, task.op)
+    assert verdict.state == "passed", verdict.message
+
+
+@pytest.mark.parametrize("task, answer", WRONG, ids=named)
+def test_bad_tests_are_rejected_for_what_is_bad(judge, task, answer):
+    verdict = judge(answer.text, task.op)
+    assert verdict.state != "passed" and answer.breaks in verdict.message
+
+
+def test_pass_and_assert_false_get_nothing(judge):
+    for body in ("pass", "assert False", "softmax(np.ones(3, np.float32))", "softmax(1)"):
+        verdict = judge(f"def test_softmax(softmax):\n    {body}\n")
+        assert (verdict.state, verdict.held) == ("failed", ()), body
+        assert verdict.message
+
+
+def test_a_file_that_does_not_run_accuses_nobody(judge):
+    verdict = judge("def test_softmax(:\n")
+    assert verdict.state == "blocked" and verdict.message.startswith("SyntaxError") and not verdict.held
+
+
+def test_the_innocent_are_defended_and_the_input_is_named(judge):
+    exact = """
+def test_softmax(softmax):
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    assert np.array_equal(softmax(x), e / e.sum(axis=-1, keepdims=True))
+"""
+    verdict = judge(exact)
+    assert verdict.state == "failed" and "it accuses" in verdict.message
+    assert "float32 (3, 4)" in verdict.smallest_input and verdict.line == 7
+    accused = int(verdict.message.split()[2])
+    assert 0 < accused < len(mutants.rights("softmax"))
+    assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
+
+
+COUNTER = """
+import os
+def test_softmax(softmax):
+    softmax(np.ones(2, np.float32))
+    here = os.path.dirname(os.path.abspath(__file__))
+    new = [name for name in sorted(os.listdir(here)) if name.startswith("unread")]
+    new = [name for name in new if os.stat(f"{here}/{name}").st_atime_ns == 10**18]
+    open(f"{here}/{new[0]}").read()
+    assert len(new) >= %d
+"""
+
+
+@pytest.mark.parametrize("spared", [3, 4, 5, 6])
+def test_a_test_that_counts_its_runs_learns_nothing(judge, tmp_path, spared):
+    """Fresh workers can count: a file that nobody has read before has another time of access."""
+    for i in range(60):
+        path = tmp_path / f"unread{i:02}.txt"
+        path.write_text("")
+        os.utime(path, ns=(10**18, 2 * 10**18))
+    verdict = judge(COUNTER % (60 - spared + 1), variant=7)
+    assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
+
+
+def test_survivors_are_named_only_after_the_pass(judge):
+    few = "def test_softmax(softmax):\n    assert softmax(np.ones((2, 3), np.float32)).dtype == np.float32\n"
+    verdict = judge(few)
+    sentences = [sentence for sentence, _ in MISTAKES["softmax"]]
+    living = [s for s in sentences if not any(s in title for title in verdict.held)]
+    assert verdict.state == "failed" and "mutants live" in verdict.message and len(living) > 3
+    assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
+    most = REFERENCE.replace("    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n", "")
+    verdict = judge(most)
+    assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
+
+
+def test_a_function_that_changes_its_input_is_seen_to_do_so(judge):
+    source = """
+def test_bpe_merge(bpe_merge):
+    ids = [1, 2, 3]
+    bpe_merge(ids, (1, 2), 9)
+    assert ids == [1, 2, 3]
+"""
+    (title,) = judge(source, "bpe_merge").held
+    assert title.endswith("done inside the list that was given")
+
+
+@pytest.mark.parametrize("body, state", [
+    ("while True: pass", "timed_out"),
+    ("while True: softmax(np.ones(2, np.float32))", "timed_out"),
+    ("softmax(np.ones((60, 60), np.float32))", "failed"),
+    ("softmax(np.ones((2000, 2000, 0), np.float32))", "failed"),
+    ("softmax(object())", "failed"),
+    ("softmax(*[[[]]] * 9)", "failed"),
+    ("import os; os._exit(0)", "failed"),
+])  # fmt: skip
+def test_hostile_tests_only_hurt_themselves(judge, body, state):
+    verdict = judge(f"def test_softmax(softmax):\n    {body}\n")
+    assert verdict.state == state and verdict.held == ()
+
+
+@pytest.mark.parametrize("ask", [
+    {"ask": ["softmax"], "args": [], "kwargs": {}}, {"ask": "softmax", "args": 3, "kwargs": {}},
+    {"ask": "matmul", "args": [], "kwargs": {}}, {"ask": "softmax", "args": [], "kwargs": {1: 2}},
+])  # fmt: skip
+def test_a_forged_question_ends_the_talk(judge, ask):
+    forge = f"""
+import gc, socket, sys
+def test_softmax(softmax):
+    talk = next(o for o in gc.get_objects() if isinstance(o, socket.socket))
+    sys.modules["_tinyllm_wire"].send(talk, {ask!r})
+    softmax(np.ones(2, np.float32))
+"""
+    verdict = judge(forge)
+    assert verdict.state == "failed" and verdict.held == ()
+
+
+def test_a_text_for_an_argument_is_shown_as_one(judge):
+    bad = "\x1b[2J\r# all points\u2028"
+    test = f"def test_softmax(softmax):\n    try:\n        softmax({bad!r})\n    finally:\n        assert 0\n"
+    shown = judge(test).smallest_input
+    assert "# all points" in shown and all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_the_size_of_an_argument_counts_empty_axes():
+    assert mutants.size(np.zeros((2000, 2000, 0))) == 4_000_000
+    assert mutants.size([[1, 2], (3,)]) == 6 and mutants.size(10**40) > mutants.LARGEST

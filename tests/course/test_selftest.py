@@ -1,0 +1,95 @@
+"""Graders are graded: what `course selftest` tries and notices, and that no answer leaves with a release."""
+
+import functools
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tinyllm.cli import main
+from tinyllm.cli.course import row_told
+from tinyllm.course.classroom import selftest
+from tinyllm.course.kernels import NONE
+from tinyllm.course.known import answers, kernels, suites
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.course.workers import best_level
+from tinyllm.ops import OPS
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing.properties import RIGHT, STEADY
+
+LESSON = find_lesson(4)
+SMALL = """seed = 1
+[[lesson]]
+number = 4
+points = { softmax = 1 }
+[[lesson]]
+number = 11
+points = { test_bpe_merge = 1 }
+"""
+
+
+def test_selftest_says_what_it_tried_and_its_last_line_sums_up(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("course.toml").write_text(SMALL)
+    assert main(["course", "selftest", "--mutants"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"softmax +100% +0%", told)
+    assert "right on huge and tiny numbers: softmax without subtracting the maximum" in told
+    assert told.splitlines()[-1].startswith("2 tasks, 25 of 25 mutants rejected (12.5 a task), 6 of 6 alter")
+
+
+def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
+    """A mutant that survives, one that is rejected for something else, and a right answer turned down."""
+    right, (said, wrong) = OPS["softmax"].reference, MISTAKES["softmax"][1]
+    fine, elsewhere = functools.partial(right), functools.partial(wrong)
+    fine.breaks, elsewhere.breaks = RIGHT, STEADY
+    known = [(said, wrong), ("nothing wrong", fine), ("not for this", elsewhere)]
+    monkeypatch.setitem(selftest.MISTAKES, "softmax", known)
+    monkeypatch.setitem(selftest.ALTERNATIVES, "softmax", [right, wrong])
+    row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
+    assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
+    assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good
+    assert "SURVIVES: nothing wrong" in row_told(row, False) and "TURNED DOWN" in row_told(row, False)
+
+
+def test_selftest_without_a_compiler_says_so(monkeypatch):
+    monkeypatch.setattr(selftest, "find_compiler", lambda: None)
+    row = selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())
+    assert f"blocked: {NONE}" in row_told(row, False) and not row.good
+
+
+def test_answers_are_enough_and_none_leaves_with_a_release(tmp_path, monkeypatch):
+    """At least eight mistakes a task on average and 150 in all, three right answers for each."""
+    monkeypatch.chdir(tmp_path)
+    tasks = [task for lesson in syllabus() for task in lesson.tasks]
+    files = {task: answers(task) for task in tasks if task.kind != "op"}
+    wrong = [len(MISTAKES[task.op] if task.kind == "op" else files[task].wrong) for task in tasks]
+    assert sum(wrong) >= 150 and sum(wrong) >= 8 * len(tasks)
+    for task in tasks:
+        assert len(ALTERNATIVES[task.op] if task.kind == "op" else files[task].right) >= 3, task
+    assert main(["course", "release", "handout"]) == 0
+    sent = "\n".join(path.read_text("utf-8") for path in Path("handout").rglob("*.*"))
+    for known in files.values():
+        for text in (known.reference, *(answer.text for answer in (*known.right, *known.wrong))):
+            assert text not in sent or text == (find_lesson(12).path / "exercise.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("number, file, text, words", [
+    (10, "exercise.c", kernels.SOFTMAX + kernels.MATMUL, "exercise.c: softmax is more than a stub"),
+    (10, "exercise.py", "# " + kernels.SOFTMAX.splitlines()[9].strip(), "a line of the solution of softmax"),
+    (10, "exercise.c", "// " + kernels.MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
+    (11, "exercise.py", suites.REFERENCE, "test_softmax is more than a stub"),
+    (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
+])  # fmt: skip
+def test_no_solution_of_another_kind_leaves_either(tmp_path, monkeypatch, capsys, number, file, text, words):
+    monkeypatch.chdir(tmp_path)
+    lesson = find_lesson(number)
+    shutil.copytree(lesson.path, Path("mine", lesson.folder))
+    Path("mine", lesson.folder, file).write_text(text, "utf-8")
+    Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n", "utf-8")
+    assert main(["course", "release", "handout", "--from", "mine"]) == 2
+    assert words in capsys.readouterr().err and not os.path.exists("handout")

@@ -1,0 +1,155 @@
+"""Stepping through a lesson: in a terminal it waits and can be left; elsewhere it runs straight through."""
+
+import re
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from terminal import CTRL_C, at_terminal
+
+from tinyllm.course import stepping
+from tinyllm.course.stepping import bars, begin, compare, interactive, predict
+
+LESSON = """# %% [markdown]
+# # 0. A lesson
+
+# %%
+from tinyllm.course.stepping import begin, compare, predict
+begin()
+
+# %% [markdown]
+# Some prose.
+
+# %%
+guess = predict("how many of them are there in both of the boxes?!")
+print(compare(guess, 5))
+
+# %%
+print("the last " + "cell")
+"""
+ENTER = "Enter runs this code"
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    path = tmp_path / "lesson.py"
+    path.write_text(LESSON)
+    return [sys.executable, str(path)]
+
+
+def plain(shown):
+    return re.sub(r"\x1b\[\d*m", "", shown)
+
+
+def test_each_cell_waits_and_says_how_many_there_are(lesson):
+    keys = [("1 of 2: " + ENTER, "\n"), ("Enter to pass)", "4\n"), ("2 of 2: " + ENTER, "\n")]
+    shown, code = at_terminal(lesson, keys)
+    assert code == 0 and "Some prose." in shown and "\nthe last cell" in shown
+    assert "it is 5; you said 4, 1.2 times too small" in shown
+    assert all(len(line) <= 80 for line in plain(shown).splitlines())
+
+
+@pytest.mark.parametrize("keys, code", [
+    ([(ENTER, "q\n")], 0),
+    ([(ENTER, "\x04")], 0),
+    ([(ENTER, "\n"), ("to pass)", "q\n")], 0),
+    ([(ENTER, CTRL_C)], -signal.SIGINT),
+    ([(ENTER, "\n"), ("to pass)", CTRL_C)], -signal.SIGINT),
+], ids=["q", "end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])  # fmt: skip
+def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
+    shown, ended = at_terminal(lesson, keys)
+    assert ended == code and plain(shown).rstrip().endswith("stopped")
+    assert "Traceback" not in shown and "\nthe last cell" not in shown
+
+
+def test_without_a_terminal_a_lesson_runs_straight_through(lesson):
+    done = subprocess.run(lesson, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    question = "? how many of them are there in both of the boxes?!"
+    assert done.stdout == f"{question}\nit is 5\nthe last cell\n" and not done.stderr
+
+
+def test_what_is_wrong_with_a_students_file_is_one_line(tmp_path):
+    path = tmp_path / "lesson.py"
+    wrong = "from tinyllm.errors import UserError\nraise UserError('no such thing; write one')\n"
+    path.write_text(f"{LESSON}\n{wrong}")
+    done = subprocess.run([sys.executable, path], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "tinyllm: error: no such thing; write one\n")
+
+
+def test_prose_is_shown_in_bold_and_italics(tmp_path):
+    path = tmp_path / "lesson.py"
+    prose = "With **strong words** and *a\n# term*; 2 * 3 * 4 and a*b*c."
+    path.write_text(LESSON.replace("Some prose.", prose))
+    shown, _ = at_terminal([sys.executable, str(path)], [(ENTER, "q\n")])
+    styled = "\033[1mstrong words\033[0m and \033[3ma\nterm\033[0m; 2 * 3 * 4 and a*b*c"
+    assert styled in shown.replace("\r", "")
+
+
+def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, monkeypatch):
+    assert begin() == Path(__file__).parent
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec("from tinyllm.course.stepping import begin\nfolder = begin()", names)
+    assert names["folder"] == tmp_path
+
+
+def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.delenv("TINYLLM_LESSON", raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: "1,000")
+    assert predict("how many?") == 1000
+
+    def nobody(prompt):
+        raise NotImplementedError("no front end")
+
+    monkeypatch.setattr("builtins.input", nobody)
+    assert predict("how many?") is None
+    assert capsys.readouterr().out == "? how many?\n"
+    monkeypatch.setenv("TINYLLM_LESSON", "quiet")
+    monkeypatch.setattr("builtins.input", lambda prompt: "1")
+    assert predict("how many?") is None and not interactive()
+
+
+@pytest.mark.parametrize("typed, means", [
+    ("4.2", 4.2), ("1,000", 1000), ("12,345,678.5", 12345678.5), ("1e6", 1e6), ("-3", -3), ("1_000", 1000),
+])  # fmt: skip
+def test_numbers_as_people_write_them(monkeypatch, typed, means):
+    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: typed)
+    assert predict("how many?") == means
+
+
+@pytest.mark.parametrize("typed", ["1,5", "many", "1,00", "4 or 5"])
+def test_what_is_no_number_is_asked_for_again(monkeypatch, typed, capsys):
+    """A comma for the point once made fifteen of one and a half."""
+    answers = [typed, ""]
+    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
+    assert predict("how many?") is None and not answers
+    assert "a number such as" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("guess", "actual", "said"),
+    [
+        (None, 1234567, "it is 1,234,567"),
+        (5, 5, "it is 5: you said 5, well predicted"),
+        (101, 100.0, "it is 100: you said 101, well predicted"),
+        (50, 100.0, "it is 100; you said 50, 2.0 times too small"),
+        (-300, -100.0, "it is -100; you said -300, 3.0 times too large"),
+        (-1, 100.0, "it is 100; you said -1"),
+        (1, 0, "it is 0; you said 1"),
+        (0, 0, "it is 0: you said 0, well predicted"),
+    ],
+)
+def test_a_prediction_is_set_beside_the_result(guess, actual, said):
+    assert compare(guess, actual) == said
+
+
+def test_bars_are_as_long_as_their_values():
+    lines = bars([1, 2, 4], ["a", "bb", "c"], width=8).splitlines()
+    assert [line.count("#") for line in lines] == [2, 4, 8] and len({line.index("#") for line in lines}) == 1
+    assert bars([0, 0], "ab").count("#") == 0 and bars([], []) == ""

@@ -1,0 +1,127 @@
+"""A worker's time: what it uses of the processor decides, and whoever only sleeps is found out."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tinyllm.course import mutants, workers
+from tinyllm.course.classroom import grading
+from tinyllm.course.classroom.collect import Submission
+from tinyllm.course.classroom.config import Course, Part
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.course.workers import Failure, Zygote, works
+from tinyllm.course.zygote import asleep
+from tinyllm.ops import OPS
+
+CODE = """
+import os, time
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+    return 1
+def sleep(): time.sleep(60)
+def nap():
+    for _ in range(600): time.sleep(0.1)
+def listen(): os.read(os.pipe()[0], 1)
+def test_softmax(softmax):
+    burn(0.5)
+    softmax(np.ones(2, np.float32))
+"""
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+WAYS = [(level, forks) for level in workers.LEVELS if works(level)
+        for forks in ((None, False) if level == "plain" else (None,))]  # fmt: skip
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way[0] + (" anew" if way[1] is False else ""))
+def start(request, tmp_path):
+    (tmp_path / "exercise.py").write_text("import numpy as np\n" + CODE)
+    with Zygote(*request.param) as zygote:
+        yield lambda **limits: zygote.start(tmp_path / "exercise.py", limits)
+
+
+@pytest.fixture
+def fast_clock(monkeypatch):
+    """A clock that runs 40 times too fast, as it seems to a process that has a fortieth of a processor."""
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: 40 * monotonic())
+
+
+@needs_proc
+@pytest.mark.parametrize("function", ["sleep", "nap", "listen"])
+def test_whoever_waits_for_nothing_is_out_of_time(start, monkeypatch, function):
+    monkeypatch.setattr(workers, "ASLEEP", 4)
+    with start() as worker:
+        failure = worker.call(function, ())
+        assert isinstance(failure, Failure) and failure.state == "timed_out"
+
+
+@needs_proc
+def test_an_import_that_sleeps_is_out_of_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "ASLEEP", 4)
+    (tmp_path / "exercise.py").write_text("import time\ntime.sleep(60)\n")
+    with Zygote("plain") as zygote, zygote.start(tmp_path / "exercise.py") as worker:
+        assert worker.failure.state == "timed_out"
+
+
+@needs_proc
+def test_whoever_works_is_not_asleep(start, monkeypatch):
+    monkeypatch.setattr(workers, "ASLEEP", 2)
+    with start() as worker:
+        assert worker.call("burn", (1.5,)) == 1
+        assert worker.looks < 2
+
+
+@needs_proc
+def test_the_stopped_and_the_dead_are_not_asleep():
+    assert not asleep([]) and not asleep([2**30])
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        while not asleep([sleeper.pid]):
+            time.sleep(0.01)
+        sleeper.send_signal(signal.SIGSTOP)  # somebody else's work, which is no sleep
+        while asleep([sleeper.pid]):
+            time.sleep(0.01)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_a_call_is_not_timed_by_the_clock(start, fast_clock):
+    with start() as worker:
+        assert worker.call("burn", (1.0,)) == 1
+
+
+def test_a_test_is_not_timed_by_the_clock(start, fast_clock):
+    task = Task("test_softmax", "softmax", "tests")
+    failure, bench = mutants.run_test(task, start, OPS["softmax"].reference)
+    assert failure is None and bench.calls == 1
+
+
+def test_processor_time_is_counted(start):
+    with start(cpu_seconds=2) as worker:
+        zygote = worker.zygote
+        worker.call("burn", (1.0,))
+    assert sys.platform == "win32" or 0.9 < zygote.cpu < 4
+    before = zygote.cpu
+    with start() as worker:
+        worker.call("burn", (0.5,))
+    assert sys.platform == "win32" or 0.4 < zygote.cpu - before < 4
+
+
+def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):
+    lesson = find_lesson(4)
+    right = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
+    slow = "\n\nright = softmax\ndef softmax(x):\n    burn(0.01)\n    return right(x)\n"
+    submission = Submission("Ada", tmp_path)
+    submission.files[lesson.folder, "exercise.py"] = (CODE + right + slow).encode()
+    part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
+    monkeypatch.setattr(grading, "CPU_SECONDS", 0.5)
+    record = grading.grade(submission, Course("Test", 7, 1, True, (part,)), "plain")
+    first, second = record["lessons"][0]["tasks"]
+    assert (first["state"], first["points"]) == ("passed", 2)
+    assert (second["state"], second["points"]) == ("timed_out", 0)
+    assert "used up" in second["message"] and record["points"] == 2

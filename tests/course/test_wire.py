@@ -1,0 +1,311 @@
+"""Values over the wire: they arrive as they left, and no corruption does more than be refused."""
+
+import collections
+import contextlib
+import json
+import math
+import os
+import random
+import socket
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.course import wire
+from tinyllm.course.checker import complaint
+from tinyllm.course.drawing import draw_cases
+from tinyllm.course.workers import LIMITS, Failure, Worker
+from tinyllm.ops import OPS
+from tinyllm.testing import CASES
+from tinyllm.testing.check import bits
+from tinyllm.testing.properties import FORM, PURE, STEADY
+from tinyllm.testing.relations import specs_only
+
+REFUSALS = (wire.WireError, wire.Closed, TimeoutError)
+
+
+def pipes():
+    """Two ends that talk over two pipes."""
+    (there, here), (back, away) = os.pipe(), os.pipe()
+    ends = ((back, here), (there, away))
+    return [wire.Pipes(os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)) for reading, writing in ends]
+
+
+@pytest.fixture(params=[socket.socketpair, pipes], ids=["socket", "pipes"])
+def ends(request):
+    """The grader's end and the worker's, by each of the two ways."""
+    found = request.param()
+    yield found
+    for end in found:
+        end.close()
+
+
+def taken(data, way=socket.socketpair):
+    """What `receive` makes of some bytes, after which the other side has gone."""
+    ours, theirs = way()
+
+    def write():
+        with contextlib.suppress(OSError):
+            theirs.sendall(data)
+        theirs.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        return wire.receive(ours, 5)
+    finally:
+        ours.close()
+        writer.join()
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary(max_size=20)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple)
+    | st.dictionaries(st.integers() | st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(PLAIN)
+def test_plain_values_arrive_as_they_left(value):
+    back = taken(wire.dump(value))
+    assert back == value and type(back) is type(value)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cases_of_every_op_arrive_as_they_left(name):
+    for i, args in enumerate(draw_cases(name, 10)):
+        back = taken(wire.dump(list(args)), pipes if i % 2 else socket.socketpair)
+        assert bits(back) == bits(list(args))
+        for got, sent in zip(back, args, strict=True):
+            if isinstance(sent, np.ndarray):
+                assert wire.layout_of(got) == wire.layout_of(sent) or sent.ndim == 0 or sent.size == 0
+
+
+@pytest.mark.parametrize("value", [
+    np.array([object()]), np.array(["x"]), 1j, np.complex64(1), {1, 2}, object(), lambda: 1, "\ud800",
+    [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]],
+])  # fmt: skip
+def test_other_values_are_refused(value):
+    with pytest.raises(wire.WireError):
+        wire.dump(value)
+
+
+def test_ten_thousand_corruptions_are_refused_or_are_values():
+    """Bytes changed, cut out, doubled and put in, in frames of every kind; memory stays small."""
+    refused = 0
+    tracemalloc.start()
+    for _, _, data in corruptions(10_000):
+        try:
+            taken_apart(data)
+        except REFUSALS:
+            refused += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused > 7000
+    assert peak < 2**25
+
+
+def test_ten_thousand_corruptions_are_a_verdict_each():
+    """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
+    told = collections.Counter()
+    with specs_only():
+        for i, (name, args, data) in enumerate(corruptions(10_000)):
+            worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
+            worker.failure, worker.ended, worker.deadline = None, True, math.inf
+            worker.limits, worker.looks = LIMITS, 0
+            worker.talk = Bytes(data)
+            why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
+            assert why is None or isinstance(why, Failure | str)
+            told["nothing" if why is None else type(why).__name__] += 1
+    assert told["Failure"] > 7000 and told["str"] > 50 and told["nothing"] > 50
+
+
+def corruptions(count):
+    """Answers of workers, each with something done to its bytes -> triples of op, arguments and frame."""
+    rng = random.Random(0)
+    cases = [(name, args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
+             draw_cases(name, 5)]  # fmt: skip
+    frames = [(name, args, answer(name, args)) for name, args in cases]
+    frames = [found for found in frames if len(found[2]) < 5000]
+    for _ in range(count):
+        name, args, right = rng.choice(frames)
+        data = bytearray(right)
+        for _ in range(rng.randint(1, 4)):
+            corrupt(data, rng)
+        yield name, args, bytes(data)
+
+
+def answer(name, args):
+    """The frame of a worker whose function is right."""
+    args = taken(wire.dump(list(args)))
+    with specs_only(), np.errstate(all="ignore"):
+        value = OPS[name](*args)
+    return wire.dump({"value": value, "args": args})
+
+
+def corrupt(data, rng):
+    """Do one thing to some bytes that a wire or a liar might."""
+    at, what = rng.randrange(len(data) + 1), rng.randrange(5)
+    if what == 0 and at < len(data):
+        data[at] ^= 1 << rng.randrange(8)
+    elif what == 1 and at < len(data):
+        data[at] = rng.choice(b'0123456789{}[]",:-eE\x00\xff')
+    elif what == 2:
+        del data[at : at + rng.randint(1, 40)]
+    elif what == 3:
+        data[at:at] = data[at : at + rng.randint(1, 40)]
+    else:
+        data[at:at] = rng.randbytes(rng.randint(1, 8))
+
+
+class Bytes:
+    """A socket that holds some bytes and then is closed: quicker than a real one."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def settimeout(self, seconds):
+        pass
+
+    def gettimeout(self):
+        return 5
+
+    def sendall(self, data):
+        pass
+
+    def recv(self, n):
+        part, self.data = self.data[:n], self.data[n:]
+        return part
+
+
+def taken_apart(data):
+    return wire.receive(Bytes(data), 5)
+
+
+def frame(value, *arrays):
+    """A frame made by hand."""
+    header = json.dumps({"value": value, "npy": [len(a) for a in arrays]}).encode()
+    return wire.PREFIX.pack(wire.MAGIC, len(header)) + header + b"".join(arrays)
+
+
+def npy(descr="<f4", shape="(1,)", data=b"1234", fortran="False"):
+    """An array's bytes made by hand."""
+    head = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}".encode()
+    head = head.ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + data
+
+
+def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
+    assert taken_apart(frame({"a": 0}, npy())).tobytes() == b"1234"
+
+
+@pytest.mark.parametrize("data", [
+    frame({"a": 1}, npy()), frame({"a": -1}, npy()), frame({"a": True}, npy()), frame({"a": 0}, npy("|O")),
+    frame({"a": 0}, npy(shape="(2,)")), frame({"a": 0}, npy(shape="(-1,)")), frame({"a": 0}, npy("<f7")),
+    frame({"a": 0}, npy(shape="(999999999, 999999999)")), frame({"a": 0}, npy(fortran="True")),
+    frame({"a": 0}, npy(shape=str((1,) * 40))), frame({"a": 0}, npy(shape="__import__('os').abort()")),
+    frame([{"a": 0}, {"a": 0}], npy()), frame([{"v": [0, "gaps"]}] * 100, npy()), frame({"f": "1e999"}),
+    frame({"x": 1}), frame({}), frame({"a": 0, "b": 0}, npy()), frame({"d": [[[1], 2]]}), frame({"d": [1]}),
+    frame({"s": 0}, b""), frame({"v": [0]}, npy()), b"", b"TLW1", b"PK\x03\x04" + bytes(8),
+    wire.PREFIX.pack(wire.MAGIC, 2**32 - 1) + bytes(100), wire.PREFIX.pack(wire.MAGIC, 5) + b"12345",
+    wire.PREFIX.pack(wire.MAGIC, 200_000) + b"[" * 100_000 + b"]" * 100_000,
+    wire.PREFIX.pack(wire.MAGIC, 26) + b'{"value":NaN,"npy":[1e99]}',
+    wire.PREFIX.pack(wire.MAGIC, 40) + b'{"value":1,"npy":[99999999999999999999]}',
+])  # fmt: skip
+def test_liars_are_refused(data):
+    with pytest.raises(REFUSALS):
+        taken_apart(data)
+
+
+@pytest.mark.parametrize("data", [
+    frame({"a": 0}, b"\x93NUMPY\x01\x00vv{'descr': '|u1', 'fortran_order': False, 'shape': ("
+          + b", ".join([b"999999999"] * 100_000) + b"), }\n"),
+    frame({"d": [[i * (2**61 - 1), 0] for i in range(50_000)]}),
+], ids=["a product of many sides", "keys that collide"])  # fmt: skip
+def test_no_frame_takes_more_time_than_its_bytes(data):
+    """Both took time that grows with the square of their size, and no deadline covers the reading."""
+    began = time.process_time()
+    with pytest.raises(wire.WireError):
+        taken_apart(data)
+    assert time.process_time() - began < 2
+
+
+def test_a_slow_answer_is_late_as_a_whole(ends):
+    """A byte now and then does not push the deadline back."""
+    ours, theirs = ends
+    stop = threading.Event()
+
+    def drip():
+        while not stop.wait(0.05):
+            theirs.sendall(b"T" if not stop.is_set() else b"")
+
+    dripping = threading.Thread(target=drip)
+    theirs.sendall(wire.PREFIX.pack(wire.MAGIC, 1000))
+    dripping.start()
+    try:
+        with pytest.raises(TimeoutError):
+            wire.receive(ours, 0.4)
+    finally:
+        stop.set()
+        dripping.join()
+
+
+def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
+    ours, _ = ends
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            wire.send(ours, bytes(2**24), 0.1)
+
+
+def test_a_pipe_that_was_late_stays_so():
+    """The thread that still reads has been asked for what is no longer wanted."""
+    ours, theirs = pipes()
+    with pytest.raises(TimeoutError):
+        wire.receive(ours, 0.05)
+    wire.send(theirs, "late")
+    with pytest.raises(TimeoutError):
+        wire.receive(ours, 5)
+    ours.close()
+    theirs.close()
+
+
+def test_a_large_value_goes_there_and_back(ends):
+    ours, theirs = ends
+    x = np.arange(2.0**20)
+    echo = threading.Thread(target=lambda: wire.send(theirs, wire.receive(theirs)))
+    echo.start()
+    wire.send(ours, x, 30)
+    assert (wire.receive(ours, 30) == x).all()
+    echo.join()
+
+
+def test_an_end_that_has_gone_is_closed(ends):
+    ours, theirs = ends
+    theirs.close()
+    with pytest.raises(wire.Closed):
+        wire.receive(ours, 5)
+    with pytest.raises(wire.Closed):
+        for _ in range(2):  # a socket may take the first
+            wire.send(ours, bytes(2**20), 5)
+
+
+def test_threads_that_wait_for_pipes_end_with_them():
+    before = threading.active_count()
+    for _ in range(3):
+        ours, theirs = pipes()
+        with pytest.raises(TimeoutError):
+            wire.receive(ours, 0.01)
+        ours.close()
+        theirs.close()
+    for _ in range(500):
+        if threading.active_count() <= before:  # others may have ended meanwhile
+            return
+        time.sleep(0.01)
+    raise AssertionError("threads are left")

@@ -1,0 +1,338 @@
+"""Fuzzes one loader of tokenizer files: own, huggingface, families, tiktoken or gpt2.
+
+What a loader is given loads and works, or gets one clear line.
+
+    python tests/proofs/fuzz_loaders.py LOADER [--seconds N | --runs N] [--seed N]
+
+With the package atheris the mutations are guided by the code that they reach; without it they are blind. A
+finding is whatever raises something other than UserError, is slow, takes too much memory or works wrongly:
+the file is printed in base64, and the exit code is not 0. verify_fuzz.py runs all of them.
+"""
+
+import argparse
+import base64
+import contextlib
+import copy
+import importlib
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+try:
+    atheris = None if "--blind" in sys.argv else importlib.import_module("atheris")
+except ImportError:
+    atheris = None
+
+with atheris.instrument_imports(include=["tinyllm.tokenizer"]) if atheris else contextlib.nullcontext():
+    from tinyllm.errors import UserError
+    from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
+
+LIMIT = 2  # seconds of one thread, for loading and all that is done then
+MEMORY = 6 << 30  # of address space
+LONGEST = 1 << 15  # bytes of a file
+BESIDE = b"\n\x00\n"  # between vocab.json and merges.txt
+LEARN = "the cat's 12 naïve hats sat on the mat, the mat the cat sat \n\n  on 😀😀 <|end|> "
+STRANGE = "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>"
+TEXTS = [LEARN, "", STRANGE, "ab" * 100, "the " * 60, "\U0001f468"]
+
+# --- valid files --------------------------------------------------------------------------------------------
+
+
+def own_files(folder):
+    from tinyllm.tokenizer.formats.express import ranks_of
+
+    learnt = BPETokenizer.train(LEARN, 300, special_tokens=["<|end|>"])
+    made = [
+        learnt, ByteTokenizer(["<a>", "<b>"]), CharTokenizer.train(LEARN, special_tokens=["<s>"]),
+        BPETokenizer.from_ranks(ranks_of(learnt.vocabulary), "gpt4", {"<|end|>": 400}),
+    ]  # fmt: skip
+    learnt.save(folder / "theirs", "huggingface")
+    learnt.save(folder / "gpt2", "gpt2")
+    made += [load_tokenizer(folder / "theirs"), load_tokenizer(folder / "gpt2")]
+    for tokenizer in made:
+        tokenizer.save(folder / "own")
+        yield (folder / "own").read_bytes()
+
+
+def huggingface_files(folder):
+    from tokenizer_families import FAMILIES, document
+
+    BPETokenizer.train(LEARN, 280).save(folder / "theirs", "huggingface")
+    model = json.loads((folder / "theirs").read_bytes())["model"]
+    for family in FAMILIES:
+        yield json.dumps(document(family, list(model["vocab"]), model["merges"])).encode()
+
+
+def families_files(folder):
+    from test_families import BERT, DOCUMENTS, LLAMA, T5
+
+    yield from (json.dumps(document).encode() for document in DOCUMENTS.values())
+    text = {"String": "a"}
+    plain = [{"type": kind} for kind in ("Lowercase", "Nmt", "StripAccents", "NFC", "NFD", "NFKC", "NFKD")]
+    strip = {"type": "Strip", "strip_left": True, "strip_right": True}
+    replace = {"type": "Replace", "pattern": text, "content": "bb"}
+    cuts = [{"type": kind} for kind in ("Whitespace", "WhitespaceSplit", "Punctuation", "BertPreTokenizer")]
+    cuts += [
+        {"type": "CharDelimiterSplit", "delimiter": "-"}, {"type": "Digits", "individual_digits": True},
+        *({"type": "Split", "pattern": text, "behavior": behavior, "invert": invert} for behavior, invert in (
+            ("Removed", False), ("Isolated", True), ("Contiguous", False), ("MergedWithNext", False),
+            ("MergedWithPrevious", True))),
+    ]  # fmt: skip
+    for part in [*plain, strip, {"type": "Sequence", "normalizers": [*plain, replace, strip]}]:
+        yield json.dumps({**T5, "normalizer": part}).encode()
+    for part in [*cuts, {"type": "Sequence", "pretokenizers": cuts[4:7]}]:
+        yield json.dumps({**BERT, "pre_tokenizer": part}).encode()
+    grow = {"type": "Replace", "pattern": text, "content": "a" * 30}
+    yield json.dumps({**LLAMA, "decoder": {"type": "Sequence", "decoders": [grow] * 5}}).encode()
+    byte = {"merges": ["h e"], "unk_token": None, "end_of_word_suffix": "</w>"}
+    decoder = {"type": "Sequence", "decoders": [{"type": "BPEDecoder", "suffix": "</w>"}, {"type": "Fuse"}]}
+    yield json.dumps({**LLAMA, "model": {**LLAMA["model"], **byte}, "decoder": decoder}).encode()
+
+
+def tiktoken_files(folder):
+    for size in (256, 257, 300):
+        BPETokenizer.train(LEARN, size).save(folder / "ranks", "tiktoken")
+        yield (folder / "ranks").read_bytes()
+
+
+def gpt2_files(folder):
+    for names in ((), ["<|end|>"]):
+        BPETokenizer.train(LEARN, 280, special_tokens=names).save(folder / "gpt2", "gpt2")
+        yield BESIDE.join((folder / "gpt2" / name).read_bytes() for name in ("vocab.json", "merges.txt"))
+
+
+LOADERS = {
+    "own": own_files, "huggingface": huggingface_files, "families": families_files,
+    "tiktoken": tiktoken_files, "gpt2": gpt2_files,
+}  # fmt: skip
+
+# --- mutations: of bytes, of lines, and of what JSON holds --------------------------------------------------
+
+ODD = [0, 1, -1, 255, 256, 2**24, 2**31, 2**63, 10**30, 1.5, -0.0, 1e308, None, True, False,
+       [], {}, [[]], ["a", "b"], {"type": "Sequence"}, "", " ", "a", "##", "Ġ", "\ud800", "\0", "\x1b[2J",
+       "a" * 300, "<|end|>", "the", "[UNK]", "(a*)*b"]  # fmt: skip
+PIECES = [b"[" * 3000, b"9" * 5000, b"e999999999", b"1e400", b"NaN", b"null", b"-", b"\xff", b"\xc3", b"\x00",
+          b"\\ud800", b"\r\n", b" ", b'"', b"{", b"]", b",", b":", b"=", b"#version: 0.2\n",
+          b"IQ== 4294967296\n", b'"type": "BPE",']  # fmt: skip
+
+
+def mutate_bytes(rng, data):
+    data, at = bytearray(data), rng.randrange(len(data) + 1)
+    end = min(len(data), at + rng.choice((1, 1, 4, 30, 300)))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del data[at : rng.choice((end, len(data)))]
+    elif kind == 1 and at < len(data):
+        data[at] ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        data[at:at] = rng.choice(PIECES)
+    elif kind == 3:
+        data[at:end] = rng.choice(PIECES)
+    else:  # again, or somewhere else
+        to = rng.randrange(len(data) + 1)
+        data[to:to] = data[at:end]
+    return bytes(data)
+
+
+def mutate_lines(rng, data):
+    lines = data.split(b"\n")
+    i, k = rng.randrange(len(lines)), rng.randrange(len(lines))
+    kind = rng.randrange(4)
+    if kind == 0:
+        lines.insert(k, lines[i])
+    elif kind == 1:
+        lines[i], lines[k] = lines[k], lines[i]
+    elif kind == 2:
+        del lines[i]
+    else:
+        words = lines[i].split(b" ")
+        odd = str(rng.choice(ODD)).encode("utf-8", "replace")
+        words[rng.randrange(len(words))] = rng.choice((*lines[k].split(b" "), odd))
+        lines[i] = b" ".join(words)
+    return b"\n".join(lines)
+
+
+def places(value):
+    """Every (container, key) inside a value."""
+    pending = [value]
+    while pending:
+        container = pending.pop()
+        keys = list(container) if isinstance(container, dict) else range(len(container))
+        for key in keys:
+            yield container, key
+            if isinstance(container[key], (dict, list)):
+                pending.append(container[key])
+
+
+def mutate_json(rng, data):
+    """The same JSON but for a part that is odd, gone, a copy of another or has another name; or None."""
+    try:
+        value = json.loads(data)
+        known = list(places(value)) if isinstance(value, (dict, list)) else []
+    except (ValueError, RecursionError):
+        return None
+    if not known:
+        return None
+    try:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            small = [place for place in known if len(place[0]) < 40]
+            place = rng.choice(small if small and rng.random() < 0.8 else known)
+            change_place(rng, *place, *rng.choice(known))
+        return json.dumps(value).encode()
+    except (LookupError, ValueError, RecursionError):  # a place that is gone by now, or is inside itself
+        return None
+
+
+def change_place(rng, container, key, other, name):
+    """Change container[key], maybe into other[name]."""
+    kind = rng.randrange(6)
+    if kind == 0:
+        del container[key]
+    elif kind == 1 and isinstance(container, dict):
+        container[name if isinstance(name, str) else str(rng.choice(ODD))] = container.pop(key)
+    elif kind == 2:
+        container[key] = json.loads(json.dumps(other[name]))
+    elif kind == 3:
+        for _ in range(rng.choice((1, 3, 20, 900))):
+            container[key] = [container[key]] if isinstance(container, list) else {key: container[key]}
+    elif kind == 4 and isinstance(container, list):
+        container.insert(key, json.loads(json.dumps(other[name])))
+    else:
+        container[key] = copy.deepcopy(rng.choice(ODD))
+
+
+def mutate(rng, data):
+    first, mark, second = data.partition(BESIDE)
+    if mark and rng.random() < 0.5:
+        return first + mark + mutate_lines(rng, second)
+    changed = mutate_json(rng, first) if rng.random() < 0.6 else None
+    if changed is not None:
+        return changed + mark + second
+    return rng.choice((mutate_lines, mutate_bytes, mutate_bytes))(rng, data)
+
+
+# --- what must hold -----------------------------------------------------------------------------------------
+
+
+def load(name, folder, data):
+    path = folder / "file"
+    if name == "gpt2":
+        vocab, _, merges = data.partition(BESIDE)
+        path = folder / ("merges.txt" if len(data) % 2 else "vocab.json")
+        (folder / "vocab.json").write_bytes(vocab)
+        (folder / "merges.txt").write_bytes(merges)
+    else:
+        path.write_bytes(data)
+    return load_tokenizer(path, pattern="gpt2" if name == "tiktoken" else None)
+
+
+def check_text(tokenizer, text, allowed):
+    try:
+        ids = tokenizer.encode(text, allowed)
+    except UserError as e:  # a char tokenizer, for one, does not know every character
+        return check_line(e)
+    assert all(type(i) is int and 0 <= i < tokenizer.vocab_size for i in ids), "an id that is none"
+    try:
+        assert isinstance(tokenizer.decode(ids), str), "decode gives no text"
+    except UserError as e:  # a decoder that makes a book of a word
+        return check_line(e)
+    if tokenizer.kind != "pipeline" and tokenizer.pipeline is None:
+        assert tokenizer.decode_bytes(ids) == text.encode(), "decode_bytes gives other bytes"
+    if not allowed:
+        ids = set(ids) - {unknown_id(tokenizer)}
+        assert not ids & set(tokenizer.special_tokens.values()), "a special id that nobody allowed"
+
+
+def unknown_id(tokenizer):
+    """The id that any text may become, although the token may be special; or None."""
+    model = tokenizer.fields["model"] if tokenizer.kind == "pipeline" else {}
+    name = model.get("unk_token")
+    return model.get("unk_id") if name is None else model["vocab"].get(name)
+
+
+def check_line(error):
+    text = str(error)
+    assert text and len(text) < 600 and text.isprintable(), f"not one clear line: {text[:900]!r}"
+
+
+def check(name, folder, data):
+    """Load a file and use the tokenizer, if it is one. Raises AssertionError, or whatever the code does."""
+    began = time.thread_time()
+    try:
+        tokenizer = load(name, folder, data)
+    except UserError as e:
+        check_line(e)
+    else:
+        for text in TEXTS:
+            check_text(tokenizer, text, ())
+            check_text(tokenizer, text, "all")
+    took = time.thread_time() - began
+    assert took < LIMIT, f"{took:.1f} seconds"
+
+
+# --- two ways to run it -------------------------------------------------------------------------------------
+
+
+def guided(name, folder, seeds, args):
+    """By atheris, until something is found or the time is up; does not return."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for i, seed in enumerate(seeds):
+        (corpus / str(i)).write_bytes(seed)
+    work = folder / "work"
+    work.mkdir()
+
+    def change(data, size, seed):
+        rng = random.Random(seed)
+        changed = mutate(rng, data) if rng.random() < 0.8 else atheris.Mutate(data, size)
+        return changed[:size]
+
+    length = f"-runs={args.runs}" if args.runs else f"-max_total_time={args.seconds}"
+    words = ["fuzz", str(corpus), length, f"-seed={args.seed}", f"-max_len={LONGEST}", "-len_control=0",
+             "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", f"-artifact_prefix={folder}/"]
+    atheris.Setup(words, lambda data: check(name, work, data), custom_mutator=change)
+    atheris.Fuzz()
+
+
+def blind(name, folder, seeds, args):
+    """Mutations of the valid files, one after the other; return the exit code."""
+    rng, runs, began = random.Random(args.seed), 0, time.monotonic()
+    while runs < args.runs if args.runs else time.monotonic() - began < args.seconds:
+        data = rng.choice(seeds)
+        for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
+            data = mutate(rng, data)[:LONGEST]
+        runs += 1
+        try:
+            check(name, folder, data)
+        except BaseException:
+            traceback.print_exc()
+            print(f"Base64: {base64.b64encode(data).decode()}")
+            return 1
+    print(f"stat::number_of_executed_units: {runs}")
+    return 0
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("loader", choices=LOADERS)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--runs", type=int, help="instead of seconds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--blind", action="store_true", help="leave atheris out, as if it were not there")
+    args = parser.parse_args(argv)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        seeds = list(LOADERS[args.loader](folder))
+        for seed in seeds:
+            load(args.loader, folder, seed)  # they are valid
+        return (guided if atheris else blind)(args.loader, folder, seeds, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

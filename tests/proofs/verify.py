@@ -1,0 +1,74 @@
+"""The long proofs, one after the other, and a table of their figures: `make verify`.
+
+    python tests/proofs/verify.py [--quick] [NAME ...]
+
+Every proof is a script of its own, verify_NAME.py, that can be run alone; its first lines say what it proves.
+--quick gives each a short form: all together take a minute or two. Those that compare with other libraries
+are not run where these are missing.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROOFS = {  # what each is given, in full and --quick
+    "kills": (["--kills", "100"], ["--kills", "3"]),
+    "bits": ([], ["--quick"]),
+    "kernels": ([], ["--quick"]),
+    "approx": ([], ["--quick"]),
+    "matmul": ([], ["--quick"]),
+    "threads": ([], ["--quick"]),
+    "sanitizers": ([], ["--quick"]),
+    "roundtrip": ([], ["--quick"]),
+    "tokenizer": ([], ["--quick"]),
+    "families": ([], ["--quick"]),
+    "fuzz": ([], ["--quick"]),
+    "lessons": ([], ["--quick"]),
+    "grading": ([], ["--quick"]),
+}
+FIGURE = "=> "  # how a line begins that belongs into the table
+RESULTS = {0: "holds", 77: "not run"}  # by exit code; 77 says that a peer is missing, which is no failure
+
+
+def run(name, arguments):
+    """Run one proof, passing on what it prints; return its exit code and the lines that hold its figures."""
+    command = [sys.executable, Path(__file__).with_name(f"verify_{name}.py"), *arguments]
+    figures = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.startswith(FIGURE):
+                figures.append(line.removeprefix(FIGURE).strip())
+    return process.returncode, figures
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the short form of each")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROOFS)}; default: all")
+    args = parser.parse_args(argv)
+    unknown = set(args.names) - set(PROOFS)
+    if unknown:
+        parser.error(f"there is no proof {', '.join(sorted(unknown))}; there are {', '.join(PROOFS)}")
+    rows = []
+    for name in args.names or PROOFS:
+        arguments = PROOFS[name][args.quick]
+        print(f"\n=== {' '.join([f'verify_{name}.py', *arguments])}", flush=True)
+        began = time.monotonic()
+        code, figures = run(name, arguments)
+        rows.append((name, RESULTS.get(code, "FAILED"), time.monotonic() - began, figures))
+    print(f"\n{'proof':10} {'result':7} {'time':>6}  figures")
+    for name, result, seconds, figures in rows:
+        print(f"{name:10} {result:7} {seconds:4.0f} s ", f"\n{' ' * 27}".join(figures))
+    failed = [name for name, result, *_ in rows if result == "FAILED"]
+    idle = [name for name, result, *_ in rows if result == "not run"]
+    ran = len(rows) - len(idle)
+    not_run = f"; not run: {', '.join(idle)}" if idle else ""
+    print(f"\n{ran - len(failed)} of {ran} proofs hold{not_run}", *failed, sep="; FAILED: ")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""A class is graded in time, and the same submissions give the same bytes.
+
+    python tests/proofs/verify_grading.py [--quick] [--workers N]
+
+Thirty submissions of all thirteen lessons, mixed with a fixed seed: half of the tasks are right, written
+differently from the library; three in ten hold a known mistake; the others are untouched. `tinyllm course
+grade` grades them, and the seconds of that are the figure. Then they are graded again with another number of
+workers, and grades.csv must come out the same, byte for byte. The first submission is right throughout, and
+must have all points.
+"""
+
+import argparse
+import contextlib
+import csv
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tinyllm.cli import main as tinyllm
+from tinyllm.course.known import answers
+from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.syllabus import syllabus
+from tinyllm.ops.registry import OPS
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+
+COURSE = 'title = "All"\nseed = 20261125\nvariants = 4\n'
+KINDS = {"right": 5, "wrong": 3, "untouched": 2}
+
+
+def as_source(task, function):
+    """A function of the library's as an exercise writes it."""
+    found = {}
+    collect(function, found)
+    return STANDARD + "\n\n".join(reversed(found.values())) + f"\n\n{task.name} = {function.__name__}\n"
+
+
+def answer(task, kind, rng):
+    """One answer to a task -> (file, text)."""
+    if task.kind != "op":
+        known = answers(task)
+        texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
+        return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
+    functions = {"reference": [OPS[task.op].reference], "right": ALTERNATIVES[task.op]}
+    function = rng.choice(functions.get(kind) or [f for _, f in MISTAKES[task.op]])
+    return "exercise.py", as_source(task, function)
+
+
+def hand_in(folder, lesson, kinds, rng):
+    """Write one student's work on one lesson."""
+    folder.mkdir(parents=True)
+    written = {}
+    for task, kind in zip(lesson.tasks, kinds, strict=True):
+        if kind != "untouched":
+            file, text = answer(task, kind, rng)
+            written.setdefault(file, []).append(text)
+    for path in lesson.path.glob("exercise.*"):
+        parts = written.get(path.name, [])
+        if not (parts and path.suffix == ".c"):  # C has each function once
+            parts = [path.read_text("utf-8"), *parts]
+        (folder / path.name).write_text("\n\n".join(parts), "utf-8")
+
+
+def make_class(folder, count, rng):
+    """Submissions in folders; the first student's are right throughout."""
+    for i in range(count):
+        for lesson in syllabus():
+            kinds = rng.choices(list(KINDS), list(KINDS.values()), k=len(lesson.tasks))
+            kinds = kinds if i else ["reference"] * len(kinds)
+            hand_in(Path(folder, f"student {i:02}", lesson.folder), lesson, kinds, rng)
+
+
+def grade(folder, out, workers):
+    """Grade, without a word -> (seconds, the bytes of grades.csv)."""
+    began = time.monotonic()
+    with contextlib.redirect_stdout(None):
+        code = tinyllm(["course", "grade", str(folder), "--out", str(out), "--workers", str(workers)])
+    if code:
+        raise SystemExit(f"grading ended with exit code {code}")
+    return time.monotonic() - began, Path(out, "grades.csv").read_bytes()
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two submissions")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="submissions at a time")
+    args = parser.parse_args(argv)
+    count = 2 if args.quick else 30
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        lessons = "".join(f"[[lesson]]\nnumber = {lesson.number}\n" for lesson in syllabus())
+        Path("course.toml").write_text(COURSE + lessons)
+        make_class("class", count, random.Random(1))
+        seconds, first = grade("class", "first", args.workers)
+        rows = list(csv.DictReader(first.decode().splitlines()))
+        print(f"=> {count} submissions of {len(syllabus())} lessons graded in {seconds:.0f} s, "
+              f"{args.workers} at a time", flush=True)  # fmt: skip
+        whole = rows[0]["points"] == rows[0]["of"]
+        again = grade("class", "again", args.workers + 1)[1]
+    print(f"=> {'the same' if first == again else 'ANOTHER'} grades.csv with {args.workers + 1} at a time; "
+          f"{'all' if whole else 'NOT all'} points for the right one")  # fmt: skip
+    return 0 if whole and first == again else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

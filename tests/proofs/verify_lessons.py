@@ -1,0 +1,62 @@
+"""Runs every lesson as a student's copy, and holds its seconds and its memory to its budget in syllabus.toml.
+
+    python tests/proofs/verify_lessons.py [--quick]
+
+Seconds are from the start of Python to its end, and mean something on a quiet machine only: no test looks at
+them. Exits with 1 where a budget is exceeded.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tinyllm.course.syllabus import syllabus
+
+RUNNER = """
+import runpy, sys
+sys.argv, sys.path[0] = [sys.argv[1]], sys.argv[1].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+from tinyllm.train.log import peak_rss_mb  # not ru_maxrss, which counts the process that started this one
+print("\\nPEAK", int(peak_rss_mb()))
+"""
+
+
+def run_lesson(lesson, folder):
+    """Copy a lesson into a folder and run it there -> the process that ended, and its peak memory in MiB."""
+    for path in lesson.path.glob("*.*"):
+        shutil.copy(path, folder)
+    environment = {**os.environ, "TINYLLM_LESSON": "quiet", "TINYLLM_CACHE": str(Path(folder, "cache"))}
+    how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 900}  # no terminal
+    command = [sys.executable, "-c", RUNNER, str(Path(folder, "lesson.py"))]
+    done = subprocess.run(command, cwd=folder, env=environment, **how)
+    peak = re.search(r"PEAK (\d+)$", done.stdout.strip())
+    return done, int(peak[1]) if peak else 0
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the first four lessons")
+    lessons = syllabus()[: 4 if parser.parse_args(argv).quick else None]
+    took, peaks, bad = [], [], []
+    for lesson in lessons:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            done, peak = run_lesson(lesson, folder)
+        took, peaks = [*took, time.monotonic() - began], [*peaks, peak]
+        budget = f"{took[-1]:5.1f} of {lesson.seconds:3} s  {peak:5} of {lesson.memory:4} MiB"
+        print(f"{lesson.folder:22} {budget}", *done.stderr.splitlines()[-1:], flush=True)
+        over = done.returncode or took[-1] > lesson.seconds or peak > lesson.memory
+        bad += [lesson.folder] if over else []
+    most = f"none over {max(took):.1f} s and {max(peaks)} MiB"
+    print(f"=> {len(lessons)} lessons in {sum(took):.0f} s, {most}; over budget: {', '.join(bad) or 'none'}")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

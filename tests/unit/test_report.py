@@ -1,0 +1,197 @@
+"""The report and the terminal chart: they show what the log holds, and nothing in them is more than text."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_run import new_trainer, write_text
+
+from tinyllm.cli import main
+from tinyllm.errors import UserError
+from tinyllm.report.chart import loss_chart
+from tinyllm.report.curves import loss_curves
+from tinyllm.report.plot import Axes, Series, chart, log_ticks, ticks
+from tinyllm.report.run import render, write_report
+from tinyllm.train import Run
+from tinyllm.train.log import read_log
+
+EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    list(new_trainer(folder / "run", write_text(folder / "text.txt")))
+    return folder / "run"
+
+
+class Page(HTMLParser):
+    """The tags, attributes and words of a page; `open` is empty when every tag was closed in order."""
+
+    VOID = {"meta", "br", "img", "link", "input"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.words, self.open = [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def step(number, loss, **more):
+    record = {"kind": "step", "step": number, "train_loss": loss, "val_loss": loss, "val_loss_per_char": loss}
+    record |= {"lr": 1e-3, "grad_norm": 1.0, "tokens_per_second": 1e4, "seconds": 1.0, "peak_rss_mb": 50.0}
+    return record | more
+
+
+def test_the_report_is_one_file_with_everything(trained):
+    text = write_report(Run(trained)).read_text()
+    page = Page(text)
+    assert not page.open
+    for forbidden in ("script", "link", "img", "iframe"):
+        assert forbidden not in page.tags
+    for name, value in page.attributes:
+        assert name not in ("src", "href") and not name.startswith("on"), (name, value)
+    assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
+    facts = Run(trained).read_config()[1]
+    last = read_log(trained / "log.jsonl")[-1]
+    for word in (
+        facts["sha256"],
+        f"{last['val_loss']:.3f}",
+        "Learning rate",
+        "Gradient norm",
+        "Speed",
+        "before training",
+        "after 12 steps",
+        "train.checkpoint_every",
+        "h.*.attn.c_attn",
+    ):
+        assert word in page.words, word
+    assert page.tags.count("svg") == 4 == sum(name == "role" for name, _ in page.attributes)
+    assert text.count("<title>") >= 5 and text.count("<desc>") == 4  # the page's, and each picture's
+
+
+def test_what_users_wrote_is_only_text(trained):
+    config, facts = Run(trained).read_config()
+    records = [step(0, 2.0), {"kind": "sample", "step": 5, "text": EVIL}, step(5, 1.0)]
+    page = Page(render(EVIL, config, facts | {"data": EVIL}, records))
+    assert "script" not in page.tags and "img" not in page.tags
+    assert page.words.count(EVIL) >= 3
+
+
+def test_a_run_that_has_just_begun_has_a_report(trained):
+    config, facts = Run(trained).read_config()
+    for records in ([], [{"kind": "data"}], [step(0, 2.0, train_loss=None, lr=None, tokens_per_second=None)]):
+        assert not Page(render("x", config, facts, records)).open
+
+
+def test_the_report_command(trained, tmp_path, capsys):
+    assert main(["report", str(trained), "--out", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert "page.html" in capsys.readouterr().out
+    assert main(["report", str(tmp_path)]) == 2
+    assert main(["report", str(trained), "--out", str(tmp_path / "no" / "page.html")]) == 2
+    assert all(line.startswith("tinyllm: error: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"b"')
+    assert read_log(path) == [{"a": 1}]
+    for content in (b'{"a": 1}\nxx\n{"b": 2}\n', b"[1]\n", b"\xff\xfe\n{}\n",
+                    b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):  # fmt: skip
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="damaged"):
+            read_log(path)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
+    st.none() | st.floats(0.01, 3),
+    st.booleans(),
+    st.booleans(),
+    st.integers(40, 120),
+)
+def test_the_terminal_chart_keeps_its_frame(points, floor, ascii_only, colour, width):
+    records = [step(number, loss) for number, loss in sorted(points)]
+    text = loss_chart(records, floor, width, 14, ascii_only, colour)
+    assert ascii_only <= text.isascii()
+    plain = re.sub(r"\x1b\[\d+m", "", text)
+    assert colour or plain == text
+    legend, *lines = plain.split("\n")
+    assert len(lines) == 14 + 2
+    assert max(map(len, lines)) <= width
+    assert (floor is not None) == ("entropy floor" in legend)
+    assert ("o" if ascii_only else "●") in "".join(lines[:14])
+
+
+def test_the_chart_of_nothing_is_empty():
+    assert loss_chart([]) == loss_chart([{"kind": "data"}], 0.5) == ""
+    assert chart("x", "y", [Series("a", [], "train")], "z") == ""
+
+
+def test_a_falling_loss_falls_in_the_terminal():
+    text = loss_chart([step(i, 4.0 * 0.9**i, val_loss=None) for i in range(40)], ascii_only=True)
+    rows = [line[8:] for line in text.split("\n")[1:15]]
+    first = [min(r for r, row in enumerate(rows) if row[c : c + 1] == ".") for c in (0, 20, 40, 60)]
+    assert first == sorted(first) and first[0] == 0 and first[-1] > 8
+
+
+@pytest.mark.parametrize("losses, floor, shown", [
+    ((4.2, 2.1), 0.069, False), ((4.2, 0.6), 0.069, True), ((4.2, 2.1), 2.0, True), ((2.0, 2.0), 0.5, False),
+    ((2.0, 1.0), 3.0, True), ((0.0, 0.0), 0.5, True),
+])  # fmt: skip
+def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(trained, losses, floor, shown):
+    records = [step(i, loss) for i, loss in enumerate(losses)]
+    legend, *rows = loss_chart(records, floor, ascii_only=True).split("\n")
+    assert shown == any("----" in row for row in rows[:14])
+    assert f"entropy floor {floor:.3f}" in legend and ("below" in legend) != shown and len(legend) <= 80
+    if losses[0] > losses[1]:
+        assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) & set(".o")}) >= 4
+    config, facts = Run(trained).read_config()
+    page = Page(render("x", config, facts | {"entropy_per_char": floor}, records))
+    assert ("dashes" in str(page.attributes)) == shown
+    assert "entropy of the language" in page.words and ("far below" in page.words) != shown
+
+
+def test_a_loss_per_token_is_not_compared_with_a_floor_per_character():
+    records = [step(1, 3.0, val_loss_per_char=1.0), step(2, 2.0, val_loss_per_char=0.7)]
+    assert loss_curves(records, 0.5).train == [] and loss_curves(records, 0.5).val == [(1, 1.0), (2, 0.7)]
+    assert loss_curves(records).val == [(1, 3.0), (2, 2.0)] and loss_curves(records).floor is None
+    same = loss_curves([step(1, 3.0)], 0.5)
+    assert same.train == same.val == [(1, 3.0)] and same.floor == 0.5
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1.01, 1e4))
+def test_ticks_are_inside_and_not_too_many(low, factor):
+    high = low * factor
+    for found in (ticks(low, high, 5), log_ticks(low, high)):
+        assert all(low * (1 - 1e-6) <= value <= high * (1 + 1e-6) for value in found)
+        assert len(found) <= 15 and found == sorted(set(found))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 9999), st.floats(0, 1e5)), min_size=1, max_size=20), st.booleans())
+def test_every_point_is_inside_the_picture(points, log):
+    axes = Axes(points, log)
+    for x, y in points:
+        assert 0 <= axes.x(x) <= 1000 and -0.01 <= axes.y(y) <= 1000.01
+        assert math.isfinite(axes.y(y))

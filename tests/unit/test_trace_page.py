@@ -1,0 +1,321 @@
+"""The page and the terminal view of a trace: right numbers, small, and nothing in them is more than text."""
+
+import base64
+import re
+import struct
+import zlib
+from html import escape
+
+import numpy as np
+import pytest
+from test_report import EVIL, Page
+from tiny_gpt import tiny_gpt
+from tiny_run import new_trainer, write_text
+
+from tinyllm.cli import main
+from tinyllm.nn import inference
+from tinyllm.nn.module import Module
+from tinyllm.report.trace import examine, page, record
+from tinyllm.report.trace.compare import set_side_by_side
+from tinyllm.report.trace.diffpage import render_comparison
+from tinyllm.report.trace.page import MAX_BYTES, render
+from tinyllm.report.trace.png import data_url, png, shrink
+from tinyllm.report.trace.spell import quoted, running, visible
+from tinyllm.report.trace.terminal import show, show_comparison
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
+
+SPELLED = EVIL.replace("\x1b", "\\x1b")  # how it is shown
+HOSTILE = EVIL.encode() + b"\x00\x07\xff\xfe\r\n" + "\u202e{}{0}%s\u2028".encode()
+TEXT = "the cat sat on a mat. " * 3
+TOKENIZERS = {
+    "char": CharTokenizer.train(TEXT),
+    "byte": ByteTokenizer(),
+    "bpe": BPETokenizer.train(TEXT.encode() * 5, 270),
+}
+
+
+def traced(tokenizer, text, **sizes):
+    model = tiny_gpt(tokenizer.vocab_size, **({"context": 128} | sizes))
+    ids = tokenizer.encode(text)
+    return examine(model, tokenizer, ids, len(ids) // 2)
+
+
+def rows_of(text, label):
+    """The cells of the table in the region with a label, row by row, without tags."""
+    table = text[text.index(f'aria-label="{label}"'):]
+    body = table[table.index("<tbody>"):table.index("</tbody>")]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr")[1:]]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_the_page_holds_the_numbers(kind):
+    tokenizer = TOKENIZERS[kind]
+    trace = traced(tokenizer, TEXT)
+    text = render(trace, "a run")
+    parsed = Page(text)
+    assert not parsed.open and "script" not in parsed.tags
+    rows = rows_of(text, "tokens in numbers")
+    assert len(rows) == len(trace.ids)
+    for t in range(1, len(rows)):
+        assert float(rows[t][2]) == pytest.approx(trace.surprisal[t], abs=6e-5)
+        assert float(rows[t][3]) == pytest.approx(np.exp(-trace.surprisal[t]), abs=6e-5)
+        assert re.findall(r'class="tok">(.*?)</span>', rows[t][4]) == \
+            [escape(visible(trace.names[i])) for i, _ in trace.candidates[t - 1]]
+    assert len(re.findall(r'<span class="t[ "]', text)) == len(trace.ids)
+    assert f"{trace.predicted.mean():.3f}" in parsed.words
+    ops = rows_of(text, "every op")
+    assert [row[1] for row in ops] == [f"<code>{step.op}</code>" for step in trace.ops]
+    total = sum(step.flops for step in trace.ops)
+    shares = [float(re.search(r"([\d.]+) %", row[5])[1]) for row in ops]
+    assert shares == pytest.approx([100 * step.flops / total for step in trace.ops], abs=0.06)
+    by_layer = rows_of(text, "lengths by layer")
+    assert [float(row[1]) for row in by_layer] == pytest.approx(trace.residual.mean(axis=1), abs=6e-4)
+    assert [float(row[4]) for row in by_layer] == pytest.approx([x.nats.mean() for x in trace.lens], abs=6e-5)
+    cache = rows_of(text, "cache in numbers")
+    assert [int(row[1].replace(",", "")) for row in cache] == [g.bytes for g in trace.growth]
+    assert text.count("<img ") == 4 == text.count('alt="h.')
+
+
+def test_every_picture_is_described_and_everything_can_be_reached_by_keyboard():
+    parsed = Page(render(traced(TOKENIZERS["char"], TEXT), "a run"))
+    assert parsed.tags.count("svg") == 4 == sum(a == ("role", "img") for a in parsed.attributes)
+    assert all(value for name, value in parsed.attributes if name in ("alt", "aria-label"))
+    reachable = sum(a == ("tabindex", "0") for a in parsed.attributes)
+    assert reachable >= len(TEXT) + 4 + parsed.tags.count("table")
+    assert all(value == "0" for name, value in parsed.attributes if name == "tabindex")
+
+
+def test_nothing_is_asked_of_a_network_and_no_script_runs():
+    text = render(traced(TOKENIZERS["byte"], HOSTILE), EVIL)
+    parsed = Page(text)
+    assert not {"script", "link", "iframe", "object", "a", "form"} & set(parsed.tags)
+    assert not [n for n, _ in parsed.attributes if n.startswith("on") or n in ("href", "srcset", "action")]
+    assert all(v.startswith("data:image/png;base64,") for n, v in parsed.attributes if n == "src")
+    assert "url(" not in text and "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_what_users_wrote_is_only_text():
+    trace = traced(TOKENIZERS["byte"], HOSTILE)
+    text = render(trace, EVIL)
+    parsed = Page(text)
+    assert not parsed.open and parsed.words.count(SPELLED) >= 2  # the title, and the heading
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
+    assert "\\xff" in render(trace, "\udcff")  # a folder's name may hold any bytes
+    tokens = CharTokenizer(sorted(set(EVIL + "a")))
+    assert "<script>" not in render(traced(tokens, EVIL), "run")
+
+
+def test_a_token_that_is_a_tag_is_only_text_wherever_it_stands():
+    tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
+    trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
+    parsed = Page(render(trace, "run"))
+    assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
+    assert "<img id=x>" in parsed.words
+
+
+@pytest.mark.parametrize("make", [str, bytes], ids=["text", "bytes"])
+def test_long_texts_and_many_heads_stay_below_the_limit(make):
+    tokenizer = ByteTokenizer(special_tokens=["<" * 300, "&" * 300])
+    model = tiny_gpt(tokenizer.vocab_size, context=512, layers=12, heads=12, width=24)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, tokenizer.vocab_size, 512).tolist() if make is bytes else [256, 257] * 256
+    size = len(render(examine(model, tokenizer, ids), "big").encode())
+    assert 300_000 < size < MAX_BYTES == 2_000_000
+
+
+def test_a_page_that_would_be_too_large_shows_less(monkeypatch):
+    trace = traced(TOKENIZERS["byte"], "x" * 120)
+    whole = render(trace, "run")
+    monkeypatch.setattr(page, "MAX_BYTES", 150_000)
+    less = render(trace, "run")
+    assert len(less) < 150_000 < len(whole) and not Page(less).open
+    assert "are shown" in less and "are shown" not in whole
+
+
+def decoded(data):
+    """Read a PNG of 4-bit palette pixels -> (width, height, rows of indices, opacities)."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    parts, at = {}, 8
+    while at < len(data):
+        n, name = struct.unpack(">I4s", data[at:at + 8])
+        parts[name] = data[at + 8:at + 8 + n]
+        assert struct.unpack(">I", data[at + 8 + n:at + 12 + n])[0] == zlib.crc32(name + parts[name])
+        at += 12 + n
+    width, height, depth, kind = struct.unpack(">IIBB", parts[b"IHDR"][:10])
+    assert (depth, kind) == (4, 3) and b"IEND" in parts
+    raw = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not raw[:, 0].any()
+    pixels = np.stack([raw[:, 1:] >> 4, raw[:, 1:] & 15], axis=-1).reshape(height, -1)[:, :width]
+    return width, height, pixels, parts[b"tRNS"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (4, 4), (5, 8)])
+def test_pictures_hold_the_numbers(shape):
+    x = np.random.default_rng(1).random(shape)
+    x.flat[0] = 1
+    width, height, pixels, opacity = decoded(png(x))
+    assert (height, width) == shape and len(opacity) == 16
+    np.testing.assert_allclose(np.frombuffer(opacity, np.uint8)[pixels] / 255, x, atol=0.036)
+    assert base64.b64decode(data_url(x).split(",")[1]) == png(x)
+
+
+def test_a_map_that_is_too_large_keeps_its_largest_weights():
+    x = np.tril(np.random.default_rng(2).random((10, 10)))
+    assert shrink(x, 10) is x
+    small = shrink(x, 4)
+    assert small.shape == (4, 4) and small[3, 0] == x[9, :3].max() and small[0, 3] == 0
+    assert small.max() == x.max()
+
+
+@pytest.mark.parametrize("raw, table, quote, text", [
+    (b" a", "␣a", "' a'", " a"), (b"\n", "↵", "'\\n'", "↵\n"), (b"'", "'", '"\'"', "'"),
+    (b"\xe2\x82", "\\xe2\\x82", "'\\xe2\\x82'", "\\xe2\\x82"), (b"\x1b", "\\x1b", "'\\x1b'", "\\x1b"),
+    ("\u202e".encode(), "\\u202e", "'\\u202e'", "\\u202e"), ("é".encode(), "é", "'é'", "é"),
+    (b"", "(empty)", "''", ""),
+    (b"x" * 40, "x" * 15 + "…", "'" + "x" * 15 + "…'", "x" * 40),
+])  # fmt: skip
+def test_tokens_are_spelled(raw, table, quote, text):
+    assert (visible(raw), quoted(raw), running(raw)) == (table, quote, text)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_the_terminal_shows_the_same_in_eighty_columns(kind):
+    trace = traced(TOKENIZERS[kind], TEXT)
+    text = show(trace)
+    assert "\033" not in text and max(map(len, text.split("\n")[1:])) <= 80
+    assert f"{trace.predicted.mean():.4f} nats" in text
+    for t in range(len(trace.ids) - 5, len(trace.ids)):
+        row = next(line for line in text.split("\n") if line.startswith(f"{t:>4}  "))
+        assert f"{trace.surprisal[t]:.2f}" in row and f"{np.exp(-trace.surprisal[t]):.4f}" in row
+    for i, lens in enumerate(trace.lens):
+        line = next(line for line in text.split("\n") if line.startswith(lens.name))
+        assert f"{trace.residual[i].mean():.2f}" in line and f"{lens.nats.mean():.3f}" in line
+
+
+def test_colour_changes_no_letter_and_ends_with_every_line():
+    trace = traced(TOKENIZERS["byte"], HOSTILE)
+    plain, bright = show(trace), show(trace, colour=True)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", plain)
+    codes = re.findall(r"\033\[[0-9;]*m", bright)
+    assert codes and all(line.count("\033[0m") * 2 == line.count("\033[") for line in bright.split("\n"))
+    without = re.sub(r"\033\[[0-9;]*m", "", bright)
+    assert without.startswith("".join(running(trace.names[i]) for i in trace.ids))
+
+
+def test_a_comparison_is_shown_and_escaped():
+    tokenizer = TOKENIZERS["byte"]
+    models = [tiny_gpt(tokenizer.vocab_size, seed=seed) for seed in (1, 2)]
+    ids, roots = list(b"hello"), []
+    for model in models:
+        with inference(model), record(model) as root:
+            model(np.array([ids]))
+        roots.append(root)
+    result = set_side_by_side(*roots, ids, EVIL, "B")
+    parsed = Page(render_comparison(result))
+    assert not parsed.open and "img" not in parsed.tags and "script" not in parsed.tags
+    assert SPELLED in parsed.words and "First difference: wte: embedding" in parsed.words
+    text = show_comparison(result)
+    assert "  wte: embedding\n" in text and max(len(line) for line in text.split("\n")[1:]) <= 80
+    same = set_side_by_side(roots[0], roots[0], ids, "A", "B")
+    assert "no difference: all 25 ops" in show_comparison(same)
+    assert "No difference: all 25 ops" in Page(render_comparison(same)).words
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trace")
+    text = write_text(folder / "text.txt")
+    settings = {"model__width": 32, "model__context": 16, "train__steps": 30, "train__lr": 0.01}
+    list(new_trainer(folder / "run", text, **settings))
+    main(["quantize", str(folder / "run")])
+    list(new_trainer(folder / "bytes", text, tokenizer="byte"))
+    return folder
+
+
+def complaint(capsys, *words):
+    assert main(["trace", *map(str, words)]) == 2
+    out, line = capsys.readouterr()
+    assert line.startswith("tinyllm: error: ") and line.count("\n") == 1 and not out
+    return line
+
+
+def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["trace", str(trained / "run"), "--prompt", "the cat", "--tokens", "4",
+                 "--out", str(tmp_path / "page.html")]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert text.startswith("<!DOCTYPE html>") and "did with 11 tokens, of which it wrote the last 4" in text
+    assert out.startswith("the cat") and "behind" in out and "KV cache" in out and "\033" not in out
+    assert max(map(len, out.split("\n")[:-3])) <= 80
+    prompt = os_bytes(b"\xff\x1b[31m")
+    assert main(["trace", str(trained / "bytes"), "--prompt", prompt, "--tokens", "1"]) == 0
+    assert "\033" not in capsys.readouterr().out
+    assert "\\xff" in (trained / "bytes" / "trace.html").read_text("utf-8")
+
+
+def os_bytes(raw):
+    """Bytes as they arrive in sys.argv."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, capsys):
+    run, page_file = trained / "run", tmp_path / "page.html"
+    for words, said in [
+        (["nothing"], "holds no run"),
+        ([run, "--prompt", "XYZ"], "unknown to this char tokenizer"),
+        ([run, "--prompt", os_bytes(b"\xff")], "not UTF-8"),
+        ([run, "--prompt", "the cat sat on a mat"], "context is 16"),
+        ([run, "--tokens", "-1"], "at least 0"),
+        ([run, "--tokens", "x"], "invalid int"),
+        ([run, "--temperature", "-1"], "temperature"),
+        ([], "give the folder of a run"),
+        (["--diff", run], "two runs"),
+        (["--diff", run, run, run], "got 3"),
+        (["--diff", run, trained / "bytes"], "different tokenizers"),
+        (["--diff", run, "--mine", ","], "give lessons by number"),
+        (["--diff", run, "--mine", "99"], "no lesson"),
+        (["--diff", run, run, "--mine", "4"], "one run, with --mine"),
+    ]:
+        assert said in complaint(capsys, *words, "--out", page_file), words
+    assert not page_file.exists()
+    assert main(["trace", str(run), "--out", str(tmp_path / "no" / "page.html")]) == 2
+
+
+def test_diff_names_the_op_and_the_layer(trained, tmp_path, capsys):
+    run, small = str(trained / "run"), str(trained / "run-int8")
+    assert main(["trace", "--diff", run, small, "--prompt", "the", "--out", str(tmp_path / "d.html")]) == 0
+    out = capsys.readouterr().out
+    assert "first difference:\n  layer 0, h.0.attn.c_attn: linear in A, linear_int8 in B\n" in out
+    assert "linear_int8 in B" in (tmp_path / "d.html").read_text("utf-8")
+    assert main(["trace", run, "--diff", run, "--prompt", "the"]) == 0
+    assert "no difference: all" in capsys.readouterr().out
+
+
+def test_diff_names_a_students_mistake(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lesson", "start", "4"]) == 0
+    capsys.readouterr()
+    exercise = tmp_path / "04_softmax_and_loss" / "exercise.py"
+    words = ["--diff", trained / "run", "--mine", "4", "--prompt", "the"]
+    assert "not attempted" in complaint(capsys, *words)
+    body = "import numpy as np\n\n\ndef softmax(x):\n"
+    body += "    e = np.exp(x - x.max(-1, keepdims=True))\n    return e / {}\n"
+    exercise.write_text(body.format("e.sum(-1, keepdims=True)"))
+    assert main(["trace", *map(str, words)]) == 0
+    assert "no difference" in capsys.readouterr().out
+    exercise.write_text(body.format("(e.sum(-1, keepdims=True) + np.float32(0.01))"))
+    assert main(["trace", *map(str, words)]) == 0
+    assert "first difference:\n  layer 0, h.0.attn: softmax\n" in capsys.readouterr().out
+    exercise.write_text(body.format("undefined"))
+    assert "NameError" in complaint(capsys, *words)
+    exercise.write_text("def softmax(x:\n")
+    assert "line 1: '(' was never closed" in complaint(capsys, *words)
+
+
+def test_the_model_is_a_module_like_any_other():
+    assert "__call__" not in vars(Module)  # what `record` puts there is gone

@@ -1,0 +1,300 @@
+"""The capstone: a small GPT on a student's own parts, the loss that it must reach, and the report on it.
+
+The same experiment serves three: the student's report (their functions in their own process), the checker
+(their functions in a worker, called over the socket), and what is expected (the library's own). Seeds decide
+first weights and batches, so for each seed the library's losses are exact numbers; over seeds they are a
+range, which stands in syllabus.toml.
+"""
+
+import dataclasses
+import functools
+import json
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.course.blame import allowed, rounded_otherwise
+from tinyllm.course.checker import Verdict, complaint, said, unusable
+from tinyllm.course.drawing import HIDDEN_CASES, draw_cases
+from tinyllm.course.mine import Part, PartFailure, guarded, plug_in
+from tinyllm.course.stepping import note
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.workers import Failure
+from tinyllm.course.workspace import shown
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.models.gpt import GPT
+from tinyllm.ops.registry import OPS, override
+from tinyllm.testing.relations import specs_only
+from tinyllm.train.run import Run, prepare
+from tinyllm.train.settings import make_config
+from tinyllm.train.trainer import Trainer
+
+PARTS = {  # what a GPT's training calls -> the lesson that builds it
+    "softmax": 4, "softmax_backward": 4, "cross_entropy": 4, "cross_entropy_backward": 4, "linear": 5,
+    "gelu_tanh": 5, "embedding": 5, "layernorm": 5, "layernorm_backward": 5, "attention": 6,
+    "adamw_step": 8, "grad_norm": 8, "lr_schedule": 8,
+}  # fmt: skip
+SETTINGS = {
+    "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
+    "train.steps": 50, "train.lr": 3e-3,
+}  # fmt: skip
+REPORTED_SEEDS = (0, 1, 2)
+REPORT = ("report.md", "report.json")  # for people, for programs
+LAST = 10  # the loss that counts is the mean of the last steps
+CASES = 20  # that each part is tried on by itself
+
+
+@functools.cache
+def experiment():
+    """Data, tokenizer and settings, read once -> Experiment."""
+    return prepare(make_config(SETTINGS))
+
+
+def trainer(seed):
+    """A training from its beginning; nothing is written."""
+    config = dataclasses.replace(experiment().config, seed=seed)
+    model = GPT(experiment().model.config, seed=seed)
+    return Trainer(Run("nowhere"), dataclasses.replace(experiment(), config=config, model=model))
+
+
+class OutOfTime(PartFailure):
+    """A part that does not come to an end within the time of its worker."""
+
+
+def train(seed, parts=()):
+    """The losses of all steps, on these parts in place of the library's -> list of float.
+
+    Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
+    """
+    losses, training = [], trainer(seed)
+    with plug_in(parts), np.errstate(all="ignore"):
+        for step in range(1, training.config.steps + 1):
+            try:
+                losses.append(training.train_step().loss)
+            except PartFailure:
+                raise
+            except Exception as error:  # a part's later results, of whatever type, meet all of the library
+                raise PartFailure("", f"training ends at step {step}: {error}") from None
+    return losses
+
+
+@functools.cache
+def expected(seed):
+    """The library's own losses -> tuple of float."""
+    return tuple(train(seed))
+
+
+@functools.cache
+def tolerance(seed):
+    """How far a right training may be from these at each step -> tuple of float; see `blame`."""
+    with override(**{op: rounded_otherwise(op) for op in PARTS}):
+        return allowed(expected(seed), train(seed))
+
+
+def limits():
+    """The range that the final loss must be in, whatever the seed, from syllabus.toml -> (low, high)."""
+    (entry,) = (entry for entry in find_lesson(12).expected if "low" in entry)
+    return entry["low"], entry["high"]
+
+
+def final(losses):
+    """The loss that counts."""
+    return float(np.mean(losses[-LAST:]))
+
+
+def seeds(variant):
+    """The seeds of the trainings that are judged -> {what messages call it: seed}.
+
+    A grader's are hidden, because losses that are known can be learnt by heart.
+    """
+    if not variant:
+        return {"seed 0": 0, "seed 1": 1}
+    return {"a hidden seed": variant, "another hidden seed": variant + 1}
+
+
+def expect(variant):
+    """Compute what the trainings of a variant are compared with, for all processes that are forked later."""
+    for seed in seeds(variant).values():
+        tolerance(seed)
+
+
+def judge_run(task, start, folder=None, variant=0, **options):
+    """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
+    titles = [ALONE.format(op) for op in PARTS]
+    titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
+    with start() as worker:
+        if worker.failure:
+            return unusable(task, worker.failure, titles)
+        yours = [op for op in PARTS if is_there(worker, op)]
+    if not yours:
+        return Verdict(task.name, "not_attempted", broken=tuple(titles))
+    held, why, state = parts_alone(yours, start, variant)
+    missing = [op for op in PARTS if op not in yours]
+    if why:  # the first title that does not hold is what the message is about
+        titles.sort(key=[ALONE.format(op) for op in missing].__contains__)
+    elif missing:
+        why = f"not yours yet, but still the library's: {', '.join(missing)}"
+    for name, seed in seeds(variant).items() if not why else ():
+        try:
+            with start() as worker:
+                losses = train(seed, [in_worker(worker, op) for op in yours])
+        except OutOfTime as failure:  # another training would take as long
+            why, state = why or str(failure), "timed_out"
+            break
+        except PartFailure as failure:
+            why = why or str(failure)
+            continue
+        good, wrong = compared(seed, losses, name)
+        held += good
+        why = why or wrong
+    broken = tuple(title for title in titles if title not in held)
+    state = state if broken else "passed"
+    return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
+
+
+ALONE = "yours, and right by itself: {}"  # only these earn a part of the points
+IN_RANGE = "the loss with {} ends in the range"
+AT_EVERY_STEP = "the losses with {} are the library's at every step"
+
+
+def compared(seed, losses, name):
+    """Which of the last two properties hold for a seed's losses -> (their titles, what is wrong or "")."""
+    (low, high), held, why = limits(), [], ""
+    apart = np.abs(np.subtract(losses, expected(seed)))
+    the_same = bool(np.all(apart <= tolerance(seed)))
+    if the_same or low <= final(losses) <= high:
+        held.append(IN_RANGE.format(name))
+    else:
+        why = f"with {name} the loss ends at {final(losses):.4f}, outside of {low} to {high}"
+    if the_same:
+        held.append(AT_EVERY_STEP.format(name))
+    elif not why:
+        step = int(np.argmax(~(apart <= tolerance(seed))))
+        got, want = losses[step], expected(seed)[step]
+        why = f"with {name} the loss at step {step + 1} is {got:.4f}, where {want:.4f} is right"
+    return held, why
+
+
+def parts_alone(yours, start, variant):
+    """Which functions are right on cases of their own -> (titles that hold, what is wrong or "", state).
+
+    The losses come from a function of the student's, so they prove nothing unless that function is right: one
+    that knew the library's losses by heart would report them, whatever the rest does.
+    """
+    held, why, state = [], "", "failed"
+    for op in yours:
+        with start() as worker, specs_only():
+            cases = draw_cases(op, HIDDEN_CASES, variant) if variant else draw_cases(op)
+            for args in cases[:CASES]:
+                if wrong := complaint(op, "", worker, op, args):
+                    break
+        if not wrong:
+            held.append(ALONE.format(op))
+            continue
+        why = why or f"your {op} is wrong by itself: {said(wrong)}; `tinyllm check {PARTS[op]}` says more"
+        if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may take as long
+            return held, why, wrong.state
+    return held, why, state
+
+
+def is_there(worker, op):
+    """Whether the exercise has a function for an op, and it does something."""
+    answer = worker.call(op, draw_cases(op, 1)[0])
+    return not (isinstance(answer, Failure) and answer.state == "not_attempted")
+
+
+def in_worker(worker, op):
+    """A part whose function runs in a worker."""
+    part = Part(op, 12, Path("exercise.py"), None, "")
+
+    def call(*args, **kwargs):
+        bound = OPS[op].__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        args = list(bound.arguments.values())
+        answer = worker.call(op, args, send_args=bool(OPS[op].mutates))
+        if isinstance(answer, Failure):
+            if answer.state == "timed_out":
+                took = f"{SETTINGS['train.steps']} steps take more than the time that there is"
+                raise OutOfTime(op, f"{took}; it was up in your {op}")
+            line = f", line {answer.line}," if answer.line else ""
+            raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
+        return written_back(op, args, *answer) if OPS[op].mutates else answer
+
+    part.function = guarded(part, call)
+    return part
+
+
+def written_back(op, args, value, after):
+    """Do to the arrays here what an op that works in place did to those over there. Raises PartFailure."""
+    names = list(OPS[op].__signature__.parameters)
+    for name in OPS[op].mutates:
+        at = names.index(name)
+        new = after[at] if isinstance(after, list) and len(after) == len(args) else None
+        if not isinstance(new, np.ndarray) or (new.shape, new.dtype) != (args[at].shape, args[at].dtype):
+            raise PartFailure(op, f"your {op} leaves {name} with another type or shape")
+        args[at][...] = new
+    return value
+
+
+def hand_in(folder, parts, missing):
+    """Train with the student's parts and write report.json and report.md into a folder -> the report.
+
+    The same functions give the same bytes. Raises PartFailure.
+    """
+    runs = []
+    for seed in REPORTED_SEEDS:
+        losses = train(seed, parts)
+        name = f"seed {seed}"
+        good, why = compared(seed, losses, name)
+        rounded = [round(loss, 4) for loss in losses]
+        runs.append({"seed": seed, "first_loss": rounded[0], "final_loss": round(final(losses), 4),
+                     "library": round(final(expected(seed)), 4), "in_range": IN_RANGE.format(name) in good,
+                     "remark": why, "losses": rounded})  # fmt: skip
+    ours = sys.modules["tinyllm"].__version__  # not imported: the package's front door is above this storey
+    versions = {"tinyllm": ours, "numpy": np.__version__, "python": platform.python_version()}
+    report = {
+        "lesson": 12, "versions": versions, "settings": SETTINGS, "range": list(limits()),
+        "parts": [part.record() | {"calls": part.calls} for part in parts], "missing": missing, "runs": runs,
+        "reached": all(run["in_range"] for run in runs) and not missing,
+    }  # fmt: skip
+    try:
+        atomic_write_text(Path(folder, REPORT[1]), json.dumps(report, indent=1) + "\n")
+        atomic_write_text(Path(folder, REPORT[0]), markdown(report))
+    except OSError as error:
+        raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
+    return report
+
+
+def conclusion(report, folder):
+    """Whether the range was reached, on whose parts, and where the report lies: lines of text."""
+    outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
+    missing = len(report["missing"])
+    if outside:
+        said = f"the range was not reached yet with seed {', '.join(outside)}"
+    elif missing:
+        said = f"the range was reached, but {missing} of {len(PARTS)} parts were still the library's"
+    else:
+        said = "the range was reached, on parts that are all yours"
+    return "\n".join([said, *(shown(Path(folder, name)) for name in REPORT)])
+
+
+def markdown(report):
+    """The report for people."""
+    low, high = report["range"]
+    lines = ["# A GPT on my own parts", ""]
+    mine = ", ".join(f"`{part['op']}`" for part in report["parts"]) or "none"
+    lines.append(note(f"{len(report['parts'])} of {len(PARTS)} parts are mine: {mine}."))
+    if report["missing"]:
+        lines += ["", note(f"Still the library's: {', '.join(f'`{op}`' for op in report['missing'])}.")]
+    lines += ["", f"The loss must end between {low} and {high}.", ""]
+    lines += ["| seed | first loss | final loss | the library's | in range |", "|---|---|---|---|---|"]
+    for run in report["runs"]:
+        in_range = "yes" if run["in_range"] else "no"
+        numbers = " | ".join(f"{run[key]:.4f}" for key in ("first_loss", "final_loss", "library"))
+        lines.append(f"| {run['seed']} | {numbers} | {in_range} |")
+    lines += [""] + [note(f"{run['remark']}.") + "\n" for run in report["runs"] if run["remark"]]
+    lines.append("Made with " + ", ".join(f"{name} {v}" for name, v in report["versions"].items()) + ".")
+    return "\n".join(lines) + "\n"

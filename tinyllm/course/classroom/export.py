@@ -1,0 +1,256 @@
+"""What other systems read: Gradescope, Classroom 50, nbgrader, Canvas, and JUnit's XML for everything else.
+
+Two kinds: packages that make another system run our grader, and the results of a grading in its format.
+"""
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tinyllm.course.classroom.release import read, stubs
+from tinyllm.course.classroom.results import cell, headline, number, table, told
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_bytes, atomic_write_text
+
+SETUP = """#!/usr/bin/env bash
+# Gradescope runs this once, as it builds the image: choose one with Python 3.11, such as Ubuntu 24.04.
+set -e
+apt-get update && apt-get install -y python3 python3-dev python3-venv gcc
+python3 -m venv /autograder/venv
+/autograder/venv/bin/pip install "/autograder/source/PACKAGE"
+"""
+RUN = """#!/usr/bin/env bash
+# Gradescope runs this for each submission.
+set -e
+work=$(mktemp -d)
+mkdir "$work/in"
+cp -r --no-dereference /autograder/submission "$work/in/student"
+tinyllm=/autograder/venv/bin/tinyllm
+$tinyllm course grade "$work/in" --out "$work/out" --workers 1 --course /autograder/source/course.toml
+$tinyllm course export gradescope-results "$work/out" --out /autograder/results/results.json
+"""
+CLASSROOM = '''"""The autograder of a Classroom 50 assignment: runs in a checkout and writes result.json.
+
+Whoever finds the address can read this folder, so its course file has no seed, and each run draws one. For
+marks that count, run `tinyllm course grade` with your own course file on what you collect.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+
+here = pathlib.Path(__file__).resolve().parent
+python = [sys.executable, "-P", "-m"]  # -P: no module is taken from the folder at hand, which is a student's
+with tempfile.TemporaryDirectory() as work:
+    subprocess.run([*python, "pip", "install", "--quiet", str(here / "PACKAGE")], check=True, cwd=here)
+    ignore = shutil.ignore_patterns(".git")
+    shutil.copytree(".", f"{work}/in/student", symlinks=True, ignore=ignore)
+    course = pathlib.Path(work, "course.toml")
+    seed = f"seed = {secrets.randbits(48)}\\n"
+    course.write_text(seed + (here / "course.toml").read_text("utf-8"), "utf-8")
+    grade = [*python, "tinyllm", "course", "grade", f"{work}/in", "--out", f"{work}/out"]
+    subprocess.run([*grade, "--workers", "1", "--course", str(course)], check=True, cwd=here)
+    record = json.loads(pathlib.Path(work, "out", "results.json").read_text("utf-8"))["submissions"][0]
+
+
+def number(points):
+    return int(points) if points == int(points) else points
+
+
+tests = [
+    {"test-name": f"{lesson['lesson']}/{task['task']}", "passed": task["state"] == "passed",
+     "score": number(task["points"]), "max-score": number(task["of"])}
+    for lesson in record["lessons"] for task in lesson["tasks"]
+]
+now = datetime.datetime.now(datetime.timezone.utc)
+result = {
+    "schema": "classroom50/result/v1", "classroom": os.environ.get("CLASSROOM", ""),
+    "assignment": os.environ.get("ASSIGNMENT", ""), "submission": os.environ.get("SUBMISSION_TAG", ""),
+    "commit": os.environ.get("COMMIT_URL", ""), "release": os.environ.get("RELEASE_URL", ""),
+    "review": os.environ.get("REVIEW_URL") or os.environ.get("COMMIT_URL", ""),
+    "datetime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    "score": number(record["points"]), "max-score": number(record["of"]), "tests": tests,
+}
+pathlib.Path("result.json").write_text(json.dumps(result, indent=2) + "\\n")
+'''
+
+
+def pack(files):
+    """A zip of texts or bytes by name, the same bytes each time; scripts may be run -> bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            script = isinstance(text, str) and text.startswith("#!")
+            entry.external_attr = (0o100755 if script else 0o100644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, text)
+    return buffer.getvalue()
+
+
+def course_text(path):
+    """The text of the course file, which a package needs. Raises UserError."""
+    if not Path(path).is_file():
+        raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
+    return read(Path(path))
+
+
+def read_package(path):
+    """The name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
+
+    A registry may know the name for something else, so nothing is installed from one. Raises UserError.
+    """
+    make = "`pip wheel --no-deps FOLDER` makes one in a checkout"
+    if path is None:
+        raise UserError(f"this export needs --package FILE, a wheel of tinyllm to install there; {make}")
+    path = Path(path)
+    if not re.fullmatch(r"tinyllm-[\w.+-]+(\.whl|\.tar\.gz)", path.name):
+        raise UserError(f"{path} is not named as a wheel or a source distribution of tinyllm; {make}")
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def seedless(course):
+    """The text of a course file for places that students can look into: everything but the secret seed."""
+    lines = [f"title = {json.dumps(course.title, ensure_ascii=False)}"]
+    lines.append(f"partial = {json.dumps(course.partial)}")
+    for part in course.parts:
+        points = ", ".join(f"{name} = {value}" for name, value in part.points.items())
+        lines.append(f"\n[[lesson]]\nnumber = {part.lesson.number}\npoints = {{ {points} }}")
+    return "\n".join([*lines, ""])
+
+
+def gradescope(course, out, path, package):
+    """The zip to upload as an autograder. Students never see it, so it holds the course file as it is."""
+    name, data = read_package(package)
+    files = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
+    atomic_write_bytes(out, pack(files | {"course.toml": course_text(path), name: data}))
+
+
+def classroom50(course, out, path, package):
+    """The folder autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file, but no seed."""
+    name, data = read_package(package)
+    files = {"autograder.py": CLASSROOM.replace("PACKAGE", name), "course.toml": seedless(course)}
+    atomic_write_bytes(out, pack(files | {name: data}))
+
+
+def nbgrader(course, out, path, package):
+    """A folder `source/` with a notebook for each lesson: its stubs, and a cell for each task that checks it.
+
+    Returns what is left out, in a sentence, or None.
+    """
+    parts = [part for part in course.parts if notebook_tasks(part)]
+    if not parts:
+        raise UserError("no task of this course can be graded in a notebook")
+    for part in parts:
+        exercise = part.lesson.path / "exercise.py"
+        notebook = {"cells": list(notebook_cells(part, stubs(read(exercise), exercise))), "metadata": KERNEL,
+                    "nbformat": 4, "nbformat_minor": 5}  # fmt: skip
+        folder = Path(out) / "source" / part.lesson.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        atomic_write_text(folder / "exercise.ipynb", text)
+    left = [str(part.lesson.number) for part in course.parts if part not in parts]
+    return f"left out, because no notebook can grade them: lessons {', '.join(left)}" if left else None
+
+
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+
+
+def notebook_tasks(part):
+    """The names of a lesson's tasks that a cell of a notebook can check."""
+    return [name for name in part.points if part.lesson.task(name).kind == "op"]
+
+
+def notebook_cells(part, text):
+    """The exercise as one cell to fill in, then for each task one that gives points."""
+    number = part.lesson.number
+    intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
+    yield _cell("markdown", f"lesson-{number}", intro)
+    yield _cell("code", f"exercise-{number}", kept(text), {"grade": False, "solution": True, "locked": False})
+    for name in notebook_tasks(part):
+        test = "from tinyllm.course.classroom.notebook import check_cell\n\n"
+        test += f"check_cell({number}, {name!r}, In)"
+        marks = {"grade": True, "solution": False, "locked": True, "points": part.points[name]}
+        yield _cell("code", f"check-{number}-{name.replace('_', '-')}", test, marks)
+
+
+def kept(text):
+    """Stubs with nbgrader's marks around each body, without which it empties the whole cell -> str."""
+    marked = r"\1### BEGIN SOLUTION\n\1raise NotImplementedError\n\1### END SOLUTION"
+    return re.sub(r"^([ \t]+)raise NotImplementedError$", marked, text, flags=re.MULTILINE)
+
+
+def _cell(kind, name, text, marks=None):
+    metadata = {"nbgrader": {"grade_id": name, "schema_version": 3, "task": False, **marks}} if marks else {}
+    found = {"cell_type": kind, "id": name[:64], "metadata": metadata, "source": text}
+    return found | ({"execution_count": None, "outputs": []} if kind == "code" else {})
+
+
+def canvas(results, out):
+    """Points as Canvas imports them: one assignment, named with the points that it is worth."""
+    submissions = results["submissions"]
+    of = number(submissions[0]["of"]) if submissions else "0"
+    rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", results["course"]]]
+    rows.append(["Points Possible", "", "", "", "", of])
+    for record in submissions:
+        name = cell(record["student"])
+        rows.append([name, "", "", name, "", number(record["points"])])
+    atomic_write_text(out, table(rows))
+
+
+JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # every other state is an error
+
+
+def junit(results, out):
+    """One test suite for each student, one test case for each task."""
+    root = ElementTree.Element("testsuites", name=results["course"])
+    for record in results["submissions"]:
+        states = [task["state"] for lesson in record["lessons"] for task in lesson["tasks"]]
+        kinds = [JUNIT.get(state, "errors") for state in states]
+        counts = {kind: str(kinds.count(kind)) for kind in ("failures", "errors", "skipped")}
+        tests = str(len(states))
+        suite = ElementTree.SubElement(root, "testsuite", name=record["student"], tests=tests, **counts)
+        for lesson in record["lessons"]:
+            for task in lesson["tasks"]:
+                case = {"classname": f"lesson_{lesson['lesson']:02}", "name": task["task"]}
+                node = ElementTree.SubElement(suite, "testcase", case)
+                if task["state"] == "not_attempted":
+                    ElementTree.SubElement(node, "skipped", message=record["problem"] or "not attempted")
+                elif task["state"] != "passed":
+                    kind = "failure" if task["state"] == "failed" else "error"
+                    told_so = task["mistake"] or task["message"] or task["state"]
+                    ElementTree.SubElement(node, kind, type=task["state"], message=told_so)
+        ElementTree.SubElement(suite, "system-out").text = results["note"]
+    atomic_write_bytes(out, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def gradescope_results(results, out):
+    """The results.json of Gradescope for one submission."""
+    if len(results["submissions"]) != 1:
+        raise UserError(f"Gradescope wants one submission at a time, not {len(results['submissions'])}")
+    record = results["submissions"][0]
+    tests = [
+        {"name": f"{lesson['lesson']}/{task['task']}", "score": task["points"], "max_score": task["of"],
+         "status": "passed" if task["state"] == "passed" else "failed",
+         "output": "\n".join([headline(task), *told(task)]), "output_format": "text"}
+        for lesson in record["lessons"] for task in lesson["tasks"]
+    ]  # fmt: skip
+    page = {"score": record["points"], "output": record["problem"] or results["note"]}
+    page |= {"output_format": "text", "tests": tests}  # text: what a student has named is no markup
+    atomic_write_text(out, json.dumps(page, indent=1) + "\n")
+
+
+EXPORTERS = {"gradescope": gradescope, "classroom50": classroom50, "nbgrader": nbgrader}
+RESULT_EXPORTERS = {"canvas": canvas, "junit": junit, "gradescope-results": gradescope_results}

@@ -1,0 +1,34 @@
+"""What a cell of an nbgrader notebook calls: the checker, on what was typed into the notebook.
+
+The student's code is judged in a worker as ever, but this cell runs in the student's own kernel, and a kernel
+can be told to lie: for marks that count, use `tinyllm course grade`.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+
+from tinyllm.course.checker import judge
+from tinyllm.course.classroom.results import headline, told
+from tinyllm.course.record import as_record
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.workers import Zygote, best_level
+
+
+def check_cell(number, name, history):
+    """Judge one task on the cells that were run. Raises AssertionError with the verdict where it fails."""
+    lesson = find_lesson(number)
+    task = lesson.task(name)
+    with tempfile.TemporaryDirectory() as folder, Zygote(best_level()) as zygote:
+        code = Path(folder, "exercise.py")
+        code.write_text(written(history), "utf-8")
+        verdict = judge(task, lambda: zygote.start(code))
+    if verdict.state != "passed":
+        record = as_record(lesson, verdict)
+        raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))
+
+
+def written(history):
+    """The cells that define or import something, as one file -> str. What is Jupyter's own becomes `pass`."""
+    cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
+    return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

@@ -1,0 +1,231 @@
+"""Grade many submissions at once, one process for each, and go on where an interrupt left off.
+
+Each process writes its record into OUT/.parts and ends; one that crashes takes only its own record along. A
+record is found again by what it depends on: the files, the course, the library, Python and the isolation.
+"""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.course import capstone
+from tinyllm.course.classroom.collect import collect
+from tinyllm.course.classroom.config import new_seed
+from tinyllm.course.classroom.grading import UNJUDGED, grade, nothing
+from tinyllm.course.complaints import right
+from tinyllm.course.drawing import properties
+from tinyllm.course.kernels import NONE
+from tinyllm.course.syllabus import ready
+from tinyllm.course.workers import LEVELS, why_not
+from tinyllm.course.zygote import descendants
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.testing.relations import specs_only
+
+SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock, after which a grading process is ended: see `grading`
+
+
+def choose_level(wanted, required=False):
+    """The isolation to grade with -> its name. Raises UserError where it does not work here."""
+    if wanted == "plain" and required:
+        raise UserError("--require-isolation: `plain` stops accidents, not attackers; take `auto`")
+    reasons = {}
+    for level in LEVELS if wanted == "auto" else (wanted,):
+        reasons[level] = why_not(level)
+        if reasons[level] is None and not (required and level == "plain"):
+            return level
+    if wanted == "auto":
+        told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items() if reason)
+        what = "only `plain` works here, which stops accidents, not attackers"
+        raise UserError(f"--require-isolation: {what} ({told})")
+    raise UserError(f"the isolation {wanted!r} does not work here: {reasons[wanted]}; `auto` takes what does")
+
+
+def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin=lambda total: None):
+    """Grade every submission of a folder -> list of records, in the order of the students' names.
+
+    begin: called with how many there are; step: called whenever one is done. A course without a seed gets
+    one that is kept in `out`. Raises UserError where there is nothing to grade.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} with submissions")
+    submissions = collect(folder, [part.lesson for part in course.parts])
+    if not submissions:
+        raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
+    begin(len(submissions))
+    parts = out / ".parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    if course.seed is None:
+        course = replace(course, seed=kept_seed(parts))
+    todo, records = [], {}
+    for submission in submissions:
+        path = parts / f"{key(submission, course, level)}.json"
+        records[submission.student] = path
+        if submission.problem:
+            write(path, nothing(submission, course, level, submission.problem))
+        elif not stands(read(path)):
+            path.unlink(missing_ok=True)
+            todo.append((submission, path))
+            continue
+        step()
+    with interrupts() as interrupted:
+        if todo:
+            prepare(course, {course.variant(submission.student) for submission, _ in todo}, interrupted)
+        before = set(descendants())
+        run_all(todo, course, level, workers or os.cpu_count() or 1, step, interrupted)
+    end_strays(before)
+    found = []
+    for submission in submissions:
+        record = read(records[submission.student])
+        lost = "its grading process ended, by a crash or after four hours; grade again"
+        found.append(record or nothing(submission, course, level, lost))
+    return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
+
+
+def kept_seed(folder):
+    """The seed that is kept in a folder, drawn when it is first asked for."""
+    seed = read(folder / "seed.json")
+    if type(seed) is not int:
+        seed = new_seed()
+        write(folder / "seed.json", seed)
+    return seed
+
+
+def key(submission, course, level):
+    """What a record depends on -> a name for its file."""
+    versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
+    parts = [(p.lesson.number, p.points) for p in course.parts]
+    versions += [np.__version__, platform.python_version()]
+    rest = (course.seed, course.variants, course.partial, parts, level, versions)
+    return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
+
+
+def write(path, record):
+    """Keep a record."""
+    atomic_write_text(path, json.dumps(record, sort_keys=True, ensure_ascii=True))
+
+
+def read(path):
+    """A record that was kept, or None."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def stands(record):
+    """Whether a record holds for the next grading, too: all was tried that another day could try.
+
+    What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
+    """
+    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]] if record else []
+    lacking = (NONE, UNJUDGED, "ModuleNotFoundError")
+    ours = (t["state"] == "blocked" and t["message"].startswith(lacking) for t in tasks)
+    return record is not None and not any(ours) and all(t["state"] != "timed_out" for t in tasks)
+
+
+def prepare(course, variants, interrupted=()):
+    """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
+    if context().get_start_method() != "fork":
+        return
+    if any(part.lesson.task(name).kind == "run" for part in course.parts for name in part.points):
+        for variant in variants:
+            capstone.expect(variant)
+    with specs_only():
+        for part in course.parts:
+            for name in part.points:
+                task = part.lesson.task(name)
+                if interrupted:
+                    return
+                if task.kind == "op" and ready(task):
+                    every = [properties(task.op, variant=variant) for variant in sorted(variants)]
+                    for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
+                        right(task.op, args)
+
+
+def context():
+    """How processes are started: forked where that is safe, so that they share what has been drawn."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+@contextlib.contextmanager
+def interrupts():
+    """Take note of interrupts -> a list, which is empty while there was none.
+
+    The exception is not enough: one that is raised in a callback, such as Hypothesis has for the garbage
+    collector, is printed and forgotten.
+    """
+    seen, usual = [], signal.default_int_handler
+
+    def note(number, frame):
+        seen.append(number)
+        usual(number, frame)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
+        yield seen  # somebody else decides what an interrupt means
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def run_all(todo, course, level, workers, step, interrupted=()):
+    """Have so many processes work at a time, each on one submission, until something is in `interrupted`."""
+    todo, running = list(reversed(todo)), []
+    try:
+        while todo or running:
+            if interrupted:
+                raise KeyboardInterrupt
+            while todo and len(running) < workers:
+                submission, path = todo.pop()
+                process = context().Process(target=one, args=(submission, course, level, str(path)))
+                process.start()
+                running.append((process, time.monotonic() + SECONDS_PER_SUBMISSION))
+            multiprocessing.connection.wait([process.sentinel for process, _ in running], timeout=1)
+            for process, deadline in list(running):
+                if process.is_alive() and time.monotonic() > deadline:
+                    process.kill()
+                if not process.is_alive():
+                    process.join()
+                    running.remove((process, deadline))
+                    step()
+    finally:
+        for process, _ in running:
+            process.kill()
+            process.join()
+
+
+def one(submission, course, level, path):
+    """The whole life of one grading process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
+    write(Path(path), grade(submission, course, level))
+
+
+def end_strays(before):
+    """End what a submission has left behind, so that results are written after the last child is dead."""
+    for _ in range(200):
+        strays = set(descendants()) - before
+        for pid in strays:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        if not strays:
+            return
+        time.sleep(0.01)

@@ -1,0 +1,177 @@
+"""What students get: lessons and stubs, and not one line of a solution.
+
+An instructor may keep a solved copy of the lessons: what stands between `# BEGIN SOLUTION` and
+`# END SOLUTION` is replaced by `raise NotImplementedError`. A marker that is nearly one of these is an error
+and not a comment. After that everything is scanned: stubs must be stubs, and no line of the library's own
+bodies may stand in an exercise, nor in the text of its own lesson or an earlier one.
+"""
+
+import ast
+import inspect
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from tinyllm.course.kernels import written
+from tinyllm.course.known import answers
+from tinyllm.course.syllabus import lessons_folder, ready
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.ops.registry import OPS
+
+BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
+ALMOST = re.compile(r"#.*\b(begin|end|start|stop)\b\W*\bsol", re.IGNORECASE)
+SENT = (".py", ".c", ".h")
+HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines that give nothing away
+LONG_ENOUGH = 24  # characters of a line that cannot stand in a lesson by chance
+
+
+def release(course, out, source=None):
+    """Write what students get into a new folder -> the paths written. Raises UserError before it writes."""
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already and not empty; a release goes into a new folder")
+    source = Path(source) if source else lessons_folder()
+    texts = {}
+    for part in course.parts:
+        folder = source / part.lesson.folder
+        if not (folder / "exercise.py").is_file():
+            raise UserError(f"there is no {folder / 'exercise.py'} to release")
+        for path in sorted(folder.iterdir()):
+            if path.suffix in SENT and path.is_file() and not path.is_symlink():
+                texts[part.lesson.folder, path.name] = stubs(read(path), path)
+        require_stubs(part, texts[part.lesson.folder, "exercise.py"], folder / "exercise.py")
+        require_empty_c(part, texts.get((part.lesson.folder, "exercise.c"), ""), folder / "exercise.c")
+    scan(course, texts)
+    texts["", "README.md"] = readme(course)
+    try:
+        for (folder, name), text in texts.items():
+            (out / folder).mkdir(parents=True, exist_ok=True)
+            atomic_write_text(out / folder / name, text)
+    except (OSError, UserError) as error:
+        shutil.rmtree(out, ignore_errors=True)
+        raise UserError(f"cannot write to {out}: {error}") from None
+    return [out / folder / name for folder, name in texts]
+
+
+def read(path):
+    """A file's text. Raises UserError."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def stubs(text, path):
+    """Replace what stands between the markers -> str. Raises UserError for a malformed marker."""
+    kept, inside = [], None
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        word = line.strip()
+        if word in (BEGIN, END):
+            if (word == END) == (inside is None):
+                what = "ends nothing" if word == END else f"begins again; line {inside} is still open"
+                raise UserError(f"{path}:{number}: the marker {word!r} {what}")
+            if word == BEGIN:
+                inside = number
+                kept.append(line[: len(line) - len(line.lstrip())] + "raise NotImplementedError\n")
+            else:
+                inside = None
+        elif ALMOST.search(line):
+            raise UserError(f"{path}:{number}: a malformed marker; it must be {BEGIN!r} or {END!r}, alone")
+        elif inside is None:
+            kept.append(line)
+    if inside is not None:
+        raise UserError(f"{path}:{inside}: the marker {BEGIN!r} is never ended")
+    return "".join(kept)
+
+
+def require_stubs(part, text, path):
+    """Every task's function does nothing but raise NotImplementedError. Raises UserError."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for name in part.points:
+        kind = part.lesson.task(name).kind
+        if kind == "run" and functions:
+            line = next(iter(functions.values())).lineno
+            raise UserError(f"{path}:{line}: students bring the functions of {name}; take them out")
+        if kind not in ("op", "tests"):
+            continue
+        if name not in functions:
+            raise UserError(f"{path} has no function {name}, which is a task")
+        if not is_stub(functions[name]):
+            line = functions[name].lineno
+            raise UserError(f"{path}:{line}: {name} is more than a stub; mark its body with {BEGIN!r}")
+
+
+def require_empty_c(part, text, path):
+    """No C function that is a task has anything between its braces. Raises UserError."""
+    for name in part.points:
+        task = part.lesson.task(name)
+        if task.kind == "c" and written(text, task.op):
+            raise UserError(f"{path}: {task.op} is more than a stub; empty its braces")
+
+
+def is_stub(function):
+    """Whether a function is a docstring and `raise NotImplementedError`."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return len(body) == 1 and ast.unparse(body[0]).removesuffix("()") == "raise NotImplementedError"
+
+
+def solution_lines(course):
+    """The lines of the library's bodies that give a solution away -> {line without spaces: (op, lesson)}."""
+    found = {}
+    for part in course.parts:
+        for name in part.points:
+            task = part.lesson.task(name)
+            if not ready(task):
+                continue
+            lines = answers(task).reference.splitlines() if task.kind == "c" else []
+            tree = ast.parse(inspect.getsource(OPS[task.op].reference)).body[0]
+            body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
+            lines += [line for statement in body for line in ast.unparse(statement).splitlines()]
+            for line in lines:
+                if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
+                    found.setdefault(squeezed(line), (task.op, part.lesson.number))
+    return found
+
+
+def squeezed(line):
+    """A line of code without the spaces and quotes that may be written in two ways."""
+    return re.sub(r"\s+", "", line).replace('"', "'")
+
+
+def scan(course, texts):
+    """Look for lines of solutions in what is about to leave. Raises UserError."""
+    known = solution_lines(course)
+    numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
+    for (folder, name), text in texts.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            op, lesson = known.get(squeezed(line.lstrip("#/* ")), ("", -1))
+            if op and (name != "lesson.py" or lesson >= numbers[folder]):  # else it has been taught before
+                where = f"{folder}/{name}:{number}"
+                raise UserError(f"{where} is a line of the solution of {op}; nothing was written")
+
+
+def readme(course):
+    """What to do, and until when -> Markdown."""
+    install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
+    lines = [f"# {course.title}", "", install, ""]
+    for part in course.parts:
+        due = f", due {part.due}" if part.due else ""
+        points = sum(part.points.values())
+        worth = "1 point" if points == 1 else f"{points:g} points"
+        lines += [f"* `{part.lesson.folder}`: {part.lesson.title} ({worth}{due})"]
+    first = course.parts[0].lesson
+    exercise = f"{first.folder}/exercise.py"
+    lines += [
+        "",
+        f"Step through a lesson with `python {first.folder}/lesson.py`, fill in `{exercise}`,",
+        f"and see how it does with `tinyllm check {first.number} {exercise}`.",
+        "Hand in the folders with your exercise.py and exercise.c, in a folder or a zip that has your name.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""Write what grading found: grades.csv, results.json and a page of feedback for each student.
+
+Whatever a student could have chosen (names, messages) is shown as text: no formula in a spreadsheet, no
+markup in a page.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+from tinyllm.course.record import WORDS
+from tinyllm.course.workers import isolation_words
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+
+
+def write_results(out, course, records, level, left_out=()):
+    """Write all three into a folder; left_out: names of files that are no submissions.
+
+    Raises UserError where it cannot be written.
+    """
+    out = Path(out)
+    try:
+        (out / "feedback").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from None
+    for record in records:
+        atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
+    results = {"course": course.title, "isolation": level, "note": isolation_words(level)}
+    results |= {"submissions": records, "left_out": list(left_out)}
+    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
+    atomic_write_text(out / "grades.csv", grades(course, records))
+
+
+def read_results(out):
+    """What an earlier grading wrote -> the dict of results.json. Raises UserError."""
+    path = Path(out) / "results.json"
+    try:
+        results = json.loads(path.read_text("utf-8"))
+        results["submissions"][:0], results["isolation"].strip()
+    except OSError:
+        raise UserError(f"there is no {path}; `tinyllm course grade` writes one") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is not what `tinyllm course grade` writes; grade again") from None
+    return results
+
+
+def cell(text):
+    """A text for a spreadsheet, which must not take it for a formula."""
+    return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # the last are the wide ones
+
+
+def number(value):
+    """Points without a needless .0 -> str."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def table(rows):
+    """Rows as CSV, the same bytes on every system -> str."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def grades(course, records):
+    """The text of grades.csv: a row for each student, a column for each lesson."""
+    numbers = [part.lesson.number for part in course.parts]
+    rows = [["student", *(f"lesson_{n:02}" for n in numbers), "points", "of", "isolation", "note"]]
+    for record in records:
+        lessons = {x["lesson"]: sum(t["points"] for t in x["tasks"]) for x in record["lessons"]}
+        points = [number(lessons.get(n, 0)) for n in numbers]
+        level = record["isolation"] if record["isolation"] != "plain" else "plain (stops accidents only)"
+        last = [number(record["points"]), number(record["of"]), level, cell(record["problem"])]
+        rows.append([cell(record["student"]), *points, *last])
+    return table(rows)
+
+
+def feedback_name(student):
+    """A file name for a student: their own name where a file may be called so."""
+    plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
+    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
+        return f"{plain}.md"
+    return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
+
+
+def quoted(text):
+    """A text as code in Markdown, which is shown as it is."""
+    return "`" + text.replace("`", "'") + "`"
+
+
+def feedback(course, record):
+    """One student's page in Markdown -> str."""
+    lines = [f"# {course.title}", "", f"{quoted(record['student'])}: {number(record['points'])} of "
+             f"{number(record['of'])} points", ""]  # fmt: skip
+    if record["problem"]:
+        lines += [f"Nothing could be graded: {quoted(record['problem'])}.", ""]
+    for lesson in record["lessons"] if not record["problem"] else ():
+        lines += [f"## Lesson {lesson['lesson']}", ""]
+        for task in lesson["tasks"]:
+            points = f"{number(task['points'])} of {number(task['of'])}"
+            lines += [f"* **{task['task']}**: {headline(task)} ({points})", *told(task)]
+        if any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
+            check = f"`tinyllm check {lesson['lesson']}`"
+            lines += ["", f"{check} tries your file on your own machine, and looks for a smaller input."]
+        lines.append("")
+    return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
+
+
+def headline(task):
+    """The state of a task in a few words -> str."""
+    word = WORDS.get(task["state"], task["state"])
+    tried = task["properties"] and task["state"] in ("passed", "failed")
+    return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
+
+
+def told(task):
+    """What there is to say of a task below its headline -> list of lines, indented as in a list."""
+    lines = []
+    where = f" (line {task['line']})" if task["line"] else ""
+    if task["message"] and not task["message"].startswith("NotImplementedError"):
+        lines.append(f"  {quoted(task['message'])}{where}")
+    if task["state"] != "failed":
+        return lines
+    if task["mistake"]:
+        lines.append(f"  Your output equals {task['mistake']}.")
+    elif task["step"]:
+        first = f"  The first step that differs: the library has {quoted(task['step'])} here"
+        lines.append(f"{first}, and none of your variables does.")
+    if task["smallest_input"]:
+        inputs = [f"      {line}" for line in task["smallest_input"].split("\n")]
+        lines += ["  On this input:", "", *inputs, ""]
+    if task["hint"]:
+        lines.append(f"  Hint: {task['hint']}")
+    return lines

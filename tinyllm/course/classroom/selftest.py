@@ -1,0 +1,180 @@
+"""Graders are graded: what the checker says of what it must accept and of what it must reject.
+
+The reference and the untouched starter go the whole way, through a worker, and so does every answer that is a
+file: C, property tests, the capstone. An op's mutants and alternatives are functions, the library's own code
+and no student's: they run in this process, but their values take the same wire.
+"""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyllm.course import wire
+from tinyllm.course.checker import JUDGES, judge, judge_task
+from tinyllm.course.classroom.queue import context
+from tinyllm.course.kernels import NONE, find_compiler
+from tinyllm.course.known import answers
+from tinyllm.course.solved import solved
+from tinyllm.course.syllabus import ready
+from tinyllm.course.workers import Failure, Zygote
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing.relations import specs_only
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was tried on one task.
+
+    rejected: (mistake's sentence, the property meant for it, or None where that held). wrongly: the right
+    answers that were turned down, with the reason. blocked: why the task cannot be tried here, or "".
+    """
+
+    lesson: int
+    task: str
+    reference: float  # the share of properties that hold
+    starter: float
+    rejected: tuple = ()
+    alternatives: int = 0
+    wrongly: tuple = ()
+    blocked: str = ""
+
+    @property
+    def killed(self):
+        """How many mutants were rejected by the property meant for them."""
+        return sum(broken is not None for _, broken in self.rejected)
+
+    @property
+    def accepted(self):
+        """How many right answers were accepted."""
+        return self.alternatives - len(self.wrongly)
+
+    @property
+    def good(self):
+        """Whether everything came out as it must. What is blocked has not."""
+        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.alternatives > 0
+        return self.reference == 1 and self.starter == 0 and whole
+
+
+class Here:
+    """A worker that is this process: for code that we trust. It copies values as a worker would."""
+
+    def __init__(self, name, function):
+        self.name, self.function, self.failure = name, function, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def call(self, name, args, send_args=False):
+        """Run the function on a copy of the arguments."""
+        args = through_the_wire(list(args))
+        try:
+            value = self.function(*args)
+            return through_the_wire((value, args)) if send_args else through_the_wire(value)
+        except Exception as error:
+            return Failure("failed", f"{type(error).__name__}: {error}")
+
+
+def through_the_wire(value):
+    """A value as the other side of a wire gets it."""
+    frame = wire.dump(value)
+    start = wire.PREFIX.size
+    header = frame[start : start + wire.PREFIX.unpack(frame[:start])[1]]
+    start, payloads = start + len(header), []
+    for length in wire.lengths(header):
+        payloads.append(frame[start : start + length])
+        start += length
+    return wire.load(header, payloads)
+
+
+def selftest(course, level, workers=None, step=lambda row: None):
+    """Try every task of a course, each in a process of its own, several at a time -> list of Row.
+
+    step is called with each row, in the course's order.
+    """
+    tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
+    tasks = [(lesson, task) for lesson, task in tasks if task.kind in JUDGES and ready(task)]
+    rows = []
+    with ProcessPoolExecutor(workers or os.cpu_count() or 1, context()) as pool:
+        longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
+        tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
+        for _, task in tasks:
+            rows.append(tried[task].result())
+            step(rows[-1])
+    return rows
+
+
+def try_task(lesson, task, level):
+    """Try one task -> Row."""
+    specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # a training takes the kernels
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Zygote(level) as zygote, specs:
+        trial = Trial(lesson, task, zygote, Path(folder))
+        starter = trial.starter()
+        if task.kind == "c" and not find_compiler():
+            return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
+        if task.kind == "op":
+            reference = trial.text("exercise.py", solved(task))
+            wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
+            right = [(f.__name__, trial.function(f)) for f in ALTERNATIVES.get(task.op, ())]
+        else:
+            known = answers(task)
+            reference = trial.text(known.file, known.reference)
+            wrong = [(x.said, x.breaks, trial.text(known.file, x.text, x.beside)) for x in known.wrong]
+            right = [(x.said, trial.text(known.file, x.text)) for x in known.right]
+    rejected = tuple((said, meant(breaks, verdict)) for said, breaks, verdict in wrong)
+    wrongly = tuple((name, complaint_of(v)) for name, v in right if v.state != "passed")
+    return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
+
+
+class Trial:
+    """Where the answers to a task are judged, as a student's would be."""
+
+    def __init__(self, lesson, task, zygote, folder):
+        self.lesson, self.task, self.zygote, self.folder = lesson, task, zygote, folder
+
+    def starter(self):
+        """The verdict on the lesson as it is handed out."""
+        return self.judge(self.lesson.path)
+
+    def text(self, file, text, beside=()):
+        """The verdict on a file, with others beside it."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            for name, content in (("exercise.py", ""), *beside, (file, text)):
+                Path(place, name).write_text(content, "utf-8")
+            return self.judge(Path(place))
+
+    def judge(self, place):
+        """The verdict on what lies in a folder."""
+        limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
+        code = place / "exercise.py"
+        return judge_task(self.task, lambda: self.zygote.start(code, limits), place, explain=False)
+
+    def function(self, function):
+        """The verdict on a function of ours, which is run in this process."""
+        with contextlib.redirect_stdout(None), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return judge(self.task, lambda: Here(self.task.name, function), explain=False)
+
+
+def share(verdict):
+    """How much of a task holds, from 0 to 1; it is whole only where it passed."""
+    of = len(verdict.held) + len(verdict.broken)
+    return len(verdict.held) / of if of else 0.0
+
+
+def meant(breaks, verdict):
+    """The property that a mistake was meant to break, where it did; otherwise None."""
+    found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
+    return found[0] if found and verdict.state != "passed" else None
+
+
+def complaint_of(verdict):
+    """Why a right answer was turned down."""
+    return verdict.message or verdict.broken[0]

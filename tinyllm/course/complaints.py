@@ -1,0 +1,101 @@
+"""What is wrong with one answer, if anything: a student's results on one case, under one property."""
+
+import re
+
+import numpy as np
+
+from tinyllm.course.drawing import WRITES
+from tinyllm.course.workers import Failure, printable
+from tinyllm.ops import OPS
+from tinyllm.testing.check import bits, expectation, labelled, require_close, require_form
+from tinyllm.testing.properties import FORM, PURE, STEADY
+from tinyllm.testing.relations import parameters
+
+
+def complaint(name, title, worker, function, args):
+    """What is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
+    answer = worker.call(function, args, send_args=True)
+    if isinstance(answer, Failure):
+        return WRITES if "read-only" in answer.message else answer
+    value, after = answer
+    if title == PURE:
+        same_bits = bits(list(after)) == bits(list(args)) if isinstance(after, list) else False
+        return None if same_bits else WRITES
+    if no_result := shapeless(name, value, args):
+        return no_result
+    try:
+        results = results_of(name, value, after)
+        if title == STEADY:
+            again = worker.call(function, args, send_args=True)
+            if isinstance(again, Failure):
+                return again
+            equal = [bits(x) for x in results] == [bits(x) for x in results_of(name, *again)]
+            return None if equal else "two runs on one input differ"
+        if title == FORM:
+            require_forms(name, results, args)
+        else:
+            require_close(name, results, right(name, args))
+    except AssertionError as error:
+        return str(error)
+    except Exception as error:  # a value so odd that no comparison stands it
+        return f"the result cannot be compared with the right one ({type(error).__name__})"
+    return None
+
+
+def shapeless(name, value, args):
+    """What is wrong with a value that is nothing at all, or a list where an array is due; else None."""
+    if OPS[name].mutates:
+        return None
+    if value is None:
+        return "it returned nothing (None): is a `return` missing?"
+    expected = right(name, args)[0]
+    is_array = len(expected) == 1 and isinstance(expected[0], np.ndarray | np.generic)
+    listed = isinstance(value, list) and [type(each) for each in value] != [np.ndarray]
+    return "it should return an array, not a list" if is_array and listed else None
+
+
+_right: dict = {}  # id of a case -> the case, which must live as long, and what is right on it
+
+
+def right(name, args):
+    """What is right on a case; remembered, because a class is asked the same questions."""
+    if id(args) not in _right:
+        if len(_right) > 100_000:
+            _right.clear()
+        _right[id(args)] = (args, expectation(name, args))
+    return _right[id(args)][1]
+
+
+def results_of(name, value, after):
+    """The list of an op's results: what it returned, or the arguments that it changed in place."""
+    if OPS[name].mutates:
+        places = [parameters(name).index(argument) for argument in OPS[name].mutates]
+        return [after[i] for i in places] if isinstance(after, list) and len(after) > max(places) else []
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def require_forms(name, results, args):
+    """Types and shapes alone. Raises AssertionError."""
+    expected = right(name, args)[0]
+    for label, got, want in labelled(name, results, expected):
+        require_form(label, got, want)
+
+
+def said(why):
+    """A complaint as one line."""
+    line = printable(why.message if isinstance(why, Failure) else why)
+    if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
+        return f"{line}: is `{IMPORTS[found[1]]}` missing?" if found[1] in IMPORTS else line
+    if found := re.match(r"ModuleNotFoundError: No module named '(\w+)", line):
+        library = ", not the library itself" if found[1] == "tinyllm" else ""
+        return f"{line}: a check lets your code use Python and NumPy only{library}"
+    return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
+
+
+STANDARD = ("math", "random", "re", "heapq", "itertools", "functools", "collections", "numpy")
+IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STANDARD}
+
+
+def strays(failure):
+    """Whether a failure is that of a C function which left its arrays; `guard` then says where."""
+    return failure.message.startswith("Outside: ")

@@ -1,0 +1,93 @@
+"""One file out of a student's exercises: what the capstone runs on, and what is handed in."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+from tinyllm.course.capstone import PARTS
+from tinyllm.course.mine import Part, attempted, guarded, import_file
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.workspace import shown
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+
+LESSONS = (4, 5, 6, 7, 8, 9)
+MARK = "# gathered from your lessons; SHA-256 of what follows: "
+
+
+def gather(folder):
+    """Put all that was written in lessons 4 to 9 into folder/exercise.py -> a line that says what was done.
+
+    The lessons are looked for beside the folder. A file that the student has changed stays as it is. Raises
+    UserError where an exercise does not parse, or two of them use one name for different things.
+    """
+    folder = Path(folder).absolute()
+    target, stub = folder / "exercise.py", find_lesson(12).path / "exercise.py"
+    text = target.read_text("utf-8") if target.is_file() else ""
+    first, _, rest = text.partition("\n")
+    ours = first == MARK + hashlib.sha256(rest.encode()).hexdigest()
+    if text and not ours and text != stub.read_text("utf-8"):
+        return f"{shown(target)} has work of yours in it and was left alone"
+    if target == stub:
+        return "this is the library's own copy of the lesson; `tinyllm lesson start 12` makes yours"
+    imports, pieces, lessons = {}, {}, []
+    for number in LESSONS:
+        lesson = find_lesson(number)
+        path = folder.parent / lesson.folder / "exercise.py"
+        if path.is_file() and collect(path, lesson, imports, pieces):
+            lessons.append(str(number))
+    if not lessons:
+        return f"nothing has been written in lessons 4 to 9 beside {shown(folder)} yet"
+    first_of_all = sorted(imports, key=lambda text: "from __future__" not in text)
+    body = "\n".join(first_of_all) + "\n\n\n" + "\n\n\n".join(piece for piece, _ in pieces.values()) + "\n"
+    atomic_write_text(target, MARK + hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
+    return f"lessons {', '.join(lessons)} were gathered in {shown(target)}"
+
+
+def collect(path, lesson, imports, pieces):
+    """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
+    source = path.read_text("utf-8-sig")
+    written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
+    lines, mine = source.splitlines(), set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports[ast.unparse(node)] = None
+            continue
+        names = names_of(node)
+        if isinstance(node, ast.Expr) or (names and not written.issuperset(names)):
+            continue
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+        text = "\n".join(lines[first - 1 : node.end_lineno])
+        key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
+        if key in mine:  # defined again further down: as for Python, the last one counts
+            del pieces[key]
+        elif key in pieces and ast.unparse(node) != pieces[key][1]:
+            where = f"{shown(path)}, line {node.lineno}"
+            raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
+        pieces[key] = (text, ast.unparse(node))
+        mine.add(key)
+    return bool(mine)
+
+
+def names_of(node):
+    """The names that a statement of a module defines, as far as `mine.attempted` knows them."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
+
+
+def parts_in(folder):
+    """The capstone's parts in folder/exercise.py -> (list of Part, the names missing). Raises UserError."""
+    path = Path(folder).absolute() / "exercise.py"
+    source = path.read_text("utf-8-sig")
+    there = attempted(source, "", path)
+    module = import_file(path)
+    parts = []
+    for op in PARTS:
+        if op in there:
+            part = Part(op, 12, path, None, hashlib.sha256(source.encode()).hexdigest())
+            part.function = guarded(part, getattr(module, op))
+            parts.append(part)
+    return parts, [op for op in PARTS if op not in there]

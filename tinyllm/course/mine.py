@@ -1,0 +1,312 @@
+"""A student's functions in the real model: what of a workspace is written, plugged in by `override`.
+
+This runs a student's code in the student's own process, on their own machine; only the checker and the grader
+keep it apart. So the care here is of another kind: whatever goes wrong inside a student's function is one
+line that names the function, the lesson and the line of the file.
+"""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.workspace import Progress, shown
+from tinyllm.errors import UserError
+from tinyllm.models.gpt import GPT
+from tinyllm.ops.registry import OPS, override
+from tinyllm.testing.check import arrays, labelled, require_form, run
+from tinyllm.train.trainer import Trainer
+
+MAX_SOURCE = 2**20  # bytes of an exercise
+LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # what a LLaMA calls and a GPT does not
+
+
+class PartFailure(UserError):
+    """A student's function failed in the middle of something; `op` says which."""
+
+    def __init__(self, op, message):
+        super().__init__(message)
+        self.op = op
+
+
+@dataclass
+class Part:
+    """One function of a student's that stands in for an op; `calls` counts how often it did."""
+
+    op: str
+    lesson: int
+    path: Path
+    function: object
+    sha256: str
+    calls: int = 0
+    forms: dict = field(default_factory=dict)  # form of the arguments -> of results that were looked at
+
+    @property
+    def title(self):
+        """How messages call it."""
+        return f"your {self.op} (lesson {self.lesson}, {shown(self.path)})"
+
+    def record(self):
+        """What a run remembers of it."""
+        return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
+
+
+def parse_lessons(texts):
+    """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError."""
+    numbers = [number.strip() for text in texts for number in text.split(",")]
+    if "" in numbers:
+        raise UserError(f"--mine {','.join(texts)}: give lessons by number, for example --mine 4,7")
+    found = [find_lesson(number) for number in numbers]
+    return [lesson for i, lesson in enumerate(found) if lesson not in found[:i]]
+
+
+def load_parts(lessons, workspace):
+    """Import what a student has written in some lessons -> (list of Part, lines about what is not used).
+
+    Raises UserError, in one line, when a file is missing or cannot be imported, a function takes other
+    arguments than its op, or nothing has been attempted.
+    """
+    parts, skipped = {}, []
+    for lesson in lessons:
+        names = [task.name for task in lesson.tasks if task.kind == "op" and task.op in OPS]
+        path = workspace / lesson.folder / "exercise.py"
+        if not names:
+            skipped.append(f"lesson {lesson.number} has no functions that a model calls")
+            continue
+        if not path.is_file():
+            raise UserError(f"there is no {shown(path)}; `tinyllm lesson start {lesson.number}` makes one")
+        source = _read(path)
+        written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
+        if missing := [name for name in names if name not in written]:
+            skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
+        module = import_file(path)  # also where nothing is written: a file that does not run is no empty one
+        for name in names:
+            if name in written:
+                parts[name] = _part(name, lesson.number, path, module, source)
+    if not parts:
+        raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
+    return list(parts.values()), skipped
+
+
+def _read(path):
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_SOURCE:
+            raise UserError(f"{shown(path)} is too long for an exercise: {len(data):,} bytes")
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{shown(path)} is not text in UTF-8") from None
+
+
+def attempted(source, stub, path):
+    """The names that an exercise defines otherwise than its stub does -> set of str. Raises UserError."""
+    untouched = _definitions(ast.parse(stub))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(_at(path, getattr(error, "lineno", None), getattr(error, "msg", error))) from None
+    return {name for name, text in _definitions(tree).items() if text != untouched.get(name) and text != STUB}
+
+
+STUB = "raise NotImplementedError"
+
+
+def _definitions(tree):
+    """{name: what it is} of everything that a file defines; a function without its docstring."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            found[node.name] = "\n".join(map(ast.unparse, body))
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = ast.unparse(node)
+        elif isinstance(node, ast.Assign):
+            found |= {t.id: ast.unparse(node.value) for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name: ast.unparse(node) for alias in node.names}
+    return found
+
+
+def import_file(path):
+    """Run a student's file as a module of its own. Raises UserError with the line that failed."""
+    name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for the names in their annotations
+    sys.path.insert(0, str(path.parent))
+    known, before, sys.dont_write_bytecode = set(sys.modules), sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(_at(path, _line(error, path), f"{type(error).__name__}: {error}")) from None
+    except SystemExit:
+        raise UserError(f"{shown(path)} ends Python when it is imported: take its exit() out") from None
+    finally:
+        sys.path.remove(str(path.parent))
+        sys.dont_write_bytecode = before
+        for other in set(sys.modules) - known:  # the next lesson may have another file of that name
+            if Path(getattr(sys.modules[other], "__file__", None) or "/").parent == path.parent:
+                del sys.modules[other]
+    return module
+
+
+def _part(name, lesson, path, module, source):
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{shown(path)}: {name} is no function")
+    try:
+        got = inspect.signature(function)
+    except (TypeError, ValueError):
+        got = None
+    wanted = OPS[name].__signature__
+    if got is None or not takes(got, list(wanted.parameters)):
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
+        raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
+    part = Part(name, lesson, path, None, hashlib.sha256(source.encode()).hexdigest())
+    part.function = guarded(part, function)
+    return part
+
+
+def takes(signature, names):
+    """Whether arguments of these names can be given, by place and by name; it may have defaults for more."""
+    try:
+        signature.bind(*names)
+        signature.bind(**dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
+
+
+def guarded(part, function):
+    """The same function, whose failures name it, and whose results are looked at.
+
+    Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite
+    whenever there are some.
+    """
+    o = OPS[part.op]
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        part.calls += 1
+        bound = o.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        before = bound.arguments | {name: np.array(bound.arguments[name]) for name in o.mutates}
+        try:
+            result = function(*args, **kwargs)
+        except PartFailure:
+            raise  # of another part, inside this one
+        except KeyboardInterrupt as stop:
+            raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
+        except Exception as error:
+            said = f"{_place(part, error, ',')} failed: {type(error).__name__}: {error}"
+            raise PartFailure(part.op, said) from None
+        changed = [bound.arguments[name] for name in o.mutates] if result is None else []
+        results = changed or (list(result) if isinstance(result, tuple | list) else [result])
+        arguments, form = str([_form(value) for value in before.values()]), str([_form(x) for x in results])
+        if part.forms.get(arguments) != form or not all(map(_finite, results)):
+            _look(part, function, results, tuple(before.values()))
+            part.forms[arguments] = form
+        return result
+
+    call.__signature__ = o.__signature__
+    return call
+
+
+def _look(part, function, results, args):
+    """Compare with the specification's results, for which it runs once: types, shapes, finite numbers."""
+    expected = run(part.op, OPS[part.op].reference, args)
+    try:
+        if OPS[part.op].mutates and len(results) != len(expected):
+            raise AssertionError("it works in place and must return None")
+        for label, got, want in labelled(part.op, results, expected):
+            require_form(label, got, want)
+            if not _finite(got) and _finite(want):
+                raise AssertionError(f"{label} has numbers that are not finite, where the right ones are")
+    except AssertionError as error:
+        code = getattr(function, "__code__", None)
+        line = f", line {code.co_firstlineno}," if code and code.co_filename == str(part.path) else ""
+        said = f"{part.title}{line} returns something else: {error}; `tinyllm check {part.lesson}` says more"
+        raise PartFailure(part.op, said) from None
+
+
+def _finite(value):
+    """Whether no float in a result is NaN or infinite; what holds no floats is."""
+    values = np.asarray(value) if isinstance(value, np.ndarray | np.generic | float) else np.empty(0)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+
+
+def _form(value):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.str, value.shape
+    if isinstance(value, list):
+        return [a.shape for a in arrays(value)]
+    return type(value).__name__ if value is None or type(value) in (int, float) else repr(value)
+
+
+def _place(part, error, comma=""):
+    """The part, and the line of its file that an exception passed through last, with a comma behind it."""
+    line = _line(error, part.path)
+    return f"{part.title}, line {line}{comma}" if line else part.title
+
+
+def _line(error, path):
+    """The last line of a file that an exception passed through, or None."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def _at(path, line, message):
+    """One line about a place in a file."""
+    where = f"{shown(path)}, line {line}" if line else shown(path)
+    return f"{where}: {' '.join(str(message).split())}"
+
+
+def try_parts(parts, run, experiment):
+    """Take one step on a model like the experiment's, so that what fails fails before anything is written.
+
+    Raises PartFailure, or UserError where the numbers are no longer finite.
+    """
+    model = GPT(experiment.model.config, seed=experiment.config.seed)
+    Trainer(run, dataclasses.replace(experiment, model=model)).train_step()
+    for part in parts:
+        part.calls = 0
+
+
+def plug_in(parts):
+    """Let the model run on these parts, from now on or for a `with` block."""
+    return override(**{part.op: part.function for part in parts})
+
+
+def unproven(parts, workspace):
+    """A line about the parts that `tinyllm check` has not passed, by the workspace's progress; or None."""
+    progress, names = Progress(workspace), []
+    for part in parts:
+        state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
+        if state != "passed":
+            names.append(part.op if state in (None, "not_attempted") else f"{part.op} (failed)")
+    return f"`tinyllm check` has not passed these yet: {', '.join(names)}" if names else None
+
+
+def idle(parts, by):
+    """Lines about the parts that were never called, and why where that is known; `by` says what ran."""
+    names = [part.op for part in parts if not part.calls]
+    if names:
+        yield f"never called by {by}: {', '.join(names)}"
+    for op in names:
+        if around := [part.op for part in parts if part.calls and OPS[op] in OPS[part.op].calls]:
+            yield f"{op} is called inside the library's {', '.join(around)}, and that is yours here"
+    if llamas := [op for op in names if op in LLAMAS]:
+        yield f"{', '.join(llamas)} {'are' if len(llamas) > 1 else 'is'} LLaMA's, and this is a GPT"

@@ -1,0 +1,142 @@
+"""Tasks that are tests: a student's property test is marked by what it finds out about other people's code.
+
+`def test_softmax(softmax)` gets an implementation and asserts what must be true of it. It is run on every
+right implementation that the library has (its own, and those in `testing/alternatives`) and on every known
+mistake. Each run has a fresh worker, and the implementation stays here: the test gets a stand-in that sends
+the arguments over. So no mutant's code can be read, only asked.
+
+The mark is the share of mutants caught minus the share of right implementations accused (Youden, "Index for
+rating diagnostic tests", 1950). `assert False` catches all and accuses all: 0, as `pass` does.
+"""
+
+import math
+import random
+
+import numpy as np
+
+from tinyllm.course.checker import Verdict, said, unusable
+from tinyllm.course.workers import Failure, printable
+from tinyllm.ops import OPS
+from tinyllm.testing import MISTAKES
+from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing.check import bits, describe
+from tinyllm.testing.relations import parameters, specs_only
+
+ENOUGH = 0.75  # the share of mutants that passes; only then are the survivors named
+LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
+
+
+class Bench:
+    """One implementation on the test bench: answers calls, and remembers the last."""
+
+    def __init__(self, op, function):
+        self.op, self.function = op, function
+        self.last, self.calls = None, 0
+
+    def answer(self, args, kwargs):
+        """Carry out a call -> the reply for `zygote.remote`."""
+        self.calls += 1
+        try:
+            bound = OPS[self.op].__signature__.bind(*args, **kwargs)
+            bound.apply_defaults()
+            args = list(bound.arguments.values())
+            if any(size(value) > LARGEST for value in args):
+                return {"raised": f"ValueError: an argument has more than {LARGEST:,} numbers: test small"}
+            before = [bits(value) for value in args]
+            self.last = describe(self.op, args)
+            with specs_only(), np.errstate(all="ignore"):
+                value = self.function(*args)
+        except Exception as error:
+            return {"raised": printable(f"{type(error).__name__}: {error}")}
+        changed = [at for at, old in enumerate(before) if bits(args[at]) != old]
+        return {"value": value, "changed": [(at, args[at]) for at in changed]}
+
+
+def size(value):
+    """How many numbers there are in an argument, where an empty axis counts as one: what it may cost."""
+    if isinstance(value, np.ndarray):
+        return math.prod(max(n, 1) for n in value.shape)
+    if isinstance(value, list | tuple):
+        return sum(map(size, value)) + 1
+    if isinstance(value, dict):
+        return sum(size(key) + size(item) for key, item in value.items()) + 1
+    if isinstance(value, str | bytes):
+        return len(value)
+    return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
+
+
+def rights(op):
+    """Every right implementation of an op -> list of functions, the specification first."""
+    return [OPS[op].reference, *ALTERNATIVES.get(op, [])]
+
+
+def judge_tests(task, start, folder=None, variant=0, **options):
+    """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
+    mutants, innocent = MISTAKES[task.op], rights(task.op)
+    unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
+    with start() as worker:
+        if worker.failure:  # no implementation is accused by a file that does not run
+            return unusable(task, worker.failure, unknown)
+    trial = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
+    runs = [trial] if ended(trial) else run_all(task, start, innocent, mutants, variant)
+    alarms, first = 0, None
+    for failure, bench in runs[: len(innocent)]:
+        if ended((failure, bench)):
+            state, message, line = failure.state, failure.message, failure.line
+            return Verdict(task.name, state, broken=unknown, message=message, line=line)
+        if failure:
+            alarms += 1
+            first = first or (failure, bench.last)
+    caught = [i for i, run in enumerate(runs[len(innocent) :]) if run[0] and not ended(run)]
+    if alarms == len(innocent):  # it accuses everybody: what it says of mutants means nothing
+        caught = []
+    share = len(caught) / len(mutants) - alarms / len(innocent)
+    counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
+    held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
+    rest = [i for i in range(len(mutants)) if i not in counted]
+    if alarms:
+        why, last = first
+        message = f"it accuses {alarms} of {len(innocent)} right implementations: {said(why)}"
+        broken = tuple(unknown[i] for i in rest)
+        return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
+    if len(caught) < ENOUGH * len(mutants):
+        needed = math.ceil(ENOUGH * len(mutants))
+        message = f"{len(rest)} of {len(mutants)} mutants live; {needed} must be caught"
+        return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
+    broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
+    return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
+
+
+def ended(run):
+    """Whether a test did not come to a judgement: there is none, it was blocked, or its time was up."""
+    return run[0] is not None and run[0].state != "failed"
+
+
+def run_all(task, start, innocent, mutants, variant):
+    """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
+
+    They run in an order that the variant decides. Workers are fresh, but a clock goes on, and so do the
+    numbers of processes and the times of access to files: in a known order, whoever counts knows the mutants.
+    """
+    functions = [*innocent, *(function for _, function in mutants)]
+    order = list(range(len(functions)))
+    random.Random(variant).shuffle(order)
+    runs = {i: run_test(task, start, functions[i]) for i in order}
+    return [runs[i] for i in range(len(functions))]
+
+
+def run_test(task, start, function):
+    """Run the student's test on one implementation -> (Failure or None, its Bench)."""
+    bench = Bench(task.op, function)
+    with start() as worker:
+        result = worker.call_with(task.name, {task.op: bench.answer})
+    if isinstance(result, Failure):
+        return result, bench
+    if not bench.calls:  # a test that asks nothing has nothing to say
+        return Failure("failed", f"it never calls {parameters_of(task)}"), bench
+    return None, bench
+
+
+def parameters_of(task):
+    """The op with its arguments, as a test calls it."""
+    return f"{task.op}({', '.join(parameters(task.op))})"

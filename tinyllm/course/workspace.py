@@ -1,0 +1,188 @@
+"""A student's workspace: a folder with copies of lessons, and what has been reached in `.tinyllm`.
+
+Copies are made once and never overwritten. The workspace is the folder at hand, or the nearest one above it
+that has a `.tinyllm`.
+"""
+
+import contextlib
+import json
+import tempfile
+import tomllib
+from pathlib import Path
+
+from tinyllm.course.syllabus import syllabus
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+
+MARK = ".tinyllm"
+COPIED = ("lesson.py", "exercise.py")
+CODE = (".py", ".c", ".h")  # what an exercise may be made of, all in one folder
+MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
+
+
+def find_workspace(start="."):
+    """The nearest folder, from `start` upwards, that is a workspace; otherwise `start` itself -> Path."""
+    start = Path(start).absolute()
+    for folder in (start, *start.parents):
+        if (folder / MARK).is_dir() and folder != Path.home():
+            return folder
+    return start
+
+
+def start_lesson(lesson, workspace):
+    """Copy a lesson's files into the workspace -> (the folder, the names that were copied). Raises UserError.
+
+    A file that is there already stays as it is.
+    """
+    folder = workspace / lesson.folder
+    try:
+        (workspace / MARK).mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        copied = []
+        for source in sorted(lesson.path.iterdir()):
+            target = folder / source.name
+            if source.name in COPIED or source.suffix in (".c", ".h"):
+                with contextlib.suppress(FileExistsError), open(target, "x", encoding="utf-8") as f:
+                    f.write(source.read_text("utf-8"))
+                    copied.append(source.name)
+    except OSError as error:
+        raise UserError(f"cannot write {shown(error.filename or folder)}: {error.strerror}") from None
+    return folder, copied
+
+
+def exercise_path(lesson, workspace, file=None):
+    """Where the student's exercise is -> Path. Raises UserError."""
+    if file is None:
+        path = workspace / lesson.folder / "exercise.py"
+        if path.is_file():
+            return path
+        start = f"`tinyllm lesson start {lesson.number}` makes one"
+        raise UserError(f"there is no {shown(path)}; {start}, or give the file's name")
+    path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
+    if not path.is_file():
+        raise UserError(f"there is no {shown(path)}; give your {lesson.exercise}, or its folder")
+    if lesson.exercise == "exercise.py" and path.suffix == ".py":
+        return path
+    if path.name != lesson.exercise:
+        raise UserError(f"{shown(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
+    return path.with_name("exercise.py")  # the folder is what counts
+
+
+def versions(folder):
+    """When each file that a check may read was saved -> dict, which differs after a save."""
+    found = {}
+    with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
+        for path in sorted(folder.iterdir()):
+            if path.suffix in CODE:
+                found[path.name] = path.stat().st_mtime_ns
+    return found
+
+
+@contextlib.contextmanager
+def copied(path):
+    """A context: an exercise alone with the code beside it, in a folder of their own -> its path there.
+
+    A worker may read the whole folder of its file, so it is given none that holds anything else. Raises
+    UserError where the exercise cannot be read, or is too large.
+    """
+    files = {}
+    try:
+        for other in sorted(path.parent.iterdir()):
+            if other.suffix in CODE and other.is_file() and len(files) < MAX_FILES:
+                with contextlib.suppress(OSError):  # what cannot be read is not there
+                    files[other.name] = read_start(other)
+        files[path.name] = read_start(path)
+    except OSError as error:
+        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+    if len(files[path.name]) > MAX_FILE:
+        raise UserError(f"{shown(path)} has more than {MAX_FILE >> 20} MiB, which is no exercise")
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
+        yield lay_out(files, Path(folder), path.name)
+
+
+def read_start(path):
+    """The bytes of a file, up to one more than the limit."""
+    with open(path, "rb") as f:
+        return f.read(MAX_FILE + 1)
+
+
+def lay_out(files, folder, name="exercise.py"):
+    """Write an exercise and the code beside it into a folder for a worker -> the path of the exercise.
+
+    files: {name: bytes}; what is no code, or is too large, stays away.
+    """
+    for other, data in files.items():
+        if (other == name or Path(other).suffix in CODE) and len(data) <= MAX_FILE:
+            (folder / other).write_bytes(data)
+    return folder / name
+
+
+def hints(lesson, task):
+    """The hints of a task, from a nudge to nearly the answer -> list of str."""
+    path = lesson.path / "hints.toml"
+    return tomllib.loads(path.read_text("utf-8")).get(task, []) if path.is_file() else []
+
+
+class Progress:
+    """What has been reached: each task's state, properties held, hints and solutions seen.
+
+    A file that cannot be read as such counts as empty; `problem` says so, and `save` moves it aside.
+    """
+
+    def __init__(self, workspace):
+        self.path, self.problem = workspace / MARK / "progress.json", None
+        self.tasks = {}
+        try:
+            data = self.path.read_bytes() if self.path.stat().st_size <= 2**22 else b""
+        except OSError:
+            return
+        self.tasks = read_progress(data)
+        if self.tasks is None:
+            self.tasks, aside = {}, self.aside.name
+            self.problem = f"{shown(self.path)} is damaged; a check begins it anew and keeps it as {aside}"
+
+    @property
+    def aside(self):
+        """Where a damaged file goes."""
+        return self.path.with_name("progress.damaged")
+
+    def task(self, lesson, name):
+        """The record of a task, a dict to change; `save` keeps it."""
+        return self.tasks.setdefault(f"{lesson.number}/{name}", {})
+
+    def save(self):
+        """Write the file, whole or not at all; where no lesson is, leave no trace. Raises UserError."""
+        workspace = self.path.parent.parent
+        if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
+            return
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            if self.problem:
+                self.path.replace(self.aside)
+                self.problem = None
+            atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
+
+    def state(self, lesson):
+        """One word for a lesson: done, started or empty -> (str, how many tasks passed)."""
+        passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
+        here = (self.path.parent.parent / lesson.folder).is_dir()
+        return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
+
+
+def read_progress(data):
+    """The tasks of a progress file's bytes -> dict of dicts by "LESSON/TASK"; None where it is none."""
+    try:
+        tasks = json.loads(data.decode("utf-8"))["tasks"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    known = {f"{lesson.number}/{task.name}" for lesson in syllabus() for task in lesson.tasks}
+    return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
+
+
+def shown(path):
+    """A path as short as it can be said: relative to the folder at hand where it is below it."""
+    with contextlib.suppress(ValueError):
+        return str(Path(path).absolute().relative_to(Path.cwd()))
+    return str(path)

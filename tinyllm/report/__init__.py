@@ -1,0 +1,1 @@
+"""Pages, charts and traces: what a person looks at."""

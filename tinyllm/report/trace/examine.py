@@ -1,0 +1,181 @@
+"""What there is to see when a text goes through a model: `Trace`, all that page and terminal show."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.errors import UserError
+from tinyllm.generate import read_prompt, stream
+from tinyllm.nn import inference
+from tinyllm.ops.attention import masked_scores
+from tinyllm.report.trace.flops import PRODUCTS
+from tinyllm.report.trace.record import Step, record
+from tinyllm.tensor import Tensor
+
+CANDIDATES = 5  # how many likely tokens are kept for each place
+WATCHED = 48  # at how many places of a text the cache is looked at
+BLOCK = re.compile(r"(h|model\.layers)\.\d+")  # what the layers of GPT and Llama are called
+LAST_NORM = ("ln_f", "model.norm")
+
+
+@dataclass
+class Lens:
+    """What the model would say if it stopped at one place of the residual stream (nostalgebraist, 2020)."""
+
+    name: str
+    ids: np.ndarray  # (T,) the likeliest next token at each position
+    p: np.ndarray  # (T,) and its probability
+    nats: np.ndarray  # (T - 1,) the surprise at the true next tokens
+
+
+@dataclass
+class Growth:
+    """The KV cache when it holds `length` tokens, and what the newest token cost with it and without."""
+
+    length: int
+    bytes: int
+    flops: int
+    flops_anew: int
+
+
+@dataclass
+class Trace:
+    """One text seen by one model. T tokens, L layers, H heads, V tokens in the vocabulary."""
+
+    ids: list  # T
+    prompt_length: int  # how many of them were given; the model wrote the others
+    names: list  # V, the bytes of each token
+    surprisal: np.ndarray  # (T,) -log p of each token in nats; NaN for the first, which nothing predicts
+    candidates: list  # T lists of (id, p): the likeliest tokens to follow each position
+    attention: list  # L arrays (H, T, T): row s is where token s looks
+    residual: np.ndarray  # (L + 1, T) the length of the residual stream's vectors, before, between and behind
+    added: dict  # {"attention": (L, T), "mlp": (L, T)}: the length of what each part adds
+    lens: list  # L + 1 of Lens
+    ops: list  # every Step of the forward pass that the model called
+    parts: list  # the names of the layers
+    growth: list  # of Growth
+    capacity: int  # bytes that the cache takes for the whole context, from the start
+    cache_difference: float  # the largest difference between logits with and without cache
+    parameters: int
+    context: int
+
+    @property
+    def predicted(self):
+        """The surprisal of every token that was predicted: all but the first."""
+        return self.surprisal[1:]
+
+
+def take_text(model, tokenizer, prompt, tokens=0, temperature=0.0, seed=0):
+    """Read a prompt and let the model go on -> (ids, how many of them are the prompt's).
+
+    prompt: str or bytes; an empty one becomes the token that texts start from. Stops when the context is
+    full. Raises UserError when the model cannot read the prompt.
+    """
+    if tokens < 0:
+        raise UserError(f"--tokens must be at least 0, got {tokens}")
+    ids = read_prompt(model.config, 0, prompt, tokenizer)
+    steps = stream(model, [ids], max_tokens=tokens, temperature=temperature, seed=seed, overflow="stop")
+    written = [step.token for step in steps]
+    return (ids + written)[: model.config.context], len(ids)
+
+
+def examine(model, tokenizer, ids, prompt_length=None):
+    """Send ids through a model and write down what can be seen -> Trace.
+
+    Raises UserError when the model's numbers are not finite.
+    """
+    with inference(model), record(model) as root:
+        logits = model(np.array([ids])).data[0]
+    if not np.isfinite(logits).all():
+        raise UserError("the model's logits are not finite numbers: its weights are broken")
+    log_p = ops.log_softmax(logits)
+    surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
+    blocks = [part for part in root.parts() if BLOCK.fullmatch(part.path)]
+    stream_of = residual_stream(blocks)
+    growth, capacity, difference = watch_cache(model, ids, logits)
+    return Trace(
+        ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
+        names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
+        surprisal=surprisal, candidates=[likeliest(row) for row in log_p],
+        attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
+        residual=np.stack([lengths_of(x) for x in stream_of]), added=additions(blocks),
+        lens=[look(model, root, name, x, ids)
+              for name, x in zip(["embedding", *(b.path for b in blocks)], stream_of, strict=True)],
+        ops=list(root.ops()), parts=[b.path for b in blocks], growth=growth, capacity=capacity,
+        cache_difference=difference, parameters=model.num_parameters(), context=model.config.context,
+    )  # fmt: skip
+
+
+def likeliest(log_p):
+    """The likeliest tokens of one position, (V,) -> list of (id, p); of equal ones the smallest id first."""
+    best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
+    return [(int(i), float(np.exp(log_p[i]))) for i in best]
+
+
+def lengths_of(x):
+    """The Euclidean length of each row: (T, C) -> (T,)."""
+    return np.sqrt(np.square(x, dtype=np.float64).sum(axis=-1))
+
+
+def residual_stream(blocks):
+    """What goes into the first layer and comes out of each -> list of L + 1 arrays (T, C)."""
+    return [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]
+
+
+def additions(blocks):
+    """How long the vectors are that attention and MLP add to the stream -> {part: (L, T)}."""
+    found: dict[str, list] = {"attention": [], "mlp": []}
+    for block in blocks:
+        for step in block.steps:
+            kind = "attention" if step.label.endswith("attn") else "mlp" if step.label.endswith("mlp") else ""
+            if kind and step.op is None:
+                found[kind].append(lengths_of(step.outputs[0][0]))
+    return {kind: np.stack(rows) for kind, rows in found.items()}
+
+
+def attention_map(step: Step):
+    """The weights of one call of attention, computed anew, for its kernel stores none -> (H, S, T)."""
+    q, k, _, causal, lengths = step.inputs
+    return ops.softmax(masked_scores(q, k, causal, lengths))[0]
+
+
+def look(model, root, name, x, ids):
+    """Send one place of the residual stream (T, C) through the last norm and the output layer -> Lens."""
+    norm = dict(model.named_modules())[next(p.path for p in root.parts() if p.path in LAST_NORM)]
+    with inference(model):
+        log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
+    best = log_p.argmax(axis=-1)
+    rows = np.arange(len(ids))
+    return Lens(name, best, np.exp(log_p[rows, best]), -log_p[rows[:-1], ids[1:]])
+
+
+def watch_cache(model, ids, logits):
+    """Read a text through a KV cache, and look at it at places all along, where one token goes in by itself.
+
+    -> (list of Growth, bytes taken, the largest difference from the logits of the whole text at once).
+    """
+    cache = model.new_cache()
+    capacity = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)
+    found, difference = [], 0.0
+    with inference(model):
+        for t in np.unique(np.linspace(0, len(ids) - 1, WATCHED).astype(int)).tolist():
+            if cache[0].length < t:
+                model.hidden(np.array([ids[cache[0].length : t]]), cache)
+            with record(model, keep=False) as root:
+                y = model(np.array([[ids[t]]]), cache).data[0, -1]
+            difference = max(difference, float(np.abs(y - logits[t]).max()))
+            held = capacity * cache[0].length // model.config.context
+            found.append(Growth(cache[0].length, held, products(root), forward_flops(model, t + 1)))
+    return found, capacity, difference
+
+
+def products(root):
+    """The FLOPs of matrix products and attention in a recording."""
+    return sum(step.flops for step in root.ops() if step.op in PRODUCTS)
+
+
+def forward_flops(model, context):
+    """The FLOPs of matrix products and attention when `context` tokens go through a model at once."""
+    return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())

@@ -1,0 +1,156 @@
+"""Recording a forward pass: which op ran, in which part of the model, on what, and what came out.
+
+The model is not changed. The registry lets us stand around every op (`registry.watch`), and for the length of
+a recording the classes of the model's parts get calls that note their names. What comes out is a tree: parts
+hold the parts and ops that they called, and an op run by its specification holds the ops that the
+specification called.
+"""
+
+import functools
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyllm.ops.registry import watch
+from tinyllm.report.trace.flops import op_flops
+from tinyllm.tensor import Tensor
+
+METHODS = {"__call__": "", "gelu_tanh": "", "head": "head"}  # what a model calls of its parts -> name added
+
+
+@dataclass
+class Step:
+    """One call: of an op, or of a part of the model (then `op` is None) with the steps inside it.
+
+    `path` is the part's name, such as h.0.attn. Inputs and outputs are tuples of arrays, or of None where
+    the recording keeps shapes only; inputs that are no arrays (flags, counts) are kept as they are.
+    """
+
+    path: str
+    op: str | None
+    inputs: tuple = ()
+    outputs: tuple = ()
+    steps: list = field(default_factory=list)
+    flops: int = 0
+    backend: str = ""  # who ran the op: compiled, numpy, bf16 or yours
+    shapes: tuple = ()  # of the inputs that are arrays
+    shape: tuple = ()  # of the first output
+
+    @property
+    def label(self):
+        """What the step is called among its neighbours: the part, or the op."""
+        return self.op or self.path
+
+    def walk(self):
+        """Yield this step and all inside it, each after those that it is made of."""
+        for step in self.steps:
+            yield from step.walk()
+        yield self
+
+    def ops(self):
+        """The ops that the model itself called, in order; what an op's specification called is left out."""
+        for step in self.steps:
+            if step.op:
+                yield step
+            else:
+                yield from step.ops()
+
+    def parts(self):
+        """Every part of the model that was called, itself included -> list of Step."""
+        return [step for step in self.walk() if step.op is None]
+
+
+class _Recorder:
+    """Grows the tree. Only the thread that records is listened to."""
+
+    def __init__(self, keep):
+        self.keep = keep
+        self.root = Step("", None)
+        self.open = [self.root]
+        self.thread = threading.get_ident()
+
+    def around(self, op, run, *args, **kwargs):
+        """Stand around one op: see `registry.watch`."""
+        if threading.get_ident() != self.thread:
+            return run(*args, **kwargs)
+        bound = op.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        values = tuple(bound.arguments.values())
+        with self.inside(Step(self.open[-1].path, op.__name__, backend=op.backend)) as step:
+            step.shapes = tuple(a.shape for a in values if isinstance(a, np.ndarray))
+            result = run(*args, **kwargs)
+            step.flops = op_flops(op.__name__, bound.arguments, result)
+            self.finish(step, values, result if isinstance(result, tuple) else (result,))
+        return result
+
+    def around_part(self, path, call, part, *args, **kwargs):
+        """Stand around the call of a part of the model."""
+        if threading.get_ident() != self.thread:
+            return call(part, *args, **kwargs)
+        with self.inside(Step(path, None)) as step:
+            y = call(part, *args, **kwargs)
+            step.shapes = tuple(a.shape for a in args if isinstance(a, Tensor | np.ndarray))
+            step.flops = sum(inner.flops for inner in step.steps)
+            self.finish(step, [a.data if isinstance(a, Tensor) else a for a in args], (y.data,))
+        return y
+
+    @contextmanager
+    def inside(self, step):
+        """Put a step into the one that is open, and open it."""
+        self.open[-1].steps.append(step)
+        self.open.append(step)
+        try:
+            yield step
+        finally:
+            self.open.pop()
+
+    def finish(self, step, inputs, outputs):
+        """Write down what went in and came out."""
+        step.shape = np.shape(outputs[0])
+        if self.keep:
+            step.inputs, step.outputs = tuple(inputs), outputs
+
+
+@contextmanager
+def _named_parts(model, around_part):
+    """Let the calls of a model's parts go through `around_part`, with the part's name."""
+    paths = {id(part): name for name, part in model.named_modules()}
+    found = [(cls, method, getattr(cls, method)) for cls in {type(part) for _, part in model.named_modules()}
+             for method in METHODS if hasattr(cls, method)]  # fmt: skip
+
+    def wrapped(call, suffix):
+        @functools.wraps(call)
+        def named(part, *args, **kwargs):
+            if id(part) not in paths:  # a part of another model of the same kind
+                return call(part, *args, **kwargs)
+            path = f"{paths[id(part)]}.{suffix}".strip(".")
+            return around_part(path, call, part, *args, **kwargs)
+
+        return named
+
+    own = {(cls, method) for cls, method, _ in found if method in vars(cls)}
+    for cls, method, call in found:
+        setattr(cls, method, wrapped(call, METHODS[method]))
+    try:
+        yield
+    finally:
+        for cls, method, call in found:
+            if (cls, method) in own:
+                setattr(cls, method, call)
+            else:
+                delattr(cls, method)
+
+
+@contextmanager
+def record(model, keep=True):
+    """Record what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
+
+    keep=False forgets the arrays and keeps names, shapes and FLOPs. One recording at a time; models in
+    other threads are not listened to.
+    """
+    recorder = _Recorder(keep)
+    with _named_parts(model, recorder.around_part), watch(recorder.around):
+        yield recorder.root
+    recorder.root.flops = sum(step.flops for step in recorder.root.steps)
