@@ -66,7 +66,7 @@ def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge):
     assert len(verdict.held) == len(capstone.PARTS) + 2 * len(capstone.seeds(0))
     assert judge((find_lesson(12).path / "exercise.py").read_text()).state == "not_attempted"
     assert judge("def (").state == "blocked"
-    assert all(op.yours is None for op in OPS.values())
+    assert all(op.override is None for op in OPS.values())
 
 
 def test_a_missing_part_is_named(judge):

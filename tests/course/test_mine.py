@@ -37,7 +37,7 @@ def test_a_right_exercise_trains_as_the_library_does(here, capsys):
     assert "yours: softmax (lesson 4), softmax_backward (lesson 4)" in said
     assert "never called by this training: log_softmax" in said
     assert train("--out", "ours") == 0
-    assert all(op.yours is None for op in OPS.values())
+    assert all(op.override is None for op in OPS.values())
     assert last_loss("mine") == pytest.approx(last_loss("ours"), abs=1e-5)
     record = json.loads((here / "mine/config.json").read_text())["found"]["mine"]
     assert [part["op"] for part in record] == [task.name for task in find_lesson(4).tasks]
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_nothing_is_written(here, cap
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not (here / "run").exists()
-    assert all(op.yours is None for op in OPS.values())
+    assert all(op.override is None for op in OPS.values())
 
 
 @pytest.mark.parametrize("numbers, words", [

@@ -208,7 +208,7 @@ def test_the_mistakes_can_be_plugged_in_and_are_told_apart():
     assert len({words for _, words, _ in WRONG}) == len({function for _, _, function in WRONG}) == len(WRONG)
     for name, _, function in WRONG:
         with override(**{name: function}):
-            assert OPS[name].backend == "yours"
+            assert OPS[name].backend == "override"
 
 
 # The incremental forms against the specification, on more than small cases

@@ -1,4 +1,4 @@
-"""One op, one spec, three hands: `@op` makes a NumPy function the specification; here it is decided who runs.
+"""One op, one specification, interchangeable backends: `@op` registers a NumPy function as the specification.
 
 An op can be run by its NumPy body (`numpy`), by its C twin of the same name (`compiled`), by another compiled
 precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the
@@ -29,9 +29,9 @@ BACKENDS = ("compiled", "numpy")
 
 
 class Op:
-    """A pure function on arrays with one specification and several hands that can carry it out.
+    """A pure function on arrays with one specification and several implementations.
 
-    `reference` is the NumPy body, `compiled` the C twin or None, `yours` the function plugged in or None.
+    `reference` is the NumPy body, `compiled` the C twin or None, `override` the function plugged in or None.
     `follows` names the op whose choice of backend this one shares, as matmul_backward shares matmul's.
     """
 
@@ -47,7 +47,7 @@ class Op:
             if twin is not None:
                 self.variants[backend] = twin
         self.choice = None  # set by use(name=backend); None follows the global backend
-        self.yours = None
+        self.override = None
         self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
 
     @property
@@ -70,17 +70,22 @@ class Op:
         return [o for o in _ops_called(self.reference, set()) if o is not self]
 
     @property
-    def built_on_yours(self):
-        """True while an op that the specification calls is yours: then the specification runs, for a kernel
-        would not call it."""
-        return any(o.yours is not None or o.built_on_yours for o in self.calls)
+    def replaced(self):
+        """True while an override runs this op, or an op that its specification calls."""
+        return self.override is not None or self._calls_override
+
+    @property
+    def _calls_override(self):
+        """True while the specification calls a replaced op: the specification has to run, because a kernel
+        would not call the override."""
+        return any(o.replaced for o in self.calls)
 
     @property
     def backend(self):
-        """The name of the hand that runs this op now: yours, bf16, compiled or numpy."""
-        if self.yours is not None:
-            return "yours"
-        if self.built_on_yours:
+        """Name the implementation that runs this op now: override, bf16, compiled or numpy."""
+        if self.override is not None:
+            return "override"
+        if self._calls_override:
             return "numpy"
         wanted = self.choice or _state["backend"]
         return wanted if wanted in self.variants else "numpy"
@@ -89,7 +94,7 @@ class Op:
         if startup_error:
             self._run = _refuse
             return
-        run = self.yours or self.variants[self.backend]
+        run = self.override or self.variants[self.backend]
         around = _state["around"]  # only while someone watches: a call then goes through it
         self._run = run if around is None else functools.partial(around, self, run)
 
@@ -159,13 +164,13 @@ def _with_followers(per_op):
 
 
 def _snapshot():
-    return _state["backend"], {name: (o.choice, o.yours) for name, o in OPS.items()}
+    return _state["backend"], {name: (o.choice, o.override) for name, o in OPS.items()}
 
 
 def _restore(before):
     _state["backend"], per_op = before
     for name, o in OPS.items():
-        o.choice, o.yours = per_op.get(name, (None, None))
+        o.choice, o.override = per_op.get(name, (None, None))
     for o in OPS.values():
         o.resolve()
 
@@ -205,19 +210,20 @@ def use(backend=None, **per_op):
 
 
 def override(**functions):
-    """Plug your own functions in: `override(softmax=mine)`, as a call or as a context manager.
+    """Plug functions in: `override(softmax=f)`, as a call or as a context manager.
 
-    Every op that calls softmax, and so the whole model, then runs yours. `None` unplugs. Raises UserError
+    Every op that calls softmax, and so the whole model, then runs f. `None` unplugs. Raises UserError
     when there is no op of that name, TypeError when the arguments differ from the op's.
     """
     for name, function in functions.items():
         wanted = _find(name).__signature__
         if function is not None and list(inspect.signature(function).parameters) != list(wanted.parameters):
-            raise TypeError(f"{name} is called as {name}{wanted}; yours takes {inspect.signature(function)}")
+            got = inspect.signature(function)
+            raise TypeError(f"{name} is called as {name}{wanted}; the override takes {got}")
     switch = _Switch(_snapshot())
     for name, function in functions.items():
-        OPS[name].yours = function
-    for o in OPS.values():  # all of them: an op that is built on yours has to leave its kernel
+        OPS[name].override = function
+    for o in OPS.values():  # all of them: an op that calls a replaced op has to leave its kernel
         o.resolve()
     return switch
 

@@ -137,7 +137,7 @@ class Splitter:
 
     def pieces(self, text):
         """Cut a str -> iterator of non-empty str."""
-        if self.published and split_pieces.backend == "yours":
+        if self.published and split_pieces.replaced:
             data = text.encode("utf-8", "surrogateescape")
             ends = split_pieces(data, self.published).tolist()
             bounds = pairwise([0, *ends])
@@ -162,7 +162,7 @@ class Splitter:
 
     def last_cut(self, data):
         """The last place where bytes can be cut and no piece is, whatever is around them; 0 if none."""
-        if not self.published or split_pieces.backend == "yours":
+        if not self.published or split_pieces.replaced:
             return 0  # nobody knows what such a pattern looks at
         if split_pieces.backend == "compiled":
             for back in (2**10, 2**16, len(data)):
