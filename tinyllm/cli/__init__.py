@@ -1,8 +1,7 @@
-"""The command line: `tinyllm COMMAND ...`. The only storey that prints.
+"""The command line: `tinyllm COMMAND ...`. The only package that prints.
 
-A command lives in a module with `add_parser(subparsers)`, which sets `run=function`; the function takes the
-parsed arguments and returns an exit code or None. Only the module of the command at hand is imported, so
-`tinyllm --help` is quick.
+A command is a function under `@command` (see command.py). Only the module of the command at hand is imported,
+so `tinyllm --help` is quick.
 """
 
 import argparse
@@ -13,6 +12,7 @@ import re
 import sys
 import textwrap
 
+from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import startup_error
 
@@ -129,10 +129,11 @@ def _run(argv):
     if unknown:
         of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
         raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} (see `{of} --help`)")
-    if not hasattr(args, "run"):
+    call = getattr(args, "_call", None) or getattr(args, "run", None)
+    if call is None:
         parser.print_help()
         return 0
-    code = args.run(args) or 0
+    code = call(args) or 0
     sys.stdout.flush()  # here, where a broken pipe is still caught
     return code
 
@@ -145,9 +146,7 @@ def _complain(message):
 
 def build_parser(command=None):
     """Return the parser. Only `command` gets its real options; the others stand there with their names."""
-    version = sys.modules[
-        "tinyllm"
-    ].__version__  # not imported: the package's front door is above this storey
+    version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
         prog="tinyllm",
         description="A language-model library small enough to read in a week, fast enough to be worth using.",
@@ -159,5 +158,9 @@ def build_parser(command=None):
         if command not in COMMANDS:
             subparsers.add_parser(name, help=what)
         elif module == COMMANDS[command][0] and name not in subparsers.choices:
-            importlib.import_module(f"tinyllm.cli.{module}").add_parser(subparsers)
+            imported = importlib.import_module(f"tinyllm.cli.{module}")
+            if hasattr(imported, "add_parser"):
+                imported.add_parser(subparsers)
+            else:
+                add_commands(name, what, subparsers.add_parser)
     return parser

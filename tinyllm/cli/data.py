@@ -1,63 +1,40 @@
 """`tinyllm data list | show | stats`: what there is to learn from, and how hard it is to learn."""
 
-import json
 import math
 import sys
 import zlib
 from collections import Counter
+from json import dumps
 
-from tinyllm.cli import add_command
+from tinyllm.cli.command import command, group
 from tinyllm.cli.progress import entry
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import load_stories
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
-EXAMPLE = """example:
-  tinyllm data list
-  tinyllm data show stories --n 2000 --seed 1
-  tinyllm data stats book.txt --json
+group("data", """
+    example:
+      tinyllm data list
+      tinyllm data show stories --n 2000 --seed 1
+      tinyllm data stats book.txt --json
 
-NAME is a corpus that `tinyllm data list` shows, a file, a "*.txt" pattern, a folder, a .gz file, or - for
-standard input.
-"""
-LIST_EXAMPLE = """example:
-  tinyllm data list --json
-"""
-SHOW_EXAMPLE = """example:
-  tinyllm data show stories --seed 7      other stories than those of the corpus
-  tinyllm data show book.txt --seed 7     a passage from somewhere in the middle
-"""
-STATS_EXAMPLE = """example:
-  tinyllm data stats stories
-  tinyllm data stats stdlib-code --json
-"""
+    NAME is a corpus that `tinyllm data list` shows, a file, a "*.txt" pattern, a folder, a .gz file, or - for
+    standard input.
+""")
 
 
-def add_parser(subparsers):
-    """Add `tinyllm data` and its three commands."""
-    parser = add_command(subparsers, "data", "list, show and measure texts", EXAMPLE)
-    parser.set_defaults(run=lambda args: parser.print_help())
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+@command("data list")
+def list_corpora(*, json: bool = False) -> None:
+    """List the corpora that have names.
 
-    listing = add_command(commands, "list", "list the corpora that have names", LIST_EXAMPLE)
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(run=run_list)
+    Each line has name, size and SHA-256; for a corpus that is not available it says what to do.
 
-    show = add_command(commands, "show", "print the beginning of a text, or a passage from it", SHOW_EXAMPLE)
-    show.add_argument("name", metavar="NAME", help="a corpus, file, folder, pattern, .gz or -")
-    show.add_argument("--n", type=int, default=1500, metavar="CHARS", help="how much to print (default 1500)")
-    show.add_argument("--seed", type=int, metavar="S", help="print another passage, chosen by this number")
-    show.set_defaults(run=run_show)
+    --json  print JSON
 
-    stats = add_command(commands, "stats", "measure a text", STATS_EXAMPLE)
-    stats.add_argument("name", metavar="NAME", help="a corpus, file, folder, pattern, .gz or -")
-    stats.add_argument("--json", action="store_true", help="print JSON")
-    stats.set_defaults(run=run_stats)
-
-
-def run_list(args):
-    """Print name, size and SHA-256 of every named corpus; one that cannot be had says what to do."""
+    example:
+      tinyllm data list --json
+    """
     rows = []
     for name, source in SOURCES.items():
         try:
@@ -67,8 +44,8 @@ def run_list(args):
             continue
         facts = {"bytes": len(corpus.data), "sha256": corpus.sha256, "description": source.description}
         rows.append({"name": name} | facts)
-    if args.json:
-        print(json.dumps(rows))
+    if json:
+        print(dumps(rows))
         return
     print(f"{'name':<12} {'bytes':>11}  {'sha256':<12}  what")
     for row in rows:
@@ -79,40 +56,59 @@ def run_list(args):
         print(entry(head, what))
 
 
-def run_show(args):
-    """Print a passage, and to stderr where it is from, so that the text itself can be piped on."""
-    if args.n < 1:
-        raise UserError(f"--n must be at least 1, got {args.n}")
-    corpus = load_corpus(args.name)
+@command("data show")
+def show(name: str, *, n: int = 1500, seed: int | None = None) -> None:
+    """Print the beginning of a text, or a passage from it.
+
+    NAME       a corpus, file, folder, pattern, .gz or -
+    --n CHARS  how much to print
+    --seed S   print another passage, chosen by this number
+
+    example:
+      tinyllm data show stories --seed 7      other stories than those of the corpus
+      tinyllm data show book.txt --seed 7     a passage from somewhere in the middle
+    """
+    if n < 1:
+        raise UserError(f"--n must be at least 1, got {n}")
+    corpus = load_corpus(name)
     text, start = None, 0
-    if args.seed is not None and corpus.world:
-        text = load_stories(args.seed).decode()
-        corpus = Corpus(f"{corpus.name} with seed {args.seed}", text.encode(), corpus.description)
-    elif args.seed is not None:
+    if seed is not None and corpus.world:
+        text = load_stories(seed).decode()
+        corpus = Corpus(f"{corpus.name} with seed {seed}", text.encode(), corpus.description)
+    elif seed is not None:
         text = corpus.text()
-        start = Random(args.seed, "show").integers(max(1, len(text) - args.n + 1))
+        start = Random(seed, "show").integers(max(1, len(text) - n + 1))
     text = text or corpus.text()
     size = f"{len(corpus.data):,} bytes, SHA-256 {corpus.sha256}"
     print(f"{corpus.name}: {size}, from character {start:,}", file=sys.stderr)
-    print(text[start : start + args.n].rstrip("\n"))
+    print(text[start : start + n].rstrip("\n"))
 
 
-def run_stats(args):
-    """Print what can be counted, and three measures of how predictable the text is."""
-    facts = measure(load_corpus(args.name))
-    if args.json:
-        print(json.dumps(facts))
+@command("data stats")
+def stats(name: str, *, json: bool = False) -> None:
+    """Measure a text: what can be counted, and three measures of how predictable it is.
+
+    NAME    a corpus, file, folder, pattern, .gz or -
+    --json  print JSON
+
+    example:
+      tinyllm data stats stories
+      tinyllm data stats stdlib-code --json
+    """
+    facts = measure(load_corpus(name))
+    if json:
+        print(dumps(facts))
         return
-    for name, value in facts.items():
+    for fact, value in facts.items():
         if value is None:
             continue
-        if name.endswith("per_char"):
+        if fact.endswith("per_char"):
             value = f"{value:.4f} nats = {value / math.log(2):.4f} bits"
         elif isinstance(value, bool):
             value = "yes" if value else "no: bytes are counted as characters; use --tokenizer byte"
         elif isinstance(value, int):
             value = f"{value:,}"
-        print(entry(f"{name.replace('_', ' '):<25} ", value))
+        print(entry(f"{fact.replace('_', ' '):<25} ", value))
 
 
 def measure(corpus):

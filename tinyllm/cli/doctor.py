@@ -2,43 +2,40 @@
 
 import importlib
 import inspect
-import json
 import math
 import sys
 import textwrap
+from json import dumps
 from pathlib import Path
 
 from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
-from tinyllm.cli import add_command
+from tinyllm.cli.command import command
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry
 
 WIDTH, LABEL = 80, 11
 
-EXAMPLE = """The exit code is 0 if all is well, 1 if something needs attention.
-
-examples:
-  tinyllm doctor
-  tinyllm doctor --json | python -m json.tool
-"""
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."
 
 
-def add_parser(subparsers):
-    """Add `tinyllm doctor`."""
-    parser = add_command(subparsers, "doctor", "say what this machine and this installation can do", EXAMPLE)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+@command("doctor")
+def doctor(*, json: bool = False) -> int:
+    """Say what this machine and this installation can do.
 
+    The exit code is 0 if all is well, 1 if something needs attention.
 
-def run(args):
-    """Examine, print, and return 1 if something needs attention."""
+    --json  print one JSON object
+
+    examples:
+      tinyllm doctor
+      tinyllm doctor --json | python -m json.tool
+    """
     facts = examine()
     problems = diagnose(facts)
-    if args.json:
-        print(json.dumps({"ok": not problems, "problems": problems} | facts))
+    if json:
+        print(dumps({"ok": not problems, "problems": problems} | facts))
     else:
         print(report(facts, problems))
     return 1 if problems else 0

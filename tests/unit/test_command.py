@@ -1,0 +1,94 @@
+"""`@command`: a signature and a docstring are a parser, and they must agree."""
+
+from typing import Literal
+
+import pytest
+
+from tinyllm.cli import Parser, command
+from tinyllm.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_commands(monkeypatch):
+    monkeypatch.setattr(command, "COMMANDS", {})
+
+
+def run(line, name="go"):
+    parser = Parser(prog="tinyllm")
+    command.add_commands(name, "do things", parser.add_subparsers().add_parser)
+    args = parser.parse_args(line.split())
+    return args._call(args)
+
+
+def make(name="go", **kwargs):
+    @command.command(name, **kwargs)
+    def go(run: str, more: list[str] | None = None, *, bits: Literal[8, 4] = 8, rate: float | None = None,
+           tag: list[str] | None = None, over: list[str] = (), force: bool = False, **rest):  # fmt: skip
+        """Do it.
+
+        At length.
+
+        RUN            the run
+        MORE           others
+        --bits         how many
+        --rate X       how fast,
+                       in all
+        --tag T        a tag
+        --over T ...   tags
+        --force        do it
+
+        example:
+          tinyllm go
+        """
+        return run, more, bits, rate, tag, over, force, rest
+
+    return go
+
+
+def test_arguments_reach_the_function():
+    make()
+    assert run("go a") == ("a", [], 8, None, None, (), False, {})
+    line = "go a b c --bits 4 --rate 1.5 --tag x --tag y --over p q --force"
+    assert run(line) == ("a", ["b", "c"], 4, 1.5, ["x", "y"], ["p", "q"], True, {})
+
+
+@pytest.mark.parametrize("line, why", [
+    ("go", "required: RUN"), ("go a --bits 3", "invalid choice: 3"), ("go a --rate x", "invalid float"),
+])  # fmt: skip
+def test_a_wrong_argument_is_named(line, why):
+    make()
+    with pytest.raises(UserError, match=why):
+        run(line)
+
+
+def test_help_shows_docstring_defaults_and_example(capsys):
+    make()
+    with pytest.raises(SystemExit):
+        run("go --help")
+    text = capsys.readouterr().out
+    for part in ("Do it.\n\nAt length.", "how many (default 8)", "--rate X", "fast, in all", "\nexample:\n"):
+        assert part in text
+    assert "(default None)" not in text and "(default False)" not in text
+
+
+def test_a_group_has_commands_of_two_words():
+    make("set up")
+    assert run("set up a", "set")[0] == "a"
+    assert command.COMMANDS["set", "up"].summary == "do it"
+
+
+def test_further_arguments_come_by_name():
+    make(extend=lambda parser: parser.add_argument("--set", action="append"))
+    assert run("go a --set x=1")[-1] == {"set": ["x=1"]}
+
+
+@pytest.mark.parametrize("text", [
+    "Do it.\n\n--other  no parameter", "Do it.\n\n--n N  how many\n--m  more", "Do it.",
+])  # fmt: skip
+def test_signature_and_docstring_must_agree(text):
+    def go(*, n: int = 1):
+        pass
+
+    go.__doc__ = text
+    with pytest.raises(TypeError, match="disagree"):
+        command.command("go")(go)

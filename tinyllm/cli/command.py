@@ -1,0 +1,183 @@
+"""Commands from functions: a signature and a docstring are a parser.
+
+    @command("quantize")
+    def quantize(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
+        '''Write a copy of a run whose weights have 8 or 4 bits.
+
+        It cannot be trained any further.
+
+        RUN          the folder of a training run
+        --bits       bits of a weight
+        --out DIR    the folder of the new run (default RUN-intBITS)
+        --overwrite  replace the run in DIR
+
+        example:
+          tinyllm quantize runs/stories-nano --bits 8
+        '''
+
+Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
+`bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
+required. Each parameter has one line of help in the docstring, `--name METAVAR  help`, and each such line a
+parameter: a mismatch raises TypeError at import. Text above these lines is the description, the paragraph
+that begins with `example:` is shown at the end.
+"""
+
+import argparse
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)?(?: {2,}(\S.*))?")
+
+
+class Command(NamedTuple):
+    """A function with the words that call it, and what its docstring says of it and of its arguments."""
+
+    words: tuple[str, ...]
+    function: Callable[..., int | None]
+    summary: str
+    description: str
+    epilog: str
+    lines: dict[str, tuple[str | None, str]]  # parameter -> metavar or None, help
+    extend: Callable[[argparse.ArgumentParser], None] | None
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {}  # of the modules imported so far
+GROUPS: dict[str, str] = {}  # of commands with two words: first word -> the example in the group's help
+
+
+def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
+    """Register a function as `tinyllm NAME`; two words make a command of a group, such as "data list".
+
+    `extend(parser)` may add arguments that no signature could list; the function gets their values in its
+    `**` parameter. Raises TypeError when docstring and signature disagree.
+    """
+
+    def register(function: Callable) -> Callable:
+        words = tuple(name.split())
+        COMMANDS[words] = _read(words, function, extend)
+        return function
+
+    return register
+
+
+def group(name: str, epilog: str) -> None:
+    """Give the group `tinyllm NAME` the text that ends its help."""
+    GROUPS[name] = inspect.cleandoc(epilog)
+
+
+def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -> Command:
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    description, lines, epilog = [], {}, []
+    for paragraph in paragraphs:
+        rows = paragraph.split("\n")
+        if epilog or rows[0].startswith("example"):
+            epilog.append(paragraph)
+        elif _is_table(rows):
+            lines |= dict(_argument_lines(rows))
+        else:
+            description.append(paragraph)
+    named = [p.name for p in _parameters(function)]
+    if sorted(lines) != sorted(named):
+        odd = ", ".join(sorted(set(lines) ^ set(named)))
+        raise TypeError(f"`tinyllm {' '.join(words)}`: signature and docstring disagree about {odd}")
+    summary = description[0].split("\n")[0].rstrip(".")
+    return Command(words, function, summary[0].lower() + summary[1:], "\n\n".join(description),
+                   "\n\n".join(epilog), lines, extend)  # fmt: skip
+
+
+def _is_table(rows: list[str]) -> bool:
+    first = LINE.fullmatch(rows[0])
+    return bool(first) and bool(first[3] or (len(rows) > 1 and rows[1].startswith("  ")))
+
+
+def _argument_lines(rows: list[str]) -> Any:
+    """Yield (parameter, (metavar, help)); a line that begins with a blank goes on with the one above."""
+    joined: list[list[str]] = []
+    for row in rows:
+        if row[:1].isspace():
+            joined[-1].append(row.strip())
+        else:
+            joined.append([row])
+    for first, *more in joined:
+        match = LINE.fullmatch(first)
+        if not match:
+            raise TypeError(f"not a line about an argument: {first!r}")
+        name = match[1].removeprefix("--").replace("-", "_").lower()
+        yield name, ((match[2] or "").strip() or None, " ".join(filter(None, [match[3], *more])))
+
+
+def _parameters(function: Callable) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Build the parser of every registered command whose first word is `first`; `what` describes a group.
+
+    `add(name, help=, description=, epilog=)` makes an empty parser, as argparse's subparsers do.
+    """
+    found = [c for words, c in COMMANDS.items() if words[0] == first]
+    if len(found) == 1 and len(found[0].words) == 1:
+        _fill(add(first, help=found[0].summary, description=found[0].description, epilog=found[0].epilog),
+              found[0])  # fmt: skip
+        return
+    parser = add(first, help=what, description=what[0].upper() + what[1:] + ".", epilog=GROUPS.get(first))
+    parser.set_defaults(_call=lambda args: parser.print_help())
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for c in found:
+        one = inner.add_parser(c.words[1], help=c.summary, description=c.description, epilog=c.epilog)
+        _fill(one, c)
+
+
+def _fill(parser: argparse.ArgumentParser, c: Command) -> None:
+    hints = typing.get_type_hints(c.function)
+    for p in _parameters(c.function):
+        metavar, text = c.lines[p.name]
+        _add_argument(parser, p, hints.get(p.name, str), metavar, text)
+    if c.extend:
+        c.extend(parser)
+
+    def call(args: argparse.Namespace) -> int | None:
+        values = {name: value for name, value in vars(args).items() if name != "_call"}
+        first = [p.name for p in _parameters(c.function) if p.kind is p.POSITIONAL_OR_KEYWORD]
+        positional = [values.pop(name) for name in first]
+        return c.function(*positional, **values)
+
+    parser.set_defaults(_call=call)
+
+
+def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: Any, metavar: str | None,
+                  text: str) -> None:  # fmt: skip
+    many, choices, kind = _kind(hint)
+    is_option, has_default = p.kind is p.KEYWORD_ONLY, p.default is not p.empty
+    names = [f"--{p.name.replace('_', '-')}"] if is_option else [p.name]
+    settings: dict[str, Any] = {"help": text.replace("%", "%%")}
+    if kind is bool:
+        parser.add_argument(*names, action="store_true", **settings)
+        return
+    if has_default and p.default not in (None, "", ()) and "default" not in text:
+        settings["help"] += f" (default {p.default})"
+    settings |= {"type": kind, "choices": choices, "default": p.default if has_default else None}
+    if is_option:
+        if many:
+            settings |= {"nargs": "+"} if (metavar or "").endswith("...") else {"action": "append"}
+        settings |= {"required": not has_default}
+        settings["metavar"] = (metavar or "").removesuffix(" ...") or (None if choices else p.name.upper())
+    else:
+        settings["nargs"] = ("*" if has_default else "+") if many else ("?" if has_default else None)
+        settings["metavar"] = metavar or p.name.upper()
+    parser.add_argument(*names, **settings)
+
+
+def _kind(hint: Any) -> tuple[bool, tuple | None, Callable]:
+    """Read an annotation -> (takes several values, choices or None, type of one value)."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    many = typing.get_origin(hint) is list
+    if many:
+        (hint,) = typing.get_args(hint)
+    choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else None
+    return many, choices, type(choices[0]) if choices else hint
