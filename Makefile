@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*) $(wildcard tinyllm/ops/*.pyx tinyllm/ops/*.px[id])
 
-.PHONY: train test verify lint clean
+.PHONY: train test verify lint size clean
 
 train: .venv/installed
 	$(BIN)/tinyllm train $(ARGS)
@@ -22,6 +22,10 @@ verify: .venv/installed
 lint: .venv/linted-with
 	$(BIN)/ruff check .
 	$(BIN)/mypy tinyllm
+
+# Lines of every folder beside the plan.
+size:
+	$(PYTHON) tools/size.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""The architecture document: the storeys of tinyllm, and the habits of its code, read from the source itself.
+"""The architecture document: the layers of tinyllm and the rules of its code, read from the source.
 
 Each rule is a function from a source file to the lines that break it. Every rule is also tried on a planted
 offence, because a rule that cannot fail is no rule.
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Imports point down: from a later line to an earlier one, or inside one part. Parts on one line do not know
 # each other.
-STOREYS = (
+LAYERS = (
     ("errors", "rng"),  # leaves, for everybody
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
@@ -29,13 +29,13 @@ STOREYS = (
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("report",),  # what a person looks at
-    ("testing",),  # beside the house: for tests/ and course/
+    ("testing",),  # for tests/ and course/
     ("course",),  # 8
-    ("bench",),  # beside the house: measures everything in it
+    ("bench",),  # measures everything below
     ("cli",),
-    ("__init__", "__main__"),  # the public names and the front door
+    ("__init__", "__main__"),  # the public names
 )
-HEIGHT = {part: height for height, parts in enumerate(STOREYS) for part in parts}
+HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
@@ -100,7 +100,7 @@ def part_imported(module, name):
 
 def arrows_point_down(source):
     if source.part not in HEIGHT:
-        yield f"{source.path}: {source.part} is on no storey; give it one in tests/unit/test_architecture.py"
+        yield f"{source.path}: {source.part} is in no layer; give it one in tests/unit/test_architecture.py"
         return
     for line, module, name in imports(source):
         if module.split(".")[0] != "tinyllm":

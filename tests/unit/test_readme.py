@@ -12,6 +12,7 @@ import pytest
 from tinyllm.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 spec = importlib.util.spec_from_file_location("readme", ROOT / ".ci" / "readme.py")
@@ -19,7 +20,8 @@ readme = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(readme)
 
 RUN = readme.commands(README)
-SHOWN = [line[2:] for line in readme.commands(README, "console") if line.startswith("$ ")]
+CONSOLE = [line for page in PAGES for line in readme.commands(page.read_text(encoding="utf-8"), "console")]
+SHOWN = [line[2:] for line in CONSOLE if line.startswith("$ ")]
 TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 
 

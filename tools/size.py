@@ -1,0 +1,83 @@
+"""Print the lines of every folder beside the plan, blanks and docstrings included.
+
+    python tools/size.py
+
+The plan is for the finished library (the table in CONTRIBUTING.md); it is a plan, not a fence.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = {".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".html", ".css", ".toml", ".txt", ".sh", ".md", ".js"}
+
+NAMES = {"Makefile", "run"}  # code without a suffix
+
+PLAN = {  # part of tinyllm/ -> lines
+    "ops": 3000,
+    "tensor functional rng files errors": 900,
+    "tokenizer": 1800,
+    "data world": 3000,
+    "nn": 1000,
+    "models": 1600,
+    "generate": 450,
+    "train": 1300,
+    "align": 1000,
+    "eval": 1200,
+    "compress": 300,
+    "serve": 1200,
+    "parallel": 900,
+    "report": 1300,
+    "bench": 700,
+    "cli": 1600,
+    "testing": 3000,
+    "course": 3800,
+    "__init__ __main__": 200,
+}
+PATH = "ops tensor functional nn models generate train"  # the reading path
+PATH_PLAN, LIBRARY_PLAN, REPOSITORY_PLAN = 10_000, sum(PLAN.values()), 45_000
+
+
+def lines() -> dict[str, int]:
+    """Count the lines of every code and text file that git tracks: {path: lines}."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return {p.relative_to(ROOT).as_posix(): p.read_bytes().count(b"\n")
+            for p in paths if (p.suffix in CODE or p.name in NAMES) and p.is_file()}  # fmt: skip
+
+
+def by_part(counts: dict[str, int]) -> dict[str, int]:
+    """Add up the files of tinyllm/ by the folder or module that they belong to."""
+    parts: dict[str, int] = {}
+    for path, n in counts.items():
+        if path.startswith("tinyllm/"):
+            part = path.split("/")[1].removesuffix(".py")
+            parts[part] = parts.get(part, 0) + n
+    return parts
+
+
+def table(counts: dict[str, int]) -> str:
+    """Write the comparison as text, at most 60 columns wide."""
+    parts = by_part(counts)
+    rows = [(names, sum(parts.pop(name, 0) for name in names.split()), plan) for names, plan in PLAN.items()]
+    rows += [(f"{name} (not in the plan)", n, 0) for name, n in parts.items()]
+    library = by_part(counts)
+    out = [f"{'tinyllm/':<40} {'lines':>8} {'plan':>8}"]
+    out += [f"  {name:<38} {n:>8,} {plan:>8,}" for name, n, plan in rows]
+    out.append(f"{'tinyllm/ in all':<40} {sum(library.values()):>8,} {LIBRARY_PLAN:>8,}")
+    path = sum(library.get(name, 0) for name in PATH.split())
+    out.append(f"{'of these, ops to train':<40} {path:>8,} {PATH_PLAN:>8,}")
+    folders: dict[str, int] = {}
+    for name, n in counts.items():
+        if not name.startswith("tinyllm/"):
+            steps = name.split("/")[:-1]
+            head = "/".join(steps[: 2 if steps[:1] == ["tests"] else 1]) + "/"
+            folders[head] = folders.get(head, 0) + n
+    out += [f"{name:<40} {n:>8,}" for name, n in sorted(folders.items())]
+    out.append(f"{'repository':<40} {sum(counts.values()):>8,} {REPOSITORY_PLAN:>8,}")
+    return "\n".join(out)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table(lines()) + "\n")
