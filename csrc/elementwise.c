@@ -12,12 +12,7 @@
  * swiglu with them.
  *
  * Measured on one AVX2 core, 768 x 512 numbers, against the spec: silu and swiglu 8 times as fast, gelu_tanh
- * 4, gelu 26 (NumPy has no erf), dropout 3, add the same, because it only waits for memory. dropout had three
- * versions, on 768 x 128 numbers:
- *
- *     1. sixteen bytes made floats through a small array: 51 us, slower than the spec's 41
- *     2. a conversion of short vectors, which the compiler takes apart byte by byte: 40 us
- *     3. a plain loop, for which it has an instruction that widens bytes: 14 us
+ * 4, gelu 26 (NumPy has no erf), add the same, because it only waits for memory.
  *
  * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
  * lanes.
@@ -26,10 +21,9 @@
 struct elements {
     float *y, *z;
     const float *a, *b, *c;
-    const uint8_t *keep;
     float factor;
     int64_t n;
-    uint64_t first_word; /* of keyed dropout, */
+    uint64_t first_word; /* of dropout, */
     int least;           /* which keeps what draws this or more, of 65536 */
 };
 
@@ -166,7 +160,7 @@ static void swiglu_backward(float *dgate, float *dup, const float *dy, const flo
 
 /* --- add and dropout ------------------------------------------------------------------------------------ */
 
-/* Nothing here is summed, so these two are plain loops that the compiler vectorises: their bits are fixed. */
+/* Nothing here is summed, so add is a plain loop that the compiler vectorises: its bits are fixed. */
 static void add_part(void *context, int64_t begin, int64_t end) {
     const struct elements *e = context;
     float *restrict z = e->y;
@@ -174,17 +168,6 @@ static void add_part(void *context, int64_t begin, int64_t end) {
 }
 static void add(float *z, const float *x, const float *y, int64_t n) {
     share_out(add_part, (struct elements){.y = z, .a = x, .b = y, .n = n}, 32);
-}
-
-/* y = x keep factor, where keep holds bytes 0 and 1; this is its own backward */
-static void dropout_part(void *context, int64_t begin, int64_t end) {
-    const struct elements *e = context;
-    float *restrict y = e->y, factor = e->factor;
-    for (int64_t i = begin * PIECE, stop = last(e, end); i < stop; i++)
-        y[i] = e->a[i] * ((float)e->keep[i] * factor);
-}
-static void dropout(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) {
-    share_out(dropout_part, (struct elements){.y = y, .a = x, .keep = keep, .factor = factor, .n = n}, 32);
 }
 
 /* What a key keeps, made again whenever it is asked for: nothing is stored, and any thread can begin anywhere, because
@@ -199,7 +182,7 @@ INLINE uint64_t mix(uint64_t z) {
     return z ^ (z >> 31);
 }
 
-static void keyed_dropout_part(void *context, int64_t begin, int64_t end) {
+static void dropout_part(void *context, int64_t begin, int64_t end) {
     const struct elements *e = context;
     float factor = e->factor;
     for (int64_t piece = begin; piece < end; piece++) {
@@ -213,12 +196,12 @@ static void keyed_dropout_part(void *context, int64_t begin, int64_t end) {
         for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= e->least ? factor : 0.0f);
     }
 }
-static void keyed_dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
+static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
                           int64_t n) {
     struct elements e = {.y = y, .a = x, .factor = factor, .n = n};
     e.first_word = key + (counter + 1) * GOLDEN;
     e.least = least;
-    share_out(keyed_dropout_part, e, 16);
+    share_out(dropout_part, e, 16);
 }
 
 /* --- the functions of approx.h, for tests --------------------------------------------------------------- */

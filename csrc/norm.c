@@ -17,9 +17,6 @@
  *     1. as below, but with sums that the compiler kept in memory (see softmax.c): 226 us; the spec takes 242
  *     2. sums in registers: 51 us
  *
- * add_layernorm and add_rmsnorm take the sum of two arrays while a row is in cache, as the residual stream does before
- * every norm, and give the sum back. Backward, the gradient that comes to the sum itself is added in the same pass.
- *
  * dx belongs to rows, and threads share out the rows. dw and db belong to columns, and threads share out
  * blocks of columns, each summed from the first row to the last: so no sum is ever divided between threads.
  */
@@ -27,8 +24,6 @@
 struct normal_job {
     float *y, *mean, *rstd, *dx, *dw, *db;
     const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b, mean and db are NULL in rmsnorm */
-    float *sum;
-    const float *r, *dsum; /* of add_layernorm and add_rmsnorm, else NULL */
     float eps;
     int64_t rows, c;
 };
@@ -49,10 +44,6 @@ INLINE float row_sum(const float *x, int64_t c) {
     return v_sum(sum);
 }
 
-static void row_sum_of(float *sum, const float *x, const float *r, int64_t c) {
-    for (int64_t i = 0; i < c; i++) sum[i] = x[i] + r[i];
-}
-
 /* --- forward -------------------------------------------------------------------------------------------- */
 
 INLINE void norm_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
@@ -60,10 +51,6 @@ INLINE void norm_rows(const struct normal_job *job, int64_t begin, int64_t end, 
     for (int64_t row = begin; row < end; row++) {
         const float *x = job->x + row * c;
         float *y = job->y + row * c;
-        if (job->r) {
-            row_sum_of(job->sum + row * c, x, job->r + row * c, c);
-            x = job->sum + row * c;
-        }
         float mean = layer ? row_sum(x, c) / (float)c : 0.0f;
         float rstd = 1.0f / sqrtf(square_deviation(x, mean, c) / (float)c + job->eps);
         if (layer) job->mean[row] = mean;
@@ -92,20 +79,6 @@ static void rmsnorm(float *y, float *rstd, const float *x, const float *w, float
     parallel_for(rmsnorm_rows, &job, rows, 1 + 16384 / (c + 1));
 }
 
-static void add_layernorm(float *sum, float *y, float *mean, float *rstd, const float *x, const float *r,
-                          const float *w, const float *b, float eps, int64_t rows, int64_t c) {
-    struct normal_job job = {.y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .c = c};
-    job.sum = sum;
-    job.r = r;
-    parallel_for(layernorm_rows, &job, rows, 1 + 16384 / (c + 1));
-}
-
-static void add_rmsnorm(float *sum, float *y, float *rstd, const float *x, const float *r, const float *w, float eps,
-                        int64_t rows, int64_t c) {
-    struct normal_job job = {.y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .c = c, .sum = sum, .r = r};
-    parallel_for(rmsnorm_rows, &job, rows, 1 + 16384 / (c + 1));
-}
-
 /* --- backward ------------------------------------------------------------------------------------------- */
 
 INLINE void norm_dx_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
@@ -127,9 +100,7 @@ INLINE void norm_dx_rows(const struct normal_job *job, int64_t begin, int64_t en
             v16 dn = v_mul(v_take(dy + i, n, 0.0f), v_take(job->w + i, n, 0.0f));
             v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
             if (layer) dn = v_sub(dn, mean_dn);
-            v16 dx = v_mul(v_sub(dn, v_mul(normal, mean_dot)), r);
-            if (job->dsum) dx = v_add(dx, v_take(job->dsum + row * c + i, n, 0.0f));
-            v_put(job->dx + row * c + i, n, dx);
+            v_put(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
         }
     }
 }
@@ -166,35 +137,22 @@ INLINE void norm_dw_blocks(const struct normal_job *job, int64_t begin, int64_t 
 
 static void layernorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 1); }
 static void layernorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 1); }
-static void add_layernorm_backward(float *dx, float *dw, float *db, const float *dsum, const float *dy,
-                                   const float *x, const float *w, const float *mean, const float *rstd,
-                                   int64_t rows, int64_t c) {
+static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
+                               const float *w, const float *mean, const float *rstd, int64_t rows,
+                               int64_t c) {
     struct normal_job job = {.dx = dx, .dw = dw, .db = db, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
     job.given_mean = mean;
     job.given_rstd = rstd;
-    job.dsum = dsum;
     parallel_for(layernorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
     parallel_for(layernorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
 }
 
-static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
-                               const float *w, const float *mean, const float *rstd, int64_t rows,
-                               int64_t c) {
-    add_layernorm_backward(dx, dw, db, NULL, dy, x, w, mean, rstd, rows, c);
-}
-
 static void rmsnorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 0); }
 static void rmsnorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 0); }
-static void add_rmsnorm_backward(float *dx, float *dw, const float *dsum, const float *dy, const float *x,
-                                 const float *w, const float *rstd, int64_t rows, int64_t c) {
-    struct normal_job job = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
-    job.given_rstd = rstd;
-    job.dsum = dsum;
-    parallel_for(rmsnorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(rmsnorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
-}
-
 static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w,
                              const float *rstd, int64_t rows, int64_t c) {
-    add_rmsnorm_backward(dx, dw, NULL, dy, x, w, rstd, rows, c);
+    struct normal_job job = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
+    job.given_rstd = rstd;
+    parallel_for(rmsnorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
+    parallel_for(rmsnorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
 }

@@ -38,8 +38,7 @@
     X(elementwise, void, swiglu_backward,                                                                             \
       (float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n))                     \
     X(elementwise, void, add, (float *z, const float *x, const float *y, int64_t n))                                  \
-    X(elementwise, void, dropout, (float *y, const float *x, const uint8_t *keep, float factor, int64_t n))           \
-    X(elementwise, void, keyed_dropout,                                                                               \
+    X(elementwise, void, dropout,                                                                                    \
       (float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n))                 \
     X(elementwise, void, approx_exp, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
@@ -60,18 +59,6 @@
     X(norm, void, rmsnorm_backward,                                                                                   \
       (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
        int64_t rows, int64_t c))                                                                                      \
-    X(norm, void, add_layernorm,                                                                                      \
-      (float *sum, float *y, float *mean, float *rstd, const float *x, const float *r, const float *w,                \
-       const float *b, float eps, int64_t rows, int64_t c))                                                           \
-    X(norm, void, add_layernorm_backward,                                                                             \
-      (float *dx, float *dw, float *db, const float *dsum, const float *dy, const float *x, const float *w,           \
-       const float *mean, const float *rstd, int64_t rows, int64_t c))                                                \
-    X(norm, void, add_rmsnorm,                                                                                        \
-      (float *sum, float *y, float *rstd, const float *x, const float *r, const float *w, float eps,                  \
-       int64_t rows, int64_t c))                                                                                      \
-    X(norm, void, add_rmsnorm_backward,                                                                               \
-      (float *dx, float *dw, const float *dsum, const float *dy, const float *x, const float *w,                      \
-       const float *rstd, int64_t rows, int64_t c))                                                                   \
     X(loss, void, cross_entropy,                                                                                      \
       (float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,                               \
        int64_t rows, int64_t v))                                                                                      \

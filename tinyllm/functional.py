@@ -109,28 +109,6 @@ def rmsnorm(x, w, eps=1e-5):
     return record(y, (x, w), backward)
 
 
-def add_layernorm(x, r, w, b, eps=1e-5):
-    """x, r (..., C), w (C,), b (C,) -> x + r (..., C), and its layernorm (..., C)."""
-    total, y, mean, rstd = ops.add_layernorm(x.data, r.data, w.data, b.data, eps)
-
-    def backward(dsum, dy):
-        dx, dw, db = ops.add_layernorm_backward(dsum, dy, total, w.data, mean, rstd)
-        return dx, dx, dw, db
-
-    return record((total, y), (x, r, w, b), backward)
-
-
-def add_rmsnorm(x, r, w, eps=1e-5):
-    """x, r (..., C), w (C,) -> x + r (..., C), and its rmsnorm (..., C)."""
-    total, y, rstd = ops.add_rmsnorm(x.data, r.data, w.data, eps)
-
-    def backward(dsum, dy):
-        dx, dw = ops.add_rmsnorm_backward(dsum, dy, total, w.data, rstd)
-        return dx, dx, dw
-
-    return record((total, y), (x, r, w), backward)
-
-
 def gelu(x):
     """x (...) -> (...), the exact form."""
 
@@ -207,23 +185,13 @@ def attention(q, k, v, causal=True, lengths=None):
     return record(y, (q, k, v), backward)
 
 
-def dropout(x, keep, p):
-    """x (...), keep (...) bool, p the probability of dropping -> (...)."""
-    keep = as_array(keep)
-
-    def backward(dy):
-        return (ops.dropout_backward(dy, keep, p),)
-
-    return record(ops.dropout(x.data, keep, p), (x,), backward)
-
-
-def keyed_dropout(x, key, p):
+def dropout(x, key, p):
     """x (...), key a pair of integers from `Random.reserve`, p the probability of dropping -> (...)."""
 
     def backward(dy):
-        return (ops.keyed_dropout_backward(dy, key, p),)
+        return (ops.dropout_backward(dy, key, p),)
 
-    return record(ops.keyed_dropout(x.data, key, p), (x,), backward)
+    return record(ops.dropout(x.data, key, p), (x,), backward)
 
 
 def split(x, n):

@@ -124,11 +124,6 @@ static int64_t *ids(int64_t n, int64_t below) {
     for (int64_t i = 0; i < n; i++) x[i] = (int64_t)(next() % (uint64_t)below);
     return x;
 }
-static uint8_t *flags(int64_t n) {
-    uint8_t *x = array(n);
-    for (int64_t i = 0; i < n; i++) x[i] = next() & 1;
-    return x;
-}
 
 /* --- calling a kernel, and what it wrote ----------------------------------------------------------------------- */
 

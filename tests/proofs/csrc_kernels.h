@@ -30,18 +30,6 @@ static void drive_norm(int64_t rows, int64_t c) {
     CALL(rmsnorm_backward)(dx, dw, dy, x, w, rstd, rows, c);
 }
 
-static void drive_residual(int64_t rows, int64_t c) {
-    float *sum = out(rows * c), *y = out(rows * c), *mean = out(rows), *rstd = out(rows);
-    float *x = in(rows * c), *dy = in(rows * c), *w = in(c), *b = in(c);
-    CALL(add_layernorm)(sum, y, mean, rstd, x, dy, w, b, 1e-5f, rows, c);
-    float *dx = out(rows * c), *dw = out(c), *db = out(c);
-    CALL(add_layernorm_backward)(dx, dw, db, x, dy, sum, w, mean, rstd, rows, c);
-    sum = out(rows * c), y = out(rows * c), rstd = out(rows);
-    CALL(add_rmsnorm)(sum, y, rstd, x, dy, w, 1e-5f, rows, c);
-    dx = out(rows * c), dw = out(c);
-    CALL(add_rmsnorm_backward)(dx, dw, x, dy, sum, w, rstd, rows, c);
-}
-
 static void drive_loss(int64_t rows, int64_t v) {
     float *loss = out(1), *lse = out(rows), *dx = out(rows * v), *x = in(rows * v);
     int64_t *targets = ids(rows, v > 0 ? v : 1);
@@ -98,10 +86,9 @@ static void drive_attention(int64_t rows, int64_t n) {
 
 static void drive_elementwise(int64_t rows, int64_t n) {
     n *= rows;
-    float *y[16];
-    for (int i = 0; i < 16; i++) y[i] = out(n);
+    float *y[15];
+    for (int i = 0; i < 15; i++) y[i] = out(n);
     float *x = in(n), *z = in(n), *dy = in(n);
-    uint8_t *keep = flags(n);
     CALL(gelu)(y[0], x, n);
     CALL(gelu_backward)(y[1], dy, x, n);
     CALL(gelu_tanh)(y[2], x, n);
@@ -111,12 +98,11 @@ static void drive_elementwise(int64_t rows, int64_t n) {
     CALL(swiglu)(y[6], x, z, n);
     CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
     CALL(add)(y[9], x, z, n);
-    CALL(dropout)(y[10], x, keep, 1.25f, n);
     CALL(approx_exp)(y[11], x, n);
     CALL(approx_log)(y[12], x, n);
     CALL(approx_tanh)(y[13], x, n);
     CALL(approx_erf)(y[14], x, n);
-    CALL(keyed_dropout)(y[15], x, UINT64_MAX, next(), 6554, 1.25f, n);
+    CALL(dropout)(y[10], x, UINT64_MAX, next(), 6554, 1.25f, n);
 }
 
 static void drive_embedding(int64_t rows, int64_t n) {
@@ -199,6 +185,6 @@ static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what t
 
 static void (*const drives[])(int64_t rows, int64_t n) = {
     drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample, drive_residual, drive_output_layer, drive_split, drive_quant,
+    drive_rope, drive_optim, drive_lowp, drive_sample, drive_output_layer, drive_split, drive_quant,
     drive_probe,
 };

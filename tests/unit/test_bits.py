@@ -135,7 +135,7 @@ def test_a_row_of_a_quantised_product_does_not_depend_on_the_rows_beside_it(bits
 
 
 ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "softmax", "layernorm",
-       "gelu_tanh", "cross_entropy", "keyed_dropout")
+       "gelu_tanh", "cross_entropy", "dropout")
 
 
 def test_every_level_agrees_on_values_that_are_no_numbers():
@@ -175,8 +175,8 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
                 yield from (y, mean, rstd, *ops.layernorm_backward(y, x, w, mean, rstd))
             elif name == "cross_entropy":
                 yield from ops.cross_entropy(random.normal((700, n)), random.integers(n, (700,)))
-            elif name == "keyed_dropout":
-                yield ops.keyed_dropout(random.normal((700, n)), random.reserve(0), 0.1)
+            elif name == "dropout":
+                yield ops.dropout(random.normal((700, n)), random.reserve(0), 0.1)
             else:
                 yield getattr(ops, name)(random.normal((700, n)))
 

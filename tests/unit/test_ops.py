@@ -5,6 +5,9 @@ test_bits.py.
 """
 
 import os
+import re
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,29 @@ HANDS = [(name, hand) for name, o in OPS.items() for hand in o.variants if hand 
 
 def test_every_op_has_cases():
     assert set(CASES) == set(OPS)
+
+
+REPOSITORY = Path(__file__).parents[2]
+USERS = [REPOSITORY / "lessons", *(REPOSITORY / "tinyllm" / name for name in (
+    "nn", "models", "train", "tokenizer", "data", "generate.py", "tensor.py"))]
+
+
+def test_every_op_has_a_user():
+    """A model, a loop, a tokenizer or a lesson names it, or an op with a user calls it.
+
+    round_bf16 is the arithmetic of matmul's bf16 where no kernels are built.
+    """
+    files = [path for user in USERS for path in (user.rglob("*.*") if user.is_dir() else [user])]
+    text = "".join(path.read_text() for path in files if path.suffix in (".py", ".md", ".toml", ".c", ".pyx"))
+    words, beginnings = set(re.findall(r"\w+", text)), tuple(re.findall(r'f"(\w+_)\w*\{', text))
+    used, new = {"round_bf16"}, {name for name in OPS if name in words or name.startswith(beginnings)}
+    while new:
+        used |= new
+        specs = [f for name in new for f in OPS[name].variants.values() if isinstance(f, types.FunctionType)]
+        called = {op.__name__ for spec in specs for op in registry._ops_called(spec, set())}
+        with_them = {name for name in OPS if name.removesuffix("_backward").removeprefix("de") in new}
+        new = (called | with_them) - used
+    assert set(OPS) - used == set(), "these ops have no user: delete them"
 
 
 def test_the_kernels_are_there_when_they_must_be():

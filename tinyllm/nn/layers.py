@@ -131,7 +131,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         words = -(-x.data.size // 4)  # each decides four numbers
-        return F.keyed_dropout(x, self.random.reserve(words), self.p)
+        return F.dropout(x, self.random.reserve(words), self.p)
 
 
 class MLP(Module):

@@ -19,8 +19,6 @@ from tinyllm.ops.elementwise import (
     gelu_backward,
     gelu_tanh,
     gelu_tanh_backward,
-    keyed_dropout,
-    keyed_dropout_backward,
     silu,
     silu_backward,
     swiglu,
@@ -44,10 +42,6 @@ from tinyllm.ops.matmul import (
 )
 from tinyllm.ops.ngram import bigram_counts, entropy, perplexity
 from tinyllm.ops.norm import (
-    add_layernorm,
-    add_layernorm_backward,
-    add_rmsnorm,
-    add_rmsnorm_backward,
     layernorm,
     layernorm_backward,
     rmsnorm,

@@ -27,9 +27,8 @@ cdef extern from "tinyllm.h" nogil:
         void (*swiglu_backward)(float *dgate, float *dup, const float *dy, const float *gate,
                                 const float *up, int64_t n) noexcept nogil
         void (*add)(float *z, const float *x, const float *y, int64_t n) noexcept nogil
-        void (*dropout)(float *y, const float *x, const uint8_t *keep, float factor, int64_t n) noexcept nogil
-        void (*keyed_dropout)(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
-                              int64_t n) noexcept nogil
+        void (*dropout)(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
+                        int64_t n) noexcept nogil
         void (*approx_exp)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_log)(float *y, const float *x, int64_t n) noexcept nogil
         void (*approx_tanh)(float *y, const float *x, int64_t n) noexcept nogil
@@ -45,15 +44,6 @@ cdef extern from "tinyllm.h" nogil:
         void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c) noexcept nogil
         void (*rmsnorm_backward)(float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
                                  int64_t rows, int64_t c) noexcept nogil
-        void (*add_layernorm)(float *sum, float *y, float *mean, float *rstd, const float *x, const float *r,
-                              const float *w, const float *b, float eps, int64_t rows, int64_t c) noexcept nogil
-        void (*add_layernorm_backward)(float *dx, float *dw, float *db, const float *dsum, const float *dy,
-                                       const float *x, const float *w, const float *mean, const float *rstd,
-                                       int64_t rows, int64_t c) noexcept nogil
-        void (*add_rmsnorm)(float *sum, float *y, float *rstd, const float *x, const float *r, const float *w,
-                            float eps, int64_t rows, int64_t c) noexcept nogil
-        void (*add_rmsnorm_backward)(float *dx, float *dw, const float *dsum, const float *dy, const float *x,
-                                     const float *w, const float *rstd, int64_t rows, int64_t c) noexcept nogil
         void (*cross_entropy)(float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,
                               int64_t rows, int64_t v) noexcept nogil
         void (*cross_entropy_backward)(float *dx, float dloss, const float *x, const int64_t *targets, const float *lse,

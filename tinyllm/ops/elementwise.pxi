@@ -76,35 +76,7 @@ def add(x, y):
     return binary(kernels.add, x, "x", y, "y")
 
 
-cdef object drop(object x, str name, object keep, object p):
-    x = f32(x, name)
-    keep = np.asarray(keep)
-    if keep.dtype != BOOL:
-        raise TypeError(f"keep must be an array of bool, not {keep.dtype}; use keep.astype(bool)")
-    keep = contiguous(keep)
-    same_shape(x, name, keep, "keep")
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-    y = empty(x.shape)
-    cdef float *out = <float *>address(y)
-    cdef const float *inp = <const float *>address(x)
-    cdef const uint8_t *kept = <const uint8_t *>address(keep)
-    cdef float factor = 1 / (1 - float(p))
-    cdef int64_t n = x.size
-    with nogil:
-        kernels.dropout(out, inp, kept, factor, n)
-    return y
-
-
-def dropout(x, keep, p):
-    return drop(x, "x", keep, p)
-
-
-def dropout_backward(dy, keep, p):
-    return drop(dy, "dy", keep, p)
-
-
-cdef object keyed_drop(object x, str name, object key, object p):
+cdef object drop(object x, str name, object key, object p):
     x = f32(x, name)
     if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(k, int) and 0 <= k < 1 << 64 for k in key)):
         raise ValueError(f"a dropout key is a pair of whole numbers from 0 to 2**64 - 1, got {key!r}")
@@ -118,16 +90,16 @@ cdef object keyed_drop(object x, str name, object key, object p):
     cdef int least = round(float(p) * 65536)
     cdef int64_t n = x.size
     with nogil:
-        kernels.keyed_dropout(out, inp, first, second, least, factor, n)
+        kernels.dropout(out, inp, first, second, least, factor, n)
     return y
 
 
-def keyed_dropout(x, key, p):
-    return keyed_drop(x, "x", key, p)
+def dropout(x, key, p):
+    return drop(x, "x", key, p)
 
 
-def keyed_dropout_backward(dy, key, p):
-    return keyed_drop(dy, "dy", key, p)
+def dropout_backward(dy, key, p):
+    return drop(dy, "dy", key, p)
 
 
 def _exp(x):

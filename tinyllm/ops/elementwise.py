@@ -118,28 +118,6 @@ def add(x, y):
     return x + y
 
 
-@op
-def dropout(x, keep, p):
-    """Drop the numbers that `keep` does not name, and grow the rest by 1 / (1 - p), so that the mean stays.
-
-    x (...), keep (...) bool, p the probability of dropping -> (...). Raises ValueError unless 0 <= p < 1 and
-    the shapes agree. (Srivastava et al. 2014; the growth at training time is the usual "inverted" form.)
-    """
-    same_shape("dropout", x, keep)
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-    return x * keep / (1 - float(p))
-
-
-@op
-def dropout_backward(dy, keep, p):
-    """dx = dy keep / (1 - p): what was dropped learns nothing.
-
-    dy (...), keep (...) bool -> (...).
-    """
-    return dropout(dy, keep, p)
-
-
 def keep_mask(key, shape, p):
     """Decide what dropout keeps by the key alone: a boolean array of `shape`, False with probability p.
 
@@ -155,22 +133,23 @@ def keep_mask(key, shape, p):
 
 
 @op
-def keyed_dropout(x, key, p):
-    """Drop what a key decides: dropout with a mask that is not stored, because it can be drawn again.
+def dropout(x, key, p):
+    """Set numbers to 0 with probability p and multiply the others by 1 / (1 - p), so that the mean stays.
 
     x (...), key a pair of integers, p the probability of dropping -> (...). The key names a stream of random
-    words and a place in it (`Random.reserve`). Raises ValueError unless 0 <= p < 1. (Salmon et al. 2011,
-    "Parallel random numbers: as easy as 1, 2, 3", on generators whose whole state is a counter.)
+    words and a place in it (`Random.reserve`), so the mask is not stored: the backward pass draws it again.
+    Raises ValueError unless 0 <= p < 1. (Srivastava et al. 2014, in the usual "inverted" form; Salmon et al.
+    2011, "Parallel random numbers: as easy as 1, 2, 3", on generators whose whole state is a counter.)
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
-    return dropout(x, keep_mask(key, x.shape, p), p)
+    return x * keep_mask(key, x.shape, p) / (1 - float(p))
 
 
 @op
-def keyed_dropout_backward(dy, key, p):
+def dropout_backward(dy, key, p):
     """dx = dy keep / (1 - p), where the key decides again what was kept.
 
-    dy (...), key and p as in keyed_dropout -> (...).
+    dy (...), key and p as in dropout -> (...).
     """
-    return dropout_backward(dy, keep_mask(key, dy.shape, p), p)
+    return dropout(dy, key, p)

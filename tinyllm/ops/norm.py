@@ -1,6 +1,5 @@
-"""Normalisation over the last axis: LayerNorm and RMSNorm, alone and right after a residual sum."""
+"""Normalisation over the last axis: LayerNorm and RMSNorm."""
 
-from tinyllm.ops.elementwise import add
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import rows
 
@@ -62,45 +61,3 @@ def rmsnorm_backward(dy, x, w, rstd):
     dn = dy * w
     dx = (dn - normal * (dn * normal).mean(axis=-1, keepdims=True)) * rstd[..., None]
     return dx, rows(dy * normal).sum(axis=0)
-
-
-@op
-def add_layernorm(x, r, w, b, eps=1e-5):
-    """Add to the residual stream, then normalise the sum: sum = x + r, y = layernorm(sum, w, b).
-
-    x, r (..., C), w (C,), b (C,) -> sum (..., C), y (..., C), mean (...), rstd (...). Raises ValueError when
-    shapes differ.
-    """
-    total = add(x, r)
-    return total, *layernorm(total, w, b, eps)
-
-
-@op
-def add_layernorm_backward(dsum, dy, sum, w, mean, rstd):
-    """Carry the gradients of the sum and of y back: dx = dr = dsum + the gradient that layernorm passes on.
-
-    dsum, dy, sum (..., C), w (C,), mean, rstd (...) -> dx (..., C), which is also r's gradient, dw (C,),
-    db (C,).
-    """
-    dx, dw, db = layernorm_backward(dy, sum, w, mean, rstd)
-    return add(dx, dsum), dw, db
-
-
-@op
-def add_rmsnorm(x, r, w, eps=1e-5):
-    """Add to the residual stream, then normalise the sum: sum = x + r, y = rmsnorm(sum, w).
-
-    x, r (..., C), w (C,) -> sum (..., C), y (..., C), rstd (...). Raises ValueError when shapes differ.
-    """
-    total = add(x, r)
-    return total, *rmsnorm(total, w, eps)
-
-
-@op
-def add_rmsnorm_backward(dsum, dy, sum, w, rstd):
-    """Carry the gradients of the sum and of y back: dx = dr = dsum + the gradient that rmsnorm passes on.
-
-    dsum, dy, sum (..., C), w (C,), rstd (...) -> dx (..., C), which is r's gradient too, dw (C,).
-    """
-    dx, dw = rmsnorm_backward(dy, sum, w, rstd)
-    return add(dx, dsum), dw

@@ -17,8 +17,6 @@ OUTPUTS = {
     "linear_cross_entropy": ("loss", "lse"),
     "layernorm": ("y", "mean", "rstd"),
     "rmsnorm": ("y", "rstd"),
-    "add_layernorm": ("sum", "y", "mean", "rstd"),
-    "add_rmsnorm": ("sum", "y", "rstd"),
     "attention": ("y", "lse"),
     "rope_tables": ("cos", "sin"),
     "quantize_int8": ("q", "scales"),
@@ -33,14 +31,10 @@ DIFFERENTIABLE = {
     "linear_cross_entropy": ("x", "w"),
     "layernorm": ("x", "w", "b"),
     "rmsnorm": ("x", "w"),
-    "add_layernorm": ("x", "w", "b"),
-    "add_rmsnorm": ("x", "w"),
     "swiglu": ("gate", "up"),
     "embedding": ("w",),
     "attention": ("q", "k", "v"),
 }
-SHARED = {"add_layernorm": {"r": "x"}, "add_rmsnorm": {"r": "x"}}  # inputs whose gradient is another's
-ARRIVING = {"add_layernorm": 2, "add_rmsnorm": 2}  # how many outputs, the first ones, a gradient arrives for
 SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
@@ -95,15 +89,15 @@ def run_spec(name, args):
         return OPS[name].reference(*args)
 
 
-def graded(name, result):
-    """The results that a gradient arrives for, a tuple: the first, or the first two."""
-    return (result if isinstance(result, tuple) else (result,))[: ARRIVING.get(name, 1)]
+def first(result):
+    """Return the result that a gradient arrives for: the first of several."""
+    return result[0] if isinstance(result, tuple) else result
 
 
-def backward_args(name, args, result, *dys):
-    """The arguments of `name`_backward, given those of the forward op, its result, and the gradients."""
+def backward_args(name, args, result, dy):
+    """Return the arguments of `name`_backward for a case of the forward op, its result and a gradient."""
     known = bind(name, args)
     known |= zip(OUTPUTS.get(name, ("y",)), result if isinstance(result, tuple) else (result,), strict=True)
     if name == "embedding":
         known["vocab_size"] = known["w"].shape[0]
-    return (*dys, *(known[argument] for argument in parameters(name + SUFFIX)[len(dys):]))
+    return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import flags, floats, leading, sizes
+from tinyllm.testing.arrays import floats, leading, sizes
 from tinyllm.testing.bounds import EPS, TINY, ulps
 
 KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF)
@@ -19,13 +19,6 @@ def arrays(draw, count):
 
 @st.composite
 def dropout(draw):
-    """An array, what to keep of it, and the probability of dropping."""
-    shape = draw(shapes)
-    return floats(draw, shape), flags(draw, shape), draw(st.sampled_from((0.5, 0.1, 0.0, 0.9)))
-
-
-@st.composite
-def keyed_dropout(draw):
     """An array, a stream and a place in it, the largest ones too, and the probability of dropping."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
@@ -60,7 +53,6 @@ CASES = {
     "swiglu": arrays(2),
     "add": arrays(2),
     "dropout": dropout(),
-    "keyed_dropout": keyed_dropout(),
 }
 BOUNDS = {
     **dict.fromkeys(ACTIVATIONS, activation),
@@ -70,6 +62,4 @@ BOUNDS = {
     "add": ulps(1),
     "dropout": ulps(4),
     "dropout_backward": ulps(4),
-    "keyed_dropout": ulps(4),
-    "keyed_dropout_backward": ulps(4),
 }

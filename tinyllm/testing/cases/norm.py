@@ -1,7 +1,5 @@
 """Cases of layernorm and rmsnorm."""
 
-import functools
-
 import numpy as np
 from hypothesis import strategies as st
 
@@ -25,20 +23,6 @@ def rmsnorm(draw):
     """Rows of every kind, and learnt weights."""
     shape, width = draw(leading), draw(widths)
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
-
-
-@st.composite
-def add_layernorm(draw):
-    """A case of layernorm and something of its shape to add."""
-    x, w, b, eps = draw(layernorm())
-    return x, floats(draw, x.shape), w, b, eps
-
-
-@st.composite
-def add_rmsnorm(draw):
-    """A case of rmsnorm and something of its shape to add; no sum cancels, because signs are alike."""
-    x, w, eps = draw(rmsnorm())
-    return x, np.copysign(floats(draw, x.shape), x), w, eps
 
 
 def layernorm_bound(args, results):
@@ -92,38 +76,13 @@ def rmsnorm_backward_bound(args, results):
     return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
 
 
-def add_layernorm_bound(args, results):
-    """The sum is rounded, on the scale of what is added; layernorm sees it as one more error of its input."""
-    x, r, w, b, _ = args
-    total, *rest = results
-    return EPS * np.abs(total) + TINY, *layernorm_off((total, w, b), rest, largest(np.abs(x) + np.abs(r)))
-
-
-def add_rmsnorm_bound(args, results):
-    """The sum is rounded once; the rest is rmsnorm's."""
-    return EPS * np.abs(results[0]) + TINY, *(2 * off for off in rmsnorm_bound(args, results[1:]))
-
-
-def add_backward_bound(name, args, results):
-    """The norm's own, and one rounding of the last sum."""
-    dsum, *rest = args
-    dx, *others = BOUNDS[name](rest, (results[0] - dsum, *results[1:]))
-    return dx + EPS * (np.abs(dsum) + np.abs(results[0])), *others
-
-
 CASES = {
     "layernorm": layernorm(),
     "rmsnorm": rmsnorm(),
-    "add_layernorm": add_layernorm(),
-    "add_rmsnorm": add_rmsnorm(),
 }
 BOUNDS = {
     "layernorm": layernorm_bound,
     "layernorm_backward": layernorm_backward_bound,
     "rmsnorm": rmsnorm_bound,
     "rmsnorm_backward": rmsnorm_backward_bound,
-    "add_layernorm": add_layernorm_bound,
-    "add_layernorm_backward": functools.partial(add_backward_bound, "layernorm_backward"),
-    "add_rmsnorm": add_rmsnorm_bound,
-    "add_rmsnorm_backward": functools.partial(add_backward_bound, "rmsnorm_backward"),
 }

@@ -9,7 +9,6 @@ from tinyllm.ops import (
     gelu_backward,
     gelu_tanh,
     gelu_tanh_backward,
-    keyed_dropout,
     silu,
     silu_backward,
 )
@@ -204,72 +203,37 @@ def subtracts(x, y):
     return y - x
 
 
-@mistake("dropout", "dropout without the factor 1 / (1 - p)")
-def without_growth(x, keep, p):
-    return x * keep
-
-
-@mistake("dropout", "dropout with the mask inverted")
-def inverts_the_mask(x, keep, p):
-    return dropout(x, ~keep, p)
-
-
-@mistake("dropout", "dropout that divides by p: the share that is kept is 1 - p")
-def divides_by_p(x, keep, p):
-    return x * keep / p if p else x * keep
-
-
-@mistake("dropout", "dropout that multiplies by 1 - p")
-def multiplies(x, keep, p):
-    return x * keep * (1 - p)
-
-
-@mistake("dropout_backward", "a gradient without the factor 1 / (1 - p)")
-def gradient_without_growth(dy, keep, p):
-    return dy * keep
-
-
-@mistake("dropout_backward", "a gradient that also flows through what was dropped")
-def gradient_without_mask(dy, keep, p):
-    return dy / (1 - p)
-
-
-@mistake("dropout_backward", "a gradient with the mask inverted")
-def gradient_inverts_the_mask(dy, keep, p):
-    return dropout(dy, ~keep, p)
-
-
-@mistake("keyed_dropout", "one mask for every place of the stream: the counter is left out")
+@mistake("dropout", "one mask for every place of the stream: the counter is left out")
 def without_counter(x, key, p):
-    return keyed_dropout(x, (key[0], 0), p)
+    return dropout(x, (key[0], 0), p)
 
 
-@mistake("keyed_dropout", "a mask inverted: what should be dropped is kept")
+@mistake("dropout", "a mask inverted: what should be dropped is kept")
 def keyed_inverts(x, key, p):
-    return dropout(x, ~keep_mask(key, x.shape, p), p)
+    return x * ~keep_mask(key, x.shape, p) / (1 - p)
 
 
-@mistake("keyed_dropout", "dropout by key without the factor 1 / (1 - p)")
+@mistake("dropout", "dropout by key without the factor 1 / (1 - p)")
 def keyed_without_growth(x, key, p):
     return x * keep_mask(key, x.shape, p)
 
 
-@mistake("keyed_dropout", "one row's mask for every row")
+@mistake("dropout", "one row's mask for every row")
 def masks_alike(x, key, p):
-    return dropout(x, np.broadcast_to(keep_mask(key, x.shape[-1:], p), x.shape), p)
+    return x * keep_mask(key, x.shape[-1:], p) / (1 - p)
 
 
-@mistake("keyed_dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass")
+@mistake("dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass")
 def draws_afresh(dy, key, p):
-    return keyed_dropout(dy, (key[0], (key[1] + (dy.size + 3) // 4) % 2**64), p)
+    return dropout(dy, (key[0], (key[1] + (dy.size + 3) // 4) % 2**64), p)
 
 
-@mistake("keyed_dropout_backward", "a gradient by key without the factor 1 / (1 - p)")
+@mistake("dropout_backward", "a gradient by key without the factor 1 / (1 - p)")
 def keyed_gradient_without_growth(dy, key, p):
     return dy * keep_mask(key, dy.shape, p)
 
 
-@mistake("keyed_dropout_backward", "a gradient that also flows through what the key dropped")
+@mistake("dropout_backward", "a gradient that also flows through what the key dropped")
 def keyed_gradient_without_mask(dy, key, p):
     return dy / (1 - p)
 

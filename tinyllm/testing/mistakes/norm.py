@@ -1,10 +1,6 @@
 """Mistakes in layernorm and rmsnorm."""
 
 from tinyllm.ops import (
-    add_layernorm,
-    add_layernorm_backward,
-    add_rmsnorm,
-    add_rmsnorm_backward,
     layernorm,
     layernorm_backward,
     rmsnorm,
@@ -165,70 +161,6 @@ def rms_sum_for_mean(dy, x, w, rstd):
 @mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised")
 def rms_dw_of_raw_x(dy, x, w, rstd):
     return rmsnorm_backward(dy, x, w, rstd)[0], rows(dy * x).sum(axis=0)
-
-
-@mistake("add_layernorm", "x alone normalised, not the sum")
-def normalises_x(x, r, w, b, eps=1e-5):
-    return x + r, *layernorm(x, w, b, eps)
-
-
-@mistake("add_layernorm", "y returned before the sum")
-def y_first(x, r, w, b, eps=1e-5):
-    total, y, mean, rstd = add_layernorm(x, r, w, b, eps)
-    return y, total, mean, rstd
-
-
-@mistake("add_layernorm", "x added to the normalised r, as in the post-norm transformer of 2017")
-def normalises_then_adds(x, r, w, b, eps=1e-5):
-    y, mean, rstd = layernorm(r, w, b, eps)
-    return x + r, x + y, mean, rstd
-
-
-@mistake("add_layernorm_backward", "a gradient that forgets what comes to the sum itself")
-def forgets_dsum(dsum, dy, sum, w, mean, rstd):
-    return layernorm_backward(dy, sum, w, mean, rstd)
-
-
-@mistake("add_layernorm_backward", "dsum alone, without what comes through the norm")
-def forgets_the_norm(dsum, dy, sum, w, mean, rstd):
-    return dsum.copy(), *add_layernorm_backward(dsum, dy, sum, w, mean, rstd)[1:]
-
-
-@mistake("add_layernorm_backward", "dsum put through the norm together with dy")
-def all_through_the_norm(dsum, dy, sum, w, mean, rstd):
-    return layernorm_backward(dsum + dy, sum, w, mean, rstd)
-
-
-@mistake("add_rmsnorm", "x alone put through rmsnorm, not the sum")
-def rms_of_x(x, r, w, eps=1e-5):
-    return x + r, *rmsnorm(x, w, eps)
-
-
-@mistake("add_rmsnorm", "rmsnorm's result returned before the sum")
-def rms_y_first(x, r, w, eps=1e-5):
-    total, y, rstd = add_rmsnorm(x, r, w, eps)
-    return y, total, rstd
-
-
-@mistake("add_rmsnorm", "x added to rmsnorm of r")
-def rms_then_adds(x, r, w, eps=1e-5):
-    y, rstd = rmsnorm(r, w, eps)
-    return x + r, x + y, rstd
-
-
-@mistake("add_rmsnorm_backward", "a gradient that forgets what comes to the sum itself")
-def rms_forgets_dsum(dsum, dy, sum, w, rstd):
-    return rmsnorm_backward(dy, sum, w, rstd)
-
-
-@mistake("add_rmsnorm_backward", "dsum alone, without what comes through rmsnorm")
-def rms_forgets_the_norm(dsum, dy, sum, w, rstd):
-    return dsum.copy(), *add_rmsnorm_backward(dsum, dy, sum, w, rstd)[1:]
-
-
-@mistake("add_rmsnorm_backward", "dsum put through rmsnorm together with dy")
-def rms_all_through(dsum, dy, sum, w, rstd):
-    return rmsnorm_backward(dsum + dy, sum, w, rstd)
 
 
 @mistake("rmsnorm", "division by the mean square, without the square root")
