@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend: the command line shows its line and exits with code 2."""
+"""The exception for mistakes that a user can mend: the command line prints it and exits with code 2."""
 
 
 class UserError(ValueError):

@@ -8,8 +8,10 @@ new name is the folder's content.
 import itertools
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tinyllm.errors import UserError
 
@@ -17,7 +19,7 @@ _serial = itertools.count()  # two threads of one process never share a temporar
 
 
 @contextmanager
-def atomic_write(path, mode="w", encoding=None):
+def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None) -> Iterator[IO]:
     """Write a file so that its path always holds the whole old content or the whole new one.
 
     Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left
@@ -49,19 +51,19 @@ def atomic_write(path, mode="w", encoding=None):
             temporary.unlink()
 
 
-def atomic_write_bytes(path, data):
+def atomic_write_bytes(path: Path | str, data: bytes) -> None:
     """Write `data` (bytes) to `path`, whole or not at all. Raises UserError when it cannot."""
     with atomic_write(path, "wb") as f:
         f.write(data)
 
 
-def atomic_write_text(path, text):
+def atomic_write_text(path: Path | str, text: str) -> None:
     """Write `text` (str) to `path` as UTF-8, whole or not at all. Raises UserError when it cannot."""
     with atomic_write(path, "w") as f:
         f.write(text)
 
 
-def sync_folder(folder):
+def sync_folder(folder: Path | str) -> None:
     """Flush a folder's list of names to the disk, so that a rename survives a power cut.
 
     Windows cannot open a folder; there the rename itself is all that can be done.
@@ -75,7 +77,7 @@ def sync_folder(folder):
         os.close(handle)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path | str) -> None:
     """Delete what killed writers left in `folder`; only call it where nobody is writing now."""
     for leftover in Path(folder).glob(".*.tmp"):
         if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # ours, not somebody's hidden file

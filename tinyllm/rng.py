@@ -8,6 +8,8 @@ two integers.
 """
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,24 +52,24 @@ class Random:
     been drawn; setting it moves the stream there, so saving it is enough to resume.
     """
 
-    def __init__(self, *key):
+    def __init__(self, *key: int | str):
         self.key = _fold(key)
         self.counter = 0
 
     @classmethod
-    def at(cls, key, counter):
-        """The stream of a folded key, at a place in it: the pair that `reserve` returned."""
+    def at(cls, key: int, counter: int) -> "Random":
+        """Return the stream that stands where `reserve` said: its key and its counter."""
         random = cls()
         random.key, random.counter = key, counter
         return random
 
-    def reserve(self, n):
-        """Step over n words and return where they begin, (key, counter), for whoever draws them later."""
+    def reserve(self, n: int) -> tuple[int, int]:
+        """Skip n words and return where they begin, (key, counter), so that they can be drawn later."""
         first = self.key, self.counter
         self.counter += n
         return first
 
-    def bits(self, size=None):
+    def bits(self, size: Any = None) -> Any:
         """Draw 64 random bits: a Python int, or a uint64 array of shape `size`."""
         if size is None:
             self.counter += 1
@@ -81,13 +83,13 @@ class Random:
         self.counter += n
         return _mix(z).reshape(shape)
 
-    def uniform(self, size=None):
+    def uniform(self, size: Any = None) -> Any:
         """Draw a float64 in [0, 1) from the top 53 bits."""
         if size is None:
             return (self.bits() >> 11) * 2.0**-53
         return (self.bits(size) >> np.uint64(11)) * 2.0**-53
 
-    def integers(self, n, size=None):
+    def integers(self, n: int, size: Any = None) -> Any:
         """Draw an integer in [0, n), n at most 2**31.
 
         The top 32 bits are multiplied by n (Lemire 2019, without the rejection): the bias is below n / 2**32,
@@ -99,7 +101,7 @@ class Random:
             return ((self.bits() >> 32) * n) >> 32
         return (((self.bits(size) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
-    def normal(self, size):
+    def normal(self, size: int | tuple[int, ...]) -> np.ndarray:
         """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, minus its mean.
 
         The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not
@@ -113,11 +115,11 @@ class Random:
                 total += ((word >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
         return ((total - 6 * 65535) * (1.0 / 65536)).astype(np.float32).reshape(shape)
 
-    def choice(self, items):
+    def choice(self, items: Sequence) -> Any:
         """Draw one element of a non-empty sequence, each equally likely."""
         return items[self.integers(len(items))]
 
-    def shuffle(self, items):
+    def shuffle(self, items: Iterable) -> list:
         """Return a new list with the elements in random order (Fisher and Yates)."""
         items = list(items)
         for i in range(len(items) - 1, 0, -1):

@@ -71,7 +71,9 @@ def group(name: str, epilog: str) -> None:
 
 def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -> Command:
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
-    description, lines, epilog = [], {}, []
+    description: list[str] = []
+    lines: dict[str, tuple[str | None, str]] = {}
+    epilog: list[str] = []
     for paragraph in paragraphs:
         rows = paragraph.split("\n")
         if epilog or rows[0].startswith("example"):
@@ -91,7 +93,7 @@ def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -
 
 def _is_table(rows: list[str]) -> bool:
     first = LINE.fullmatch(rows[0])
-    return bool(first) and bool(first[3] or (len(rows) > 1 and rows[1].startswith("  ")))
+    return first is not None and bool(first[3] or (len(rows) > 1 and rows[1].startswith("  ")))
 
 
 def _argument_lines(rows: list[str]) -> Any:

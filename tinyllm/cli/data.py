@@ -35,7 +35,7 @@ def list_corpora(*, json: bool = False) -> None:
     example:
       tinyllm data list --json
     """
-    rows = []
+    rows: list[dict] = []
     for name, source in SOURCES.items():
         try:
             corpus = load_corpus(name)

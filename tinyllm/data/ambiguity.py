@@ -1,4 +1,4 @@
-"""The proof, made anew whenever a grammar is built, that no text has two derivations.
+"""Prove, each time a grammar is built, that no text has two derivations.
 
 Call the certain beginning of a branch its *lead*: its text up to and including the first fork inside it,
 where every branch of that inner fork gives one lead. If at every fork no lead of one branch is a prefix of
@@ -14,11 +14,12 @@ sentence now and then.
 """
 
 from itertools import pairwise
+from typing import Any
 
-from tinyllm.data.template import Choice, Draw, GrammarError, Mention
+from tinyllm.data.template import Choice, Draw, Entity, GrammarError, Mention
 
 
-def check(grammar):
+def check(grammar: Any) -> None:
     """Raise GrammarError unless every mention is defined and no text can have two derivations."""
     _check_scope(grammar, grammar.body, frozenset(), frozenset())
     for node in list(grammar.forks):
@@ -63,7 +64,7 @@ def _check_words(grammar, node, sure):
 
 
 def _check_draw(grammar, node):
-    """Whatever was drawn before, the words of the entities that can be drawn now are prefix-free.
+    """Raise GrammarError if one entity that can be drawn begins with the words of another.
 
     In sorted order a prefix stands right before one of the strings that it begins.
     """
@@ -90,7 +91,7 @@ def _show(lead):
     return repr("".join(part if isinstance(part, str) else f"{{{part.var}.{part.attr}}}" for part in lead))
 
 
-def domain(grammar, var):
+def domain(grammar: Any, var: str) -> list[Entity]:
     """Return every entity that a variable can stand for."""
     source = grammar.draws[var].source
     if len(source) == 1:
@@ -98,9 +99,9 @@ def domain(grammar, var):
     return list(dict.fromkeys(e for owner in domain(grammar, source[0]) for e in getattr(owner, source[1])))
 
 
-def leads(grammar, body):
+def leads(grammar: Any, body: tuple) -> list[tuple]:
     """Return the leads of a body, each a tuple of strings and mentions."""
-    fixed = []
+    fixed: list[str | Mention] = []
     for node in body:
         if isinstance(node, Draw):
             return [(*fixed, entity.say(node.attr)) for entity in domain(grammar, node.var)]
@@ -111,7 +112,7 @@ def leads(grammar, body):
     return [tuple(fixed)]
 
 
-def clash(grammar, a, b, facts):
+def clash(grammar: Any, a: tuple, b: tuple, facts: dict) -> dict | None:
     """Return facts under which one lead is a prefix of the other, or None if there are none."""
     while a and b:
         x, y = a[0], b[0]
@@ -139,7 +140,7 @@ def _substitute(lead, var, entity):
 
 
 def _possible(grammar, var, entity, facts):
-    """Whether an entity can be drawn as `var`, as far as the other facts tell."""
+    """Return True unless the other facts rule out that an entity is drawn as `var`."""
     draw = grammar.draws[var]
     owner, *attr = draw.source
     if attr and owner in facts and entity not in getattr(facts[owner], attr[0]):

@@ -1,8 +1,8 @@
-"""The token cache: a text is encoded once, then mapped from disk, so that it takes no memory of its own.
+"""The token cache: encode a text once, then map it from disk, so that it takes no memory.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
 holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer), then the
-tokens, little-endian. A file that does not agree with its header is written anew; where nothing can be
+tokens, little-endian. A file that does not agree with its header is written again; where nothing can be
 written, tokens stay in memory.
 """
 
@@ -10,7 +10,9 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ MAGIC = b"tinytok2"  # the digit changes when equal text and tokenizer no longer
 CHUNK = 2**24
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Return $TINYLLM_CACHE, or tinyllm in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."""
     if own := os.environ.get("TINYLLM_CACHE"):
         return Path(own)
@@ -30,7 +32,7 @@ def cache_folder():
     return Path(base, "tinyllm")
 
 
-def token_array(data, tokenizer, cache=None):
+def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> np.ndarray:
     """Encode a text, or find it encoded: data (bytes) -> read-only array (n,) of uint16 or uint32.
 
     `cache` is a folder, None for the usual one, or False for none. The array is mapped from the cache file if
@@ -57,7 +59,8 @@ def token_array(data, tokenizer, cache=None):
     return tokens
 
 
-def token_file(path, tokenizer, cache=None, progress=None, out=None):
+def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable | None = None,
+               out: Any = None) -> np.ndarray:
     """Encode a file that may be larger than memory: the same array as `token_array` of its bytes, mapped.
 
     `cache` is a folder, or None for the usual one; `out` is a path to write the cache file to instead, for
@@ -85,7 +88,7 @@ def token_file(path, tokenizer, cache=None, progress=None, out=None):
     return found
 
 
-def holds_tokens(path):
+def holds_tokens(path: Any) -> bool:
     """Whether there is a file that begins as `token_file` begins it."""
     try:
         if not os.path.isfile(path):
@@ -96,7 +99,7 @@ def holds_tokens(path):
         return False
 
 
-def load_tokens(path):
+def load_tokens(path: Any) -> np.ndarray:
     """Map the tokens that `token_file` wrote to `out` -> read-only array (n,) of uint16 or uint32.
 
     Raises UserError where the file is missing, cut short or damaged in any byte.
@@ -107,7 +110,7 @@ def load_tokens(path):
     raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
 
 
-def tokens_made_by(path):
+def tokens_made_by(path: Any) -> str:
     """The fingerprint of the tokenizer that made a token file. Raises UserError where there is no header."""
     try:
         with open(path, "rb") as f:

@@ -1,9 +1,10 @@
 """A corpus: bytes with a name, a fingerprint, and a fair way to set some of it aside."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -25,24 +26,24 @@ class Corpus:
     separator: bytes = b""
 
     @cached_property
-    def sha256(self):
-        """The SHA-256 of the data in hexadecimal: equal fingerprints, equal corpora."""
+    def sha256(self) -> str:
+        """Return the SHA-256 of the data in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
-    def size(self):
-        """How many bytes there are."""
+    def size(self) -> int:
+        """Return the number of bytes."""
         return len(self.data)
 
     @property
-    def entropy_per_char(self):
-        """The exact floor of the loss in nats per character, or None where nobody knows it."""
+    def entropy_per_char(self) -> float | None:
+        """Return the exact floor of the loss in nats per character, or None where it is unknown."""
         return self.world.entropy_per_char() if self.world else None
 
-    def check_tokenizer(self, tokenizer):
-        """Raise UserError where this tokenizer is not the one for these data; a text takes any."""
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Raise UserError unless the tokenizer fits the data; a text can be read by any."""
 
-    def text(self):
+    def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8 or holds NUL, as binary files do."""
         try:
             text = self.data.decode("utf-8")
@@ -54,7 +55,7 @@ class Corpus:
             what = f"byte {self.data.index(0):,} is NUL"
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
-    def split(self, fraction=0.1):
+    def split(self, fraction: float = 0.1) -> tuple:
         """Set the last part aside: -> (training bytes, validation bytes), of about 1 - fraction and fraction.
 
         The cut falls between documents where the corpus has a separator, and never inside a character.
@@ -75,37 +76,37 @@ class Corpus:
 class EncodedCorpus(Corpus):
     """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk; their text is not at hand.
 
-    `made_by` is the fingerprint of the tokenizer that wrote them.
+    `made_by` is the fingerprint of the tokenizer that wrote the tokens.
     """
 
-    tokens: np.ndarray | None = None
+    tokens: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint16))
     made_by: str = ""
 
     @cached_property
-    def sha256(self):
-        """The SHA-256 of the tokens as they lie in the file."""
+    def sha256(self) -> str:
+        """Return the SHA-256 of the tokens in the file."""
         digest = hashlib.sha256()
         for start in range(0, len(self.tokens), CHUNK):
-            digest.update(self.tokens[start : start + CHUNK])
+            digest.update(self.tokens[start : start + CHUNK].data)
         return digest.hexdigest()
 
     @property
-    def size(self):
-        """How many bytes the tokens take."""
+    def size(self) -> int:
+        """Return the number of bytes that the tokens take."""
         return self.tokens.nbytes
 
-    def check_tokenizer(self, tokenizer):
-        """Raise UserError unless this tokenizer made the tokens, whose ids mean nothing to another."""
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Raise UserError unless this tokenizer made the tokens: the ids mean something else to another."""
         if tokenizer.fingerprint() != self.made_by:
             raise UserError(
                 f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
             )
 
-    def text(self):
+    def text(self) -> str:
         """Raise UserError: there is no text."""
         raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
 
-    def split(self, fraction=0.1):
+    def split(self, fraction: float = 0.1) -> tuple:
         """Set the last part of the tokens aside, as for a text."""
         if not 0 < fraction < 1:
             raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
@@ -117,7 +118,7 @@ CHUNK = 2**24  # tokens
 
 
 def _cut(data, at, separator):
-    """Move a cut back to the end of the last whole document, or else to the edge of a UTF-8 character."""
+    """Move a cut back to the end of the last whole document, else to the edge of a UTF-8 character."""
     if separator:
         document = data.rfind(separator, 0, at)
         if document >= 0:

@@ -14,10 +14,12 @@ measuring instrument:
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tinyllm.data.ambiguity import check
 from tinyllm.data.template import Choice, Draw, GrammarError, Mention, Rule, read
+from tinyllm.rng import Random
 
 
 @dataclass
@@ -49,13 +51,14 @@ class Fork:
         self.branches = [Branch(w, math.log(w / self.total), fact, body) for w, fact, body in options]
         self.entropy = -math.fsum(b.weight / self.total * b.logprob for b in self.branches)
 
-    def pick(self, rng):
+    def pick(self, rng: Random) -> Branch:
         """Draw a branch in proportion to its weight."""
         ticket = rng.integers(self.total) if len(self.branches) > 1 else 0
         for branch in self.branches:
             ticket -= branch.weight
             if ticket < 0:
-                return branch
+                break
+        return branch
 
 
 @dataclass
@@ -66,12 +69,12 @@ class Walk:
     facts: dict = field(default_factory=dict)
     logprobs: list = field(default_factory=list)
 
-    def take(self, branch):
+    def take(self, branch: Branch) -> None:
         self.logprobs.append(branch.logprob)
         if branch.fact:
             self.facts[branch.fact[0]] = branch.fact[1]
 
-    def story(self):
+    def story(self) -> Story:
         facts = {var: getattr(value, "name", value) for var, value in self.facts.items()}
         # fsum rounds once, so writing and reading, which close the forks in different orders, agree exactly.
         return Story("".join(self.words), facts, math.fsum(self.logprobs))
@@ -137,7 +140,7 @@ class Grammar:
             out.append(node)
         return tuple(out)
 
-    def fork(self, node, facts):
+    def fork(self, node: Choice | Draw, facts: dict) -> Fork:
         """Return the fork at a Choice or a Draw, given the facts so far."""
         if isinstance(node, Choice):
             return self.forks[node]
@@ -152,7 +155,7 @@ class Grammar:
 
     # Writing and reading.
 
-    def sample(self, rng):
+    def sample(self, rng: Random) -> Story:
         """Write one text: rng (tinyllm.rng.Random) -> Story."""
         walk = Walk()
         self._write(self.body, walk, rng)
@@ -169,7 +172,7 @@ class Grammar:
                 walk.take(branch)
                 self._write(branch.body, walk, rng)
 
-    def parse(self, text, start=0):
+    def parse(self, text: str, start: int = 0) -> tuple[Story, int] | None:
         """Find the one derivation of a text that begins at `start` -> (Story, end), or None."""
         walk = Walk()
         end = self._read(self.body, text, start, walk)
@@ -198,12 +201,12 @@ class Grammar:
 
     # Measuring.
 
-    def cases(self, variables):
+    def cases(self, variables: Iterable[str]) -> list[tuple[float, dict]]:
         """List every joint value of some variables and of those they depend on, as (probability, facts)."""
-        order = []
+        order: list[Draw] = []
         for var in variables:
             self._ancestors(var, order)
-        out = [(1.0, {})]
+        out: list[tuple[float, dict]] = [(1.0, {})]
         for draw in order:
             out = [
                 (p * branch.weight / fork.total, {**facts, draw.var: branch.fact[1]})
@@ -220,7 +223,7 @@ class Grammar:
                 self._ancestors(parent, order)
             order.append(draw)
 
-    def expectation(self):
+    def expectation(self) -> tuple[float, float]:
         """Return the exact means over all texts of -logprob (the entropy, in nats) and of the length."""
         return self._expect(self.body)
 
@@ -245,7 +248,7 @@ class Grammar:
                 chars += math.fsum(p * len(facts[node.var].say(node.attr)) for p, facts in cases)
         return nats, chars
 
-    def derivations(self):
+    def derivations(self) -> Iterator[Story]:
         """Yield every text that the grammar can write, as a Story: for small grammars only."""
         return self._derive(self.body, {}, 0.0)
 

@@ -17,7 +17,7 @@ from tinyllm.errors import UserError
 MAX_BYTES = 2**30
 
 
-def read(where):
+def read(where: str) -> tuple[bytes, str]:
     """Read a path, pattern or - -> (bytes, description). Raises UserError."""
     if not where:
         raise UserError("the name of the corpus is empty; see `tinyllm data list`")
@@ -32,7 +32,7 @@ def read(where):
     return read_file(path), f"the file {where}"
 
 
-def read_file(path):
+def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError."""
     try:
         mode = os.stat(path).st_mode
@@ -61,7 +61,7 @@ def _bounded(stream, name):
 
 
 def _files_below(folder):
-    """Every regular file in a folder and the folders in it, in the order of their names; no hidden ones."""
+    """List the regular files in a folder and its subfolders, sorted by name, without hidden ones."""
     found = []
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -87,7 +87,7 @@ def _read_many(where, paths):
     return join(parts), f"{len(parts)} files of {where}{left_out}"
 
 
-def join(parts):
+def join(parts: list[bytes]) -> bytes:
     """Put texts one after the other, each beginning on a line of its own."""
     lines = [part if part.endswith(b"\n") else part + b"\n" for part in parts[:-1]]
     return b"".join(lines + parts[-1:])

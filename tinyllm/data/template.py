@@ -25,7 +25,7 @@ class Entity:
         self.name, self.weight = name, weight
         self.__dict__.update(words)
 
-    def say(self, attr):
+    def say(self, attr: str) -> str:
         """Return the words called `attr`; an attribute with a capital gives them with a capital."""
         words = getattr(self, attr[0].lower() + attr[1:])
         return words if attr[0].islower() else words[0].upper() + words[1:]
@@ -55,8 +55,8 @@ class Draw:
     attr: str
 
     @property
-    def parents(self):
-        """The variables that decide what can be drawn."""
+    def parents(self) -> tuple:
+        """Return the variables that decide what can be drawn."""
         return self.source[:-1] + self.unlike
 
 
@@ -80,7 +80,7 @@ _MENTION = re.compile(r"(\w+)(?:\.(\w+))?")
 _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
 
 
-def read(template):
+def read(template: str) -> tuple:
     """Turn a template into its body, a tuple of nodes; lines are joined by spaces.
 
     Raises GrammarError if brackets do not match or braces hold neither a draw nor a mention.

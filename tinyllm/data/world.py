@@ -11,25 +11,25 @@ HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
 SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 
 
-def child(name, pronouns, weight):
-    """A child; `girl` is the word for what the child is, `intro` how it enters a story."""
+def child(name: str, pronouns: dict, weight: int) -> Entity:
+    """Return a child; `girl` is the word for what the child is, `intro` how it enters a story."""
     kind = "girl" if pronouns is SHE else "boy"
     return Entity(name, weight, girl=kind, intro=f"{kind} called {name}", **pronouns)
 
 
-def animal(kind, name, pronouns, gift):
-    """An animal; `gift` is what it brings to its friends."""
+def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
+    """Return an animal; `gift` is what it brings to its friends."""
     article = "an" if kind[0] in "aeiou" else "a"
     return Entity(name, kind=kind, a=f"{article} {kind} called {name}", gift=gift, **pronouns)
 
 
-def place(name, at, weight, spots, animals):
-    """A place `at` which things happen: the spots where something can lie, the animals that live there."""
+def place(name: str, at: str, weight: int, spots: list, animals: list) -> Entity:
+    """Return a place `at` which things happen: its hiding spots and its animals."""
     return Entity(name, weight, at=at, spots=plain(*spots), animals=animals)
 
 
-def plain(*names, weight=1):
-    """Entities that need no other words than their names."""
+def plain(*names: str, weight: int = 1) -> list[Entity]:
+    """Return entities that need no other words than their names."""
     return [Entity(name, weight) for name in names]
 
 
