@@ -44,7 +44,17 @@ def masked_scores(q, k, causal, lengths):
     return np.where(visible(q, k, causal, lengths), scores, -np.inf)
 
 
-@op
+def attention_flops(args, result):
+    """Count the two products of every query with the keys that it may see, in all heads."""
+    (B, S, H, D), T = args["q"].shape, args["k"].shape[1]
+    lengths = [T] * B if args["lengths"] is None else args["lengths"].tolist()
+    seen = S * sum(lengths)
+    if args["causal"]:
+        seen = sum(max(0, n - S + s + 1) for n in lengths for s in range(S))
+    return 4 * H * D * seen
+
+
+@op(outputs=("y", "lse"), grads=("q", "k", "v"), flops=attention_flops)
 def attention(q, k, v, causal=True, lengths=None):
     """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
 

@@ -26,7 +26,7 @@ def bounded(x):
     return np.clip(x, -40, 40)
 
 
-@op
+@op(flops=5)
 def gelu(x):
     """Multiply x by the chance that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
 
@@ -46,7 +46,7 @@ def gelu_backward(dy, x):
     return dy * (0.5 * (1 + erf(x * 0.5**0.5)) + z * density)
 
 
-@op
+@op(flops=9)
 def gelu_tanh(x):
     """Approximate gelu by a tanh, as GPT-2 does: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
@@ -70,7 +70,7 @@ def gelu_tanh_backward(dy, x):
     return dy * 0.5 * (1 + t + z * (1 - t * t) * slope)
 
 
-@op
+@op(flops=4)
 def silu(x):
     """Multiply x by its own sigmoid: y = x / (1 + exp(-x)).
 
@@ -89,7 +89,7 @@ def silu_backward(dy, x):
     return dy * s * (1 + x * (1 - s))
 
 
-@op
+@op(grads=("gate", "up"), flops=5)
 def swiglu(gate, up):
     """Let one half of a layer gate the other: y = silu(gate) up.
 
@@ -108,7 +108,7 @@ def swiglu_backward(dy, gate, up):
     return silu_backward(dy * up, gate), dy * silu(gate)
 
 
-@op
+@op(flops=1)
 def add(x, y):
     """Add two arrays of one shape, as the residual stream does.
 

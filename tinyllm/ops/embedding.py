@@ -6,7 +6,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import ids_below, rows
 
 
-@op
+@op(grads=("w",))
 def embedding(w, ids):
     """Look up each id's row of the table.
 

@@ -21,7 +21,7 @@ def kept_targets(logits, targets, ignore_index):
     return kept
 
 
-@op
+@op(outputs=("loss", "lse"), grads=("logits",))
 def cross_entropy(logits, targets, ignore_index=-100):
     """Average the surprise -log p(target) = lse - logit[target] over the targets that are not ignored.
 
@@ -64,7 +64,7 @@ def gradient_with(product, product_backward, dloss, x, w, targets, lse, ignore_i
     return dx.reshape(x.shape), dw
 
 
-@op(follows="matmul")
+@op(outputs=("loss", "lse"), grads=("x", "w"), follows="matmul")
 def linear_cross_entropy(x, w, targets, ignore_index=-100):
     """Score each row of x against the row of w of every token, and average the surprise: last layer and loss.
 

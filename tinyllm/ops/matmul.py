@@ -9,10 +9,15 @@ from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.elementwise import gelu_tanh, gelu_tanh_backward
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import rows
+from tinyllm.ops.shapes import linear_flops, rows
 
 
-@op
+def matmul_flops(args, y):
+    """Count a multiplication and an addition for every number of a row."""
+    return 2 * y.size * args["a"].shape[-2 if args["transpose_a"] else -1]
+
+
+@op(grads=("a", "b"), flops=matmul_flops)
 def matmul(a, b, transpose_a=False, transpose_b=False):
     """Multiply matrices: every output is a row of a times a column of b, summed.
 
@@ -48,7 +53,7 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
     return sum_to_shape(da, a.shape).reshape(a_shape), sum_to_shape(db, b.shape)
 
 
-@op(follows="matmul")
+@op(grads=("x", "w", "b"), flops=linear_flops, follows="matmul")
 def linear(x, w, b=None):
     """Apply one layer of weights to every row: y = x W + b.
 
@@ -73,7 +78,7 @@ def linear_backward(dy, x, w):
     return dx, dw, rows(dy).sum(axis=0)
 
 
-@op(follows="linear")
+@op(outputs=("y", "h"), grads=("x", "w", "b"), flops=linear_flops, follows="linear")
 def linear_gelu(x, w, b=None):
     """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
 

@@ -11,7 +11,7 @@ def check_weights(name, x, *weights):
             raise ValueError(f"{name} needs weights of shape {x.shape[-1:]} for x {x.shape}, got {w.shape}")
 
 
-@op
+@op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), flops=8)
 def layernorm(x, w, b, eps=1e-5):
     """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
 
@@ -39,7 +39,7 @@ def layernorm_backward(dy, x, w, mean, rstd):
     return dx * rstd[..., None], rows(dy * normal).sum(axis=0), rows(dy).sum(axis=0)
 
 
-@op
+@op(outputs=("y", "rstd"), grads=("x", "w"), flops=4)
 def rmsnorm(x, w, eps=1e-5):
     """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
 

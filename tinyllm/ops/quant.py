@@ -20,7 +20,7 @@ products are then whole numbers below 2^24, so their sum is exact in any order.
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import rows
+from tinyllm.ops.shapes import linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
@@ -115,7 +115,7 @@ def linear_quantized(bits, x, q, scales, n_out, b):
     return np.ascontiguousarray(y) if b is None else y + b
 
 
-@op
+@op(outputs=("q", "scales"))
 def quantize_int8(w):
     """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
 
@@ -128,7 +128,7 @@ def quantize_int8(w):
     return interleave(q), scales
 
 
-@op
+@op(outputs=("q", "scales"))
 def quantize_int4(w):
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
@@ -164,7 +164,7 @@ def dequantize_int4(q, scales, n_in, n_out):
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
 
 
-@op
+@op(outputs=("q", "scales"))
 def quantize_rows(x):
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
 
@@ -187,7 +187,7 @@ def quantize_rows(x):
     return q, np.where(finite, scales, np.float32(np.nan))
 
 
-@op
+@op(flops=linear_flops)
 def linear_int8(x, q, scales, n_out, b=None):
     """Apply a layer of 8-bit weights to every row: y = x W + b, with x rounded to 8 bits too.
 
@@ -197,7 +197,7 @@ def linear_int8(x, q, scales, n_out, b=None):
     return linear_quantized(8, x, q, scales, n_out, b)
 
 
-@op
+@op(flops=linear_flops)
 def linear_int4(x, q, scales, n_out, b=None):
     """Apply a layer of 4-bit weights to every row: y = x W + b, with x rounded to 8 bits.
 

@@ -26,26 +26,31 @@ except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS asks for what is no
 
 OPS: dict[str, "Op"] = {}  # in order of definition
 BACKENDS = ("compiled", "numpy")
+BACKWARD = "_backward"
 
 
 class Op:
     """A pure function on arrays with one specification and several implementations.
 
     `reference` is the NumPy body, `compiled` the C twin or None, `override` the function plugged in or None.
-    `follows` names the op whose choice of backend this one shares, as matmul_backward shares matmul's.
+    The rest is what its decorator says; see `op`.
     """
 
-    def __init__(self, function, mutates=(), follows=None):
+    def __init__(self, function, outputs=None, grads=("x",), check=None, flops=0, mutates=(), follows=None):
         functools.update_wrapper(self, function)
         self.__signature__ = inspect.signature(function)
         self.reference = function
+        self.outputs = outputs or mutates or _default_outputs(function.__name__)
+        self.grads = grads
+        self.check = check
+        self.flops = flops
         self.mutates = mutates
         self.follows = follows
-        self.variants = {"numpy": function}
+        self.variants = {"numpy": _checked(check, function)}
         for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
             twin = getattr(_compiled, function.__name__ + suffix, None)
             if twin is not None:
-                self.variants[backend] = twin
+                self.variants[backend] = _checked(check, twin)
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
         self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
@@ -59,10 +64,17 @@ class Op:
         `@matmul.variant("bf16")`."""
 
         def register(function):
-            self.variants.setdefault(backend, function)
+            self.variants.setdefault(backend, _checked(self.check, function))
             return function
 
         return register
+
+    def count_flops(self, args, result):
+        """Count the operations of one call; args is {name: value} -> int, 0 where nothing is computed."""
+        if callable(self.flops):
+            return self.flops(args, result)
+        y = result[0] if isinstance(result, tuple) else result
+        return self.flops * getattr(y, "size", 0)
 
     @functools.cached_property
     def calls(self):
@@ -109,6 +121,28 @@ def _refuse(*args, **kwargs):
     raise startup_error
 
 
+def _checked(check, run):
+    """Return a function that calls check, then run, with the same arguments."""
+    if check is None:
+        return run
+
+    @functools.wraps(run)
+    def checked(*args, **kwargs):
+        try:
+            check(*args, **kwargs)
+        except AttributeError:  # an argument is no array, and `run` knows best which types it takes
+            return run(*args, **kwargs)
+        return run(*args, **kwargs)
+
+    return checked
+
+
+def _default_outputs(name):
+    """Name the results of an op that does not name them: of X_backward a gradient for each of X's `grads`."""
+    forward = OPS.get(name.removesuffix(BACKWARD)) if name.endswith(BACKWARD) else None
+    return tuple("d" + argument for argument in forward.grads) if forward else ("y",)
+
+
 def _names(code):
     """Every name that compiled code mentions, in the functions and comprehensions inside it too."""
     yield from code.co_names
@@ -128,14 +162,20 @@ def _ops_called(function, seen):
             yield from _ops_called(value, seen)
 
 
-def op(function=None, *, mutates=(), follows=None):
-    """Register a NumPy function as the specification of an op.
+def op(function=None, **said):
+    """Register a NumPy function as the specification of an op, and say once what is to be known about it.
 
-    `mutates` names the arguments it writes to, `follows` the op whose backend it shares.
+    outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
+    grads    the arguments that X_backward returns gradients for, ("x",) by default
+    check    a function that takes the op's arguments and raises ValueError unless shapes and settings fit; it
+             runs before the specification and before the compiled twin, not before an override
+    flops    operations for each number of the first output, or a function (arguments by name, result) -> int
+    mutates  the arguments that it writes to
+    follows  the op whose choice of backend it shares, as matmul_backward shares matmul's
     """
     if function is None:
-        return functools.partial(op, mutates=mutates, follows=follows)
-    new = Op(function, mutates, follows)
+        return functools.partial(op, **said)
+    new = Op(function, **said)
     OPS[function.__name__] = new
     new.resolve()
     return new

@@ -8,7 +8,7 @@ import numpy as np
 from tinyllm.ops.registry import op
 
 
-@op
+@op(outputs=("cos", "sin"))
 def rope_tables(positions, width, base=10000.0):
     """Tabulate the cosine and sine of position * base^(-2i / width), for pair i = 0 .. width/2 - 1.
 
@@ -22,7 +22,7 @@ def rope_tables(positions, width, base=10000.0):
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
-@op
+@op(flops=3)
 def rope(x, cos, sin):
     """Turn channels (i, i + D/2) of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).
 

@@ -1,4 +1,4 @@
-"""Small helpers that several specs share: flatten to rows, name the wrong shape or id."""
+"""Small helpers that several specs share: flatten to rows, count operations, name the wrong shape or id."""
 
 import math
 
@@ -8,6 +8,12 @@ import numpy as np
 def rows(x):
     """View x (..., n) as a matrix (product of the leading axes, n)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def linear_flops(args, result):
+    """Count a multiplication and an addition for each input of every output of a layer."""
+    y = result[0] if isinstance(result, tuple) else result
+    return 2 * y.size * args["x"].shape[-1]
 
 
 def same_shape(name, x, y):

@@ -23,7 +23,7 @@ def logsumexp(x):
         return (m + np.log(np.exp(x - m).sum(axis=-1, keepdims=True)))[..., 0]
 
 
-@op
+@op(flops=4)
 def softmax(x):
     """Turn scores into probabilities along the last axis: y_i = exp(x_i) / sum_j exp(x_j).
 
@@ -44,7 +44,7 @@ def softmax_backward(dy, y):
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
-@op
+@op(flops=5)
 def log_softmax(x):
     """Turn scores into log probabilities along the last axis: y_i = x_i - log sum_j exp(x_j).
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyllm.ops import OPS
 from tinyllm.testing.cases import BOUNDS, NEIGHBOURS
-from tinyllm.testing.relations import bind, output_names, parameters, specs_only
+from tinyllm.testing.relations import bind, parameters, specs_only
 
 MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # their specifications say where nothing is to be done
 
@@ -94,7 +94,7 @@ def require_own_memory(name, results, args, contiguous):
     if name in MAY_RETURN_INPUTS:
         return
     taken = list(arrays(args))
-    for label, result in zip(output_names(name), arrays(results), strict=False):
+    for label, result in zip(OPS[name].outputs, arrays(results), strict=False):
         require(not any(np.may_share_memory(result, other) for other in taken),
                 f"{label} shares memory with an input or another result; return a copy")
         require(not contiguous or result.flags.c_contiguous, f"{label} is not contiguous")
@@ -127,7 +127,7 @@ def labelled(name, results, expected):
     """What each result is called, the result, and what is expected -> list. Raises AssertionError."""
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
-    names = OPS[name].mutates or output_names(name)
+    names = OPS[name].outputs
     labels = names if len(expected) == len(names) else range(len(expected))
     if not OPS[name].mutates:  # add(x, y) has a y that is no result
         labels = ["the result" if label in parameters(name) else label for label in labels]

@@ -2,7 +2,7 @@
 
 `layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by their
 names, and returns one gradient for each differentiable input. So the cases and the gradient check of every
-backward follow from the tables below.
+backward follow from what each op's decorator says of its `outputs` and `grads`.
 """
 
 import contextlib
@@ -11,30 +11,6 @@ import numpy as np
 
 from tinyllm.ops import OPS, override, use
 
-OUTPUTS = {
-    "linear_gelu": ("y", "h"),
-    "cross_entropy": ("loss", "lse"),
-    "linear_cross_entropy": ("loss", "lse"),
-    "layernorm": ("y", "mean", "rstd"),
-    "rmsnorm": ("y", "rstd"),
-    "attention": ("y", "lse"),
-    "rope_tables": ("cos", "sin"),
-    "quantize_int8": ("q", "scales"),
-    "quantize_int4": ("q", "scales"),
-    "quantize_rows": ("q", "scales"),
-}
-DIFFERENTIABLE = {
-    "matmul": ("a", "b"),
-    "linear": ("x", "w", "b"),
-    "linear_gelu": ("x", "w", "b"),
-    "cross_entropy": ("logits",),
-    "linear_cross_entropy": ("x", "w"),
-    "layernorm": ("x", "w", "b"),
-    "rmsnorm": ("x", "w"),
-    "swiglu": ("gate", "up"),
-    "embedding": ("w",),
-    "attention": ("q", "k", "v"),
-}
 SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
@@ -49,20 +25,6 @@ def bind(name, args):
     bound = OPS[name].__signature__.bind(*args)
     bound.apply_defaults()
     return dict(bound.arguments)
-
-
-def differentiable(name):
-    """The arguments of a forward op that its backward returns gradients for."""
-    return DIFFERENTIABLE.get(name, ("x",))
-
-
-def output_names(name):
-    """What an op's results are called, for messages."""
-    if OPS[name].mutates:
-        return OPS[name].mutates
-    if name.endswith(SUFFIX):
-        return tuple("d" + argument for argument in differentiable(name.removesuffix(SUFFIX)))
-    return OUTPUTS.get(name, ("y",))
 
 
 _inside = False
@@ -97,7 +59,7 @@ def first(result):
 def backward_args(name, args, result, dy):
     """Return the arguments of `name`_backward for a case of the forward op, its result and a gradient."""
     known = bind(name, args)
-    known |= zip(OUTPUTS.get(name, ("y",)), result if isinstance(result, tuple) else (result,), strict=True)
+    known |= zip(OPS[name].outputs, result if isinstance(result, tuple) else (result,), strict=True)
     if name == "embedding":
         known["vocab_size"] = known["w"].shape[0]
     return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))

@@ -10,7 +10,6 @@ from tinyllm.errors import UserError
 from tinyllm.generate import read_prompt, stream
 from tinyllm.nn import inference
 from tinyllm.ops.attention import masked_scores
-from tinyllm.report.trace.flops import PRODUCTS
 from tinyllm.report.trace.record import Step, record
 from tinyllm.tensor import Tensor
 
@@ -173,7 +172,7 @@ def watch_cache(model, ids, logits):
 
 def products(root):
     """The FLOPs of matrix products and attention in a recording."""
-    return sum(step.flops for step in root.ops() if step.op in PRODUCTS)
+    return sum(step.flops for step in root.ops() if step.is_product)
 
 
 def forward_flops(model, context):

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 
 from tinyllm.report.plot import Series, chart
-from tinyllm.report.trace.flops import PRODUCTS, short
+from tinyllm.report.trace.flops import short
 from tinyllm.report.trace.heads import head_facts, say, strongest
 from tinyllm.report.trace.png import data_url, shrink
 from tinyllm.report.trace.spell import visible
@@ -113,7 +113,7 @@ def _spelled(trace, t):
 def ops_section(trace):
     """Every op of the forward pass: where, on what shapes, and how much work."""
     total = sum(step.flops for step in trace.ops) or 1
-    products = sum(step.flops for step in trace.ops if step.op in PRODUCTS)
+    products = sum(step.flops for step in trace.ops if step.is_product)
     rows = "".join(_op_row(step, total) for step in trace.ops)
     head = "".join(f'<th scope="col"{c}>{n}</th>' for n, c in (
         ("part", ""), ("op", ""), ("inputs", ""), ("output", ""), ("FLOPs", ' class="n"'), ("share", ""),

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyllm.ops.registry import watch
-from tinyllm.report.trace.flops import op_flops
+from tinyllm.ops.registry import OPS, watch
 from tinyllm.tensor import Tensor
 
 METHODS = {"__call__": "", "gelu_tanh": "", "head": "head"}  # what a model calls of its parts -> name added
@@ -34,7 +33,7 @@ class Step:
     outputs: tuple = ()
     steps: list = field(default_factory=list)
     flops: int = 0
-    backend: str = ""  # who ran the op: compiled, numpy, bf16 or yours
+    backend: str = ""  # who ran the op: compiled, numpy, bf16 or override
     shapes: tuple = ()  # of the inputs that are arrays
     shape: tuple = ()  # of the first output
 
@@ -42,6 +41,11 @@ class Step:
     def label(self):
         """What the step is called among its neighbours: the part, or the op."""
         return self.op or self.path
+
+    @property
+    def is_product(self):
+        """True for matrix products and attention: the ops that count operations by a function."""
+        return self.op is not None and callable(OPS[self.op].flops)
 
     def walk(self):
         """Yield this step and all inside it, each after those that it is made of."""
@@ -81,7 +85,7 @@ class _Recorder:
         with self.inside(Step(self.open[-1].path, op.__name__, backend=op.backend)) as step:
             step.shapes = tuple(a.shape for a in values if isinstance(a, np.ndarray))
             result = run(*args, **kwargs)
-            step.flops = op_flops(op.__name__, bound.arguments, result)
+            step.flops = op.count_flops(bound.arguments, result)
             self.finish(step, values, result if isinstance(result, tuple) else (result,))
         return result
 

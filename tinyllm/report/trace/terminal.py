@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 
 from tinyllm.report.trace.compare import ROUNDING, first_difference
-from tinyllm.report.trace.flops import PRODUCTS, short
+from tinyllm.report.trace.flops import short
 from tinyllm.report.trace.heads import head_facts
 from tinyllm.report.trace.spell import quoted, running
 from tinyllm.train.evaluate import perplexity
@@ -103,7 +103,7 @@ def _work(trace):
     for op, flops in sorted(by_op.items(), key=lambda item: -sum(item[1])):
         share = f"{100 * sum(flops) / total:.1f} %"
         lines.append(f"{op:<20} {len(flops):>6} {short(sum(flops)):>10} {share:>8}")
-    products = sum(step.flops for step in trace.ops if step.op in PRODUCTS)
+    products = sum(step.flops for step in trace.ops if step.is_product)
     lines.append(f"one pass over {len(trace.ids)} tokens: {total:,} operations, {products:,} in products")
     return "\n".join(lines)
 
