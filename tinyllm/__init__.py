@@ -22,11 +22,10 @@ from tinyllm.functional import checkpoint
 from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
 from tinyllm.models import (
     GPT,
-    LLAMA_PRESETS,
-    PRESETS,
     GPTConfig,
     Llama,
     LlamaConfig,
+    build,
     load_weights,
     save_weights,
 )
@@ -43,8 +42,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GPT",
-    "LLAMA_PRESETS",
-    "PRESETS",
     "AdamW",
     "BPETokenizer",
     "ByteTokenizer",
@@ -61,6 +58,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "UserError",
+    "build",
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",
