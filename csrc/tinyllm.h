@@ -59,18 +59,18 @@
     X(norm, void, rmsnorm_backward,                                                                                   \
       (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
        int64_t rows, int64_t c))                                                                                      \
-    X(loss, void, cross_entropy,                                                                                      \
-      (float *loss, float *lse, const float *x, const int64_t *targets, int64_t ignore,                               \
+    X(loss, void, token_losses,                                                                                       \
+      (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore,                             \
        int64_t rows, int64_t v))                                                                                      \
-    X(loss, void, cross_entropy_backward,                                                                             \
-      (float *dx, float dloss, const float *x, const int64_t *targets, const float *lse,                              \
+    X(loss, void, token_losses_backward,                                                                              \
+      (float *dx, const float *dlosses, const float *x, const int64_t *targets, const float *lse,                     \
        int64_t ignore, int64_t rows, int64_t v))                                                                      \
-    X(loss, int, linear_cross_entropy,                                                                                \
-      (float *loss, float *lse, const float *x, const float *w, const int64_t *targets, int64_t ignore,               \
+    X(loss, int, linear_token_losses,                                                                                 \
+      (float *losses, float *lse, const float *x, const float *w, const int64_t *targets, int64_t ignore,             \
        int64_t rows, int64_t v, int64_t c))                                                                           \
-    X(loss, int, linear_cross_entropy_backward,                                                                       \
-      (float *dx, float *dw, float dloss, const float *x, const float *w, const int64_t *targets, const float *lse,   \
-       int64_t ignore, int64_t rows, int64_t v, int64_t c))                                                           \
+    X(loss, int, linear_token_losses_backward,                                                                        \
+      (float *dx, float *dw, const float *dlosses, const float *x, const float *w, const int64_t *targets,            \
+       const float *lse, int64_t ignore, int64_t rows, int64_t v, int64_t c))                                         \
     X(embedding, void, embedding, (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c))          \
     X(embedding, void, embedding_backward,                                                                            \
       (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \

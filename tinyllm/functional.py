@@ -78,15 +78,38 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return record(loss, (logits,), backward)
 
 
-def linear_cross_entropy(x, w, targets, ignore_index=-100):
-    """x (..., C), w (V, C), targets (...) ints -> mean loss () of the logits x w^T, which are not stored."""
+def token_losses(logits, targets, ignore_index=-100):
+    """logits (..., V), targets (...) ints -> nats for every token (...), 0 where the target is ignored."""
     targets = np.asarray(as_array(targets))
-    loss, lse = ops.linear_cross_entropy(x.data, w.data, targets, ignore_index)
+    losses, lse = ops.token_losses(logits.data, targets, ignore_index)
 
-    def backward(dloss):
-        return ops.linear_cross_entropy_backward(dloss, x.data, w.data, targets, lse, ignore_index)
+    def backward(dlosses):
+        return (ops.token_losses_backward(dlosses, logits.data, targets, lse, ignore_index),)
 
-    return record(loss, (x, w), backward)
+    return record(losses, (logits,), backward)
+
+
+def linear_token_losses(x, w, targets, ignore_index=-100):
+    """x (..., C), w (V, C), targets (...) ints -> nats (...) by the logits x w^T, which are not stored."""
+    targets = np.asarray(as_array(targets))
+    losses, lse = ops.linear_token_losses(x.data, w.data, targets, ignore_index)
+
+    def backward(dlosses):
+        return ops.linear_token_losses_backward(dlosses, x.data, w.data, targets, lse, ignore_index)
+
+    return record(losses, (x, w), backward)
+
+
+def linear_cross_entropy(x, w, targets, ignore_index=-100):
+    """x (..., C), w (V, C), targets (...) ints -> the mean () of `linear_token_losses` that count.
+
+    A function that replaces ops.cross_entropy is used: then the logits are stored.
+    """
+    if ops.cross_entropy.replaced or ops.cross_entropy_backward.replaced:
+        return cross_entropy(matmul(x, w, transpose_b=True), targets, ignore_index)
+    targets = np.asarray(as_array(targets))
+    losses = linear_token_losses(x, w, targets, ignore_index)
+    return losses.sum() / max(int(np.count_nonzero(targets != ignore_index)), 1)
 
 
 def layernorm(x, w, b, eps=1e-5):

@@ -31,24 +31,24 @@ static void drive_norm(int64_t rows, int64_t c) {
 }
 
 static void drive_loss(int64_t rows, int64_t v) {
-    float *loss = out(1), *lse = out(rows), *dx = out(rows * v), *x = in(rows * v);
+    float *losses = out(rows), *lse = out(rows), *dx = out(rows * v), *x = in(rows * v), *dlosses = in(rows);
     int64_t *targets = ids(rows, v > 0 ? v : 1);
     for (int64_t i = 0; i < rows; i++)
         if (v == 0 || next() % 4 == 0) targets[i] = -100;
-    CALL(cross_entropy)(loss, lse, x, targets, -100, rows, v);
-    CALL(cross_entropy_backward)(dx, 1.5f, x, targets, lse, -100, rows, v);
+    CALL(token_losses)(losses, lse, x, targets, -100, rows, v);
+    CALL(token_losses_backward)(dx, dlosses, x, targets, lse, -100, rows, v);
 }
 
 static void drive_output_layer(int64_t rows, int64_t v) {
     int64_t c = 1 + v % 40, wide = v == 5000 ? 30000 : v; /* so many tokens, and 1000 rows, make three chunks */
     rows = wide > v ? 1000 : rows;
-    float *one = out(1), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c);
-    float *h = in(rows * c), *w = in(wide * c);
+    float *losses = out(rows), *sums = out(rows), *dh = out(rows * c), *dw = out(wide * c);
+    float *h = in(rows * c), *w = in(wide * c), *dlosses = in(rows);
     int64_t *wanted = ids(rows, v > 0 ? v : 1);
     for (int64_t i = 0; i < rows && v == 0; i++) wanted[i] = -100;
-    int failed = CALL(linear_cross_entropy)(one, sums, h, w, wanted, -100, rows, wide, c);
-    failed |= CALL(linear_cross_entropy_backward)(dh, dw, 1.5f, h, w, wanted, sums, -100, rows, wide, c);
-    REQUIRE(!failed, "linear_cross_entropy found no memory");
+    int failed = CALL(linear_token_losses)(losses, sums, h, w, wanted, -100, rows, wide, c);
+    failed |= CALL(linear_token_losses_backward)(dh, dw, dlosses, h, w, wanted, sums, -100, rows, wide, c);
+    REQUIRE(!failed, "linear_token_losses found no memory");
 }
 
 static void drive_matmul(int64_t rows, int64_t n) {

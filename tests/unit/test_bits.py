@@ -111,14 +111,14 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
     x, w = random.normal((rows, 9)), random.normal((vocab, 9))
     targets = np.where(random.uniform((rows,)) < 0.2, -100, random.integers(vocab, (rows,)))
     logits = ops.matmul(x, w, transpose_b=True)
-    loss, lse = ops.cross_entropy(logits, targets)
-    dloss = np.float32(0.7)
-    dlogits = ops.cross_entropy_backward(dloss, logits, targets, lse)
-    whole = loss, lse, *ops.matmul_backward(dlogits, x, w, transpose_b=True)
+    losses, lse = ops.token_losses(logits, targets)
+    dlosses = random.normal((rows,))
+    dlogits = ops.token_losses_backward(dlosses, logits, targets, lse)
+    whole = losses, lse, *ops.matmul_backward(dlogits, x, w, transpose_b=True)
     for threads in (1, 3):
         _compiled.threads(threads)
-        chunked = ops.linear_cross_entropy(x, w, targets)
-        chunked += ops.linear_cross_entropy_backward(dloss, x, w, targets, lse)
+        chunked = ops.linear_token_losses(x, w, targets)
+        chunked += ops.linear_token_losses_backward(dlosses, x, w, targets, lse)
         assert digest(chunked) == digest(whole)
 
 

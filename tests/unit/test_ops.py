@@ -4,9 +4,9 @@ How twins take wrong arguments is the matter of test_ops_twins.py, the same bits
 test_bits.py.
 """
 
+import ast
 import os
 import re
-import types
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +32,29 @@ USERS = [REPOSITORY / "lessons", *(REPOSITORY / "tinyllm" / name for name in (
     "nn", "models", "train", "tokenizer", "data", "generate.py", "tensor.py"))]
 
 
+def mentions(path):
+    """What each function of a module names: {function: names}."""
+    tree = ast.parse(path.read_text())
+    return {f.name: {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(f)}
+            for f in tree.body if isinstance(f, ast.FunctionDef)}
+
+
 def test_every_op_has_a_user():
-    """A model, a loop, a tokenizer or a lesson names it, or an op with a user calls it.
+    """A model, a loop, a tokenizer or a lesson names it, or a function with a user does.
 
     round_bf16 is the arithmetic of matmul's bf16 where no kernels are built.
     """
     files = [path for user in USERS for path in (user.rglob("*.*") if user.is_dir() else [user])]
     text = "".join(path.read_text() for path in files if path.suffix in (".py", ".md", ".toml", ".c", ".pyx"))
-    words, beginnings = set(re.findall(r"\w+", text)), tuple(re.findall(r'f"(\w+_)\w*\{', text))
-    used, new = {"round_bf16"}, {name for name in OPS if name in words or name.startswith(beginnings)}
+    beginnings = tuple(re.findall(r'f"(\w+_)\w*\{', text))
+    used, new = {"round_bf16"}, {*re.findall(r"\w+", text), *(x for x in OPS if x.startswith(beginnings))}
+    functions = mentions(REPOSITORY / "tinyllm" / "functional.py")
     while new:
         used |= new
-        specs = [f for name in new for f in OPS[name].variants.values() if isinstance(f, types.FunctionType)]
-        called = {op.__name__ for spec in specs for op in registry._ops_called(spec, set())}
-        with_them = {name for name in OPS if name.removesuffix("_backward").removeprefix("de") in new}
-        new = (called | with_them) - used
+        new = set().union(*(functions.get(name, ()) for name in new))
+        new |= {op.__name__ for name in used & set(OPS) for op in OPS[name].calls}
+        new |= {name for name in OPS if name.removesuffix("_backward").removeprefix("de") in used}
+        new -= used
     assert set(OPS) - used == set(), "these ops have no user: delete them"
 
 
@@ -98,7 +106,7 @@ def rounded(args):
 
 
 # Both round a gradient that they compute themselves: see the last two tests.
-BENT, LAST = ROUND_INSIDE = "linear_gelu_backward", "linear_cross_entropy_backward"
+BENT, LAST = ROUND_INSIDE = "linear_gelu_backward", "linear_token_losses_backward"
 
 
 BF16 = [name for name, o in OPS.items() if "bf16" in o.variants]
@@ -137,16 +145,17 @@ def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
 @given(args=CASES[LAST])
 def test_bf16_rounds_every_factor_of_the_last_layer(args):
     """Mixed precision reaches the output layer too: its three products are matmul's, in bf16."""
-    dloss, x, w, targets, lse, ignore_index = args
-    x, targets, lse = x.reshape(targets.size, w.shape[1]), targets.reshape(-1), lse.reshape(-1)
+    dlosses, x, w, targets, lse, ignore_index = args
+    x, *flat = x.reshape(targets.size, w.shape[1]), *(a.reshape(-1) for a in (dlosses, targets, lse))
     with ops.use("numpy"), np.errstate(all="ignore"):
         logits = ops.matmul.variants["bf16"](x, w, transpose_b=True)
-        dlogits = ops.cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
+        dlogits = ops.token_losses_backward(flat[0], logits, *flat[1:], ignore_index)
         want = ops.matmul_backward.variants["bf16"](dlogits, x, w, transpose_b=True)
         with ops.use(matmul="bf16"):
-            got = ops.linear_cross_entropy_backward(*args)
-            loss, _ = ops.linear_cross_entropy(*args[1:4], ignore_index)
-        assert loss == ops.cross_entropy(logits, targets, ignore_index)[0]
+            got = ops.linear_token_losses_backward(*args)
+            losses, _ = ops.linear_token_losses(*args[1:4], ignore_index)
+        want_losses, _ = ops.token_losses(logits, flat[1], ignore_index)
+    assert bits([losses.reshape(-1)]) == bits([want_losses])
     assert bits([got[0].reshape(x.shape), got[1]]) == bits(list(want))
 
 

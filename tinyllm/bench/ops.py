@@ -108,9 +108,11 @@ def rows(s, floats):
     yield Case("cross_entropy", (logits, targets))
     yield Case("cross_entropy_backward", (np.ones_like(loss), logits, targets, lse))
     w, flops = floats(V, C), 2 * B * T * C * V
-    loss, lse = ops.linear_cross_entropy(x, w, targets)
-    yield Case("linear_cross_entropy", (x, w, targets), flops)
-    yield Case("linear_cross_entropy_backward", (np.ones_like(loss), x, w, targets, lse), 3 * flops)
+    losses, lse = ops.token_losses(logits, targets)
+    yield Case("token_losses", (logits, targets))
+    yield Case("token_losses_backward", (np.ones_like(losses), logits, targets, lse))
+    yield Case("linear_token_losses", (x, w, targets), flops)
+    yield Case("linear_token_losses_backward", (np.ones_like(losses), x, w, targets, lse), 3 * flops)
 
 
 def elements(s, floats):

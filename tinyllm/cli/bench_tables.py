@@ -31,7 +31,7 @@ def ops_line(r):
     rate = f"{short(r['gflops'])} GFLOP/s" if "gflops" in r else f"{short(r['gb_per_second'])} GB/s"
     mark = "!" if r["slower_than_spec"] else ""
     shapes = r["shape"] if len(r["shape"]) <= 17 else r["shape"].split(",")[0]
-    op = r["op"] if len(r["op"]) < 23 else f"{r['op'][:12]}..{r['op'][-8:]}"  # linear_cross..backward
+    op = r["op"] if len(r["op"]) < 23 else f"{r['op'][:12]}..{r['op'][-8:]}"  # linear_toke..backward
     name = f"{r['setting']:6}{op:23}{shapes:17}"
     return f"{name} {time(r['seconds']):>7}{rate:>13}{share(r)}{short(r['times_spec']):>6}{mark}"
 

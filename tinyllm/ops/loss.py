@@ -1,4 +1,4 @@
-"""Cross-entropy: how surprised the model is by the token that came, in nats."""
+"""Cross-entropy, in nats: the negative log-likelihood (nll) of the token that came, and the mean of many."""
 
 import numpy as np
 
@@ -8,30 +8,30 @@ from tinyllm.ops.shapes import rows
 from tinyllm.ops.softmax import logsumexp
 
 
-def kept_targets(logits, targets, ignore_index):
-    """Which targets count: True or False, (...). Raises ValueError when one that counts is no token id."""
-    if targets.shape != logits.shape[:-1]:
-        shapes = f"{logits.shape} and {targets.shape}"
+def kept_targets(shape, targets, ignore_index):
+    """Mark the targets that count, (...) bool. Raises ValueError when one of them is no token id."""
+    if targets.shape != shape[:-1]:
+        shapes = f"{shape} and {targets.shape}"
         raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {shapes}")
     kept = targets != ignore_index
-    outside = kept & ((targets < 0) | (targets >= logits.shape[-1]))
+    outside = kept & ((targets < 0) | (targets >= shape[-1]))
     if np.any(outside):
-        allowed = f"0..{logits.shape[-1] - 1} and is not ignore_index ({ignore_index})"
+        allowed = f"0..{shape[-1] - 1} and is not ignore_index ({ignore_index})"
         raise ValueError(f"cross_entropy: target {targets[outside].flat[0]} is outside {allowed}")
     return kept
 
 
 @op(outputs=("loss", "lse"), grads=("logits",))
 def cross_entropy(logits, targets, ignore_index=-100):
-    """Average the surprise -log p(target) = lse - logit[target] over the targets that are not ignored.
+    """Average -log p(target) = lse - logit[target] over the targets that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
     every target is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
     """
-    kept = kept_targets(logits, targets, ignore_index)
+    kept = kept_targets(logits.shape, targets, ignore_index)
     lse = logsumexp(logits)
-    surprise = lse[kept] - logits[kept, targets[kept]]
-    return np.asarray(surprise.sum() / max(surprise.size, 1)), lse
+    nll = lse[kept] - logits[kept, targets[kept]]
+    return np.asarray(nll.sum() / max(nll.size, 1)), lse
 
 
 @op
@@ -40,7 +40,7 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
 
     dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
     """
-    kept = kept_targets(logits, targets, ignore_index)
+    kept = kept_targets(logits.shape, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])
     dlogits[kept, targets[kept]] -= 1
     dlogits *= dloss / max(int(kept.sum()), 1)
@@ -48,49 +48,64 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     return dlogits
 
 
-def loss_with(product, x, w, targets, ignore_index):
-    """Score by the matrix product that is given, then cross_entropy."""
-    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
-        raise ValueError(f"linear_cross_entropy needs x (..., C) and w (V, C), got {x.shape} and {w.shape}")
-    logits = product(rows(x), w, transpose_b=True)
-    return cross_entropy(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
+@op(outputs=("losses", "lse"), grads=("logits",))
+def token_losses(logits, targets, ignore_index=-100):
+    """Score every token by itself: -log p(target) = lse - logit[target], in nats, and 0 where it is ignored.
 
-
-def gradient_with(product, product_backward, dloss, x, w, targets, lse, ignore_index):
-    """Carry a gradient back through cross_entropy, then through the product."""
-    logits = product(rows(x), w, transpose_b=True)
-    dlogits = cross_entropy_backward(dloss, logits, targets.reshape(-1), lse.reshape(-1), ignore_index)
-    dx, dw = product_backward(dlogits, rows(x), w, transpose_b=True)
-    return dx.reshape(x.shape), dw
-
-
-@op(outputs=("loss", "lse"), grads=("x", "w"), follows="matmul")
-def linear_cross_entropy(x, w, targets, ignore_index=-100):
-    """Score each row of x against the row of w of every token, and average the surprise: last layer and loss.
-
-    x (..., C), w (V, C), targets (...) ints -> loss (), lse (...): cross_entropy of the logits x w^T, which
-    the compiled twin never holds whole. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
     """
-    return loss_with(matmul, x, w, targets, ignore_index)
+    kept = kept_targets(logits.shape, targets, ignore_index)
+    losses, lse = np.zeros(targets.shape, logits.dtype), logsumexp(logits)
+    losses[kept] = lse[kept] - logits[kept, targets[kept]]
+    return losses, lse
+
+
+@op
+def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
+    """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
+
+    dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
+    """
+    kept = kept_targets(logits.shape, targets, ignore_index)
+    dlogits = np.exp(logits - lse[..., None])
+    dlogits[kept, targets[kept]] -= 1
+    dlogits *= dlosses[..., None]
+    dlogits[~kept] = 0
+    return dlogits
+
+
+def check_table(x, w):
+    """Raise ValueError unless w (V, C) has as many columns as x (..., C)."""
+    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
+        raise ValueError(f"linear_token_losses needs x (..., C) and w (V, C), got {x.shape} and {w.shape}")
+
+
+@op(outputs=("losses", "lse"), grads=("x", "w"), follows="matmul")
+def linear_token_losses(x, w, targets, ignore_index=-100):
+    """Score each row of x against every row of w, then take token_losses: last layer and loss in one.
+
+    x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...), of the logits x w^T, which the
+    compiled twin never holds whole. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    """
+    check_table(x, w)
+    logits = matmul(rows(x), w, transpose_b=True)
+    return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
 
 
 @op(follows="matmul")
-def linear_cross_entropy_backward(dloss, x, w, targets, lse, ignore_index=-100):
-    """Carry a gradient back through linear_cross_entropy, for which the logits are made again.
+def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100):
+    """Carry a gradient for every token back through linear_token_losses, which makes the logits again.
 
-    dloss (), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
+    dlosses (...), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
     """
-    return gradient_with(matmul, matmul_backward, dloss, x, w, targets, lse, ignore_index)
+    check_table(x, w)
+    logits = matmul(rows(x), w, transpose_b=True)
+    flat = (each.reshape(-1) for each in (targets, lse))
+    dlogits = token_losses_backward(dlosses.reshape(-1), logits, *flat, ignore_index)
+    dx, dw = matmul_backward(dlogits, rows(x), w, transpose_b=True)
+    return dx.reshape(x.shape), dw
 
 
-@linear_cross_entropy.variant("bf16")
-def linear_cross_entropy_bf16(x, w, targets, ignore_index=-100):
-    """Score with rounded operands; here the logits are stored."""
-    return loss_with(matmul.variants["bf16"], x, w, targets, ignore_index)
-
-
-@linear_cross_entropy_backward.variant("bf16")
-def linear_cross_entropy_backward_bf16(dloss, x, w, targets, lse, ignore_index=-100):
-    """Carry a gradient back with the operands of all three products rounded, dlogits among them."""
-    products = matmul.variants["bf16"], matmul_backward.variants["bf16"]
-    return gradient_with(*products, dloss, x, w, targets, lse, ignore_index)
+# While matmul is "bf16", the specification runs: its three products are matmul's, and the logits are stored.
+for last in (linear_token_losses, linear_token_losses_backward):
+    last.variant("bf16")(last.reference)

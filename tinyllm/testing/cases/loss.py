@@ -1,4 +1,4 @@
-"""Cases of cross_entropy and linear_cross_entropy."""
+"""Cases of cross_entropy and of the losses per token."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ def some_ignored(draw, shape, vocab):
 
 
 @st.composite
-def linear_cross_entropy(draw):
+def linear_token_losses(draw):
     """What the output layer reads, its table, and targets."""
     shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
     x, w = floats(draw, (*shape, width), kinds=MODEST), floats(draw, (vocab, width), kinds=MODEST)
@@ -60,39 +60,59 @@ def cross_entropy_backward_bound(args, results):
     return (EPS * np.abs(dloss) / count * (p + 4) + TINY,)
 
 
+def token_losses_bound(args, results):
+    """The log-sum-exp's error, and one rounding of the difference."""
+    logits, _, _ = args
+    each = EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
+    return each + 2 * EPS * np.abs(results[0]), each
+
+
+def token_losses_backward_bound(args, results):
+    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
+    dlosses, logits, _, lse, _ = args
+    p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
+    return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
+
+
 def logits_of(x, w):
     """The logits x w^T, and by how much the largest of each row may be off: (..., V), (..., 1)."""
     sizes = np.abs(x) @ np.abs(w).T
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
 
-def linear_cross_entropy_bound(args, results):
+def linear_token_losses_bound(args, results):
     """An error of the logits moves each log-sum-exp, and the logit at the target, by as much at most."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
-    loss, each = cross_entropy_bound((logits, targets, ignore_index), results)
-    return loss + 2 * largest(off, axis=None).item(), each + off[..., 0]
+    losses, each = token_losses_bound((logits, targets, ignore_index), results)
+    return losses + 2 * off[..., 0], each + off[..., 0]
 
 
-def linear_cross_entropy_backward_bound(args, results):
+def linear_token_losses_backward_bound(args, results):
     """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, and of both products."""
-    dloss, x, w, targets, lse, ignore_index = args
+    dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
-    count, kept = max(int(np.sum(targets != ignore_index)), 1), (targets != ignore_index)[..., None]
-    (each,) = cross_entropy_backward_bound((dloss, logits, targets, lse, ignore_index), results)
-    p = np.exp(logits - lse[..., None])
-    each = kept * (each + np.abs(dloss) / count * p * np.expm1(off) * 2)
-    size = each + kept * np.abs(dloss) / count * (p + (np.arange(len(w)) == targets[..., None]))
+    kept = (targets != ignore_index)[..., None]
+    (each,) = token_losses_backward_bound((dlosses, logits, targets, lse, ignore_index), results)
+    p, scale = np.exp(logits - lse[..., None]), np.abs(dlosses)[..., None]
+    each = np.where(kept, each + scale * p * np.expm1(off) * 2, 0)  # NaN in an ignored row stays there
+    size = each + np.where(kept, scale * (p + (np.arange(len(w)) == targets[..., None])), 0)
     V, N, x_size = len(w), targets.size, rows(np.abs(x))
     dx = each @ np.abs(w) + EPS * (2 + V) * size @ np.abs(w)
     return dx + TINY, rows(each).T @ x_size + EPS * (2 + N) * rows(size).T @ x_size + TINY
 
 
-CASES = {"cross_entropy": cross_entropy(), "linear_cross_entropy": linear_cross_entropy()}
-CASES |= {f"{name}_backward": with_dloss(name) for name in tuple(CASES)}
+CASES = {
+    "cross_entropy": cross_entropy(),
+    "cross_entropy_backward": with_dloss("cross_entropy"),
+    "token_losses": cross_entropy(),
+    "linear_token_losses": linear_token_losses(),
+}
 BOUNDS = {
     "cross_entropy": cross_entropy_bound,
     "cross_entropy_backward": cross_entropy_backward_bound,
-    "linear_cross_entropy": linear_cross_entropy_bound,
-    "linear_cross_entropy_backward": linear_cross_entropy_backward_bound,
+    "token_losses": token_losses_bound,
+    "token_losses_backward": token_losses_backward_bound,
+    "linear_token_losses": linear_token_losses_bound,
+    "linear_token_losses_backward": linear_token_losses_backward_bound,
 }

@@ -1,14 +1,15 @@
-"""Mistakes in cross_entropy and linear_cross_entropy."""
+"""Mistakes in cross_entropy and in the losses per token."""
 
 import numpy as np
 
 from tinyllm.ops import (
-    cross_entropy,
     cross_entropy_backward,
-    linear_cross_entropy,
-    linear_cross_entropy_backward,
+    linear_token_losses,
+    linear_token_losses_backward,
     log_softmax,
     softmax,
+    token_losses,
+    token_losses_backward,
 )
 from tinyllm.ops.softmax import logsumexp
 from tinyllm.testing.mistake import mistake
@@ -119,49 +120,70 @@ def wrong_sign(dloss, logits, targets, lse, ignore_index=-100):
     return -cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
 
 
-@mistake("linear_cross_entropy", "the labels shifted by one position against the rows of x")
+@mistake("token_losses", "the logarithm of the wrong sign: log p, not -log p")
+def log_likelihood(logits, targets, ignore_index=-100):
+    losses, lse = token_losses(logits, targets, ignore_index)
+    return -losses, lse
+
+
+@mistake("token_losses", "ignored targets scored as if they were tokens")
+def scores_every_token(logits, targets, ignore_index=-100):
+    picked = np.take_along_axis(log_softmax(logits), targets[..., None] % logits.shape[-1], axis=-1)
+    return -picked[..., 0], logsumexp(logits)
+
+
+@mistake("token_losses", "every loss divided by the number of targets that count")
+def divides_each(logits, targets, ignore_index=-100):
+    losses, lse = token_losses(logits, targets, ignore_index)
+    return losses / max(int((targets != ignore_index).sum()), 1), lse
+
+
+@mistake("token_losses_backward", "one gradient for all tokens, the mean of theirs")
+def averages_gradients(dlosses, logits, targets, lse, ignore_index=-100):
+    each = np.full_like(dlosses, dlosses.mean() if dlosses.size else 0)
+    return token_losses_backward(each, logits, targets, lse, ignore_index)
+
+
+@mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in")
+def subtracts_one_late(dlosses, logits, targets, lse, ignore_index=-100):
+    kept = targets != ignore_index
+    dlogits = np.exp(logits - lse[..., None]) * (dlosses * kept)[..., None]
+    dlogits[kept, targets[kept]] -= 1
+    return dlogits
+
+
+@mistake("token_losses_backward", "gradients for every token that also flow into ignored rows")
+def pushes_ignored_rows(dlosses, logits, targets, lse, ignore_index=-100):
+    kept = targets != ignore_index
+    p = np.exp(logits - lse[..., None])
+    p[kept, targets[kept]] -= 1
+    return p * dlosses[..., None]
+
+
+@mistake("linear_token_losses", "the labels shifted by one position against the rows of x")
 def shifts_rows(x, w, targets, ignore_index=-100):
-    return linear_cross_entropy(x, w, np.roll(targets, 1, axis=-1), ignore_index)
+    return linear_token_losses(x, w, np.roll(targets, 1, axis=-1), ignore_index)
 
 
-@mistake("linear_cross_entropy", "the mean of the means of two halves, which weighs ignored targets")
-def averages_chunks(x, w, targets, ignore_index=-100):
-    x, shape, targets = x.reshape(-1, x.shape[-1]), targets.shape, targets.reshape(-1)
-    half = max(len(x) // 2, 1)
-    parts = [linear_cross_entropy(x[rows], w, targets[rows], ignore_index)
-             for rows in (slice(half), slice(half, None))]
-    loss = scalar((parts[0][0] + parts[1][0]) / 2, x)
-    return loss, np.concatenate([lse for _, lse in parts]).reshape(shape)
-
-
-@mistake("linear_cross_entropy", "logits divided by sqrt(C), as attention divides its scores")
+@mistake("linear_token_losses", "logits divided by sqrt(C), as attention divides its scores")
 def scales_logits(x, w, targets, ignore_index=-100):
-    return cross_entropy(x @ w.T / max(x.shape[-1], 1) ** 0.5, targets, ignore_index)
+    return token_losses(x @ w.T / max(x.shape[-1], 1) ** 0.5, targets, ignore_index)
 
 
-def by_rows(dlogits, x, w):
-    """dx and dw of x w^T, with x and dlogits of any number of axes."""
-    return dlogits @ w, dlogits.reshape(-1, len(w)).T @ x.reshape(-1, w.shape[1])
-
-
-@mistake("linear_cross_entropy_backward", "dw of the last chunk of rows only, which overwrites the others")
-def keeps_the_last(dloss, x, w, targets, lse, ignore_index=-100):
-    dlogits = cross_entropy_backward(dloss, x @ w.T, targets, lse, ignore_index)
+@mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others")
+def keeps_the_last(dlosses, x, w, targets, lse, ignore_index=-100):
+    dlogits = token_losses_backward(dlosses, x @ w.T, targets, lse, ignore_index)
     half = dlogits.reshape(-1, len(w))[targets.size // 2 :]
     return dlogits @ w, half.T @ x.reshape(-1, w.shape[1])[targets.size // 2 :]
 
 
-@mistake("linear_cross_entropy_backward", "a gradient divided by all targets, the ignored ones too")
-def divides_by_all(dloss, x, w, targets, lse, ignore_index=-100):
-    dlogits = averaged_over_ignored(dloss, x @ w.T, targets, lse, ignore_index)
-    return by_rows(dlogits, x, w)
+@mistake("linear_token_losses_backward", "the probabilities alone, with no 1 subtracted at the target")
+def scores_without_target(dlosses, x, w, targets, lse, ignore_index=-100):
+    kept = targets != ignore_index
+    dlogits = np.exp(x @ w.T - lse[..., None]) * (kept * dlosses)[..., None]
+    return dlogits @ w, dlogits.reshape(-1, len(w)).T @ x.reshape(-1, w.shape[1])
 
 
-@mistake("linear_cross_entropy_backward", "the probabilities alone, with no 1 subtracted at the target")
-def scores_without_target(dloss, x, w, targets, lse, ignore_index=-100):
-    return by_rows(forgets_the_target(dloss, x @ w.T, targets, lse, ignore_index), x, w)
-
-
-@mistake("linear_cross_entropy_backward", "a gradient that forgets dloss")
-def ignores_dloss(dloss, x, w, targets, lse, ignore_index=-100):
-    return linear_cross_entropy_backward(1.0, x, w, targets, lse, ignore_index)
+@mistake("linear_token_losses_backward", "a gradient that forgets dlosses")
+def ignores_dlosses(dlosses, x, w, targets, lse, ignore_index=-100):
+    return linear_token_losses_backward(np.ones_like(dlosses), x, w, targets, lse, ignore_index)
