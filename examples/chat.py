@@ -54,8 +54,8 @@ def reply(model, tokenizer, text, tokens=200):
     """Let the model continue the text, show it word by word, and return what it wrote."""
     prompt = tokenizer.encode(text)[-model.config.context :]  # what it can see
     new = ""
-    for step in tl.stream(model, [prompt], max_tokens=tokens, temperature=0.7, stop=["\n"], seed=len(text),
-                          tokenizer=tokenizer):  # fmt: skip
+    for step in tl.stream(model, [prompt], max_tokens=tokens, sampling=tl.Sampling(temperature=0.7),
+                          stop=["\n"], seed=len(text), tokenizer=tokenizer):  # fmt: skip
         print(step.text, end="", flush=True)
         new += step.text
     print()

@@ -46,7 +46,8 @@ def main():
             print(f"step {step:5}  loss {loss.item():.3f}", flush=True)
 
     print()
-    for step in tl.stream(model, ["\n"], max_tokens=500, temperature=0.8, tokenizer=tokenizer):
+    sampling = tl.Sampling(temperature=0.8)
+    for step in tl.stream(model, ["\n"], max_tokens=500, sampling=sampling, tokenizer=tokenizer):
         print(step.text, end="", flush=True)
     print()
 

@@ -19,13 +19,14 @@ print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=to
 from tinyllm.data import Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.functional import checkpoint
-from tinyllm.generate import generate, stream  # the function, from here on, not the module of that name
+from tinyllm.generate import Engine, generate, stream  # the function, from here on, not its module
 from tinyllm.models import (
     GPT,
+    LLAMA_PRESETS,
+    PRESETS,
     GPTConfig,
     Llama,
     LlamaConfig,
-    build,
     load_weights,
     save_weights,
 )
@@ -33,6 +34,7 @@ from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
+from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, ChatTemplate, load_tokenizer
 from tinyllm.train import AdamW, Run, Trainer, clip_grad_norm, decay_groups, make_config, prepare
@@ -42,12 +44,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GPT",
+    "LLAMA_PRESETS",
+    "PRESETS",
     "AdamW",
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
     "ChatTemplate",
     "Corpus",
+    "Engine",
     "GPTConfig",
     "Int4Linear",
     "Int8Linear",
@@ -55,10 +60,10 @@ __all__ = [
     "LlamaConfig",
     "Random",
     "Run",
+    "Sampling",
     "Tensor",
     "Trainer",
     "UserError",
-    "build",
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",

@@ -1,335 +1,387 @@
-"""Generation: let a model continue a text, token by token.
+"""Generation: let a model continue texts, many at once, token by token.
 
-A prompt is first read into the KV cache (prefill), then one token at a time is scored, drawn and fed back
-(decoding), for all prompts in one batch. On the compiled backend the logits, and so the tokens, are the
-same bits whether there is a cache or not, whether a prompt is read at once or in chunks, and whatever
-else is in the batch: a kernel computes each row by itself, and row b's n-th draw is number n of
-`Random(seed, "sample", b)`, which depends on nothing else.
+An `Engine` decodes all its sequences in one batch. A sequence's prompt is first read into the KV cache
+(prefill); then one token at a time is scored, drawn and fed back (decoding). Sequences come and go while
+others run, and their rows of the cache are used again. `generate` and `stream` stand on it.
 
-When the context is full, the window slides: the last half of it (context // 2 tokens) is read anew as if
+On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, for a
+prompt that is read at once or in chunks, and whatever else is in the batch. A kernel computes each row by
+itself, and a sequence's n-th draw is number n of `Random(seed, "sample", b)`, which depends on nothing else.
+
+When the context is full, the window slides: the last half of it (context // 2 tokens) is read again as if
 it were the whole text, and decoding goes on until it is full again. So the price of a new window is paid
 once in context / 2 tokens.
 """
 
-import codecs
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
-from tinyllm.rng import Random
+from tinyllm.rng import Random, uniforms
+from tinyllm.sampling import Sampling, apply_masks
+from tinyllm.tokenizer.text import TextStream, read_prompt
 
-START = "<|endoftext|>"  # what an empty prompt stands for, or a newline where there is no such token
+DEFAULT = Sampling()
+PREFILL = 4096  # tokens that are read in one forward pass, padding included, unless one prompt is longer
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from the logits.
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """One text that an engine writes. `ids` is the prompt and what was drawn so far."""
 
-    The steps come in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0
-    takes the likeliest token, of equal ones the smallest id. Raises UserError on settings that mean
-    nothing.
+    index: int  # how many were added before
+    ids: list[int]
+    prompt_length: int
+    max_tokens: int
+    sampling: Sampling
+    stop_ids: frozenset
+    stream: int  # the key of its random numbers
+    text: TextStream | None  # None without a tokenizer
+    mask: Callable | None
+    cache: list | None  # a cache of the caller's, one row
+    known: int = 0  # how much of the window that cache holds
+    begin: int = 0  # where the model's window begins
+    finish: str | None = None  # why it ended: see Step
+    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine was asked for them
+
+    @property
+    def tokens(self) -> list[int]:
+        """Return the ids that were drawn."""
+        return self.ids[self.prompt_length :]
+
+    @property
+    def window(self) -> list[int]:
+        """Return the ids that the model sees. The last of them is not in the cache yet."""
+        return self.ids[self.begin :]
+
+    def _push(self, token: int, context: int, overflow: str) -> str:
+        """Take in a token, note whether it is the last -> the text that can be shown."""
+        self.ids.append(token)
+        stopped = token in self.stop_ids
+        text = self.text.push(token) if self.text and not stopped else ""
+        if stopped or (self.text and self.text.stopped):
+            self.finish = "stop"
+        elif len(self.ids) - self.prompt_length >= self.max_tokens:
+            self.finish = "length"
+        elif overflow == "stop" and len(self.ids) - self.begin > context:
+            self.finish = "context"
+        return text + self.text.finish() if self.finish and self.text else text
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One new token of one sequence."""
+
+    sequence: Sequence
+    token: int
+    text: str  # what can be shown now: empty in the middle of a character, or of what may be a stop string
+    logits: np.ndarray  # (V,), as the model gave them, before any sampling setting
+    logprob: float | None  # the log-probability of the token by these logits, if the engine was asked for it
+    finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
+
+    @property
+    def row(self) -> int:
+        """Return the number of the sequence: which prompt it continues."""
+        return self.sequence.index
+
+
+class Engine:
+    """Decode many sequences together: `add` them at any time, and iterate to get a `Step` for each token.
+
+    batch: how many are decoded at once; the others wait until one ends.
+    logprobs: whether to compute each drawn token's log-probability under the model.
+    use_cache: False reads the whole window again for every token: slow, and a proof that the cache is right.
+    prefill_chunk: read prompts that many tokens at a time, which bounds the memory that a long one takes.
+    overflow: what happens when the context is full: "slide", as the head of this file says, or "stop".
+
+    A step that raises, because of a mask or of Ctrl-C in the model, can be taken again.
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
+    def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
+                 use_cache: bool = True, prefill_chunk: int | None = None, overflow: str = "slide",
+                 ):  # fmt: skip
+        if batch < 1:
+            raise UserError(f"batch must be at least 1, got {batch}")
+        if prefill_chunk is not None and prefill_chunk < 1:
+            raise UserError(f"prefill_chunk must be at least 1, got {prefill_chunk}")
+        if overflow not in ("slide", "stop"):
+            raise UserError(f'overflow must be "slide" or "stop", got {overflow!r}')
+        self.model, self.tokenizer, self.batch, self.logprobs = model, tokenizer, batch, logprobs
+        self.use_cache, self.prefill_chunk, self.overflow = use_cache, prefill_chunk, overflow
+        self.running: list[Sequence] = []  # sequence i is row i of the cache
+        self.waiting: deque[Sequence] = deque()
+        self._added = 0
+        self._cache: list = []  # one KVCache for each layer; rows behind the running ones are free
+        self._modules = [m for _, m in model.named_modules()]
+        self._samplings: WeakValueDictionary = WeakValueDictionary()  # one object for equal settings
 
-    def __post_init__(self):
-        if self.temperature != 0 and not 1e-6 <= self.temperature < np.inf:  # less would overflow float32
-            raise UserError(f"temperature must be 0 (greedy) or at least 0.000001, got {self.temperature}")
-        if self.top_k is not None and not (self.top_k >= 1 and self.top_k == int(self.top_k)):
-            raise UserError(f"top_k must be a whole number of at least 1, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UserError(f"min_p must be from 0 to 1, got {self.min_p}")
-        if not 0.01 <= self.repetition_penalty <= 100:
-            raise UserError(
-                f"repetition_penalty must be from 0.01 to 100 (1 is none), got {self.repetition_penalty}"
-            )
+    def add(self, prompt: Any, sampling: Sampling = DEFAULT, *, max_tokens: int, stop: Any = (),
+            seed: int = 0, sample: int = 0, mask: Callable | None = None,
+            cache: list | None = None) -> Sequence:  # fmt: skip
+        """Let a prompt be continued by up to `max_tokens` tokens.
 
-    def choose(self, logits, seen, random):
-        """Choose the next token.
+        prompt: ids, or a text if there is a tokenizer. An empty one starts from `<|endoftext|>`, or from a
+            newline if the tokenizer has no such token.
+        stop: strings or token ids that end the sequence; strings need a tokenizer.
+        seed, sample: name the stream of random numbers; the same prompt goes on the same way in any company.
+        mask: a function of the ids so far, prompt included, to the ids that may come next, or to V booleans.
+        cache: one row, from `model.new_cache()`, that may hold the first tokens of the prompt already. When
+            the sequence ends, it holds the window up to the last token but one, for a text that goes on.
 
-        logits (V,), the ids so far, a Random -> id. One number is drawn; at temperature 0, none.
-        Raises UserError when the logits are NaN, as they are when a model's weights are broken.
+        Raises UserError when a prompt or a setting cannot be honoured.
         """
+        stop = (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
+        strings = [s for s in stop if isinstance(s, str)]
+        if max_tokens < 0:
+            raise UserError(f"max_tokens must be at least 0, got {max_tokens}")
+        if "" in strings:
+            raise UserError("an empty stop string would stop everything: leave it out")
+        if self.tokenizer is None and strings:
+            raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
+        ids = read_prompt(self.model.config, self._added, prompt, self.tokenizer)
+        new = Sequence(
+            index=self._added,
+            ids=ids,
+            prompt_length=len(ids),
+            max_tokens=max_tokens,
+            sampling=self._samplings.setdefault(sampling, sampling),
+            stop_ids=frozenset(s for s in stop if not isinstance(s, str)),
+            stream=Random(seed, "sample", sample).key,
+            text=TextStream(self.tokenizer, strings) if self.tokenizer else None,
+            mask=mask,
+            cache=cache if self.use_cache else None,
+        )
+        if new.cache:
+            new.known = min(len(ids) - 1, *(layer.length for layer in new.cache))
+        self._added += 1
+        if max_tokens:
+            self.waiting.append(new)
+        else:
+            new.finish = "length"
+        return new
+
+    def __iter__(self) -> Iterator[Step]:
+        """Yield a step for every new token until all sequences have ended, those added meanwhile included."""
+        while self.running or self.waiting:
+            yield from self.step()
+
+    def step(self) -> list[Step]:
+        """Continue every running sequence by one token -> one Step for each, in the order of `add`."""
+        self._admit()
+        if not self.running:
+            return []
+        logits = self._next_logits()
+        tokens = self._choose(logits)
+        logprobs: list = [None] * len(tokens)
+        if self.logprobs:
+            logprobs = ops.log_softmax(logits)[np.arange(len(tokens)), tokens].tolist()
+        context, steps, leaving = self.model.config.context, [], []
+        for row, token in enumerate(tokens.tolist()):
+            s = self.running[row]
+            text = s._push(token, context, self.overflow)
+            if self.logprobs:
+                s.logprobs.append(logprobs[row])
+            steps.append(Step(s, token, text, logits[row], logprobs[row], s.finish))
+            if s.finish or len(s.ids) - s.begin > context:
+                leaving.append(row)
+        self._release(leaving)
+        return sorted(steps, key=lambda step: step.sequence.index)
+
+    def cancel(self, sequence: Sequence) -> None:
+        """End a sequence before its time; its `finish` becomes "cancelled"."""
+        if sequence.finish is None:
+            sequence.finish = "cancelled"
+            if sequence in self.waiting:
+                self.waiting.remove(sequence)
+            else:
+                self._release([self.running.index(sequence)])
+
+    def _choose(self, logits: np.ndarray) -> np.ndarray:
+        """Draw the next token of every running sequence: logits (B, V) -> ids (B,)."""
         if np.isnan(logits).any():
             raise UserError(
                 "the model's logits are not numbers (NaN): its weights are broken; take an earlier checkpoint"
             )
-        if self.repetition_penalty != 1:
-            logits = ops.repetition_penalty(logits, np.array(seen, np.int64), self.repetition_penalty)
-        if self.temperature == 0:
-            return int(np.argmax(logits))
-        logits = ops.temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = ops.top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = ops.top_p(logits, self.top_p)
-        if self.min_p is not None:
-            logits = ops.min_p(logits, self.min_p)
-        return int(ops.sample(ops.softmax(logits), np.array(random.uniform())))
+        logits = apply_masks(logits, [(s.mask, s.ids) for s in self.running])
+        u = uniforms([s.stream for s in self.running], [len(s.ids) - s.prompt_length for s in self.running])
+        groups: dict[int, list[int]] = {}
+        for row, s in enumerate(self.running):
+            groups.setdefault(id(s.sampling), []).append(row)
+        tokens = np.empty(len(self.running), np.int64)
+        for rows in groups.values():
+            sampling, ids = self.running[rows[0]].sampling, [self.running[row].ids for row in rows]
+            alike = len(groups) == 1
+            tokens[rows] = sampling.choose(logits if alike else logits[rows], ids, u if alike else u[rows])
+        return tokens
+
+    def _next_logits(self) -> np.ndarray:
+        """Score the next token of every running sequence -> (B, V)."""
+        with inference(self.model, self._modules):
+            if not self.use_cache:
+                windows = [np.array([s.window]) for s in self.running]
+                return np.concatenate([self.model.head(self.model.hidden(w)[:, -1]).data for w in windows])
+            layers = [layer.rows(0, len(self.running)) for layer in self._cache]
+            lengths = [len(s.ids) - s.begin - 1 for s in self.running]
+            for layer in layers:
+                layer.lengths[:] = lengths
+            last = np.array([s.ids[-1] for s in self.running])[:, None]
+            return self.model.head(self.model.hidden(last, layers)[:, -1]).data
+
+    def _admit(self) -> None:
+        """Let waiting sequences run, as many as there is room for, once their prompts are in the cache."""
+        new = [self.waiting[i] for i in range(min(len(self.waiting), self.batch - len(self.running)))]
+        if self.use_cache and new:
+            new = self._prefill(new)
+        self.running += new
+        for _ in new:
+            self.waiting.popleft()
+
+    def _prefill(self, new: list[Sequence]) -> list[Sequence]:
+        """Read all but the last token of each window into free rows of the cache -> the sequences by row.
+
+        Equal windows are read once, and copied.
+        """
+        equal: dict[Any, list[Sequence]] = {}
+        for s in new:
+            equal.setdefault(id(s) if s.cache else tuple(s.window[:-1]), []).append(s)
+        groups = sorted(equal.values(), key=lambda group: len(group[0].window) - group[0].known)
+        unique = [group[0] for group in groups]
+        first = len(self.running)
+        self._reserve(first + len(new))
+        with inference(self.model, self._modules):
+            for begin, end in _parts(unique, self.model.config.context):
+                self._read(unique[begin:end], first + begin)
+        copies = [(first + i, s) for i, group in enumerate(groups) for s in group[1:]]
+        rows = np.arange(first + len(unique), first + len(new))
+        for layer in self._cache:
+            layer.copy(layer, [row for row, _ in copies], rows)
+        return unique + [s for _, s in copies]
+
+    def _read(self, sequences: list[Sequence], first: int) -> None:
+        """Read windows into the rows of the cache from `first` on, in one batch that is padded behind.
+
+        No token sees the padding, which stands behind it, and `_next_logits` sets the lengths right.
+        """
+        known = [s.known for s in sequences]
+        width = max(len(s.window) - 1 - s.known for s in sequences)
+        tokens = np.zeros((len(sequences), width), np.int64)
+        for row, s in enumerate(sequences):
+            rest = s.window[s.known : -1]
+            tokens[row, : len(rest)] = rest
+        layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
+        for i, layer in enumerate(layers):
+            for row, s in enumerate(sequences):
+                if s.known:
+                    layer.copy(s.cache[i], [0], [row])
+            layer.lengths[:] = known
+        chunk = self.prefill_chunk or max(1, width)
+        for start in range(0, width, chunk):
+            self.model.hidden(tokens[:, start : start + chunk], layers)
+
+    def _reserve(self, rows: int) -> None:
+        """Make room for so many rows in the cache."""
+        if not self._cache or rows > len(self._cache[0].lengths):
+            larger = self.model.new_cache(min(self.batch, max(rows, 2 * len(self.running))))
+            running = np.arange(len(self.running))
+            for old, new in zip(self._cache, larger, strict=False):
+                new.copy(old, running, running)
+            self._cache = larger
+
+    def _release(self, leaving: list[int]) -> None:
+        """Free the rows of sequences that ended, or whose window slides and must be read again.
+
+        The last rows move into the gaps, so that the running ones lie side by side.
+        """
+        if not leaving:
+            return
+        gone, context = set(leaving), self.model.config.context
+        for row in leaving:
+            s = self.running[row]
+            if s.cache and s.finish:
+                for own, layer in zip(s.cache, self._cache, strict=True):
+                    own.copy(layer, [row], [0])
+            elif s.finish is None:
+                s.begin, s.known = len(s.ids) - max(1, context // 2), 0
+        count = len(self.running) - len(gone)
+        gaps = [row for row in leaving if row < count]
+        moving = [row for row in range(count, len(self.running)) if row not in gone]
+        for layer in self._cache:
+            layer.copy(layer, moving, gaps)
+        sliding = [self.running[row] for row in leaving if not self.running[row].finish]
+        self.waiting.extendleft(reversed(sliding))
+        for row, last in zip(gaps, moving, strict=True):
+            self.running[row] = self.running[last]
+        del self.running[count:]
 
 
-class TextStream:
-    """Turn tokens into text as they come, never showing half a character or a part of a stop string.
+def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
+    """Cut sequences, the shortest first, into parts (begin, end) that are read in one padded batch each."""
+    begin = known = 0
+    for end, s in enumerate(sequences):
+        known, width = max(known, s.known), len(s.window) - 1 - s.known
+        if end > begin and (width * (end + 1 - begin) > PREFILL or known + width > context):
+            yield begin, end
+            begin, known = end, s.known
+    if sequences:
+        yield begin, len(sequences)
 
-    The stop string that is complete first ends the text, just before itself; then `stopped` is True.
-    Where tokens begin and end makes no difference.
+
+def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
+    """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
+
+    Takes the options of `stream`. With logprobs=True: -> ids, log-probabilities, a list of each for each
+    prompt; see Step. The ids are all that were drawn, those of a stop string included: it is the text of
+    `stream`'s steps that is cut exactly before it.
     """
-
-    def __init__(self, tokenizer, stop=()):
-        self.tokenizer = tokenizer
-        self.stop = stop
-        self.stopped = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps half a character back
-        self._held = ""  # text that may turn out to be the beginning of a stop string
-
-    def push(self, token):
-        """Add one token and return the text that can be shown now, which may be empty."""
-        self._held += self._decoder.decode(self.tokenizer.decode_bytes([token]))
-        return self._release()
-
-    def finish(self):
-        """Return the text that was still held back: there are no more tokens."""
-        if self.stopped:
-            return ""
-        self._held += self._decoder.decode(b"", final=True)
-        text = self._release()
-        text, self._held = text + self._held, ""
-        return text
-
-    def _release(self):
-        found = [(self._held.find(s) + len(s), -len(s)) for s in self.stop if s in self._held]
-        if found:
-            end, minus_length = min(found)  # the first to be complete; of two that end together, the longer
-            text, self._held, self.stopped = self._held[: end + minus_length], "", True
-            return text
-        keep = max((n for s in self.stop for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
-        cut = len(self._held) - keep
-        text, self._held = self._held[:cut], self._held[cut:]
-        return text
+    engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
+    while engine.running or engine.waiting:
+        engine.step()
+    ids = [s.tokens for s in sequences]
+    return (ids, [s.logprobs for s in sequences]) if logprobs else ids
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Step:
-    """One new token of one row, as `stream` yields it."""
-
-    row: int  # which prompt it continues
-    token: int
-    text: str  # what can be shown now: empty in the middle of a character, or of what may be a stop string
-    logits: np.ndarray  # (V,), as the model gave them, before any sampling setting
-    finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
-
-
-class _Row:
-    """One text that is being written: its ids, where the model's window begins, and its random numbers."""
-
-    def __init__(self, index, ids, random, text):
-        self.index = index
-        self.ids = ids
-        self.begin = 0
-        self.random = random
-        self.text = text  # a TextStream, or None without a tokenizer
-        self.count = 0
-
-    @property
-    def window(self):
-        """The ids that the model sees. In decoding, the last of them is not in the cache yet."""
-        return self.ids[self.begin :]
-
-
-def generate(model, prompts, *, max_tokens, **options):
-    """Continue each prompt by up to `max_tokens` tokens, and return the new ids, a list for each prompt.
-
-    Takes the options of `stream`. The ids are all that were drawn, those of a stop string included: it is
-    the text of `stream`'s steps that is cut exactly before it.
-    """
-    new = [[] for _ in prompts]
-    for step in stream(model, prompts, max_tokens=max_tokens, **options):
-        new[step.row].append(step.token)
-    return new
-
-
-def stream(
-    model,
-    prompts,
-    *,
-    max_tokens,
-    temperature=1.0,
-    top_k=None,
-    top_p=None,
-    min_p=None,
-    repetition_penalty=1.0,
-    seed=0,
-    stop=(),
-    tokenizer=None,
-    use_cache=True,
-    prefill_chunk=None,
-    overflow="slide",
-    cache=None,
-):
+def stream(model: Any, prompts: list, *, max_tokens: int, **options: Any) -> Iterator[Step]:
     """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
 
-    prompts: a list of lists of ids, or of texts if there is a tokenizer. An empty prompt starts from
-        `<|endoftext|>`, or from a newline if the tokenizer has no such token.
+    prompts: a list of lists of ids, or of texts if there is a tokenizer.
+    sampling: a `Sampling`, which says how tokens are chosen.
     seed: an int, or one for each prompt; with its own seed, a prompt goes on the same way in any batch.
-    stop: strings or token ids, each of which ends a row; strings need a tokenizer.
-    use_cache: False computes everything anew for every token: slow, and a proof that the cache is right.
-    prefill_chunk: read prompts that many tokens at a time, which bounds the memory that a long one takes.
-    overflow: what happens when the context is full: "slide", as the head of this file says, or "stop".
-    cache: from `model.new_cache()`, for one prompt, of which it may hold the first tokens already. In the
-        end it holds the window up to the last token but one, so that a conversation can go on.
+    n: how many times each prompt is continued; its rows are n * b to n * b + n - 1, and it is read once.
+    cache: from `model.new_cache(rows)`, a row for each.
+    stop, mask: see `Engine.add`; the same for all rows.
+    tokenizer, batch, logprobs, use_cache, prefill_chunk, overflow: see `Engine`.
 
     Raises UserError, at the call, when a prompt or a setting cannot be honoured.
     """
-    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    stop = (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
-    _check_options(prompts, max_tokens, stop, tokenizer, prefill_chunk, overflow, cache)
-    if np.ndim(seed) and len(seed) != len(prompts):
-        raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
-    strings = [s for s in stop if isinstance(s, str)]
-    rows = []
-    for b, prompt in enumerate(prompts):
-        ids = read_prompt(model.config, b, prompt, tokenizer)
-        random = Random(seed, "sample", b) if np.ndim(seed) == 0 else Random(seed[b], "sample", 0)
-        rows.append(_Row(b, ids, random, TextStream(tokenizer, strings) if tokenizer else None))
-    if not use_cache:
-        cache = None
-    elif cache is None:
-        cache = model.new_cache(len(rows))
-    endings = _Endings(max_tokens, {s for s in stop if not isinstance(s, str)}, overflow)
-    return _run(model, rows, cache, sampling, endings, prefill_chunk)
+    engine, _ = _start(model, prompts, max_tokens=max_tokens, **options)
+    return iter(engine)
 
 
-@dataclass(frozen=True)
-class _Endings:
-    """What ends a row."""
-
-    max_tokens: int
-    stop_ids: set
-    overflow: str
-
-    def reason(self, row, context):
-        """Return why the row ends with its last token, or None if it goes on."""
-        if row.ids[-1] in self.stop_ids or (row.text and row.text.stopped):
-            return "stop"
-        if row.count >= self.max_tokens:
-            return "length"
-        return "context" if self.overflow == "stop" and len(row.window) > context else None
-
-
-def _run(model, rows, cache, sampling, endings, chunk):
-    if endings.max_tokens == 0:
-        return
-    context = model.config.context
-    modules = [m for _, m in model.named_modules()]
-    known = min(layer.length for layer in cache) if cache else 0  # what a cache of your own brings along
-    for i, row in enumerate(rows):
-        _prefill(model, row, cache, i, chunk, known)
-    while rows:
-        going_on = []
-        for i, (row, logits) in enumerate(zip(rows, _next_logits(model, modules, rows, cache), strict=True)):
-            step = _advance(row, logits, sampling, endings, context)
-            if step.finish is None:
-                going_on.append(i)
-            yield step
-        if cache and 0 < len(going_on) < len(rows):
-            cache = [layer.keep(going_on) for layer in cache]
-        rows = [rows[i] for i in going_on]
-        for i, row in enumerate(rows):
-            if len(row.window) > context:
-                row.begin = len(row.ids) - max(1, context // 2)
-                _prefill(model, row, cache, i, chunk)
-
-
-def _advance(row, logits, sampling, endings, context):
-    """Choose a row's next token, and say what it shows and whether it is the last."""
-    token = sampling.choose(logits, row.ids, row.random)
-    row.ids.append(token)
-    row.count += 1
-    text = row.text.push(token) if row.text and token not in endings.stop_ids else ""
-    finish = endings.reason(row, context)
-    if finish and row.text:
-        text += row.text.finish()
-    return Step(row.index, token, text, logits, finish)
-
-
-def _prefill(model, row, cache, i, chunk, known=0):
-    """Read a row's window into row i of the cache, from `known` on; the last token is left to decoding."""
-    if cache is None:
-        return
-    mine = [layer.row(i) for layer in cache]
-    window = np.array([row.window[:-1]])
-    for layer in mine:
-        layer.truncate(min(known, window.size))
-    chunk = chunk or max(1, window.size)
-    with inference(model):
-        for start in range(mine[0].length, window.size, chunk):
-            model.hidden(window[:, start : start + chunk], mine)
-
-
-def _next_logits(model, modules, rows, cache):
-    """Score the next token of every row: -> (rows, V)."""
-    with inference(model, modules):
-        if cache is None:
-            return [model.head(model.hidden(np.array([row.window]))[:, -1]).data[0] for row in rows]
-        last = np.array([[row.ids[-1]] for row in rows])
-        return model.head(model.hidden(last, cache)[:, -1]).data
-
-
-def read_prompt(config, b, prompt, tokenizer):
-    """Return a prompt's ids as a list. Raises UserError naming the prompt if the model cannot read it."""
-    if isinstance(prompt, (str, bytes)):
-        if tokenizer is None:
-            raise UserError(
-                f"prompt {b} is text, which needs a tokenizer: pass tokenizer=, or a list of token ids"
-            )
-        prompt = tokenizer.encode(prompt)
-    ids = [int(i) for i in prompt] or [_start_token(tokenizer)]
-    for i in ids:
-        if not 0 <= i < config.vocab_size:
-            raise UserError(
-                f"prompt {b} holds token {i}, outside of the model's vocabulary of {config.vocab_size}"
-            )
-    if len(ids) > config.context:
-        raise UserError(
-            f"prompt {b} has {len(ids)} tokens and the model's context is {config.context}: shorten it"
-        )
-    return ids
-
-
-def _start_token(tokenizer):
-    if tokenizer is None:
-        raise UserError("an empty prompt needs a token to start from: give one, or pass tokenizer=")
-    if START in tokenizer.special_tokens:
-        return tokenizer.special_tokens[START]
-    try:
-        return tokenizer.encode("\n")[0]
-    except UserError:
-        raise UserError(
-            f"this tokenizer knows neither {START} nor a newline to start from: give a prompt"
-        ) from None
-
-
-def _check_options(prompts, max_tokens, stop, tokenizer, prefill_chunk, overflow, cache):
+def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = DEFAULT, stop: Any = (),
+           seed: Any = 0, n: int = 1, mask: Callable | None = None, cache: list | None = None,
+           tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:  # fmt: skip
+    """Make an engine, and add n sequences for each prompt."""
     if isinstance(prompts, (str, bytes)):
         raise TypeError("prompts is a list of prompts: write [prompt]")
-    if max_tokens < 0:
-        raise UserError(f"max_tokens must be at least 0, got {max_tokens}")
-    if "" in stop:
-        raise UserError("an empty stop string would stop everything: leave it out")
-    if tokenizer is None and any(isinstance(s, str) for s in stop):
-        raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
-    if prefill_chunk is not None and prefill_chunk < 1:
-        raise UserError(f"prefill_chunk must be at least 1, got {prefill_chunk}")
-    if overflow not in ("slide", "stop"):
-        raise UserError(f'overflow must be "slide" or "stop", got {overflow!r}')
-    if cache is not None and len(prompts) != 1:
-        raise ValueError(f"a cache of your own is for one prompt, got {len(prompts)} prompts")
+    if n < 1:
+        raise UserError(f"n must be at least 1, got {n}")
+    if np.ndim(seed) and len(seed) != len(prompts):
+        raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
+    if cache is not None and len(cache[0].lengths) != n * len(prompts):
+        raise UserError(f"{n * len(prompts)} rows need a cache of as many; got {len(cache[0].lengths)}")
+    engine = Engine(model, tokenizer, **options)
+    sequences = []
+    for row in range(n * len(prompts)):
+        own = {"seed": seed[row // n], "sample": row % n} if np.ndim(seed) else {"seed": seed, "sample": row}
+        if cache is not None:
+            own["cache"] = [layer.rows(row, row + 1) for layer in cache]
+        prompt = prompts[row // n]
+        sequences.append(engine.add(prompt, sampling, max_tokens=max_tokens, stop=stop, mask=mask, **own))
+    return engine, sequences

@@ -45,6 +45,18 @@ def _fold(key):
     return state
 
 
+def uniforms(keys, counters):
+    """Draw one number from each of many streams.
+
+    keys (n,): the `key` of each Random; counters (n,): how many words were drawn from it -> float64 (n,) in
+    [0, 1), the numbers that `uniform()` of each would draw.
+    """
+    z = np.array(counters, np.uint64) + np.uint64(1)
+    z *= np.uint64(GOLDEN)
+    z += np.array(keys, np.uint64)
+    return (_mix(z) >> np.uint64(11)) * 2.0**-53
+
+
 class Random:
     """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
 

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # each other.
 LAYERS = (
     ("errors", "rng"),  # leaves, for everybody
-    ("config",),  # settings that check themselves
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
     ("tokenizer",),  # a leaf: text and tokens
@@ -26,6 +25,7 @@ LAYERS = (
     ("functional",),  # 2
     ("nn",),  # 3
     ("models",),  # 4
+    ("sampling",),
     ("generate",),  # 5
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side

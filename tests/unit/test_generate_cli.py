@@ -11,20 +11,13 @@ from tinyllm import ops
 from tinyllm.cli import build_parser
 from tinyllm.cli import generate as cli
 from tinyllm.errors import UserError
-from tinyllm.generate import generate
+from tinyllm.generate import Sampling, generate
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
-OPTIONS = {
-    "temperature": 1.0,
-    "top_k": None,
-    "top_p": None,
-    "min_p": None,
-    "repetition_penalty": 1.0,
-    "stop": [],
-}
-VARIED = {"temperature": 0, "repetition_penalty": 2.0}  # else it repeats one token: any window is right
+GREEDY = {"sampling": Sampling(temperature=0)}
+VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
 
 
 def tiny(dtype=np.float32):
@@ -42,7 +35,7 @@ def tinyllm(monkeypatch):
 
     def run(*words):
         args = build_parser(words[0]).parse_args(words)
-        return args.run(args)
+        return args._call(args)
 
     return run
 
@@ -62,15 +55,7 @@ def test_generate_passes_every_option_on(tinyllm, capsys):
         "--temperature 0.7 --top-k 5 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2 --seed 4 --tokens 25"
     )
     assert tinyllm("generate", "RUN", "--prompt", "a", "--json", *words.split()) == 0
-    options = {
-        "temperature": 0.7,
-        "top_k": 5,
-        "top_p": 0.9,
-        "min_p": 0.05,
-        "repetition_penalty": 1.2,
-        "seed": 4,
-    }
-    ids, text = expected("a", 25, **options)
+    ids, text = expected("a", 25, sampling=Sampling(0.7, 5, 0.9, 0.05, 1.2), seed=4)
     sample = {"text": text, "tokens": ids, "finish": "length"}
     assert json.loads(capsys.readouterr().out) == {"prompt": "a", "seed": 4, "samples": [sample]}
 
@@ -161,8 +146,8 @@ def typed(monkeypatch, *lines):
 def test_chat_goes_on_from_what_was_said(tinyllm, capsys, monkeypatch):
     typed(monkeypatch, "", "ab", "c", "/quit", "never read")
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
-    first = expected("ab", 3, temperature=0)[1]
-    second = expected("ab" + first + "c", 3, temperature=0)[1]
+    first = expected("ab", 3, **GREEDY)[1]
+    second = expected("ab" + first + "c", 3, **GREEDY)[1]
     assert capsys.readouterr().out.split("\n")[1:] == [first, second, ""]
 
 
@@ -170,7 +155,7 @@ def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys
     typed(monkeypatch, "ab", "xyz", "/reset", "", "ab")
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     out, err = capsys.readouterr()
-    first = expected("ab", 3, temperature=0)[1]
+    first = expected("ab", 3, **GREEDY)[1]
     assert out.split("\n")[1:] == [first, first, "", ""]
     assert err.startswith("tinyllm: ") and "x" in err
 
@@ -213,7 +198,7 @@ def test_chat_refuses_bad_settings_at_once(tinyllm, monkeypatch):
 def test_each_turn_of_a_conversation_draws_its_own_numbers():
     texts = []
     for _ in range(2):
-        conversation = cli.Conversation(tiny(), TOKENIZER, seed=1, **OPTIONS)
+        conversation = cli.Conversation(tiny(), TOKENIZER, seed=1)
         for _ in range(3):
             conversation.reset()
             texts.append("".join(conversation.reply("ab", 12)))
@@ -223,7 +208,7 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
 @pytest.mark.parametrize("calls", [1, 2, 5, 10, 11, 12, 13, 14, 17])  # the window slides after the tenth
 def test_an_interrupt_between_two_layers_leaves_no_trace(calls):
     model = tiny(np.float64)
-    conversation = cli.Conversation(model, TOKENIZER, **(OPTIONS | VARIED))
+    conversation = cli.Conversation(model, TOKENIZER, **VARIED)
     second, left = model.h[1], [calls]
 
     def interrupted(x, cache):
@@ -253,7 +238,7 @@ turns = st.lists(
 def test_a_conversation_never_goes_on_from_a_stale_cache(turns):
     """Whatever was said, cut off or slid out of sight: each reply is what the model says without a cache."""
     model = tiny(np.float64)
-    conversation = cli.Conversation(model, TOKENIZER, seed=1, **(OPTIONS | VARIED))
+    conversation = cli.Conversation(model, TOKENIZER, seed=1, **VARIED)
     with ops.use("numpy"):
         for text, tokens, cut_after in turns:
             before = conversation.ids + TOKENIZER.encode(text)

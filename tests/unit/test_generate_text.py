@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.generate import TextStream
+from tinyllm.tokenizer.text import TextStream
 
 
 class Pieces:

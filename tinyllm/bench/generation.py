@@ -14,10 +14,13 @@ from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
+from tinyllm.models import GPT
 from tinyllm.nn import Embedding, quantize
 from tinyllm.ops.registry import threads
+from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
 
+GREEDY = Sampling(temperature=0)
 NEW = 32  # tokens per sample, or as many as fit in half a context
 LONGEST = 512  # tokens of the prompt that prefill reads
 WITHOUT_CACHE = 10**7  # parameters: for larger models nobody would decode without a cache
@@ -31,11 +34,11 @@ class Engine:
 
     def prefill(self, prompt):
         """Read a prompt (ids) and return the logits of the token that follows, (V,)."""
-        return next(stream(self.model, [prompt], max_tokens=1, temperature=0)).logits
+        return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt, new):
         """Read the prompt, so that `new` tokens can follow; what comes back is for `go_on`."""
-        options = {"max_tokens": new + 1, "temperature": 0, "use_cache": self.use_cache}
+        options = {"max_tokens": new + 1, "sampling": GREEDY, "use_cache": self.use_cache}
         steps = stream(self.model, [prompt], **options)
         next(steps)
         return steps, new
@@ -118,7 +121,9 @@ def decode_bytes(model, length):
     """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():
-        if isinstance(module, Embedding) or any(True for _ in module.named_children()):
+        # GPT's output layer is its embedding, unless there is a packed copy, which counts for itself.
+        tied = isinstance(model, GPT) and module is model.wte and model.lm_head is None
+        if (isinstance(module, Embedding) and not tied) or any(True for _ in module.named_children()):
             continue
         for value in vars(module).values():
             array = value.data if isinstance(value, Tensor) else value

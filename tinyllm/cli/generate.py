@@ -1,60 +1,24 @@
 """`tinyllm generate` and `tinyllm chat`: let a trained model write."""
 
-import json
+import argparse
+import dataclasses
 import sys
+from json import dumps
+from typing import Any, Literal
 
-from tinyllm.cli import add_command
+from tinyllm.cli.command import command
 from tinyllm.cli.progress import printable
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
+from tinyllm.sampling import Sampling
 from tinyllm.train import load_run
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 
-def add_parser(subparsers):
-    """Add the two commands to the parser of `tinyllm`."""
-    _add_generate(subparsers)
-    _add_chat(subparsers)
-
-
-def _add_generate(subparsers):
-    parser = add_command(
-        subparsers,
-        "generate",
-        "continue a text",
-        'example:\n  tinyllm generate runs/stories --prompt "Once" --tokens 200 --top-k 50',
-        "Continue a text with a trained model, showing it as it is written. Ctrl-C stops.",
-    )
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both commands share."""
     add = parser.add_argument
-    add("--prompt", metavar="TEXT", default="", help="the beginning; without it the model makes one up")
-    add("--samples", metavar="N", type=int, default=1, help="how many continuations (default 1)")
-    add("--json", action="store_true", help="print one JSON object at the end, with token ids")
-    _add_options(parser, tokens=200)
-    parser.set_defaults(run=run_generate)
-
-
-def _add_chat(subparsers):
-    parser = add_command(
-        subparsers,
-        "chat",
-        "write a text in turns with a model",
-        "example:\n  tinyllm chat runs/stories --temperature 0.8 --stop '\\n'",
-        "Write a text in turns: you type the beginning, the model goes on, you go on.\n"
-        "A model that was trained on stories tells stories: it is no assistant and answers no questions.\n"
-        "Where the run's tokenizer has a chat template, your lines are the user's turns in it.\n\n"
-        "Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops\n"
-        "the model, /reset begins a new text, /quit or Ctrl-D leaves.",
-    )
-    _add_options(parser, tokens=100)
-    parser.set_defaults(run=run_chat)
-
-
-def _add_options(parser, tokens):
-    add = parser.add_argument
-    add("RUN", help="the folder of a training run")
-    add("--which", choices=("best", "last"), default="best", help="which checkpoint (default best)")
-    add("--tokens", metavar="N", type=int, default=tokens, help=f"how many tokens at most (default {tokens})")
     add("--temperature", metavar="X", type=float, default=1.0, help="0 takes the likeliest token (default 1)")
     add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
     add("--top-p", metavar="P", type=float, help="draw from the likeliest tokens that together reach P")
@@ -64,32 +28,40 @@ def _add_options(parser, tokens):
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 
-def _options(args):
-    """The arguments of `stream` that both commands share."""
-    return {
-        "temperature": args.temperature,
-        "top_k": args.top_k,
-        "top_p": args.top_p,
-        "min_p": args.min_p,
-        "repetition_penalty": args.repetition_penalty,
-        "stop": [s.replace("\\n", "\n") for s in args.stop],
-    }
+def _options(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn the shared options into arguments of `stream`."""
+    sampling = Sampling(**{f.name: values[f.name] for f in dataclasses.fields(Sampling)})
+    stop = [s.replace("\\n", "\n") for s in values["stop"]]
+    return {"sampling": sampling, "seed": values["seed"], "stop": stop}
 
 
-def run_generate(args):
-    """Run `tinyllm generate` -> exit code."""
-    if args.samples < 1:
-        raise UserError(f"--samples must be at least 1, got {args.samples}")
-    model, tokenizer, _ = load_run(args.RUN, which=args.which)
-    prompts = [_valid(args.prompt)] * args.samples
-    steps = stream(
-        model, prompts, max_tokens=args.tokens, seed=args.seed, tokenizer=tokenizer, **_options(args)
-    )
-    samples = [{"text": "", "tokens": [], "finish": "length"} for _ in prompts]
-    show = _Display(args.prompt, args.samples) if not args.json else None
+@command("generate", extend=_add_sampling)
+def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200, json: bool = False,
+             which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
+    """Continue a text with a trained model.
+
+    The text is shown as it is written. Ctrl-C stops.
+
+    RUN            the folder of a training run
+    --prompt TEXT  the beginning; without it the model makes one up
+    --samples N    how many continuations
+    --tokens N     how many tokens at most
+    --json         print one JSON object at the end, with token ids
+    --which        which checkpoint
+
+    example:
+      tinyllm generate runs/stories-nano --prompt "Once" --tokens 200 --top-k 50
+    """
+    if samples < 1:
+        raise UserError(f"--samples must be at least 1, got {samples}")
+    model, tokenizer, _ = load_run(run, which=which)
+    options = {"max_tokens": tokens, "n": samples, "tokenizer": tokenizer} | _options(values)
+    steps = stream(model, [_valid(prompt)], **options)
+    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
+    show = None if json else _Display(prompt, samples)
     try:
         for step in steps:
-            sample = samples[step.row]
+            sample = texts[step.row]
             sample["text"] += step.text
             sample["tokens"].append(step.token)
             sample["finish"] = step.finish
@@ -101,7 +73,7 @@ def run_generate(args):
     if show:
         show.end()
     else:
-        print(json.dumps({"prompt": args.prompt, "seed": args.seed, "samples": samples}, ensure_ascii=False))
+        print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
 
 
@@ -204,12 +176,28 @@ class Conversation:
             layer.truncate(0)
 
 
-def run_chat(args):
-    """Run `tinyllm chat` -> exit code."""
-    model, tokenizer, _ = load_run(args.RUN, which=args.which)
-    options = _options(args)
-    stream(model, [[0]], max_tokens=args.tokens, tokenizer=tokenizer, **options)  # complain now, not later
-    conversation = Conversation(model, tokenizer, seed=args.seed, **options)
+@command("chat", extend=_add_sampling)
+def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best", **values: Any) -> int:
+    """Write a text in turns with a model.
+
+    You type the beginning, the model goes on, you go on. A model that was trained on stories tells stories:
+    it is no assistant and answers no questions. Where the run's tokenizer has a chat template, your lines
+    are the user's turns in it.
+
+    Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model,
+    /reset begins a new text, /quit or Ctrl-D leaves.
+
+    RUN         the folder of a training run
+    --tokens N  how many tokens the model writes in a turn at most
+    --which     which checkpoint
+
+    example:
+      tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
+    """
+    model, tokenizer, _ = load_run(run, which=which)
+    options = _options(values)
+    stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
+    conversation = Conversation(model, tokenizer, **options)
     print("You begin, the model goes on. Empty line: go on. /reset: new text. /quit: leave.")
     while True:
         try:
@@ -222,7 +210,7 @@ def run_chat(args):
         if line.strip() == "/reset":
             conversation.reset()
         elif line or conversation.ids:
-            _turn(conversation, line, args.tokens)
+            _turn(conversation, line, tokens)
 
 
 def _turn(conversation, line, tokens):

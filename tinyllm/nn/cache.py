@@ -52,12 +52,24 @@ class KVCache:
         """Forget what stands at position `length` and behind it, in every row."""
         np.minimum(self.lengths, length, out=self.lengths)
 
-    def row(self, b):
-        """Return row b as a cache of one row that shares its memory: what is appended there is here."""
+    def rows(self, begin, end):
+        """Return the rows from `begin` to `end` as a cache that shares their memory."""
         view = object.__new__(KVCache)
-        view.keys, view.values = self.keys[b : b + 1], self.values[b : b + 1]
-        view.lengths = self.lengths[b : b + 1]
+        view.keys, view.values = self.keys[begin:end], self.values[begin:end]
+        view.lengths = self.lengths[begin:end]
         return view
+
+    def row(self, b):
+        """Return row b as a cache of one row that shares its memory."""
+        return self.rows(b, b + 1)
+
+    def copy(self, other, rows, targets):
+        """Copy some rows of another cache, or of this one, over the rows `targets` of this one."""
+        if len(rows):
+            longest = other.lengths[rows].max()
+            self.keys[targets, :longest] = other.keys[rows, :longest]
+            self.values[targets, :longest] = other.values[rows, :longest]
+            self.lengths[targets] = other.lengths[rows]
 
     def keep(self, rows):
         """Return a new cache that holds a copy of the given rows, in the given order."""

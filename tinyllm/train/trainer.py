@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from tinyllm.data import get_batch
 from tinyllm.errors import UserError
 from tinyllm.generate import generate
+from tinyllm.sampling import Sampling
 from tinyllm.train import events
 from tinyllm.train.checkpoint import load_arrays, prune_checkpoints, read_state, save_checkpoint
 from tinyllm.train.evaluate import count_characters, evaluate
@@ -192,7 +193,7 @@ class Trainer:
             self.model,
             [prompt],
             max_tokens=config.sample_tokens,
-            temperature=config.sample_temperature,
+            sampling=Sampling(temperature=config.sample_temperature),
             seed=self.seed,
         )[0]
         text = self.tokenizer.decode([*prompt, *tokens])

@@ -7,11 +7,13 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.generate import read_prompt, stream
+from tinyllm.generate import stream
 from tinyllm.nn import inference
 from tinyllm.ops.attention import masked_scores
 from tinyllm.report.trace.record import Step, record
+from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
+from tinyllm.tokenizer.text import read_prompt
 
 CANDIDATES = 5  # how many likely tokens are kept for each place
 WATCHED = 48  # at how many places of a text the cache is looked at
@@ -75,7 +77,8 @@ def take_text(model, tokenizer, prompt, tokens=0, temperature=0.0, seed=0):
     if tokens < 0:
         raise UserError(f"--tokens must be at least 0, got {tokens}")
     ids = read_prompt(model.config, 0, prompt, tokenizer)
-    steps = stream(model, [ids], max_tokens=tokens, temperature=temperature, seed=seed, overflow="stop")
+    sampling = Sampling(temperature=temperature)
+    steps = stream(model, [ids], max_tokens=tokens, sampling=sampling, seed=seed, overflow="stop")
     written = [step.token for step in steps]
     return (ids + written)[: model.config.context], len(ids)
 

@@ -1,0 +1,80 @@
+"""Sampling: choose the next tokens of many texts at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings for choosing the next token from the logits.
+
+    The steps come in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0
+    takes the likeliest token, of equal ones the smallest id. Raises UserError when a setting is out of
+    range.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature != 0 and not 1e-6 <= self.temperature < np.inf:  # less would overflow float32
+            raise UserError(f"temperature must be 0 (greedy) or at least 0.000001, got {self.temperature}")
+        if self.top_k is not None and not (self.top_k >= 1 and self.top_k == int(self.top_k)):
+            raise UserError(f"top_k must be a whole number of at least 1, got {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UserError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise UserError(f"min_p must be from 0 to 1, got {self.min_p}")
+        if not 0.01 <= self.repetition_penalty <= 100:
+            raise UserError(
+                f"repetition_penalty must be from 0.01 to 100 (1 is none), got {self.repetition_penalty}"
+            )
+
+    def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
+        """Choose the next token of every row.
+
+        logits (B, V), the ids so far of each row, uniforms (B,) in [0, 1) -> ids (B,). Temperature 0 does
+        not look at the uniforms. No row looks at another.
+        """
+        if self.repetition_penalty != 1:
+            longest = max(map(len, ids))
+            used = np.array([row + row[:1] * (longest - len(row)) for row in ids])  # naming one twice is fine
+            logits = ops.repetition_penalty(logits, used, self.repetition_penalty)
+        if self.temperature == 0:
+            return np.argmax(logits, axis=-1)
+        logits = ops.temperature(logits, self.temperature)
+        if self.top_k is not None:
+            logits = ops.top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = ops.top_p(logits, self.top_p)
+        if self.min_p is not None:
+            logits = ops.min_p(logits, self.min_p)
+        return ops.sample(ops.softmax(logits), uniforms)
+
+
+def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]]) -> np.ndarray:
+    """Give -inf to the tokens that a row's mask does not allow.
+
+    logits (B, V); rows: for each row a mask or None, and the ids so far. A mask is called with these ids and
+    returns the allowed ids, or V booleans -> logits (B, V), new where there is a mask. Raises UserError when
+    a mask allows nothing.
+    """
+    if all(mask is None for mask, _ in rows):
+        return logits
+    masked = np.full_like(logits, -np.inf)
+    for row, (mask, ids) in enumerate(rows):
+        allowed = slice(None) if mask is None else np.asarray(mask(ids))
+        if mask is not None and allowed.dtype != bool:
+            allowed = allowed.astype(np.int64)
+        masked[row, allowed] = logits[row, allowed]
+        if mask is not None and not np.any(allowed if allowed.dtype == bool else allowed.size):
+            raise UserError(f"the mask of row {row} allows no token: let it allow one that ends the text")
+    return masked

@@ -1,0 +1,82 @@
+"""Between a person's text and a model's tokens: read a prompt, and show what is written as it comes."""
+
+import codecs
+from typing import Any
+
+from tinyllm.errors import UserError
+
+START = "<|endoftext|>"  # what an empty prompt begins with, or a newline where there is no such token
+
+
+def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any) -> list[int]:
+    """Return a prompt's ids as a list. Raises UserError naming the prompt if the model cannot read it."""
+    if isinstance(prompt, (str, bytes)):
+        if tokenizer is None:
+            raise UserError(
+                f"prompt {b} is text, which needs a tokenizer: pass tokenizer=, or a list of token ids"
+            )
+        prompt = tokenizer.encode(prompt)
+    ids = [int(i) for i in prompt] or [_start_token(tokenizer)]
+    for i in ids:
+        if not 0 <= i < config.vocab_size:
+            raise UserError(
+                f"prompt {b} holds token {i}, outside of the model's vocabulary of {config.vocab_size}"
+            )
+    if len(ids) > config.context:
+        raise UserError(
+            f"prompt {b} has {len(ids)} tokens and the model's context is {config.context}: shorten it"
+        )
+    return ids
+
+
+def _start_token(tokenizer: Any) -> int:
+    if tokenizer is None:
+        raise UserError("an empty prompt needs a token to start from: give one, or pass tokenizer=")
+    if START in tokenizer.special_tokens:
+        return tokenizer.special_tokens[START]
+    try:
+        return tokenizer.encode("\n")[0]
+    except UserError:
+        raise UserError(
+            f"this tokenizer knows neither {START} nor a newline to start from: give a prompt"
+        ) from None
+
+
+class TextStream:
+    """Turn tokens into text as they come, never showing half a character or a part of a stop string.
+
+    The stop string that is complete first ends the text, just before itself; then `stopped` is True.
+    Where tokens begin and end makes no difference.
+    """
+
+    def __init__(self, tokenizer, stop=()):
+        self.tokenizer = tokenizer
+        self.stop = stop
+        self.stopped = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps half a character back
+        self._held = ""  # text that may turn out to be the beginning of a stop string
+
+    def push(self, token):
+        """Add one token and return the text that can be shown now, which may be empty."""
+        self._held += self._decoder.decode(self.tokenizer.decode_bytes([token]))
+        return self._release()
+
+    def finish(self):
+        """Return the text that was still held back: there are no more tokens."""
+        if self.stopped:
+            return ""
+        self._held += self._decoder.decode(b"", final=True)
+        text = self._release()
+        text, self._held = text + self._held, ""
+        return text
+
+    def _release(self):
+        found = [(self._held.find(s) + len(s), -len(s)) for s in self.stop if s in self._held]
+        if found:
+            end, minus_length = min(found)  # the first to be complete; of two that end together, the longer
+            text, self._held, self.stopped = self._held[: end + minus_length], "", True
+            return text
+        keep = max((n for s in self.stop for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
+        cut = len(self._held) - keep
+        text, self._held = self._held[:cut], self._held[cut:]
+        return text
