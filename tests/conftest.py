@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinyllm.course.workers import Zygote, best_level
+from tinyllm.course.workers import Launcher, best_level
 
 settings.register_profile(
     "tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -19,8 +19,8 @@ def cache_of_its_own(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def zygote():
+@pytest.fixture(scope="session")
+def launcher():
     """A process that forks workers for students' code, at the strongest level that works here."""
-    with Zygote(best_level()) as zygote:
-        yield zygote
+    with Launcher(best_level()) as launcher:
+        yield launcher

@@ -19,7 +19,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.stepping import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict
 
 begin()
 

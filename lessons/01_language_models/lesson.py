@@ -17,7 +17,7 @@ import textwrap
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.data import load_corpus, stories
 from tinyllm.rng import Random
 

@@ -16,7 +16,7 @@
 import time
 
 from tinyllm import ops
-from tinyllm.course.stepping import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.data import load_corpus
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split

@@ -12,7 +12,7 @@
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 
 begin()
 np.set_printoptions(precision=4, suppress=True)

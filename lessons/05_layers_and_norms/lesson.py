@@ -11,7 +11,7 @@
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.rng import Random
 
 begin()

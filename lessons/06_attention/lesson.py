@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import weights, write_page
-from tinyllm.course.stepping import begin, compare, predict
 from tinyllm.rng import Random
 
 begin()

@@ -11,8 +11,8 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.course.stepping import begin, compare, predict
 from tinyllm.data import get_batch, load_corpus
 
 begin()

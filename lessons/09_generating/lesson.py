@@ -14,7 +14,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.nn import inference
 from tinyllm.report.trace import examine, take_text

@@ -18,7 +18,7 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.bench.roof import measure_roof
 from tinyllm.course.kernels import measure
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.ops import registry
 from tinyllm.rng import Random
 

@@ -13,7 +13,7 @@
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.course.stepping import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.rng import Random
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES

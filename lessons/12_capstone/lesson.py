@@ -12,8 +12,8 @@
 import numpy as np
 
 from tinyllm.course import capstone
-from tinyllm.course.gather import gather, parts_in
-from tinyllm.course.stepping import begin, compare, predict
+from tinyllm.course.assemble_capstone import gather, parts_in
+from tinyllm.course.lesson_runner import begin, compare, predict
 
 folder = begin()
 

@@ -1,7 +1,7 @@
 """`blame`: which of a student's functions spoils a run of `train --mine`."""
 
 import pytest
-from mine_run import DIAGONAL, set_up, train, write
+from plugin_run import DIAGONAL, set_up, train, write
 
 from tinyllm.cli import main
 from tinyllm.course.syllabus import find_lesson

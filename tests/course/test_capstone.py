@@ -6,10 +6,10 @@ import json
 import pytest
 
 from tinyllm.course import capstone
+from tinyllm.course.assemble_capstone import MARK, gather, parts_in
 from tinyllm.course.checker import judge_task
-from tinyllm.course.gather import MARK, gather, parts_in
 from tinyllm.course.known import capstone as known
-from tinyllm.course.mine import import_file, load_parts
+from tinyllm.course.plugins import import_file, load_parts
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.errors import UserError
@@ -47,14 +47,14 @@ def short():
 
 
 @pytest.fixture
-def judge(zygote, tmp_path, monkeypatch):
+def judge(launcher, tmp_path, monkeypatch):
     """Judge an exercise; the range is that of twelve steps."""
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
 
     def judge(text, variant=0):
         (tmp_path / "exercise.py").write_text(text)
         limits = {"cpu_seconds": 4}
-        start = functools.partial(zygote.start, tmp_path / "exercise.py", limits)
+        start = functools.partial(launcher.start, tmp_path / "exercise.py", limits)
         return judge_task(TASK, start, tmp_path, variant=variant)
 
     return judge

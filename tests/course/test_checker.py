@@ -5,14 +5,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tinyllm.course import complaints, explain
+from tinyllm.course import explain, failures
 from tinyllm.course.checker import JUDGES, judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.drawing import draw_cases, properties
 from tinyllm.course.explain import READABLE, Tries, name_mistake, weight
-from tinyllm.course.solved import solved
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task, ready, syllabus
-from tinyllm.course.workers import Zygote
+from tinyllm.course.workers import Launcher
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
@@ -26,14 +26,14 @@ SOFTMAX = Task("softmax", "softmax")
 
 
 @pytest.fixture
-def check(zygote, tmp_path):
+def check(launcher, tmp_path):
     """Judge a text as a student's file."""
 
     def run(text, task=SOFTMAX, **options):
         code = tmp_path / "exercise.py"
         code.write_text(text, "utf-8")
         limits = {"cpu_seconds": 1}
-        return judge(task, lambda: zygote.start(code, limits), **{"effort": 40, **options})
+        return judge(task, lambda: launcher.start(code, limits), **{"effort": 40, **options})
 
     return run
 
@@ -87,24 +87,24 @@ def test_a_known_mistake_is_named(check, said):
     assert check(NAMED[said], effort=0).state == "failed"
 
 
-def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(zygote, tmp_path, monkeypatch):
+def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(launcher, tmp_path, monkeypatch):
     """Hypothesis' idea of simple is another than ours: its smallest may be the longer one."""
     task = Task("softmax", "softmax")
     code = tmp_path / "exercise.py"
     code.write_text("def softmax(x):\n    return x\n")
     large = next(args for args in draw_cases("softmax") if args[0].size > 30)
     monkeypatch.setattr(Tries, "smallest", lambda tries, args: large)
-    assert len(judge(task, lambda: zygote.start(code)).smallest_input) < len(describe("softmax", large))
+    assert len(judge(task, lambda: launcher.start(code)).smallest_input) < len(describe("softmax", large))
 
 
-def test_a_failure_is_explained_on_an_input_that_can_be_read(zygote, tmp_path):
+def test_a_failure_is_explained_on_an_input_that_can_be_read(launcher, tmp_path):
     """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
     task = Task("attention", "attention")
     code = tmp_path / "exercise.py"
     code.write_text("def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n")
-    first = judge(task, lambda: zygote.start(code), effort=0)
+    first = judge(task, lambda: launcher.start(code), effort=0)
     assert len(first.smallest_input) < READABLE
-    assert judge(task, lambda: zygote.start(code), effort=0) == first
+    assert judge(task, lambda: launcher.start(code), effort=0) == first
 
 
 def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
@@ -186,7 +186,7 @@ def test_four_words_that_differ(check, text, state, words):
 def test_workers_that_are_started_anew_give_the_same_verdicts(check, tmp_path, text, state):
     forked = check(text, effort=10)
     assert forked.state == state
-    with Zygote("plain", False) as anew:
+    with Launcher("plain", False) as anew:
         again = judge(SOFTMAX, lambda: anew.start(tmp_path / "exercise.py", {"cpu_seconds": 1}), effort=10)
     assert again == forked
 
@@ -242,7 +242,7 @@ PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the roo
 
 
 @pytest.mark.parametrize("look", [
-    lambda: complaints.complaint("lr_schedule", "right on ordinary numbers",
+    lambda: failures.complaint("lr_schedule", "right on ordinary numbers",
                               Here("lr_schedule", lambda *_: [PADDED]), "lr_schedule", (0, 10, 0.1, 1, 0.1)),
     lambda: explain.alike([PADDED], [np.zeros(3)]),
 ], ids=["compared", "looked for among the known mistakes"])  # fmt: skip

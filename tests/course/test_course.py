@@ -12,7 +12,7 @@ from tinyllm.cli import main
 from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.release import stubs
-from tinyllm.course.solved import solved
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
 

@@ -16,7 +16,7 @@ from tinyllm.cli import main
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.export import CLASSROOM, kept
 from tinyllm.course.classroom.notebook import check_cell
-from tinyllm.course.solved import solved
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis.internal.conjecture import providers
 
-from tinyllm.course import complaints, explain
+from tinyllm.course import explain, failures
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.drawing import LEAST, PLAIN, QUIET, draw_cases, nature, properties
@@ -23,13 +23,13 @@ TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task
 
 
 @pytest.fixture
-def check(zygote, tmp_path):
+def check(launcher, tmp_path):
     """Judge a text as a student's file."""
 
     def run(text, task=TASKS["softmax"], effort=0):
         code = tmp_path / "exercise.py"
         code.write_text(text, "utf-8")
-        return judge(task, lambda: zygote.start(code, {"cpu_seconds": 1}), effort=effort)
+        return judge(task, lambda: launcher.start(code, {"cpu_seconds": 1}), effort=effort)
 
     return run
 
@@ -54,8 +54,8 @@ def test_what_is_said_tells_what_to_do(check, body, words):
 
 def test_a_list_may_be_what_is_due():
     """Even an empty one, where nothing is to be encoded."""
-    assert complaints.shapeless("bpe_encode", [], (b"", [])) is None
-    assert complaints.shapeless("softmax", [], (np.zeros(0, np.float32),))
+    assert failures.shapeless("bpe_encode", [], (b"", [])) is None
+    assert failures.shapeless("softmax", [], (np.zeros(0, np.float32),))
 
 
 def test_a_result_is_not_called_by_the_name_of_an_input(check):

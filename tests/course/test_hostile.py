@@ -11,24 +11,19 @@ from pathlib import Path
 import pytest
 
 import tinyllm
-from tinyllm.course import checker
 from tinyllm.course.checker import judge
 from tinyllm.course.drawing import properties
-from tinyllm.course.solved import solved
+from tinyllm.course.fork_server import descendants
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task
-from tinyllm.course.workers import Zygote, why_not
-from tinyllm.course.zygote import descendants
+from tinyllm.course.workers import Launcher, why_not
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
 SOFTMAX = Task("softmax", "softmax")
 ORDINARY = "right on ordinary numbers"
-SHORT = {"memory": 2**30, "cpu_seconds": 2}
-REASONS = {level: why_not(level) for level in ("landlock", "bwrap")}
-ENDLESS = re.compile("without end|lets the signal|clock")  # ended by limits, which both levels share
-ATTEMPTS = [pytest.param(level, name, marks=pytest.mark.skipif(bool(reason), reason=f"{level}: {reason}"))
-            for level, reason in REASONS.items() for name in ATTACKS
-            if level == "landlock" or not ENDLESS.search(name)]  # fmt: skip
+SHORT = {"memory": 2**29, "cpu_seconds": 1}
+FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 
 
 class Canaries:
@@ -98,61 +93,53 @@ def canaries(tmp_path_factory):
     found.close()
 
 
-@pytest.fixture(scope="module")
-def zygote(request):
-    with Zygote(request.param) as found:
-        yield found
-
-
 def test_there_are_many():
     assert len(ATTACKS) >= 40
 
 
-def tried(zygote):
-    """The properties that are tried: one, if each takes a process that is started for it."""
-    every = properties("softmax", 12)
-    return every if zygote.forks else {ORDINARY: every[ORDINARY]}
-
-
-def attacked(zygote, code):
+def attacked(launcher, code):
     """Judge a file -> (verdict, everything that its workers printed)."""
     workers = []
 
     def start():
-        workers.append(zygote.start(code, SHORT))
+        workers.append(launcher.start(code, SHORT))
         return workers[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checker, "properties", lambda *args: tried(zygote))
-        verdict = judge(SOFTMAX, start, count=12, effort=0)
+    verdict = judge(SOFTMAX, start, count=12, effort=0)
     return verdict, b"".join(bytes(worker.output) for worker in workers).decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("zygote, name", ATTEMPTS, indirect=["zygote"])
-def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, zygote, tmp_path):
+@FENCED
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(canaries.fill(ATTACKS[name]), "utf-8")
     before = set(descendants())
-    verdict, output = attacked(zygote, code)
+    verdict, output = attacked(launcher, code)
     assert set(descendants()) == before  # nobody is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
     assert ORDINARY not in verdict.held
-    assert len(verdict.held) + len(verdict.broken) == len(tried(zygote))
+    assert len(verdict.held) + len(verdict.broken) == len(properties("softmax", 12))
     assert "PWNED" not in output and "the answer is 42" not in output
     assert verdict.message.isprintable() and len(verdict.message) <= 400
     assert os.listdir(tmp_path) == ["exercise.py"]
     assert canaries.state() == canaries.before and not canaries.callers
+
+
+@FENCED
+def test_the_next_student_does_not_suffer(launcher, tmp_path):
+    """This runs after the attacks, on the same server."""
     (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
-    assert attacked(zygote, code)[0].state == "passed"  # and the next student does not suffer
+    assert attacked(launcher, tmp_path / "exercise.py")[0].state == "passed"
 
 
 @pytest.mark.parametrize("name", ["hidden tests", "a connection out", "a file system that fills up"])
-def test_without_the_fences_the_canaries_would_sing(name, canaries, tmp_path, monkeypatch):
+def test_without_the_fences_the_attacks_work(name, canaries, tmp_path):
     """These attacks do what they say: only the fences stop them."""
     code = tmp_path / "exercise.py"
     text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
     code.write_text(text.replace("range(100)", "range(1)"), "utf-8")
-    with Zygote("plain") as plain:
+    with Launcher("plain") as plain:
         verdict, output = attacked(plain, code)
     assert "PWNED" in output and verdict.state != "passed"
     canaries.callers.clear()

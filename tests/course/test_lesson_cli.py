@@ -12,9 +12,9 @@ from terminal import CTRL_C, at_terminal
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
 from tinyllm.course.known import answers
-from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.course.workers import Zygote
+from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops import OPS
 
@@ -119,13 +119,13 @@ def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
 
 
 def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
-    started, start = [], Zygote.start
+    started, start = [], Launcher.start
 
     def counted(self, code, *rest):
         started.append(code)
         return start(self, code, {"cpu_seconds": 1})
 
-    monkeypatch.setattr(Zygote, "start", counted)
+    monkeypatch.setattr(Launcher, "start", counted)
     monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
     write(4, "while True: pass\n")
     said = say("check 4", 1)

@@ -10,15 +10,15 @@ from verify_lessons import run_lesson
 
 import tinyllm
 from tinyllm.course.checker import judge
-from tinyllm.course.solved import solved
-from tinyllm.course.stepping import cells
+from tinyllm.course.lesson_runner import cells
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import ready, syllabus
 from tinyllm.course.workspace import hints
 from tinyllm.ops import OPS
 
 LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
 TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op" and ready(task)]
-EVERYWHERE = {"tinyllm.course.stepping", "tinyllm.errors", "tinyllm.ops", "tinyllm.report.chart"}
+EVERYWHERE = {"tinyllm.course.lesson_runner", "tinyllm.errors", "tinyllm.ops", "tinyllm.report.chart"}
 
 
 def each(lesson):
@@ -242,12 +242,12 @@ def test_a_task_has_three_hints(lesson, task):
 
 
 @pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
-def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, zygote, tmp_path):
+def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, launcher, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(solved(task), "utf-8")
-    verdict = judge(task, lambda: zygote.start(code), explain=False)
+    verdict = judge(task, lambda: launcher.start(code), explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
-    verdict = judge(task, lambda: zygote.start(lesson.path / "exercise.py"), explain=False)
+    verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), explain=False)
     assert verdict.state == "not_attempted" and not verdict.held
 
 

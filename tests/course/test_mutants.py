@@ -23,14 +23,14 @@ def named(value):
 
 
 @pytest.fixture
-def judge(zygote, tmp_path):
+def judge(launcher, tmp_path):
     """Judge a test of softmax, or of another op, by its source."""
 
     def judge(source, op="softmax", **options):
         path = tmp_path / "exercise.py"
         path.write_text("import numpy as np\n\n" + source)
         task, limits = Task(f"test_{op}", op, "tests"), {"cpu_seconds": 1}
-        return judge_task(task, lambda: zygote.start(path, limits), tmp_path, **options)
+        return judge_task(task, lambda: launcher.start(path, limits), tmp_path, **options)
 
     return judge
 
@@ -152,7 +152,7 @@ def test_a_forged_question_ends_the_talk(judge, ask):
 import gc, socket, sys
 def test_softmax(softmax):
     talk = next(o for o in gc.get_objects() if isinstance(o, socket.socket))
-    sys.modules["_tinyllm_wire"].send(talk, {ask!r})
+    sys.modules["_tinyllm_protocol"].send(talk, {ask!r})
     softmax(np.ones(2, np.float32))
 """
     verdict = judge(forge)

@@ -13,7 +13,7 @@ from tinyllm.cli.course import row_told
 from tinyllm.course.classroom import selftest
 from tinyllm.course.kernels import NONE
 from tinyllm.course.known import answers, kernels, suites
-from tinyllm.course.solved import solved
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import best_level
 from tinyllm.ops import OPS

@@ -11,10 +11,10 @@ from tinyllm.course import mutants, workers
 from tinyllm.course.classroom import grading
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.solved import solved
+from tinyllm.course.fork_server import asleep
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task, find_lesson
-from tinyllm.course.workers import Failure, Zygote, works
-from tinyllm.course.zygote import asleep
+from tinyllm.course.workers import Failure, Launcher, why_not
 from tinyllm.ops import OPS
 
 CODE = """
@@ -32,15 +32,15 @@ def test_softmax(softmax):
     softmax(np.ones(2, np.float32))
 """
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-WAYS = [(level, forks) for level in workers.LEVELS if works(level)
-        for forks in ((None, False) if level == "plain" else (None,))]  # fmt: skip
+WAYS = [(level, True) for level in workers.LEVELS if sys.platform == "linux" and why_not(level) is None]
+WAYS += [("plain", False)]
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: way[0] + (" anew" if way[1] is False else ""))
+@pytest.fixture(params=WAYS, ids=lambda way: way[0] if way[1] else "subprocess")
 def start(request, tmp_path):
     (tmp_path / "exercise.py").write_text("import numpy as np\n" + CODE)
-    with Zygote(*request.param) as zygote:
-        yield lambda **limits: zygote.start(tmp_path / "exercise.py", limits)
+    with Launcher(*request.param) as launcher:
+        yield lambda **limits: launcher.start(tmp_path / "exercise.py", limits)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_whoever_waits_for_nothing_is_out_of_time(start, monkeypatch, function):
 def test_an_import_that_sleeps_is_out_of_time(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "ASLEEP", 4)
     (tmp_path / "exercise.py").write_text("import time\ntime.sleep(60)\n")
-    with Zygote("plain") as zygote, zygote.start(tmp_path / "exercise.py") as worker:
+    with Launcher("plain") as launcher, launcher.start(tmp_path / "exercise.py") as worker:
         assert worker.failure.state == "timed_out"
 
 
@@ -103,13 +103,13 @@ def test_a_test_is_not_timed_by_the_clock(start, fast_clock):
 
 def test_processor_time_is_counted(start):
     with start(cpu_seconds=2) as worker:
-        zygote = worker.zygote
+        launcher = worker.launcher
         worker.call("burn", (1.0,))
-    assert sys.platform == "win32" or 0.9 < zygote.cpu < 4
-    before = zygote.cpu
+    assert sys.platform == "win32" or 0.9 < launcher.cpu < 4
+    before = launcher.cpu
     with start() as worker:
         worker.call("burn", (0.5,))
-    assert sys.platform == "win32" or 0.4 < zygote.cpu - before < 4
+    assert sys.platform == "win32" or 0.4 < launcher.cpu - before < 4
 
 
 def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):

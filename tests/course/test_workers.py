@@ -1,9 +1,6 @@
 """Workers: each is fresh, each comes to an end, and whatever it does has a name."""
 
-import argparse
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tinyllm
 from tinyllm.course import sandbox, workers
 from tinyllm.course.classroom.queue import choose_level
-from tinyllm.course.workers import Failure, Zygote, best_level, isolation_words, printable, why_not, works
-from tinyllm.course.zygote import descendants, watch
+from tinyllm.course.fork_server import descendants
+from tinyllm.course.workers import Failure, Launcher, best_level, isolation_words, printable, why_not
 from tinyllm.errors import UserError
 
 CODE = """
@@ -56,9 +52,8 @@ def step(x):
     return half + 1
 """
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's fork or /proc")
-LEVELS = [level for level in workers.LEVELS if works(level)]
-NEW = (None,) if sys.platform != "linux" else (None, False)  # forked where that is the way here, and not
-WAYS = [(level, forks) for level in LEVELS for forks in (NEW if level == "plain" else (None,))]
+LEVELS = [level for level in workers.LEVELS if why_not(level) is None]
+WAYS = [(level, True) for level in LEVELS if sys.platform == "linux"] + [("plain", False)]
 
 
 @pytest.fixture
@@ -68,10 +63,10 @@ def code(tmp_path):
     return path
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: way[0] + (" anew" if way[1] is False else ""))
+@pytest.fixture(params=WAYS, ids=lambda way: way[0] if way[1] else "subprocess")
 def start(request, code):
-    with Zygote(*request.param) as zygote:
-        yield lambda **limits: zygote.start(code, limits)
+    with Launcher(*request.param) as launcher:
+        yield lambda **limits: launcher.start(code, limits)
 
 
 def test_a_value_comes_back(start):
@@ -114,8 +109,7 @@ def test_what_a_student_prints_is_kept_up_to_a_point(start):
 def test_a_worker_gets_no_handles_and_no_environment(start, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "42")
     with start() as worker:
-        ways = 1 if worker.zygote.forks else 2  # a socket, or two pipes
-        assert len(worker.call("handles", ())) == 3 + ways
+        assert len(worker.call("handles", ())) == 4  # and the socket
         found = worker.call("environment", ())
     assert set(found) <= {"HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE"}
 
@@ -138,23 +132,19 @@ def test_steps_are_seen(start):
 
 @needs_linux
 def test_a_zygote_that_dies_is_replaced(code):
-    with Zygote("plain") as zygote:
-        with zygote.start(code):
-            zygote.process.kill()
-            zygote.process.wait()
-        with zygote.start(code) as worker:
+    with Launcher("plain") as launcher:
+        with launcher.start(code):
+            launcher.server.process.kill()
+            launcher.server.process.wait()
+        with launcher.start(code) as worker:
             assert worker.call("count", ()) == 1
 
 
 @needs_linux
-@pytest.mark.parametrize("forks", [True, False])
-def test_a_daemon_is_reaped(code, forks):
-    with Zygote("plain", forks) as zygote:
-        with zygote.start(code) as worker:
+def test_a_daemon_is_reaped(code):
+    with Launcher("plain") as launcher:
+        with launcher.start(code) as worker:
             daemon = worker.call("daemon", ())
-            if not forks and os.geteuid():  # whom the limit holds
-                assert daemon.state == "failed"
-                return
             assert alive(daemon)
         assert not alive(daemon)
 
@@ -168,12 +158,12 @@ def alive(pid):
 
 
 @needs_linux
-@pytest.mark.parametrize("level, forks", WAYS)
-def test_nobody_lives_on_when_the_grader_is_killed(code, level, forks):
+@pytest.mark.parametrize("level", LEVELS)
+def test_nobody_lives_on_when_the_grader_is_killed(code, level):
     script = f"""
-from tinyllm.course.workers import Zygote
-from tinyllm.course.zygote import descendants
-with Zygote({level!r}, {forks}) as zygote, zygote.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
+from tinyllm.course.workers import Launcher
+from tinyllm.course.fork_server import descendants
+with Launcher({level!r}) as launcher, launcher.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
     print(*descendants(), flush=True)
     worker.call("spin", ())
 """
@@ -190,112 +180,41 @@ with Zygote({level!r}, {forks}) as zygote, zygote.start({str(code)!r}, dict(cpu_
     raise AssertionError("a worker outlives its grader")
 
 
-def test_a_worker_leaves_when_its_memory_is_used_up(monkeypatch):
-    """As macOS has it, whose limits do not bound memory."""
-    resource = pytest.importorskip("resource")
-    used = iter([10, 20, 30, 40])
-    monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(resource, "getrusage", lambda who: argparse.Namespace(ru_maxrss=next(used)))
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    with pytest.raises(SystemExit):
-        watch(os.getppid(), 30)
-    assert list(used) == [40]
-
-
 def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
-    monkeypatch.setattr("tinyllm.course.launch.SCRIPT", code.with_name("absent.py"))
+    monkeypatch.setattr("tinyllm.course.processes.SCRIPT", code.with_name("absent.py"))
     before = set(descendants())
-    with Zygote("plain", False) as zygote, pytest.raises(UserError, match=r"does not start: .*absent\.py"):
-        zygote.start(code)
+    match = r"does not start: .*absent\.py"
+    with Launcher("plain", False) as launcher, pytest.raises(UserError, match=match):
+        launcher.start(code)
     assert set(descendants()) == before
 
 
-@needs_linux
-@pytest.mark.parametrize("script, reason", [
-    ("echo trouble >&2; echo bwrap: no leave for namespaces >&2; exit 1", "bwrap: no leave for namespaces"),
-    ("exit 1", "it says nothing"),
-    ('while [ "$1" != -I ]; do shift; done; exec "$PYTHON" "$@"', "can read what it should not"),
+@pytest.mark.skipif(not sandbox.landlock_version(), reason="no Landlock here")
+@pytest.mark.parametrize("more, reason", [
+    ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),
+    ("\ndef landlock(*a):\n    raise OSError('trouble')\n", "process that ran"),
 ])  # fmt: skip
-def test_bubblewrap_that_does_not_do_its_work_is_found_out(script, reason, tmp_path, monkeypatch):
-    """Another program in its place: the level fails closed, with one line that says why."""
-    path = tmp_path / "bwrap"
-    path.write_text(f"#!/bin/sh\n{script}\n".replace("$PYTHON", sys.executable))
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
-    monkeypatch.setattr("tinyllm.course.launch.SCRIPT", loose_script(tmp_path))
-    assert reason in why_not("bwrap")
+def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch):
+    """The level fails closed, with one line that says why."""
+    here = Path(sandbox.__file__).parent
+    for name in ("fork_server.py", "protocol.py", "sandbox.py"):
+        (tmp_path / name).write_text((here / name).read_text("utf-8"), "utf-8")
+    with open(tmp_path / "sandbox.py", "a", encoding="utf-8") as f:
+        f.write(more)
+    monkeypatch.setattr("tinyllm.course.processes.SCRIPT", tmp_path / "fork_server.py")
+    assert reason in why_not("landlock")
     assert best_level() == "plain"
-    for wanted, required in (("bwrap", False), ("bwrap", True), ("auto", True)):
+    for wanted, required in (("landlock", False), ("landlock", True), ("auto", True)):
         with pytest.raises(UserError, match=reason) as failure:
             choose_level(wanted, required)
         assert "\n" not in str(failure.value)
 
 
-def loose_script(folder):
-    """A copy of the worker's own side that leaves out its own fences."""
-    here = Path(sandbox.__file__).parent
-    for name in ("zygote.py", "wire.py", "sandbox.py"):
-        (folder / name).write_text((here / name).read_text("utf-8"), "utf-8")
-    with open(folder / "sandbox.py", "a", encoding="utf-8") as f:
-        f.write("\ndef landlock(*a):\n    pass\n\ndef seccomp():\n    pass\n")
-    return folder / "zygote.py"
-
-
-BUBBLE = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
-NO_BUBBLE = "bwrap is not installed" if shutil.which("bwrap") is None else (
-    "bwrap may not make namespaces" if subprocess.run(BUBBLE, capture_output=True).returncode else "")
-
-
-@pytest.mark.parametrize("level, missing", [
-    ("landlock", "" if sandbox.landlock_version() else "no Landlock here"), ("bwrap", NO_BUBBLE),
-])  # fmt: skip
-def test_a_level_works_where_the_system_has_what_it_needs(level, missing):
+def test_a_level_works_where_the_system_has_what_it_needs():
     """Or the tests of that level would be skipped, and nobody would see why."""
-    if missing:
-        pytest.skip(missing)
-    assert why_not(level) is None
-
-
-@pytest.mark.skipif("bwrap" not in LEVELS, reason=f"bwrap: {why_not('bwrap')}")
-def test_inside_bubblewrap_there_is_little_and_nothing_to_write(tmp_path, monkeypatch):
-    """By its namespaces alone: Landlock and seccomp are left out."""
-    code = tmp_path / "work" / "exercise.py"
-    code.parent.mkdir()
-    (tmp_path / "secret").write_text("secret")
-    (code.parent / "helper.py").write_text("number = 7\n")
-    code.write_text(INSIDE)
-    monkeypatch.setattr("tinyllm.course.launch.SCRIPT", loose_script(tmp_path / "work"))
-    with Zygote("bwrap") as zygote, zygote.start(code) as worker:
-        assert worker.failure is None
-        folders = ["/", "/tmp", "/dev", "/dev/shm", "/etc", "/var/tmp", str(Path(os.__file__).parent)]
-        assert worker.call("writable", ([*folders, str(code.parent)],)) == []
-        files = [str(tmp_path / "secret"), "/etc/passwd", tinyllm.__file__, pytest.__file__]
-        assert worker.call("there", ([*files, str(code)],)) == [str(code)]
-        assert worker.call("processes", ()) <= 3
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            assert worker.call("connect", (server.getsockname()[1],)) == "refused"
-    assert sorted(os.listdir(tmp_path)) == ["secret", "work"]
-
-
-INSIDE = """
-import os, socket
-from helper import number
-def writable(folders):
-    found = []
-    for folder in folders:
-        try:
-            open(os.path.join(folder, "planted"), "w").close()
-            found.append(folder)
-        except OSError:
-            pass
-    return found
-def there(paths): return [path for path in paths if os.path.exists(path)]
-def processes(): return len([name for name in os.listdir("/proc") if name.isdigit()])
-def connect(port):
-    try: socket.create_connection(("127.0.0.1", port), 1)
-    except OSError: return "refused"
-"""
+    if not sandbox.landlock_version():
+        pytest.skip("no Landlock here")
+    assert why_not("landlock") is None
 
 
 def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
@@ -306,7 +225,7 @@ def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")
 def test_a_fenced_worker_cannot_start_threads(code):
-    with Zygote("landlock") as zygote, zygote.start(code) as worker:
+    with Launcher("landlock") as launcher, launcher.start(code) as worker:
         assert worker.call("threads", ()).state == "failed"
 
 
@@ -315,9 +234,10 @@ def test_the_filter_is_well_formed():
         program = make(machine)
         assert len(program) < 4096
         for i, (code, yes, no, _) in enumerate(program[:-1]):
-            jump = code in (sandbox.EQUAL, sandbox.AT_LEAST, sandbox.ANY_OF)
+            jump = code in (sandbox.EQUAL, sandbox.ANY_OF)
             assert (jump or yes == no == 0) and i + 1 + max(yes, no) < len(program)
-        assert program[-1] == (sandbox.RETURN, 0, 0, sandbox.ALLOW)
+        last = sandbox.DENY if make is sandbox.seccomp_program else sandbox.ALLOW
+        assert program[-1] == (sandbox.RETURN, 0, 0, last)
 
 
 EMPTY_IT = """
@@ -349,11 +269,11 @@ def test_what_may_be_read_cannot_be_emptied_under_an_old_landlock(tmp_path):
 
 def test_levels_fail_closed(monkeypatch):
     assert best_level() == choose_level("auto") == LEVELS[0]
-    reasons = {"landlock": "no", "bwrap": "no", "plain": None}
-    for module in ("workers", "course.queue"):
+    reasons = {"landlock": "no", "plain": None}
+    for module in ("workers", "classroom.queue"):
         monkeypatch.setattr(f"tinyllm.course.{module}.why_not", reasons.get)
     assert choose_level("auto") == "plain"
-    for wanted, required in (("landlock", False), ("bwrap", False), ("auto", True), ("plain", True)):
+    for wanted, required in (("landlock", False), ("auto", True), ("plain", True)):
         with pytest.raises(UserError):
             choose_level(wanted, required)
     assert "stops accidents, not attackers" in isolation_words("plain")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tinyllm.cli import main as tinyllm
 from tinyllm.course.known import answers
-from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
 from tinyllm.testing import MISTAKES

@@ -25,7 +25,7 @@ def add_parser(subparsers):
 def run_blame(args):
     """Train the first steps again, with fewer and fewer of the student's parts; 1 if one is to blame."""
     from tinyllm.course.blame import Blame
-    from tinyllm.course.mine import load_parts, parse_lessons, unproven
+    from tinyllm.course.plugins import load_parts, parse_lessons, unproven
     from tinyllm.course.workspace import find_workspace
     from tinyllm.train.run import Run, reopen
 
@@ -75,18 +75,18 @@ def told(blame, finding):
     """The finding in words."""
     last, steps = finding.losses[-1], blame.steps
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
-    mine = finding.mine
-    if mine.right:
+    trial = finding.all_parts
+    if trial.right:
         lessons = dict.fromkeys(part.lesson for part in blame.parts.values())
         ways = ", ".join(f"`tinyllm check {number}`" for number in lessons)
         yield f"yours stay within {max(blame.allowed):.4f} of it at every step: nothing to blame"
         yield f"what a training does not feel, {ways} may: there each function is tried by itself"
         return
-    if mine.failure:
-        yield f"yours stop at step {mine.step}: {mine.failure}"
+    if trial.failure:
+        yield f"yours stop at step {trial.step}: {trial.failure}"
     else:
-        numbers = f"{mine.what} {mine.got:.4f} where {mine.want:.4f} is right"
-        yield f"yours leave the range at step {mine.step}: {numbers}"
+        numbers = f"{trial.what} {trial.got:.4f} where {trial.want:.4f} is right"
+        yield f"yours leave the range at step {trial.step}: {numbers}"
     if finding.together:
         yield f"no single function does it, only together: {', '.join(finding.culprits)}"
     for op in finding.culprits:

@@ -28,9 +28,8 @@ GRADE_EXAMPLE = """example:
 
 isolation (`auto` takes the first of these that a trial shows to work; `tinyllm doctor` tells which do):
   landlock   Linux: each test in a fresh process without network, processes, or files but the student's own
-  bwrap      Linux with bubblewrap: the same in namespaces of its own, but slower to start
-  plain      macOS, Windows, old kernels: fresh processes, deadlines, and what the system offers of limits
-             (memory, processor time, no processes); stops accidents, not attackers
+  plain      macOS, Windows, old kernels: a fresh process for each test, with a time limit; stops accidents,
+             not attackers
 
 Lateness is not judged: the times of files are set by whoever zips them. Leave out what came too late.
 """

@@ -9,7 +9,7 @@ from tinyllm.cli import add_command
 from tinyllm.cli.progress import paragraph
 from tinyllm.course.known import answers
 from tinyllm.course.record import WORDS, as_record
-from tinyllm.course.solved import helpers
+from tinyllm.course.reference_solution import helpers
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
     Progress,
@@ -172,7 +172,7 @@ def run_check(args):
 def check_once(lesson, path, workspace, args):
     """Judge every task, print, and remember -> whether all passed."""
     from tinyllm.course.checker import judge_lesson  # here: hypothesis takes a while to import
-    from tinyllm.course.workers import Zygote, best_level, isolation_words
+    from tinyllm.course.workers import Launcher, best_level, isolation_words
 
     level = best_level()
     progress = opened(workspace)
@@ -181,8 +181,8 @@ def check_once(lesson, path, workspace, args):
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
         print(paragraph(isolation_words(level)) + "\n")
     verdicts = []
-    with Zygote(level) as zygote, copied(path) as code:
-        for verdict, printed in judge_lesson(lesson, zygote, code):
+    with Launcher(level) as launcher, copied(path) as code:
+        for verdict, printed in judge_lesson(lesson, launcher, code):
             record = progress.task(lesson, verdict.task) if own else {}
             if not args.json:
                 print(told(lesson, verdict, record.get("held"), printed), flush=True)

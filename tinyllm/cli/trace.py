@@ -117,7 +117,7 @@ def observe_mine(lessons, model, ids):
     Both run on the specifications, so that a student's softmax is met inside attention and the two can be
     compared op by op.
     """
-    from tinyllm.course.mine import idle, load_parts, parse_lessons, plug_in
+    from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
     from tinyllm.course.workspace import find_workspace
 
     parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())

@@ -73,7 +73,7 @@ def run_train(args):
     parts = parts_of(args)
     if not parts:
         return train(args)
-    from tinyllm.course.mine import plug_in
+    from tinyllm.course.plugins import plug_in
 
     with plug_in(parts):
         return train(args, parts)
@@ -96,7 +96,7 @@ def train(args, parts=()):
         trainer.resume()
     else:
         if parts:
-            from tinyllm.course.mine import try_parts
+            from tinyllm.course.plugins import try_parts
 
             with naming(parts):
                 try_parts(parts, run, experiment)
@@ -134,14 +134,14 @@ def parts_of(args):
         lessons = [str(number) for number in dict.fromkeys(part["lesson"] for part in mine)]
     if not lessons:
         return []
-    from tinyllm.course import mine  # here: a plain training needs nothing of the lessons
+    from tinyllm.course import plugins  # here: a plain training needs nothing of the lessons
     from tinyllm.course.workspace import find_workspace
 
     workspace = find_workspace()
-    parts, notes = mine.load_parts(mine.parse_lessons(lessons), workspace)
+    parts, notes = plugins.load_parts(plugins.parse_lessons(lessons), workspace)
     if not args.json:
         names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
-        lines = [f"yours: {names}", *notes, *filter(None, [mine.unproven(parts, workspace)]), SLOWER]
+        lines = [f"yours: {names}", *notes, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
         print("\n".join(map(paragraph, lines)) + "\n", flush=True)
     return parts
 
@@ -170,7 +170,7 @@ def naming(parts, run=None):
 
 def told(parts, run, trained):
     """What a run on a student's functions ends with: how often each ran, and what to do next."""
-    from tinyllm.course.mine import idle
+    from tinyllm.course.plugins import idle
 
     if trained:
         used = ", ".join(f"{part.op} {part.calls:,} times" for part in parts if part.calls)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyllm.course.mine import PartFailure, plug_in
+from tinyllm.course.plugins import PartFailure, plug_in
 from tinyllm.errors import UserError
 from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
@@ -47,11 +47,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is to blame: ops, in order; `losses` are the library's, `mine` how all parts together did."""
+    """What is to blame: ops, in order; `losses` are the library's, `all_parts` is the trial with all."""
 
     culprits: tuple[str, ...]
     losses: tuple[float, ...]
-    mine: Trial
+    all_parts: Trial
     failures: dict
     together: bool = False  # no single part misses the range, only these in combination
     confirmed: bool = False  # the other parts, without these, are in range
@@ -143,20 +143,20 @@ class Blame:
     def find(self):
         """Name the culprits -> Finding, whose culprits are empty when the losses are in range."""
         ops = list(self.parts)
-        mine = self.trial(ops, "all of yours")
-        if mine.right:
-            return Finding((), self.expected(), mine, {})
+        whole = self.trial(ops, "all of yours")
+        if whole.right:
+            return Finding((), self.expected(), whole, {})
         ops = [op for op in ops if self.parts[op].calls] or ops  # what was never called is innocent
         failures = {}
         single = [op for op in ops if self.without(ops, op, failures).right] if len(ops) > 1 else ops
         if len(single) == 1:
-            return Finding(tuple(single), self.expected(), mine, failures, confirmed=len(ops) > 1)
+            return Finding(tuple(single), self.expected(), whole, failures, confirmed=len(ops) > 1)
         guilty = tuple(op for op in ops if not self.alone(op, failures).right)
         if guilty:
             rest = [op for op in ops if op not in guilty]
             confirmed = bool(rest) and self.trial(rest, "with the others alone").right
-            return Finding(guilty, self.expected(), mine, failures, confirmed=confirmed)
-        return Finding(tuple(single or ops), self.expected(), mine, failures, together=True)
+            return Finding(guilty, self.expected(), whole, failures, confirmed=confirmed)
+        return Finding(tuple(single or ops), self.expected(), whole, failures, together=True)
 
     def without(self, ops, op, failures):
         """A trial with one part back in the library's hands."""

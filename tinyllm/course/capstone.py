@@ -18,8 +18,8 @@ import numpy as np
 from tinyllm.course.blame import allowed, rounded_otherwise
 from tinyllm.course.checker import Verdict, complaint, said, unusable
 from tinyllm.course.drawing import HIDDEN_CASES, draw_cases
-from tinyllm.course.mine import Part, PartFailure, guarded, plug_in
-from tinyllm.course.stepping import note
+from tinyllm.course.lesson_runner import note
+from tinyllm.course.plugins import Part, PartFailure, plug_in, validated
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import shown
@@ -223,7 +223,7 @@ def in_worker(worker, op):
             raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
         return written_back(op, args, *answer) if OPS[op].mutates else answer
 
-    part.function = guarded(part, call)
+    part.function = validated(part, call)
     return part
 
 

@@ -10,9 +10,9 @@ import importlib
 import re
 from dataclasses import dataclass
 
-from tinyllm.course.complaints import complaint, said
 from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
 from tinyllm.course.explain import explained
+from tinyllm.course.failures import complaint, said
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import Failure, printable
 from tinyllm.testing.relations import specs_only
@@ -47,12 +47,12 @@ def judge_task(task, start, folder, **options):
 SOON = {"cpu_seconds": 10}  # for a function on small arrays, and somebody who waits for the answer
 
 
-def judge_lesson(lesson, zygote, path):
+def judge_lesson(lesson, launcher, path):
     """Check every task of a lesson in a student's file -> pairs of Verdict and what was printed first.
 
     A file that does not run is tried once, and not for every task and property again.
     """
-    with zygote.start(path) as worker:
+    with launcher.start(path) as worker:
         broken = worker.failure
     for task in lesson.tasks:
         if not ready(task) or task.kind not in JUDGES:
@@ -64,7 +64,7 @@ def judge_lesson(lesson, zygote, path):
             continue
 
         def start(workers=workers, limits=SOON if task.kind == "op" else None):
-            workers.append(zygote.start(path, limits))
+            workers.append(launcher.start(path, limits))
             return workers[-1]
 
         verdict = judge_task(task, start, path.parent)

@@ -14,7 +14,6 @@ import time
 import numpy as np
 from hypothesis import find, settings
 
-from tinyllm.course.complaints import complaint, require_forms, results_of, right, said, strays
 from tinyllm.course.drawing import (
     MORE_CASES,
     NATURES,
@@ -25,6 +24,7 @@ from tinyllm.course.drawing import (
     nature,
     without_found_constants,
 )
+from tinyllm.course.failures import complaint, out_of_bounds, require_forms, results_of, right, said
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES, MISTAKES
@@ -233,7 +233,7 @@ class Tries:
         """The results on an input, or None where there are none; where C strays, that is the result."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
         if isinstance(answer, Failure):
-            return [answer.message] if strays(answer) else None
+            return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args):

@@ -1,7 +1,7 @@
 """Tasks in C: compile the student's `exercise.c`, and judge its functions by the cases of the ops.
 
-`guard.py` runs them in a worker, so that a segmentation fault is a sentence. The C functions take matrices;
-the ops' cases have any number of axes, and are cut into matrices here.
+`guard_pages.py` runs them in a worker, so that a segmentation fault is a sentence. The C functions take
+matrices; the ops' cases have any number of axes, and are cut into matrices here.
 """
 
 import functools
@@ -19,22 +19,20 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.course.checker import Verdict, judge
-from tinyllm.course.compiling import visible
-from tinyllm.course.complaints import strays
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.guard import CALLS, GUARD
+from tinyllm.course.elf_symbols import refusal
+from tinyllm.course.failures import out_of_bounds
+from tinyllm.course.guard_pages import CALLS, GUARD
 from tinyllm.course.known.kernels import INSIDE, catalogue
-from tinyllm.course.launch import bubble, readable_paths
 from tinyllm.course.syllabus import Task
-from tinyllm.course.symbols import refusal
 from tinyllm.course.workers import Failure, printable
 from tinyllm.testing.properties import FORM, VIEWS
 
 FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-Wall",
-         "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see guard.py
-LINK = ("-shared", "-s", "-o", "kernels.py")  # named as `guard.py` says
+         "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see guard_pages.py
+LINK = ("-shared", "-s", "-o", "kernels.py")  # named as guard_pages.py says
 MAX_SOURCE = 2**18  # bytes
-COMPILE_SECONDS = 300  # by the clock; the processor time in compiling.py ends it sooner
+COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 MEASURE_SECONDS = 60
 MEANINGLESS = (FORM, VIEWS)  # of what is handed to C
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
@@ -53,7 +51,7 @@ def find_compiler():
 def build(source, op, folder, level, home):
     """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure.
 
-    home: where the student's own headers are. `symbols` says what a source may ask of others.
+    home: where the student's own headers are. `elf_symbols` says what a source may ask of others.
     """
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
@@ -68,18 +66,14 @@ def build(source, op, folder, level, home):
     if failure:
         return failure
     runner = folder / "run.py"
-    shutil.copyfile(Path(__file__).with_name("guard.py"), runner)
+    shutil.copyfile(Path(__file__).with_name("guard_pages.py"), runner)
     return runner
 
 
 def compile_in(folder, level, arguments):
     """Run the compiler in a folder, behind fences -> None, or a Failure with what it says."""
-    script = str(Path(__file__).with_name("compiling.py"))
+    script = str(Path(__file__).with_name("sandbox.py"))
     command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS, *arguments]
-    if level == "bwrap":
-        system = (path for path in visible(find_compiler()) if not path.startswith("/dev"))
-        paths = [*readable_paths(), *system]
-        command = [*bubble(paths, [str(folder)]), "--chdir", str(folder), *command]
     messages = folder / "messages.txt"  # a file, whose size is limited: no pipe of that into our memory
     with open(messages, "wb") as f:
         compiler = subprocess.Popen(
@@ -204,8 +198,8 @@ class KernelWorker:
 class KnownKernels:
     """The mistakes that people make in a kernel, compiled together when one is first run."""
 
-    def __init__(self, zygote, op, folder):
-        self.zygote, self.op, self.folder = zygote, op, Path(folder, "known")
+    def __init__(self, launcher, op, folder):
+        self.launcher, self.op, self.folder = launcher, op, Path(folder, "known")
         self.sentences, self.source = catalogue(op)
         self.worker = None
 
@@ -221,16 +215,16 @@ class KnownKernels:
         return [(said, functools.partial(self.run, i)) for i, said in enumerate(self.sentences)]
 
     def run(self, which, *args):
-        """What one of them gives on a case: numbers, or where it strays. Raises ValueError if neither."""
+        """Run one of them on a case -> numbers, or where it leaves its arrays. Raises ValueError."""
         if self.worker is None:
             self.folder.mkdir()
-            runner = build(self.source, self.op, self.folder, self.zygote.level, self.folder)
+            runner = build(self.source, self.op, self.folder, self.launcher.level, self.folder)
             if isinstance(runner, Failure):
                 raise ValueError(runner.message)
-            self.worker = KernelWorker(self.zygote.start(runner), self.op)
+            self.worker = KernelWorker(self.launcher.start(runner), self.op)
         self.worker.worker.call("choose", [which])
         answer = self.worker.call(self.op, args)
-        if isinstance(answer, Failure) and not strays(answer):
+        if isinstance(answer, Failure) and not out_of_bounds(answer):
             raise ValueError(answer.message)
         return answer.message if isinstance(answer, Failure) else answer
 
@@ -258,18 +252,19 @@ def judge_c(task, start, folder=None, **options):
     if not find_compiler():
         return Verdict(task.name, "blocked", broken=tuple(titles), message=NONE)
     with start() as worker:
-        zygote, limits = worker.zygote, worker.limits
+        launcher, limits = worker.launcher, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
-        runner = build(source, task.op, scratch, zygote.level, path.parent)
+        runner = build(source, task.op, scratch, launcher.level, path.parent)
         refused = isinstance(runner, Failure)
         if not attempted and not (refused and runner.line):
             return Verdict(task.name, "not_attempted", broken=tuple(titles))
         if refused:
             state, message, line = runner.state, runner.message, runner.line
             return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
-        with KnownKernels(zygote, task.op, scratch) as known:
+        with KnownKernels(launcher, task.op, scratch) as known:
             options |= {"known": known.mistakes(), "cut": functools.partial(matrices, task.op)}
-            return judged(task, lambda: KernelWorker(zygote.start(runner, limits), task.op), titles, options)
+            kernel = functools.partial(launcher.start, runner, limits)
+            return judged(task, lambda: KernelWorker(kernel(), task.op), titles, options)
 
 
 def judged(task, start, titles, options):
@@ -282,7 +277,7 @@ def judged(task, start, titles, options):
         for args in cases:
             answer = worker.call(task.op, args)
             if isinstance(answer, Failure):
-                outside = answer if strays(answer) else None
+                outside = answer if out_of_bounds(answer) else None
                 break
     if isinstance(answer, Failure) and answer.state == "timed_out":  # it would be no faster a second time
         return Verdict(task.name, answer.state, broken=tuple(titles), message=answer.message)
@@ -295,7 +290,7 @@ def judged(task, start, titles, options):
         broken = (INSIDE, *broken) if verdict.message.startswith("Outside") else (*broken, INSIDE)
     if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
         verdict = replace(verdict, state="failed", message=printable(outside.message))
-    message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard's exceptions
+    message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard_pages' exceptions
     if "got nan" in message and not verdict.mistake:
         message += "; y is full of NaN before the call: is each element set?"
     return replace(verdict, task=task.name, held=tuple(held), broken=broken, message=message, line=None)

@@ -1,13 +1,14 @@
-"""Our side of the workers: start them, call a student's functions in them, and never wait for ever.
+"""Workers as the grader sees them: call a student's functions in them, and never wait for ever.
 
-`Zygote` is where workers come from: a process that forks them, or, where that cannot be, a new process for
-each. `Worker` runs one student's file and answers `call`. What comes back is a value or a `Failure` in the
-student's own words, and whatever the student's code does, this process goes on.
+`Launcher` starts them at one level of isolation. A `Worker` runs one student's file and answers `call`. What
+comes back is a value or a `Failure` in the student's own words, and whatever the student's code does, this
+process goes on.
 
-What decides is processor time, which other people's work on the machine does not use up. One that sleeps uses
-none, so on Linux it is looked at: whoever is found asleep in so many looks, while an answer is waited for, is
-out of time. One that would run, but gets no processor, is not asleep. Limits by the clock are many times
-larger; they are for what neither sees, and for systems where nobody can look.
+Processor time decides, which other work on the machine does not use up. A worker that sleeps uses none, so
+on Linux it is looked at: one that is found asleep in so many looks, while an answer is waited for, is out of
+time (hostile: a wait without end, for nobody). One that would run, but gets no processor, is not asleep.
+Limits by the clock are many times larger; they are for what neither sees, and for systems where nobody can
+look.
 """
 
 import contextlib
@@ -15,8 +16,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,22 +23,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.course import sandbox, wire
-from tinyllm.course.launch import OUT_OF_TIME, Launched, python_command, readable_paths
-from tinyllm.course.zygote import asleep, descendants
+from tinyllm.course import protocol, sandbox
+from tinyllm.course.processes import OUT_OF_TIME, Forked, ForkServer, Spawned, readable_paths
 from tinyllm.errors import UserError
 
-LEVELS = ("landlock", "bwrap", "plain")  # the strongest first
-START_SECONDS = 60  # by the clock, for a process of ours to be there
-SEND_SECONDS = 60  # by the clock, until it has taken what it is asked
+LEVELS = ("landlock", "plain")  # the strongest first
+SEND_SECONDS = 60  # by the clock, until a worker has taken what it is asked
 ASLEEP = 20  # looks, a quarter of a second apart: 5 seconds over a worker's life
-MAX_OUTPUT = 20_000  # bytes of what a student prints
+MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # what an error says of a task; any other is a failure
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
 LIMITS = {  # of one worker: one property; total_seconds by the clock, for all of its life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
 }  # fmt: skip
+SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess: nobody sees if it sleeps
 
 
 @dataclass(frozen=True)
@@ -52,164 +50,105 @@ class Failure:
 
 
 def best_level():
-    """The strongest isolation that works here, tried and not guessed: landlock, bwrap or plain."""
-    return next(level for level in LEVELS if works(level))
-
-
-def works(level):
-    """Whether a worker behind these fences starts, answers, and cannot read what it should not."""
-    return why_not(level) is None
+    """Return the strongest isolation that works here, tried and not guessed: landlock or plain."""
+    return next(level for level in LEVELS if why_not(level) is None)
 
 
 def isolation_words(level):
-    """What a level of isolation is worth, in a sentence for every report."""
+    """Say what a level of isolation is worth, in a sentence for every report."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     return f"isolation: {level} (no network or processes; files: the student's and Python's)"
 
 
 def plain_words():
-    """What the plain level is made of on this system, in a few words."""
+    """Say what the plain level is made of on this system, in a few words."""
     if sys.platform == "win32":
-        return "a job object with bounds of memory, processor time, processes; the network and files are open"
-    if sys.platform == "darwin":
-        return "bounds of memory (by looking), processor time and processes; the network and files are open"
+        return "a process with a time limit; memory, the network and files are open"
     return "bounds of memory, processor time and file sizes; the network and files are open"
 
 
 def why_not(level):
-    """What keeps a level from working here, in a sentence, or None if it works: tried and not guessed."""
+    """Say what keeps a level from working here, in a sentence; None if it works: tried and not guessed."""
     if level == "plain":
         return None
     if sys.platform != "linux":
         return "it needs Linux"
-    if level == "landlock" and sandbox.landlock_version() < 1:
+    if sandbox.landlock_version() < 1:
         return "this kernel has no Landlock"
-    if level == "bwrap" and shutil.which("bwrap") is None:
-        return "bubblewrap is not installed: there is no bwrap"
     with tempfile.TemporaryDirectory() as folder:
         secret, code = Path(folder, "secret"), Path(folder, "code", "exercise.py")
         secret.write_text("secret")
         code.parent.mkdir()
         code.write_text("def read(path):\n    return open(path).read()\n\ndef one():\n    return 1\n")
         try:
-            with Zygote(level) as zygote, zygote.start(code) as worker:
+            with Launcher(level) as launcher, launcher.start(code) as worker:
                 refused = worker.call("read", (str(secret),))
                 if worker.call("one", ()) != 1:
                     return worker.failure.message if worker.failure else "a worker gives wrong answers"
                 return None if isinstance(refused, Failure) else "a worker can read what it should not"
-        except (OSError, UserError, wire.WireError, wire.Closed) as error:
+        except (OSError, UserError, protocol.ProtocolError, protocol.Closed) as error:
             return printable(error)
 
 
-class Zygote:
-    """Where workers come from, one after another; use it as a context manager, from one thread.
+class Launcher:
+    """Start workers, one after another; use it as a context manager, from one thread.
 
-    On Linux it is a process that forks them. Inside bubblewrap each is a new process, so that each has
-    namespaces of its own; elsewhere, too, because Windows has no fork, and on macOS a process that has used
-    the system's libraries, as NumPy does, may hang or crash after one.
+    forks: whether a server forks them, as on Linux; otherwise each is a plain subprocess.
     """
 
-    def __init__(self, level, _forks=None):
-        self.level = level
-        self.forks = sys.platform == "linux" and level != "bwrap" if _forks is None else _forks
-        self.process, self.cpu = None, 0.0  # seconds of processor time of the workers that have ended
-        self.readable = [] if level == "plain" else readable_paths()
+    def __init__(self, level, forks=sys.platform == "linux"):
+        self.level, self.forks = level, forks
+        self.server, self.cpu = None, 0.0  # seconds of processor time of the workers that have ended
+        self.readable = readable_paths() if level == "landlock" else []
 
     def __enter__(self):
-        if not self.forks:
-            return self
-        ours, theirs = socket.socketpair()
-        command, environment = python_command(str(theirs.fileno()))
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        self.control = ours
-        try:
-            wire.receive(ours, START_SECONDS)
-        except (wire.Closed, TimeoutError, wire.WireError):
-            self.__exit__()
-            raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
+        self.server = ForkServer() if self.forks else None
         return self
 
     def __exit__(self, *exc):
-        if not self.forks:
-            return
-        self.control.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        if self.server:
+            self.server.close()
 
     def start(self, code, limits=None):
-        """A worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
+        """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
-    def order(self, message, fds=()):
-        """Tell the zygote to do something -> its answer, if any; it is started again if it has died."""
+    def launch(self, request):
+        """Start a process for a request; the server is started again if it has died."""
+        if not self.forks:
+            return Spawned(request)
         try:
-            return self._order(message, fds)
-        except (wire.Closed, wire.WireError, OSError):
-            self.__exit__()
-            self.__enter__()
-            return self._order(message, fds) if message["do"] == "start" else None
-
-    def _order(self, message, fds):
-        wire.send(self.control, message, 10)
-        if fds:
-            return socket.send_fds(self.control, [b"f"], fds)
-        return wire.receive(self.control, 60)
-
-
-class Forked:
-    """A worker that the zygote has forked, which also ends it; has what `Launched` has."""
-
-    def __init__(self, zygote, order):
-        self.zygote, self.cpu = zygote, 0.0
-        self.talk, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        self.output = os.fdopen(reading, "rb", 0)
-        zygote.order(order | {"do": "start"}, [theirs.fileno(), writing])
-        theirs.close()
-        os.close(writing)
-
-    def end(self, patience):
-        """As `Launched.end`."""
-        self.talk.close()
-        answer = self.zygote.order({"do": "end", "patience": patience}) or {}
-        self.cpu = answer.get("cpu", 0.0)
-        return answer.get("signal")
-
-    def asleep(self):
-        """As `Launched.asleep`."""
-        return asleep(descendants(self.zygote.process.pid))
+            return Forked(self.server, request)
+        except (protocol.Closed, protocol.ProtocolError, OSError):
+            self.server.close()
+            self.server = ForkServer()
+            return Forked(self.server, request)
 
 
 class Worker:
     """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
 
-    def __init__(self, zygote, code, limits):
-        self.zygote, self.limits = zygote, dict(limits)
+    def __init__(self, launcher, code, limits):
+        self.launcher, self.limits = launcher, dict(limits)
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         self.ended, self.looks, limits = False, 0, dict(limits)
         total = limits.pop("total_seconds")
-        loose = not zygote.forks and zygote.level == "plain"  # nobody would see to what it starts
-        order = {
-            "code": str(code), "folder": self.scratch, "level": zygote.level, "readable": zygote.readable,
-            "limits": limits | ({"processes": 0} if loose else {}),
-            "watch": os.getpid() if loose and hasattr(os, "killpg") else None,
+        if not launcher.forks:
+            total = min(total, SPAWNED_SECONDS)
+        self.limits["total_seconds"] = total
+        request = {
+            "code": str(code), "folder": self.scratch, "level": launcher.level, "readable": launcher.readable,
+            "limits": limits,
         }  # fmt: skip
         try:
-            self.life = Forked(zygote, order) if zygote.forks else Launched(order, START_SECONDS)
+            self.process = launcher.launch(request)
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
-        self.talk, self.output = self.life.talk, bytearray()
+        self.sock, self.output = self.process.sock, bytearray()
         self.deadline = time.monotonic() + total
-        self._reader = threading.Thread(target=self._drain, args=(self.life.output,), daemon=True)
+        self._reader = threading.Thread(target=self._drain, args=(self.process.output,), daemon=True)
         self._reader.start()
         try:
             answer = self._receive()
@@ -229,12 +168,12 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
-        """Have the process killed, and everything that it has started -> the signal that it had died of."""
+        """Kill the process, and everything that it has started -> the signal that it had died of."""
         if self.ended:
             return None
         self.ended = True
-        died_of = self.life.end(patience)
-        self.zygote.cpu += self.life.cpu
+        died_of = self.process.end(patience)
+        self.launcher.cpu += self.process.cpu
         return died_of
 
     def call(self, function, args, send_args=False):
@@ -252,8 +191,8 @@ class Worker:
     def call_with(self, function, remotes, limit=2000):
         """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
 
-        remotes: {name: function of (args, kwargs) -> a reply, as `zygote.remote` reads it}; at most `limit`
-        calls in all.
+        remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
+        `limit` calls in all.
         """
         if self.failure:
             return self.failure
@@ -285,14 +224,14 @@ class Worker:
         return steps
 
     def _failed(self, answer, what):
-        """The Failure that an answer is; what is out of step stays out of step."""
+        """Return an answer as a Failure; a worker that is out of step stays so."""
         failure = _failure(answer, what, self._after(answer))
         if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
             self.failure = failure
         return failure
 
     def _after(self, answer):
-        """How long it was waited for an answer, and why not longer, in words."""
+        """Say how long it was waited for an answer, and why not longer."""
         if self.looks >= ASLEEP:
             return "time: it waits, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
@@ -303,10 +242,10 @@ class Worker:
     def _ask(self, message):
         """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
         try:
-            wire.send(self.talk, message, SEND_SECONDS)
-        except wire.Closed:
+            protocol.send(self.sock, message, SEND_SECONDS)
+        except protocol.Closed:
             return Died(self._end(patience=200))
-        except (wire.WireError, TimeoutError, OSError) as error:
+        except (protocol.ProtocolError, TimeoutError, OSError) as error:
             return error
         return self._receive()
 
@@ -316,14 +255,14 @@ class Worker:
         def idle():  # an answer that comes between two looks was no sleep, however late it is read
             nonlocal was_asleep
             self.looks += was_asleep
-            was_asleep = self.life.asleep()
+            was_asleep = self.process.asleep()
             return self.looks >= ASLEEP
 
         try:
-            return wire.receive(self.talk, max(self.deadline - time.monotonic(), 0), idle)
-        except wire.Closed:
+            return protocol.receive(self.sock, max(self.deadline - time.monotonic(), 0), idle)
+        except protocol.Closed:
             return Died(self._end(patience=200))
-        except (wire.WireError, TimeoutError, OSError) as error:
+        except (protocol.ProtocolError, TimeoutError, OSError) as error:
             return error
 
     def _drain(self, pipe):
@@ -358,12 +297,12 @@ def _failure(answer, what, after):
         return Failure("failed", f"the answer of {what} cannot be read")
     kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
     state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
-    known = type(line) is int and 0 < line < 2**20  # no more than a file has, and than others can read
+    known = type(line) is int and 0 < line < 2**20  # reject absurd line numbers from the worker
     return Failure(state, printable(without_scratch(f"{kind}: {message}")), line if known else None)
 
 
 def without_scratch(text):
-    """A message without the paths of our temporary folders: nobody can look there, and each has another."""
+    """Return a message without the paths of our temporary folders, which differ each time."""
     top = tempfile.gettempdir()
     for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
         text = re.sub(re.escape(path) + r"[/\\]+tinyllm-\w*[/\\]*", "", text)
@@ -371,6 +310,6 @@ def without_scratch(text):
 
 
 def printable(text, limit=400):
-    """A text of a student's making as one line that no terminal or report can mistake for a command."""
+    """Return a student's text as one line that no terminal or report can mistake for a command."""
     line = " ".join(str(text)[: 4 * limit].split())[:limit]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -15,7 +15,7 @@ from tinyllm.course.checker import JUDGES, Verdict, judge_task, unusable
 from tinyllm.course.drawing import properties
 from tinyllm.course.record import as_record
 from tinyllm.course.syllabus import ready
-from tinyllm.course.workers import Zygote
+from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
@@ -29,10 +29,10 @@ def grade(submission, course, level):
     """Grade everything that a submission holds -> record, a dict of plain values."""
     record = {"student": submission.student, "problem": submission.problem, "isolation": level, "lessons": []}
     solutions = read_progress(submission.progress) or {}
-    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Zygote(level) as zygote:
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
         for part in course.parts:
-            tasks = grade_lesson(submission, course, part, zygote, Path(folder), end)
+            tasks = grade_lesson(submission, course, part, launcher, Path(folder), end)
             for task in tasks:
                 key = f"{part.lesson.number}/{task['task']}"
                 task["solution_seen"] = bool(solutions.get(key, {}).get("solution"))
@@ -50,7 +50,7 @@ def nothing(submission, course, level, problem):
     return record | {"points": 0, "of": course.total}
 
 
-def grade_lesson(submission, course, part, zygote, folder, end):
+def grade_lesson(submission, course, part, launcher, folder, end):
     """Grade one lesson's tasks -> list of records. end: when no further task is begun, in monotonic time."""
     lesson = part.lesson
     here = folder / lesson.folder
@@ -59,7 +59,7 @@ def grade_lesson(submission, course, part, zygote, folder, end):
     code = lay_out({file: data for (name, file), data in files if name == lesson.folder}, here)
 
     def start():
-        return zygote.start(code)
+        return launcher.start(code)
 
     verdicts = []
     failure = broken_file(start) if code.is_file() else None
@@ -67,7 +67,7 @@ def grade_lesson(submission, course, part, zygote, folder, end):
         task = lesson.task(name)
         if not ready(task) or task.kind not in JUDGES:
             continue
-        if zygote.cpu > CPU_SECONDS or time.monotonic() > end:
+        if launcher.cpu > CPU_SECONDS or time.monotonic() > end:
             verdict = Verdict(name, "timed_out", broken=_titles(task), message=USED_UP)
         elif failure and task.kind == "op":
             verdict = unusable(task, failure, _titles(task))

@@ -12,17 +12,17 @@ from tinyllm.course.checker import judge
 from tinyllm.course.classroom.results import headline, told
 from tinyllm.course.record import as_record
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workers import Zygote, best_level
+from tinyllm.course.workers import Launcher, best_level
 
 
 def check_cell(number, name, history):
     """Judge one task on the cells that were run. Raises AssertionError with the verdict where it fails."""
     lesson = find_lesson(number)
     task = lesson.task(name)
-    with tempfile.TemporaryDirectory() as folder, Zygote(best_level()) as zygote:
+    with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:
         code = Path(folder, "exercise.py")
         code.write_text(written(history), "utf-8")
-        verdict = judge(task, lambda: zygote.start(code))
+        verdict = judge(task, lambda: launcher.start(code))
     if verdict.state != "passed":
         record = as_record(lesson, verdict)
         raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))

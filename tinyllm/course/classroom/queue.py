@@ -25,12 +25,12 @@ from tinyllm.course import capstone
 from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import new_seed
 from tinyllm.course.classroom.grading import UNJUDGED, grade, nothing
-from tinyllm.course.complaints import right
 from tinyllm.course.drawing import properties
+from tinyllm.course.failures import right
+from tinyllm.course.fork_server import descendants
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import LEVELS, why_not
-from tinyllm.course.zygote import descendants
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.testing.relations import specs_only

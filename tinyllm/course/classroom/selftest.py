@@ -2,7 +2,7 @@
 
 The reference and the untouched starter go the whole way, through a worker, and so does every answer that is a
 file: C, property tests, the capstone. An op's mutants and alternatives are functions, the library's own code
-and no student's: they run in this process, but their values take the same wire.
+and no student's: they run in this process, but their values take the same protocol.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.course import wire
+from tinyllm.course import protocol
 from tinyllm.course.checker import JUDGES, judge, judge_task
 from tinyllm.course.classroom.queue import context
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.known import answers
-from tinyllm.course.solved import solved
+from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import ready
-from tinyllm.course.workers import Failure, Zygote
+from tinyllm.course.workers import Failure, Launcher
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.alternatives import ALTERNATIVES
 from tinyllm.testing.relations import specs_only
@@ -74,24 +74,35 @@ class Here:
 
     def call(self, name, args, send_args=False):
         """Run the function on a copy of the arguments."""
-        args = through_the_wire(list(args))
+        args = sent_and_received(list(args))
         try:
             value = self.function(*args)
-            return through_the_wire((value, args)) if send_args else through_the_wire(value)
+            return sent_and_received((value, args) if send_args else value)
         except Exception as error:
             return Failure("failed", f"{type(error).__name__}: {error}")
 
 
-def through_the_wire(value):
-    """A value as the other side of a wire gets it."""
-    frame = wire.dump(value)
-    start = wire.PREFIX.size
-    header = frame[start : start + wire.PREFIX.unpack(frame[:start])[1]]
-    start, payloads = start + len(header), []
-    for length in wire.lengths(header):
-        payloads.append(frame[start : start + length])
-        start += length
-    return wire.load(header, payloads)
+class Echo:
+    """A socket that returns what was sent, for one `protocol.send` and one `protocol.receive`."""
+
+    def sendall(self, data):
+        """Keep the bytes."""
+        self.data = memoryview(data)
+
+    def recv(self, n):
+        """Return the next bytes."""
+        part, self.data = self.data[:n], self.data[n:]
+        return part
+
+    def settimeout(self, seconds):
+        """Do nothing: the bytes are here."""
+
+
+def sent_and_received(value):
+    """Return a value as the other side of a socket gets it."""
+    echo = Echo()
+    protocol.send(echo, value)
+    return protocol.receive(echo)
 
 
 def selftest(course, level, workers=None, step=lambda row: None):
@@ -114,8 +125,8 @@ def selftest(course, level, workers=None, step=lambda row: None):
 def try_task(lesson, task, level):
     """Try one task -> Row."""
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # a training takes the kernels
-    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Zygote(level) as zygote, specs:
-        trial = Trial(lesson, task, zygote, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
+        trial = Trial(lesson, task, launcher, Path(folder))
         starter = trial.starter()
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
@@ -136,8 +147,8 @@ def try_task(lesson, task, level):
 class Trial:
     """Where the answers to a task are judged, as a student's would be."""
 
-    def __init__(self, lesson, task, zygote, folder):
-        self.lesson, self.task, self.zygote, self.folder = lesson, task, zygote, folder
+    def __init__(self, lesson, task, launcher, folder):
+        self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
 
     def starter(self):
         """The verdict on the lesson as it is handed out."""
@@ -154,7 +165,7 @@ class Trial:
         """The verdict on what lies in a folder."""
         limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
         code = place / "exercise.py"
-        return judge_task(self.task, lambda: self.zygote.start(code, limits), place, explain=False)
+        return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
 
     def function(self, function):
         """The verdict on a function of ours, which is run in this process."""

@@ -7,7 +7,7 @@ import json
 
 from tinyllm.course.capstone import ALONE, AT_EVERY_STEP, PARTS, expected, seeds, trainer
 from tinyllm.course.known import Answer, Answers
-from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.ops.registry import OPS
 from tinyllm.testing.alternatives import ALTERNATIVES

@@ -96,6 +96,6 @@ STANDARD = ("math", "random", "re", "heapq", "itertools", "functools", "collecti
 IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STANDARD}
 
 
-def strays(failure):
-    """Whether a failure is that of a C function which left its arrays; `guard` then says where."""
+def out_of_bounds(failure):
+    """Say if a C function failed by leaving its arrays; `guard_pages` then says where."""
     return failure.message.startswith("Outside: ")

@@ -1,10 +1,9 @@
-"""Values over the wire: they arrive as they left, and no corruption does more than be refused."""
+"""Values over a socket: they arrive as they left, and no corruption does more than be refused."""
 
 import collections
 import contextlib
 import json
 import math
-import os
 import random
 import socket
 import threading
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.course import wire
+from tinyllm.course import protocol
 from tinyllm.course.checker import complaint
 from tinyllm.course.drawing import draw_cases
 from tinyllm.course.workers import LIMITS, Failure, Worker
@@ -26,28 +25,21 @@ from tinyllm.testing.check import bits
 from tinyllm.testing.properties import FORM, PURE, STEADY
 from tinyllm.testing.relations import specs_only
 
-REFUSALS = (wire.WireError, wire.Closed, TimeoutError)
+REFUSALS = (protocol.ProtocolError, protocol.Closed, TimeoutError)
 
 
-def pipes():
-    """Two ends that talk over two pipes."""
-    (there, here), (back, away) = os.pipe(), os.pipe()
-    ends = ((back, here), (there, away))
-    return [wire.Pipes(os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)) for reading, writing in ends]
-
-
-@pytest.fixture(params=[socket.socketpair, pipes], ids=["socket", "pipes"])
-def ends(request):
-    """The grader's end and the worker's, by each of the two ways."""
-    found = request.param()
+@pytest.fixture
+def ends():
+    """The grader's end and the worker's."""
+    found = socket.socketpair()
     yield found
     for end in found:
         end.close()
 
 
-def taken(data, way=socket.socketpair):
+def taken(data):
     """What `receive` makes of some bytes, after which the other side has gone."""
-    ours, theirs = way()
+    ours, theirs = socket.socketpair()
 
     def write():
         with contextlib.suppress(OSError):
@@ -57,7 +49,7 @@ def taken(data, way=socket.socketpair):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        return wire.receive(ours, 5)
+        return protocol.receive(ours, 5)
     finally:
         ours.close()
         writer.join()
@@ -74,18 +66,18 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_plain_values_arrive_as_they_left(value):
-    back = taken(wire.dump(value))
+    back = taken(protocol.dump(value))
     assert back == value and type(back) is type(value)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_cases_of_every_op_arrive_as_they_left(name):
-    for i, args in enumerate(draw_cases(name, 10)):
-        back = taken(wire.dump(list(args)), pipes if i % 2 else socket.socketpair)
+    for args in draw_cases(name, 10):
+        back = taken(protocol.dump(list(args)))
         assert bits(back) == bits(list(args))
         for got, sent in zip(back, args, strict=True):
             if isinstance(sent, np.ndarray):
-                assert wire.layout_of(got) == wire.layout_of(sent) or sent.ndim == 0 or sent.size == 0
+                assert protocol.layout_of(got) == protocol.layout_of(sent) or sent.ndim == 0 or sent.size == 0
 
 
 @pytest.mark.parametrize("value", [
@@ -93,8 +85,8 @@ def test_the_cases_of_every_op_arrive_as_they_left(name):
     [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]],
 ])  # fmt: skip
 def test_other_values_are_refused(value):
-    with pytest.raises(wire.WireError):
-        wire.dump(value)
+    with pytest.raises(protocol.ProtocolError):
+        protocol.dump(value)
 
 
 def test_ten_thousand_corruptions_are_refused_or_are_values():
@@ -120,7 +112,7 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
             worker.failure, worker.ended, worker.deadline = None, True, math.inf
             worker.limits, worker.looks = LIMITS, 0
-            worker.talk = Bytes(data)
+            worker.sock = Bytes(data)
             why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
             assert why is None or isinstance(why, Failure | str)
             told["nothing" if why is None else type(why).__name__] += 1
@@ -144,10 +136,10 @@ def corruptions(count):
 
 def answer(name, args):
     """The frame of a worker whose function is right."""
-    args = taken(wire.dump(list(args)))
+    args = taken(protocol.dump(list(args)))
     with specs_only(), np.errstate(all="ignore"):
         value = OPS[name](*args)
-    return wire.dump({"value": value, "args": args})
+    return protocol.dump({"value": value, "args": args})
 
 
 def corrupt(data, rng):
@@ -186,13 +178,13 @@ class Bytes:
 
 
 def taken_apart(data):
-    return wire.receive(Bytes(data), 5)
+    return protocol.receive(Bytes(data), 5)
 
 
 def frame(value, *arrays):
     """A frame made by hand."""
     header = json.dumps({"value": value, "npy": [len(a) for a in arrays]}).encode()
-    return wire.PREFIX.pack(wire.MAGIC, len(header)) + header + b"".join(arrays)
+    return protocol.PREFIX.pack(protocol.MAGIC, len(header)) + header + b"".join(arrays)
 
 
 def npy(descr="<f4", shape="(1,)", data=b"1234", fortran="False"):
@@ -214,10 +206,11 @@ def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
     frame([{"a": 0}, {"a": 0}], npy()), frame([{"v": [0, "gaps"]}] * 100, npy()), frame({"f": "1e999"}),
     frame({"x": 1}), frame({}), frame({"a": 0, "b": 0}, npy()), frame({"d": [[[1], 2]]}), frame({"d": [1]}),
     frame({"s": 0}, b""), frame({"v": [0]}, npy()), b"", b"TLW1", b"PK\x03\x04" + bytes(8),
-    wire.PREFIX.pack(wire.MAGIC, 2**32 - 1) + bytes(100), wire.PREFIX.pack(wire.MAGIC, 5) + b"12345",
-    wire.PREFIX.pack(wire.MAGIC, 200_000) + b"[" * 100_000 + b"]" * 100_000,
-    wire.PREFIX.pack(wire.MAGIC, 26) + b'{"value":NaN,"npy":[1e99]}',
-    wire.PREFIX.pack(wire.MAGIC, 40) + b'{"value":1,"npy":[99999999999999999999]}',
+    protocol.PREFIX.pack(protocol.MAGIC, 2**32 - 1) + bytes(100),
+    protocol.PREFIX.pack(protocol.MAGIC, 5) + b"12345",
+    protocol.PREFIX.pack(protocol.MAGIC, 200_000) + b"[" * 100_000 + b"]" * 100_000,
+    protocol.PREFIX.pack(protocol.MAGIC, 26) + b'{"value":NaN,"npy":[1e99]}',
+    protocol.PREFIX.pack(protocol.MAGIC, 40) + b'{"value":1,"npy":[99999999999999999999]}',
 ])  # fmt: skip
 def test_liars_are_refused(data):
     with pytest.raises(REFUSALS):
@@ -232,7 +225,7 @@ def test_liars_are_refused(data):
 def test_no_frame_takes_more_time_than_its_bytes(data):
     """Both took time that grows with the square of their size, and no deadline covers the reading."""
     began = time.process_time()
-    with pytest.raises(wire.WireError):
+    with pytest.raises(protocol.ProtocolError):
         taken_apart(data)
     assert time.process_time() - began < 2
 
@@ -247,11 +240,11 @@ def test_a_slow_answer_is_late_as_a_whole(ends):
             theirs.sendall(b"T" if not stop.is_set() else b"")
 
     dripping = threading.Thread(target=drip)
-    theirs.sendall(wire.PREFIX.pack(wire.MAGIC, 1000))
+    theirs.sendall(protocol.PREFIX.pack(protocol.MAGIC, 1000))
     dripping.start()
     try:
         with pytest.raises(TimeoutError):
-            wire.receive(ours, 0.4)
+            protocol.receive(ours, 0.4)
     finally:
         stop.set()
         dripping.join()
@@ -261,51 +254,24 @@ def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
     ours, _ = ends
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            wire.send(ours, bytes(2**24), 0.1)
-
-
-def test_a_pipe_that_was_late_stays_so():
-    """The thread that still reads has been asked for what is no longer wanted."""
-    ours, theirs = pipes()
-    with pytest.raises(TimeoutError):
-        wire.receive(ours, 0.05)
-    wire.send(theirs, "late")
-    with pytest.raises(TimeoutError):
-        wire.receive(ours, 5)
-    ours.close()
-    theirs.close()
+            protocol.send(ours, bytes(2**24), 0.1)
 
 
 def test_a_large_value_goes_there_and_back(ends):
     ours, theirs = ends
     x = np.arange(2.0**20)
-    echo = threading.Thread(target=lambda: wire.send(theirs, wire.receive(theirs)))
+    echo = threading.Thread(target=lambda: protocol.send(theirs, protocol.receive(theirs)))
     echo.start()
-    wire.send(ours, x, 30)
-    assert (wire.receive(ours, 30) == x).all()
+    protocol.send(ours, x, 30)
+    assert (protocol.receive(ours, 30) == x).all()
     echo.join()
 
 
 def test_an_end_that_has_gone_is_closed(ends):
     ours, theirs = ends
     theirs.close()
-    with pytest.raises(wire.Closed):
-        wire.receive(ours, 5)
-    with pytest.raises(wire.Closed):
+    with pytest.raises(protocol.Closed):
+        protocol.receive(ours, 5)
+    with pytest.raises(protocol.Closed):
         for _ in range(2):  # a socket may take the first
-            wire.send(ours, bytes(2**20), 5)
-
-
-def test_threads_that_wait_for_pipes_end_with_them():
-    before = threading.active_count()
-    for _ in range(3):
-        ours, theirs = pipes()
-        with pytest.raises(TimeoutError):
-            wire.receive(ours, 0.01)
-        ours.close()
-        theirs.close()
-    for _ in range(500):
-        if threading.active_count() <= before:  # others may have ended meanwhile
-            return
-        time.sleep(0.01)
-    raise AssertionError("threads are left")
+            protocol.send(ours, bytes(2**20), 5)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mine_run import DIAGONAL, LATER, set_up, train, write
+from plugin_run import DIAGONAL, LATER, set_up, train, write
 
 from tinyllm.cli import main
-from tinyllm.course.mine import LLAMAS
+from tinyllm.course.plugins import LLAMAS
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import Progress, start_lesson
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig

@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from tinyllm.course.capstone import PARTS
-from tinyllm.course.mine import Part, attempted, guarded, import_file
+from tinyllm.course.plugins import Part, attempted, import_file, validated
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import shown
 from tinyllm.errors import UserError
@@ -48,7 +48,7 @@ def collect(path, lesson, imports, pieces):
     """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
     source = path.read_text("utf-8-sig")
     written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
-    lines, mine = source.splitlines(), set()
+    lines, seen = source.splitlines(), set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports[ast.unparse(node)] = None
@@ -59,18 +59,18 @@ def collect(path, lesson, imports, pieces):
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         text = "\n".join(lines[first - 1 : node.end_lineno])
         key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
-        if key in mine:  # defined again further down: as for Python, the last one counts
+        if key in seen:  # defined again further down: as for Python, the last one counts
             del pieces[key]
         elif key in pieces and ast.unparse(node) != pieces[key][1]:
             where = f"{shown(path)}, line {node.lineno}"
             raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
         pieces[key] = (text, ast.unparse(node))
-        mine.add(key)
-    return bool(mine)
+        seen.add(key)
+    return bool(seen)
 
 
 def names_of(node):
-    """The names that a statement of a module defines, as far as `mine.attempted` knows them."""
+    """The names that a statement of a module defines, as far as `plugins.attempted` knows them."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
@@ -88,6 +88,6 @@ def parts_in(folder):
     for op in PARTS:
         if op in there:
             part = Part(op, 12, path, None, hashlib.sha256(source.encode()).hexdigest())
-            part.function = guarded(part, getattr(module, op))
+            part.function = validated(part, getattr(module, op))
             parts.append(part)
     return parts, [op for op in PARTS if op not in there]

@@ -52,7 +52,7 @@ def refusal(data):
         return ""
     try:
         asked, defined, early = names(data)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return NO_OBJECT
     if early:
         return "it has code that runs when it is loaded (a constructor or an ifunc), which a kernel may not"
@@ -69,7 +69,7 @@ def refusal(data):
 def names(data):
     """An object file's symbols -> (names asked of others, names defined for others, what runs early: bool).
 
-    Raises struct.error, IndexError or ValueError where the file is damaged.
+    Raises struct.error, IndexError, ValueError or OverflowError where the file is damaged.
     """
     _, at, size, count, _ = HEADER.unpack_from(data)
     if size != SECTION.size:

@@ -174,7 +174,7 @@ def _part(name, lesson, path, module, source):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
     part = Part(name, lesson, path, None, hashlib.sha256(source.encode()).hexdigest())
-    part.function = guarded(part, function)
+    part.function = validated(part, function)
     return part
 
 
@@ -188,7 +188,7 @@ def takes(signature, names):
     return True
 
 
-def guarded(part, function):
+def validated(part, function):
     """The same function, whose failures name it, and whose results are looked at.
 
     Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite

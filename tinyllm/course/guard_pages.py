@@ -5,11 +5,12 @@ element too many, on either side, is a fault. A handler in C jumps out of the fa
 This file is the worker's: standard library and numpy only, and beside it lies `kernels.py`, which is no
 Python but the shared library (a worker is given files so called).
 
-Behind a filter (the levels landlock and bwrap) the pages are made once, and then `sandbox.freeze` takes away
-the calls that could open them, move them, or catch their faults, however they are made. `symbols` has refused
-a source that asks for other code by name. Not guaranteed: the C runs in one process with this file, Python
-and NumPy, and may write wherever these may, so C that looks for their data or their code by hand, without
-names, can lie about its arrays or borrow a product. Without a filter, memory is guarded against accidents.
+Behind a filter (the level landlock) the pages are made once, and then `sandbox.freeze` takes away
+the calls that could open them, move them, or catch their faults, however they are made. `elf_symbols` has
+refused a source that asks for other code by name. Not guaranteed: the C runs in one process with this file,
+Python and NumPy, and may write wherever these may, so C that looks for their data or their code by hand,
+without names, can lie about its arrays or borrow a product. Without a filter, memory is guarded against
+accidents.
 """
 
 import ctypes
@@ -133,7 +134,7 @@ class Operand:
         side = "before the beginning" if at < 0 else "after the end"
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
-    def strays(self):
+    def out_of_bounds(self):
         """Where it was written to and should not have been, in words, or None."""
         low, high = self.pages
         changed = self.bytes[low:high] != self.before
@@ -157,7 +158,7 @@ class Operand:
         return self.bytes[self.first : self.first + self.size].view(np.float32).reshape(shape).copy()
 
 
-def guarded(name, shape, inputs, sizes, at_end):
+def call_guarded(name, shape, inputs, sizes, at_end):
     """Call the C function once -> y. Raises Outside or Crash."""
     arrays = [np.full(shape, np.nan, np.float32), *inputs]
     operands = OPERANDS[: len(arrays)]
@@ -170,7 +171,7 @@ def guarded(name, shape, inputs, sizes, at_end):
     if number:
         raise failure(number, fault.value or 0, operands)
     for operand in operands:
-        if stray := operand.strays():
+        if stray := operand.out_of_bounds():
             raise Outside(stray)
         if operand.opened(LIBRARY):
             raise Outside(f"it opens the pages beside {operand.name}, which nobody may touch")
@@ -194,7 +195,7 @@ def failure(number, address, operands):
 def twice(name, shape, inputs, sizes):
     """Call it with the operands against both ends of their pages -> y. Raises Outside or Crash."""
     sizes = [*sizes, *[0] * (3 - len(sizes))]
-    first, second = (guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
+    first, second = (call_guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
     if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):  # sums may go by alignment
         raise Outside("its result depends on what lies beside its arrays: it reads what is not there")
     return first

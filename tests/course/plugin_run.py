@@ -5,7 +5,7 @@ import json
 from tiny_run import SETTINGS, write_text
 
 from tinyllm.cli import main
-from tinyllm.course.solved import STANDARD, collect
+from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops.registry import OPS

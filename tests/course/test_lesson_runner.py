@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from terminal import CTRL_C, at_terminal
 
-from tinyllm.course import stepping
-from tinyllm.course.stepping import bars, begin, compare, interactive, predict
+from tinyllm.course import lesson_runner
+from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
 
 LESSON = """# %% [markdown]
 # # 0. A lesson
 
 # %%
-from tinyllm.course.stepping import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict
 begin()
 
 # %% [markdown]
@@ -92,7 +92,7 @@ def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, 
     assert begin() == Path(__file__).parent
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec("from tinyllm.course.stepping import begin\nfolder = begin()", names)
+    exec("from tinyllm.course.lesson_runner import begin\nfolder = begin()", names)
     assert names["folder"] == tmp_path
 
 
@@ -117,7 +117,7 @@ def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
     ("4.2", 4.2), ("1,000", 1000), ("12,345,678.5", 12345678.5), ("1e6", 1e6), ("-3", -3), ("1_000", 1000),
 ])  # fmt: skip
 def test_numbers_as_people_write_them(monkeypatch, typed, means):
-    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
     monkeypatch.setattr("builtins.input", lambda prompt: typed)
     assert predict("how many?") == means
 
@@ -126,7 +126,7 @@ def test_numbers_as_people_write_them(monkeypatch, typed, means):
 def test_what_is_no_number_is_asked_for_again(monkeypatch, typed, capsys):
     """A comma for the point once made fifteen of one and a half."""
     answers = [typed, ""]
-    monkeypatch.setattr(stepping, "interactive", lambda: True)
+    monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
     monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
     assert predict("how many?") is None and not answers
     assert "a number such as" in capsys.readouterr().out

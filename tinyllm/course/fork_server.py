@@ -1,0 +1,279 @@
+"""The parent of workers: a process that has numpy ready and forks one fresh worker for every test.
+
+Started as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor anything else installed is
+in reach. Over the socket it gets requests: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
+second socket, over which a worker then talks with the grader; {"do": "end"} kills everything that the worker
+has started, and is answered with how the worker ended. It runs no student's code itself and is the parent of
+whatever a worker leaves behind, so nothing outlives a test (hostile: a daemon that outlives the test).
+
+SOCKET is the number of a file descriptor. Where forking is not safe or not possible it is "PORT:TOKEN": then
+this process is one worker itself, and connects to the grader at that port.
+"""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MAX_TEXT = 4000  # characters of an error that are worth sending
+
+
+def load_file(name, path):
+    """Import one file as a module of that name."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(where, numpy_folder):
+    """Load what workers need, then serve, or be a single worker, until the grader hangs up."""
+    sys.path.append(numpy_folder)
+    for name in ("numpy", "numpy.linalg", "numpy.random"):
+        importlib.import_module(name)
+    sys.path.remove(numpy_folder)
+    protocol = load_file("_tinyllm_protocol", os.path.join(HERE, "protocol.py"))
+    sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
+    port, _, token = where.partition(":")
+    if not token:
+        serve(protocol, sandbox, socket.socket(fileno=int(where)))
+        return
+    sock = socket.create_connection(("127.0.0.1", int(port)))
+    sock.sendall(token.encode())
+    protocol.send(sock, "ready")
+    run_worker(protocol, sandbox, sock, protocol.receive(sock))
+
+
+def serve(protocol, sandbox, control):
+    """Fork workers until the grader hangs up."""
+    ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    protocol.send(control, "ready")
+    child = None
+    while True:
+        try:
+            request = protocol.receive(control)
+        except protocol.Closed:
+            kill_all(child)
+            return
+        if request["do"] == "end":
+            protocol.send(control, end(child, request["patience"]))
+            child = None
+            continue
+        _, fds, _, _ = socket.recv_fds(control, 1, 2)
+        child = os.fork()
+        if child == 0:
+            run_worker(protocol, sandbox, detach(control, fds), request)
+        for each in fds:
+            os.close(each)
+
+
+def run_worker(protocol, sandbox, sock, request):
+    """Be a worker until the grader hangs up; never return."""
+    code = 1
+    try:
+        work(protocol, sandbox, sock, request)
+    except protocol.Closed:
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def descendants(root=None):
+    """Return the processes that descend from this one, or from `root`, in any depth; needs Linux's /proc."""
+    found, todo = [], [root or os.getpid()]
+    while todo:
+        pid = todo.pop()
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            try:
+                with open(f"/proc/{pid}/task/{task}/children") as f:
+                    children = [int(word) for word in f.read().split()]
+            except OSError:
+                continue
+            found += children
+            todo += children
+    return found
+
+
+def asleep(pids):
+    """Say if each thread of these processes waits, and not for a processor; False without Linux's /proc.
+
+    What is ready to run and gets no processor, because others have them all, is not asleep.
+    """
+    states = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/stat") as f:
+                    states.add(f.read().rpartition(")")[2].split()[0])
+    return "S" in states and states <= {"S", "Z"}
+
+
+def used():
+    """Return the seconds of processor time of the children that have ended; 0 where nobody counts them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
+def end(child, patience):
+    """End a worker -> {"signal": what it had died of by itself, or None, "cpu": seconds of processor time}.
+
+    patience: milliseconds to wait for one that is about to end by itself.
+    """
+    died_of, before = None, used()
+    for _ in range(patience if child else 0):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            break
+        time.sleep(0.001)
+    kill_all(child if died_of is None else None)
+    return {"signal": died_of, "cpu": used() - before}
+
+
+def kill_all(child=None):
+    """Kill every descendant until there is none (hostile: a fork bomb)."""
+    for _ in range(10_000):
+        for pid in {child, *descendants()} - {None}:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        child = None
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break
+        time.sleep(0.001)
+
+
+def detach(control, fds):
+    """Let go of the server's files -> the socket to the grader. fds: that socket, and where output goes."""
+    os.setsid()
+    control.close()
+    sock = socket.socket(fileno=fds[0])
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(fds[1], 1)
+    os.dup2(fds[1], 2)
+    kept = sock.fileno()
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 2**16)
+    return sock
+
+
+def work(protocol, sandbox, sock, request):
+    """Put up the fences, import the student's file, and answer calls."""
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
+    os.environ.clear()
+    os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    os.chdir(request["folder"])
+    sandbox.limits(**request["limits"])
+    if request["level"] == "landlock":
+        readable = [os.path.dirname(request["code"]), "/dev/urandom", "/dev/null", *request["readable"]]
+        sandbox.landlock(readable)
+        sandbox.seccomp()
+    try:
+        sys.path.insert(0, os.path.dirname(request["code"]))
+        module = load_file("exercise", request["code"])
+    except BaseException as error:
+        protocol.send(sock, {"error": describe(error, request["code"])})
+        return
+    protocol.send(sock, {"ready": True})
+    while True:
+        answer(protocol, sock, module, protocol.receive(sock), request["code"])
+
+
+def answer(protocol, sock, module, call, code):
+    """Run one function of the student's module, and send what comes of it."""
+    try:
+        function = getattr(module, call["function"], None)
+        if not callable(function):
+            protocol.send(sock, {"missing": call["function"]})
+            return
+        args = [*call["args"], *(remote(protocol, sock, name) for name in call.get("remote", ()))]
+        steps = Steps(function) if call.get("steps") else None
+        result = function(*args)
+        reply = {"value": result, "args": args if call.get("send_args") else None}
+        if steps:
+            reply["steps"] = steps.stop(protocol)
+        frame = protocol.dump(reply)
+    except BaseException as error:
+        sys.setprofile(None)
+        frame = protocol.dump({"error": describe(error, code)})
+    sock.settimeout(None)
+    sock.sendall(frame)
+
+
+def remote(protocol, sock, name):
+    """Return a function that the grader carries out: it gets the arguments and sends the result."""
+
+    def ask(*args, **kwargs):
+        protocol.send(sock, {"ask": name, "args": list(args), "kwargs": kwargs})
+        reply = protocol.receive(sock)
+        for at, value in reply.get("changed", ()):  # arguments that it wrote into
+            args[at][slice(None) if isinstance(value, list) else ...] = value
+        if "raised" in reply:
+            raise RuntimeError(f"{name} raised {reply['raised']}")
+        return reply["value"]
+
+    ask.__name__ = name
+    return ask
+
+
+class Steps:
+    """Record the local variables of a function when it returns: the steps of its computation, by name."""
+
+    def __init__(self, function):
+        self.code, self.found = getattr(function, "__code__", None), {}
+        sys.setprofile(self.look)
+
+    def look(self, frame, event, value):
+        if event == "return" and frame.f_code is self.code:
+            self.found = dict(frame.f_locals)
+
+    def stop(self, protocol):
+        """The variables that can be sent, as pairs of name and value."""
+        sys.setprofile(None)
+        steps = []
+        for name, value in list(self.found.items())[:64]:
+            try:
+                if len(protocol.dump(value)) < 2**20:
+                    steps.append((name, value))
+            except Exception:
+                continue
+        return steps
+
+
+def describe(error, code):
+    """Return the kind, the message and the line of the student's file for an exception -> dict."""
+    kind = type(error).__name__
+    of_the_file = isinstance(error, SyntaxError) and error.filename == code
+    try:
+        message = str(error.msg if of_the_file else error)  # str(error) would say the place again
+    except BaseException:
+        message = "its message cannot be read"
+    line = error.lineno if of_the_file else None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == code:
+            line = frame.lineno
+    clean = message.encode("utf-8", "replace").decode()[:MAX_TEXT]
+    return {"kind": kind, "message": clean, "line": line}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,228 @@
+"""Values over a socket: a JSON header and raw `.npy` arrays, nothing that could run.
+
+A frame is four letters, the length of the header (uint32, little-endian), the header, and the arrays. The
+header is {"value": ..., "npy": [length of each array in bytes]}. Plain values stand in it as JSON; what JSON
+lacks is an object with one key: {"t": tuple}, {"d": dict as pairs}, {"a": array number}, {"v": [array number,
+layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
+
+Both sides read with the same care, because either may be lied to: sizes are checked before memory is asked
+for, types are few, and pickle is out of reach. The worker reads this file too, and it cannot import tinyllm:
+standard library and numpy only.
+"""
+
+import io
+import json
+import re
+import struct
+import time
+
+import numpy as np
+
+MAGIC = b"TLW1"
+PREFIX = struct.Struct("<4sI")
+MAX_HEADER = 2**22  # bytes (hostile: a huge header)
+MAX_ARRAYS = 256
+MAX_PAYLOAD = 2**26  # bytes of all arrays of a frame
+MAX_DEPTH = 16  # (hostile: a nested header)
+MAX_NDIM = 16
+LOOK = 0.25  # seconds between two looks at a worker that does not answer
+MAX_PAIRS = 1024  # of one dict: a liar can choose keys that all collide
+NPY = re.compile(  # the head of an array, never evaluated (hostile: a header with a program in it)
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][biuf]\d\d?)', 'fortran_order': False, "
+    rb"'shape': \((\d{1,9}(?:, \d{1,9}){0,%d},?|)\), \} *\n" % (MAX_NDIM - 1),
+    re.DOTALL,
+)
+
+
+class ProtocolError(ValueError):
+    """The other side sent something that is no frame, or a value cannot be sent."""
+
+
+class Closed(EOFError):
+    """The other side has gone."""
+
+
+def dump(value):
+    """Write a value as a frame: any of the types above -> bytes. Raises ProtocolError for other types."""
+    arrays = []
+    header = {"value": _plain(value, arrays, 0), "npy": [len(a) for a in arrays]}
+    data = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    if len(data) > MAX_HEADER or len(arrays) > MAX_ARRAYS or sum(map(len, arrays)) > MAX_PAYLOAD:
+        raise ProtocolError("the value is too large to send")
+    return b"".join([PREFIX.pack(MAGIC, len(data)), data, *arrays])
+
+
+def _plain(value, arrays, depth):
+    if depth > MAX_DEPTH:
+        raise ProtocolError(f"the value is nested more than {MAX_DEPTH} deep")
+    if value is None or isinstance(value, (bool, str)):
+        return value if value is None or isinstance(value, bool) else _text(value)
+    if isinstance(value, np.generic):
+        return {"s": _array(np.asarray(value), arrays)}
+    if isinstance(value, np.ndarray):
+        number, layout = _array(np.asarray(value), arrays), layout_of(value)
+        return {"a": number} if layout == "plain" else {"v": [number, layout]}
+    if isinstance(value, (bytes, bytearray)):
+        return {"b": _array(np.frombuffer(bytes(value), np.uint8), arrays)}
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        value = float(value)
+        return value if value - value == 0 else {"f": repr(value)}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item, arrays, depth + 1) for item in value]
+        return items if isinstance(value, list) else {"t": items}
+    if isinstance(value, dict):
+        pairs = value.items()
+        if len(pairs) > MAX_PAIRS:
+            raise ProtocolError(f"a dict has more than {MAX_PAIRS:,} entries")
+        return {"d": [[_plain(k, arrays, depth + 1), _plain(v, arrays, depth + 1)] for k, v in pairs]}
+    raise ProtocolError(f"a {type(value).__name__} is neither an array nor a plain value")
+
+
+def layout_of(a):
+    """How an array lies in memory: a view with other strides must arrive as one, for a function may care."""
+    if not a.flags.c_contiguous:
+        return "fortran" if a.flags.f_contiguous else "gaps"
+    return "plain" if a.flags.writeable else "read-only"
+
+
+def _lay(a, layout):
+    """Lay an array out in memory: gaps between its elements, the first axis fastest, or not to be written."""
+    if layout == "gaps" and a.ndim:
+        wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan if a.dtype.kind == "f" else 0, a.dtype)
+        wide[..., ::2] = a
+        return wide[..., ::2]
+    if layout == "fortran":
+        return np.asfortranarray(a)
+    a.flags.writeable = layout != "read-only"
+    return a
+
+
+def _text(value):
+    value = str(value)
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ProtocolError("a text holds half a character (a lone surrogate)")
+    return value
+
+
+def _array(a, arrays):
+    if a.dtype.kind not in "biuf":
+        raise ProtocolError(f"an array of {a.dtype} cannot be sent: numbers and booleans can")
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.array(a, order="C"), version=(1, 0), allow_pickle=False)
+    arrays.append(buffer.getvalue())
+    return len(arrays) - 1
+
+
+def read_header(data):
+    """Read a frame's header -> (the value in JSON, the lengths of its arrays). Raises ProtocolError."""
+    try:
+        fields = json.loads(data.decode("ascii"), parse_constant=_refuse)
+        value, lengths = fields["value"], fields["npy"]
+    except ProtocolError:
+        raise
+    except Exception as error:  # whatever a liar thinks of
+        raise ProtocolError(f"not a frame: {type(error).__name__}") from None
+    if not isinstance(lengths, list) or len(lengths) > MAX_ARRAYS:
+        raise ProtocolError("not a frame: its list of arrays is none")
+    if any(type(n) is not int or n < 0 for n in lengths) or sum(lengths) > MAX_PAYLOAD:
+        raise ProtocolError("not a frame: its arrays are too large")
+    return value, lengths
+
+
+def load(value, payloads):
+    """Build a value from a header's JSON and the bytes of each array. Raises ProtocolError."""
+    try:
+        return _value(value, list(payloads), 0)
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError(f"not a frame: {type(error).__name__}") from None
+
+
+def _refuse(name):
+    raise ProtocolError(f"{name} is no number in JSON")
+
+
+def _value(x, payloads, depth):
+    if depth > MAX_DEPTH:
+        raise ProtocolError("not a frame: nested too deeply")
+    if x is None or isinstance(x, (bool, int, float, str)):
+        return x
+    if isinstance(x, list):
+        return [_value(item, payloads, depth + 1) for item in x]
+    ((key, content),) = x.items()
+    if key == "t":
+        return tuple(_value(item, payloads, depth + 1) for item in content)
+    if key == "d" and len(content) <= MAX_PAIRS:
+        return {_value(k, payloads, depth + 1): _value(v, payloads, depth + 1) for k, v in content}
+    if key == "f":
+        return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[content]
+    if key == "v":
+        number, layout = content
+        return _lay(_value({"a": number}, payloads, depth + 1), layout)
+    if key in ("a", "s", "b") and type(content) is int and 0 <= content < len(payloads):
+        data, payloads[content] = payloads[content], None  # each once (hostile: one array, many times)
+        array = _read_array(data)
+        return array if key == "a" else array.tobytes() if key == "b" else array[()]
+    raise ProtocolError("not a frame: an object of no known kind")
+
+
+def _read_array(data):
+    """Read one `.npy`, version 1.0: the length that its header promises must be the length that is there."""
+    head = NPY.match(data or b"")
+    if not head:
+        raise ProtocolError("not an array, or one that is used twice")
+    shape = tuple(int(n) for n in re.findall(rb"\d+", head[3]))
+    dtype, length = np.dtype(head[2].decode("ascii")), int.from_bytes(head[1], "little")
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    fits = length == head.end() - 10 and size == len(data) - head.end()
+    if not fits:
+        raise ProtocolError("not an array: its header does not fit its bytes")
+    return np.frombuffer(data, dtype, offset=head.end()).reshape(shape).copy()
+
+
+def send(sock, value, seconds=None):
+    """Send a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds."""
+    sock.settimeout(seconds)
+    try:
+        sock.sendall(dump(value))
+    except (BrokenPipeError, ConnectionResetError):
+        raise Closed("the other side has gone") from None
+
+
+def receive(sock, seconds=None, idle=None):
+    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds in all.
+
+    idle: called whenever nothing came for a quarter of a second; where it is true, that is a TimeoutError.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    magic, length = PREFIX.unpack(_exactly(sock, PREFIX.size, deadline, idle))
+    if magic != MAGIC or length > MAX_HEADER:
+        raise ProtocolError("not a frame: it starts with something else")
+    value, lengths = read_header(_exactly(sock, length, deadline, idle))
+    return load(value, [_exactly(sock, n, deadline, idle) for n in lengths])
+
+
+def _exactly(sock, n, deadline, idle):
+    data = bytearray()
+    while len(data) < n:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError("no answer in time")
+        sock.settimeout(left if idle is None else min(left, LOOK))
+        try:
+            part = sock.recv(min(n - len(data), 2**20))
+        except TimeoutError:
+            if idle is None or idle():
+                raise
+            continue
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            raise Closed("the other side has gone")
+        data += part
+    return bytes(data)
