@@ -22,11 +22,10 @@ from tinyllm.functional import checkpoint
 from tinyllm.generate import Engine, generate, stream  # the function, from here on, not its module
 from tinyllm.models import (
     GPT,
-    LLAMA_PRESETS,
-    PRESETS,
     GPTConfig,
     Llama,
     LlamaConfig,
+    build,
     load_weights,
     save_weights,
 )
@@ -44,8 +43,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GPT",
-    "LLAMA_PRESETS",
-    "PRESETS",
     "AdamW",
     "BPETokenizer",
     "ByteTokenizer",
@@ -64,6 +61,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "UserError",
+    "build",
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",

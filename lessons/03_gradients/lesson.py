@@ -110,7 +110,7 @@ print("a, b, c:", ta.grad, tb.grad, tc.grad)
 # its 800,000 parameters:
 
 # %%
-config = tl.GPTConfig(vocab_size=65, **tl.PRESETS["nano"])
+config = tl.GPTConfig(vocab_size=65, **tl.GPT.PRESETS["nano"])
 model = tl.GPT(config)
 tokens = np.arange(4 * 64).reshape(4, 64) % 65
 model.loss(tokens, tokens).backward()  # once, to warm up

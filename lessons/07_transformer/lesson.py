@@ -117,7 +117,7 @@ print("how much each token's output changed:", moved.max(axis=1).round(3))
 guess = predict("parameters of GPT-2: V 50257, T 1024, 12 layers, C 768")
 print(compare(guess, ops.count_parameters(50257, 1024, 12, 768)))
 for name in ("nano", "mini", "small"):
-    p = tl.PRESETS[name]
+    p = tl.GPT.PRESETS[name]
     n = ops.count_parameters(65, p["context"], p["layers"], p["width"])
     print(f"  {name:<6} {n:>11,} with 65 tokens")
 
@@ -144,7 +144,7 @@ n = ops.count_parameters(65, T, layers, C)
 guess = predict("FLOPs per parameter and token, forward pass of nano")
 print(compare(guess, flops / n / T))
 
-config = tl.GPTConfig(vocab_size=65, **tl.PRESETS["nano"])
+config = tl.GPTConfig(vocab_size=65, **tl.GPT.PRESETS["nano"])
 model = tl.GPT(config)
 print(summarise(model, batch=1, context=64))
 

@@ -153,7 +153,7 @@ PUBLIC = {
 @pytest.mark.parametrize(("text", "early"), [
     ("import tinyllm as tl\ntl.GPT(); tl.AdamW; tl.functional.add", {"GPT": 7, "AdamW": 8, "functional": 4}),
     ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
-    ("import tinyllm\ntinyllm.ops.gelu.reference(tinyllm.PRESETS)", {"gelu": 3, "PRESETS": 7}),
+    ("import tinyllm\ntinyllm.ops.gelu.reference(tinyllm.LlamaConfig)", {"gelu": 3, "LlamaConfig": 7}),
     ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
     ("import tinyllm.ops as o\no.moe_route; o.embedding_backward", {"embedding_backward": 5}),
     ("import tinyllm as tl\ntl.Llama; tl.quantize", {"Llama": 7, "quantize": 5}),

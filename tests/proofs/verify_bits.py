@@ -17,7 +17,7 @@ import sys
 import numpy as np
 
 from tinyllm.data import get_batch, load_corpus
-from tinyllm.models import GPT, PRESETS, GPTConfig
+from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
 from tinyllm.tensor import no_grad
@@ -42,7 +42,7 @@ def trained(steps):
     text = load_corpus("stories").data[:400_000]
     tokenizer = make_tokenizer("char", text)
     tokens = tokenizer.encode_to_numpy(text)
-    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, dropout=0.1, **PRESETS["nano"]), seed=0)
+    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, dropout=0.1, **GPT.PRESETS["nano"]), seed=0)
     optimizer = AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     for step in range(steps):
         x, y = get_batch(tokens, 0, step, 12, 64)

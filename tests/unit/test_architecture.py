@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # each other.
 LAYERS = (
     ("errors", "rng"),  # leaves, for everybody
+    ("config",),  # settings that check themselves
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
     ("tokenizer",),  # a leaf: text and tokens

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm import ops
-from tinyllm.models import GPT, PRESETS, GPTConfig
+from tinyllm.models import GPT, GPTConfig
 from tinyllm.nn.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -24,10 +24,10 @@ def test_the_function_and_the_module_are_one():
     assert np.allclose(got, block(Tensor(x)).data, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", GPT.PRESETS)
 def test_the_counts_are_those_of_the_models(name):
-    sizes = {key: PRESETS[name][key] for key in ("context", "layers", "width")}
-    config = GPTConfig(vocab_size=65, **PRESETS[name])
+    sizes = {key: GPT.PRESETS[name][key] for key in ("context", "layers", "width")}
+    config = GPTConfig(vocab_size=65, **GPT.PRESETS[name])
     model = GPT(config, seed=None)
     assert ops.count_parameters(65, **sizes) == sum(p.data.size for p in model.parameters())
     told = sum(flops_of(model, config.context))

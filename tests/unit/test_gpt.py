@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, PRESETS, GPTConfig
-from tinyllm.nn import checkpoint
+from tinyllm.models import GPT, GPTConfig
+from tinyllm.nn import checkpoint, summarise
 from tinyllm.ops.registry import OPS
 from tinyllm.tensor import Tensor, no_grad
 
@@ -152,8 +152,8 @@ def test_names_are_those_of_gpt2s_checkpoint():
 
 def test_presets_have_the_published_sizes():
     counts = {
-        name: GPT(GPTConfig(vocab_size=50257, **PRESETS[name]), seed=None).num_parameters()
-        for name in PRESETS
+        name: GPT(GPTConfig(vocab_size=50257, **GPT.PRESETS[name]), seed=None).num_parameters()
+        for name in GPT.PRESETS
     }
     assert counts["small"] == 124_439_808  # GPT-2
     assert counts["mini"] == 12 * 6 * 384**2 + 13 * 6 * 384 + (50257 + 256 + 2) * 384
@@ -201,17 +201,17 @@ def test_a_checkpointed_block_gives_the_same_gradients_under_dropout():
 
 
 def test_the_summary_fits_a_terminal_and_adds_up():
-    model = GPT(GPTConfig(vocab_size=50257, **PRESETS["small"]), seed=None)
-    table = model.summary(batch=1, context=1024)
+    model = GPT(GPTConfig(vocab_size=50257, **GPT.PRESETS["small"]), seed=None)
+    table = summarise(model, batch=1, context=1024)
     assert max(map(len, table.splitlines())) <= 80
     assert "124,439,808" in table.splitlines()[-1]
     rows = [re.split(r"\s{2,}", line) for line in table.splitlines()[2:-2]]
     assert sum(int(n.replace(",", "")) for n in re.findall(r"[\d,]\) +([\d,]+)", table)) == 124_439_808
     assert [row[0] for row in rows][:4] == ["wte", "wpe", "h.*.ln_1", "h.*.attn.c_attn"]
-    assert rows[-1][0] == "head (wte)"
+    assert rows[-1][0] == "lm_head"
     long = GPT(GPTConfig(**TINY), seed=None)
     long.a_name_that_is_much_longer_than_the_column = long.h
-    assert max(map(len, long.summary().splitlines())) <= 80
+    assert max(map(len, summarise(long).splitlines())) <= 80
 
 
 def test_flops_are_those_of_the_products_that_are_run():
@@ -235,7 +235,7 @@ def test_flops_are_those_of_the_products_that_are_run():
 @pytest.mark.parametrize("name", ["vocab_size", "context", "layers", "heads", "width"])
 @pytest.mark.parametrize("size", [0, -3, 2.5, "8", None, True, 2**40])
 def test_sizes_that_make_no_model_are_named(name, size):
-    with pytest.raises(UserError, match=f"{name} must be a whole number from 1"):
+    with pytest.raises(UserError, match=f"{name} must be a whole number, at least 1 and"):
         GPTConfig(**(TINY | {name: size}))
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.generate import generate, stream
-from tinyllm.models import LLAMA_PRESETS, Llama, LlamaConfig
+from tinyllm.models import Llama, LlamaConfig
+from tinyllm.nn import summarise
 from tinyllm.ops.registry import OPS
 from tinyllm.tensor import no_grad
 
@@ -55,7 +56,7 @@ def plain_llama(w, tokens, config):
         h = norm(x, f"{name}.post_attention_layernorm")
         gate, up = (h @ w[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up"))
         x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.mlp.down_proj.weight"]
-    return norm(x, "model.norm") @ w["lm_head.weight"]
+    return norm(x, "model.norm") @ w["lm_head.weight"].T
 
 
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=8), st.integers(0, 9))
@@ -83,7 +84,8 @@ def hugging_face(model):
     )  # fmt: skip
     theirs = transformers.LlamaForCausalLM(config).eval()
     state = model.state_dict()
-    turned = {name: a.T if a.ndim == 2 and "embed" not in name else a for name, a in state.items()}
+    as_ours = ("model.embed", "lm_head")
+    turned = {n: a.T if a.ndim == 2 and not n.startswith(as_ours) else a for n, a in state.items()}
     theirs.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in turned.items()})
     return torch, theirs
 
@@ -147,7 +149,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
 def test_a_new_model_knows_nothing_and_learns_a_batch_by_heart():
     model = Llama(LlamaConfig(**TINY), seed=0)
     tokens = np.random.default_rng(0).integers(0, 11, (4, 9))
-    assert abs(model.loss(tokens[:, :-1], tokens[:, 1:]).item() - np.log(11)) < 0.02
+    assert abs(model.loss(tokens[:, :-1], tokens[:, 1:]).item() - np.log(11)) < 0.1
     for _ in range(300):
         for p in model.parameters():
             p.grad = None
@@ -158,12 +160,12 @@ def test_a_new_model_knows_nothing_and_learns_a_batch_by_heart():
 
 
 def test_the_preset_has_its_size_and_flops_are_counted():
-    model = Llama(LlamaConfig(**LLAMA_PRESETS["llama-110m"]), seed=None)
+    model = Llama(LlamaConfig(**Llama.PRESETS["llama-110m"]), seed=None)
     assert model.num_parameters() == 2 * 32000 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768
     matrices = model.num_parameters() - 32000 * 768 - 25 * 768
     flops = sum(n for _, m in model.named_modules() for n in m.flops(1, 10).values())
     assert flops == 2 * 10 * matrices + 12 * 4 * 55 * 768
-    assert "lm_head" in model.summary(batch=1, context=10)
+    assert "lm_head" in summarise(model, batch=1, context=10)
     cache = tiny().new_cache(3)
     assert len(cache) == 2 and cache[0].keys.shape == (3, 8, 2, 4)  # only the kv heads
 
@@ -174,7 +176,7 @@ def test_the_preset_has_its_size_and_flops_are_counted():
         ({"heads": 5}, "5 heads cannot share a width of 24"),
         ({"heads": 8, "kv_heads": 8}, "even multiple"),  # rope turns pairs
         ({"kv_heads": 4}, "make heads a multiple of kv_heads"),
-        ({"hidden": 0}, "hidden must be a whole number from 1"),
+        ({"hidden": 0}, "hidden must be a whole number, at least 1 and"),
         ({"kv_heads": 1.0}, "kv_heads must be a whole number"),
         ({"eps": 0.0}, "eps must be"),
         ({"theta": float("nan")}, "theta must be"),

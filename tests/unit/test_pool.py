@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tinyllm as tl
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, PRESETS, GPTConfig
+from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops import use
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
@@ -130,7 +130,7 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
     On one thread, because each one that takes part in attention borrows a workspace, and on a busy machine a
     second one may come to do so in any step.
     """
-    model = GPT(GPTConfig(vocab_size=65, dropout=dropout, **PRESETS["nano"]))
+    model = GPT(GPTConfig(vocab_size=65, dropout=dropout, **GPT.PRESETS["nano"]))
     optimizer = AdamW(decay_groups(model.parameters(), 0.1))
     tokens = Random("tokens").integers(65, (12, 65))
 

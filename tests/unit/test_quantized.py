@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig, load_weights, save_weights
-from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
+from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize, summarise
 from tinyllm.ops.quant import from_bfloat16, spread
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
@@ -143,7 +143,7 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
     with no_grad():
         y, near = original(tokens).data, model(tokens).data
     assert not np.array_equal(y, near) and np.abs(y - near).max() < (0.02 if bits == 8 else 0.3)
-    assert f"h.*.mlp.c_fc{' ' * 5}" in model.summary(1, 8)
+    assert f"h.*.mlp.c_fc{' ' * 5}" in summarise(model, 1, 8)
 
 
 def test_layers_in_lists_and_models_without_a_tied_head():

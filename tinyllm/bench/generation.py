@@ -14,7 +14,6 @@ from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
-from tinyllm.models import GPT
 from tinyllm.nn import Embedding, quantize
 from tinyllm.ops.registry import threads
 from tinyllm.sampling import Sampling
@@ -121,9 +120,7 @@ def decode_bytes(model, length):
     """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():
-        # GPT's output layer is its embedding, unless there is a packed copy, which counts for itself.
-        tied = isinstance(model, GPT) and module is model.wte and model.lm_head is None
-        if (isinstance(module, Embedding) and not tied) or any(True for _ in module.named_children()):
+        if isinstance(module, Embedding) or any(True for _ in module.named_children()):
             continue
         for value in vars(module).values():
             array = value.data if isinstance(value, Tensor) else value

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tinyllm.models import LLAMA_PRESETS, Llama, LlamaConfig
-from tinyllm.models.gpt import GPT, PRESETS, GPTConfig
+from tinyllm.models import Llama, LlamaConfig
+from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.train.settings import make_config
 
 
@@ -42,7 +42,7 @@ class LlamaSetting:
 
     def model(self):
         """Return an untrained LLaMA of this preset, always with the same weights."""
-        return Llama(LlamaConfig(**LLAMA_PRESETS[self.name]))
+        return Llama(LlamaConfig(**Llama.PRESETS[self.name]))
 
 
 def preset(name):
@@ -53,7 +53,7 @@ def preset(name):
 
 
 SETTINGS = {name: preset(name) for name in ("nano", "mini")}
-SMALL = Setting("small", batch=1, vocab_size=50257, **PRESETS["small"])  # GPT-2, 124M parameters
+SMALL = Setting("small", batch=1, vocab_size=50257, **GPT.PRESETS["small"])  # GPT-2, 124M parameters
 LLAMA = LlamaSetting("llama-110m")
 
 

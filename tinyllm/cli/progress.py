@@ -11,6 +11,7 @@ import time
 
 from tqdm import tqdm
 
+from tinyllm.nn import summarise
 from tinyllm.report.chart import loss_chart
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
@@ -68,7 +69,7 @@ class LineDisplay(Display):
     def introduce(self):
         rows = self.config.batch
         context = self.experiment.model.config.context
-        self.say(self.experiment.model.summary(rows, context) + "\n")
+        self.say(summarise(self.experiment.model, rows, context) + "\n")
         facts = self.experiment.facts()
         self.say(
             f"data   {facts['data']}\n"

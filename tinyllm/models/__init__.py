@@ -1,16 +1,18 @@
-"""Models, one file for each family, and their weights in and out."""
+"""Models, one file for each family, their registry, and their weights in and out."""
 
-from tinyllm.models.gpt import GPT, PRESETS, GPTConfig
-from tinyllm.models.llama import LLAMA_PRESETS, Llama, LlamaConfig
+from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.models.llama import Llama, LlamaConfig
+from tinyllm.models.registry import build, family, names
 from tinyllm.models.weights import load_weights, save_weights
 
 __all__ = [
     "GPT",
-    "LLAMA_PRESETS",
-    "PRESETS",
     "GPTConfig",
     "Llama",
     "LlamaConfig",
+    "build",
+    "family",
     "load_weights",
+    "names",
     "save_weights",
 ]

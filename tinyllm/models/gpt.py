@@ -9,51 +9,51 @@ them.
 from dataclasses import dataclass
 
 import tinyllm.functional as F
+from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.huggingface import read_gpt2
-from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
-from tinyllm.nn import MLP, Dropout, Embedding, KVCache, LayerNorm, Module, SelfAttention, init_normal
+from tinyllm.nn import MLP, DecoderLM, Dropout, Embedding, Head, LayerNorm, Module, SelfAttention
 
 PRESETS = {
     "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64},  # nanoGPT's setting for a laptop
     "mini": {"layers": 6, "heads": 6, "width": 384, "context": 256},  # nanoGPT's setting for Shakespeare
     "small": {"layers": 12, "heads": 12, "width": 768, "context": 1024},  # GPT-2, 124M parameters
 }
+SIZE = {"min": 1, "max": 2**24}
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **PRESETS["nano"])`.
+    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
 
     Raises UserError when they make no model.
     """
 
-    vocab_size: int  # V: how many different tokens there are
-    context: int  # the largest T: how far back the model can look
-    layers: int  # how many blocks stand on each other
-    heads: int  # H: how many places a position can look at in one block
-    width: int  # C: how many numbers describe a position
-    dropout: float = 0.0
-    bias: bool = True  # whether linear layers and norms add a bias, as GPT-2's do
-    eps: float = 1e-5  # keeps layernorm from dividing by zero
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="n_positions", help="the largest T: how far back the model can look")
+    layers: int = setting(**SIZE, hf="n_layer", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="n_head", help="H: how many places a position looks at in one block")
+    width: int = setting(**SIZE, hf="n_embd", help="C: how many numbers describe a position")
+    dropout: float = setting(0.0, min=0, below=1, hf="resid_pdrop", help="the part of numbers set to zero")
+    bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
+    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
+    init_std: float | None = setting(None, above=0, max=1, help="std of new weights; none means 0.02")
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "context", "layers", "heads", "width"))
+        check(self)
         if self.width % self.heads:
             raise UserError(
                 f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
             )
-        for name in ("dropout", "eps"):
-            if not isinstance(getattr(self, name), (int, float)):
-                raise UserError(f"{name} must be a number, got {getattr(self, name)!r}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
-        if not 0 < self.eps < 1:
-            raise UserError(f"eps must be above 0 and below 1, got {self.eps!r}")
+
+    @property
+    def kv_heads(self) -> int:
+        """K: heads of keys and values; here every head has its own."""
+        return self.heads
 
 
 class Block(Module):
-    """Look around, then think: x + attention(norm(x)), then x + mlp(norm(x)).
+    """Attend, then think: x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). The sums make a straight road through all blocks, the residual stream; each
     part reads a normalised copy of it and adds what it found.
@@ -72,15 +72,17 @@ class Block(Module):
         return F.add(x, self.drop(self.mlp(x, self.ln_2)))
 
 
-class GPT(Module):
-    """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
+class GPT(DecoderLM):
+    """GPT-2: tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
     weights from a file.
     """
 
-    tied_head = "wte"  # the embedding that is also the output layer
-    lm_head = None  # a packed copy of it, which `nn.quantize` makes
+    model_type = "gpt2"
+    config_class = GPTConfig
+    PRESETS = PRESETS
+    residual_outputs = ("c_proj.weight",)
 
     def __init__(self, config, seed=0):
         self.config = config
@@ -89,53 +91,16 @@ class GPT(Module):
         self.drop = Dropout(config.dropout)
         self.h = [Block(config) for _ in range(config.layers)]
         self.ln_f = LayerNorm(config.width, config.bias, config.eps)
-        if seed is not None:
-            init_normal(self, seed, self._initial_std)
-            self.dropout_stream(seed, 0)
+        self.lm_head = Head(self.wte.weight)  # the embedding is also the output layer
+        self.initialise(seed)
 
-    def __call__(self, tokens, cache=None):
-        """Score every possible next token after every position.
+    def embed(self, tokens, positions):
+        return self.drop(self.wte(tokens) + self.wpe(positions))
 
-        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
-        seen. Raises UserError when there are no tokens, more than the context holds, or some outside the
-        vocabulary.
-        """
-        return self.head(self.hidden(tokens, cache))
-
-    def hidden(self, tokens, cache=None):
-        """Run all but the output layer, which decoding needs at the last position only.
-
-        tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
-        """
-        tokens = check_tokens(tokens, self.config.vocab_size)
-        positions = positions_of(tokens, cache, self.config.context)
-        x = self.drop(F.add(self.wte(tokens), self.wpe(positions)))
+    def body(self, x, positions, cache=None):
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None)
         return self.ln_f(x)
-
-    def head(self, x):
-        """Score each token by how well its embedding agrees with x: (..., C) -> logits (..., V)."""
-        if self.lm_head is not None:
-            return self.lm_head(x)
-        return F.matmul(x, self.wte.weight, transpose_b=True)
-
-    def loss(self, tokens, targets):
-        """Measure how surprised the model is by the true next tokens: their mean cross-entropy, in nats.
-
-        tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
-        """
-        x = self.hidden(tokens)
-        targets = check_targets(targets, x.shape[:2])
-        if self.lm_head is not None:
-            return F.cross_entropy(self.head(x), targets)
-        return F.linear_cross_entropy(x, self.wte.weight, targets)  # both, by chunks of logits
-
-    def new_cache(self, batch=1):
-        """Return an empty KV cache for `batch` rows: one KVCache for each block."""
-        c = self.config
-        dtype = self.wte.weight.dtype
-        return [KVCache(batch, c.context, c.heads, c.width // c.heads, dtype) for _ in self.h]
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -148,12 +113,3 @@ class GPT(Module):
         model = cls(GPTConfig(**sizes), seed=None)
         model.load_state_dict(state)
         return model
-
-    def flops(self, batch, context):
-        if self.lm_head is not None:  # which counts for itself
-            return {}
-        return {"head (wte)": 2 * batch * context * self.config.width * self.config.vocab_size}
-
-    def _initial_std(self, name):
-        """0.02, but less where a block adds to the residual stream, which 2 * layers sums would make grow."""
-        return 0.02 / (2 * self.config.layers) ** 0.5 if name.endswith("c_proj.weight") else 0.02

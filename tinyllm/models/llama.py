@@ -14,38 +14,44 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import ops
+from tinyllm.config import check, setting
 from tinyllm.errors import UserError
-from tinyllm.models.inputs import check_sizes, check_targets, check_tokens, positions_of
-from tinyllm.nn import IDENTITY, Embedding, KVCache, Linear, Module, RMSNorm, init_normal, side_by_side
+from tinyllm.nn import IDENTITY, DecoderLM, Embedding, Head, Linear, Module, Parameter, RMSNorm, side_by_side
 from tinyllm.tensor import Tensor
 
-LLAMA_PRESETS = {
+PRESETS = {
+    "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
+    "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
+    "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},
     "llama-110m": {
         "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
         "hidden": 2048,
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with its own output layer
 }  # fmt: skip
+SIZE = {"min": 1, "max": 2**24}
 
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """The sizes of a LLaMA, such as `LlamaConfig(**LLAMA_PRESETS["llama-110m"])`.
+    """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
 
     Raises UserError when they make no model.
     """
 
-    vocab_size: int  # V: how many different tokens there are
-    context: int  # the largest T: how far back the model can look
-    layers: int  # how many blocks stand on each other
-    heads: int  # H: query heads
-    kv_heads: int  # K: heads of keys and values, each shared by H / K query heads
-    width: int  # C: how many numbers describe a position
-    hidden: int  # how many numbers the MLP thinks with
-    eps: float = 1e-5  # keeps rmsnorm from dividing by zero
-    theta: float = 10000.0  # the base of the angles by which positions turn
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of queries")
+    kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    hidden: int = setting(**SIZE, hf="intermediate_size", help="how many numbers the MLP thinks with")
+    eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
+    theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
+    tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
+    init_std: float | None = setting(None, above=0, max=1, help="std of new weights; none means 0.02")
 
     def __post_init__(self):
-        check_sizes(self, ("vocab_size", "context", "layers", "heads", "kv_heads", "width", "hidden"))
+        check(self)
         if self.width % self.heads or self.width // self.heads % 2:
             raise UserError(
                 f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple of heads"
@@ -54,10 +60,6 @@ class LlamaConfig:
             raise UserError(
                 f"{self.heads} heads cannot share {self.kv_heads} kv_heads: make heads a multiple of kv_heads"
             )
-        for name, low, high in (("eps", 0, 1), ("theta", 1, 1e12)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low < value < high:
-                raise UserError(f"{name} must be a number above {low} and below {high:g}, got {value!r}")
 
 
 class Attention(Module):
@@ -139,65 +141,34 @@ class LlamaBody(Module):
         width = config.width // config.heads
         self.cos, self.sin = ops.rope_tables(np.arange(config.context), width, config.theta)
 
-    def __call__(self, tokens, positions, cache=None):
+    def __call__(self, x, positions, cache=None):
         cos, sin = self.cos[positions], self.sin[positions]  # (B, T, D/2): rows stand where their cache ends
-        x = self.embed_tokens(tokens)
         for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, cache[i] if cache else None)
         return self.norm(x)
 
 
-class Llama(Module):
-    """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
+class Llama(DecoderLM):
+    """LLaMA: tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
     weights from a file.
     """
 
+    model_type = "llama"
+    config_class = LlamaConfig
+    PRESETS = PRESETS
+    residual_outputs = ("o_proj.weight", "down_proj.weight")
+
     def __init__(self, config, seed=0):
         self.config = config
         self.model = LlamaBody(config)
-        self.lm_head = Linear(config.width, config.vocab_size, bias=False)
-        if seed is not None:
-            init_normal(self, seed, self._initial_std)
-            self.dropout_stream(seed, 0)
+        embedding = self.model.embed_tokens.weight
+        self.lm_head = Head(embedding if config.tied else Parameter(np.zeros(embedding.shape, np.float32)))
+        self.initialise(seed)
 
-    def __call__(self, tokens, cache=None):
-        """Score every possible next token after every position.
+    def embed(self, tokens, positions):
+        return self.model.embed_tokens(tokens)
 
-        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
-        seen. Raises UserError when there are no tokens, more than the context holds, or some outside the
-        vocabulary.
-        """
-        return self.head(self.hidden(tokens, cache))
-
-    def hidden(self, tokens, cache=None):
-        """Run all but the output layer, which decoding needs at the last position only.
-
-        tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
-        """
-        tokens = check_tokens(tokens, self.config.vocab_size)
-        return self.model(tokens, positions_of(tokens, cache, self.config.context), cache)
-
-    def head(self, x):
-        """Score each token: (..., C) -> logits (..., V)."""
-        return self.lm_head(x)
-
-    def loss(self, tokens, targets):
-        """Measure how surprised the model is by the true next tokens: their mean cross-entropy, in nats.
-
-        tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
-        """
-        logits = self(tokens)
-        return F.cross_entropy(logits, check_targets(targets, logits.shape[:2]))
-
-    def new_cache(self, batch=1):
-        """Return an empty KV cache for `batch` rows: one KVCache for each block."""
-        c = self.config
-        dtype = self.model.embed_tokens.weight.dtype
-        return [KVCache(batch, c.context, c.kv_heads, c.width // c.heads, dtype) for _ in self.model.layers]
-
-    def _initial_std(self, name):
-        """0.02, but less where a block adds to the residual stream, which 2 * layers sums would make grow."""
-        narrows = name.endswith(("o_proj.weight", "down_proj.weight"))
-        return 0.02 / (2 * self.config.layers) ** 0.5 if narrows else 0.02
+    def body(self, x, positions, cache=None):
+        return self.model(x, positions, cache)

@@ -3,12 +3,14 @@
 from tinyllm.nn.attention import SelfAttention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.checkpoint import checkpoint
+from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import (
     IDENTITY,
     MLP,
     Dropout,
     Embedding,
+    Head,
     Identity,
     LayerNorm,
     Linear,
@@ -17,13 +19,16 @@ from tinyllm.nn.layers import (
 )
 from tinyllm.nn.module import Buffer, Module, Parameter, inference
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
+from tinyllm.nn.summary import summarise
 
 __all__ = [
     "IDENTITY",
     "MLP",
     "Buffer",
+    "DecoderLM",
     "Dropout",
     "Embedding",
+    "Head",
     "Identity",
     "Int4Linear",
     "Int8Linear",
@@ -39,4 +44,5 @@ __all__ = [
     "init_normal",
     "quantize",
     "side_by_side",
+    "summarise",
 ]

@@ -82,6 +82,22 @@ class Embedding(Module):
         return F.embedding(self.weight, ids)
 
 
+class Head(Module):
+    """Score every token of the vocabulary by its vector: x (..., C), weight (V, C) -> x @ weight^T (..., V).
+
+    The weight is a Parameter of its own, or that of an `Embedding`, with which it is then tied.
+    """
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, x):
+        return F.matmul(x, self.weight, transpose_b=True)
+
+    def flops(self, batch, context):
+        return {"": 2 * batch * context * self.weight.data.size}
+
+
 class LayerNorm(Module):
     """Shift and scale each row to mean 0 and variance 1, then stretch it by weights that are learnt.
 

@@ -128,12 +128,6 @@ class Module:
         """
         return {}
 
-    def summary(self, batch=1, context=1):
-        """Return a table of the parts: shapes, parameters, and the FLOPs of a forward pass on (B, T)."""
-        from tinyllm.nn.summary import summarise  # the table is built from modules, so it stands above them
-
-        return summarise(self, batch, context)
-
 
 @contextmanager
 def inference(module, modules=None):

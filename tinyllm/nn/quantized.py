@@ -11,10 +11,10 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.nn.layers import Linear
+from tinyllm.nn.layers import Head, Linear
 from tinyllm.nn.module import Buffer, Module
 from tinyllm.ops.quant import packed_shapes
-from tinyllm.tensor import Tensor, record
+from tinyllm.tensor import record
 
 
 class QuantizedLinear(Module):
@@ -163,19 +163,15 @@ def check_scales(name, scales):
 def quantize(model, bits):
     """Swap every Linear of a model for one with weights of 8 or 4 bits, in place; returns the model.
 
-    A model whose output layer is its embedding (it has a `tied_head`, such as GPT's) keeps the embedding as
-    it is, to look tokens up, and gets a packed copy of it as `lm_head`. Norms, biases and embeddings stay
-    float32. Raises UserError on other bits, and on weights that cannot be quantised, naming the layer; the
-    model is then unchanged.
+    The output layer (`Head`) becomes one of these too, also where it is the embedding, which stays as it is,
+    to look tokens up. Norms, biases and embeddings stay float32. Raises UserError on other bits, and on
+    weights that cannot be quantised, naming the layer; the model is then unchanged.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
-    swaps = [(module, name, child, packed(path, name, child.weight.data, child.bias, bits))
+    swaps = [(module, name, child, packed(path, name, child, bits))
              for path, module in model.named_modules()
-             for name, child in module.named_children() if isinstance(child, Linear)]  # fmt: skip
-    tied = getattr(model, "tied_head", None)
-    if tied is not None:
-        model.lm_head = packed("", tied, getattr(model, tied).weight.data.T, None, bits)
+             for name, child in module.named_children() if isinstance(child, (Linear, Head))]  # fmt: skip
     for module, name, child, new in swaps:
         new.training = child.training
         put(module, name, new)
@@ -186,11 +182,12 @@ def quantize(model, bits):
     return model
 
 
-def packed(path, name, weight, bias, bits):
-    """A packed layer of arrays. Raises UserError, naming the layer, when they cannot be quantised."""
+def packed(path, name, layer, bits):
+    """Return a packed layer made of a `Linear` or a `Head`. Raises UserError naming the layer."""
     try:
-        bias = bias.data if isinstance(bias, Tensor) else None
-        return LAYERS[bits].from_weights(np.asarray(weight, np.float32), bias)
+        if isinstance(layer, Head):
+            return LAYERS[bits].from_weights(layer.weight.data.T)
+        return LAYERS[bits].from_linear(layer)
     except ValueError as error:
         raise UserError(f"cannot quantise {f'{path}.{name}'.strip('.')}: {error}") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinyllm.files import atomic_write_text
 from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.nn import summarise
 from tinyllm.report.curves import column, loss_curves
 from tinyllm.report.page import PAGE, STYLE
 from tinyllm.report.plot import Series, chart
@@ -40,7 +41,7 @@ def render(title, config, facts, records):
         "<h2>Data and settings</h2>",
         _settings(config, facts),
         "<h2>Model</h2>",
-        f"<pre>{escape(model.summary(config.train.batch, model.config.context))}</pre>",
+        f"<pre>{escape(summarise(model, config.train.batch, model.config.context))}</pre>",
         _evaluations(steps),
     ]
     done = steps[-1]["step"] if steps else 0

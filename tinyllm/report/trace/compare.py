@@ -12,7 +12,7 @@ import numpy as np
 
 ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
 
-SHOWN = re.compile(r"wte|model\.embed_tokens|(h|model\.layers)\.\d+|ln_f|model\.norm|head")  # by layers
+SHOWN = re.compile(r"wte|model\.embed_tokens|(h|model\.layers)\.\d+|ln_f|model\.norm|lm_head")  # by layers
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.tensor import Tensor
 
-METHODS = {"__call__": "", "gelu_tanh": "", "head": "head"}  # what a model calls of its parts -> name added
+METHODS = {"__call__": "", "gelu_tanh": ""}  # what a model calls of its parts -> name added
 
 
 @dataclass

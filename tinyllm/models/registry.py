@@ -1,0 +1,60 @@
+"""The families of models, by the `model_type` that a Hugging Face config.json names.
+
+A family is one file in this folder and one line here.
+"""
+
+import dataclasses
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.models.gpt import GPT
+from tinyllm.models.llama import Llama
+from tinyllm.nn import DecoderLM
+
+FAMILIES: dict[str, type[DecoderLM]] = {family.model_type: family for family in (GPT, Llama)}
+SHORT = {"gpt": "gpt2"}
+
+
+def names() -> list[str]:
+    """Return the model_type of every family."""
+    return list(FAMILIES)
+
+
+def family(name: str) -> type[DecoderLM]:
+    """Return the class of a family by its model_type, or by a short name. Raises UserError on another."""
+    name = SHORT.get(name, name) if isinstance(name, str) else name
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise UserError(f"there is no model {name!r}; there are {', '.join([*SHORT, *FAMILIES])}")
+    return FAMILIES[name]
+
+
+def make_config(settings: dict[str, Any]) -> Any:
+    """Return a family's config from a dict with `model_type` and the fields of its config class.
+
+    Raises UserError on an unknown family, a field that is unknown or missing, and a value that is
+    not allowed.
+    """
+    settings = dict(settings)
+    cls = family(settings.pop("model_type", None))
+    fields = {f.name: f for f in dataclasses.fields(cls.config_class)}
+    for name in settings:
+        if name not in fields:
+            raise UserError(f"{cls.model_type} has no setting {name!r}; it has {', '.join(fields)}")
+    for name, f in fields.items():
+        if name not in settings and f.default is dataclasses.MISSING:
+            raise UserError(f"{cls.model_type} needs the setting {name!r}: {f.metadata.get('help', '')}")
+    return cls.config_class(**settings)
+
+
+def build(config: Any, seed: int | None = 0) -> DecoderLM:
+    """Build an untrained model from a config, or from a dict as `make_config` takes it.
+
+    `seed` decides the initial weights; None leaves the matrices zero, for weights that are read from a file.
+    Raises UserError on settings that make no model.
+    """
+    if isinstance(config, dict):
+        config = make_config(config)
+    for cls in FAMILIES.values():
+        if type(config) is cls.config_class:
+            return cls(config, seed)
+    raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")

@@ -1,0 +1,127 @@
+"""DecoderLM: what all models share that read tokens from left to right and score the next one."""
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.errors import UserError
+from tinyllm.nn.cache import KVCache
+from tinyllm.nn.init import init_normal
+from tinyllm.nn.layers import Embedding, Head
+from tinyllm.nn.module import Module
+from tinyllm.tensor import Tensor
+
+
+class DecoderLM(Module):
+    """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
+
+    A family defines the modules, the attribute `lm_head`, and two methods: `embed(tokens, positions)` makes
+    vectors (B, T, C) of ids, and `body(x, positions, cache)` runs the blocks and the last norm on them. Its
+    config has at least vocab_size, context, layers, heads, kv_heads and width.
+    """
+
+    lm_head: Module
+    residual_outputs: tuple[str, ...]  # the layers that add to the residual stream, by the end of their names
+
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        """Return the vectors of tokens: tokens (B, T), positions (B, T) -> (B, T, C)."""
+        raise NotImplementedError
+
+    def body(self, x: Tensor, positions: np.ndarray, cache: list[KVCache] | None = None) -> Tensor:
+        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
+        raise NotImplementedError
+
+    def initialise(self, seed: int | None) -> None:
+        """Fill the matrices with normal numbers that depend on the seed; None leaves them zero.
+
+        Their std is `config.init_std`, or 0.02. Where a layer adds to the residual stream, it is divided by
+        sqrt(2 * layers), because so many sums would make it grow (Radford et al. 2019, section 2.3).
+        """
+        std = 0.02 if self.config.init_std is None else self.config.init_std
+        if seed is not None:
+            narrow = std / (2 * self.config.layers) ** 0.5
+            init_normal(self, seed, lambda name: narrow if name.endswith(self.residual_outputs) else std)
+            self.dropout_stream(seed, 0)
+
+    def __call__(self, tokens, cache: list[KVCache] | None = None) -> Tensor:
+        """Score every possible next token after every position.
+
+        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
+        seen. Raises UserError when there are no tokens, more than the context holds, or some outside the
+        vocabulary.
+        """
+        return self.head(self.hidden(tokens, cache))
+
+    def hidden(self, tokens, cache: list[KVCache] | None = None) -> Tensor:
+        """Run all but the output layer, which decoding needs at the last position only.
+
+        tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
+        """
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        positions = positions_of(tokens, cache, self.config.context)
+        return self.body(self.embed(tokens, positions), positions, cache)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Score each token by how well its vector in the output layer agrees with x: (..., C) -> (..., V)."""
+        return self.lm_head(x)
+
+    def loss(self, tokens, targets) -> Tensor:
+        """Return the mean cross-entropy of the true next tokens, in nats.
+
+        tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
+        """
+        x = self.hidden(tokens)
+        targets = check_targets(targets, x.shape[:2])
+        if type(self.lm_head) is not Head:  # quantized, or watched by somebody
+            return F.cross_entropy(self.lm_head(x), targets)
+        return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # both, by chunks of logits
+
+    def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
+        """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.
+
+        Without a length, each row has room for the whole context.
+        """
+        c = self.config
+        dtype = next(m for _, m in self.named_modules() if isinstance(m, Embedding)).weight.dtype
+        room = c.context if length is None else min(length, c.context)
+        return [KVCache(batch, room, c.kv_heads, c.width // c.heads, dtype) for _ in range(c.layers)]
+
+
+def check_tokens(tokens, vocab_size: int) -> np.ndarray:
+    """Return tokens as an array (B, T) of ids.
+
+    (B, T) or (T,), ints -> (B, T). Raises UserError when there are none, or some outside the vocabulary,
+    TypeError when they are no whole numbers.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.ndim == 1:
+        tokens = tokens[None]
+    if tokens.ndim != 2 or tokens.size == 0:
+        raise UserError(f"tokens are (B, T) or (T,), with at least one token; got shape {tokens.shape}")
+    if tokens.dtype.kind not in "iu":
+        raise TypeError(f"tokens are whole numbers, got an array of {tokens.dtype}")
+    for worst in (tokens.min(), tokens.max()):
+        if not 0 <= worst < vocab_size:
+            raise UserError(f"token {worst} is outside of the model's vocabulary of {vocab_size}")
+    return tokens
+
+
+def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
+    """Return where each token stands, behind what its row's cache has seen.
+
+    tokens (B, T), a list of KVCache or None -> positions int64 (B, T). Raises UserError when the context
+    does not hold them all.
+    """
+    past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
+    positions = past[:, None] + np.arange(tokens.shape[1])
+    total = positions.max() + 1
+    if total > context:
+        raise UserError(f"{total} tokens exceed the model's context of {context}: give fewer at a time")
+    return positions
+
+
+def check_targets(targets, tokens_shape: tuple[int, ...]) -> np.ndarray:
+    """Return targets as an array (B, T). Raises ValueError unless there is one for each token."""
+    targets = np.atleast_2d(targets)
+    if targets.shape != tuple(tokens_shape):
+        raise ValueError(f"targets {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")
+    return targets
