@@ -278,7 +278,7 @@ class Engine:
         layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
         for i, layer in enumerate(layers):
             for row, s in enumerate(sequences):
-                if s.known:
+                if s.cache and s.known:
                     layer.copy(s.cache[i], [0], [row])
             layer.lengths[:] = known
         chunk = self.prefill_chunk or max(1, width)

@@ -69,12 +69,12 @@ def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]
     """
     if all(mask is None for mask, _ in rows):
         return logits
-    masked = np.full_like(logits, -np.inf)
+    allowed = np.ones(logits.shape, bool)
     for row, (mask, ids) in enumerate(rows):
-        allowed = slice(None) if mask is None else np.asarray(mask(ids))
-        if mask is not None and allowed.dtype != bool:
-            allowed = allowed.astype(np.int64)
-        masked[row, allowed] = logits[row, allowed]
-        if mask is not None and not np.any(allowed if allowed.dtype == bool else allowed.size):
-            raise UserError(f"the mask of row {row} allows no token: let it allow one that ends the text")
-    return masked
+        if mask is not None:
+            may_come = np.asarray(mask(ids))
+            allowed[row] = False
+            allowed[row, may_come if may_come.dtype == bool else may_come.astype(np.int64)] = True
+            if not allowed[row].any():
+                raise UserError(f"the mask of row {row} allows no token: let it allow one that ends the text")
+    return np.where(allowed, logits, np.float32(-np.inf))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tinyllm.bench import generation, memory, scaling, timing
 from tinyllm.bench import ops as bench_ops
-from tinyllm.bench.generation import decode_bytes, measure_generation, prefill_flops
+from tinyllm.bench.generation import decode_bytes, measure_batch, measure_generation, prefill_flops
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import Case, cases, measure_ops, shape, traffic
 from tinyllm.bench.roof import Roof, measure_roof
@@ -24,7 +24,7 @@ from tinyllm.bench.tokenizer import Scale
 from tinyllm.bench.train import _against, measure_training, step_flops, training_step
 from tinyllm.cli import bench as cli
 from tinyllm.cli import bench_tables as tables
-from tinyllm.cli import main
+from tinyllm.cli import build_parser, main
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
 from tinyllm.ops import registry
@@ -230,6 +230,14 @@ def test_generation_is_measured():
     packed.wte.weight.data = table
     assert decode_bytes(packed, 5) == without > 0
     assert prefill_flops(model, 8) == 2 * 8 * 12 * 8 * 8 + 2 * 8 * 11 + 2 * 2 * 36 * 8
+
+
+def test_a_batch_is_measured():
+    (record,) = measure_batch(replace(TINY, context=24), 3, 0, least=1)
+    assert record["tokens"] == 3 * 8 and np.isclose(record["tokens_per_second"] * record["seconds"], 24)
+    assert "batch" in tables.generate_line(record)
+    with pytest.raises(UserError, match="--batch goes with generate"):
+        cli.run(build_parser("bench").parse_args(["bench", "ops", "--batch", "4"]))
 
 
 def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):

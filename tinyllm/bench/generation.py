@@ -13,7 +13,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
-from tinyllm.generate import stream
+from tinyllm.generate import generate, stream
 from tinyllm.nn import Embedding, quantize
 from tinyllm.ops.registry import threads
 from tinyllm.sampling import Sampling
@@ -77,6 +77,18 @@ def measure_generation(setting, seconds, least=3, peers=False):
         engines["no cache"] = Engine(model, use_cache=False)
     writing = {n: Contender(e.go_on, partial(e.begin, half, new), e.around) for n, e in engines.items()}
     yield from _records(setting, engines, "decode", new, race(writing, seconds, least), len(half))
+
+
+def measure_batch(setting, rows, seconds, least=3):
+    """Time the generation of many rows at once, prompts of 16 tokens and 40 new ones -> yields one record."""
+    model = setting.model()
+    new = min(40, model.config.context - 16)
+    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
+    run = partial(generate, model, prompts, max_tokens=new, batch=rows)
+    samples = race({"tinyllm": Contender(run)}, seconds, least)["tinyllm"]
+    record = {"bench": "generate", "setting": setting.name, "task": "batch", "engine": "tinyllm"}
+    record |= {"rows": rows, "tokens": rows * new, "seconds": median(samples), "rounds": len(samples)}
+    yield record | {"tokens_per_second": rows * new / median(samples)}
 
 
 def _peers(model):

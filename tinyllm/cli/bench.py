@@ -5,7 +5,7 @@ import sys
 from typing import NamedTuple
 
 from tinyllm.bench import machine
-from tinyllm.bench.generation import measure_generation
+from tinyllm.bench.generation import measure_batch, measure_generation
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import measure_ops
 from tinyllm.bench.roof import measure_roof
@@ -42,6 +42,7 @@ examples:
   tinyllm bench                    ops, train, generate on nano and mini, memory, briefly
   tinyllm bench train --peers      against PyTorch on the same model, batch and threads
   tinyllm bench generate --peers   GPT-2 and LLaMA against transformers and llama.cpp
+  tinyllm bench generate --batch 256 --quick
   tinyllm bench tokenizer --peers --data book.txt
   tinyllm bench ops --json > ops.jsonl
 """
@@ -70,6 +71,7 @@ def add_parser(subparsers):
     parser.add_argument("work", metavar="WORK", nargs="?", choices=tuple(BENCHES), help=", ".join(BENCHES))
     parser.add_argument("--peers", action="store_true", help=f"{', '.join(WITH_PEERS)}: others as well")
     parser.add_argument("--quick", action="store_true", help="nano only, for a rough idea in seconds")
+    parser.add_argument("--batch", type=int, metavar="N", help="generate: N prompts at once, and no more")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels (all CPUs)")
     parser.add_argument("--data", metavar="FILE", help="tokenizer: a file or corpus (stdlib-code)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -85,6 +87,8 @@ def run(args):
             load_peers()  # complain now, not after the ops
     if args.data is not None and args.work != "tokenizer":
         raise UserError("--data goes with tokenizer: the other measurements need no text")
+    if args.batch is not None and (args.work != "generate" or args.batch < 1):
+        raise UserError(f"--batch goes with generate, and is at least 1; got {args.batch}")
     if args.data == "-":
         raise UserError("--data is read twice, so it cannot be standard input; give a file or a corpus")
     if args.threads is not None:
@@ -145,6 +149,9 @@ def _measure_training(wanted, effort, args):
 
 def _measure_generation(wanted, effort, args):
     for setting in wanted:
+        if args.batch is not None:
+            yield from measure_batch(setting, args.batch, effort.generate, effort.least)
+            continue
         yield from measure_generation(setting, effort.generate, effort.least, args.peers)
 
 
