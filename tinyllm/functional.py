@@ -20,6 +20,8 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     y = ops.matmul(a.data, b.data, transpose_a, transpose_b)
 
     def backward(dy):
+        if not (b.requires_grad or transpose_a):  # the product for b is not needed
+            return ops.matmul(dy, b.data, transpose_b=not transpose_b), None
         return ops.matmul_backward(dy, a.data, b.data, transpose_a, transpose_b)
 
     return record(y, (a, b), backward)
@@ -30,10 +32,19 @@ def linear(x, w, b=None):
     y = ops.linear(x.data, w.data, None if b is None else b.data)
 
     def backward(dy):
-        dx, dw, db = ops.linear_backward(dy, x.data, w.data)
-        return (dx, dw) if b is None else (dx, dw, db)
+        return linear_gradients(dy, x, w, b)
 
     return record(y, (x, w) if b is None else (x, w, b), backward)
+
+
+def linear_gradients(dy, x, w, b):
+    """Return the gradients of x, w and, unless it is None, b; a frozen w costs no product."""
+    if b is None and not w.requires_grad:
+        return ops.matmul(dy, w.data, transpose_b=True), None
+    if b is not None and not (w.requires_grad or b.requires_grad):
+        return ops.matmul(dy, w.data, transpose_b=True), None, None
+    grads = ops.linear_backward(dy, x.data, w.data)
+    return grads[:2] if b is None else grads
 
 
 def linear_gelu(x, w, b=None):
@@ -41,10 +52,80 @@ def linear_gelu(x, w, b=None):
     y, h = ops.linear_gelu(x.data, w.data, None if b is None else b.data)
 
     def backward(dy):
-        dx, dw, db = ops.linear_gelu_backward(dy, x.data, w.data, h)
-        return (dx, dw) if b is None else (dx, dw, db)
+        if not (w.requires_grad or (b is not None and b.requires_grad)):
+            return linear_gradients(ops.gelu_tanh_backward(dy, h), x, w, b)
+        grads = ops.linear_gelu_backward(dy, x.data, w.data, h)
+        return grads[:2] if b is None else grads
 
     return record(y, (x, w) if b is None else (x, w, b), backward)
+
+
+# Arithmetic beside Tensor's operators. Inputs broadcast; a number or a plain array takes the Tensor's dtype.
+
+exp, log, tanh = Tensor.exp, Tensor.log, Tensor.tanh  # x (...) -> (...)
+
+
+def sigmoid(x):
+    """x (...) -> 1 / (1 + exp(-x)) (...)."""
+    y = ops.sigmoid(x.data)
+
+    def backward(dy):
+        return (dy * y * (1 - y),)
+
+    return record(y, (x,), backward)
+
+
+def log_sigmoid(x):
+    """x (...) -> log sigmoid(x) = -log(1 + exp(-x)) (...), which stays finite where sigmoid(x) is 0."""
+    y = np.minimum(x.data, 0) - np.log1p(np.exp(-np.abs(x.data)))
+
+    def backward(dy):
+        return (dy * ops.sigmoid(-x.data),)
+
+    return record(y, (x,), backward)
+
+
+def minimum(x, y):
+    """Two arrays, of which one may be a number -> the smaller of each pair; at a tie x gets the gradient."""
+    x, y = pair(x, y)
+    first = x.data <= y.data
+
+    def backward(dz):
+        return ops.sum_to_shape(dz * first, x.shape), ops.sum_to_shape(dz * ~first, y.shape)
+
+    return record(np.minimum(x.data, y.data), (x, y), backward)
+
+
+def maximum(x, y):
+    """Two arrays, of which one may be a number -> the larger of each pair; at a tie x gets the gradient."""
+    x, y = pair(x, y)
+    return -minimum(-x, -y)
+
+
+def pair(x, y):
+    """Return two operands as Tensors, of which one at least is one already."""
+    return (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
+
+
+def clip(x, low, high):
+    """x (...) -> x cut to low..high (...), numbers or plain arrays; what is cut off gets no gradient."""
+    inside = (low <= x.data) & (x.data <= high)
+
+    def backward(dy):
+        return (dy * inside,)
+
+    return record(np.clip(x.data, low, high).astype(x.dtype, copy=False), (x,), backward)
+
+
+def concat(tensors, axis=-1):
+    """Join tensors along an axis; their other axes agree. Raises ValueError when they do not."""
+    tensors = tuple(tensors)
+    ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
+
+    def backward(dy):
+        return tuple(np.split(dy, ends, axis))
+
+    return record(np.concatenate([x.data for x in tensors], axis), tensors, backward)
 
 
 def softmax(x):
@@ -186,6 +267,24 @@ def embedding(w, ids):
         return (ops.embedding_backward(dy, ids, vocab_size),)
 
     return record(ops.embedding(w.data, ids), (w,), backward)
+
+
+def take(x, index):
+    """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError when one is outside 0..N-1."""
+    return embedding(x, index)
+
+
+def put(x, index, n):
+    """Scatter rows, the transpose of take: x (..., C), index (...) ints in 0..n-1 -> (n, C).
+
+    Row i is the sum of the rows of x whose index is i, and 0 where there is none.
+    """
+    index = np.asarray(as_array(index))
+
+    def backward(dy):
+        return (ops.embedding(dy, index),)
+
+    return record(ops.embedding_backward(x.data, index, n), (x,), backward)
 
 
 def rope(x, cos, sin):

@@ -136,9 +136,13 @@ def gradients_of(leaves, y, dy):
 
 
 def plus(x, y):
-    """x + y, by the op where the two have one shape and type, by NumPy's broadcasting where they do not."""
-    alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f"
-    return ops.add(x, y) if alike else x + y
+    """Add two arrays: by the op where both are float32 of one shape, else by NumPy, which broadcasts."""
+    return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == np.float32 else x + y
+
+
+def product(x, y):
+    """Multiply matrices: by the op where both are float32, all that kernels take, else by its spec."""
+    return (ops.matmul if x.dtype == y.dtype == np.float32 else ops.matmul.reference)(x, y)
 
 
 class Tensor:
@@ -208,15 +212,14 @@ class Tensor:
 
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
-    def _other(self, x):
-        """The second operand as a Tensor; a Python number takes this one's dtype: float32 stays float32."""
+    def like(self, x):
+        """Return another operand as a Tensor; a number or a plain array takes this one's float dtype."""
         if isinstance(x, Tensor):
             return x
-        number = isinstance(x, (int, float)) and self.dtype.kind == "f"
-        return Tensor(np.asarray(x, self.dtype) if number else x)
+        return Tensor(np.asarray(x, self.dtype if self.dtype.kind == "f" else None))
 
     def __add__(self, other):
-        x, y = self, self._other(other)
+        x, y = self, self.like(other)
         x_shape, y_shape = x.shape, y.shape  # the shapes alone: to mention x and y would keep them alive
 
         def backward(dz):
@@ -225,7 +228,7 @@ class Tensor:
         return record(plus(x.data, y.data), (x, y), backward)
 
     def __mul__(self, other):
-        x, y = self, self._other(other)
+        x, y = self, self.like(other)
 
         def backward(dz):
             return ops.sum_to_shape(dz * y.data, x.shape), ops.sum_to_shape(dz * x.data, y.shape)
@@ -233,7 +236,7 @@ class Tensor:
         return record(x.data * y.data, (x, y), backward)
 
     def __truediv__(self, other):
-        x, y = self, self._other(other)
+        x, y = self, self.like(other)
         z = x.data / y.data
 
         def backward(dz):
@@ -242,30 +245,67 @@ class Tensor:
         return record(z, (x, y), backward)
 
     def __matmul__(self, other):
-        x, y = self, self._other(other)
+        x, y = self, self.like(other)
 
         def backward(dz):
-            return ops.matmul_backward(dz, x.data, y.data)
+            if x.dtype == y.dtype == np.float32:
+                return ops.matmul_backward(dz, x.data, y.data)
+            return (ops.sum_to_shape(product(dz, y.data.swapaxes(-1, -2)), x.shape),
+                    ops.sum_to_shape(product(x.data.swapaxes(-1, -2), dz), y.shape))
 
-        return record(ops.matmul(x.data, y.data), (x, y), backward)
+        return record(product(x.data, y.data), (x, y), backward)
+
+    def __pow__(self, n):
+        """Raise to a power n, a number."""
+
+        def backward(dy):
+            return (dy * n * self.data ** (n - 1),)
+
+        return record(self.data**n, (self,), backward)
 
     def __neg__(self):
         return self * -1
 
     def __sub__(self, other):
-        return self + -self._other(other)
+        return self + -self.like(other)
 
     def __rsub__(self, other):
         return -self + other
 
     def __rtruediv__(self, other):
-        return self._other(other) / self
+        return self.like(other) / self
 
     def __rmatmul__(self, other):
-        return self._other(other) @ self
+        return self.like(other) @ self
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def exp(self):
+        """Return e to the power of each number."""
+        y = np.exp(self.data)
+
+        def backward(dy):
+            return (dy * y,)
+
+        return record(y, (self,), backward)
+
+    def log(self):
+        """Return the natural logarithm of each number."""
+
+        def backward(dy):
+            return (dy / self.data,)
+
+        return record(np.log(self.data), (self,), backward)
+
+    def tanh(self):
+        """Return the hyperbolic tangent of each number."""
+        y = np.tanh(self.data)
+
+        def backward(dy):
+            return (dy * (1 - y * y),)
+
+        return record(y, (self,), backward)
 
     def sum(self, axis=None, keepdims=False):
         """Sum over an axis, several, or all."""

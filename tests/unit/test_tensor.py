@@ -72,6 +72,7 @@ UNARY = {
     "rows, some twice": lambda x: x[[1, 0, 1]] * x[np.array([0, 0, 1])],
     "elements, some twice": lambda x: x[[1, 1], :, [2, 2]],
     "a mask": lambda x: x[x.data > 0],
+    "powers": lambda x: (x * x + 1) ** -0.5 + x**3,
     "numbers": lambda x: 2 - (1 + x) * 3 / 4 + 1 / (x * x + 1) - x,
     "arrays": lambda x: np.ones((2, 1, 1)) + (np.arange(4.0) - x) * np.arange(4.0),
     "@": lambda x: x @ x.transpose(0, 2, 1) @ np.ones((3, 2)),
@@ -90,11 +91,18 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype():
     assert Tensor([1, 2]).dtype.kind == "i"
     assert Tensor(np.zeros(2)).dtype == np.float64
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
-    for y in (x + 1, 1 - x, x * 0.1, x / np.float64(3), 2 / x, x.mean(), -x):
+    for y in (x + 1, 1 - x, x * 0.1, x / np.float64(3), 2 / x, x.mean(), -x, x**2, x.exp(), x * np.ones(3),
+              np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3)):
         assert y.dtype == np.float32
     (x.mean() * 0.1 + (x / 3).sum()).backward()
     assert x.grad.dtype == np.float32
     assert (Tensor([1, 2]) * 0.5).data.tolist() == [0.5, 1.0]
+
+
+def test_float64_is_added_and_multiplied_on_every_backend():
+    x, y = leaf(2, 3), leaf(3, 2)
+    ((x @ y + 1) - x @ y * 2).sum().backward()
+    assert x.grad.dtype == y.grad.dtype == np.float64
 
 
 def test_reading_a_tensor():

@@ -15,8 +15,12 @@ from tinyllm.rng import MASK, Random
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
 
 
+@op(flops=4)
 def sigmoid(x):
-    """1 / (1 + exp(-x)), written so that exp only ever sees numbers below zero and cannot overflow."""
+    """Map every number into 0..1: y = 1 / (1 + exp(-x)).
+
+    x (...) -> (...). exp only ever sees numbers below zero, so it cannot overflow.
+    """
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 

@@ -50,6 +50,7 @@ def swiglu_backward(args, results):
 ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
 CASES = {
     **dict.fromkeys(ACTIVATIONS, arrays(1)),
+    "sigmoid": arrays(1),
     "swiglu": arrays(2),
     "add": arrays(2),
     "dropout": dropout(),
@@ -57,6 +58,7 @@ CASES = {
 BOUNDS = {
     **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys([f"{name}_backward" for name in ACTIVATIONS], activation_backward),
+    "sigmoid": ulps(8),
     "swiglu": swiglu,
     "swiglu_backward": swiglu_backward,
     "add": ulps(1),

@@ -9,13 +9,14 @@ from tinyllm.ops import (
     gelu_backward,
     gelu_tanh,
     gelu_tanh_backward,
+    sigmoid,
     silu,
     silu_backward,
 )
-from tinyllm.ops.elementwise import GELU_TANH, keep_mask, sigmoid
+from tinyllm.ops.elementwise import GELU_TANH, keep_mask
 from tinyllm.ops.erf import erf
 from tinyllm.testing.mistake import mistake
-from tinyllm.testing.properties import FORM, PURE
+from tinyllm.testing.properties import EXTREME, FORM, PURE
 
 SCALE, CUBIC = GELU_TANH
 
@@ -289,3 +290,18 @@ def silu_not_derived(dy, x):
 def silu_minus(dy, x):
     s = (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype)
     return dy * (s - x * s * (1 - s))
+
+
+@mistake("sigmoid", "1 / (1 + exp(x)), with the sign lost")
+def sigmoid_of_minus(x):
+    return sigmoid(-x)
+
+
+@mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN", breaks=EXTREME)
+def sigmoid_overflows(x):
+    return np.exp(x) / (1 + np.exp(x))
+
+
+@mistake("sigmoid", "tanh, which runs from -1")
+def sigmoid_as_tanh(x):
+    return np.tanh(x)

@@ -170,6 +170,12 @@ def scales_logits(x, w, targets, ignore_index=-100):
     return token_losses(x @ w.T / max(x.shape[-1], 1) ** 0.5, targets, ignore_index)
 
 
+@mistake("linear_token_losses", "bits (log base 2) where nats are asked for")
+def token_losses_in_bits(x, w, targets, ignore_index=-100):
+    losses, lse = linear_token_losses(x, w, targets, ignore_index)
+    return losses / np.log(2).astype(losses.dtype), lse
+
+
 @mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others")
 def keeps_the_last(dlosses, x, w, targets, lse, ignore_index=-100):
     dlogits = token_losses_backward(dlosses, x @ w.T, targets, lse, ignore_index)
