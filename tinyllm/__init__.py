@@ -26,6 +26,7 @@ from tinyllm.models import (
     Llama,
     LlamaConfig,
     build,
+    from_pretrained,
     load_weights,
     save_weights,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "clip_grad_norm",
     "decay_groups",
     "empty_pool",
+    "from_pretrained",
     "generate",
     "get_batch",
     "load",

@@ -1,4 +1,4 @@
-"""LLaMA: an independent forward pass, shared heads, the cache, transformers' own model, and wrong sizes."""
+"""LLaMA: an independent forward pass, shared heads, the cache, and wrong sizes."""
 
 import numpy as np
 import pytest
@@ -70,33 +70,6 @@ def test_equals_an_independent_forward_pass(tokens, seed):
     with ops.use("numpy"):  # the tables stay float32
         exact = tiny(seed, dtype=np.float64)(tokens).data[0]
     np.testing.assert_allclose(exact, expected, rtol=1e-4, atol=1e-4)
-
-
-def hugging_face(model):
-    """transformers' LlamaForCausalLM with the same weights."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    c = model.config
-    config = transformers.LlamaConfig(
-        vocab_size=c.vocab_size, hidden_size=c.width, intermediate_size=c.hidden, num_hidden_layers=c.layers,
-        num_attention_heads=c.heads, num_key_value_heads=c.kv_heads, max_position_embeddings=c.context,
-        rms_norm_eps=c.eps, rope_theta=c.theta, tie_word_embeddings=False,
-    )  # fmt: skip
-    theirs = transformers.LlamaForCausalLM(config).eval()
-    state = model.state_dict()
-    as_ours = ("model.embed", "lm_head")
-    turned = {n: a.T if a.ndim == 2 and not n.startswith(as_ours) else a for n, a in state.items()}
-    theirs.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in turned.items()})
-    return torch, theirs
-
-
-@pytest.mark.parametrize("changes", [{}, {"kv_heads": 6}, {"kv_heads": 1, "theta": 500.0}])
-def test_equals_transformers_by_the_names_of_its_checkpoint(changes):
-    model, tokens = tiny(3, 0.2, **changes), np.random.default_rng(0).integers(0, 11, (3, 8))
-    torch, theirs = hugging_face(model)
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(tokens)).logits.numpy()
-    np.testing.assert_allclose(model(tokens).data, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

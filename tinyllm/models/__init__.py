@@ -2,7 +2,7 @@
 
 from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.models.llama import Llama, LlamaConfig
-from tinyllm.models.registry import build, family, names
+from tinyllm.models.registry import build, family, from_pretrained, names
 from tinyllm.models.weights import load_weights, save_weights
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LlamaConfig",
     "build",
     "family",
+    "from_pretrained",
     "load_weights",
     "names",
     "save_weights",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tinyllm.functional as F
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
-from tinyllm.models.huggingface import read_gpt2
+from tinyllm.models.pretrained import Pretrained
 from tinyllm.nn import MLP, DecoderLM, Dropout, Embedding, Head, LayerNorm, Module, SelfAttention
 
 PRESETS = {
@@ -20,6 +20,7 @@ PRESETS = {
     "small": {"layers": 12, "heads": 12, "width": 768, "context": 1024},  # GPT-2, 124M parameters
 }
 SIZE = {"min": 1, "max": 2**24}
+DROPS = ("resid_pdrop", "embd_pdrop")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class GPTConfig:
     layers: int = setting(**SIZE, hf="n_layer", help="how many blocks follow each other")
     heads: int = setting(**SIZE, hf="n_head", help="H: how many places a position looks at in one block")
     width: int = setting(**SIZE, hf="n_embd", help="C: how many numbers describe a position")
-    dropout: float = setting(0.0, min=0, below=1, hf="resid_pdrop", help="the part of numbers set to zero")
+    dropout: float = setting(0.0, min=0, below=1, hf=DROPS, help="the part of numbers set to zero")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
     eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
-    init_std: float | None = setting(None, above=0, max=1, help="std of new weights; none means 0.02")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
 
     def __post_init__(self):
         check(self)
@@ -72,7 +75,7 @@ class Block(Module):
         return F.add(x, self.drop(self.mlp(x, self.ln_2)))
 
 
-class GPT(DecoderLM):
+class GPT(Pretrained, DecoderLM):
     """GPT-2: tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
@@ -80,8 +83,19 @@ class GPT(DecoderLM):
     """
 
     model_type = "gpt2"
+    architecture = "GPT2LMHeadModel"
     config_class = GPTConfig
     PRESETS = PRESETS
+    hf_prefix = "transformer."
+    hf_ignored = r"h\.\d+\.attn\.(masked_)?bias"  # the causal masks
+    hf_settings = {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+        "attn_pdrop": (0.0, ...),
+        "n_inner": lambda config: (None, 4 * config.width),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "tie_word_embeddings": (True,),
+    }
     residual_outputs = ("c_proj.weight",)
 
     def __init__(self, config, seed=0):
@@ -101,15 +115,3 @@ class GPT(DecoderLM):
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None)
         return self.ln_f(x)
-
-    @classmethod
-    def from_pretrained(cls, folder):
-        """Load GPT-2 from a folder with Hugging Face's config.json and model.safetensors.
-
-        Nothing is downloaded. Raises UserError when a file is missing or broken, or describes another kind
-        of model.
-        """
-        sizes, state = read_gpt2(folder)
-        model = cls(GPTConfig(**sizes), seed=None)
-        model.load_state_dict(state)
-        return model

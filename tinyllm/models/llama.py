@@ -10,13 +10,23 @@ the other way round.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 import tinyllm.functional as F
-from tinyllm import ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
-from tinyllm.nn import IDENTITY, DecoderLM, Embedding, Head, Linear, Module, Parameter, RMSNorm, side_by_side
+from tinyllm.models.pretrained import Pretrained
+from tinyllm.nn import (
+    IDENTITY,
+    DecoderLM,
+    Embedding,
+    Head,
+    Linear,
+    Module,
+    Parameter,
+    RMSNorm,
+    Rope,
+    full,
+    side_by_side,
+)
 from tinyllm.tensor import Tensor
 
 PRESETS = {
@@ -48,7 +58,9 @@ class LlamaConfig:
     eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
     theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
     tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
-    init_std: float | None = setting(None, above=0, max=1, help="std of new weights; none means 0.02")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
 
     def __post_init__(self):
         check(self)
@@ -138,17 +150,16 @@ class LlamaBody(Module):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
         self.layers = [LlamaBlock(config) for _ in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
-        width = config.width // config.heads
-        self.cos, self.sin = ops.rope_tables(np.arange(config.context), width, config.theta)
+        self.rope = Rope(config.width // config.heads, config.theta)
 
     def __call__(self, x, positions, cache=None):
-        cos, sin = self.cos[positions], self.sin[positions]  # (B, T, D/2): rows stand where their cache ends
+        cos, sin = self.rope(positions)  # (B, T, D/2): rows stand where their cache ends
         for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, cache[i] if cache else None)
         return self.norm(x)
 
 
-class Llama(DecoderLM):
+class Llama(Pretrained, DecoderLM):
     """LLaMA: tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
@@ -156,15 +167,26 @@ class Llama(DecoderLM):
     """
 
     model_type = "llama"
+    architecture = "LlamaForCausalLM"
     config_class = LlamaConfig
     PRESETS = PRESETS
+    hf_transposed = True
+    hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+    hf_settings = {
+        "hidden_act": ("silu",),
+        "attention_bias": (False,),
+        "mlp_bias": (False,),
+        "attention_dropout": (0.0, ...),
+        "head_dim": lambda config: (config.width // config.heads, None),
+        "rope_scaling": (None,),
+    }
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
     def __init__(self, config, seed=0):
         self.config = config
         self.model = LlamaBody(config)
         embedding = self.model.embed_tokens.weight
-        self.lm_head = Head(embedding if config.tied else Parameter(np.zeros(embedding.shape, np.float32)))
+        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
         self.initialise(seed)
 
     def embed(self, tokens, positions):
@@ -172,3 +194,12 @@ class Llama(DecoderLM):
 
     def body(self, x, positions, cache=None):
         return self.model(x, positions, cache)
+
+    @staticmethod
+    def hf_read(config):
+        """Return the settings with what old files leave out, and with the angles of new ones in one place."""
+        rope = config.get("rope_parameters") or {}
+        scaled = isinstance(rope, dict) and rope.get("rope_type", "default") == "default"
+        old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
+        theta = {"rope_theta": rope["rope_theta"]} if scaled and "rope_theta" in rope else {}
+        return old | config | theta | ({} if scaled else {"rope_scaling": rope})

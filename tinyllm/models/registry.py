@@ -4,11 +4,13 @@ A family is one file in this folder and one line here.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.models.gpt import GPT
 from tinyllm.models.llama import Llama
+from tinyllm.models.pretrained import load_folder, read_json
 from tinyllm.nn import DecoderLM
 
 FAMILIES: dict[str, type[DecoderLM]] = {family.model_type: family for family in (GPT, Llama)}
@@ -58,3 +60,18 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
         if type(config) is cls.config_class:
             return cls(config, seed)
     raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")
+
+
+def from_pretrained(folder: Path | str) -> DecoderLM:
+    """Load a model from a folder as Hugging Face has it: config.json and model.safetensors, or its shards.
+
+    Nothing is downloaded. The model is in evaluation mode; one that tinyllm has quantised stays so. Raises
+    UserError, in one line that names the file, when one is missing or broken, or describes a model that
+    tinyllm cannot run.
+    """
+    folder = Path(folder)
+    found = read_json(folder / "config.json")
+    name = found.get("model_type")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise UserError(f"{folder} has the model_type {name!r}; tinyllm runs {', '.join(FAMILIES)}")
+    return load_folder(FAMILIES[name], folder, found)

@@ -6,7 +6,10 @@ data_offsets}}), and the numbers, little-endian, one array after the other
 """
 
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -28,13 +31,14 @@ DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+NUMPY = {theirs: np.dtype(ours).newbyteorder("<") for ours, theirs in DTYPES.items()}
 
 
-def save_weights(model_or_state, path, metadata=None):
+def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str] | None = None) -> None:
     """Write a model, or {name: array}, to a safetensors file: whole, or the old file stays.
 
-    `metadata` is {str: str}. Arrays are written one by one, so that saving needs no second copy of them
-    in memory. Raises UserError when the system refuses to write.
+    Arrays are written one by one, so that saving needs no second copy of them in memory. Raises UserError
+    when the system refuses to write, TypeError on numbers that the format has no name for.
     """
     state = model_or_state if isinstance(model_or_state, dict) else model_or_state.state_dict()
     state = {name: np.asarray(array) for name, array in state.items()}
@@ -61,21 +65,56 @@ def _header(state, metadata):
     return header + b" " * (-len(header) % 8)  # the numbers start at a multiple of eight
 
 
-def load_weights(path):
-    """Read a safetensors file -> ({name: array}, metadata {str: str}).
+@dataclass(frozen=True)
+class Stored:
+    """An array in a safetensors file, which is not read yet."""
 
-    Raises UserError when the file is missing, cut short, something else, or holds numbers that NumPy has
-    no type for.
+    path: Path
+    dtype: str  # as the format calls it, such as F32
+    shape: tuple[int, ...]
+    offset: int  # of its first byte in the file
+
+    def read(self) -> np.ndarray:
+        """Read the array; BF16, which NumPy has no type for, becomes float32."""
+        kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
+        array = np.fromfile(self.path, kind, math.prod(self.shape), offset=self.offset).reshape(self.shape)
+        if self.dtype == "BF16":  # the upper half of a float32
+            return (array.astype(np.uint32) << 16).view(np.float32)
+        return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
+    """Read what a safetensors file holds -> ({name: Stored}, metadata {str: str}), but no numbers yet.
+
+    Raises UserError when the file is missing, cut short, something else, names an array twice, or holds
+    numbers that NumPy has no type for.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise UserError(f"there are no weights at {path}")
     try:
-        with safe_open(path, framework="numpy") as f:  # checks all sizes against the file's before reading
-            names = list(f.keys())
-            for name in names:
-                dtype = f.get_slice(name).get_dtype()
-                if dtype not in DTYPES.values():
-                    raise UserError(f"{name} in {path} is {dtype}: convert the file to F32 first")
-            return {name: f.get_tensor(name) for name in names}, f.metadata() or {}
+        with safe_open(path, framework="numpy") as f:  # checks all sizes against the file's
+            metadata = f.metadata() or {}
+        with open(path, "rb") as f:
+            length = int.from_bytes(f.read(8), "little")
+            pairs = json.loads(f.read(length), object_pairs_hook=list)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is cut short, or is not a safetensors file: {error}") from error
+    found: dict[str, Stored] = {}
+    for name, entry in pairs:
+        if name == "__metadata__":
+            continue
+        if name in found:
+            raise UserError(f"{path} names {name} twice")
+        entry = dict(entry)
+        if entry["dtype"] not in NUMPY and entry["dtype"] != "BF16":
+            raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
+        begin = 8 + length + entry["data_offsets"][0]
+        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), begin)
+    return found, metadata
+
+
+def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read a safetensors file -> ({name: array}, metadata). Raises UserError as `read_header` does."""
+    stored, metadata = read_header(path)
+    return {name: array.read() for name, array in stored.items()}, metadata

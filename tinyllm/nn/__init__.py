@@ -1,6 +1,6 @@
 """Layers: modules with named parameters, attention, and the KV cache."""
 
-from tinyllm.nn.attention import SelfAttention
+from tinyllm.nn.attention import Rope, SelfAttention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.decoder import DecoderLM
@@ -17,7 +17,7 @@ from tinyllm.nn.layers import (
     RMSNorm,
     side_by_side,
 )
-from tinyllm.nn.module import Buffer, Module, Parameter, inference
+from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, replace
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.summary import summarise
 
@@ -38,11 +38,14 @@ __all__ = [
     "Module",
     "Parameter",
     "RMSNorm",
+    "Rope",
     "SelfAttention",
     "checkpoint",
+    "full",
     "inference",
     "init_normal",
     "quantize",
+    "replace",
     "side_by_side",
     "summarise",
 ]

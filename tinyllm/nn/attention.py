@@ -1,9 +1,32 @@
 """Self-attention: how a position gathers what earlier positions know."""
 
+import numpy as np
+
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.nn.layers import IDENTITY, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
+
+
+class Rope:
+    """Give each position the angles by which rotary embeddings turn queries and keys.
+
+    The tables grow with the positions that are asked for. Source: Su et al., "RoFormer", 2021.
+    """
+
+    def __init__(self, width: int, theta: float = 10000.0):
+        self.width, self.theta = width, theta
+        self.tables = ops.rope_tables(np.arange(0), width, theta)
+
+    def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cosines and sines of positions: ints (B, T) -> two float32 (B, T, width / 2)."""
+        end = int(positions.max(initial=0)) + 1
+        if end > len(self.tables[0]):
+            count = max(256, 1 << (end - 1).bit_length())
+            self.tables = ops.rope_tables(np.arange(count), self.width, self.theta)
+        cos, sin = self.tables
+        return cos[positions], sin[positions]
 
 
 class SelfAttention(Module):

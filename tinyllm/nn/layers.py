@@ -4,11 +4,9 @@ A new layer holds zeros (norms hold ones): `init_normal(model, seed)` gives a wh
 weights by name.
 """
 
-import numpy as np
-
 import tinyllm.functional as F
 from tinyllm import ops
-from tinyllm.nn.module import Module, Parameter
+from tinyllm.nn.module import Module, Parameter, full
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
@@ -23,8 +21,8 @@ class Linear(Module):
     """
 
     def __init__(self, n_in, n_out, bias=True):
-        self.weight = Parameter(np.zeros((n_in, n_out), np.float32))
-        self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
+        self.weight = Parameter(full((n_in, n_out)))
+        self.bias = Parameter(full(n_out)) if bias else None
 
     def __call__(self, x):
         return F.linear(x, self.weight, self.bias)
@@ -76,7 +74,7 @@ class Embedding(Module):
     """
 
     def __init__(self, count, width):
-        self.weight = Parameter(np.zeros((count, width), np.float32))
+        self.weight = Parameter(full((count, width)))
 
     def __call__(self, ids):
         return F.embedding(self.weight, ids)
@@ -105,8 +103,8 @@ class LayerNorm(Module):
     """
 
     def __init__(self, width, bias=True, eps=1e-5):
-        self.weight = Parameter(np.ones(width, np.float32))
-        zeros = np.zeros(width, np.float32)
+        self.weight = Parameter(full(width, 1.0))
+        zeros = full(width)
         self.bias = Parameter(zeros) if bias else Tensor(zeros)  # a plain Tensor is not trained
         self.eps = eps
 
@@ -122,7 +120,7 @@ class RMSNorm(Module):
     """
 
     def __init__(self, width, eps=1e-5):
-        self.weight = Parameter(np.ones(width, np.float32))
+        self.weight = Parameter(full(width, 1.0))
         self.eps = eps
 
     def __call__(self, x):

@@ -1,5 +1,7 @@
 """Module: a part of a model that knows its parameters by name."""
 
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +9,34 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
+
+
+class _Memory(threading.local):
+    """Says whether new arrays of this thread take memory."""
+
+    real = True
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Make modules in a `with` block whose arrays have shapes but take no memory, and cannot be written.
+
+    So the names and shapes of a file are checked against a model before anything large is made.
+    """
+    before, _memory.real = _memory.real, False
+    try:
+        yield
+    finally:
+        _memory.real = before
+
+
+def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
+    """Return an array that holds one value everywhere, for a new parameter or buffer."""
+    one = np.asarray(value, dtype)
+    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
 
 
 class Parameter(Tensor):
@@ -60,6 +90,10 @@ class Module:
         """Yield (name, parameter) in order of definition; one in two places comes once, by its first name."""
         yield from self._named(Parameter)
 
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, tensor) of all that is saved: parameters and buffers, as `named_parameters` does."""
+        yield from self._named((Parameter, Buffer))
+
     def _named(self, kinds):
         seen = set()
         for prefix, module in self.named_modules():
@@ -68,36 +102,50 @@ class Module:
                     seen.add(id(value))
                     yield _join(prefix, name), value
 
-    def parameters(self):
-        """Return the parameters as a list, in the order of `named_parameters`."""
-        return [p for _, p in self.named_parameters()]
+    def parameters(self, trainable=False) -> list[Parameter]:
+        """Return the parameters in the order of `named_parameters`; `trainable` leaves out frozen ones."""
+        return [p for _, p in self.named_parameters() if p.requires_grad or not trainable]
 
-    def num_parameters(self):
+    def freeze(self) -> "Module":
+        """Let no parameter inside ask for a gradient any more; returns the module."""
+        for p in self.parameters():
+            p.requires_grad = False
+        return self
+
+    def num_parameters(self) -> int:
         """Count the numbers that training can change."""
         return sum(p.data.size for p in self.parameters())
 
-    def state_dict(self):
-        """Return {name: array} of all parameters and buffers. The arrays are theirs: copy what must last."""
-        return {name: p.data for name, p in self._named((Parameter, Buffer))}
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return {name: array} of all parameters and buffers. They are not copies: copy what must last."""
+        return {name: tensor.data for name, tensor in self.named_tensors()}
 
-    def load_state_dict(self, state):
-        """Copy {name: array} into parameters and buffers. All is checked first: a bad state changes nothing.
-
-        Raises UserError naming the first that is missing, has another shape or another kind of numbers, or
-        holds one that is not finite; or else the first name that the model does not have.
-        """
-        parameters = dict(self._named((Parameter, Buffer)))
-        for name, p in parameters.items():
-            if name not in state:
-                raise UserError(f"the weights lack {name} {p.shape}; they belong to another model")
-            _check_array(name, state[name], p)
-        for name in state:
-            if name not in parameters:
+    def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise UserError unless names and shapes are those of this module's parameters and buffers."""
+        tensors = dict(self.named_tensors())
+        for name, tensor in tensors.items():
+            if name not in shapes:
+                raise UserError(f"the weights lack {name} {tensor.shape}; they belong to another model")
+            if shapes[name] != tensor.shape:
+                raise UserError(
+                    f"{name} has shape {shapes[name]} in the weights and {tensor.shape} in the model"
+                )
+        for name in shapes:
+            if name not in tensors:
                 raise UserError(
                     f"the weights hold {name}, which this model lacks; they belong to another model"
                 )
-        for name, p in parameters.items():
-            p.data[...] = state[name]
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Copy {name: array} into parameters and buffers. All is checked first: a bad state changes nothing.
+
+        Raises UserError naming the first that is missing, unknown, has another shape or another kind of
+        numbers, or holds one that is not finite.
+        """
+        self.check_state({name: np.shape(array) for name, array in state.items()})
+        arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
+        for tensor, array in arrays:
+            tensor.data[...] = array
 
     def train(self, training=True):
         """Switch this module and all inside it to training, where dropout acts; returns the module."""
@@ -151,15 +199,43 @@ def _join(prefix, name):
     return f"{prefix}.{name}" if prefix else name
 
 
-def _check_array(name, array, p):
-    array = np.asarray(array)
-    if array.shape != p.shape:
-        raise UserError(f"{name} has shape {array.shape} in the weights and {p.shape} in the model")
-    if p.dtype.kind != "f" and array.dtype != p.dtype:
-        raise UserError(f"{name} holds {array.dtype} in the weights, where {p.dtype} belongs")
-    if p.dtype.kind == "f" and array.dtype.kind != "f":
+def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Return an array in the dtype and layout of a tensor, for which it is about to be loaded.
+
+    Raises UserError when it holds another kind of numbers, or one that is not finite.
+    """
+    array, kind = np.asarray(array), tensor.dtype
+    if kind.kind != "f" and array.dtype != kind:
+        raise UserError(f"{name} holds {array.dtype} in the weights, where {kind} belongs")
+    if kind.kind == "f" and array.dtype.kind != "f":
         raise UserError(f"{name} holds {array.dtype} in the weights, where floating-point numbers belong")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
-    if isinstance(p, Buffer) and p.check:
-        p.check(name, array)
+    if array.dtype.kind == "f":
+        array = np.ascontiguousarray(array, kind)
+        if not np.isfinite(array).all():
+            raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
+    if isinstance(tensor, Buffer) and tensor.check:
+        tensor.check(name, array)
+    return array
+
+
+def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Module], Module]) -> Module:
+    """Swap every module of a kind inside a model for `fn(name, module)`, in place; returns the model.
+
+    All new modules are made first: when fn raises, the model is unchanged.
+    """
+    swaps = [
+        (module, name, child, fn(_join(path, name), child))
+        for path, module in model.named_modules()
+        for name, child in module.named_children()
+        if isinstance(child, kind)
+    ]
+    for module, name, child, new in swaps:
+        new.train(child.training)
+        attribute, _, index = name.partition(".")
+        if index:  # of a list, such as h.3
+            children = list(getattr(module, attribute))
+            children[int(index)] = new
+            setattr(module, attribute, children)
+        else:
+            setattr(module, name, new)
+    return model

@@ -12,7 +12,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head, Linear
-from tinyllm.nn.module import Buffer, Module
+from tinyllm.nn.module import Buffer, Module, full, replace
 from tinyllm.ops.quant import packed_shapes
 from tinyllm.tensor import record
 
@@ -30,9 +30,9 @@ class QuantizedLinear(Module):
 
     def __init__(self, n_in, n_out, bias=True):
         q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
-        self.q = Buffer(np.zeros(q_shape, self.kind))
-        self.scales = Buffer(np.zeros(scales_shape, np.uint16), check_scales)
-        self.bias = Buffer(np.zeros(n_out, np.float32)) if bias else None
+        self.q = Buffer(full(q_shape, 0, self.kind))
+        self.scales = Buffer(full(scales_shape, 0, np.uint16), check_scales)
+        self.bias = Buffer(full(n_out)) if bias else None
         self.n_in, self.n_out = n_in, n_out
 
     @classmethod
@@ -45,7 +45,7 @@ class QuantizedLinear(Module):
         q, scales = getattr(ops, f"quantize_int{cls.bits}")(np.asarray(weight, np.float32))
         layer.q.data, layer.scales.data = q, scales
         if bias is not None:
-            layer.bias.data[...] = bias
+            layer.bias.data = np.array(bias, np.float32)
         return layer
 
     @classmethod
@@ -119,7 +119,7 @@ class Joint:
     @staticmethod
     def possible(layers):
         """Say whether layers can be joined: packed alike, in whole groups of outputs, without a bias."""
-        return all(
+        return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
         )  # fmt: skip
@@ -169,12 +169,32 @@ def quantize(model, bits):
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
-    swaps = [(module, name, child, packed(path, name, child, bits))
-             for path, module in model.named_modules()
-             for name, child in module.named_children() if isinstance(child, (Linear, Head))]  # fmt: skip
-    for module, name, child, new in swaps:
-        new.training = child.training
-        put(module, name, new)
+    return join(replace(model, (Linear, Head), lambda name, layer: packed(name, layer, bits)))
+
+
+def packed(name: str, layer: Linear | Head, bits: int) -> QuantizedLinear:
+    """Return a packed layer made of a `Linear` or a `Head`. Raises UserError naming the layer."""
+    try:
+        if isinstance(layer, Head):
+            return LAYERS[bits].from_weights(layer.weight.data.T)
+        return LAYERS[bits].from_linear(layer)
+    except ValueError as error:
+        raise UserError(f"cannot quantise {name}: {error}") from error
+
+
+def hollow(model: Module, bits: int) -> Module:
+    """Swap layers for packed ones of zeros, to load quantised weights into; `join` comes after that."""
+
+    def empty(name, layer):
+        if isinstance(layer, Head):
+            return LAYERS[bits](*layer.weight.shape[::-1], bias=False)
+        return LAYERS[bits](*layer.weight.shape, bias=layer.bias is not None)
+
+    return replace(model, (Linear, Head), empty)
+
+
+def join(model: Module) -> Module:
+    """Let packed layers that read one input lie side by side, where a module lists them in `same_input`."""
     for _, module in model.named_modules():
         beside = [getattr(module, name) for name in getattr(module, "same_input", ())]
         if beside and Joint.possible(beside):
@@ -182,22 +202,6 @@ def quantize(model, bits):
     return model
 
 
-def packed(path, name, layer, bits):
-    """Return a packed layer made of a `Linear` or a `Head`. Raises UserError naming the layer."""
-    try:
-        if isinstance(layer, Head):
-            return LAYERS[bits].from_weights(layer.weight.data.T)
-        return LAYERS[bits].from_linear(layer)
-    except ValueError as error:
-        raise UserError(f"cannot quantise {f'{path}.{name}'.strip('.')}: {error}") from error
-
-
-def put(module, name, new):
-    """Replace a child by its name, such as "c_fc", or "h.3" in a list."""
-    attribute, _, index = name.partition(".")
-    if index:
-        children = list(getattr(module, attribute))
-        children[int(index)] = new
-        setattr(module, attribute, children)
-    else:
-        setattr(module, attribute, new)
+def bits_of(model: Module) -> int | None:
+    """Return 8 or 4 if a model has quantised layers, else None."""
+    return next((m.bits for _, m in model.named_modules() if isinstance(m, QuantizedLinear)), None)

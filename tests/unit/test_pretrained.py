@@ -1,0 +1,236 @@
+"""Folders as Hugging Face has them: what is saved opens here and there, and nothing broken gets in."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import tinyllm as tl
+from tinyllm.errors import UserError
+from tinyllm.models import build, family, from_pretrained, names
+from tinyllm.tensor import no_grad
+
+SIZES = {"vocab_size": 19, "context": 12, "layers": 2, "heads": 4, "width": 32}
+MODELS = {
+    "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
+    "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
+    "llama tied": {"model_type": "llama", **SIZES, "kv_heads": 4, "hidden": 48, "tied": True},
+}
+TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
+each = pytest.mark.parametrize("name", MODELS)
+
+
+def made(name, **changes):
+    """A model whose weights are large enough for every part of it to matter."""
+    model = build(MODELS[name] | changes, seed=None).eval()
+    rng = np.random.default_rng(1)
+    for p in model.parameters():
+        p.data += (0.3 * rng.normal(size=p.shape)).astype(np.float32)
+    return model
+
+
+def logits(model):
+    with no_grad():
+        return model(TOKENS).data
+
+
+def change(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+
+
+def rewrite(folder, edit):
+    """Save the weights in a folder once more, as `edit` makes them of {name: array}."""
+    path = folder / "model.safetensors"
+    safetensors.numpy.save_file(edit(safetensors.numpy.load_file(path)), path)
+
+
+def test_every_family_is_tested():
+    assert {settings["model_type"] for settings in MODELS.values()} == set(names())
+
+
+@each
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_a_model_comes_back_with_its_config_and_its_bits(tmp_path, name, bits):
+    model = made(name)
+    if bits:
+        tl.quantize(model, bits)
+    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)  # into a folder that is there
+    loaded = from_pretrained(tmp_path)
+    assert loaded.config == model.config and not loaded.training
+    assert np.array_equal(logits(loaded), logits(model))
+    with no_grad():
+        cache = loaded.new_cache()
+        one_by_one = [loaded(TOKENS[:1, t : t + 1], cache).data for t in range(12)]
+    assert np.array_equal(np.concatenate(one_by_one, 1), logits(model)[:1])
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    assert generation["eos_token_id"] is None
+
+
+@each
+def test_transformers_opens_what_is_saved(tmp_path, name):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    model = made(name)
+    model.save_pretrained(tmp_path, eos_token_id=3)
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert type(theirs).__name__ == model.architecture and theirs.generation_config.eos_token_id == 3
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
+    np.testing.assert_allclose(logits(model), expected, rtol=1e-4, atol=1e-4)
+
+
+@each
+@pytest.mark.parametrize("options", [{}, {"max_shard_size": "8KB"}, {"dtype": "bfloat16"}], ids=str)
+def test_what_transformers_saves_opens_here(tmp_path, name, options):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    made(name).save_pretrained(tmp_path / "ours")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    if "dtype" in options:
+        theirs = theirs.to(torch.bfloat16)
+    theirs.save_pretrained(tmp_path / "theirs", **{k: v for k, v in options.items() if k != "dtype"})
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == ("max_shard_size" in options)
+    ours = from_pretrained(tmp_path / "theirs")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "theirs", dtype=torch.float32)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
+    np.testing.assert_allclose(logits(ours), expected, rtol=1e-4, atol=1e-4)
+    assert ours.config.context == 12
+
+
+@each
+def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_path, name):
+    model = made(name)
+    model.save_pretrained(tmp_path)
+    if model.lm_head.weight in model.parameters()[:1]:
+        first = "wte.weight" if name == "gpt2" else "model.embed_tokens.weight"
+        rewrite(tmp_path, lambda state: state | {"lm_head.weight": state[first]})
+    rewrite(tmp_path, lambda state: {family(name.split()[0]).hf_prefix + n: a.astype(np.float16)
+                                     for n, a in state.items()})  # fmt: skip
+    np.testing.assert_allclose(logits(from_pretrained(tmp_path)), logits(model), rtol=2e-2, atol=2e-2)
+
+
+def test_masks_of_old_files_are_left_out(tmp_path):
+    model = made("gpt2")
+    model.save_pretrained(tmp_path)
+    masks = {f"h.{i}.attn.bias": np.tril(np.ones((1, 1, 6, 6), np.float32)) for i in range(2)}
+    rewrite(tmp_path, lambda state: state | masks | {"h.0.attn.masked_bias": np.array(-1e4, np.float32)})
+    assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
+
+
+def shard(folder, split, weight_map=None):
+    """Replace the weights by two files and their index: `split(name)` tells which names go to the second."""
+    state = safetensors.numpy.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for file, part in (("a.safetensors", False), ("b.safetensors", True)):
+        chosen = {name: a for name, a in state.items() if split(name) in (part, "both")}
+        safetensors.numpy.save_file(chosen, folder / file)
+    files = {name: "b.safetensors" if split(name) else "a.safetensors" for name in state}
+    index = {"metadata": {}, "weight_map": files if weight_map is None else weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_shards_are_read(tmp_path):
+    model = made("llama")
+    model.save_pretrained(tmp_path)
+    shard(tmp_path, lambda name: ".1." in name)
+    assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
+
+
+@pytest.mark.parametrize("split, weight_map, message", [
+    (lambda name: "both" if "norm" in name else False, None, r"norm.*weight twice: in a\.s.* and in b\.s"),
+    (lambda name: False, {"x": "../a.safetensors"}, "no weight_map"),
+    (lambda name: False, {"x": 3}, "no weight_map"),
+    (lambda name: False, ["a.safetensors"], "no weight_map"),
+    (lambda name: False, {"x": "c.safetensors"}, r"no weights at .*c\.safetensors"),
+    (lambda name: ".1." in name, {"x": "a.safetensors"}, r"lack model\.layers\.1"),
+])  # fmt: skip
+def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
+    made("llama").save_pretrained(tmp_path)
+    shard(tmp_path, split, weight_map)
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name, changes, message", [
+    ("gpt2", {"model_type": "bert"}, "model_type 'bert'; tinyllm runs gpt2"),
+    ("gpt2", {"model_type": ["gpt2"]}, "model_type"),
+    ("gpt2", {"activation_function": "relu"}, "activation_function = 'relu'.* GPT cannot run"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+    ("gpt2", {"tie_word_embeddings": False}, "tie_word_embeddings"),
+    ("gpt2", {"n_inner": 8}, "n_inner = 8"),
+    ("gpt2", {"n_head": 3}, "3 heads cannot share a width of 32"),
+    ("gpt2", {"n_embd": "4"}, "config.json.*width must be a whole number, at least 1"),
+    ("gpt2", {"n_embd": None}, "width must be"),
+    ("gpt2", {"n_embd": ...}, "there is no n_embd"),
+    ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
+    ("gpt2", {"layer_norm_epsilon": "x"}, "eps must be a number"),
+    ("gpt2", {"layer_norm_epsilon": float("nan")}, "eps must be a number"),
+    ("gpt2", {"n_layer": 3}, r"lack h\.2"),
+    ("gpt2", {"n_layer": 1}, r"hold h\.1"),
+    ("gpt2", {"vocab_size": 8}, r"wte\.weight has shape \(19, 32\)"),
+    ("gpt2", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "another library"),
+    ("gpt2", {"quantization_config": {"quant_method": "tinyllm", "bits": 8}}, r"lack h\.0\.attn"),
+    ("llama", {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
+    ("llama", {"head_dim": 16}, "head_dim = 16"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling"),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling"),
+    ("llama", {"rope_theta": "1"}, "theta must be a number"),
+    ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
+])  # fmt: skip
+def test_other_models_are_refused(tmp_path, name, changes, message):
+    made(name).save_pretrained(tmp_path)
+    change(tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("text, message", [
+    (None, r"cannot read .*config\.json"), ("{", "is not JSON"), ("[]", "no JSON object"),
+    ("[" * 100_000, "is not JSON"), (" " * 2**25, "more than"), ("{}", "model_type None"),
+    ('{"model_type": "gpt2"}', "there is no vocab_size"),
+])  # fmt: skip
+def test_broken_configs_are_refused(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("edit, message", [
+    (lambda state: state | {"lm_head.weight": state["wte.weight"] + 1}, r"lm_head\.weight differs from wte"),
+    (lambda state: state | {"transformer.ln_f.bias": state["ln_f.bias"]}, r"holds ln_f\.bias twice"),
+    (lambda state: state | {"ln_f.bias": np.arange(32)}, r"ln_f\.bias holds int64"),
+    (lambda state: state | {"ln_f.bias": state["ln_f.bias"] * np.inf}, r"ln_f\.bias holds numbers that"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_broken_weights_are_refused(tmp_path, edit, message):
+    made("gpt2").save_pretrained(tmp_path)
+    rewrite(tmp_path, edit)
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="there are no weights"):
+        from_pretrained(tmp_path)
+
+
+@each
+def test_a_config_that_lies_about_its_sizes_takes_no_memory(tmp_path, name):
+    made(name).save_pretrained(tmp_path)
+    sizes = ("n_embd", "n_positions") if name == "gpt2" else ("hidden_size", "intermediate_size")
+    change(tmp_path, **dict.fromkeys(sizes, 2**22), vocab_size=2**24)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"has shape|head_dim"):
+        from_pretrained(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        made("gpt2").save_pretrained(tmp_path / "file" / "folder")

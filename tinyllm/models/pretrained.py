@@ -1,0 +1,215 @@
+"""Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors.
+
+What transformers wrote for a family of ours opens here, and what is written here opens there. A family says
+in its config's metadata how each setting is called there (`hf`), and in the attributes of `Pretrained` what
+else differs.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.models.weights import Stored, read_header, save_weights
+from tinyllm.nn import Linear, Module
+from tinyllm.nn.module import fitting, without_memory
+from tinyllm.nn.quantized import bits_of, hollow, join
+
+MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
+
+
+class Pretrained(Module):
+    """A model that is saved as a Hugging Face folder."""
+
+    model_type: ClassVar[str]  # what config.json calls the family
+    architecture: ClassVar[str]  # transformers' class
+    config_class: ClassVar[type]
+    PRESETS: ClassVar[dict[str, dict[str, Any]]]
+    # {setting: the values that this family can run, or a function from a config to them}. The first is
+    # written; `...` among them lets every other value pass.
+    hf_settings: ClassVar[dict[str, Any]] = {}
+    hf_prefix = ""  # names may begin with it
+    hf_ignored = r"(?!)"  # names that old files hold and no model needs: a regular expression
+    hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return a config.json in the one form that the fields expect, where a family has several."""
+        return config
+
+    def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
+        """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
+
+        Each file is whole or not there; config.json comes last. Raises UserError when the system refuses.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+        state = self.state_dict()
+        if self.hf_transposed:
+            state |= {name: state[name].T for name in _linear_weights(self)}
+        save_weights(state, folder / "model.safetensors", {"format": "pt"})
+        tokens = {"bos_token_id": None, "eos_token_id": eos_token_id}
+        _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
+        _write_json(folder / "config.json", _describe(self) | tokens)
+
+
+def _linear_weights(model):
+    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)]
+
+
+def _write_json(path, value):
+    atomic_write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def _describe(model):
+    """Return what config.json says of a model: its settings, and those that its family always has."""
+    found = {"architectures": [model.architecture], "model_type": model.model_type, "torch_dtype": "float32"}
+    for field in dataclasses.fields(model.config):
+        value = getattr(model.config, field.name)
+        if value is not None:
+            found |= dict.fromkeys(_hf_names(field), value)
+    found |= {name: _allowed(values, model.config)[0] for name, values in model.hf_settings.items()}
+    if bits := bits_of(model):
+        found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
+    return found
+
+
+def _hf_names(field):
+    """Return what a field is called in config.json; the first name is the one that is read."""
+    names = field.metadata.get("hf", field.name)
+    return names if isinstance(names, tuple) else (names,)
+
+
+def _allowed(values, config):
+    return values(config) if callable(values) else values
+
+
+def load_folder(cls: type[Pretrained], folder: Path, found: dict[str, Any]) -> Any:
+    """Load a model of a family from a folder, of which `found` is the config.json.
+
+    Names and shapes of the weights are checked before memory is taken for them. F64, F16 and BF16 become
+    float32. Raises UserError when a file is missing or broken, or describes another kind of model.
+    """
+    config = _read_config(cls, folder, found)
+    bits = _read_bits(folder, found)
+    stored = _renamed(cls, _read_headers(folder))
+    if config.layers > len(stored):  # before that many blocks are made
+        raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
+    with without_memory():
+        model = cls(config, seed=None)
+        if bits:
+            hollow(model, bits)
+    transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
+    stored = _without_tied_head(model, stored)
+    model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
+    for name, tensor in model.named_tensors():
+        array = stored[name].read()
+        tensor.data = fitting(name, array.T if name in transposed else array, tensor)
+    join(model)
+    return model.eval()
+
+
+def _read_config(cls, folder, found):
+    """Turn a config.json into the family's config. Raises UserError where the family cannot run it."""
+    where = f"the config.json in {folder}"
+    try:
+        found = cls.hf_read(found)
+        settings = {}
+        for field in dataclasses.fields(cls.config_class):
+            name = _hf_names(field)[0]
+            if name in found:
+                settings[field.name] = found[name]
+            elif field.default is dataclasses.MISSING:
+                raise UserError(f"there is no {name}")
+        config = cls.config_class(**settings)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    for name, values in cls.hf_settings.items():
+        allowed = _allowed(values, config)
+        if ... not in allowed and found.get(name, allowed[0]) not in allowed:
+            known = f"tinyllm's {cls.__name__} cannot run"
+            raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
+    return config
+
+
+def _read_bits(folder, found):
+    """Return 8 or 4 for weights that tinyllm has quantised, or None."""
+    quantization = found.get("quantization_config")
+    if quantization is None:
+        return None
+    bits = quantization.get("bits") if isinstance(quantization, dict) else None
+    if not isinstance(bits, int) or bits not in (8, 4) or quantization.get("quant_method") != "tinyllm":
+        raise UserError(f"{folder} has weights that were quantised by another library: {quantization!r:.200}")
+    return bits
+
+
+def _read_headers(folder):
+    """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists() or not index.exists():
+        return read_header(single)[0]
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(_is_plain_name(file) for file in shards.values()):
+        raise UserError(f"{index} has no weight_map from names to files beside it")
+    found: dict[str, Stored] = {}
+    for file in sorted(set(shards.values())):
+        for name, array in read_header(folder / file)[0].items():
+            if name in found:
+                raise UserError(f"{folder} holds {name} twice: in {found[name].path.name} and in {file}")
+            found[name] = array
+    return found
+
+
+def _is_plain_name(file):
+    return isinstance(file, str) and re.fullmatch(r"[\w-][\w.-]*\.safetensors", file) is not None
+
+
+def _renamed(cls, stored):
+    """Name arrays as the model does, and leave out what old files hold and no model needs."""
+    found: dict[str, Stored] = {}
+    for name, array in stored.items():
+        short = name.removeprefix(cls.hf_prefix)
+        if re.fullmatch(cls.hf_ignored, short):
+            continue
+        if short in found:
+            raise UserError(f"{array.path} holds {short} twice, once as {name}")
+        found[short] = array
+    return found
+
+
+def _without_tied_head(model, stored):
+    """Leave out an output layer that is the embedding. Raises UserError when the two differ."""
+    head = getattr(model.lm_head, "weight", None)
+    tied = next((name for name, p in model.named_tensors() if p is head), "lm_head.weight")
+    if "lm_head.weight" not in stored or tied not in stored or tied == "lm_head.weight":
+        return stored
+    if not np.array_equal(stored["lm_head.weight"].read(), stored[tied].read()):
+        raise UserError(f"lm_head.weight differs from {tied}, and config.json says that they are one")
+    return {name: array for name, array in stored.items() if name != "lm_head.weight"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file. Raises UserError when it is missing, too large, or something else."""
+    try:
+        with open(path, "rb") as f:
+            data = f.read(min(os.fstat(f.fileno()).st_size, MAX_JSON_BYTES) + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_JSON_BYTES:
+        raise UserError(f"{path} has more than {MAX_JSON_BYTES} bytes")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return value
