@@ -8,7 +8,7 @@ import pytest
 from tinyllm.course import capstone
 from tinyllm.course.assemble_capstone import MARK, gather, parts_in
 from tinyllm.course.checker import judge_task
-from tinyllm.course.known import capstone as known
+from tinyllm.course.classroom import capstone_answers as known
 from tinyllm.course.plugins import import_file, load_parts
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
@@ -86,7 +86,7 @@ def test_the_first_property_that_does_not_hold_is_what_the_message_is_about(judg
 
 
 def test_every_wrong_way_is_rejected_by_the_property_meant_for_it(judge, tmp_path):
-    for answer in known.answers(TASK).wrong:
+    for answer in known.capstone_answers().wrong:
         for name, text in answer.beside:
             (tmp_path / name).write_text(text)
         verdict = judge(answer.text)

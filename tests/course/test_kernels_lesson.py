@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tinyllm.course import kernels
+from tinyllm.course.answer_keys import INSIDE, NAMELESS, answers, edited, read
 from tinyllm.course.checker import judge_lesson, judge_task
 from tinyllm.course.elf_symbols import NO_OBJECT, refusal
-from tinyllm.course.known import answers
-from tinyllm.course.known import kernels as kernels_known
 from tinyllm.course.sandbox import visible
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, why_not
@@ -24,7 +23,7 @@ from tinyllm.testing.properties import ORDINARY
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
-GOOD = kernels_known.SOFTMAX + kernels_known.MATMUL
+GOOD = read("softmax.c") + read("matmul.c")
 SOFTMAX, MATMUL = find_lesson(10).tasks
 WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong]
 RIGHT = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).right]
@@ -70,9 +69,9 @@ def test_kernels_written_otherwise_pass_too(judge, task, answer):
 @pytest.mark.parametrize("task, answer", WRONG, ids=named)
 def test_every_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge, task, answer):
     verdict = judge(task, answer.text, effort=0)
-    assert verdict.state == ("timed_out" if answer.breaks == kernels_known.ENDLESS else "failed")
+    assert verdict.state == ("timed_out" if answer.breaks == NAMELESS[0] else "failed")
     assert any(answer.breaks in words for words in (*verdict.broken, verdict.message)), verdict
-    if answer.breaks not in kernels_known.NAMELESS:
+    if answer.breaks not in NAMELESS:
         assert verdict.mistake == ALIKE.get(answer.said, answer.said)
 
 
@@ -86,7 +85,7 @@ def test_a_y_that_is_never_set_is_named(judge, task, source):
 
 def test_an_element_that_is_never_set_is_explained(judge):
     loop = "i = 0; i < n; i++)\n            sum"
-    begins_at_one = kernels_known.changed(kernels_known.SOFTMAX, {loop: loop.replace("0", "1")})
+    begins_at_one = edited(read("softmax.c"), [(loop, loop.replace("0", "1"))])
     verdict = judge(SOFTMAX, begins_at_one, effort=0)
     assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
 
@@ -103,9 +102,9 @@ def test_the_input_shown_is_what_the_c_function_got(judge, effort):
 def test_a_sum_that_goes_too_far_is_called_no_search(judge):
     """Which loop it is that reads too far, nobody can say who sees the address alone."""
     loop = "i < n; i++)\n            sum"
-    verdict = judge(SOFTMAX, kernels_known.changed(GOOD, {loop: loop.replace("<", "<=")}), effort=0)
+    verdict = judge(SOFTMAX, edited(GOOD, [(loop, loop.replace("<", "<="))]), effort=0)
     assert verdict.mistake == "a loop that goes to i <= n and reads x one element too far"
-    assert verdict.broken[0] == kernels.INSIDE
+    assert verdict.broken[0] == INSIDE
 
 
 def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge):
@@ -116,7 +115,7 @@ def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge):
 
 def test_a_change_that_changes_nothing_is_an_error():
     with pytest.raises(ValueError, match="no 'i <= n' to change"):
-        kernels_known.changed(GOOD, {"i <= n": "i < n"})
+        edited(GOOD, [("i <= n", "i < n")])
 
 
 BY_ALIGNMENT = """
@@ -166,7 +165,7 @@ def test_guard_pages_name_the_operand_and_the_side(judge, case):
     task, before, after, words = OVERRUNS[case]
     assert before in GOOD
     verdict = judge(task, GOOD.replace(before, after))
-    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert verdict.state == "failed" and INSIDE in verdict.broken
     assert re.search(words, verdict.message), verdict.message
     assert not verdict.message.startswith(("Outside", "Crash"))  # our own names
     assert verdict.smallest_input
@@ -217,14 +216,14 @@ def judge_at(level, folder, source):
 @pytest.mark.parametrize("name", RAW)
 def test_guard_pages_stay_closed_to_system_calls(name, tmp_path):
     verdict = judge_at("landlock", tmp_path, hostile(name))
-    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert verdict.state == "failed" and INSIDE in verdict.broken
     assert HOSTILE[name][0] in verdict.message
 
 
 @needs_assembly
 def test_without_a_filter_pages_that_stay_open_are_seen(tmp_path):
     verdict = judge_at("plain", tmp_path, hostile(RAW[0]))
-    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken
+    assert verdict.state == "failed" and INSIDE in verdict.broken
     assert "opens the pages beside x" in verdict.message
 
 
@@ -324,7 +323,7 @@ def test_comments_without_an_end_take_no_time():
 def test_a_kernel_that_goes_outside_late_does_not_pass(judge):
     late = "{ static int calls; if (++calls == 110) y[-1] = 0; "
     verdict = judge(SOFTMAX, GOOD.replace("long n) {", "long n) " + late, 1))
-    assert verdict.state == "failed" and kernels.INSIDE in verdict.broken and "before" in verdict.message
+    assert verdict.state == "failed" and INSIDE in verdict.broken and "before" in verdict.message
 
 
 def test_a_compiler_sees_of_opt_its_own_folder_only():

@@ -11,7 +11,7 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
-from tinyllm.course.known import answers
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import Launcher

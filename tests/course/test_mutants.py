@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from tinyllm.course import mutants
+from tinyllm.course.answer_keys import answers, read
 from tinyllm.course.checker import judge_task
-from tinyllm.course.known import answers
-from tinyllm.course.known.suites import REFERENCE
 from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.testing import MISTAKES
 
@@ -37,7 +36,7 @@ def judge(launcher, tmp_path):
 
 @pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
 def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
-    verdict = judge(REFERENCE, task.op)
+    verdict = judge(read("suites.toml")["reference"], task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.rights(task.op)) >= 3
     stub = (find_lesson(11).path / "exercise.py").read_text()
@@ -113,7 +112,8 @@ def test_survivors_are_named_only_after_the_pass(judge):
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
     assert verdict.state == "failed" and "mutants live" in verdict.message and len(living) > 3
     assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
-    most = REFERENCE.replace("    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n", "")
+    line = "    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n"
+    most = read("suites.toml")["reference"].replace(line, "")
     verdict = judge(most)
     assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
 

@@ -13,11 +13,11 @@ from test_course import LESSON, WRONG, grade, hand_in, read
 
 from tinyllm.cli import main
 from tinyllm.course import capstone, kernels
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom import queue
 from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import load_course, whole_course
 from tinyllm.course.classroom.grading import UNJUDGED
-from tinyllm.course.known import answers
 from tinyllm.course.syllabus import find_lesson
 
 course = test_course.course  # the fixture

@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 
 from tinyllm.cli import main as tinyllm
-from tinyllm.course.known import answers
+from tinyllm.course.answer_keys import answers
+from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
@@ -41,7 +42,7 @@ def as_source(task, function):
 def answer(task, kind, rng):
     """One answer to a task -> (file, text)."""
     if task.kind != "op":
-        known = answers(task)
+        known = capstone_answers() if task.kind == "run" else answers(task)
         texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
         return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
     functions = {"reference": [OPS[task.op].reference], "right": ALTERNATIVES[task.op]}

@@ -7,7 +7,7 @@ import time
 
 from tinyllm.cli import add_command
 from tinyllm.cli.progress import paragraph
-from tinyllm.course.known import answers
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.record import WORDS, as_record
 from tinyllm.course.reference_solution import helpers
 from tinyllm.course.syllabus import find_lesson, syllabus

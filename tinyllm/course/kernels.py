@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyllm.course.answer_keys import INSIDE, catalogue
 from tinyllm.course.checker import Verdict, judge
 from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.elf_symbols import refusal
 from tinyllm.course.failures import out_of_bounds
 from tinyllm.course.guard_pages import CALLS, GUARD
-from tinyllm.course.known.kernels import INSIDE, catalogue
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure, printable
 from tinyllm.testing.properties import FORM, VIEWS

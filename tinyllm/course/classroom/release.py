@@ -13,8 +13,8 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.kernels import written
-from tinyllm.course.known import answers
 from tinyllm.course.syllabus import lessons_folder, ready
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.course import protocol
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import JUDGES, judge, judge_task
+from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.classroom.queue import context
 from tinyllm.course.kernels import NONE, find_compiler
-from tinyllm.course.known import answers
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import Failure, Launcher
@@ -135,7 +136,7 @@ def try_task(lesson, task, level):
             wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
             right = [(f.__name__, trial.function(f)) for f in ALTERNATIVES.get(task.op, ())]
         else:
-            known = answers(task)
+            known = capstone_answers() if task.kind == "run" else answers(task)
             reference = trial.text(known.file, known.reference)
             wrong = [(x.said, x.breaks, trial.text(known.file, x.text, x.beside)) for x in known.wrong]
             right = [(x.said, trial.text(known.file, x.text)) for x in known.right]

@@ -1,0 +1,56 @@
+"""Ways to hand in the capstone: right ones, and those that take the loss for granted.
+
+All are made from the library's own parts. A wrong one defines something again, after them, or leaves it out;
+answers/capstone.toml has the texts.
+"""
+
+import json
+
+from tinyllm.course.answer_keys import Answer, Answers, read
+from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, trainer
+from tinyllm.course.reference_solution import STANDARD, collect
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.ops.registry import OPS
+from tinyllm.testing.alternatives import ALTERNATIVES
+
+
+def parts(functions):
+    """Return a file with these functions, and whatever they use of the library. functions: {op: function}."""
+    found = {}
+    for function in functions.values():
+        collect(function, found)
+    text = STANDARD + "\n\n".join(reversed(found.values())) + "\n\n"
+    return text + "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
+
+
+def references(without=()):
+    """Return the library's own parts -> {op: function}."""
+    return {op: OPS[op].reference for op in PARTS if op not in without}
+
+
+def alternatives(which):
+    """Return every part written in another way -> {op: function}."""
+    return {op: ALTERNATIVES[op][which % len(ALTERNATIVES[op])] for op in PARTS}
+
+
+def by_heart():
+    """Return a file that reports the library's losses and computes nothing."""
+    known = {float(trainer(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
+             for seed in seeds(0).values()}  # fmt: skip
+    return read("capstone.toml")["by_heart"].replace("LOSSES", repr(known))
+
+
+def capstone_answers():
+    """Return the answers to the capstone -> Answers."""
+    whole, stub = parts(references()), (find_lesson(12).path / "exercise.py").read_text("utf-8")
+    report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))
+    wrong = [Answer(x["said"], whole + x["text"], x["breaks"]) for x in read("capstone.toml")["again"]]
+    wrong += [
+        Answer("a report of what was never trained", stub, ALONE.format("softmax"), (report,)),
+        Answer("the library's losses learnt by heart", by_heart(), ALONE.format("attention")),
+        Answer("the library's own softmax", whole + "from tinyllm.ops import softmax\n", "No module named"),
+        Answer("a part that is left out", parts(references(["attention"])), "still the library's: attention"),
+    ]
+    right = [Answer(f"every part written otherwise, the {nth} way", parts(alternatives(i)))
+             for i, nth in enumerate(("first", "second", "third"))]  # fmt: skip
+    return Answers("exercise.py", whole, tuple(right), tuple(wrong))
