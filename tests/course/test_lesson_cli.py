@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -345,3 +346,19 @@ def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers
              "    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
     said = say("check 0", 1)
     assert "I am here" in said and "divide by zero" not in said
+
+
+WITHOUT = """
+import sys
+sys.modules["hypothesis"] = None
+from tinyllm.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("command", [["check", "0", "x.py"], ["course", "init"]])
+def test_without_the_extra_there_is_one_line(tmp_path, command):
+    (tmp_path / "x.py").write_text(ADD)
+    command = [sys.executable, "-c", WITHOUT, *command]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "tinyllm[course]" in done.stderr

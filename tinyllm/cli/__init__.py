@@ -107,6 +107,10 @@ def main(argv=None):
         return _complain(
             f"not enough memory ({error or 'the system refused'}): choose a smaller model, batch or context"
         )
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        return _complain("this command needs hypothesis; install it: pip install 'tinyllm[course]'")
     except KeyboardInterrupt as stop:
         if stop.args:  # whoever was interrupted has something to say about where
             print(f"tinyllm: {stop}", file=sys.stderr)

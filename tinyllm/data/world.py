@@ -1,7 +1,7 @@
 """Who and what there is in the world of the stories, and what is always true of it.
 
 Bramble is always the hedgehog, lives in the forest and brings cherries: such facts are known here, so a
-lesson can ask a model about them. The words after a name are ready-made pieces of sentences; weights make
+reader can ask a model about them. The words after a name are ready-made pieces of sentences; weights make
 some names more frequent.
 """
 

@@ -3,7 +3,7 @@
 
 Twins take float32 (and the integers they name), refuse anything else with one line that says what to do, copy strided
 inputs, and return fresh contiguous arrays, whose memory comes from the pool. Each op's part is in a file beside its
-specification: softmax.py, softmax.pxi. (One loop computes here: `loops` in matmul.pxi, which a lesson races against C.)
+specification: softmax.py, softmax.pxi. (One loop computes here: `loops` in matmul.pxi, for comparison with C.)
 """
 
 import math

@@ -160,7 +160,7 @@ def linear_gelu_backward_bf16(dy, x, w, h):
     return layer_backward(gelu_tanh_backward(dy, h), x, w, True)
 
 
-# The versions of matmul that came before it, for the lesson about kernels: the first is here, the others are in
+# The versions of matmul that came before it, for comparison: the first is here, the others are in
 # csrc/ladder.c.
 
 RUNGS = ("cython", "naive", "reordered", "tiled", "packed", "registers", "threaded")

@@ -160,7 +160,7 @@ class BPETokenizer(Tokenizer):
         return incremental.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
-        # What a student's own function answers must not be remembered, nor hidden by what is.
+        # The results of a plugged-in function are neither remembered nor hidden by what is.
         cache = {} if incremental.plugged_in(bpe_encode) else self._cache
         ids = []
         for piece in self._pieces(text):
