@@ -39,13 +39,13 @@ def main():
 
 
 def train(folder, steps):
-    """Train on the stories that come with the library. A Trainer keeps the run and says what happens."""
+    """Train on the stories that come with the library. The run keeps everything."""
     settings = {"data": "stories", "train.steps": steps, "train.eval_every": 250, "train.sample_tokens": 50}
-    experiment = tl.prepare(tl.make_config(settings))
+    setup = tl.prepare(tl.make_config(settings))
     run = tl.Run(folder)
-    run.create(experiment)
-    print(f"{folder} holds no model yet: training one on {experiment.corpus.name}, {steps} steps")
-    for event in tl.Trainer(run, experiment):
+    run.create(setup.config, setup.facts, setup.tokenizer)
+    print(f"{folder} holds no model yet: training one on {setup.facts.data}, {steps} steps")
+    for event in setup.train(run):
         if getattr(event, "val_loss", None) is not None:
             print(f"step {event.step:5}  validation loss {event.val_loss:.3f}", flush=True)
 

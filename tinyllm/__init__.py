@@ -31,13 +31,13 @@ from tinyllm.models import (
     save_weights,
 )
 from tinyllm.nn import Int4Linear, Int8Linear, quantize
-from tinyllm.ops import override, use
+from tinyllm.ops import lr_schedule, override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
 from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, ChatTemplate, load_tokenizer
-from tinyllm.train import AdamW, Run, Trainer, clip_grad_norm, decay_groups, make_config, prepare
+from tinyllm.train import AdamW, Run, clip_grad_norm, decay_groups, fit, learning_rate, make_config, prepare
 from tinyllm.train import load_run as load
 
 __version__ = "0.1.0"
@@ -60,21 +60,23 @@ __all__ = [
     "Run",
     "Sampling",
     "Tensor",
-    "Trainer",
     "UserError",
     "build",
     "checkpoint",
     "clip_grad_norm",
     "decay_groups",
     "empty_pool",
+    "fit",
     "from_pretrained",
     "generate",
     "get_batch",
+    "learning_rate",
     "load",
     "load_corpus",
     "load_tokenizer",
     "load_tokens",
     "load_weights",
+    "lr_schedule",
     "make_config",
     "memory",
     "no_grad",

@@ -5,7 +5,10 @@ documentation derive from there: `field(default=0.0, metadata={"help": "...", "m
 """
 
 import dataclasses
+import difflib
+import json
 import math
+import tomllib
 import types
 import typing
 from typing import Any
@@ -65,3 +68,97 @@ def wish(field: dataclasses.Field) -> str:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
     return ", ".join([NAMES[kinds(field)[0]], *filter(None, [" and ".join(bounds)])])
+
+
+def fields_of(config_class: type, prefix: str = "") -> dict[str, Any]:
+    """Return {flat name: type} of a dataclass's fields."""
+    hints = typing.get_type_hints(config_class)
+    return {prefix + field.name: hints[field.name] for field in dataclasses.fields(config_class)}
+
+
+def describe(config_class: type, prefix: str = "") -> dict[str, tuple[str, str]]:
+    """Return {flat name: (default, help)} of a dataclass's fields."""
+    found = {}
+    for field in dataclasses.fields(config_class):
+        default = json.dumps(field.default) if type(field.default) in NAMES else ""
+        found[prefix + field.name] = default, field.metadata.get("help", "")
+    return found
+
+
+def flatten(nested: dict[str, Any]) -> dict[str, Any]:
+    """Write {"seed": 0, "train": {"lr": 1}} as {"seed": 0, "train.lr": 1}."""
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the settings of one table, without its name: `part(values, "train.")`."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def read_toml(path: Any) -> dict[str, Any]:
+    """Return the settings of a TOML file by their flat names. Raises UserError."""
+    try:
+        with open(path, "rb") as f:
+            nested = tomllib.load(f)
+    except OSError as error:
+        raise UserError(f"cannot read the settings in {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    return flatten(nested)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Read `["model.heads=4", ...]` as settings. Raises UserError on anything without a `=`."""
+    settings = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(f"--set {assignment}: write it as NAME=VALUE, for example --set model.heads=4")
+        settings[name.strip()] = value
+    return settings
+
+
+def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
+    """Turn the text of a flag, or a value of TOML or JSON, into the type of the setting `name`.
+
+    `known` is {flat name: type} of all settings. Raises UserError on an unknown name and a wrong type.
+    """
+    if name not in known:
+        hint = f"did you mean {near}? " if (near := _nearest(name, known)) else ""
+        raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --help` lists them all")
+    kinds = typing.get_args(known[name]) or (known[name],)
+    optional = isinstance(known[name], types.UnionType) and type(None) in kinds
+    if optional and (value is None or value == "none"):
+        return None
+    kind = kinds[0]
+    try:
+        if isinstance(value, str):
+            return _from_text(value, kind)
+        if type(value) is kind or (kind is float and type(value) is int) or kind not in NAMES:
+            return value if kind not in NAMES else kind(value)
+    except (ValueError, KeyError):
+        pass
+    raise UserError(f"{name} must be {NAMES.get(kind, 'JSON')}, got {value!r}")
+
+
+def _from_text(text, kind):
+    if kind is str:
+        return text
+    if kind is bool:
+        return {"true": True, "false": False}[text.strip().lower()]
+    return kind(text) if kind in NAMES else json.loads(text)
+
+
+def _nearest(name, known):
+    """Return the setting whose last part is nearly that of `name`, in the same table if possible; or None."""
+    section, _, last = name.rpartition(".")
+    parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
+    near = difflib.get_close_matches(last, [part for _, _, part in parts], 1, cutoff=0.65)
+    found = {table: setting for setting, table, part in parts if part in near}
+    return found.get(section, next(iter(found.values()), None))

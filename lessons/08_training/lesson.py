@@ -310,4 +310,4 @@ print(write_page("curves.html", "Failures", lead, figures))
 #     tinyllm train --mine 8 --steps 50
 #
 # You have rebuilt `tinyllm/ops/optim.py`. The loop itself is
-# `tinyllm/train/trainer.py`.
+# `tinyllm/train/loop.py`.

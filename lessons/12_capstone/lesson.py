@@ -49,7 +49,7 @@ settings = capstone.SETTINGS
 steps, last = settings["train.steps"], capstone.LAST
 print(f"{steps} steps of {settings['train.batch']} rows of 16 characters,")
 print(f"{settings['model.layers']} layers, width {settings['model.width']}")
-V = capstone.experiment().tokenizer.vocab_size
+V = capstone.setup(0).tokenizer.vocab_size
 guess = predict(f"the first loss; the text has {V} different characters")
 print(compare(guess, capstone.expected(0)[0]))
 finals = [capstone.final(capstone.expected(seed)) for seed in range(3)]
@@ -120,5 +120,5 @@ if report:
 #     tinyllm generate runs/stories-nano-mine --prompt "Once upon a time"
 #
 # What else is in the library is the same, faster. `tinyllm/models/gpt.py` is
-# the model and `tinyllm/train/trainer.py` is the loop. Give `tinyllm train
+# the model and `tinyllm/train/loop.py` is the loop. Give `tinyllm train
 # --data` something of your own to read.

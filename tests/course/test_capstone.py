@@ -37,7 +37,7 @@ def short():
     """A shorter training, whose losses are as exact."""
     before = dict(capstone.SETTINGS)
     capstone.SETTINGS["train.steps"] = 12
-    caches = (capstone.experiment, capstone.expected, capstone.tolerance)
+    caches = (capstone.setup, capstone.expected, capstone.tolerance)
     for cache in caches:
         cache.cache_clear()
     yield

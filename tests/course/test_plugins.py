@@ -39,9 +39,9 @@ def test_a_right_exercise_trains_as_the_library_does(here, capsys):
     assert train("--out", "ours") == 0
     assert all(op.override is None for op in OPS.values())
     assert last_loss("mine") == pytest.approx(last_loss("ours"), abs=1e-5)
-    record = json.loads((here / "mine/config.json").read_text())["found"]["mine"]
+    record = json.loads((here / "mine/run.json").read_text())["notes"]["replaced_ops"]
     assert [part["op"] for part in record] == [task.name for task in find_lesson(4).tasks]
-    assert "mine" not in json.loads((here / "ours/config.json").read_text())["found"]
+    assert json.loads((here / "ours/run.json").read_text())["notes"] == {}
     assert main(["blame", "mine"]) == 0
     assert "nothing to blame" in capsys.readouterr().out
 
@@ -59,7 +59,7 @@ def test_several_lessons_and_what_is_not_attempted(here, capsys):
     assert train("--mine", "4,6", "--mine", "4") == 0
     out = capsys.readouterr().out
     assert "lesson 6: not attempted, so the library's: attention, rope_tables, rope" in out
-    assert (here / "runs/text-nano-mine/config.json").is_file()
+    assert (here / "runs/text-nano-mine/run.json").is_file()
 
 
 BROKEN = {
@@ -219,22 +219,21 @@ def test_nothing_left_to_train_is_said_as_such(here, capsys):
 def test_a_report_says_whose_functions_ran(here, capsys):
     write(here, 4)
     train("--mine", "4", "--out", "run")
-    assert "Written by a student: softmax (lesson 4), softmax_" in (here / "run/report.html").read_text()
+    assert "These ops were replaced: softmax, softmax_" in (here / "run/report.html").read_text()
     train("--out", "ours")
-    assert "by a student" not in (here / "ours/report.html").read_text()
+    assert "replaced" not in (here / "ours/report.html").read_text()
 
 
 @pytest.mark.parametrize("mine", [{}, [3], [{"op": "softmax"}], [{"op": 1, "lesson": "4", "sha256": ""}]])
 def test_a_config_that_remembers_nonsense_of_functions_is_damaged(here, capsys, mine):
     write(here, 4)
     train("--mine", "4", "--out", "run")
-    path = here / "run/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"found": {
-        **json.loads(path.read_text())["found"], "mine": mine}}))  # fmt: skip
+    path = here / "run/run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": {"replaced_ops": mine}}))
     capsys.readouterr()
-    for words in (["blame", "run"], ["train", "--out", "run", "--resume"], ["report", "run"]):
+    for words in (["blame", "run"], ["train", "--out", "run", "--resume"]):
         assert main(words) == 2
-        assert "config.json is damaged: found.mine" in capsys.readouterr().err
+        assert "run.json is damaged: notes.replaced_ops" in capsys.readouterr().err
 
 
 def test_what_a_gpt_does_not_call_is_told_with_the_reason(here, capsys):
@@ -293,4 +292,4 @@ def test_a_run_that_is_resumed_knows_its_lessons(here, capsys):
     capsys.readouterr()
     assert main(["train", "--out", "run", "--resume", "--steps", "14"]) == 0
     assert "yours: softmax (lesson 4)" in capsys.readouterr().out
-    assert json.loads((here / "run/config.json").read_text())["found"]["mine"]
+    assert json.loads((here / "run/run.json").read_text())["notes"]["replaced_ops"]

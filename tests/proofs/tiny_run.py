@@ -3,7 +3,7 @@
 import json
 
 from tinyllm.rng import Random
-from tinyllm.train import Run, Trainer, make_config, prepare, reopen
+from tinyllm.train import Run, make_config, prepare, reopen
 from tinyllm.train.log import MEASURED, read_log
 
 SETTINGS = {
@@ -30,22 +30,32 @@ def write_text(path, words=2000):
     return path
 
 
-def new_trainer(folder, text, **settings):
+class Training:
+    """A run with its setup; iterating trains. Set `stopping`, and it ends after the step at hand."""
+
+    def __init__(self, run, setup, resume=False):
+        self.run, self.setup, self.model = run, setup, setup.model
+        self.stopping = False
+        self.loop = setup.train(run, resume, stop=lambda: self.stopping)
+
+    def __iter__(self):
+        return iter(self.loop)
+
+
+def new_training(folder, text, **settings):
     """Start a run in `folder`; keyword arguments are settings with __ for the dot: train__steps=3."""
-    config = make_config(SETTINGS | {"data": str(text)} | _dotted(settings))
-    experiment = prepare(config)
+    setup = prepare(make_config(SETTINGS | {"data": str(text)} | _dotted(settings)))
     run = Run(folder)
-    run.create(experiment)
-    return Trainer(run, experiment)
+    run.create(setup.config, setup.facts, setup.tokenizer)
+    return Training(run, setup)
 
 
-def resumed_trainer(folder, **settings):
+def resumed_training(folder, **settings):
     """Open a run again and go to its last checkpoint."""
     run = Run(folder)
     stored, _ = run.read_config()
-    trainer = Trainer(run, reopen(run, make_config(stored.flat() | _dotted(settings))))
-    trainer.resume()
-    return trainer
+    setup = reopen(run, make_config(stored.flat() | _dotted(settings)))
+    return Training(run, setup, resume=True)
 
 
 def _dotted(settings):

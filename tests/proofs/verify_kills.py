@@ -57,13 +57,13 @@ def finish(process):
 
 
 def how_to_go_on(folder):
-    """Before config.json stands there is no run to resume, only a beginning to repeat."""
-    return ["--resume"] if (folder / "config.json").exists() else ["--overwrite"]
+    """Before run.json stands there is no run to resume, only a beginning to repeat."""
+    return ["--resume"] if (folder / "run.json").exists() else ["--overwrite"]
 
 
 def what_was_hit(folder):
     """Say in the middle of what the process died, from what it left behind."""
-    if not (folder / "config.json").exists():
+    if not (folder / "run.json").exists():
         return "the start"
     leftovers = [path.name for path in (folder / "checkpoints").glob(".step-*.tmp")]
     if any(not name.endswith(".old.tmp") for name in leftovers):

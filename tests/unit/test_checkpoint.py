@@ -1,6 +1,7 @@
 """Checkpoints are whole or not there and never trusted: each cut, flipped bit or foreign file is one line."""
 
 import errno
+import functools
 import json
 import os
 import shutil
@@ -10,10 +11,9 @@ import pytest
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import new_trainer, outcome, resumed_trainer, write_text
+from tiny_run import new_training, outcome, resumed_training, write_text
 
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig
 from tinyllm.tokenizer import CharTokenizer
 from tinyllm.train import Run, events, load_run
 from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, read_state, save_checkpoint
@@ -27,7 +27,7 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    list(new_trainer(folder, text))
+    list(new_training(folder, text))
     return folder
 
 
@@ -47,21 +47,24 @@ def refused(action, *words):
 
 
 def test_a_loaded_model_is_the_trained_one(tmp_path, text):
-    trainer = new_trainer(tmp_path / "run", text)
-    list(trainer)
+    training = new_training(tmp_path / "run", text)
+    list(training)
     model, tokenizer, config = load_run(tmp_path / "run", "last")
-    for name, array in trainer.model.state_dict().items():
+    for name, array in training.model.state_dict().items():
         assert np.array_equal(array, model.state_dict()[name])
     assert not model.training
-    assert tokenizer.fingerprint() == trainer.tokenizer.fingerprint()
-    assert config == trainer.experiment.config
+    assert tokenizer.fingerprint() == training.setup.tokenizer.fingerprint()
+    assert config == training.setup.config
 
 
 def test_the_files_are_safetensors_that_the_library_reads(trained):
     model, _, _ = load_run(trained, "last")
-    path = Run(trained).last_checkpoint() / "model.safetensors"
-    arrays = safetensors.numpy.load_file(path)
-    assert arrays.keys() == model.state_dict().keys()
+    arrays = safetensors.numpy.load_file(Run(trained).last_checkpoint() / "model.safetensors")
+    assert sum(array.size for array in arrays.values()) == model.num_parameters()
+
+
+FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
+         "optimizer.safetensors", "state.json"}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -126,11 +129,11 @@ def fail_at(monkeypatch, number, error=OSError):
 def saving(tmp_path, text, monkeypatch):
     """A run that has saved step 5, a function that saves step 6 and fails at write n, and all its writes."""
     folder, backup = tmp_path / "run", tmp_path / "backup"
-    trainer = new_trainer(folder, text)
-    for event in trainer:
+    training = new_training(folder, text)
+    for event in training:
         if isinstance(event, events.Saved) and event.step == 5:
             break
-    trainer.train_step()
+    training.loop.train_step()
     shutil.copytree(folder, backup)
 
     def save(number=-1, error=OSError):
@@ -138,7 +141,7 @@ def saving(tmp_path, text, monkeypatch):
         shutil.copytree(backup, folder)
         with monkeypatch.context() as patch:
             calls = fail_at(patch, number, error)
-            trainer.save()
+            training.loop.save()
         return calls
 
     return folder, save, save()
@@ -162,10 +165,12 @@ def test_a_full_disk_at_any_step_of_a_save_loses_nothing(saving):
     for number in range(calls.index("rename") + 2):  # what follows is only the deletion of old checkpoints
         if calls[number] == "unlink":  # of a temporary file that has got its name already
             continue
+        if calls[number] == "mkdir" and "mkdir" in calls[:number]:  # of a folder that is there already
+            continue
         refused(lambda number=number: save(number), os.strerror(errno.ENOSPC))
         assert list(list_checkpoints(folder / "checkpoints"))[:2] == [4, 5], number
         assert not list((folder / "checkpoints").glob(".*")), number
-        resumed_trainer(folder)  # whatever stands there can be read
+        resumed_training(folder)  # whatever stands there can be read
 
 
 def test_killed_at_any_step_of_a_save_nothing_is_lost(saving):
@@ -174,21 +179,21 @@ def test_killed_at_any_step_of_a_save_nothing_is_lost(saving):
         with pytest.raises(Killed):
             save(number, Killed)
         for path in list_checkpoints(folder / "checkpoints").values():
-            assert len(os.listdir(path)) == 3, (number, name)
-        assert resumed_trainer(folder).progress.step in (5, 6), (number, name)
+            assert set(os.listdir(path)) == FILES, (number, name)
+        assert resumed_training(folder).loop.progress.step in (5, 6), (number, name)
         assert not list((folder / "checkpoints").glob(".*"))
 
 
 def test_training_goes_on_after_a_full_disk(tmp_path, text, trained, monkeypatch):
-    trainer = new_trainer(tmp_path / "run", text)
+    training = new_training(tmp_path / "run", text)
     with pytest.raises(UserError, match="make room"):
-        for event in trainer:
+        for event in training:
             if isinstance(event, events.Saved):
                 with monkeypatch.context() as patch:
-                    fail_at(patch, 3)
-                    trainer.train_step()
-                    trainer.save()
-    list(resumed_trainer(tmp_path / "run"))
+                    fail_at(patch, 5)
+                    training.loop.train_step()
+                    training.loop.save()
+    list(resumed_training(tmp_path / "run"))
     assert outcome(tmp_path / "run") == outcome(trained)
 
 
@@ -199,8 +204,7 @@ def test_no_damage_goes_unseen(tmp_path_factory, trained, data):
     folder = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(trained, folder)
     run = Run(folder)
-    names = ["model.safetensors", "optimizer.safetensors", "state.json"]
-    files = [run.last_checkpoint() / name for name in names] + [run.tokenizer]
+    files = [run.last_checkpoint() / name for name in sorted(FILES)] + [run.tokenizer]
     path = data.draw(st.sampled_from(files))
     content = bytearray(path.read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
@@ -210,19 +214,19 @@ def test_no_damage_goes_unseen(tmp_path_factory, trained, data):
         content[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     try:
-        trainer = resumed_trainer(folder)
+        training = resumed_training(folder)
     except UserError as error:
         assert path.name in str(error) and "\n" not in str(error)
         return
     for name, array in load_run(trained, "last")[0].state_dict().items():
-        assert np.array_equal(trainer.model.state_dict()[name], array), path.name
+        assert np.array_equal(training.model.state_dict()[name], array), path.name
 
 
 def test_missing_parts_are_named(copy):
     folder, checkpoint = copy
-    for name in ("optimizer.safetensors", "state.json", "model.safetensors"):
+    for name in FILES:
         (checkpoint / name).rename(checkpoint / "away")
-        refused(lambda: resumed_trainer(folder), name)
+        refused(lambda: resumed_training(folder), name)
         (checkpoint / "away").rename(checkpoint / name)
     shutil.rmtree(folder / "checkpoints")
     refused(lambda: load_run(folder), "no checkpoint")
@@ -231,61 +235,93 @@ def test_missing_parts_are_named(copy):
 
 def replace_weights(checkpoint, change):
     """Put other weights into a checkpoint, with hashes that agree, as another program might."""
-    arrays = safetensors.numpy.load_file(checkpoint / "model.safetensors")
     state = read_state(checkpoint)
-    shutil.rmtree(checkpoint)
-    save_checkpoint(
-        checkpoint.parent, state["step"], {"model": change(arrays)}, {"progress": state["progress"]}
-    )
+    checkpoint.rename(checkpoint.with_name("away"))
+
+    def write(folder):
+        for file in checkpoint.with_name("away").iterdir():
+            shutil.copy(file, folder)
+        (folder / "state.json").unlink()
+        arrays = safetensors.numpy.load_file(folder / "model.safetensors")
+        safetensors.numpy.save_file(change(arrays), folder / "model.safetensors")
+
+    save_checkpoint(checkpoint.parent, state["step"], write, {}, {"progress": state["progress"]})
+    shutil.rmtree(checkpoint.with_name("away"))
 
 
 def test_weights_with_nan_or_of_other_shapes_are_refused(copy):
     folder, checkpoint = copy
 
+    name = next(iter(safetensors.numpy.load_file(checkpoint / "model.safetensors")))
+
     def spoilt(arrays):
-        arrays["wte.weight"][1, 2] = np.nan
+        arrays[name][1, 2] = np.nan
         return arrays
 
     replace_weights(checkpoint, spoilt)
-    refused(lambda: load_run(folder, "last"), "model.safetensors", "not finite", "wte.weight")
-    other = GPT(GPTConfig(vocab_size=5, context=8, layers=1, heads=1, width=4)).state_dict()
-    replace_weights(checkpoint, lambda arrays: other)
+    refused(lambda: load_run(folder, "last"), "model.safetensors", "not finite", name)
+    replace_weights(checkpoint, lambda arrays: {k: np.ascontiguousarray(v[:1]) for k, v in arrays.items()})
     refused(lambda: load_run(folder, "last"), "model.safetensors", "shape")
-    replace_weights(checkpoint, lambda arrays: {k: v for k, v in arrays.items() if k != "wte.weight"})
-    refused(lambda: load_run(folder, "last"), "model.safetensors", "wte.weight")
+    replace_weights(checkpoint, lambda arrays: {k: v for k, v in arrays.items() if k != name})
+    refused(lambda: load_run(folder, "last"), "model.safetensors", name)
 
 
 def test_another_tokenizer_is_refused(copy):
     folder, _ = copy
     CharTokenizer.train(b"abcdefgh").save(folder / "tokenizer.json")
     refused(lambda: load_run(folder), "tokenizer.json", "trained with")
-    refused(lambda: resumed_trainer(folder), "tokenizer.json")
+    refused(lambda: resumed_training(folder), "tokenizer.json")
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"found": {}}', "null", '{"found": {}, "train": {"x": 1}}']
+    "content", ["", "[]", "{}", '{"settings": {}}', "null", '{"settings": {}, "facts": {}, "notes": []}']
 )
-def test_a_broken_config_is_refused(copy, content):
+def test_a_broken_run_json_is_refused(copy, content):
     folder, _ = copy
-    (folder / "config.json").write_text(content)
-    refused(lambda: load_run(folder), "config.json")
+    (folder / "run.json").write_text(content)
+    refused(lambda: load_run(folder), "run.json")
 
 
-def test_config_fields_of_the_wrong_kind_are_refused(copy):
+def test_settings_and_facts_of_the_wrong_kind_are_refused(copy):
     folder, _ = copy
-    whole = json.loads((folder / "config.json").read_text())
-    for part, name, value in [("train", "steps", "many"), ("model", "heads", "two"), ("model", "width", -1),
-                              ("found", "vocab_size", "x"), ("train", "lr", None), (None, "seed", "s"),
-                              (None, "model", 3), (None, "found", [])]:  # fmt: skip
+    whole = json.loads((folder / "run.json").read_text())
+    for path, value in [("settings.train.steps", "many"), ("settings.model.heads", "two"),
+                        ("settings.seed", "s"),
+                        ("settings.model.width", -1), ("facts.vocab_size", "x"), ("settings.train.lr", None),
+                        ("settings.model", 3), ("facts", []), ("settings.model.type", "elephant"),
+                        ("settings.recipe", "elephant"), ("notes", 3)]:  # fmt: skip
         broken = json.loads(json.dumps(whole))
-        (broken[part] if part else broken)[name] = value
-        (folder / "config.json").write_text(json.dumps(broken))
-        refused(lambda: load_run(folder), "config.json is damaged")
+        *steps, name = path.split(".")
+        functools.reduce(dict.__getitem__, steps, broken)[name] = value
+        (folder / "run.json").write_text(json.dumps(broken))
+        refused(lambda: load_run(folder), "run.json is damaged")
+
+
+def test_a_run_of_the_first_layout_is_refused_with_the_command_that_trains_again(copy):
+    folder, _ = copy
+    old = {
+        "data": "my text.txt",
+        "tokenizer": "char",
+        "preset": "nano",
+        "seed": 3,
+        "train": {"steps": 5},
+        "found": {},
+    }
+    (folder / "config.json").write_text(json.dumps(old))
+    (folder / "run.json").unlink()
+    command = (
+        f"tinyllm train --data 'my text.txt' --tokenizer char --preset nano --steps 5 --seed 3 --out {folder}"
+    )
+    for action in (lambda: load_run(folder), lambda: resumed_training(folder)):
+        refused(action, "older version", command, "--overwrite")
+    with Run(folder).rewritten():
+        pass
+    assert not (folder / "config.json").exists()
 
 
 def test_pruning_keeps_what_it_is_told_and_clears_leftovers(tmp_path):
     for step in (1, 2, 30):
-        save_checkpoint(tmp_path, step, {"model": {"w": np.zeros(3, np.float32)}}, {})
+        save_checkpoint(tmp_path, step, lambda folder: None, {"model": {"w": np.zeros(3, np.float32)}}, {})
     (tmp_path / ".step-00000040.123.tmp").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "step-abc").mkdir()

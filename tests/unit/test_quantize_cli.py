@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from tiny_run import new_trainer, write_text
+from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.generate import generate
@@ -17,7 +17,7 @@ def trained(tmp_path_factory):
     """A run that has learnt something, and its text."""
     folder = tmp_path_factory.mktemp("trained")
     text = write_text(folder / "text.txt")
-    for _ in new_trainer(folder / "run", text, model__width=32, train__steps=60, train__lr=0.01):
+    for _ in new_training(folder / "run", text, model__width=32, train__steps=60, train__lr=0.01):
         pass
     return folder
 
@@ -70,7 +70,7 @@ def test_it_replaces_only_what_it_may(here, capsys):
     assert "invalid choice" in complaint(capsys, "quantize", "run", "--bits", "5")
     assert tree(here) == before
     assert main(["quantize", "run", "--bits", "4", "--out", "small", "--overwrite"]) == 0
-    assert json.loads((here / "small" / "config.json").read_text())["found"]["bits"] == 4
+    assert json.loads((here / "small" / "run.json").read_text())["notes"] == {"bits": 4}
 
 
 def test_it_cannot_be_trained_further(here, capsys):
@@ -81,24 +81,23 @@ def test_it_cannot_be_trained_further(here, capsys):
 
 
 def test_without_its_data_it_says_so(here, capsys):
-    config = here / "run" / "config.json"
+    config = here / "run" / "run.json"
     text = here / "moved.txt"
     config.write_text(re.sub(r'"data": "[^"]*text.txt"', '"data": "moved.txt"', config.read_text(), count=1))
     assert main(["quantize", "run", "--out", "a"]) == 0
     assert "not measured: the run's data is not at hand" in capsys.readouterr().out
     write_text(text, words=1500)
     assert main(["quantize", "run", "--out", "b"]) == 0
-    assert "not measured: moved.txt is no longer the data" in capsys.readouterr().out
+    assert "not measured: the run's data is not at hand: the data has changed" in capsys.readouterr().out
 
 
 def test_a_damaged_run_is_noticed(here, capsys):
     main(["quantize", "run"])
-    config = here / "run-int8" / "config.json"
-    config.write_text(config.read_text().replace('"bits": 8', '"bits": 3'))
-    assert "found.bits is 3" in complaint(capsys, "generate", "run-int8")
-    config.write_text(config.read_text().replace('"bits": 3', '"bits": 4'))
-    assert "model.safetensors" in complaint(capsys, "generate", "run-int8")
-    config.write_text(config.read_text().replace('"bits": 4', '"bits": 8'))
-    file = next((here / "run-int8").rglob("model.safetensors"))
-    file.write_bytes(file.read_bytes()[:-1])
-    assert "cut short" in complaint(capsys, "generate", "run-int8")
+    for name in ("config.json", "model.safetensors"):
+        file = next((here / "run-int8").rglob(name))
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1])
+        assert name in complaint(capsys, "generate", "run-int8")
+        file.write_bytes(whole.replace(b"8", b"4", 1))
+        assert name in complaint(capsys, "generate", "run-int8")
+        file.write_bytes(whole)

@@ -1,5 +1,6 @@
 """The report and the terminal chart: they show what the log holds, and nothing in them is more than text."""
 
+import dataclasses
 import math
 import re
 from html.parser import HTMLParser
@@ -7,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import new_trainer, write_text
+from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
@@ -24,7 +25,7 @@ EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    list(new_trainer(folder / "run", write_text(folder / "text.txt")))
+    list(new_training(folder / "run", write_text(folder / "text.txt")))
     return folder / "run"
 
 
@@ -73,7 +74,7 @@ def test_the_report_is_one_file_with_everything(trained):
     facts = Run(trained).read_config()[1]
     last = read_log(trained / "log.jsonl")[-1]
     for word in (
-        facts["sha256"],
+        facts.sha256,
         f"{last['val_loss']:.3f}",
         "Learning rate",
         "Gradient norm",
@@ -91,7 +92,7 @@ def test_the_report_is_one_file_with_everything(trained):
 def test_what_users_wrote_is_only_text(trained):
     config, facts = Run(trained).read_config()
     records = [step(0, 2.0), {"kind": "sample", "step": 5, "text": EVIL}, step(5, 1.0)]
-    page = Page(render(EVIL, config, facts | {"data": EVIL}, records))
+    page = Page(render(EVIL, config, dataclasses.replace(facts, data=EVIL), records))
     assert "script" not in page.tags and "img" not in page.tags
     assert page.words.count(EVIL) >= 3
 
@@ -167,7 +168,7 @@ def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(trained, losse
     if losses[0] > losses[1]:
         assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) & set(".o")}) >= 4
     config, facts = Run(trained).read_config()
-    page = Page(render("x", config, facts | {"entropy_per_char": floor}, records))
+    page = Page(render("x", config, dataclasses.replace(facts, entropy_per_char=floor), records))
     assert ("dashes" in str(page.attributes)) == shown
     assert "entropy of the language" in page.words and ("far below" in page.words) != shown
 

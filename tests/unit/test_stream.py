@@ -83,10 +83,12 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     tokenizer.save(tmp_path / "t.json")
     tokens = token_file(tmp_path / "text", tokenizer, out=path)
     made = {"data": str(path), "model.context": 8}
-    experiment = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
-    cut = len(experiment.train_tokens)
-    assert [*experiment.train_tokens, *experiment.val_tokens] == tokens.tolist() and 0 < cut < len(tokens)
-    assert experiment.facts()["bytes"] == tokens.nbytes
+    setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
+    cut = setup.facts.train_tokens
+    assert cut + setup.facts.val_tokens == len(tokens) and 0 < cut < len(tokens)
+    rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
+    assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
+    assert setup.facts.bytes == tokens.nbytes
     BPETokenizer.train(TEXT, 330, "gpt2").save(tmp_path / "other.json")  # as many ids, other meanings
     for other in ("byte", str(tmp_path / "other.json")):
         with pytest.raises(UserError, match="made by another tokenizer"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_report import EVIL, Page
 from tiny_gpt import tiny_gpt
-from tiny_run import new_trainer, write_text
+from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.nn import inference
@@ -230,9 +230,9 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trace")
     text = write_text(folder / "text.txt")
     settings = {"model__width": 32, "model__context": 16, "train__steps": 30, "train__lr": 0.01}
-    list(new_trainer(folder / "run", text, **settings))
+    list(new_training(folder / "run", text, **settings))
     main(["quantize", str(folder / "run")])
-    list(new_trainer(folder / "bytes", text, tokenizer="byte"))
+    list(new_training(folder / "bytes", text, tokenizer="byte"))
     return folder
 
 

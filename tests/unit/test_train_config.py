@@ -6,25 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm.config import parse_assignments, read_toml
 from tinyllm.errors import UserError
-from tinyllm.train.config import TrainConfig
-from tinyllm.train.settings import (
-    known_settings,
-    make_config,
-    parse_assignments,
-    read_toml,
-    resume_conflicts,
-)
+from tinyllm.models import names
+from tinyllm.train.config import TrainConfig, known_settings, make_config, resume_conflicts, settings_help
+from tinyllm.train.recipe import RECIPES
 
 BAD = [
     ("train.steps", "0", "at least 1"),
     ("train.batch", "-3", "at least 1"),
     ("train.lr", "0", "above 0"),
     ("train.lr", "nan", "above 0"),
-    ("train.lr", "inf", "finite"),
-    ("train.beta1", "1", "in [0, 1)"),
+    ("train.lr", "inf", "a number, above 0"),
+    ("train.beta1", "1", "below 1"),
     ("train.schedule", "cosinus", "one of cosine"),
-    ("train.val_fraction", "1", "between 0 and 1"),
+    ("train.val_fraction", "1", "above 0 and below 1"),
     ("train.accumulate", "5", "multiple"),
     ("train.steps", "many", "whole number"),
     ("train.steps", 1.5, "whole number"),
@@ -32,9 +28,12 @@ BAD = [
     ("model.bias", "perhaps", "true or false"),
     ("model.heads", "3", "3 heads cannot share"),
     ("model.width", "0", "width must be"),
+    ("model.type", "elephant", "there is no model 'elephant'"),
+    ("recipe", "pretrian", "did you mean pretrain"),
+    ("sft.end", "x", "unknown setting"),
     ("model.dropout", "1", "dropout"),
     ("threads", "0", "at least 1"),
-    ("seed", "-1", "0 or more"),
+    ("seed", "-1", "at least 0"),
     ("preset", "huge", "nano, mini, small"),
     ("train.step", "3", "did you mean train.steps"),
     ("model.vocab_size", "3", "unknown setting"),
@@ -50,7 +49,7 @@ def test_bad_settings_are_one_line(name, value, message):
     with pytest.raises(UserError) as caught:
         make_config({name: value})
     assert message in str(caught.value)
-    assert name.split(".")[-1] in str(caught.value)
+    assert name.split(".")[-1] in str(caught.value) or repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -63,6 +62,15 @@ def test_settings_survive_text(data):
     texts = {name: "none" if value is None else str(value) for name, value in config.flat().items()}
     assert make_config(texts) == config
     assert set(texts) == set(known_settings())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kind", names())
+def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
+    config = make_config({"recipe": recipe, "model.type": kind})
+    assert make_config(config.flat()) == config
+    assert set(config.flat()) == set(known_settings(recipe, kind)) == set(settings_help(recipe, kind))
+    assert all(text for _, text in settings_help(recipe, kind).values())
 
 
 def test_presets_bring_model_and_batch():
@@ -78,7 +86,7 @@ def test_toml_and_assignments(tmp_path):
     assert read_toml(path) == {"data": "x.txt", "model.heads": 2, "train.lr": 1}
     assert make_config(read_toml(path)).train.lr == 1.0
     assert parse_assignments(["model.heads = 4", "train.sample_prompt= a=b "]) == {
-        "model.heads": "4",
+        "model.heads": " 4",
         "train.sample_prompt": " a=b ",
     }
     path.write_text("[train\n")

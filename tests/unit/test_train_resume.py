@@ -1,20 +1,22 @@
-"""The trainer: interrupted anywhere, it ends with the same bits; and what else a run promises."""
+"""The training: interrupted anywhere, it ends with the same bits; and what else a run promises."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import new_trainer, outcome, resumed_trainer, write_text
+from tiny_run import new_training, outcome, resumed_training, write_text
 
 from tinyllm import ops
+from tinyllm.data import Batch, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.train import Run, events, load_run
-from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints
+from tinyllm.train import Run, events, load_run, next_token
+from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, read_state
+from tinyllm.train.evaluate import count_characters
 from tinyllm.train.log import read_log
+from tinyllm.train.loop import forward_backward
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +28,13 @@ def text(tmp_path_factory):
 def whole(tmp_path_factory, text):
     """The folder of a run that nobody interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    list(new_trainer(folder, text))
+    list(new_training(folder, text))
     return folder
 
 
-def run_until(trainer, stop):
-    """Iterate until `stop(event)`, then drop the trainer as a kill would: nothing more is written."""
-    for event in trainer:
+def run_until(training, stop):
+    """Iterate until `stop(event)`, then drop everything as a kill would: nothing more is written."""
+    for event in training:
         if stop(event):
             return
 
@@ -41,12 +43,12 @@ def run_until(trainer, stop):
 @settings(max_examples=12)
 def test_killed_between_any_two_events_it_ends_with_the_same_bits(tmp_path_factory, text, whole, kills):
     folder = tmp_path_factory.mktemp("killed") / "run"
-    trainer = new_trainer(folder, text)
+    training = new_training(folder, text)
     for kill in kills:
         count = iter(range(kill))
-        run_until(trainer, lambda event, count=count: next(count, None) is None)
-        trainer = resumed_trainer(folder)
-    list(trainer)
+        run_until(training, lambda event, count=count: next(count, None) is None)
+        training = resumed_training(folder)
+    list(training)
     assert outcome(folder) == outcome(whole)
 
 
@@ -54,32 +56,32 @@ def test_killed_between_any_two_events_it_ends_with_the_same_bits(tmp_path_facto
 @settings(max_examples=6)
 def test_stopped_politely_it_ends_with_the_same_bits(tmp_path_factory, text, whole, step):
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    trainer = new_trainer(folder, text)
+    training = new_training(folder, text)
     seen = []
-    for event in trainer:
+    for event in training:
         seen.append(event)
         if isinstance(event, events.Stepped) and event.step == step:
-            trainer.stop_requested = True
+            training.stopping = True
     assert seen[-1] == events.Stopped(step)
     assert max(list_checkpoints(Run(folder).checkpoints)) == step
-    list(resumed_trainer(folder))
+    list(resumed_training(folder))
     assert outcome(folder) == outcome(whole)
 
 
 def test_a_torn_last_line_is_cut_away(tmp_path, text, whole):
-    run_until(new_trainer(tmp_path / "run", text), lambda e: isinstance(e, events.Stepped) and e.step == 9)
+    run_until(new_training(tmp_path / "run", text), lambda e: isinstance(e, events.Stepped) and e.step == 9)
     with open(tmp_path / "run" / "log.jsonl", "ab") as f:
         f.write(b'{"kind": "step", "st')
-    list(resumed_trainer(tmp_path / "run"))
+    list(resumed_training(tmp_path / "run"))
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
 def test_evaluating_and_sampling_disturb_nothing(tmp_path, text):
     weights = []
     for name, settings_ in {"often": {"train__eval_every": 1, "train__sample_every": 1}, "once": {}}.items():
-        trainer = new_trainer(tmp_path / name, text, **settings_)
-        list(trainer)
-        weights.append({k: v.copy() for k, v in trainer.model.state_dict().items()})
+        training = new_training(tmp_path / name, text, **settings_)
+        list(training)
+        weights.append({k: v.copy() for k, v in training.model.state_dict().items()})
     for name, array in weights[0].items():
         assert np.array_equal(array, weights[1][name]), name
 
@@ -87,7 +89,7 @@ def test_evaluating_and_sampling_disturb_nothing(tmp_path, text):
 def test_the_seed_and_dropout_matter(tmp_path, text, whole):
     """The comparisons above would say nothing if every run gave the same weights."""
     for name, changed in {"seed": {"seed": 1}, "dropout": {"model__dropout": 0.0}}.items():
-        list(new_trainer(tmp_path / name, text, **changed))
+        list(new_training(tmp_path / name, text, **changed))
         assert outcome(tmp_path / name)[0] != outcome(whole)[0]
 
 
@@ -96,12 +98,17 @@ def test_the_seed_and_dropout_matter(tmp_path, text, whole):
 def test_accumulation_is_the_whole_batch_to_rounding(tmp_path_factory, text, parts, seed):
     folder = tmp_path_factory.mktemp("accumulate")
     quiet = {"seed": seed, "model__dropout": 0.0, "train__batch": 8}
-    whole = new_trainer(folder / "whole", text, **quiet)
-    split = new_trainer(folder / "split", text, **quiet, train__accumulate=parts)
+    models = [new_training(folder / name, text, **quiet).model for name in ("whole", "split")]
     x = Random(seed, "x").integers(5, (8, 8)).astype(np.int32)
     y = Random(seed, "y").integers(5, (8, 8)).astype(np.int32)
-    assert split.forward_backward(x, y) == pytest.approx(whole.forward_backward(x, y), rel=1e-5)
-    for a, b in zip(whole.optimizer.parameters, split.optimizer.parameters, strict=True):
+    y[Random(seed, "hidden").uniform(y.shape) < 0.5] = -100  # so that the parts do not count alike
+    y[:2] = -100
+    losses = [
+        forward_backward(model, Batch(x, y), next_token, n)[0]
+        for model, n in zip(models, (1, parts), strict=True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
         np.testing.assert_allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)
 
 
@@ -122,21 +129,24 @@ def test_the_log_tells_everything(whole, text):
 
 def test_an_untrained_model_pays_ln_v_and_training_helps(whole):
     steps = [r for r in read_log(whole / "log.jsonl") if r["kind"] == "step"]
-    config = json.loads((whole / "config.json").read_text())
-    assert steps[0]["val_loss"] == pytest.approx(math.log(config["found"]["vocab_size"]), rel=0.05)
+    _, facts = Run(whole).read_config()
+    assert steps[0]["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)
     assert steps[-1]["val_loss"] < steps[0]["val_loss"] - 0.01
     assert steps[0]["val_loss_per_char"] == steps[0]["val_loss"]  # a char tokenizer: one token, one character
 
 
 def test_best_and_last_are_kept(tmp_path, text):
     """With an absurd learning rate after the warm-up the loss rises, so best and last differ."""
-    trainer = new_trainer(tmp_path / "run", text, train__lr=3.0, train__warmup=8, train__schedule="constant")
+    training = new_training(
+        tmp_path / "run", text, train__lr=3.0, train__warmup=8, train__schedule="constant"
+    )
     best = {}
-    for event in trainer:
+    for event in training:
         if isinstance(event, events.Evaluated) and event.best:
-            best = {name: array.copy() for name, array in trainer.model.state_dict().items()}
-    kept = list(list_checkpoints(trainer.run.checkpoints))
-    assert kept == sorted({trainer.progress.best_step, 12}) and len(kept) == 2
+            best = {name: array.copy() for name, array in training.model.state_dict().items()}
+    kept = list(list_checkpoints(training.run.checkpoints))
+    best_step = read_state(training.run.last_checkpoint())["progress"]["best_step"]
+    assert kept == sorted({best_step, 12}) and len(kept) == 2
     loaded, _, _ = load_run(tmp_path / "run", "best")
     last, _, _ = load_run(tmp_path / "run", "last")
     for name, array in loaded.state_dict().items():
@@ -145,11 +155,11 @@ def test_best_and_last_are_kept(tmp_path, text):
 
 
 def test_more_steps_go_on_and_fewer_are_refused(tmp_path, text):
-    list(new_trainer(tmp_path / "run", text))
+    list(new_training(tmp_path / "run", text))
     with pytest.raises(UserError, match="12 steps already"):
-        resumed_trainer(tmp_path / "run", train__steps=10)
-    assert [type(e) for e in resumed_trainer(tmp_path / "run")] == [events.Started, events.Finished]
-    longer = resumed_trainer(tmp_path / "run", train__steps=15)
+        resumed_training(tmp_path / "run", train__steps=10)
+    assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started, events.Finished]
+    longer = resumed_training(tmp_path / "run", train__steps=15)
     assert [e.step for e in longer if isinstance(e, events.Stepped)] == [13, 14, 15]
     assert Run(tmp_path / "run").read_config()[0].train.steps == 15
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 15
@@ -158,29 +168,29 @@ def test_more_steps_go_on_and_fewer_are_refused(tmp_path, text):
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what, poison):
-    trainer = new_trainer(tmp_path / "run", text)
+    training = new_training(tmp_path / "run", text)
     calls = iter(range(1, 100))
 
     def loss(logits, targets, ignore_index=-100):
         value, lse = ops.cross_entropy.reference(logits, targets, ignore_index)
-        return (value + poison if trainer.model.training and next(calls) == 7 else value), lse
+        return (value + poison if training.model.training and next(calls) == 7 else value), lse
 
     def norm(grads):
         return poison if next(calls) == 7 else ops.grad_norm.reference(grads)
 
     plugged = {"cross_entropy": loss} if what == "loss" else {"grad_norm": norm}
     with ops.override(**plugged), pytest.raises(UserError, match=f"{what} is .* at step 7.*step-00000005"):
-        list(trainer)
-    assert list(list_checkpoints(trainer.run.checkpoints))[-1] == 5
-    list(resumed_trainer(tmp_path / "run"))  # the checkpoint is good
+        list(training)
+    assert list(list_checkpoints(training.run.checkpoints))[-1] == 5
+    list(resumed_training(tmp_path / "run"))  # the checkpoint is good
 
 
 def test_changed_data_is_refused(tmp_path):
     text = write_text(tmp_path / "text.txt")
-    list(new_trainer(tmp_path / "run", text, train__steps=2))
+    list(new_training(tmp_path / "run", text, train__steps=2))
     text.write_text(text.read_text() + "more")
     with pytest.raises(UserError, match="data has changed"):
-        resumed_trainer(tmp_path / "run")
+        resumed_training(tmp_path / "run")
 
 
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])
@@ -188,17 +198,14 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     """Tokens and characters are counted over the same windows, multi-byte characters included."""
     path = tmp_path / "text.txt"
     path.write_text("Käse für Ödön, größer als Ähren. " * 300)
-    trainer = new_trainer(tmp_path / "run", path, tokenizer=spec)
-    event = trainer.evaluate()
-    from tinyllm.data import eval_batches
-
-    windows = list(eval_batches(trainer.experiment.val_tokens, 8, 4, 6))
-    ids = np.concatenate([y.ravel() for _, y in windows])
-    text = trainer.tokenizer.decode_bytes(ids)
-    characters = sum(byte & 0xC0 != 0x80 for byte in text)
-    assert event.val_loss_per_char == pytest.approx(event.val_loss * len(ids) / characters)
-    whole = trainer.tokenizer.encode("Käse für Ödön")
-    assert sum(trainer._characters[token] for token in whole) == len("Käse für Ödön")
+    training = new_training(tmp_path / "run", path, tokenizer=spec)
+    measured, tokenizer = training.setup.plan.evaluate(training.model), training.setup.tokenizer
+    tokens = token_array(load_corpus(str(path)).split()[1], tokenizer)
+    ids = np.concatenate([y.ravel() for _, y in eval_batches(tokens, 8, 4, 6)])
+    characters = sum(byte & 0xC0 != 0x80 for byte in tokenizer.decode_bytes(ids))
+    assert measured["val_loss_per_char"] == pytest.approx(measured["val_loss"] * len(ids) / characters)
+    counts = count_characters(tokenizer)
+    assert sum(counts[token] for token in tokenizer.encode("Käse für Ödön")) == len("Käse für Ödön")
 
 
 @given(st.integers(1, 5))
@@ -214,7 +221,7 @@ def test_killed_between_a_save_and_the_cleaning_up(tmp_path_factory, text, whole
         prune_checkpoints(path, keep)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tinyllm.train.trainer.prune_checkpoints", killed)
-        list(new_trainer(folder, text))
-    list(resumed_trainer(folder))
+        patch.setattr("tinyllm.train.run.prune_checkpoints", killed)
+        list(new_training(folder, text))
+    list(resumed_training(folder))
     assert outcome(folder) == outcome(whole)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tinyllm.cli import add_command
-from tinyllm.cli.progress import paragraph
+from tinyllm.cli.text import paragraph
 from tinyllm.errors import UserError
 
 EXAMPLE = """example:
@@ -27,11 +27,12 @@ def run_blame(args):
     from tinyllm.course.blame import Blame
     from tinyllm.course.plugins import load_parts, parse_lessons, unproven
     from tinyllm.course.workspace import find_workspace
-    from tinyllm.train.run import Run, reopen
+    from tinyllm.train.run import Run
+    from tinyllm.train.setup import reopen
 
     run = Run(args.folder) if args.folder else newest()
-    config, facts = run.read_config()
-    records = mine_of(run, facts)
+    config, _ = run.read_config()
+    records = records_of(run)
     numbers = dict.fromkeys(str(record["lesson"]) for record in records)
     workspace = find_workspace()
     parts, _ = load_parts(parse_lessons(numbers), workspace)
@@ -42,29 +43,32 @@ def run_blame(args):
     if any(part.sha256 != recorded[part.op] for part in parts):
         print(paragraph("your files have changed since this run; what follows is about them as they are now"))
     with Bar() as bar:
-        blame = Blame(run.folder, reopen(run, config), parts, tick=bar.tick)
+        blame = Blame(reopen(run, config), parts, tick=bar.tick)
         finding = blame.find()
     lines = [*told(blame, finding), *filter(None, [unproven(parts, workspace)])]
     print("\n".join(map(paragraph, lines)))
     return 1 if finding.culprits else 0
 
 
-def mine_of(run, facts):
-    """Which functions of the student's a run remembers. Raises UserError when there are none."""
-    records = facts.get("mine")
+def records_of(run):
+    """Return which functions of the student's a run remembers. Raises UserError when there are none."""
+    from tinyllm.course.training import replaced_ops
+
+    records = replaced_ops(run)
     if not records:
         raise UserError(f"{run.folder} was trained by the library alone; see `tinyllm train --mine N`")
     return records
 
 
 def newest():
-    """The newest run in runs/ with functions of the student's. Raises UserError."""
+    """Return the newest run in runs/ with functions of the student's. Raises UserError."""
+    from tinyllm.course.training import replaced_ops
     from tinyllm.train.run import Run
 
-    configs = sorted(Path("runs").glob("*/config.json"), key=lambda path: -path.stat().st_mtime)
-    for path in configs:
+    files = sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
+    for path in files:
         try:
-            if Run(path.parent).read_config()[1].get("mine"):
+            if replaced_ops(Run(path.parent)):
                 return Run(path.parent)
         except UserError:
             continue

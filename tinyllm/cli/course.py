@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinyllm.cli import add_command
-from tinyllm.cli.progress import paragraph
+from tinyllm.cli.text import paragraph
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
 from tinyllm.course.workers import LEVELS, isolation_words

@@ -7,7 +7,7 @@ from collections import Counter
 from json import dumps
 
 from tinyllm.cli.command import command, group
-from tinyllm.cli.progress import entry
+from tinyllm.cli.text import entry
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import load_stories
 from tinyllm.errors import UserError

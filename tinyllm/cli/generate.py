@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any, Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.progress import printable
+from tinyllm.cli.text import printable
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.sampling import Sampling

@@ -6,7 +6,7 @@ import sys
 import time
 
 from tinyllm.cli import add_command
-from tinyllm.cli.progress import paragraph
+from tinyllm.cli.text import paragraph
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.record import WORDS, as_record
 from tinyllm.course.reference_solution import helpers

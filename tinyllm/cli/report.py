@@ -2,26 +2,22 @@
 
 from pathlib import Path
 
-from tinyllm.cli import add_command
-
-EXAMPLE = """example:
-  tinyllm report runs/stories-nano
-  tinyllm report runs/stories-nano --out my-first-model.html
-"""
+from tinyllm.cli.command import command
 
 
-def add_parser(subparsers):
-    """Add `tinyllm report`."""
-    parser = add_command(subparsers, "report", "write the report.html of a run again", EXAMPLE)
-    parser.add_argument("folder", metavar="RUN", help="the folder of a run")
-    parser.add_argument("--out", metavar="FILE", help="where to write it (default: RUN/report.html)")
-    parser.set_defaults(run=run)
+@command("report")
+def report(run: str, *, out: str | None = None):
+    """Write the report.html of a run again.
 
+    RUN         the folder of a run
+    --out FILE  where to write it (default RUN/report.html)
 
-def run(args):
-    """Write the report and say where it is."""
+    example:
+      tinyllm report runs/stories-nano
+      tinyllm report runs/stories-nano --out my-first-model.html
+    """
     from tinyllm.report.run import write_report
     from tinyllm.train.run import Run
 
-    path = write_report(Run(args.folder), args.out and Path(args.out))
+    path = write_report(Run(run), out and Path(out))
     print(f"wrote {path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.cli import add_command
-from tinyllm.cli.progress import paragraph, printable
+from tinyllm.cli.text import paragraph, printable
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use

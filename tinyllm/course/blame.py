@@ -10,7 +10,6 @@ The gradient's norm is compared in the same way: clipping and AdamW hide a wrong
 loss.
 """
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -19,10 +18,7 @@ import numpy as np
 
 from tinyllm.course.plugins import PartFailure, plug_in
 from tinyllm.errors import UserError
-from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
-from tinyllm.train.run import Run
-from tinyllm.train.trainer import Trainer
 
 STEPS = 40  # of a trial; enough for every known mistake that training feels at all
 ALLOWED = 2e-4  # nats, in any case
@@ -87,19 +83,14 @@ def allowed(values, control, least=ALLOWED):
 
 
 class Blame:
-    """Trials on one experiment; `tick` is called with a title before each and after every step."""
+    """Trials on one training run; `tick` is called with a title before each and after every step."""
 
-    def __init__(self, run, experiment, parts, steps=STEPS, tick=lambda title: None):
-        self.run, self.experiment = Run(run), experiment
+    def __init__(self, setup, parts, steps=STEPS, tick=lambda title: None):
+        self.setup = setup
         self.parts = {part.op: part for part in parts}
-        self.steps = min(steps, experiment.config.train.steps)
+        self.steps = min(steps, setup.config.train.steps)
         self.tick = tick
         self.losses = self.allowed = self.norms = self.allowed_norms = ()
-
-    def trainer(self):
-        """The run's training from its beginning; nothing is written."""
-        model = GPT(self.experiment.model.config, seed=self.experiment.config.seed)
-        return Trainer(self.run, dataclasses.replace(self.experiment, model=model))
 
     def expected(self):
         """The losses of the library's own functions, once -> tuple of float."""
@@ -113,20 +104,20 @@ class Blame:
 
     def run_through(self, title):
         """The losses and gradient norms of a training that nothing stops -> two tuples of float."""
-        trainer, steps = self.trainer(), []
+        training, steps = self.setup.steps(), []
         for _ in range(self.steps):
             self.tick(title)
-            steps.append(trainer.train_step())
+            steps.append(next(training))
         return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
     def trial(self, ops, title):
         """Train with some of the student's parts, until a loss or gradient leaves the range -> Trial."""
-        expected, trainer = self.expected(), self.trainer()
+        expected, training = self.expected(), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, want in enumerate(expected, 1):
                 self.tick(title)
                 try:
-                    done = trainer.train_step()
+                    done = next(training)
                     loss, norm = done.loss, done.grad_norm
                 except PartFailure as failure:
                     return Trial(False, step, failure=failure)

@@ -6,7 +6,6 @@ first weights and batches, so for each seed the library's losses are exact numbe
 range, which stands in syllabus.toml.
 """
 
-import dataclasses
 import functools
 import json
 import platform
@@ -25,12 +24,9 @@ from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import shown
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.relations import specs_only
-from tinyllm.train.run import Run, prepare
-from tinyllm.train.settings import make_config
-from tinyllm.train.trainer import Trainer
+from tinyllm.train import make_config, prepare
 
 PARTS = {  # what a GPT's training calls -> the lesson that builds it
     "softmax": 4, "softmax_backward": 4, "cross_entropy": 4, "cross_entropy_backward": 4, "linear": 5,
@@ -48,16 +44,9 @@ CASES = 20  # that each part is tried on by itself
 
 
 @functools.cache
-def experiment():
-    """Data, tokenizer and settings, read once -> Experiment."""
-    return prepare(make_config(SETTINGS))
-
-
-def trainer(seed):
-    """A training from its beginning; nothing is written."""
-    config = dataclasses.replace(experiment().config, seed=seed)
-    model = GPT(experiment().model.config, seed=seed)
-    return Trainer(Run("nowhere"), dataclasses.replace(experiment(), config=config, model=model))
+def setup(seed):
+    """Data, tokenizer, settings and model of a seed -> TrainSetup."""
+    return prepare(make_config(SETTINGS | {"seed": seed}))
 
 
 class OutOfTime(PartFailure):
@@ -69,11 +58,11 @@ def train(seed, parts=()):
 
     Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
     """
-    losses, training = [], trainer(seed)
+    losses, training = [], setup(seed).steps()
     with plug_in(parts), np.errstate(all="ignore"):
-        for step in range(1, training.config.steps + 1):
+        for step in range(1, setup(seed).config.train.steps + 1):
             try:
-                losses.append(training.train_step().loss)
+                losses.append(next(training).loss)
             except PartFailure:
                 raise
             except Exception as error:  # a part's later results, of whatever type, meet all of the library

@@ -6,7 +6,6 @@ line that names the function, the lesson and the line of the file.
 """
 
 import ast
-import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -21,10 +20,8 @@ import numpy as np
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import Progress, shown
 from tinyllm.errors import UserError
-from tinyllm.models.gpt import GPT
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
-from tinyllm.train.trainer import Trainer
 
 MAX_SOURCE = 2**20  # bytes of an exercise
 LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # what a LLaMA calls and a GPT does not
@@ -272,17 +269,6 @@ def _at(path, line, message):
     """One line about a place in a file."""
     where = f"{shown(path)}, line {line}" if line else shown(path)
     return f"{where}: {' '.join(str(message).split())}"
-
-
-def try_parts(parts, run, experiment):
-    """Take one step on a model like the experiment's, so that what fails fails before anything is written.
-
-    Raises PartFailure, or UserError where the numbers are no longer finite.
-    """
-    model = GPT(experiment.model.config, seed=experiment.config.seed)
-    Trainer(run, dataclasses.replace(experiment, model=model)).train_step()
-    for part in parts:
-        part.calls = 0
 
 
 def plug_in(parts):

@@ -1,9 +1,9 @@
 """Texts to learn from: named corpora, any file, a world of stories; tokens and batches made of them."""
 
-from tinyllm.data.batches import eval_batches, get_batch
+from tinyllm.data.batches import Batch, eval_batches, get_batch, rows
 from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.sources import SOURCES, load_corpus
 
-__all__ = ["SOURCES", "Corpus", "cache_folder", "eval_batches", "get_batch", "load_corpus", "load_tokens",
-           "token_array", "token_file"]  # fmt: skip
+__all__ = ["SOURCES", "Batch", "Corpus", "cache_folder", "eval_batches", "get_batch", "load_corpus",
+           "load_tokens", "rows", "token_array", "token_file"]  # fmt: skip

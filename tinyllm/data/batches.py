@@ -1,15 +1,55 @@
-"""Batches: windows of the token stream, chosen by the seed and the step alone.
+"""Batches: windows of a token stream or rows of texts, chosen by the seed and the step alone.
 
 Nothing is remembered between steps, so a run that resumes at step 1000 sees what it would have seen.
 """
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
+IGNORED = -100  # a target that does not count
 
-def get_batch(tokens, seed, step, batch, context):
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens (B, T), what should follow each of them (B, T), and optionally how much each counts (B, T).
+
+    A target of -100 does not count. Subclasses may add arrays whose first axis is B.
+    """
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def count(self) -> float:
+        """The number of targets that count, or the sum of their weights: what a mean divides by."""
+        counted = self.targets != IGNORED
+        return int(counted.sum()) if self.weights is None else float(self.weights[counted].sum())
+
+    def split(self, parts: int) -> "Iterator[Batch]":
+        """Yield the batch in parts of whole rows, as equal as possible; none is empty."""
+        edges = [len(self.tokens) * i // parts for i in range(parts + 1)]
+        for start, end in itertools.pairwise(edges):
+            if start < end:
+                yield self.rows(slice(start, end))
+
+    def rows(self, which: slice | np.ndarray) -> "Batch":
+        """Return the batch of some rows."""
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        chosen = {name: x[which] for name, x in arrays.items() if isinstance(x, np.ndarray)}
+        return dataclasses.replace(self, **chosen)
+
+
+def get_batch(
+    tokens: np.ndarray, seed: int, step: int, batch: int, context: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is what comes after each token of x.
 
     A pure function of its arguments. Every window is equally likely. Raises UserError if there are too few
@@ -19,7 +59,9 @@ def get_batch(tokens, seed, step, batch, context):
     return _windows(tokens, starts, context)
 
 
-def eval_batches(tokens, context, batch, limit):
+def eval_batches(
+    tokens: np.ndarray, context: int, batch: int, limit: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the same windows every time, spread evenly over the text: x, y int32 (b, T), b at most `batch`.
 
     There are `limit` windows in all, or as many as fit side by side if those are fewer: no token is asked for
@@ -51,3 +93,34 @@ def _windows(tokens, starts, context):
     """Cut out context + 1 tokens at each start; x is all but the last of them, y all but the first."""
     window = tokens[starts[:, None] + np.arange(context + 1)].astype(np.int32)  # (B, T + 1)
     return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
+
+
+def rows(
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    context: int,
+    pad: int = 0,
+    packed: bool = False,
+) -> Batch:
+    """Lay out pairs of token lists for learning the answers alone -> Batch (B, T), T at most `context`.
+
+    A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
+    count inside answers only. With `packed`, a row holds as many pairs, in order, as fit: little is padding,
+    and a model sees the pairs before its own.
+    """
+    lines: list[tuple[list[int], list[int]]] = []  # tokens, and the same or -100
+    for prompt, answer in zip(prompts, answers, strict=True):
+        tokens = [*prompt, *answer][: context + 1]
+        goals = [*[IGNORED] * len(prompt), *answer][: context + 1]
+        if packed and lines and len(lines[-1][0]) + len(tokens) <= context + 1:
+            lines[-1][0].extend(tokens)
+            lines[-1][1].extend(goals)
+        else:
+            lines.append((tokens, goals))
+    width = max([2, *(len(tokens) for tokens, _ in lines)])
+    inputs = np.full((len(lines), width), pad, np.int32)
+    targets = np.full((len(lines), width), IGNORED, np.int32)
+    for row, (tokens, goals) in enumerate(lines):
+        inputs[row, : len(tokens)] = tokens
+        targets[row, : len(goals)] = goals
+    return Batch(np.ascontiguousarray(inputs[:, :-1]), np.ascontiguousarray(targets[:, 1:]))

@@ -1,6 +1,6 @@
 """report.html: what happened in a run, as one page that opens from disk.
 
-It is made from config.json and log.jsonl alone.
+It is made from run.json and log.jsonl alone.
 """
 
 import math
@@ -8,14 +8,14 @@ from html import escape
 from pathlib import Path
 
 from tinyllm.files import atomic_write_text
-from tinyllm.models.gpt import GPT, GPTConfig
+from tinyllm.models import build
 from tinyllm.nn import summarise
 from tinyllm.report.curves import column, loss_curves
 from tinyllm.report.page import PAGE, STYLE
 from tinyllm.report.plot import Series, chart
 from tinyllm.train.log import read_log
 
-FOOTER = "Written by tinyllm from log.jsonl and config.json; <code>tinyllm report</code> writes it anew."
+FOOTER = "Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again."
 
 
 def write_report(run, path=None):
@@ -24,16 +24,16 @@ def write_report(run, path=None):
     Raises UserError when the folder holds no run, its log is damaged, or the page cannot be written.
     """
     config, facts = run.read_config()
-    text = render(run.folder.absolute().name, config, facts, read_log(run.log.path))
+    text = render(run.folder.absolute().name, config, facts, read_log(run.log.path), run.replaced_ops())
     path = Path(path or run.report)
     atomic_write_text(path, text)
     return path
 
 
-def render(title, config, facts, records):
+def render(title, config, facts, records, replaced=()):
     """Return the page as text. All that came from a user (names, samples, settings) is escaped."""
     steps = [record for record in records if record.get("kind") == "step"]
-    model = GPT(GPTConfig(vocab_size=facts["vocab_size"], **config.model), seed=None)
+    model = build(config.model_config(facts.vocab_size), seed=None)
     body = [
         _numbers(steps, facts, model),
         _charts(records, facts),
@@ -46,11 +46,11 @@ def render(title, config, facts, records):
     ]
     done = steps[-1]["step"] if steps else 0
     lead = (
-        f"A GPT of {model.num_parameters():,} parameters, trained for {done:,} of {config.train.steps:,} "
-        f"steps on {facts['data']}."
+        f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "
+        f"{config.train.steps:,} steps on {facts.data}."
     )
-    if mine := [f"{part['op']} (lesson {part['lesson']})" for part in facts.get("mine", [])]:
-        lead += f" Written by a student: {', '.join(mine)}."
+    if replaced:
+        lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
     return PAGE.format(
         title=escape(title),
         lead=escape(lead),
@@ -72,8 +72,8 @@ def _numbers(steps, facts, model):
         cards.append(("Best", f"{best['val_loss']:.3f}", f"at step {best['step']:,}"))
     if last["val_loss_per_char"] is not None:
         cards.append(("Per character", f"{last['val_loss_per_char'] / math.log(2):.3f}", "bits"))
-        if facts["entropy_per_char"] is not None:
-            above = last["val_loss_per_char"] - facts["entropy_per_char"]
+        if facts.entropy_per_char is not None:
+            above = last["val_loss_per_char"] - facts.entropy_per_char
             cards.append(("Above the floor", f"{above:.3f}", "nats per character"))
     if last["tokens_per_second"] is not None:
         cards.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
@@ -88,7 +88,7 @@ def _numbers(steps, facts, model):
 
 def _charts(records, facts):
     """Return the loss, large, and learning rate, gradient norm and speed below it, small."""
-    curves = loss_curves(records, facts["entropy_per_char"])
+    curves = loss_curves(records, facts.entropy_per_char)
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
     last_step = max((step for step, _ in curves.train + curves.val), default=0)
     description = "; ".join(
@@ -138,14 +138,14 @@ def _when(step):
 
 
 def _data_rows(facts):
-    floor = facts["entropy_per_char"]
+    floor = facts.entropy_per_char
     return {
-        "data": facts["data"],
-        "size": f"{facts['bytes']:,} bytes",
-        "SHA-256": facts["sha256"],
-        "training tokens": f"{facts['train_tokens']:,}",
-        "validation tokens": f"{facts['val_tokens']:,}",
-        "vocabulary": f"{facts['vocab_size']:,} tokens",
+        "data": facts.data,
+        "size": f"{facts.bytes:,} bytes",
+        "SHA-256": facts.sha256,
+        "training tokens": f"{facts.train_tokens:,}",
+        "validation tokens": f"{facts.val_tokens:,}",
+        "vocabulary": f"{facts.vocab_size:,} tokens",
         "entropy": "not known" if floor is None else f"{floor:.4f} nats per character",
     }
 

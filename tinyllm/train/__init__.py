@@ -1,28 +1,34 @@
-"""Training: the loop, its schedules, its optimizer, and the folder in which a run lives and survives."""
+"""Training: one loop, objectives, recipes, the optimizer, and the folder in which a run survives."""
 
-from tinyllm.train.checkpoint import load_arrays, save_checkpoint
-from tinyllm.train.config import RunConfig, TrainConfig
+from tinyllm.train import recipes  # noqa: F401  which registers them
+from tinyllm.train.config import RunConfig, TrainConfig, make_config
+from tinyllm.train.fit import fit
+from tinyllm.train.loop import Diverged, Every, train
+from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
-from tinyllm.train.run import Experiment, Run, load_run, prepare, reopen
+from tinyllm.train.recipe import Plan
+from tinyllm.train.run import Run, load_run
 from tinyllm.train.schedule import SCHEDULES, learning_rate
-from tinyllm.train.settings import make_config
-from tinyllm.train.trainer import Trainer
+from tinyllm.train.setup import TrainSetup, prepare, reopen
 
 __all__ = [
     "SCHEDULES",
     "AdamW",
-    "Experiment",
+    "Diverged",
+    "Every",
+    "Plan",
     "Run",
     "RunConfig",
     "TrainConfig",
-    "Trainer",
+    "TrainSetup",
     "clip_grad_norm",
     "decay_groups",
+    "fit",
     "learning_rate",
-    "load_arrays",
     "load_run",
     "make_config",
+    "next_token",
     "prepare",
     "reopen",
-    "save_checkpoint",
+    "train",
 ]

@@ -1,12 +1,12 @@
 """Checkpoints: folders that are whole or not there.
 
-    checkpoints/step-00000500/model.safetensors       the weights
-                              optimizer.safetensors   Adam's m and v
-                              state.json              everything else, and the SHA-256 of the two files
+    checkpoints/step-00000500/config.json model.safetensors tokenizer.json generation_config.json
+                              optimizer.safetensors   AdamW's m and v
+                              state.json              everything else, and the SHA-256 of the other files
 
-A checkpoint is written under a temporary name, every file flushed to the disk, and only then renamed into
-place, which is one atomic step. Whatever happens in mid-save, power cut and full disk included, the
-checkpoint before it still stands.
+The first line is a folder as Hugging Face has it, which other programs open as it is. A checkpoint is written
+under a temporary name, every file flushed to the disk, and only then renamed into place, which is one atomic
+step. Whatever happens during a save, power cut and full disk included, the checkpoint before it still stands.
 """
 
 import hashlib
@@ -14,21 +14,26 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, sync_folder
-from tinyllm.models import load_weights, save_weights
+from tinyllm.models import from_pretrained, load_weights, save_weights
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
 
 
-def save_checkpoint(folder, step, arrays, state):
+def save_checkpoint(
+    folder: Path, step: int, write: Callable[[Path], None], states: dict[str, dict], state: dict[str, Any]
+) -> Path:
     """Write the checkpoint of `step` and return its path.
 
-    `arrays` is {"model": {name: array}, ...}, one file each; `state` goes to state.json. Raises UserError
-    when the system refuses; what was there before is then untouched.
+    `write(path)` fills the new folder with the model's files; `states` is {"optimizer": {name: array}, ...},
+    one file each; `state` goes to state.json. Raises UserError when the system refuses; what was there before
+    is then untouched.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -36,11 +41,10 @@ def save_checkpoint(folder, step, arrays, state):
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
-        hashes = {}
-        for name, named_arrays in arrays.items():
-            file = temporary / f"{name}.safetensors"
-            save_weights(named_arrays, file)
-            hashes[file.name] = _sha256(file)
+        write(temporary)
+        for name, named_arrays in states.items():
+            save_weights(named_arrays, temporary / f"{name}.safetensors")
+        hashes = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         _write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
         os.rename(temporary, target)
         sync_folder(folder)
@@ -68,7 +72,7 @@ def _digest(state):
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def list_checkpoints(folder):
+def list_checkpoints(folder: Path) -> dict[int, Path]:
     """Return {step: path} of the checkpoints in a folder, in order of steps."""
     found = {}
     if Path(folder).is_dir():
@@ -78,11 +82,10 @@ def list_checkpoints(folder):
     return dict(sorted(found.items()))
 
 
-def prune_checkpoints(folder, keep):
+def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
     """Delete every checkpoint whose step is not in `keep`, and whatever killed writers left behind.
 
-    A folder loses its name first, so that a crash in here leaves no half checkpoint that looks like a whole
-    one.
+    A folder is renamed first, so that a crash leaves no half checkpoint that looks like a whole one.
     """
     for step, path in list_checkpoints(folder).items():
         if step not in keep:
@@ -92,7 +95,7 @@ def prune_checkpoints(folder, keep):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def read_state(path):
+def read_state(path: Path) -> dict[str, Any]:
     """Return the state.json of a checkpoint.
 
     Raises UserError, naming the file, when it is missing or damaged.
@@ -112,19 +115,37 @@ def read_state(path):
     return state
 
 
-def load_arrays(path, name, load):
-    """Read `NAME.safetensors` of a checkpoint and hand it to `load`, such as `model.load_state_dict`.
+def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+    """Return the state of a checkpoint whose files, or some of them, are byte for byte those that were saved.
 
-    `load` takes {name: array}. Raises UserError, naming the file, when it is missing or cut short, when
-    `load` refuses it (other names, other shapes, numbers that are not finite), and when it is not, byte for
-    byte, the file that was saved.
+    Raises UserError, naming the file, when one is missing, cut short or changed.
     """
+    state = read_state(path)
+    for name, digest in state["sha256"].items():
+        file = Path(path) / name
+        try:
+            if only(name) and _sha256(file) != digest:
+                raise UserError(f"{file} is not the file that was saved: its SHA-256 differs; {ADVICE}")
+        except OSError as error:
+            raise UserError(f"cannot read {file} ({error.strerror}); {ADVICE}") from error
+    return state
+
+
+def load_model(path: Path) -> Any:
+    """Return the model of a checkpoint. Raises UserError, naming the file, when it is damaged."""
+    try:
+        return from_pretrained(path)
+    except ValueError as error:
+        file = "" if str(path) in str(error) else f"{Path(path) / 'model.safetensors'}: "
+        raise UserError(f"{file}{error}; {ADVICE}") from error
+
+
+def load_state(path: Path, name: str, part: Any) -> None:
+    """Hand NAME.safetensors of a checkpoint to `part.load_state_dict`. Raises UserError, naming the file."""
     file = Path(path) / f"{name}.safetensors"
     try:
-        load(load_weights(file)[0])
-        digest = _sha256(file)
-    except (OSError, ValueError) as error:
-        known = str(file) in str(error)
-        raise UserError(f"{error}; {ADVICE}" if known else f"{file}: {error}; {ADVICE}") from error
-    if digest != read_state(path)["sha256"].get(file.name):
-        raise UserError(f"{file} is not the file that was saved: its SHA-256 differs; {ADVICE}")
+        part.load_state_dict(load_weights(file)[0])
+    except ValueError as error:
+        raise UserError(
+            f"{error}; {ADVICE}" if str(file) in str(error) else f"{file}: {error}; {ADVICE}"
+        ) from error

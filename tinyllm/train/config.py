@@ -1,132 +1,177 @@
-"""What a run is made of.
+"""The settings of a training run: `TrainConfig` says how to train, `RunConfig` adds what, on which data.
 
-`TrainConfig` says how to train, `RunConfig` adds the data, the tokenizer and the model.
+Every setting has one flat name, such as `train.lr` or `model.heads`. Settings come in layers, and a later
+layer wins: the preset, the `--config` file, the flags, `--set`.
 """
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+from tinyllm.config import check, convert, describe, fields_of, flatten, part, setting
 from tinyllm.errors import UserError
+from tinyllm.models import family, names
+from tinyllm.train.recipe import find_recipe
 from tinyllm.train.schedule import SCHEDULES
 
-# What a preset says about training; its model is in `models.gpt.PRESETS`. nano and mini are nanoGPT's
+# What a preset says about training; its model is in the family's PRESETS. nano and mini are nanoGPT's
 # settings for Shakespeare's characters, small those of GPT-2 124M with a batch that a laptop can hold.
-TRAIN_PRESETS = {
+TRAIN_PRESETS: dict[str, dict[str, Any]] = {
     "nano": {"batch": 12},
     "mini": {"batch": 16, "steps": 5000},
     "small": {"batch": 8, "lr": 6e-4, "beta2": 0.95, "steps": 20000},
 }
-
-LARGEST = 2**31 - 1  # of anything that is counted
+MAY_CHANGE = {  # on --resume: these change when something happens, or where the data is read, but no weight
+    "data",  # the run remembers its SHA-256
+    "threads",
+    "train.steps",
+    "train.checkpoint_every",
+}
+COUNT = {"min": 1, "max": 2**31 - 1}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train: every number that the training loop uses.
+    """The numbers that the training loop uses. Raises UserError on a value that cannot work."""
 
-    Raises UserError on a value that cannot work.
-    """
-
-    steps: int = 2000
-    batch: int = 12  # rows per update
-    accumulate: int = 1  # parts that a batch is split into, to save memory; the update stays the same
-    lr: float = 1e-3
-    schedule: str = "cosine"  # cosine, constant, linear or wsd
-    warmup: int | None = None  # steps; left out, it is a twentieth of all
-    decay_fraction: float = 0.1  # wsd only: the last part of the steps, in which the rate falls
-    min_lr_ratio: float = 0.1  # where the rate ends, as a part of lr
-    beta1: float = 0.9
-    beta2: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.1  # of matrices; vectors never decay
-    clip: float = 1.0  # longest gradient; 0 switches clipping off
-    val_fraction: float = 0.1  # the end of the data, never trained on
-    eval_every: int = 100
-    eval_windows: int = 120  # validation windows per evaluation, spread evenly
-    log_every: int = 10
-    checkpoint_every: int = 200
-    sample_every: int = 500
-    sample_tokens: int = 500
-    sample_prompt: str = "\n\n"  # a blank line: where stories and speeches begin
-    sample_temperature: float = 0.8
+    steps: int = setting(2000, help="updates", **COUNT)
+    batch: int = setting(12, help="rows per update", **COUNT)
+    accumulate: int = setting(1, help="parts that a batch is split into, to save memory", **COUNT)
+    lr: float = setting(1e-3, help="the highest learning rate", above=0)
+    schedule: str = setting("cosine", help="shape of the learning rate", choices=tuple(SCHEDULES))
+    warmup: int | None = setting(None, help="steps of warm-up; none: a twentieth of all", min=0)
+    decay_fraction: float = setting(0.1, help="wsd: the last part, in which the rate falls", above=0, max=1)
+    min_lr_ratio: float = setting(0.1, help="where the rate ends, as a part of lr", min=0, max=1)
+    beta1: float = setting(0.9, help="AdamW: memory of the gradient's mean", min=0, below=1)
+    beta2: float = setting(0.99, help="AdamW: memory of the gradient's square", min=0, below=1)
+    eps: float = setting(1e-8, help="AdamW: added to the divisor", above=0)
+    weight_decay: float = setting(0.1, help="decay of matrices; vectors never decay", min=0)
+    clip: float = setting(1.0, help="the longest gradient; 0 switches clipping off", min=0)
+    val_fraction: float = setting(0.1, help="the end of the data, never trained on", above=0, below=1)
+    eval_every: int = setting(100, help="steps between evaluations", **COUNT)
+    eval_windows: int = setting(120, help="validation rows per evaluation", **COUNT)
+    log_every: int = setting(10, help="steps between lines of log.jsonl", **COUNT)
+    checkpoint_every: int = setting(200, help="steps between checkpoints", **COUNT)
+    sample_every: int = setting(500, help="steps between samples", **COUNT)
+    sample_tokens: int = setting(500, help="the length of a sample", **COUNT)
+    sample_prompt: str | None = setting(None, help="what a sample begins with; none: the recipe decides")
+    sample_temperature: float = setting(0.8, help="temperature of samples", min=0)
 
     def __post_init__(self):
+        check(self, "train.")
         if self.warmup is None:
             object.__setattr__(self, "warmup", self.steps // 20)
-        for name in (
-            "steps",
-            "batch",
-            "accumulate",
-            "eval_every",
-            "eval_windows",
-            "log_every",
-            "checkpoint_every",
-            "sample_every",
-            "sample_tokens",
-        ):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-            self._require(name, getattr(self, name) <= LARGEST, f"at most {LARGEST}")
-        for name in ("warmup", "min_lr_ratio", "weight_decay", "clip", "sample_temperature"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("lr", "eps"):
-            self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("lr", "eps", "weight_decay", "clip", "sample_temperature"):
-            self._require(name, math.isfinite(getattr(self, name)), "a finite number")
-        for name in ("beta1", "beta2"):
-            self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        self._require("min_lr_ratio", self.min_lr_ratio <= 1, "at most 1")
-        self._require("decay_fraction", 0 < self.decay_fraction <= 1, "above 0 and at most 1")
-        self._require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1")
-        self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         if self.batch % self.accumulate:
             raise UserError(
                 f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
                 "(train.accumulate): choose a multiple"
             )
 
-    def _require(self, name, holds, wish):
-        if not holds:
-            raise UserError(f"train.{name} must be {wish}, got {getattr(self, name)!r}")
-
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what a run's weights will be: data, tokenizer, model, training and seed.
 
-    `model` holds the fields of `GPTConfig` except the vocabulary, which the tokenizer decides. `threads`
-    changes only the speed (None: as many as the machine has).
+    `model` holds `type`, the family, and the fields of its config except the vocabulary, which the tokenizer
+    decides. `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
-    data: str = "stories"
-    tokenizer: str = "char"
-    preset: str = "nano"
-    seed: int = 0
-    threads: int | None = None
-    model: dict = field(default_factory=dict)
+    recipe: str = setting("pretrain", help="what is trained for")
+    data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
+    tokenizer: str = setting("char", help="char, byte, bpe:SIZE or a tokenizer's file")
+    preset: str = setting("nano", help="size of model and batch: nano, mini or small")
+    start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
+    seed: int = setting(0, help="decides everything random", min=0)
+    threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
     train: TrainConfig = TrainConfig()
+    options: object | None = None
 
     def __post_init__(self):
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads must be at least 1, got {self.threads}")
-        if self.seed < 0:
-            raise UserError(f"seed must be 0 or more, got {self.seed}")
+        check(self)
 
-    def nested(self):
-        """Return all settings as config.json has them: {"data": ..., "model": {"heads": ...}, ...}."""
-        return dataclasses.asdict(self)
+    def nested(self) -> dict[str, Any]:
+        """Return all settings as run.json has them: {"data": ..., "model": {"heads": ...}, ...}."""
+        settings = dataclasses.asdict(self)
+        options = settings.pop("options")
+        return settings | ({self.recipe: options} if options else {})
 
-    def flat(self):
+    def flat(self) -> dict[str, Any]:
         """Return all settings in one level: {"data": ..., "model.heads": ..., "train.lr": ...}."""
         return flatten(self.nested())
 
+    def model_config(self, vocab_size: int) -> dict[str, Any]:
+        """Return the dict that `tinyllm.build` makes this run's model from."""
+        sizes = {name: value for name, value in self.model.items() if name != "type"}
+        return {"model_type": self.model["type"], "vocab_size": vocab_size} | sizes
 
-def flatten(nested):
-    """Write {"seed": 0, "train": {"lr": 1}} as {"seed": 0, "train.lr": 1}."""
-    flat = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
-        else:
-            flat[key] = value
-    return flat
+
+def model_settings(config: Any) -> dict[str, Any]:
+    """Return the settings `model.*` of a family's config: its type, and all fields but the vocabulary."""
+    (kind,) = (name for name in names() if family(name).config_class is type(config))
+    fields = dataclasses.asdict(config)
+    return {"type": kind} | {name: value for name, value in fields.items() if name != "vocab_size"}
+
+
+def _parts(recipe, kind):
+    """Return [(prefix, dataclass)] of all settings of a recipe and a family."""
+    options = find_recipe(recipe).options
+    parts = [("", RunConfig), ("model.", family(kind).config_class), ("train.", TrainConfig)]
+    return parts + ([(f"{recipe}.", options)] if options else [])
+
+
+def known_settings(recipe: str = RunConfig.recipe, kind: str | None = None) -> dict[str, Any]:
+    """Return {flat name: type} of every setting there is for a recipe and a family of models."""
+    known: dict[str, Any] = {"model.type": str}
+    for prefix, config_class in _parts(recipe, kind or names()[0]):
+        known |= fields_of(config_class, prefix)
+    return {
+        name: k for name, k in known.items() if name not in ("model", "train", "options", "model.vocab_size")
+    }
+
+
+def settings_help(recipe: str, kind: str) -> dict[str, tuple[str, str]]:
+    """Return {flat name: (default, help)} of every setting of a recipe and a family of models."""
+    known = known_settings(recipe, kind)
+    found = {"model.type": (f'"{names()[0]}"', f"the family: {', '.join(names())}")}
+    for prefix, config_class in _parts(recipe, kind):
+        found |= describe(config_class, prefix)
+    return {name: about for name, about in found.items() if name in known}
+
+
+def make_config(settings: dict[str, Any]) -> RunConfig:
+    """Build the `RunConfig` of flat settings over their preset.
+
+    Raises UserError on an unknown name or a bad value.
+    """
+    recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
+    cls = family(settings.get("model.type", names()[0]))
+    known = known_settings(recipe.name, cls.model_type)
+    values = {name: convert(name, value, known) for name, value in settings.items()}
+    preset = values.get("preset", RunConfig.preset)
+    if preset not in cls.PRESETS:
+        raise UserError(
+            f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
+        )
+    sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
+    model = cls.config_class(**{"vocab_size": 256} | sizes)  # the tokenizer decides the vocabulary later
+    options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
+    return RunConfig(
+        **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
+        model=model_settings(model),
+        train=TrainConfig(**TRAIN_PRESETS.get(preset, {}) | part(values, "train.")),
+        options=options,
+    )
+
+
+def resume_conflicts(old: RunConfig, new: RunConfig) -> list[str]:
+    """List the settings that differ between two RunConfigs and would change the result.
+
+    Each is written as "name: old -> new".
+    """
+    before, after = old.flat(), new.flat()
+    return [
+        f"{name}: {before.get(name)} -> {after[name]}"
+        for name in after
+        if after[name] != before.get(name) and name not in MAY_CHANGE
+    ]

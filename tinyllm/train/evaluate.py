@@ -1,37 +1,49 @@
-"""The validation loss: how surprised the model is by text that it was not trained on."""
+"""The validation loss: how well the model predicts what it was not trained on."""
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
-from tinyllm.data import eval_batches
+from tinyllm.data import Batch
 from tinyllm.nn.module import inference
 
 
-def evaluate(model, tokens, windows, batch, chars_per_token):
-    """Measure a model on windows spread evenly over `tokens`: (nats per token, nats per character).
+def evaluate(
+    model: Any, batches: Iterable[Batch], loss: Callable, characters: np.ndarray | None = None
+) -> dict[str, float | None]:
+    """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
-    Nothing is random, and nothing of the model or of a random stream is changed. `chars_per_token` is an
-    array from `count_characters`. A character costs what its tokens cost together: the nats of all
-    predicted tokens, divided by the characters that they spell. The model could also spell a text with
-    other tokens, so this is an upper bound of what it really needs per character.
+    Nothing is random, and nothing of the model or of a random stream is changed. `characters` (V,) is from
+    `count_characters`. A character costs what its tokens cost together: the nats of all predicted tokens,
+    divided by the characters that they spell. The model could also spell a text with other tokens, so this
+    is an upper bound of what it really needs per character. Numbers that the loss reports are averaged too,
+    as val_NAME.
     """
-    nats, predicted, characters = 0.0, 0, 0
+    nats, counted, spelt = 0.0, 0.0, 0
+    sums: dict[str, float] = {}
     with inference(model):
-        for x, y in eval_batches(tokens, model.config.context, batch, windows):
-            nats += model.loss(x, y).item() * y.size
-            predicted += y.size
-            characters += int(chars_per_token[y].sum())
-    return nats / predicted, nats / characters if characters else None
+        for batch in batches:
+            result = loss(model, batch)
+            value, numbers = result if isinstance(result, tuple) else (result, {})
+            nats += value.item() * batch.count
+            counted += batch.count
+            if characters is not None:
+                spelt += int(characters[batch.targets[batch.targets >= 0]].sum())
+            for name, number in numbers.items():
+                sums[name] = sums.get(name, 0.0) + float(number) * batch.count
+    means = {f"val_{name}": total / counted for name, total in sums.items()}
+    return {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None, **means}
 
 
-def perplexity(nats):
+def perplexity(nats: float) -> str:
     """Write e to the power of a loss as text: 12.34, 2.5e+30, or inf where no float holds it."""
     value = math.exp(nats) if nats < 709 else math.inf
     return f"{value:.2f}" if value < 1e6 else f"{value:.3g}"
 
 
-def count_characters(tokenizer):
+def count_characters(tokenizer: Any) -> np.ndarray:
     """Return how many characters each token stands for (V,): those whose first byte it holds.
 
     In UTF-8 every byte but a character's first looks like 10xxxxxx. So the counts of a text's tokens add

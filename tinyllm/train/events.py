@@ -1,9 +1,6 @@
-"""What a `Trainer` says while it works: one small record per thing that happened.
+"""Events that `train` yields: one small record per thing that happened. The caller decides what to show."""
 
-Whoever iterates decides what to show.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -17,7 +14,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One update is done: `step` counts from 1, `loss` is its batch's, in nats per token."""
+    """One update is done: `step` counts from 1, `loss` is its batch's, `numbers` what it reported."""
 
     step: int
     loss: float
@@ -25,16 +22,18 @@ class Stepped:
     grad_norm: float
     tokens: int
     seconds: float
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The validation loss after `step` updates, in nats per token and in nats per character."""
+    """The validation loss after `step` updates, per token and per character; `numbers` is all measures."""
 
     step: int
     val_loss: float
-    val_loss_per_char: float
+    val_loss_per_char: float | None
     best: bool
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint stands whole in `path`."""
+    """A whole checkpoint is in `path`."""
 
     step: int
     path: Path
@@ -62,7 +61,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Someone asked the run to stop; everything up to `step` is saved."""
+    """The run was asked to stop; everything up to `step` is saved."""
 
     step: int
 

@@ -11,10 +11,11 @@ from tinyllm import ops
 class AdamW:
     """Move every weight against its gradient, scaled by how large that gradient usually is.
 
-    `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay":
-    0.1}`, as in PyTorch; a group without its own weight decay takes the common one. For every weight Adam
-    remembers two running means: `m` of its gradient and `v` of its gradient squared. `lr` may be set anew
-    before every step. (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.)
+    `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
+    "lr": 0.5}`, as in PyTorch. A group without a weight decay takes the common one; its `lr` is a factor of
+    the common rate, which may change before every step. For every weight Adam remembers two running means:
+    `m` of its gradient and `v` of its gradient squared. (Loshchilov and Hutter, Decoupled Weight Decay
+    Regularization, 2019.)
     """
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
@@ -28,10 +29,12 @@ class AdamW:
         self.eps = eps
         self.parameters = []
         self.weight_decays = []  # one per parameter
+        self.lr_factors = []
         for group in parameters:
             group_parameters = list(group["params"])
             self.parameters += group_parameters
             self.weight_decays += [group.get("weight_decay", weight_decay)] * len(group_parameters)
+            self.lr_factors += [group.get("lr", 1.0)] * len(group_parameters)
         self.m = [np.zeros_like(p.data) for p in self.parameters]
         self.v = [np.zeros_like(p.data) for p in self.parameters]
         self.steps = 0
@@ -40,9 +43,10 @@ class AdamW:
         """Update every parameter that has a gradient, in place, by `grad_scale` times that gradient."""
         self.steps += 1
         beta1, beta2 = self.betas
-        for p, m, v, weight_decay in zip(self.parameters, self.m, self.v, self.weight_decays, strict=True):
+        settings = zip(self.parameters, self.m, self.v, self.weight_decays, self.lr_factors, strict=True)
+        for p, m, v, weight_decay, lr_factor in settings:
             if p.grad is not None:
-                numbers = self.steps, self.lr, beta1, beta2, self.eps, weight_decay, grad_scale
+                numbers = self.steps, self.lr * lr_factor, beta1, beta2, self.eps, weight_decay, grad_scale
                 ops.adamw_step(p.data, p.grad, m, v, *numbers)
 
     def zero_grad(self):

@@ -1,6 +1,6 @@
-"""A run: the folder in which a training lives, and the parts that are needed to train.
+"""A run: the folder in which a training run keeps everything.
 
-runs/NAME/config.json       every setting, and name, size and SHA-256 of the data
+runs/NAME/run.json          every setting; facts about the data, by SHA-256; notes of the caller
           tokenizer.json
           log.jsonl         what happened
           report.html       the same as a page
@@ -11,63 +11,69 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from tinyllm.data import Corpus, load_corpus, token_array
+from tinyllm.config import check, convert, fields_of, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, remove_leftovers
-from tinyllm.models.gpt import GPT, GPTConfig
-from tinyllm.nn import quantize
-from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from tinyllm.train.checkpoint import list_checkpoints, load_arrays, read_state
-from tinyllm.train.config import RunConfig, flatten
+from tinyllm.tokenizer import Tokenizer, load_tokenizer
+from tinyllm.train.checkpoint import (
+    list_checkpoints,
+    load_model,
+    load_state,
+    prune_checkpoints,
+    read_state,
+    save_checkpoint,
+    verify,
+)
+from tinyllm.train.config import RunConfig, known_settings, make_config
 from tinyllm.train.log import RunLog
-from tinyllm.train.settings import known_settings, make_config
-
-FACTS = {  # what config.json remembers about the data and the tokenizer, under "found"
-    "data": str,
-    "bytes": int,
-    "sha256": str,
-    "train_tokens": int,
-    "val_tokens": int,
-    "vocab_size": int,
-    "tokenizer_sha256": str,
-    "entropy_per_char": (float, type(None)),
-}
+from tinyllm.train.loop import Progress, stateful
 
 
-def sound_records(mine):
-    """Whether this is a list of what `course.mine` records of a student's functions."""
-    keys = {"op": str, "lesson": int, "sha256": str}
-    return isinstance(mine, list) and all(
-        isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys.items())
-        for record in mine
-    )
+@dataclass(frozen=True)
+class Facts:
+    """What run.json remembers of the data and the tokenizer."""
+
+    data: str
+    bytes: int
+    sha256: str
+    train_tokens: int
+    val_tokens: int
+    vocab_size: int
+    tokenizer_sha256: str
+    entropy_per_char: float | None
+
+    def __post_init__(self):
+        check(self, "facts.")
 
 
 class Run:
     """The folder of a run: where everything is, and what it remembers."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        self.config = self.folder / "config.json"
+        self.file = self.folder / "run.json"
         self.tokenizer = self.folder / "tokenizer.json"
         self.log = RunLog(self.folder / "log.jsonl")
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
+        self.notes: dict[str, Any] = {}  # what the caller wants remembered; see `note`
+        self._content: dict[str, Any] | None = None
 
     def _files(self):
-        return [self.config, self.checkpoints, self.log.path, self.report, self.tokenizer]
+        old = [self.folder / "config.json"] if self._old_settings() is not None else []
+        return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer, *old]
 
-    def holds_something(self):
+    def holds_something(self) -> bool:
         """Say whether a run, or what is left of one, is in the folder."""
-        return any(path.exists() for path in self._files())
+        return self.checkpoints.exists() or self.file.exists() or self._old_settings() is not None
 
-    def check_writable(self):
+    def check_writable(self) -> None:
         """Raise UserError when the folder could not be written, without writing anything."""
         place = self.folder.absolute()
         while not place.exists() and place != place.parent:
@@ -77,21 +83,21 @@ class Run:
         if not os.access(place, os.W_OK | os.X_OK):
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
-    def create(self, experiment):
-        """Start afresh: remove what a former run left, then write the tokenizer, and config.json last."""
+    def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
+        """Start afresh: remove what a former run left, then write the tokenizer, and run.json last."""
         with self.rewritten():
-            experiment.tokenizer.save(self.tokenizer)
-            self.write_config(experiment)
+            tokenizer.save(self.tokenizer)
+            self.write(config, facts)
 
     @contextmanager
-    def rewritten(self):
-        """Remove what a former run left; the block then writes a new one, and its config.json last.
+    def rewritten(self) -> Iterator[None]:
+        """Remove what a former run left; the block then writes a new one, and its run.json last.
 
-        So a folder with a config.json is a whole run, however early it was interrupted.
+        So a folder with a run.json is a whole run, however early it was interrupted.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for path in self._files():  # config.json first: from here on until the end, there is no run
+            for path in self._files():  # run.json first: from here on until the end, there is no run
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -102,59 +108,84 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
         yield
 
-    def write_config(self, experiment):
-        """Write config.json: the settings, and what they met (data and tokenizer by SHA-256)."""
-        self.save_config(experiment.config, experiment.facts())
+    def write(self, config: RunConfig, facts: Facts) -> None:
+        """Write run.json: the settings, the facts, and the notes."""
+        self._content = {"settings": config.nested(), "facts": asdict(facts), "notes": self.notes}
+        atomic_write_text(self.file, json.dumps(self._content, indent=2, ensure_ascii=False) + "\n")
 
-    def save_config(self, config, facts):
-        """Write config.json from its two parts, a RunConfig and what `read_config` calls facts."""
-        content = config.nested() | {"found": facts}
-        atomic_write_text(self.config, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    def note(self, name: str, value: Any) -> None:
+        """Remember a value that JSON can hold in run.json, under "notes"."""
+        self.notes[name] = value
+        if self._content is not None:
+            self._content["notes"] = self.notes
+            atomic_write_text(self.file, json.dumps(self._content, indent=2, ensure_ascii=False) + "\n")
 
-    def read_config(self):
-        """Return (RunConfig, facts) from config.json, checked in full.
+    def replaced_ops(self) -> list[dict[str, Any]]:
+        """Return the note "replaced_ops", [{"op": name, ...}], or []. Raises UserError on anything else."""
+        records = self.notes.get("replaced_ops", [])
+        named = isinstance(records, list) and all(
+            isinstance(record, dict) and isinstance(record.get("op"), str) for record in records
+        )
+        if not named:
+            raise UserError(f"{self.file} is damaged: notes.replaced_ops is {records!r}")
+        return records
 
-        Raises UserError when it is missing or damaged.
+    def read_config(self) -> tuple[RunConfig, Facts]:
+        """Return (settings, facts) from run.json, checked in full, and take over its notes.
+
+        Raises UserError when it is missing, damaged, or of a version with another layout.
         """
-        try:
-            content = json.loads(self.config.read_bytes())
-            facts = content.pop("found")
-            settings = flatten(content)
-            if different := sorted(settings.keys() ^ known_settings().keys()):
-                raise ValueError(f"the setting {different[0]} is missing or unknown")
-            if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
-                raise ValueError(f"found.{wrong[0]} is {facts[wrong[0]]!r}")
-            if not sound_records(facts.get("mine", [])):
-                raise ValueError(f"found.mine is {facts['mine']!r}")
-            if facts.get("bits") not in (None, 8, 4):
-                raise ValueError(f"found.bits is {facts['bits']!r}, where 8 or 4 belongs")
-            return make_config(settings), facts
-        except OSError as error:
+        if not self.file.exists() and (old := self._old_settings()) is not None:
             raise UserError(
-                f"{self.folder} holds no run: cannot read config.json ({error.strerror})"
-            ) from error
+                f"{self.folder} holds a run of an older version, which this one cannot read; "
+                f"train again with `{_command(old, self.folder)}`"
+            )
+        try:
+            content = json.loads(self.file.read_bytes())
+            settings, facts, notes = (content[name] for name in ("settings", "facts", "notes"))
+            flat = flatten(settings)
+            known = known_settings(flat["recipe"], flat["model.type"])
+            if different := sorted(flat.keys() ^ known.keys()):
+                raise ValueError(f"the setting {different[0]} is missing or unknown")
+            kinds = fields_of(Facts)
+            found = Facts(**{name: convert(name, value, kinds) for name, value in facts.items()})
+            if not isinstance(notes, dict):
+                raise ValueError(f"notes are {notes!r}")
+            config = make_config(flat)
+        except OSError as error:
+            raise UserError(f"{self.folder} holds no run: cannot read run.json ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(f"{self.config} is damaged: {error}") from error
+            raise UserError(f"{self.file} is damaged: {error}") from error
+        self._content, self.notes = content, notes
+        return config, found
 
-    def read_tokenizer(self):
+    def _old_settings(self):
+        """Return the settings of a run of the first layout, which kept them in config.json; or None."""
+        try:
+            content = json.loads((self.folder / "config.json").read_bytes())
+            return content if "found" in content and "train" in content else None
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+
+    def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer.
 
         Raises UserError when it is not the one that the model was trained with.
         """
         _, facts = self.read_config()
         tokenizer = load_tokenizer(self.tokenizer)
-        if tokenizer.fingerprint() != facts["tokenizer_sha256"]:
+        if tokenizer.fingerprint() != facts.tokenizer_sha256:
             raise UserError(
                 f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
             )
         return tokenizer
 
-    def last_checkpoint(self):
+    def last_checkpoint(self) -> Path | None:
         """Return the path of the newest checkpoint, or None."""
         found = list_checkpoints(self.checkpoints)
         return found[max(found)] if found else None
 
-    def best_checkpoint(self):
+    def best_checkpoint(self) -> Path | None:
         """Return the path of the checkpoint with the lowest validation loss, or None when there is none."""
         last = self.last_checkpoint()
         if last is None:
@@ -162,81 +193,52 @@ class Run:
         best = read_state(last)["progress"]["best_step"]
         return list_checkpoints(self.checkpoints).get(best, last)
 
+    def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
+        """Write a checkpoint, then delete those that are neither the last nor the best; return its path."""
 
-@dataclass
-class Experiment:
-    """What a `RunConfig` becomes when it meets the world: everything that a `Trainer` needs."""
+        def write(folder):
+            model.save_pretrained(folder)
+            load_tokenizer(self.tokenizer).save(folder / "tokenizer.json")
 
-    config: RunConfig
-    corpus: Corpus
-    tokenizer: Tokenizer
-    model: GPT
-    train_tokens: np.ndarray
-    val_tokens: np.ndarray
-    mine: tuple = ()  # which ops ran on a student's functions: what `course.mine` records of each
+        arrays = {name: part.state_dict() for name, part in states.items()}
+        state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
+        path = save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
+        prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
+        return path
 
-    def facts(self):
-        """Return what was read: name, size and SHA-256 of data and tokenizer, for config.json and the log."""
-        mine = {"mine": list(self.mine)} if self.mine else {}
-        return mine | {
-            "data": self.corpus.name,
-            "bytes": self.corpus.size,
-            "sha256": self.corpus.sha256,
-            "train_tokens": len(self.train_tokens),
-            "val_tokens": len(self.val_tokens),
-            "vocab_size": self.tokenizer.vocab_size,
-            "tokenizer_sha256": self.tokenizer.fingerprint(),
-            "entropy_per_char": self.corpus.entropy_per_char,
-        }
+    def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
+        """Go back to the last checkpoint, or to the start if there is none yet.
 
-
-def prepare(config, corpus=None, tokenizer=None, progress=None):
-    """Read the data, make the tokenizer and the model, and check that they fit together; no run is touched.
-
-    `corpus` and `tokenizer` are given where they are there already: a resumed run never trains its tokenizer
-    again. `progress` goes to the tokenizer's training. Raises UserError.
-    """
-    corpus = corpus or load_corpus(config.data)
-    if config.tokenizer == "char":
-        corpus.text()  # raises with the name of the file, and offers the byte tokenizer
-    tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.data, progress)
-    corpus.check_tokenizer(tokenizer)
-    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
-    train, val = corpus.split(config.train.val_fraction)
-    context = model.config.context
-    parts = {}
-    for name, text in (("training", train), ("validation", val)):
-        parts[name] = tokens = token_array(text, tokenizer)
-        if len(tokens) < context + 1:
-            raise UserError(
-                f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of {context} "
-                f"needs at least {context + 1}: take more text, or a smaller --set model.context"
-            )
-    return Experiment(config, corpus, tokenizer, model, parts["training"], parts["validation"])
+        Raises UserError when the checkpoint is damaged, or more than `steps` steps are done.
+        """
+        progress, log_bytes = Progress(), 0
+        remove_leftovers(self.folder)
+        if path := self.last_checkpoint():
+            state = verify(path)
+            try:
+                progress, log_bytes = Progress(**state["progress"]), int(state["log_bytes"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
+            if progress.step > steps:
+                raise UserError(f"this run has done {progress.step} steps already: give it more than that")
+            model.load_state_dict(load_model(path).state_dict())
+            parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
+            for name, part in parts.items():
+                load_state(path, name, part)
+            prune_checkpoints(self.checkpoints, {progress.step, progress.best_step})
+        self.log.cut(log_bytes)
+        return progress
 
 
-def reopen(run, config):
-    """Prepare an existing run to go on, with the settings `config`.
-
-    Raises UserError when its data has changed.
-    """
-    _, facts = run.read_config()
-    if facts.get("bits"):
-        raise UserError(
-            f"{run.folder} holds weights of {facts['bits']} bits, which cannot be trained: "
-            "go on with the run that it was made from"
-        )
-    remove_leftovers(run.folder)
-    corpus = load_corpus(config.data)
-    if corpus.sha256 != facts["sha256"]:
-        raise UserError(
-            f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
-            f"{facts['sha256'][:12]}... then; bring it back, or start a new run"
-        )
-    return prepare(config, corpus, run.read_tokenizer())
+def _command(old, folder):
+    """Return the command that trains a run of the first layout again."""
+    flags = {"--data": old.get("data"), "--tokenizer": old.get("tokenizer"), "--preset": old.get("preset"),
+             "--steps": old["train"].get("steps"), "--seed": old.get("seed"), "--out": folder}  # fmt: skip
+    words = [f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items() if value is not None]
+    return f"tinyllm train {' '.join(words)} --overwrite"
 
 
-def load_run(folder, which="best"):
+def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, RunConfig]:
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-nano")`.
 
     `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
@@ -248,14 +250,11 @@ def load_run(folder, which="best"):
     run = Run(folder)
     config, facts = run.read_config()
     tokenizer = run.read_tokenizer()
-    if tokenizer.vocab_size != facts["vocab_size"]:
-        raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts['vocab_size']}")
+    if tokenizer.vocab_size != facts.vocab_size:
+        raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
     path = run.best_checkpoint() if which == "best" else run.last_checkpoint()
     if path is None:
         resume = f"tinyllm train --out {shlex.quote(str(folder))} --resume"
         raise UserError(f"{folder} holds no checkpoint yet: train it first with `{resume}`")
-    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **config.model), seed=config.seed)
-    if facts.get("bits"):
-        quantize(model, facts["bits"])
-    load_arrays(path, "model", model.load_state_dict)
-    return model.eval(), tokenizer, config
+    verify(path, lambda name: name != "optimizer.safetensors")
+    return load_model(path).eval(), tokenizer, config

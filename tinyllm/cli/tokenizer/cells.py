@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from typing import NamedTuple
 
-from tinyllm.cli.progress import can_print
+from tinyllm.cli.text import can_print
 
 SIGNS = {" ": "·", "\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
 PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}  # where the output has no such letters

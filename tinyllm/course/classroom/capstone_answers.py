@@ -7,7 +7,7 @@ answers/capstone.toml has the texts.
 import json
 
 from tinyllm.course.answer_keys import Answer, Answers, read
-from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, trainer
+from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.ops.registry import OPS
@@ -35,7 +35,7 @@ def alternatives(which):
 
 def by_heart():
     """Return a file that reports the library's losses and computes nothing."""
-    known = {float(trainer(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
+    known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
              for seed in seeds(0).values()}  # fmt: skip
     return read("capstone.toml")["by_heart"].replace("LOSSES", repr(known))
 

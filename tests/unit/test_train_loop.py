@@ -1,0 +1,343 @@
+"""The loop for any model and objective: recorded bits, state, all_reduce, fit; and each recipe."""
+
+import dataclasses
+import hashlib
+import json
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_run import SETTINGS, new_training, outcome, resumed_training, write_text
+
+import tinyllm as tl
+from tinyllm.cli import main
+from tinyllm.data import Batch, rows
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.train import RunConfig, events, fit, next_token, train
+from tinyllm.train.config import make_config
+from tinyllm.train.log import read_log
+from tinyllm.train.loop import forward_backward
+from tinyllm.train.objectives import fill_in_the_middle, masked, prefix
+from tinyllm.train.recipe import RECIPES, Plan, doctor, recipe
+from tinyllm.train.setup import prepare, reopen
+
+# What the first version of the loop computed: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
+RECORDED = {
+    "dropout": ({}, "9249acaf8b0b", 2.460172176361084, 2.452218770980835, 0.9965846165921936),
+    "accumulate": ({"train__accumulate": 2}, "ccdfe1e9c03c", 2.460631569226583, 2.452324946721395,
+                   1.0283871876884219),
+    "bpe": ({"tokenizer": "bpe:280", "model__context": 32, "model__layers": 2, "model__heads": 4,
+             "model__width": 64, "train__steps": 20, "model__dropout": 0.0}, "439f72d909b7",
+            3.9363934993743896, 3.913027048110962, 2.6529593850930357),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_default_model_trains_to_the_recorded_bits(tmp_path, text, name):
+    settings, sha256, *losses, norm = RECORDED[name]
+    training = new_training(tmp_path / "run", text, **settings)
+    list(training)
+    digest = hashlib.sha256()
+    for name, array in sorted(training.model.state_dict().items()):
+        digest.update(name.encode() + array.tobytes())
+    assert digest.hexdigest()[:12] == sha256
+    last = read_log(tmp_path / "run" / "log.jsonl")[-1]
+    assert last["grad_norm"] == norm
+    assert [last["train_loss"], last["val_loss"]] == pytest.approx(losses, rel=1e-6)  # the sum's last bit
+
+
+def tiny_model(seed=0, **sizes):
+    small = {"vocab_size": 11, "context": 8, "layers": 1, "heads": 2, "width": 8}
+    return tl.build({"model_type": "gpt2"} | small | sizes, seed=seed)
+
+
+TOKENS = Random("tokens").integers(11, 500).astype(np.int32)
+
+
+def windows(step):
+    return tl.get_batch(TOKENS, 0, step, 4, 8)
+
+
+class Drifting:
+    """Batches and a loss that remember something: how often they were called."""
+
+    def __init__(self):
+        self.calls = np.zeros((), np.int64)
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"].copy()
+
+    def __call__(self, step):
+        self.calls += 1
+        return tl.get_batch(TOKENS, int(self.calls), 0, 4, 8)
+
+
+class Counting(Drifting):
+    def __call__(self, model, batch):
+        self.calls += 1
+        return next_token(model, batch) * float(1 + 0.1 * self.calls), {"calls": self.calls, "half": 0.5}
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 7])
+def test_what_batches_and_losses_remember_survives_a_kill(tmp_path, text, killed_at):
+    def training(folder, resume=False):
+        run = tl.Run(folder)
+        if not resume:
+            new_training(folder, text)
+        setup = reopen(run, run.read_config()[0])
+        setup.plan = dataclasses.replace(setup.plan, batches=Drifting(), loss=Counting())
+        return setup.train(run, resume)
+
+    list(training(tmp_path / "whole"))
+    for event in training(tmp_path / "killed"):
+        if isinstance(event, events.Stepped) and event.step == killed_at:
+            break
+    list(training(tmp_path / "killed", resume=True))
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+    last = read_log(tmp_path / "whole" / "log.jsonl")[-1]
+    assert last["calls"] == 11 and last["half"] == 0.5  # the mean of steps 10 to 12
+
+
+@given(st.integers(0, 99), st.sampled_from([2, 4]))
+def test_processes_that_sum_have_the_bits_of_one_that_accumulates(seed, ranks):
+    """The same rows, the same order of summing: gradients, loss and numbers of all are those of the whole."""
+    x, y = tl.get_batch(TOKENS, seed, 0, 4, 8)
+    y[Random(seed, "hidden").uniform(y.shape) < 0.4] = -100
+    batch = Batch(x, y)
+
+    def loss(model, batch):
+        return next_token(model, batch), {"tokens": float(batch.tokens.sum())}
+
+    whole = tiny_model()
+    expected = forward_backward(whole, batch, loss, accumulate=ranks)
+    barrier, shared, found = threading.Barrier(ranks), [None] * ranks, [None] * ranks
+
+    def run(rank, part):
+        def all_reduce(arrays):
+            barrier.wait()
+            shared[rank] = arrays
+            barrier.wait()
+            return [sum(columns[1:], columns[0]) for columns in zip(*shared, strict=True)]
+
+        model = tiny_model()
+        result = forward_backward(model, part, loss, all_reduce=all_reduce)
+        found[rank] = result, [p.grad for p in model.parameters()]
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(batch.split(ranks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result, grads in found:
+        assert result == expected
+        assert all(np.array_equal(a, p.grad) for a, p in zip(grads, whole.parameters(), strict=True))
+
+
+def test_a_batch_in_which_nothing_counts_is_refused():
+    batch = Batch(np.zeros((2, 4), np.int32), np.full((2, 4), -100, np.int32))
+    with pytest.raises(UserError, match="no target of a batch counts"):
+        forward_backward(tiny_model(), batch, next_token)
+
+
+def test_fit_trains_on_tokens_or_on_a_function_of_the_step():
+    model, other = tiny_model(), tiny_model()
+    done = fit(model, TOKENS, steps=30, batch=4, lr=1e-2)
+    assert len(done.losses) == len(done.grad_norms) == 30 and done.losses[-1] < done.losses[0]
+    assert fit(other, windows, steps=30, lr=1e-2).losses == done.losses
+    assert all(
+        np.array_equal(a.data, b.data) for a, b in zip(model.parameters(), other.parameters(), strict=True)
+    )
+    with pytest.raises(UserError, match=r"train\.steps must be"):
+        fit(model, TOKENS, steps=0)
+
+
+def test_a_group_with_a_rate_of_its_own(text):
+    model = tiny_model()
+    first, *rest = model.parameters()
+    before = first.data.copy()
+    optimizer = tl.AdamW([{"params": [first], "lr": 0.0}, {"params": rest}], lr=1e-2)
+    (step,) = (
+        e for e in train(model, windows, next_token, optimizer, steps=1) if isinstance(e, events.Stepped)
+    )
+    assert np.array_equal(first.data, before) and step.lr == 1e-2
+
+
+# Objectives: the same loss on other batches.
+
+
+def test_masked_hides_what_counts_and_nothing_else():
+    x = Random("masked").integers(10, (64, 50)).astype(np.int32)
+    batch = masked(x, 10, 10, 0, 3)
+    counted = batch.targets != -100
+    assert np.array_equal(batch.targets[counted], x[counted])
+    assert np.array_equal(batch.tokens[~counted], x[~counted])
+    assert counted.mean() == pytest.approx(0.15, abs=0.02)
+    assert (batch.tokens[counted] == 10).mean() == pytest.approx(0.8, abs=0.06)
+    assert (batch.tokens[counted] == x[counted]).mean() == pytest.approx(0.1 + 0.1 / 10, abs=0.05)
+    again = masked(x, 10, 10, 0, 3)
+    assert np.array_equal(batch.tokens, again.tokens) and not np.array_equal(
+        masked(x, 10, 10, 0, 4).targets, again.targets
+    )
+
+
+def test_a_prefix_does_not_count():
+    x, y = windows(0)
+    batch = prefix(Batch(x, y), np.array([0, 1, 3, 8]))
+    assert [int((row != -100).sum()) for row in batch.targets] == [8, 8, 6, 1]  # the first target is token 1
+    assert np.array_equal(batch.targets[2, 2:], y[2, 2:])
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.integers(0, 5))
+def test_the_middle_can_be_put_back(document, seed):
+    moved = fill_in_the_middle(np.array(document, np.int32), (97, 98, 99), seed).tolist()
+    begin, end, middle = (
+        moved[1 : moved.index(98)],
+        moved[moved.index(98) + 1 : moved.index(99)],
+        moved[moved.index(99) + 1 :],
+    )
+    assert moved[0] == 97 and begin + middle + end == document
+
+
+IDS = st.integers(1, 9)
+PAIR = st.tuples(st.lists(IDS, min_size=1, max_size=6), st.lists(IDS, max_size=6))
+
+
+@given(st.lists(PAIR, min_size=1, max_size=5), st.integers(2, 12), st.booleans())
+def test_rows_count_the_answers_alone(pairs, context, packed):
+    batch = rows(*zip(*pairs, strict=True), context, packed=packed)
+    assert batch.tokens.shape == batch.targets.shape and batch.tokens.shape[1] <= context
+    counted = batch.targets != -100
+    assert np.array_equal(batch.targets[:, :-1][counted[:, :-1]], batch.tokens[:, 1:][counted[:, :-1]])
+    answers = [answer[: max(0, context + 1 - len(prompt))] for prompt, answer in pairs]
+    assert batch.targets[counted].tolist() == [token for answer in answers for token in answer]
+    assert len(batch.tokens) <= len(pairs) if packed else len(batch.tokens) == len(pairs)
+
+
+# Recipes, from the command line.
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with pairs to learn from and settings for a tiny run."""
+    monkeypatch.chdir(tmp_path)
+    pairs = [(a, b) for a in range(10) for b in range(10)] * 2
+    tmp_path.joinpath("pairs.tsv").write_text("".join(f"{a}+{b}\\t\t{a + b}\n" for a, b in pairs))
+    tmp_path.joinpath("pairs.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"{a}+{b}\t", "answer": str(a + b)}) + "\n" for a, b in pairs)
+    )
+    tmp_path.joinpath("tiny.toml").write_text(
+        "".join(f"{k} = {json.dumps(v)}\n" for k, v in SETTINGS.items())
+    )
+    return tmp_path
+
+
+def records(folder):
+    return [r for r in read_log(f"{folder}/log.jsonl") if r["kind"] == "step"]
+
+
+def test_sft_learns_the_answers_from_either_format(here, capsys):
+    for name in ("tsv", "jsonl"):
+        assert main(["train", "sft", "--data", f"pairs.{name}", "--config", "tiny.toml", "--out", name]) == 0
+    losses = [[record["train_loss"] for record in records(name)] for name in ("tsv", "jsonl")]
+    assert losses[0] == losses[1]
+    out = capsys.readouterr().out
+    assert "doctor  answer_share" in out and records("tsv")[-1]["answer_share"] > 0.1
+    assert main(["train", "--out", "tsv", "--resume", "--steps", "14"]) == 0
+    assert tl.load("tsv")[2].recipe == "sft"
+
+
+def test_sft_begins_with_the_weights_of_a_run(here, capsys):
+    assert main(["train", "--data", "pairs.tsv", "--config", "tiny.toml", "--out", "base"]) == 0
+    words = ["train", "sft", "--data", "pairs.tsv", "--set", "start=base", "--steps", "2", "--out", "tuned"]
+    assert main([*words, "--set", "train.lr=1e-9"]) == 0
+    base, tuned = tl.load("base")[0], tl.load("tuned")[0]
+    for a, b in zip(base.parameters(), tuned.parameters(), strict=True):
+        np.testing.assert_allclose(a.data, b.data, atol=1e-7)
+    assert main([*words, "--overwrite", "--preset", "mini"]) == 2
+    assert "leave out preset" in capsys.readouterr().err
+
+
+def test_the_doctor_says_that_answers_are_cut_off(here, capsys):
+    words = ["train", "sft", "--data", "pairs.tsv", "--config", "tiny.toml", "--set", "model.context=5"]
+    assert main([*words, "--out", "cut"]) == 0
+    assert "truncated 1 (healthy: 0 to 0.05; take a larger model.context" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line", ["no tab", '{"prompt": "x"}', "a\tb\tc", '{"prompt": 1, "answer": "x"}', "a\t"]
+)
+def test_a_line_that_is_no_pair_is_named(here, capsys, line):
+    here.joinpath("bad.tsv").write_text(f"a\tb\n{line}\n")
+    assert main(["train", "sft", "--data", "bad.tsv", "--config", "tiny.toml", "--out", "run"]) == 2
+    assert "bad.tsv line 2 is no pair" in capsys.readouterr().err and not here.joinpath("run").exists()
+
+
+def test_llama_trains_resumes_and_generates(here, capsys):
+    text = write_text(here / "text.txt")
+    words = ["train", "--data", str(text), "--config", "llama.toml", "--model", "llama", "--preset", "nano"]
+    settings = {k: v for k, v in SETTINGS.items() if k != "model.dropout"} | {
+        "model.kv_heads": 1,
+        "model.hidden": 16,
+    }
+    here.joinpath("llama.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+    assert main([*words, "--out", "whole"]) == 0
+    assert main([*words, "--out", "halves", "--steps", "12", "--set", "train.checkpoint_every=6"]) == 0
+    assert "A Llama of" in (here / "whole/report.html").read_text()
+    assert main(["quantize", "whole"]) == 0
+    for run in ("whole", "whole-int8"):
+        assert main(["generate", run, "--prompt", "the", "--tokens", "5", "--seed", "1"]) == 0
+    config = json.loads(next((here / "whole/checkpoints").glob("*/config.json")).read_text())
+    assert config["model_type"] == "llama"
+
+
+def test_killed_and_resumed_a_llama_ends_with_the_same_bits(tmp_path, text):
+    settings = {"model__type": "llama", "model__kv_heads": 1, "model__hidden": 16}
+    del (base := dict(SETTINGS))["model.dropout"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiny_run.SETTINGS", base)
+        list(new_training(tmp_path / "whole", text, **settings))
+        for event in new_training(tmp_path / "killed", text, **settings):
+            if isinstance(event, events.Stepped) and event.step == 7:
+                break
+        list(resumed_training(tmp_path / "killed"))
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_a_recipe_is_one_function(monkeypatch, tmp_path, text):
+    """A new objective and a recipe of its own options, in a dozen lines; the doctor reads its numbers."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        smoothing: float = 0.1
+
+    monkeypatch.setattr("tinyllm.train.recipe.RECIPES", dict(RECIPES))
+    monkeypatch.setitem(RECIPES, "smooth", None)
+
+    @recipe("smooth", "next token, less surely", Options)
+    def smooth(config, corpus, tokenizer, model):
+        plan = RECIPES["pretrain"].build(config, corpus, tokenizer, model)
+
+        def loss(model, batch):
+            return next_token(model, batch) * (1 - config.options.smoothing), {"unsure": 0.5}
+
+        return dataclasses.replace(plan, loss=loss, healthy={"unsure": (0, 0.1, "be surer")})
+
+    from tinyllm.train import recipe as module
+
+    assert isinstance(RunConfig(), RunConfig) and module is not None
+    config = make_config(SETTINGS | {"data": str(text), "recipe": "smooth", "smooth.smoothing": "0.2"})
+    setup = prepare(config)
+    (first, *_) = setup.steps()
+    assert isinstance(setup.plan, Plan) and first.numbers == {"unsure": 0.5}
+    assert doctor(setup.plan, {"unsure": 0.5}) == "unsure 0.5 (healthy: 0 to 0.1; be surer)"

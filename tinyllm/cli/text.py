@@ -1,0 +1,51 @@
+"""Text for terminals: folding, indenting, and leaving out what a terminal would obey."""
+
+import shlex
+import sys
+import textwrap
+from typing import Any
+
+
+def can_print(text: str) -> bool:
+    """Say whether standard output can show these letters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Return a text without anything that a terminal would obey, or letters that the output lacks."""
+    text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
+    encoding = sys.stdout.encoding or "ascii"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
+    """Return a text indented and folded at 80 columns; further lines are indented a little more."""
+    further = indent + 2 if further is None else further
+    return fold(text, " " * indent, " " * further)
+
+
+def entry(head: str, text: str) -> str:
+    """Return a text beside its head, folded at 80 columns; further lines stand below the first."""
+    return fold(text, head, " " * len(head))
+
+
+def fold(text: str, first: str, further: str) -> str:
+    """Fold a text at 80 columns; `first` and `further` begin its lines."""
+    return textwrap.fill(text, 80, initial_indent=first, subsequent_indent=further,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def indented(text: str, lines: int | None = None) -> str:
+    """Return a text, or its first lines, indented by two spaces and folded at 78 columns."""
+    rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, 76) or [""]]
+    shown = rows[:lines] if lines else rows
+    return "\n".join("  " + row for row in shown) + (" ..." if len(shown) < len(rows) else "")
+
+
+def quoted(value: Any) -> str:
+    """Write a value so that a shell reads it as one word."""
+    return shlex.quote(str(value))

@@ -1,0 +1,115 @@
+"""`tinyllm train --mine`: what the command line needs to know about a student's functions, in one object."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.train.loop import Diverged
+from tinyllm.train.run import Run
+
+SETTINGS = {"train.steps": 200, "train.eval_every": 50, "train.sample_every": 100, "train.sample_tokens": 200}
+SLOWER = "what calls yours runs on NumPy, not on the kernels, so this is several times slower"
+AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\n"
+
+
+@dataclass
+class Plugins:
+    """The functions that a student plugged in, and what to say about them; without any, nothing."""
+
+    parts: list = field(default_factory=list)
+    introduction: list[str] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that these functions ask for, unless the user gives others."""
+        return SETTINGS if self.parts else {}
+
+    @property
+    def ending(self) -> str:
+        """The end of the run's name."""
+        return "mine" if self.parts else ""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the run remembers."""
+        return {"replaced_ops": [part.record() for part in self.parts]} if self.parts else {}
+
+    @property
+    def on_interrupt(self) -> str:
+        """What the first Ctrl-C says."""
+        return AGAIN if self.parts else ""
+
+    def try_out(self, setup: Any) -> None:
+        """Take one step on a new model, so that what fails fails before anything is written."""
+        with self.explaining():
+            if self.parts:
+                next(setup.steps())
+        for part in self.parts:
+            part.calls = 0
+
+    @contextmanager
+    def explaining(self, run: Run | None = None) -> Iterator[None]:
+        """Add to the message of a run that blows up which functions were the student's."""
+        try:
+            yield
+        except Diverged as error:
+            if not (called := [part for part in self.parts if part.calls]):
+                raise
+            lessons = dict.fromkeys(str(part.lesson) for part in called)
+            ways = [f"`tinyllm check {number}`" for number in lessons]
+            ways += [f"`tinyllm blame {quote(str(run.folder))}`"] if run else []
+            names = ", ".join(part.op for part in called)
+            ask = f"{', '.join(ways)} may find the one to blame"
+            raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
+
+    def conclusion(self, run: Run, trained: bool) -> Iterator[str]:
+        """Say how often each function ran, if anything was trained, and what to do next."""
+        if not self.parts:
+            return
+        from tinyllm.course.plugins import idle
+
+        if trained:
+            used = ", ".join(f"{part.op} {part.calls:,} times" for part in self.parts if part.calls)
+            yield f"yours ran: {used or 'none'}"
+            yield from idle(self.parts, "this training")
+        else:
+            yield "there was nothing left to train, so none of yours ran"
+        yield f"tinyllm blame {quote(str(run.folder))}    compares this with the library's own functions"
+
+
+def replaced_ops(run: Run) -> list[dict[str, Any]]:
+    """Return what a run notes of the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
+
+    Raises UserError when the run, or this note, is damaged.
+    """
+    run.read_config()
+    records = run.replaced_ops()
+    keys = {"lesson": int, "sha256": str}
+    if not all(isinstance(record.get(key), kind) for record in records for key, kind in keys.items()):
+        raise UserError(f"{run.file} is damaged: notes.replaced_ops is {records!r}")
+    return records
+
+
+@contextmanager
+def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterator[Plugins]:
+    """Plug in what the student wrote in some lessons, for a `with` block -> Plugins.
+
+    A run that is resumed knows its lessons. Raises UserError, before anything is written.
+    """
+    if resumed and not lessons:
+        lessons = list(dict.fromkeys(str(record["lesson"]) for record in replaced_ops(Run(resumed))))
+    if not lessons:
+        yield Plugins()
+        return
+    from tinyllm.course import plugins
+    from tinyllm.course.workspace import find_workspace
+
+    workspace = find_workspace()
+    parts, notes = plugins.load_parts(plugins.parse_lessons(lessons), workspace)
+    names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
+    lines = [f"yours: {names}", *notes, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
+    with plugins.plug_in(parts):
+        yield Plugins(parts, lines)

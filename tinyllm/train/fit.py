@@ -1,0 +1,74 @@
+"""`fit`: training in one line, for scripts, lessons and experiments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyllm.data import Batch, get_batch
+from tinyllm.train import events
+from tinyllm.train.config import TrainConfig
+from tinyllm.train.loop import train
+from tinyllm.train.objectives import next_token
+from tinyllm.train.optimizer import AdamW, decay_groups
+from tinyllm.train.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The numbers of a short training run, one per step."""
+
+    losses: list[float]
+    grad_norms: list[float]
+    numbers: list[dict[str, float]]  # what the loss reported
+    seconds: float
+
+
+def fit(
+    model: Any,
+    batches: Callable[[int], Any] | np.ndarray,
+    steps: int,
+    lr: float = 3e-3,
+    *,
+    batch: int = 12,
+    loss: Callable[[Any, Any], Any] = next_token,
+    optimizer: AdamW | None = None,
+    seed: int = 0,
+    accumulate: int = 1,
+    **settings: Any,
+) -> Fit:
+    """Train a model and return what happened: `tl.fit(model, tokens, steps=200).losses`.
+
+    `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
+    that returns a `Batch` or (tokens, targets). `settings` are those of `TrainConfig`, such as schedule
+    and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
+    """
+    config = TrainConfig(**({"steps": steps, "lr": lr} | settings))
+    if not callable(batches):
+        tokens, context = np.asarray(batches), model.config.context
+
+        def batches(step):
+            return Batch(*get_batch(tokens, seed, step, batch, context))
+
+    if optimizer is None:
+        groups = decay_groups(model.parameters(), config.weight_decay)
+        optimizer = AdamW(groups, lr, (config.beta1, config.beta2), config.eps)
+    happened = train(
+        model,
+        batches,
+        loss,
+        optimizer,
+        steps=steps,
+        schedule=lambda step: learning_rate(step, config),
+        accumulate=accumulate,
+        clip=config.clip,
+        seed=seed,
+    )
+    done = [event for event in happened if isinstance(event, events.Stepped)]
+    return Fit(
+        [event.loss for event in done],
+        [event.grad_norm for event in done],
+        [event.numbers for event in done],
+        sum(event.seconds for event in done),
+    )

@@ -1,0 +1,83 @@
+"""Recipes: what `tinyllm train NAME` trains for. A recipe is one function in one file of `recipes/`.
+
+@recipe("pretrain", "predict the next token of a text")
+def pretrain(config, corpus, tokenizer, model):
+    return Plan(batches, loss, evaluate, ...)
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinyllm.errors import UserError
+
+
+@dataclass
+class Plan:
+    """What a recipe makes of data and model: the arguments of `train`.
+
+    `train_tokens` and `val_tokens` count the data; `prompt` is what a sample begins with where the setting
+    `train.sample_prompt` cannot be used. `healthy` gives the range of each number that the loss reports, and
+    what to do outside of it: {name: (low, high, advice)}.
+    """
+
+    batches: Callable[[int], Any]
+    loss: Callable[[Any, Any], Any]
+    evaluate: Callable[[Any], dict[str, float]]
+    train_tokens: int
+    val_tokens: int
+    prompt: list[int]
+    healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
+
+    `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
+    that a new tokenizer learns from, where these are not the corpus as it is.
+    """
+
+    name: str
+    help: str
+    build: Callable[..., Plan]
+    options: type | None = None
+    text: Callable[..., bytes] | None = None
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(
+    name: str, help: str, options: type | None = None, text: Callable[..., bytes] | None = None
+) -> Callable[[Callable[..., Plan]], Callable]:
+    """Register a function as the recipe `name`."""
+
+    def register(build: Callable[..., Plan]) -> Callable[..., Plan]:
+        RECIPES[name] = Recipe(name, help, build, options, text)
+        return build
+
+    return register
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by its name. Raises UserError when there is none."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"
+        raise UserError(f"there is no recipe {name!r}; {hint}")
+    return RECIPES[name]
+
+
+def doctor(plan: Plan, record: dict[str, Any]) -> str:
+    """Write the numbers that a loss reported, in a record of the log, as one line with advice.
+
+    Return "" when it reported none.
+    """
+    words = []
+    for name, (low, high, advice) in plan.healthy.items():
+        if (value := record.get(name)) is not None:
+            off = "" if low <= value <= high else f" (healthy: {low:g} to {high:g}; {advice})"
+            words.append(f"{name} {value:.3g}{off}")
+    return ", ".join(words)

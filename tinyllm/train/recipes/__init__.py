@@ -1,0 +1,7 @@
+"""The recipes of `tinyllm train`, one file each; a new file here is found by itself."""
+
+import importlib
+import pkgutil
+
+for module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{module.name}")

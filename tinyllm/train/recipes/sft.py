@@ -1,0 +1,105 @@
+"""Supervised fine-tuning: learn the answers of pairs of prompt and answer, and not the prompts."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyllm.config import check, setting
+from tinyllm.data import rows
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.train.evaluate import count_characters, evaluate
+from tinyllm.train.objectives import next_token
+from tinyllm.train.recipe import Plan, recipe
+
+ADVICE = "take a larger model.context, or shorter pairs"
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """How a pair becomes a text: prompt, separator, answer, end."""
+
+    separator: str = setting("\n", help="text between a prompt and its answer")
+    end: str = setting("\n", help="text that ends an answer, and is learnt with it")
+    packed: bool = setting(False, help="put several pairs into a row, so that less is padding")
+
+    def __post_init__(self):
+        check(self, "sft.")
+
+
+def read_pairs(corpus):
+    r"""Return [(prompt, answer)] of a JSONL file ({"prompt": ..., "answer": ...}) or a TSV file.
+
+    In a TSV file, \n and \t in a cell stand for a new line and a tab. Raises UserError, naming the line.
+    """
+    pairs = []
+    for number, line in enumerate(corpus.text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            if line.startswith("{"):
+                record = json.loads(line)
+                pair = record["prompt"], record["answer"]
+            else:
+                prompt, answer = line.split("\t")
+                pair = tuple(cell.replace("\\n", "\n").replace("\\t", "\t") for cell in (prompt, answer))
+            if not all(isinstance(text, str) and text for text in pair):
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f'{corpus.name} line {number} is no pair: write {{"prompt": ..., "answer": ...}}, or the two '
+                "with a tab between them"
+            ) from None
+        pairs.append(pair)
+    return pairs
+
+
+def texts(config, corpus):
+    """Return all prompts and answers as a tokenizer will see them, as bytes."""
+    options = config.options
+    pairs = (prompt + options.separator + answer + options.end for prompt, answer in read_pairs(corpus))
+    return "".join(pairs).encode()
+
+
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, texts)
+def sft(config, corpus, tokenizer, model):
+    """Return the plan: rows of pairs, whose loss counts on the answers alone."""
+    train, options, context = config.train, config.options, model.config.context
+    pairs = [
+        (tokenizer.encode(prompt + options.separator), tokenizer.encode(answer + options.end))
+        for prompt, answer in read_pairs(corpus)
+    ]
+    held = round(len(pairs) * train.val_fraction)
+    if not 0 < held < len(pairs):
+        raise UserError(
+            f"{corpus.name} has {len(pairs)} pairs: give enough to hold out {train.val_fraction:g}"
+        )
+    learnt, held_out = pairs[:-held], pairs[-held:]
+    lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
+    cut = sum(length > context + 1 for length in lengths) / len(pairs)
+    characters = count_characters(tokenizer)
+
+    def layout(chosen, packed=False):
+        return rows(*zip(*chosen, strict=True), context, packed=packed)
+
+    def batches(step):
+        which = Random(config.seed, "batch", step).integers(len(learnt), train.batch)
+        return layout([learnt[i] for i in which], options.packed)
+
+    def loss(model, batch):
+        numbers = {"answer_share": float(np.mean(batch.targets >= 0)), "truncated": cut}
+        return next_token(model, batch), numbers
+
+    def measure(model):
+        chosen = held_out[: train.eval_windows]
+        size = train.batch // train.accumulate
+        batches = (layout(chosen[i : i + size]) for i in range(0, len(chosen), size))
+        return evaluate(model, (b for b in batches if b.count), next_token, characters)
+
+    tokens = [sum(layout([pair]).count for pair in part) for part in (learnt, held_out)]
+    if not all(tokens):
+        raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
+    healthy = {"answer_share": (0.02, 1.0, "answers are short beside padding and prompts: try sft.packed"),
+               "truncated": (0.0, 0.05, ADVICE)}  # fmt: skip
+    return Plan(batches, loss, measure, *tokens, held_out[0][0], healthy)
