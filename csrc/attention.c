@@ -8,7 +8,12 @@
  * Bits: key blocks start at multiples of BLOCK, counted from the first key, and a hidden key adds exactly zero. So a
  * query's result depends only on the keys it sees: not on later keys, on the chunk it arrived in, or on a cache.
  *
- * The backward pass computes the probabilities anew, p = exp(score - lse), from the log-sum-exp that forward kept:
+ * Ranges: the general form, attention_ranges, gives each query a first key and an end, and may add a bias to the
+ * scores. Causal masks, lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query
+ * of a task sees a key are skipped. A score that is hidden is -inf, one with a bias is scaled before it is added; all
+ * else is the same code, and plain attention pays nothing for it.
+ *
+ * The backward pass computes the probabilities again, p = exp(score - lse), from the log-sum-exp that forward kept:
  *
  *     dv = p^T dy,   ds = p * (dy v^T - dy . y) / sqrt(D),   dq = ds k,   dk = ds^T q
  */
@@ -21,6 +26,10 @@ struct attention_job {
     float *y, *lse_out, *dq, *dk, *dv;
     const float *q, *k, *v, *dy, *y_in, *lse;
     const int64_t *lengths;
+    const int64_t *starts, *ends; /* B x S: the keys of each query, in the general form, else NULL */
+    const float *bias;            /* H x bias_rows x T, bias_rows being 1 or S, or NULL */
+    float *dbias;
+    int64_t bias_rows;
     int64_t B, S, T, H, K, D;
     int64_t width, query_blocks; /* D rounded up to whole panels; blocks of queries */
     float scale;
@@ -30,9 +39,47 @@ struct attention_job {
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
 static int64_t keys_of(const struct attention_job *job, int64_t b) { return job->lengths ? job->lengths[b] : job->T; }
 
-/* How many of `keys` keys from `first` on the query that is token `token` may see. */
-static int64_t seen(const struct attention_job *job, int64_t token, int64_t first, int64_t keys) {
-    return job->causal ? larger(0, smaller(keys, token + 1 - first)) : keys;
+/* Query s of row b may see which of `keys` keys from `first` on: those before number `seen`... */
+static int64_t seen(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
+    if (job->ends) return larger(0, smaller(keys, job->ends[b * job->S + s] - first));
+    return job->causal ? larger(0, smaller(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
+}
+
+/* ... and not before number `skipped`, which is at most seen. */
+static int64_t skipped(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
+    return job->ends ? larger(0, smaller(seen(job, b, s, first, keys), job->starts[b * job->S + s] - first)) : 0;
+}
+
+/* The end of what any of `rows` queries from s on sees of these keys, 0 if none sees one. */
+static int64_t seen_by_any(const struct attention_job *job, int64_t b, int64_t s, int64_t rows, int64_t first,
+                           int64_t keys) {
+    int64_t most = job->ends ? 0 : seen(job, b, s + rows - 1, first, keys); /* the last query sees most */
+    for (int64_t r = s; job->ends && r < s + rows; r++) {
+        int64_t end = seen(job, b, r, first, keys);
+        if (end > most && skipped(job, b, r, first, keys) < end) most = end;
+    }
+    return most;
+}
+
+/* The first block of keys of which any of these queries may see one. */
+static int64_t first_block(const struct attention_job *job, int64_t b, int64_t s, int64_t rows) {
+    int64_t least = job->ends && rows ? job->T : 0;
+    for (int64_t r = s; job->ends && r < s + rows; r++) least = smaller(least, job->starts[b * job->S + r]);
+    return larger(least, 0) / BLOCK * BLOCK;
+}
+
+/* Of a row of scores that counts up to `end`, hide those that are skipped and add the bias -> the scale that is left
+ * to apply: with a bias, none. */
+static float mask_and_bias(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first,
+                           float *score, int64_t end) {
+    float scale = job->scale;
+    if (job->bias) {
+        const float *bias = job->bias + (h * job->bias_rows + s % job->bias_rows) * job->T + first;
+        for (int64_t j = 0; j < end; j++) score[j] = score[j] * scale + bias[j];
+        scale = 1.0f;
+    }
+    for (int64_t j = skipped(job, b, s, first, end) - 1; j >= 0; j--) score[j] = -INFINITY;
+    return scale;
 }
 
 static float *workspace(struct attention_job *job, int64_t floats) {
@@ -45,10 +92,10 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
-/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> by what
- * the values summed before under an older max shrink, 1 when there is no new max. n is a constant where this is
+/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> the
+ * factor for the sums that were made under an older max, 1 when there is no new max. n is a constant where this is
  * inlined. */
-INLINE float weigh_scores(int n, float *score, int64_t visible, float scale, struct query *query) {
+INLINE float online_softmax_update(int n, float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
     for (int64_t j = visible; j < 16 * n; j++) score[j] = -INFINITY;
     for (int i = 0; i < n; i++) {
@@ -63,27 +110,27 @@ INLINE float weigh_scores(int n, float *score, int64_t visible, float scale, str
         v_store(score + 16 * i, part[i]);
     }
     float sum = v_sum(v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
-    float shrink = old == new ? 1.0f : old == -INFINITY && base == base ? 0.0f : one_exp(old - base);
+    float rescale = old == new ? 1.0f : old == -INFINITY && base == base ? 0.0f : one_exp(old - base);
     query->max = new;
-    query->sum = query->sum * shrink;
+    query->sum = query->sum * rescale;
     query->sum += sum;
-    return shrink;
+    return rescale;
 }
 
 /* The same for any number of visible scores: those that are hidden, sixteen together, cost nothing. */
 static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
     switch ((visible + 15) / 16) {
         case 0:
-        case 1: return weigh_scores(1, score, visible, scale, query);
-        case 2: return weigh_scores(2, score, visible, scale, query);
-        case 3: return weigh_scores(3, score, visible, scale, query);
-        default: return weigh_scores(4, score, visible, scale, query);
+        case 1: return online_softmax_update(1, score, visible, scale, query);
+        case 2: return online_softmax_update(2, score, visible, scale, query);
+        case 3: return online_softmax_update(3, score, visible, scale, query);
+        default: return online_softmax_update(4, score, visible, scale, query);
     }
 }
 
-static void shrink_row(float *y, float shrink, int64_t width) {
-    if (shrink == 1.0f) return;
-    for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(shrink)));
+static void rescale_row(float *y, float rescale, int64_t width) {
+    if (rescale == 1.0f) return;
+    for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(rescale)));
 }
 
 /* What one query read, and the log-sum-exp of its scores. */
@@ -94,26 +141,27 @@ static float finish_row(float *out, const float *y, struct query query, int64_t 
 }
 
 /* `rows` queries of head h from s on, against all keys they see; y (QUERIES x width) collects the weighted values. */
-static void meet_keys(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t rows, float *y,
+static void attend_block(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t rows, float *y,
                       struct query *query, float *work) {
-    int64_t D = job->D, width = job->width, n = keys_of(job, b), token = n - job->S + s;
+    int64_t D = job->D, width = job->width, n = keys_of(job, b);
     int64_t kv_row = job->K * D, kv = b * job->T * kv_row + h / (job->H / job->K) * D;
     const float *q = job->q + ((b * job->S + s) * job->H + h) * D;
     float *k_turned = work, *v = work + D * BLOCK, *score = v + BLOCK * width; /* D x BLOCK, BLOCK x width */
-    int64_t end = seen(job, token + rows - 1, 0, n);
-    for (int64_t first = 0; first < end; first += BLOCK) {
+    int64_t end = seen_by_any(job, b, s, rows, 0, n);
+    for (int64_t first = first_block(job, b, s, rows); first < end; first += BLOCK) {
         int64_t keys = smaller(n - first, BLOCK);
         transpose_into(k_turned, BLOCK, job->k + kv + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(v, width, job->v + kv + first * kv_row, kv_row, keys, D);
         for (int64_t r = 0; r < rows; r += STRIP) {
-            int64_t height = smaller(rows - r, STRIP), last = seen(job, token + r + height - 1, first, keys);
+            int64_t height = smaller(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
             if (last == 0) continue;
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height,
                          round_up(last, COLUMNS), D, 0);
-            for (int64_t i = 0; i < height; i++)
-                shrink_row(y + (r + i) * width,
-                           online_softmax(score + i * BLOCK, seen(job, token + r + i, first, keys), job->scale,
-                                          &query[r + i]), width);
+            for (int64_t i = 0; i < height; i++) {
+                int64_t row = s + r + i, end = seen(job, b, row, first, keys);
+                float scale = job->ends ? mask_and_bias(job, b, h, row, first, score + i * BLOCK, end) : job->scale;
+                rescale_row(y + (r + i) * width, online_softmax(score + i * BLOCK, end, scale, &query[r + i]), width);
+            }
             tile_product(y + r * width, width, score, BLOCK, 1, v, width, height, width, last, 1);
         }
     }
@@ -131,7 +179,7 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
         float *y = work;
         memset(y, 0, (size_t)(rows * width) * sizeof *y);
         for (int64_t r = 0; r < rows; r++) query[r] = (struct query){-INFINITY, 0.0f};
-        meet_keys(job, b, h, s, rows, y, query, work + QUERIES * width);
+        attend_block(job, b, h, s, rows, y, query, work + QUERIES * width);
         for (int64_t r = 0; r < rows; r++) {
             float *out = job->y + ((b * job->S + s + r) * job->H + h) * D;
             job->lse_out[(b * job->H + h) * job->S + s + r] = finish_row(out, y + r * width, query[r], D);
@@ -142,16 +190,31 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
 
 #include "attention_decode.h"
 
+static int attention_forward(struct attention_job *job) {
+    job->width = round_up(job->D, COLUMNS > 16 ? COLUMNS : 16);
+    job->query_blocks = ceil_div(job->S, QUERIES);
+    parallel_for(attention_tasks, job, job->B * job->H * job->query_blocks,
+                 1 + 65536 / (1 + smaller(job->S, QUERIES) * job->T * job->D));
+    return job->failed;
+}
+
 static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,
                      int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
     struct attention_job job = {
         .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .lengths = lengths, .B = B, .S = S, .T = T, .H = H, .K = K,
-        .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .query_blocks = ceil_div(S, QUERIES),
-        .scale = scale, .causal = causal,
+        .D = D, .scale = scale, .causal = causal,
     };
-    if (S == 1) return attention_decode(&job);
-    parallel_for(attention_tasks, &job, B * H * job.query_blocks, 1 + 65536 / (1 + smaller(S, QUERIES) * T * D));
-    return job.failed;
+    return S == 1 ? attention_decode(&job) : attention_forward(&job);
+}
+
+static int attention_ranges(float *y, float *lse, const float *q, const float *k, const float *v,
+                            const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows,
+                            int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale) {
+    struct attention_job job = {
+        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .starts = starts, .ends = ends, .bias = bias,
+        .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K, .D = D, .scale = scale,
+    };
+    return attention_forward(&job);
 }
 
 /* --- backward ------------------------------------------------------------------------------------------- */
@@ -191,17 +254,30 @@ static float dot(const float *x, const float *y, int64_t n) {
     return v_sum(sum);
 }
 
-/* One row of scores and of dp = dy . v becomes one row of p and of ds, with zeros for the keys that it does not see. */
-static void backward_row(float *p, float *ds, int64_t visible, float scale, float lse, float delta) {
+/* One row of scores and of dp = dy . v becomes one row of p and of ds = p (dp - delta) scale, with zeros for the keys
+ * that it does not see. The scores are still to be multiplied by score_scale. */
+static void backward_row(float *p, float *ds, int64_t visible, float score_scale, float scale, float lse, float delta) {
     int64_t end = round_up(visible, 16);
     for (int64_t j = visible; j < end; j++) p[j] = -INFINITY;
     if (lse == -INFINITY) lse = 0.0f; /* this query sees no key: exp(-inf - 0) = 0 */
     for (int64_t i = 0; i < end; i += 16) {
-        v16 weight = v_exp(v_sub(v_mul(v_load(p + i), v_set(scale)), v_set(lse)));
+        v16 weight = v_exp(v_sub(v_mul(v_load(p + i), v_set(score_scale)), v_set(lse)));
         v_store(p + i, weight);
         v_store(ds + i, v_mul(v_mul(weight, v_sub(v_load(ds + i), v_set(delta))), v_set(scale)));
     }
     for (int64_t i = end; i < BLOCK; i += 16) v_store(p + i, v_set(0.0f)), v_store(ds + i, v_set(0.0f));
+}
+
+/* The same in the general form, where ds is also the gradient of the bias, before the scale. */
+static void backward_range(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first, float *p,
+                           float *ds, int64_t end, float lse, float delta) {
+    float score_scale = mask_and_bias(job, b, h, s, first, p, end);
+    backward_row(p, ds, end, score_scale, 1.0f, lse, delta);
+    if (job->dbias) {
+        float *dbias = job->dbias + (h * job->bias_rows + s % job->bias_rows) * job->T + first;
+        for (int64_t j = 0; j < end; j++) dbias[j] += ds[j];
+    }
+    for (int64_t j = 0; j < end; j++) ds[j] *= job->scale;
 }
 
 /* One block of queries of one head against the block of keys in w: strip by strip, so that of what the mask hides
@@ -209,24 +285,27 @@ static void backward_row(float *p, float *ds, int64_t visible, float scale, floa
 static void backward_tile(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t h, int64_t s,
                           int64_t rows, int64_t first, int64_t keys) {
     int64_t D = job->D, width = job->width, row = job->H * D, at = ((b * job->S + s) * job->H + h) * D;
-    int64_t token = keys_of(job, b) - job->S + s, local = h % (job->H / job->K) * job->S + s;
+    int64_t token = keys_of(job, b) - job->S + s, causal = job->causal && !job->ends, local = h % (job->H / job->K) * job->S + s;
     const float *lse = job->lse + (b * job->H + h) * job->S + s;
     pad_into(w->q, width, job->q + at, row, rows, D);
     pad_into(w->dy, width, job->dy + at, row, rows, D);
     for (int64_t r = 0; r < rows; r += STRIP) {
-        int64_t height = smaller(rows - r, STRIP), last = seen(job, token + r + height - 1, first, keys);
+        int64_t height = smaller(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
         float *p = w->p + r * BLOCK, *ds = w->ds + r * BLOCK;
         int64_t columns = round_up(last, COLUMNS);
         tile_product(p, BLOCK, w->q + r * width, width, 1, w->k_turned, BLOCK, height, columns, D, 0);
         tile_product(ds, BLOCK, w->dy + r * width, width, 1, w->v_turned, BLOCK, height, columns, D, 0);
-        for (int64_t i = 0; i < height; i++)
-            backward_row(p + i * BLOCK, ds + i * BLOCK, seen(job, token + r + i, first, keys), job->scale, lse[r + i],
-                         w->delta[local + r + i]);
+        for (int64_t i = 0; i < height; i++) {
+            int64_t end = seen(job, b, s + r + i, first, last), row = i * BLOCK;
+            float delta = w->delta[local + r + i];
+            if (job->ends) backward_range(job, b, h, s + r + i, first, p + row, ds + row, end, lse[r + i], delta);
+            else backward_row(p + row, ds + row, end, job->scale, job->scale, lse[r + i], delta);
+        }
         tile_product(w->dq + (local + r) * width, width, ds, BLOCK, 1, w->k, width, height, width, last, 1);
     }
     for (int64_t m = 0; m < keys; m += STRIP) {
         int64_t height = smaller(keys - m, STRIP); /* of these keys the queries before `from` see none */
-        int64_t from = job->causal ? smaller(larger(first + m - token, 0), rows) : 0, at_from = from * width;
+        int64_t from = causal ? smaller(larger(first + m - token, 0), rows) : 0, at_from = from * width;
         tile_product(w->dv + m * width, width, w->p + from * BLOCK + m, 1, BLOCK, w->dy + at_from, width, height, width,
                      rows - from, 1);
         tile_product(w->dk + m * width, width, w->ds + from * BLOCK + m, 1, BLOCK, w->q + at_from, width, height, width,
@@ -252,7 +331,7 @@ static void backward_head(const struct attention_job *job, struct backward_work 
         memset(w->dv, 0, (size_t)(BLOCK * width) * sizeof *w->dv);
         for (int64_t i = 0; i < group * ceil_div(S, BLOCK) && keys > 0; i++) {
             int64_t s = i % ceil_div(S, BLOCK) * BLOCK, height = smaller(S - s, BLOCK);
-            if (seen(job, n - S + s + height - 1, first, keys) > 0)
+            if (seen_by_any(job, b, s, height, first, keys) > 0)
                 backward_tile(job, w, b, kv * group + i / ceil_div(S, BLOCK), s, height, first, keys);
         }
         for (int64_t t = 0; t < rows; t++) {
@@ -275,14 +354,46 @@ static void backward_tasks(void *context, int64_t begin, int64_t end) {
     pool_give(work);
 }
 
+/* With a bias a task is one kv head of all rows of the batch, over which the bias sums its gradient in order. */
+static void bias_tasks(void *context, int64_t begin, int64_t end) {
+    struct attention_job *job = context;
+    struct backward_work w;
+    int64_t floats = job->H / job->K * job->bias_rows * job->T; /* of dbias for one kv head */
+    float *work = workspace(job, backward_size(job));
+    if (!work) return;
+    lay_out(&w, work, job);
+    memset(job->dbias + begin * floats, 0, (size_t)((end - begin) * floats) * sizeof *job->dbias);
+    for (int64_t kv = begin; kv < end; kv++)
+        for (int64_t b = 0; b < job->B; b++) backward_head(job, &w, b, kv);
+    pool_give(work);
+}
+
+static int backward(struct attention_job *job) {
+    int64_t terms = job->S * job->T * job->D * (job->H / job->K);
+    job->width = round_up(job->D, COLUMNS > 16 ? COLUMNS : 16);
+    if (job->dbias) parallel_for(bias_tasks, job, job->K, 1 + 16384 / (1 + job->B * terms));
+    else parallel_for(backward_tasks, job, job->B * job->K, 1 + 16384 / (1 + terms));
+    return job->failed;
+}
+
 static int attention_backward(float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k,
                               const float *v, const float *y, const float *lse, const int64_t *lengths, int64_t B,
                               int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
     struct attention_job job = {
         .dq = dq, .dk = dk, .dv = dv, .dy = dy, .q = q, .k = k, .v = v, .y_in = y, .lse = lse, .lengths = lengths,
-        .B = B, .S = S, .T = T, .H = H, .K = K, .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16),
-        .scale = scale, .causal = causal,
+        .B = B, .S = S, .T = T, .H = H, .K = K, .D = D, .scale = scale, .causal = causal,
     };
-    parallel_for(backward_tasks, &job, B * K, 1 + 16384 / (1 + S * T * D * (H / K)));
-    return job.failed;
+    return backward(&job);
+}
+
+static int attention_ranges_backward(float *dq, float *dk, float *dv, float *dbias, const float *dy, const float *q,
+                                     const float *k, const float *v, const float *y, const float *lse,
+                                     const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows,
+                                     int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale) {
+    struct attention_job job = {
+        .dq = dq, .dk = dk, .dv = dv, .dbias = dbias, .dy = dy, .q = q, .k = k, .v = v, .y_in = y, .lse = lse,
+        .starts = starts, .ends = ends, .bias = bias, .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K,
+        .D = D, .scale = scale,
+    };
+    return backward(&job);
 }

@@ -13,7 +13,7 @@ struct decode_job {
     struct attention_job *job;
     int64_t blocks, steps;  /* of the longest row */
     float *weight;          /* B x H x blocks * BLOCK: scores, then weights */
-    float *shrink, *sums;   /* B x H x blocks; B x blocks x H x padded */
+    float *rescale, *sums;   /* B x H x blocks; B x blocks x H x padded */
     struct query *query;    /* B x H */
     int64_t padded;         /* D, rounded up to sixteen */
 };
@@ -40,11 +40,11 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
             k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
         }
         for (int64_t h = 0; h < job->H; h += together) {
-            const float *q = job->q + (b * job->H + h) * D, *mine = k + h / group * D;
+            const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;
             float *score = decode->weight + (b * job->H + h) * gap + first;
             together = h % group + FEW <= group ? FEW : 1;
-            if (together == FEW) step_scores(FEW, score, gap, q, mine, row, D);
-            else step_scores(1, score, gap, q, mine, row, D);
+            if (together == FEW) step_scores(FEW, score, gap, q, of_head, row, D);
+            else step_scores(1, score, gap, q, of_head, row, D);
         }
     }
     pool_give(last);
@@ -57,7 +57,7 @@ static void decode_weights(void *context, int64_t begin, int64_t end) {
         struct query query = {-INFINITY, 0.0f};
         int64_t n = keys_of(job, head / job->H);
         for (int64_t first = 0; first < n; first += BLOCK)
-            decode->shrink[head * decode->blocks + first / BLOCK] =
+            decode->rescale[head * decode->blocks + first / BLOCK] =
                 online_softmax(decode->weight + head * decode->blocks * BLOCK + first, smaller(n - first, BLOCK),
                                job->scale, &query);
         decode->query[head] = query;
@@ -92,9 +92,9 @@ static void decode_values(void *context, int64_t begin, int64_t end) {
             const float *v = job->v + (b * job->T + first + t) * row;
             for (int64_t h = 0; h < job->H; h++) {
                 float *y = sums + h * decode->padded;
-                const float *w = weight + h * decode->blocks * BLOCK + t, *mine = v + h / group * D;
-                if (t + 4 <= keys) weigh(4, y, w, mine, row, D);
-                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, mine + j * row, row, D);
+                const float *w = weight + h * decode->blocks * BLOCK + t, *of_head = v + h / group * D;
+                if (t + 4 <= keys) weigh(4, y, w, of_head, row, D);
+                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, of_head + j * row, row, D);
             }
         }
     }
@@ -111,7 +111,7 @@ static void decode_sums(void *context, int64_t begin, int64_t end) {
         memset(y, 0, (size_t)padded * sizeof *y);
         for (int64_t block = 0; block < ceil_div(n, BLOCK); block++) {
             const float *sum = decode->sums + ((b * decode->blocks + block) * job->H + h) * padded;
-            shrink_row(y, decode->shrink[head * decode->blocks + block], padded);
+            rescale_row(y, decode->rescale[head * decode->blocks + block], padded);
             for (int64_t d = 0; d < padded; d += 16) v_store(y + d, v_add(v_load(y + d), v_load(sum + d)));
         }
         job->lse_out[head] = finish_row(job->y + head * job->D, y, decode->query[head], job->D);
@@ -129,8 +129,8 @@ static int attention_decode(struct attention_job *job) {
     if (!work) return 1;
     decode.weight = work;
     decode.sums = work + scores;
-    decode.shrink = decode.sums + sums;
-    decode.query = (struct query *)(decode.shrink + heads * decode.blocks);
+    decode.rescale = decode.sums + sums;
+    decode.query = (struct query *)(decode.rescale + heads * decode.blocks);
     parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
     parallel_for(decode_weights, &decode, heads, 1 + 2048 / (1 + n));
     parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));

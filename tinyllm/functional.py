@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.registry import empty
 from tinyllm.ops.shapes import rows
 from tinyllm.tensor import Tensor, as_array, gradients_of, no_grad, plus, record, run_again
@@ -87,7 +88,7 @@ def log_sigmoid(x):
 
 def minimum(x, y):
     """Two arrays, of which one may be a number -> the smaller of each pair; at a tie x gets the gradient."""
-    x, y = pair(x, y)
+    x, y = (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
     first = x.data <= y.data
 
     def backward(dz):
@@ -98,13 +99,7 @@ def minimum(x, y):
 
 def maximum(x, y):
     """Two arrays, of which one may be a number -> the larger of each pair; at a tie x gets the gradient."""
-    x, y = pair(x, y)
     return -minimum(-x, -y)
-
-
-def pair(x, y):
-    """Return two operands as Tensors, of which one at least is one already."""
-    return (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
 
 
 def clip(x, low, high):
@@ -297,14 +292,30 @@ def rope(x, cos, sin):
     return record(ops.rope(x.data, cos, sin), (x,), backward)
 
 
-def attention(q, k, v, causal=True, lengths=None):
-    """q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D)."""
-    y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
+def attention(q, k, v, causal=True, lengths=None, bias=None, window=None, starts=None, ends=None):
+    """q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
+
+    Beside causal and lengths (see `ops.attention`): bias, a Tensor or array that broadcasts to (H, S, T), is
+    added to the scores; window is how many keys back a query sees, its own included; starts (B, S) is the
+    first key of each query, ends (B, S) the end of its keys in place of causal's (see `key_ranges`).
+    """
+    if bias is None and window is None and starts is None and ends is None:
+        y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
+
+        def backward(dy):
+            return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
+
+        return record(y, (q, k, v), backward)
+    bias = None if bias is None else q.like(bias)
+    ranges = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
+    b = None if bias is None else bias.data
+    y, lse = ops.attention_ranges(q.data, k.data, v.data, *ranges, b)
 
     def backward(dy):
-        return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
+        grads = ops.attention_ranges_backward(dy, q.data, k.data, v.data, *ranges, b, y, lse)
+        return grads[:3] if bias is None else grads
 
-    return record(y, (q, k, v), backward)
+    return record(y, (q, k, v) if bias is None else (q, k, v, bias), backward)
 
 
 def dropout(x, key, p):

@@ -319,7 +319,7 @@ def test_a_solution_shows_its_helpers_too(say, here, capsys):
     main(["solution", "6", "attention"])
     shown = capsys.readouterr().out
     assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
-    assert shown.index("def visible") < shown.index("def masked_scores") < shown.index("def attention")
+    assert shown.index("def attention_mask") < shown.index("def masked_scores") < shown.index("def attention")
     assert shown.count("def row_max") == 1
 
 

@@ -82,6 +82,17 @@ static void drive_attention(int64_t rows, int64_t n) {
         failed |= CALL(attention_backward)(dq, dk, dv, dy, q, k, v, y, lse, lengths, b, s, t, h, kv, d, 0.25f, causal);
         REQUIRE(!failed, "attention found no memory");
     }
+    for (int kind = 0; kind < 3; kind++) { /* without a bias, with one row of it for all queries, with one for each */
+        int64_t bias_rows = kind == 2 ? s : 1;
+        float *y = out(q_size), *lse = out(b * h * s), *dq = out(q_size), *dk = out(k_size), *dv = out(k_size);
+        float *dbias = kind ? out(h * bias_rows * t) : NULL, *bias = kind ? in(h * bias_rows * t) : NULL;
+        float *q = in(q_size), *k = in(k_size), *v = in(k_size), *dy = in(q_size);
+        int64_t *starts = ids(b * s, t + 1), *ends = ids(b * s, t + 1);
+        int failed = CALL(attention_ranges)(y, lse, q, k, v, starts, ends, bias, bias_rows, b, s, t, h, kv, d, 0.25f);
+        failed |= CALL(attention_ranges_backward)(dq, dk, dv, dbias, dy, q, k, v, y, lse, starts, ends, bias, bias_rows,
+                                                  b, s, t, h, kv, d, 0.25f);
+        REQUIRE(!failed, "attention_ranges found no memory");
+    }
 }
 
 static void drive_elementwise(int64_t rows, int64_t n) {

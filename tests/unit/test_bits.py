@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from verify_bits import digest, logits_in_every_way
 
+import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.models import GPT, GPTConfig
+from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
+from tinyllm.tensor import Tensor
 from tinyllm.train import AdamW, clip_grad_norm
 
 LEVELS = _compiled.levels() if _compiled else []
@@ -135,7 +138,7 @@ def test_a_row_of_a_quantised_product_does_not_depend_on_the_rows_beside_it(bits
 
 
 ODD = ("linear", "linear_gelu", "linear_int8", "linear_int4", "attention", "softmax", "layernorm",
-       "gelu_tanh", "cross_entropy", "dropout")
+       "gelu_tanh", "cross_entropy", "dropout", "attention_ranges")
 
 
 def test_every_level_agrees_on_values_that_are_no_numbers():
@@ -169,6 +172,12 @@ def test_every_level_and_thread_count_agrees_on_odd_shapes(name):
                 q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
                 y, lse = ops.attention(q, k, v)
                 yield from (y, lse, *ops.attention_backward(random.normal(y.shape), q, k, v, y, lse))
+            elif name == "attention_ranges":
+                q, k, v = (random.normal((2, n, heads, 33)) for heads in (4, 2, 2))
+                ranges, bias = key_ranges((2, n), n, window=70), random.normal((4, 1, n))
+                y, lse = ops.attention_ranges(q, k, v, *ranges, bias)
+                dy = random.normal(y.shape)
+                yield from (y, lse, *ops.attention_ranges_backward(dy, q, k, v, *ranges, bias, y, lse))
             elif name == "layernorm":
                 x, w = random.normal((700, n)), random.normal((n,))
                 y, mean, rstd = ops.layernorm(x, w, w)
@@ -206,3 +215,30 @@ def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
             for causal in (True, False):
                 found = ops.attention(q, k, v, causal, lengths)
                 assert digest(found) == digest([expected[:, -1:].copy(), lse[..., -1:].copy()])
+
+
+def queries_keys_values(*shape):
+    return [Tensor(Random(name).normal(shape)) for name in "qkv"]
+
+
+def test_a_prefix_is_seen_by_all_and_the_rest_is_causal():
+    """ends = max(own token + 1, prefix): the same as both kinds of attention where these agree."""
+    q, k, v = queries_keys_values(1, 6, 2, 8)
+    y = F.attention(q, k, v, ends=np.maximum(np.arange(1, 7), 3)[None]).data
+    inside = F.attention(q[:, :3], k[:, :3], v[:, :3], causal=False).data
+    assert y[:, :3].tobytes() == inside.tobytes()
+    assert y[:, 3:].tobytes() == F.attention(q, k, v).data[:, 3:].tobytes()
+
+
+def test_packed_documents_do_not_see_each_other():
+    q, k, v = queries_keys_values(1, 70, 2, 8)
+    y = F.attention(q, k, v, starts=np.repeat([0, 64], [64, 6])[None]).data
+    alone = F.attention(*(x[:, 64:] for x in (q, k, v))).data
+    assert y[:, 64:].tobytes() == alone.tobytes()
+    assert y[:, :64].tobytes() == F.attention(q, k, v).data[:, :64].tobytes()
+
+
+def test_a_window_that_decodes_sees_what_it_saw_in_training():
+    q, k, v = queries_keys_values(2, 150, 2, 8)
+    whole = F.attention(q, k, v, window=70).data
+    assert F.attention(q[:, -1:], k, v, window=70).data.tobytes() == whole[:, -1:].tobytes()

@@ -85,6 +85,7 @@ def spoilt(draw, value):
 # What is accepted must be right, but for arguments with which even a good implementation may differ.
 UNJUDGED = {
     "attention_backward": {"causal", "lengths"},  # y and lse then belong to another mask
+    "attention_ranges_backward": {"starts", "ends", "bias"},
     "adamw_step": {"lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale"},  # any number will do
     "sample": {"u"},  # outside [0, 1) nothing is promised
 }

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.bench.timing import Contender, race, ratio
+from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.registry import OPS
 
 LAYER_ONLY = {"small"}  # settings whose products alone are measured, those of one layer
@@ -75,13 +76,17 @@ def quantised(s, floats):
 
 
 def heads(s, floats):
-    """Attention and positions. Backward has five products where forward has two: it makes the scores anew."""
+    """Attention and positions. Backward has five products, forward two: it makes the scores again."""
     B, T, H, D = s.batch, s.context, s.heads, s.width // s.heads
     q, k, v, dy = (floats(B, T, H, D) for _ in range(4))
     y, lse = ops.attention(q, k, v)
     product = 2 * B * H * D * (T * (T + 1) // 2)
     yield Case("attention", (q, k, v), 2 * product)
     yield Case("attention_backward", (dy, q, k, v, y, lse), 5 * product)
+    ranges, bias = key_ranges((B, T), T, window=max(T // 2, 1)), floats(H, 1, T)
+    y, lse = ops.attention_ranges(q, k, v, *ranges, bias)
+    yield Case("attention_ranges", (q, k, v, *ranges, bias))
+    yield Case("attention_ranges_backward", (dy, q, k, v, *ranges, bias, y, lse))
     if D % 2 == 0:
         cos, sin = ops.rope_tables(np.arange(T), D)
         yield Case("rope_tables", (np.arange(T), D))
@@ -118,6 +123,7 @@ def rows(s, floats):
 def elements(s, floats):
     """Activations in the hidden layer, the residual sum, dropout."""
     x, dy, up = (floats(s.batch, s.context, 4 * s.width) for _ in range(3))
+    yield Case("sigmoid", (x,))
     for name in ("gelu", "gelu_tanh", "silu"):
         yield Case(name, (x,))
         yield Case(f"{name}_backward", (dy, x))

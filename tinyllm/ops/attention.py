@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.matmul import matmul
 from tinyllm.ops.registry import op
 from tinyllm.ops.softmax import logsumexp, softmax, softmax_backward
 
 
-def visible(q, k, causal, lengths):
-    """Which query may look at which key: True or False, (B, 1, S, T) or (1, 1, S, T).
+def attention_mask(q, k, causal, lengths):
+    """Return True where a query may look at a key, (B, 1, S, T) or (1, 1, S, T).
 
     Row b has n = lengths[b] keys (T when lengths is None), and query s is token n - S + s of that row.
     """
@@ -32,16 +33,26 @@ def check_shapes(q, k, v, lengths):
         raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
 
 
-def heads_first(x, group=1):
-    """(B, T, K, D) -> (B, K * group, T, D): each kv head repeated for the query heads that share it."""
+def to_heads(x, group=1):
+    """Put heads first and repeat each kv head for its queries: (B, T, K, D) -> (B, K * group, T, D)."""
     return x.swapaxes(1, 2).repeat(group, axis=1)
 
 
-def masked_scores(q, k, causal, lengths):
-    """q . k / sqrt(D) for every query and key of a head, (B, H, S, T), and -inf where the key is hidden."""
+def sum_groups(dx, group):
+    """Sum over the query heads that read one kv head, to_heads backwards: (B, H, T, D) -> (B, T, K, D)."""
+    B, H, T, D = dx.shape
+    return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
+
+
+def all_scores(q, k):
+    """Return q . k / sqrt(D) for every query and key of a head, (B, H, S, T)."""
     group = q.shape[2] // k.shape[2]
-    scores = matmul(heads_first(q), heads_first(k, group), transpose_b=True) * q.shape[3] ** -0.5
-    return np.where(visible(q, k, causal, lengths), scores, -np.inf)
+    return matmul(to_heads(q), to_heads(k, group), transpose_b=True) * q.shape[3] ** -0.5
+
+
+def masked_scores(q, k, causal, lengths):
+    """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), -inf where it is hidden."""
+    return np.where(attention_mask(q, k, causal, lengths), all_scores(q, k), -np.inf)
 
 
 def attention_flops(args, result):
@@ -67,7 +78,7 @@ def attention(q, k, v, causal=True, lengths=None):
     """
     check_shapes(q, k, v, lengths)
     scores = masked_scores(q, k, causal, lengths)
-    y = matmul(softmax(scores), heads_first(v, q.shape[2] // k.shape[2]))
+    y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
@@ -77,22 +88,97 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
     -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
-    The probabilities are computed anew, p = exp(score - lse). Each row's sum of dp * p, inside
+    The probabilities are computed again, p = exp(score - lse). Each row's sum of dp * p, inside
     softmax_backward, equals dy . y: a kernel that never holds a whole row of p takes it from y instead
     (Dao et al. 2022, appendix B).
     """
     check_shapes(q, k, v, lengths)
-    group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
     lse = np.where(lse == -np.inf, 0, lse)  # a query that sees no key: exp(-inf - 0) = 0
     p = np.exp(masked_scores(q, k, causal, lengths) - lse[..., None])
-    dout = heads_first(dy)
-    ds = softmax_backward(matmul(dout, heads_first(v, group), transpose_b=True), p) * scale
+    return gradients(dy, q, k, v, p)[:3]
 
-    def shared(dx):  # (B, H, T, D) -> (B, T, K, D): a kv head sums over the query heads that read it
-        B, H, T, D = dx.shape
-        return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
-    dq = matmul(ds, heads_first(k, group)).swapaxes(1, 2)
-    dk = shared(matmul(ds, heads_first(q), transpose_a=True))
-    dv = shared(matmul(p, dout, transpose_a=True))
-    return dq, dk, dv
+def gradients(dy, q, k, v, p):
+    """Carry a gradient back through y = p v, p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
+    group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
+    dout = to_heads(dy)
+    dscores = softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)
+    dq = matmul(dscores * scale, to_heads(k, group)).swapaxes(1, 2)
+    dk = sum_groups(matmul(dscores * scale, to_heads(q), transpose_a=True), group)
+    dv = sum_groups(matmul(p, dout, transpose_a=True), group)
+    return dq, dk, dv, dscores
+
+
+# The general form: every query has a first key and an end. Causal masks, lengths, sliding windows, packed
+# documents and prefixes are all ranges, so one kernel serves them and skips blocks that none sees.
+
+
+def key_ranges(shape, keys, causal=True, lengths=None, window=None, starts=None, ends=None):
+    """Give each query the range of keys that it may see, for attention_ranges.
+
+    shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
+    n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the query's own.
+    `starts` (B, S) is the first key, as packed documents have it. `ends` (B, S) takes the place of causal's
+    own token + 1: for a prefix of P tokens that all see each other, ends = max(own token + 1, P).
+    """
+    B, S = shape
+    n = np.reshape(keys if lengths is None else lengths, (-1, 1)).astype(np.int64)
+    after = n - S + np.arange(1, S + 1)  # the key after the query's own
+    first = np.zeros((B, S), np.int64) if starts is None else np.asarray(starts)
+    if window is not None:
+        first = np.maximum(first, after - window)
+    stop = np.minimum(ends if ends is not None else after if causal else n, n)
+    return tuple(np.broadcast_to(np.clip(x, 0, keys), (B, S)).astype(np.int64) for x in (first, stop))
+
+
+def check_ranges(q, k, v, starts, ends, bias=None):
+    """Raise ValueError unless shapes fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
+    check_shapes(q, k, v, None)
+    T, whole = k.shape[1], (q.shape[2], q.shape[1], k.shape[1])
+    for name, x in (("starts", starts), ("ends", ends)):
+        if x.shape != q.shape[:2] or np.any((x < 0) | (x > T)):
+            raise ValueError(f"attention_ranges needs {name} {q.shape[:2]} in 0..{T}, got shape {x.shape}")
+    shape = () if bias is None else bias.shape
+    if len(shape) > 3 or any(n not in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False)):
+        raise ValueError(f"attention_ranges needs a bias that broadcasts to {whole}, got {bias.shape}")
+
+
+def range_scores(q, k, starts, ends, bias):
+    """Return all scores (B, H, S, T), with the bias, and -inf outside of each query's range."""
+    key = np.arange(k.shape[1])
+    seen = (starts[..., None] <= key) & (key < ends[..., None])
+    scores = all_scores(q, k)
+    return np.where(seen[:, None], scores if bias is None else scores + bias, -np.inf)
+
+
+def ranges_flops(args, result):
+    """Count the two products of every query with the keys of its range, in all heads."""
+    seen = np.maximum(args["ends"] - args["starts"], 0).sum()
+    return 4 * args["q"].shape[2] * args["q"].shape[3] * int(seen)
+
+
+@op(outputs=("y", "lse"), grads=("q", "k", "v", "bias"), check=check_ranges, flops=ranges_flops)
+def attention_ranges(q, k, v, starts, ends, bias=None):
+    """Let each query read the keys starts <= t < ends, weighted by softmax(q . k / sqrt(D) + bias).
+
+    q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
+    broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range reads y = 0. The
+    bias is T5's table of distances (Raffel et al. 2020) or ALiBi's slope * t (H, 1, T) (Press et al. 2022).
+    Raises ValueError when something does not fit.
+    """
+    scores = range_scores(q, k, starts, ends, bias)
+    y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
+    return y.swapaxes(1, 2), logsumexp(scores)
+
+
+@op(check=lambda dy, q, k, v, starts, ends, bias, y, lse: check_ranges(q, k, v, starts, ends, bias))
+def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
+    """Carry a gradient back through attention_ranges.
+
+    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention_ranges -> dq (B, S, H, D), dk and dv
+    (B, T, K, D), dbias of bias's shape, the sum over rows of the batch and broadcast axes; None without bias.
+    """
+    lse = np.where(lse == -np.inf, 0, lse)
+    p = np.exp(range_scores(q, k, starts, ends, bias) - lse[..., None])
+    dq, dk, dv, dscores = gradients(dy, q, k, v, p)
+    return dq, dk, dv, None if bias is None else sum_to_shape(dscores, bias.shape)

@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.ops.attention import heads_first, visible
+from tinyllm.ops.attention import attention_mask, key_ranges, sum_groups, to_heads
+from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.testing.arrays import MODEST, SIZES, USUAL, few, floats, ints, sizes
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.relations import backward_args, run_spec
@@ -32,18 +33,41 @@ def attention_backward(draw):
     return backward_args("attention", args, result, floats(draw, result[0].shape))
 
 
+@st.composite
+def attention_ranges(draw, kinds=USUAL):
+    """Windows of several widths, and ranges of any kind, empty ones too; with or without a bias."""
+    q, k, v, causal, lengths = draw(attention(kinds))
+    (B, S, H, _), T = q.shape, k.shape[1]
+    window = draw(st.sampled_from((1, 3, 70, None)))
+    if window is None:
+        starts, ends = ints(draw, (B, S), T + 1), ints(draw, (B, S), T + 1)
+    else:
+        starts, ends = key_ranges((B, S), T, causal, lengths, window)
+    shape = draw(st.sampled_from((None, (H, S, T), (H, 1, T), (S, T), (1, S, 1))))
+    bias = None if shape is None else floats(draw, shape, MODEST)
+    return q, k, v, starts, ends, bias
+
+
+@st.composite
+def attention_ranges_backward(draw):
+    """As in attention_backward, modest queries and keys."""
+    args = draw(attention_ranges(MODEST))
+    result = run_spec("attention_ranges", args)
+    return backward_args("attention_ranges", args, result, floats(draw, result[0].shape))
+
+
 class Sizes:
     """What the tolerances need to know of one case: the scores, and how far off each may be."""
 
-    def __init__(self, q, k, v, causal, lengths):
+    def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
         self.group = q.shape[2] // k.shape[2]
-        self.q = heads_first(q)
-        self.k, self.v = heads_first(k, self.group), heads_first(v, self.group)
+        self.q = to_heads(q)
+        self.k, self.v = to_heads(k, self.group), to_heads(v, self.group)
         scale = self.D**-0.5
-        self.seen = np.broadcast_to(visible(q, k, causal, lengths), (*self.q.shape[:3], self.T))
-        self.scores = np.where(self.seen, self.q @ self.k.swapaxes(-1, -2) * scale, -np.inf)
-        sizes = np.abs(self.q) @ np.abs(self.k).swapaxes(-1, -2) * scale
+        self.seen = np.broadcast_to(seen, (*self.q.shape[:3], self.T))
+        self.scores = np.where(self.seen, self.q @ self.k.swapaxes(-1, -2) * scale + bias, -np.inf)
+        sizes = np.abs(self.q) @ np.abs(self.k).swapaxes(-1, -2) * scale + np.abs(bias)
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
@@ -54,38 +78,74 @@ class Sizes:
         off = relative * (p @ np.abs(self.v))
         return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
 
+    def bound(self, results):
+        """The errors of y, and for lse that of the largest score plus those of the sum and the logarithm."""
+        lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
+        return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
+
+    def backward_bound(self, dy, lse):
+        """p = exp(score - lse) is off by `relative`; in the formulas every term is made positive."""
+        S = dy.shape[1]
+        lse = np.where(np.isfinite(lse), lse, 0)[..., None]
+        p = np.exp(self.scores - lse)
+        scores = np.where(self.seen, np.abs(self.scores), 0)
+        relative = np.expm1(self.score_off + EPS * (scores + np.abs(lse)))
+        relative += EPS * (self.T + 2 * self.D + 16)
+        dout = np.abs(to_heads(dy))
+        dp = dout @ np.abs(self.v).swapaxes(-1, -2)
+        total = (p * dp).sum(-1, keepdims=True)
+        total_off = (p * relative * dp).sum(-1, keepdims=True)
+        total_off += (dout * self.y_off()).sum(-1, keepdims=True)
+        dscores = p * (relative * (dp + total) + total_off)
+        dscores += p * (dp + total) * EPS * (S * self.group + self.T)  # the sums over dscores
+        ds = dscores * self.D**-0.5
+        dv = (p * (relative + EPS * S * self.group)).swapaxes(-1, -2) @ dout
+        dq, dk = ds @ np.abs(self.k), ds.swapaxes(-1, -2) @ np.abs(self.q)
+        terms = EPS * len(dy) * S * p * (dp + total)  # of dbias, a sum over the batch as well
+        dk, dv = (sum_groups(dx, self.group) + TINY for dx in (dk, dv))
+        return dq.swapaxes(1, 2) + TINY, dk, dv, dscores + terms
+
 
 def attention_bound(args, results):
-    """The errors of y, and for lse that of the largest score plus those of the sum and the logarithm."""
-    case = Sizes(*args)
-    lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
-    return case.y_off().swapaxes(1, 2), largest(case.score_off)[..., 0] + EPS * (case.T + 8 + lse)
+    """Bound the errors of attention."""
+    q, k, v, causal, lengths = args
+    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
 
 
 def attention_backward_bound(args, results):
-    """p = exp(score - lse) is off by `relative`; the rest is the formulas with every term made positive."""
+    """Bound the errors of its gradients."""
     dy, q, k, v, _, lse, causal, lengths = args
-    case = Sizes(q, k, v, causal, lengths)
-    lse = np.where(np.isfinite(lse), lse, 0)[..., None]
-    p = np.exp(case.scores - lse)
-    scores = np.where(case.seen, np.abs(case.scores), 0)
-    relative = np.expm1(case.score_off + EPS * (scores + np.abs(lse)))
-    relative += EPS * (case.T + 2 * case.D + 16)
-    dout = np.abs(heads_first(dy))
-    dp = dout @ np.abs(case.v).swapaxes(-1, -2)
-    total = (p * dp).sum(-1, keepdims=True)
-    total_off = (p * relative * dp).sum(-1, keepdims=True) + (dout * case.y_off()).sum(-1, keepdims=True)
-    ds = p * (relative * (dp + total) + total_off) * case.D**-0.5
-    ds += p * (dp + total) * case.D**-0.5 * EPS * (q.shape[1] * case.group + case.T)  # the sums over ds
-
-    def shared(dx):
-        B, H, T, D = dx.shape
-        return dx.reshape(B, H // case.group, case.group, T, D).sum(axis=2).swapaxes(1, 2) + TINY
-
-    dv = (p * (relative + EPS * q.shape[1] * case.group)).swapaxes(-1, -2) @ dout
-    dq, dk = ds @ np.abs(case.k), ds.swapaxes(-1, -2) @ np.abs(case.q)
-    return dq.swapaxes(1, 2) + TINY, shared(dk), shared(dv)
+    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
 
 
-CASES = {"attention": attention(), "attention_backward": attention_backward()}
-BOUNDS = {"attention": attention_bound, "attention_backward": attention_backward_bound}
+def ranges_sizes(q, k, v, starts, ends, bias):
+    """The sizes of a case of attention_ranges."""
+    key = np.arange(k.shape[1])
+    seen = (starts[..., None] <= key) & (key < ends[..., None])
+    return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)
+
+
+def ranges_bound(args, results):
+    """Bound the errors of attention_ranges."""
+    return ranges_sizes(*args).bound(results)
+
+
+def ranges_backward_bound(args, results):
+    """Bound the errors of its gradients, the bias's too."""
+    dy, q, k, v, starts, ends, bias, _, lse = args
+    *others, dscores = ranges_sizes(q, k, v, starts, ends, bias).backward_bound(dy, lse)
+    return *others, 0 if bias is None else sum_to_shape(dscores, bias.shape) + TINY
+
+
+CASES = {
+    "attention": attention(),
+    "attention_backward": attention_backward(),
+    "attention_ranges": attention_ranges(),
+    "attention_ranges_backward": attention_ranges_backward(),
+}
+BOUNDS = {
+    "attention": attention_bound,
+    "attention_backward": attention_backward_bound,
+    "attention_ranges": ranges_bound,
+    "attention_ranges_backward": ranges_backward_bound,
+}
