@@ -70,18 +70,12 @@ def wish(field: dataclasses.Field) -> str:
     return ", ".join([NAMES[kinds(field)[0]], *filter(None, [" and ".join(bounds)])])
 
 
-def fields_of(config_class: type, prefix: str = "") -> dict[str, Any]:
-    """Return {flat name: type} of a dataclass's fields."""
-    hints = typing.get_type_hints(config_class)
-    return {prefix + field.name: hints[field.name] for field in dataclasses.fields(config_class)}
-
-
-def describe(config_class: type, prefix: str = "") -> dict[str, tuple[str, str]]:
-    """Return {flat name: (default, help)} of a dataclass's fields."""
-    found = {}
+def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
+    """Return {flat name: (type, default as text, help)} of a dataclass's fields."""
+    found, hints = {}, typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        default = json.dumps(field.default) if type(field.default) in NAMES else ""
-        found[prefix + field.name] = default, field.metadata.get("help", "")
+        default = json.dumps(field.default).strip('"') if type(field.default) in NAMES else ""
+        found[prefix + field.name] = hints[field.name], default, field.metadata.get("help", "")
     return found
 
 

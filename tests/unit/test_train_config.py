@@ -70,7 +70,7 @@ def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
     config = make_config({"recipe": recipe, "model.type": kind})
     assert make_config(config.flat()) == config
     assert set(config.flat()) == set(known_settings(recipe, kind)) == set(settings_help(recipe, kind))
-    assert all(text for _, text in settings_help(recipe, kind).values())
+    assert all(text for _, _, text in settings_help(recipe, kind).values())
 
 
 def test_presets_bring_model_and_batch():

@@ -36,11 +36,11 @@ def list_settings(parser):
         for kind in names():
             settings = settings_help(recipe, kind) | settings
     for setting, (flag, metavar) in FLAGS.items():
-        default, text = settings[setting]
-        text += f" ({default})".replace('"', "") if default else ""
+        _, default, text = settings[setting]
+        text += f" ({default})" if default else ""
         parser.add_argument(flag, metavar=metavar, dest=setting, help=text)
     recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
-    rows = [f"  {name:<25}{default:<11}{text}" for name, (default, text) in sorted(settings.items())]
+    rows = [f"  {name:<25}{default:<11}{text}" for name, (_, default, text) in sorted(settings.items())]
     parser.epilog += "\n".join(["\n\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""])
 
 

@@ -3,7 +3,7 @@
 from tinyllm.train import recipes  # noqa: F401  which registers them
 from tinyllm.train.config import RunConfig, TrainConfig, make_config
 from tinyllm.train.fit import fit
-from tinyllm.train.loop import Diverged, Every, train
+from tinyllm.train.loop import Diverged, train
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
 from tinyllm.train.recipe import Plan
@@ -15,7 +15,6 @@ __all__ = [
     "SCHEDULES",
     "AdamW",
     "Diverged",
-    "Every",
     "Plan",
     "Run",
     "RunConfig",

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.config import check, convert, describe, fields_of, flatten, part, setting
+from tinyllm.config import check, convert, describe, flatten, part, setting
 from tinyllm.errors import UserError
 from tinyllm.models import family, names
 from tinyllm.train.recipe import find_recipe
@@ -113,30 +113,22 @@ def model_settings(config: Any) -> dict[str, Any]:
     return {"type": kind} | {name: value for name, value in fields.items() if name != "vocab_size"}
 
 
-def _parts(recipe, kind):
-    """Return [(prefix, dataclass)] of all settings of a recipe and a family."""
-    options = find_recipe(recipe).options
-    parts = [("", RunConfig), ("model.", family(kind).config_class), ("train.", TrainConfig)]
-    return parts + ([(f"{recipe}.", options)] if options else [])
-
-
-def known_settings(recipe: str = RunConfig.recipe, kind: str | None = None) -> dict[str, Any]:
-    """Return {flat name: type} of every setting there is for a recipe and a family of models."""
-    known: dict[str, Any] = {"model.type": str}
-    for prefix, config_class in _parts(recipe, kind or names()[0]):
-        known |= fields_of(config_class, prefix)
-    return {
-        name: k for name, k in known.items() if name not in ("model", "train", "options", "model.vocab_size")
-    }
-
-
-def settings_help(recipe: str, kind: str) -> dict[str, tuple[str, str]]:
-    """Return {flat name: (default, help)} of every setting of a recipe and a family of models."""
-    known = known_settings(recipe, kind)
-    found = {"model.type": (f'"{names()[0]}"', f"the family: {', '.join(names())}")}
-    for prefix, config_class in _parts(recipe, kind):
+def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
+    """Return {flat name: (type, default, help)} of every setting of a recipe and a family of models."""
+    chosen = find_recipe(recipe or RunConfig.recipe)
+    cls: Any = family(kind or names()[0])
+    parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
+    parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
+    found: dict[str, Any] = {"model.type": (str, names()[0], f"the family: {', '.join(names())}")}
+    for prefix, config_class in parts:
         found |= describe(config_class, prefix)
-    return {name: about for name, about in found.items() if name in known}
+    hidden = ("model", "train", "options", "model.vocab_size")
+    return {name: about for name, about in found.items() if name not in hidden}
+
+
+def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
+    """Return {flat name: type} of every setting of a recipe and a family of models."""
+    return {name: about[0] for name, about in settings_help(recipe, kind).items()}
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
@@ -145,7 +137,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     Raises UserError on an unknown name or a bad value.
     """
     recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
-    cls = family(settings.get("model.type", names()[0]))
+    cls: Any = family(settings.get("model.type", names()[0]))
     known = known_settings(recipe.name, cls.model_type)
     values = {name: convert(name, value, known) for name, value in settings.items()}
     preset = values.get("preset", RunConfig.preset)

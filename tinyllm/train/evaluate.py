@@ -18,23 +18,16 @@ def evaluate(
     Nothing is random, and nothing of the model or of a random stream is changed. `characters` (V,) is from
     `count_characters`. A character costs what its tokens cost together: the nats of all predicted tokens,
     divided by the characters that they spell. The model could also spell a text with other tokens, so this
-    is an upper bound of what it really needs per character. Numbers that the loss reports are averaged too,
-    as val_NAME.
+    is an upper bound of what it really needs per character.
     """
     nats, counted, spelt = 0.0, 0.0, 0
-    sums: dict[str, float] = {}
     with inference(model):
         for batch in batches:
-            result = loss(model, batch)
-            value, numbers = result if isinstance(result, tuple) else (result, {})
-            nats += value.item() * batch.count
+            nats += loss(model, batch).item() * batch.count
             counted += batch.count
             if characters is not None:
                 spelt += int(characters[batch.targets[batch.targets >= 0]].sum())
-            for name, number in numbers.items():
-                sums[name] = sums.get(name, 0.0) + float(number) * batch.count
-    means = {f"val_{name}": total / counted for name, total in sums.items()}
-    return {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None, **means}
+    return {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None}
 
 
 def perplexity(nats: float) -> str:

@@ -68,7 +68,6 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Finished:
-    """All steps are done; `record` is the last line of log.jsonl."""
+    """All steps are done."""
 
     step: int
-    record: dict

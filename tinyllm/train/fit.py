@@ -1,7 +1,6 @@
 """`fit`: training in one line, for scripts, lessons and experiments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,6 @@ from tinyllm.train.optimizer import AdamW, decay_groups
 from tinyllm.train.schedule import learning_rate
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The numbers of a short training run, one per step."""
-
-    losses: list[float]
-    grad_norms: list[float]
-    numbers: list[dict[str, float]]  # what the loss reported
-    seconds: float
-
-
 def fit(
     model: Any,
     batches: Callable[[int], Any] | np.ndarray,
@@ -35,16 +24,15 @@ def fit(
     loss: Callable[[Any, Any], Any] = next_token,
     optimizer: AdamW | None = None,
     seed: int = 0,
-    accumulate: int = 1,
     **settings: Any,
-) -> Fit:
-    """Train a model and return what happened: `tl.fit(model, tokens, steps=200).losses`.
+) -> list[float]:
+    """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
-    that returns a `Batch` or (tokens, targets). `settings` are those of `TrainConfig`, such as schedule
-    and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
+    that returns a `Batch` or (tokens, targets). `settings` are those of `TrainConfig`, such as schedule and
+    clip. Raises UserError on a bad setting, and when the loss is no longer finite.
     """
-    config = TrainConfig(**({"steps": steps, "lr": lr} | settings))
+    config = TrainConfig(**({"steps": steps, "lr": lr, "batch": batch} | settings))
     if not callable(batches):
         tokens, context = np.asarray(batches), model.config.context
 
@@ -55,20 +43,7 @@ def fit(
         groups = decay_groups(model.parameters(), config.weight_decay)
         optimizer = AdamW(groups, lr, (config.beta1, config.beta2), config.eps)
     happened = train(
-        model,
-        batches,
-        loss,
-        optimizer,
-        steps=steps,
-        schedule=lambda step: learning_rate(step, config),
-        accumulate=accumulate,
-        clip=config.clip,
-        seed=seed,
-    )
-    done = [event for event in happened if isinstance(event, events.Stepped)]
-    return Fit(
-        [event.loss for event in done],
-        [event.grad_norm for event in done],
-        [event.numbers for event in done],
-        sum(event.seconds for event in done),
-    )
+        model, batches, loss, optimizer, steps=steps, schedule=lambda step: learning_rate(step, config),
+        accumulate=config.accumulate, clip=config.clip, seed=seed,
+    )  # fmt: skip
+    return [event.loss for event in happened if isinstance(event, events.Stepped)]

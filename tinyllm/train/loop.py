@@ -10,8 +10,10 @@ checkpoint holds, and the log is cut back to where the checkpoint was.
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
+
+import numpy as np
 
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
@@ -23,7 +25,7 @@ from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 class Diverged(UserError):
     """A number that must be finite is not: `what` says which and what is kept, without the advice."""
 
-    def __init__(self, what, advice):
+    def __init__(self, what: str, advice: str):
         super().__init__(f"{what}; {advice}")
         self.what = what
 
@@ -64,96 +66,57 @@ class Progress:
         self.group_numbers = {}
 
 
-@dataclass(frozen=True)
-class Every:
-    """The number of steps between two evaluations, samples, lines of the log and checkpoints."""
-
-    evaluate: int = 100
-    sample: int = 500
-    log: int = 10
-    save: int = 200
-
-
-def train(
-    model: Any,
-    batches: Callable[[int], Any],
-    loss: Callable[[Any, Any], Any],
-    optimizer: AdamW,
-    *,
-    steps: int,
-    schedule: Callable[[int], float] | None = None,
-    accumulate: int = 1,
-    clip: float = 1.0,
-    evaluate: Callable[[Any], dict[str, float]] | None = None,
-    sample: Callable[[Any], str] | None = None,
-    checkpoint: Any = None,
-    all_reduce: Callable[[list], list] | None = None,
-    every: Every | None = None,
-    seed: int = 0,
-    about: dict[str, Any] | None = None,
-    progress: Progress | None = None,
-    stop: Callable[[], bool] | None = None,
-) -> "Loop":
-    """Return an iterable that trains a model and yields an event for each thing that happens (see `events`).
+@dataclass
+class Loop:
+    """Train a model: `for event in train(model, batches, loss, optimizer, steps=100): ...`
 
     `batches(step)` returns the batch of a step: a `Batch`, or (tokens, targets). `loss(model, batch)` returns
     a Tensor, the mean over what counts in the batch, or (Tensor, {name: number}); the numbers go into the
     log. Either may have `state_dict` and `load_state_dict`, and is then saved in checkpoints.
 
-    `schedule(step)` returns the learning rate; `accumulate` splits a batch into parts to save memory; `clip`
-    bounds the length of the gradient (0: no bound). `evaluate(model)` returns {"val_loss": ..., ...},
-    `sample(model)` a text. `all_reduce(list of arrays)` returns their sums over all processes. `checkpoint`
-    keeps log and checkpoints (`Run`); `progress` is where to go on, from its `restore`. `about` becomes the
-    log's first line. When `stop()` is true, the run saves itself and ends after the step at hand.
-
-    Raises Diverged when a loss or a gradient is not finite, and UserError when the disk refuses; the
-    checkpoints are then whole.
+    Iterating raises Diverged when a loss or a gradient is not finite, and UserError when the disk refuses;
+    the checkpoints are then whole.
     """
-    return Loop(**locals())
-
-
-@dataclass
-class Loop:
-    """The state of `train`, whose arguments are its fields."""
 
     model: Any
-    batches: Any
-    loss: Any
+    batches: Callable[[int], Any]
+    loss: Callable[[Any, Any], Any]
     optimizer: AdamW
+    _: KW_ONLY
     steps: int
-    schedule: Any
-    accumulate: int
-    clip: float
-    evaluate: Any
-    sample: Any
-    checkpoint: Any
-    all_reduce: Any
-    every: Every | None
-    seed: int
-    about: dict | None
-    progress: Progress | None
-    stop: Any
+    schedule: Callable[[int], float] | None = None  # step -> learning rate
+    accumulate: int = 1  # parts that a batch is split into, to save memory
+    clip: float = 1.0  # the longest gradient; 0: any
+    evaluate: Callable[[Any], dict[str, float]] | None = None  # model -> {"val_loss": ..., ...}
+    sample: Callable[[Any], str] | None = None  # model -> text
+    checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
+    all_reduce: Callable[[list], list] | None = None  # arrays -> their sums over all processes
+    seed: int = 0  # names the random numbers of dropout
+    eval_every: int = 100
+    sample_every: int = 500
+    log_every: int = 10
+    checkpoint_every: int = 200
+    about: dict[str, Any] | None = None  # the first line of the log
+    progress: Progress = field(default_factory=Progress)  # where to go on; see `Run.restore`
+    stop: Callable[[], bool] = lambda: False  # if true, the run saves itself and ends after the step at hand
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield what happens, from where `progress` stands to the last step."""
-        progress = self.progress = self.progress or Progress()
-        every = self.every = self.every or Every()
+        progress = self.progress
         self.began = time.perf_counter() - progress.seconds
-        record = None
         yield events.Started(progress.step, self.steps)
         if progress.step == 0:
             yield from self.begin()
-        while progress.step < self.steps and not (self.stop and self.stop()):
+        while progress.step < self.steps and not self.stop():
             yield self.train_step()
             last = progress.step == self.steps
             evaluation = None
-            if self.evaluate and (last or progress.step % every.evaluate == 0):
+            if self.evaluate and (last or progress.step % self.eval_every == 0):
                 yield (evaluation := self.measure())
-            if self.sample and (last or progress.step % every.sample == 0):
+            if self.sample and (last or progress.step % self.sample_every == 0):
                 yield self.write()
-            if last or evaluation or progress.step % every.log == 0:
-                yield (record := self.log(evaluation))
-            saving = last or progress.step % every.save == 0 or (evaluation and evaluation.best)
+            if last or evaluation or progress.step % self.log_every == 0:
+                yield self.log(evaluation)
+            saving = last or progress.step % self.checkpoint_every == 0 or (evaluation and evaluation.best)
             if self.checkpoint and saving:
                 yield self.save()
         if progress.step < self.steps:
@@ -161,7 +124,7 @@ class Loop:
                 yield self.save()
             yield events.Stopped(progress.step)
         else:
-            yield events.Finished(progress.step, record.record if record else {})
+            yield events.Finished(progress.step)
 
     def begin(self):
         """Log what the run is about, and how good the untrained model is."""
@@ -255,6 +218,9 @@ class Loop:
             raise Diverged(what, "try a smaller --lr")
 
 
+train = Loop  # the verb: `for event in train(...)`
+
+
 def as_batch(batch: Any) -> Any:
     """Return a batch as it is, and (tokens, targets) or (tokens, targets, weights) as a `Batch`."""
     return Batch(*batch) if isinstance(batch, tuple) else batch
@@ -292,8 +258,9 @@ def forward_backward(
         for name, number in numbers.items():
             means[name] = means.get(name, 0.0) + share * float(number)
     if all_reduce:
-        with_grad = [p for p in model.parameters() if p.grad is not None]
-        for p, grad in zip(with_grad, all_reduce([p.grad for p in with_grad]), strict=True):
+        parameters = model.parameters()
+        grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in parameters]
+        for p, grad in zip(parameters, all_reduce(grads), strict=True):
             p.grad = grad
         value, *sums = all_reduce([value, *means.values()])
         means = dict(zip(means, sums, strict=True))

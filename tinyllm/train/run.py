@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, convert, fields_of, flatten
+from tinyllm.config import check, convert, describe, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, remove_leftovers
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
@@ -147,7 +147,7 @@ class Run:
             known = known_settings(flat["recipe"], flat["model.type"])
             if different := sorted(flat.keys() ^ known.keys()):
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
-            kinds = fields_of(Facts)
+            kinds = {name: about[0] for name, about in describe(Facts).items()}
             found = Facts(**{name: convert(name, value, kinds) for name, value in facts.items()})
             if not isinstance(notes, dict):
                 raise ValueError(f"notes are {notes!r}")

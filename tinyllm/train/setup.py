@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.config import RunConfig, model_settings
-from tinyllm.train.loop import Every, Loop, train
+from tinyllm.train.loop import Loop
 from tinyllm.train.optimizer import AdamW, decay_groups
 from tinyllm.train.recipe import Plan, find_recipe
 from tinyllm.train.run import Facts, Run, load_run
 from tinyllm.train.schedule import learning_rate
+
+SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
 
 
 @dataclass
@@ -37,74 +40,43 @@ class TrainSetup:
     text: bytes
 
     def train(
-        self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] | None = None
+        self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] = lambda: False
     ) -> Loop:
-        """Return what trains and yields events, as `train` does; `run` keeps log and checkpoints.
+        """Return the loop, which trains and yields events; `run` keeps log and checkpoints.
 
-        `resume` goes on from the last of them. When `stop()` is true, the run saves itself and ends after the
-        step at hand. Raises UserError as
-        `train` does, and when the checkpoint is damaged.
+        `resume` goes on from the last checkpoint. When `stop()` is true, the run saves itself and ends after
+        the step at hand. Raises UserError when the checkpoint is damaged.
         """
-        train_config = self.config.train
-        optimizer = self.optimizer()
-        progress = None
+        loop = self.loop(self.model)
+        loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
+        loop.about = dataclasses.asdict(self.facts) | (run.notes if run else {})
         if run and resume:
-            progress = run.restore(self.model, optimizer, self.plan, train_config.steps)
+            loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
             run.write(self.config, self.facts)  # steps may be more than before
-        return train(
-            self.model,
-            self.plan.batches,
-            self.plan.loss,
-            optimizer,
-            **self.loop_settings(),
-            evaluate=self.plan.evaluate,
-            sample=self.sample,
-            checkpoint=run,
-            every=Every(
-                train_config.eval_every,
-                train_config.sample_every,
-                train_config.log_every,
-                train_config.checkpoint_every,
-            ),
-            about=dataclasses.asdict(self.facts) | (run.notes if run else {}),
-            progress=progress,
-            stop=stop,
-        )
+        return loop
 
-    def loop_settings(self) -> dict[str, Any]:
-        """Return the arguments of `train` that decide an update."""
+    def loop(self, model: Any) -> Loop:
+        """Return the loop that trains a model by these settings, and neither evaluates nor writes."""
         config = self.config.train
-        return {
-            "steps": config.steps,
-            "schedule": lambda step: learning_rate(step, config),
-            "accumulate": config.accumulate,
-            "clip": config.clip,
-            "seed": self.config.seed,
-        }
-
-    def optimizer(self) -> AdamW:
-        """Return a new optimizer for the model."""
-        config = self.config.train
-        groups = decay_groups(self.model.parameters(), config.weight_decay)
-        return AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
+        groups = decay_groups(model.parameters(), config.weight_decay)
+        optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
+        settings = {name: getattr(config, name) for name in SAME}
+        settings |= {"seed": self.config.seed, "schedule": lambda step: learning_rate(step, config)}
+        return Loop(model, self.plan.batches, self.plan.loss, optimizer, **settings)
 
     def steps(self) -> Iterator[events.Stepped]:
         """Train a new model from the beginning, yielding its steps; nothing is evaluated or written."""
-        model = build(self.model.config, seed=self.config.seed)
-        fresh = dataclasses.replace(self, model=model)
-        happened = train(model, self.plan.batches, self.plan.loss, fresh.optimizer(), **self.loop_settings())
+        happened = self.loop(build(self.model.config, seed=self.config.seed))
         return (event for event in happened if isinstance(event, events.Stepped))
 
-    def prompt(self) -> list[int]:
-        """Return the tokens that a sample begins with: of `sample_prompt`, or else the recipe's."""
-        try:
-            return self.tokenizer.encode(self.config.train.sample_prompt or "") or self.plan.prompt
-        except UserError:
-            return self.plan.prompt
-
     def sample(self, model: Any) -> str:
-        """Let a model write, always with the same random numbers, so that samples show what it learnt."""
-        config, prompt = self.config.train, self.prompt()
+        """Let a model write, always with the same random numbers, so that samples show what it learnt.
+
+        It begins with `sample_prompt`, or with the recipe's prompt.
+        """
+        config, prompt = self.config.train, self.plan.prompt
+        with suppress(UserError):  # letters that are not in the vocabulary
+            prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
         sampling = Sampling(temperature=config.sample_temperature)
         length, seed = config.sample_tokens, self.config.seed
         tokens = generate(model, [prompt], max_tokens=length, sampling=sampling, seed=seed)[0]
@@ -124,20 +96,18 @@ def prepare(
     again. `progress` goes to the tokenizer's training. Without `fresh`, the weights will come from a
     checkpoint, and those of `start` are not read. Raises UserError.
     """
-    corpus = corpus or load_corpus(config.data)
-    model = None
+    corpus, recipe, model = corpus or load_corpus(config.data), find_recipe(config.recipe), None
     if config.start and fresh:
         model, tokenizer = open_start(config.start)
         config = dataclasses.replace(config, model=model_settings(model.config))
-    if config.tokenizer == "char" and tokenizer is None:
-        corpus.text()  # raises with the name of the file, and offers the byte tokenizer
-    chosen = find_recipe(config.recipe)
     if tokenizer is None:
-        data = chosen.text(config, corpus) if chosen.text else corpus.data
+        if config.tokenizer == "char":
+            corpus.text()  # raises with the name of the file, and offers the byte tokenizer
+        data = recipe.text(config, corpus) if recipe.text else corpus.data
         tokenizer = make_tokenizer(config.tokenizer, data, progress)
     corpus.check_tokenizer(tokenizer)
     model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)
-    plan = chosen.build(config, corpus, tokenizer, model)
+    plan = recipe.build(config, corpus, tokenizer, model)
     facts = Facts(
         data=corpus.name,
         bytes=corpus.size,
@@ -158,9 +128,7 @@ def open_start(place: str) -> tuple[Any, Tokenizer]:
     else:
         model, tokenizer = from_pretrained(place), load_tokenizer(Path(place) / "tokenizer.json")
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
-        raise UserError(
-            f"{place} holds quantised weights, which cannot be trained: give what it was made from"
-        )
+        raise UserError(f"{place} holds quantised weights, which cannot be trained: give what they were before")
     return model, tokenizer
 
 
