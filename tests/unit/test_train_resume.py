@@ -221,7 +221,7 @@ def test_killed_between_a_save_and_the_cleaning_up(tmp_path_factory, text, whole
         prune_checkpoints(path, keep)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tinyllm.train.run.prune_checkpoints", killed)
+        patch.setattr("tinyllm.train.checkpoint.prune_checkpoints", killed)
         list(new_training(folder, text))
     list(resumed_training(folder))
     assert outcome(folder) == outcome(whole)

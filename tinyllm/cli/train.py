@@ -93,16 +93,17 @@ def train(
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | settings_of(config, given, set or [])
         opened = resumed_run(out, settings) if resume else new_run(out, settings, overwrite, plugins.ending)
-        return train_run(*opened, resume, plugins, json)
+        return train_run(opened, resume, plugins, json)
 
 
-def train_run(run, config, resume, plugins, as_json):
-    """Prepare everything, then iterate over the events of training and show them; return the exit code."""
+def train_run(opened, resume, plugins, as_json):
+    """Prepare (Run, RunConfig), then iterate over the events of training and show them -> exit code."""
     from tinyllm.ops.registry import threads
     from tinyllm.report.run import write_report
     from tinyllm.train import events
     from tinyllm.train.setup import prepare, reopen
 
+    run, config = opened
     if config.threads:
         threads(config.threads)
     setup = reopen(run, config) if resume else prepare(config, progress=MergeBar())

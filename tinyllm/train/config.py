@@ -108,7 +108,8 @@ class RunConfig:
 
 def model_settings(config: Any) -> dict[str, Any]:
     """Return the settings `model.*` of a family's config: its type, and all fields but the vocabulary."""
-    (kind,) = (name for name in names() if family(name).config_class is type(config))
+    families: dict[str, Any] = {name: family(name) for name in names()}
+    (kind,) = (name for name, cls in families.items() if cls.config_class is type(config))
     fields = dataclasses.asdict(config)
     return {"type": kind} | {name: value for name, value in fields.items() if name != "vocab_size"}
 

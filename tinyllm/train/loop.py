@@ -32,38 +32,31 @@ class Diverged(UserError):
 
 @dataclass
 class Progress:
-    """What is carried from one step to the next besides arrays; every checkpoint holds it.
-
-    The `group_` fields add up since the last step that was logged.
-    """
+    """What is carried from one step to the next besides arrays; every checkpoint holds it."""
 
     step: int = 0
     best_step: int | None = None
     best_val_loss: float | None = None
-    group_steps: int = 0
-    group_tokens: int = 0
-    group_loss: float = 0.0
-    group_grad_norm: float = 0.0
+    group: dict[str, float] = field(default_factory=dict)  # sums over the steps since the last logged one
     group_seconds: float = 0.0
-    group_numbers: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0  # since the run began, without the breaks
 
     def add(self, done: events.Stepped) -> None:
         """Count one more step."""
         self.step += 1
-        self.group_steps += 1
-        self.group_tokens += done.tokens
-        self.group_loss += done.loss
-        self.group_grad_norm += done.grad_norm
         self.group_seconds += done.seconds
-        for name, number in done.numbers.items():
-            self.group_numbers[name] = self.group_numbers.get(name, 0.0) + number
+        counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
+        for name, number in (counted | done.numbers).items():
+            self.group[name] = self.group.get(name, 0) + number
 
-    def new_group(self) -> None:
-        """Forget the steps that have been logged."""
-        self.group_steps = self.group_tokens = 0
-        self.group_loss = self.group_grad_norm = self.group_seconds = 0.0
-        self.group_numbers = {}
+    def new_group(self) -> tuple[dict[str, float], float | None]:
+        """Return (means, tokens per second) since the last logged step, and begin a new group."""
+        sums, seconds = self.group, self.group_seconds
+        self.group, self.group_seconds = {}, 0.0
+        if not sums:
+            return {}, None
+        steps, tokens = sums.pop("steps"), sums.pop("tokens")
+        return {name: total / steps for name, total in sums.items()}, round(tokens / seconds, 1)
 
 
 @dataclass
@@ -87,8 +80,8 @@ class Loop:
     schedule: Callable[[int], float] | None = None  # step -> learning rate
     accumulate: int = 1  # parts that a batch is split into, to save memory
     clip: float = 1.0  # the longest gradient; 0: any
-    evaluate: Callable[[Any], dict[str, float]] | None = None  # model -> {"val_loss": ..., ...}
-    sample: Callable[[Any], str] | None = None  # model -> text
+    evaluate: Any = None  # model -> {"val_loss": ..., ...}
+    sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
     all_reduce: Callable[[list], list] | None = None  # arrays -> their sums over all processes
     seed: int = 0  # names the random numbers of dropout
@@ -164,7 +157,7 @@ class Loop:
         numbers = self.evaluate(self.model)
         loss = numbers["val_loss"]
         self.check_finite(progress.step, "validation loss", loss)
-        best = progress.step > 0 and (progress.best_step is None or loss < progress.best_val_loss)
+        best = progress.step > 0 and (progress.best_val_loss is None or loss < progress.best_val_loss)
         if best:
             progress.best_step, progress.best_val_loss = progress.step, loss
         return events.Evaluated(progress.step, loss, numbers.get("val_loss_per_char"), best, numbers)
@@ -179,23 +172,22 @@ class Loop:
     def log(self, evaluation=None) -> events.Logged:
         """Add a line to the log: means since the last line, and the evaluation if this step had one."""
         progress = self.progress
-        n = progress.group_steps
         progress.seconds = time.perf_counter() - self.began
+        means, tokens_per_second = progress.new_group()
         record = {
             "kind": "step",
             "step": progress.step,
-            "train_loss": progress.group_loss / n if n else None,
+            "train_loss": means.get("train_loss"),
             "val_loss": None,
             "val_loss_per_char": None,
             **(evaluation.numbers if evaluation else {}),
-            "lr": self.optimizer.lr if n else None,
-            "grad_norm": progress.group_grad_norm / n if n else None,
-            **{name: total / n for name, total in progress.group_numbers.items()},
-            "tokens_per_second": round(progress.group_tokens / progress.group_seconds, 1) if n else None,
+            "lr": self.optimizer.lr if means else None,
+            "grad_norm": means.get("grad_norm"),
+            **means,
+            "tokens_per_second": tokens_per_second,
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
         }
-        progress.new_group()
         if self.checkpoint:
             self.checkpoint.log.append(record)
         return events.Logged(record)
@@ -246,7 +238,8 @@ def forward_backward(
     total = all_reduce([count])[0] if all_reduce else count
     if not total > 0:
         raise UserError("no target of a batch counts: check the data, or take a larger context")
-    value, means = 0.0, {}
+    value = 0.0
+    means: dict[str, float] = {}
     for piece in batch.split(accumulate) if count else ():
         if not (share := piece.count / total):
             continue

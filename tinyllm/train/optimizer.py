@@ -3,6 +3,9 @@
 The arithmetic is in `ops/optim.py`.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from tinyllm import ops
@@ -18,7 +21,14 @@ class AdamW:
     Regularization, 2019.)
     """
 
-    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
         parameters = list(parameters)
         if not parameters:
             raise ValueError("AdamW got no parameters; pass model.parameters()")
@@ -39,7 +49,7 @@ class AdamW:
         self.v = [np.zeros_like(p.data) for p in self.parameters]
         self.steps = 0
 
-    def step(self, grad_scale=1.0):
+    def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place, by `grad_scale` times that gradient."""
         self.steps += 1
         beta1, beta2 = self.betas
@@ -49,12 +59,12 @@ class AdamW:
                 numbers = self.steps, self.lr * lr_factor, beta1, beta2, self.eps, weight_decay, grad_scale
                 ops.adamw_step(p.data, p.grad, m, v, *numbers)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward starts from nothing."""
         for p in self.parameters:
             p.grad = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return everything that `step` remembers, as arrays: {"steps": (), "m.0": ..., "v.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
@@ -62,7 +72,7 @@ class AdamW:
             state[f"v.{i}"] = v
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over a state from `state_dict`. Raises ValueError when it belongs to other parameters."""
         expected = self.state_dict()
         if state.keys() != expected.keys():
@@ -81,7 +91,7 @@ class AdamW:
         self.v = [np.array(state[f"v.{i}"]) for i in range(len(self.v))]
 
 
-def decay_groups(parameters, weight_decay):
+def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into matrices, which decay, and vectors, which do not: groups for `AdamW`.
 
     Decay keeps products small; a bias or a norm's gain multiplies nothing that could grow, and pulling it
@@ -94,20 +104,20 @@ def decay_groups(parameters, weight_decay):
     ]
 
 
-def gradient_norm(parameters):
-    """Measure the gradients of all parameters as one long vector, a float."""
+def gradient_norm(parameters: Iterable[Any]) -> float:
+    """Return the length of the gradients of all parameters, as one long vector."""
     return float(ops.grad_norm([p.grad for p in parameters if p.grad is not None]))
 
 
-def clip_factor(norm, limit):
-    """What to multiply a gradient of length `norm` by, so that it is no longer than `limit` (0: any length).
+def clip_factor(norm: float, limit: float) -> float:
+    """Return the factor that shortens a gradient of length `norm` to `limit` (0: any length), or 1.
 
-    For `optimizer.step(clip_factor(norm, limit))`, which clips without writing the gradients anew.
+    `optimizer.step(clip_factor(norm, limit))` clips without rewriting the gradients.
     """
     return float(limit) / norm if norm > limit > 0 else 1.0
 
 
-def clip_grad_norm(parameters, limit):
+def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     """Shorten the whole gradient to length `limit` if it is longer, and return the length it had.
 
     One strange batch then cannot throw the model off course: the direction stays, the size does not
@@ -121,10 +131,10 @@ def clip_grad_norm(parameters, limit):
     return norm
 
 
-def clipped_step(optimizer, norm, limit):
+def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
     """Step along gradients of length `norm`, clipped to `limit` (0: not at all).
 
-    AdamW clips on its way, which saves writing the gradients anew; a `clip_grads` of your own is called.
+    AdamW clips on its way, without rewriting the gradients; a function that replaces clip_grads is called.
     """
     if ops.clip_grads.replaced:
         _clip(optimizer.parameters, norm, limit)

@@ -19,17 +19,9 @@ from typing import Any
 
 from tinyllm.config import check, convert, describe, flatten
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, remove_leftovers
+from tinyllm.files import atomic_write_bytes, atomic_write_text, remove_leftovers
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
-from tinyllm.train.checkpoint import (
-    list_checkpoints,
-    load_model,
-    load_state,
-    prune_checkpoints,
-    read_state,
-    save_checkpoint,
-    verify,
-)
+from tinyllm.train import checkpoint
 from tinyllm.train.config import RunConfig, known_settings, make_config
 from tinyllm.train.log import RunLog
 from tinyllm.train.loop import Progress, stateful
@@ -63,7 +55,7 @@ class Run:
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
         self.notes: dict[str, Any] = {}  # what the caller wants remembered; see `note`
-        self._content: dict[str, Any] | None = None
+        self._content: dict[str, Any] = {}  # run.json without the notes
 
     def _files(self):
         old = [self.folder / "config.json"] if self._old_settings() is not None else []
@@ -84,7 +76,7 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
     def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
-        """Start afresh: remove what a former run left, then write the tokenizer, and run.json last."""
+        """Begin a run: remove what a former one left, then write the tokenizer, and run.json last."""
         with self.rewritten():
             tokenizer.save(self.tokenizer)
             self.write(config, facts)
@@ -110,25 +102,28 @@ class Run:
 
     def write(self, config: RunConfig, facts: Facts) -> None:
         """Write run.json: the settings, the facts, and the notes."""
-        self._content = {"settings": config.nested(), "facts": asdict(facts), "notes": self.notes}
-        atomic_write_text(self.file, json.dumps(self._content, indent=2, ensure_ascii=False) + "\n")
+        self._content = {"settings": config.nested(), "facts": asdict(facts)}
+        self._write()
 
     def note(self, name: str, value: Any) -> None:
-        """Remember a value that JSON can hold in run.json, under "notes"."""
+        """Remember a value that JSON can hold in run.json, under "notes"; at once if the file is there."""
         self.notes[name] = value
-        if self._content is not None:
-            self._content["notes"] = self.notes
-            atomic_write_text(self.file, json.dumps(self._content, indent=2, ensure_ascii=False) + "\n")
+        if self._content:
+            self._write()
+
+    def _write(self):
+        text = json.dumps(self._content | {"notes": self.notes}, indent=2, ensure_ascii=False)
+        atomic_write_text(self.file, text + "\n")
 
     def replaced_ops(self) -> list[dict[str, Any]]:
         """Return the note "replaced_ops", [{"op": name, ...}], or []. Raises UserError on anything else."""
         records = self.notes.get("replaced_ops", [])
-        named = isinstance(records, list) and all(
-            isinstance(record, dict) and isinstance(record.get("op"), str) for record in records
-        )
-        if not named:
-            raise UserError(f"{self.file} is damaged: notes.replaced_ops is {records!r}")
-        return records
+        try:
+            if isinstance(records, list) and all(isinstance(record["op"], str) for record in records):
+                return records
+        except (KeyError, TypeError):
+            pass
+        raise UserError(f"{self.file} is damaged: notes.replaced_ops is {records!r}")
 
     def read_config(self) -> tuple[RunConfig, Facts]:
         """Return (settings, facts) from run.json, checked in full, and take over its notes.
@@ -136,27 +131,22 @@ class Run:
         Raises UserError when it is missing, damaged, or of a version with another layout.
         """
         if not self.file.exists() and (old := self._old_settings()) is not None:
-            raise UserError(
-                f"{self.folder} holds a run of an older version, which this one cannot read; "
-                f"train again with `{_command(old, self.folder)}`"
-            )
+            again = f"train again with `{_command(old, self.folder)}`"
+            raise UserError(f"{self.folder} holds a run of an older version, which cannot be read: {again}")
         try:
             content = json.loads(self.file.read_bytes())
-            settings, facts, notes = (content[name] for name in ("settings", "facts", "notes"))
-            flat = flatten(settings)
-            known = known_settings(flat["recipe"], flat["model.type"])
-            if different := sorted(flat.keys() ^ known.keys()):
+            settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
+            known = known_settings(settings["recipe"], settings["model.type"])
+            if different := sorted(settings.keys() ^ known.keys()):
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
             kinds = {name: about[0] for name, about in describe(Facts).items()}
             found = Facts(**{name: convert(name, value, kinds) for name, value in facts.items()})
-            if not isinstance(notes, dict):
-                raise ValueError(f"notes are {notes!r}")
-            config = make_config(flat)
+            config, self.notes = make_config(settings), dict(notes)
         except OSError as error:
             raise UserError(f"{self.folder} holds no run: cannot read run.json ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
-        self._content, self.notes = content, notes
+        self._content = {"settings": content["settings"], "facts": facts}
         return config, found
 
     def _old_settings(self):
@@ -182,7 +172,7 @@ class Run:
 
     def last_checkpoint(self) -> Path | None:
         """Return the path of the newest checkpoint, or None."""
-        found = list_checkpoints(self.checkpoints)
+        found = checkpoint.list_checkpoints(self.checkpoints)
         return found[max(found)] if found else None
 
     def best_checkpoint(self) -> Path | None:
@@ -190,20 +180,20 @@ class Run:
         last = self.last_checkpoint()
         if last is None:
             return None
-        best = read_state(last)["progress"]["best_step"]
-        return list_checkpoints(self.checkpoints).get(best, last)
+        best = checkpoint.read_state(last)["progress"]["best_step"]
+        return checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
         """Write a checkpoint, then delete those that are neither the last nor the best; return its path."""
 
         def write(folder):
             model.save_pretrained(folder)
-            load_tokenizer(self.tokenizer).save(folder / "tokenizer.json")
+            atomic_write_bytes(folder / "tokenizer.json", self.tokenizer.read_bytes())
 
         arrays = {name: part.state_dict() for name, part in states.items()}
         state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
-        path = save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
-        prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
+        path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
+        checkpoint.prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
         return path
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
@@ -214,18 +204,18 @@ class Run:
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():
-            state = verify(path)
+            state = checkpoint.verify(path)
             try:
                 progress, log_bytes = Progress(**state["progress"]), int(state["log_bytes"])
             except (KeyError, TypeError, ValueError) as error:
                 raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
             if progress.step > steps:
                 raise UserError(f"this run has done {progress.step} steps already: give it more than that")
-            model.load_state_dict(load_model(path).state_dict())
+            model.load_state_dict(checkpoint.load_model(path).state_dict())
             parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
             for name, part in parts.items():
-                load_state(path, name, part)
-            prune_checkpoints(self.checkpoints, {progress.step, progress.best_step})
+                checkpoint.load_state(path, name, part)
+            checkpoint.prune_checkpoints(self.checkpoints, {progress.step, progress.best_step})
         self.log.cut(log_bytes)
         return progress
 
@@ -256,5 +246,5 @@ def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, R
     if path is None:
         resume = f"tinyllm train --out {shlex.quote(str(folder))} --resume"
         raise UserError(f"{folder} holds no checkpoint yet: train it first with `{resume}`")
-    verify(path, lambda name: name != "optimizer.safetensors")
-    return load_model(path).eval(), tokenizer, config
+    checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
+    return checkpoint.load_model(path).eval(), tokenizer, config

@@ -128,7 +128,7 @@ def open_start(place: str) -> tuple[Any, Tokenizer]:
     else:
         model, tokenizer = from_pretrained(place), load_tokenizer(Path(place) / "tokenizer.json")
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
-        raise UserError(f"{place} holds quantised weights, which cannot be trained: give what they were before")
+        raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
     return model, tokenizer
 
 
