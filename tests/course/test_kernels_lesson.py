@@ -23,7 +23,7 @@ from tinyllm.testing.properties import ORDINARY
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 
-GOOD = read("softmax.c") + read("matmul.c")
+GOOD = read(10)["softmax"]["reference"] + read(10)["matmul"]["reference"]
 SOFTMAX, MATMUL = find_lesson(10).tasks
 WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong]
 RIGHT = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).right]
@@ -85,7 +85,7 @@ def test_a_y_that_is_never_set_is_named(judge, task, source):
 
 def test_an_element_that_is_never_set_is_explained(judge):
     loop = "i = 0; i < n; i++)\n            sum"
-    begins_at_one = edited(read("softmax.c"), [(loop, loop.replace("0", "1"))])
+    begins_at_one = edited(read(10)["softmax"]["reference"], [(loop, loop.replace("0", "1"))])
     verdict = judge(SOFTMAX, begins_at_one, effort=0)
     assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
 

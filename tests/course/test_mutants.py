@@ -36,7 +36,7 @@ def judge(launcher, tmp_path):
 
 @pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
 def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
-    verdict = judge(read("suites.toml")["reference"], task.op)
+    verdict = judge(read(11)["reference"], task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.rights(task.op)) >= 3
     stub = (find_lesson(11).path / "exercise.py").read_text()
@@ -113,7 +113,7 @@ def test_survivors_are_named_only_after_the_pass(judge):
     assert verdict.state == "failed" and "mutants live" in verdict.message and len(living) > 3
     assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
     line = "    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n"
-    most = read("suites.toml")["reference"].replace(line, "")
+    most = read(11)["reference"].replace(line, "")
     verdict = judge(most)
     assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
 

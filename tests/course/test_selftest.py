@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinyllm.cli import main
-from tinyllm.cli.course import row_told
+from tinyllm.cli.course import format_row
 from tinyllm.course.answer_keys import answers, read
 from tinyllm.course.classroom import selftest
 from tinyllm.course.classroom.capstone_answers import capstone_answers
@@ -22,6 +22,7 @@ from tinyllm.testing import MISTAKES
 from tinyllm.testing.properties import RIGHT, STEADY
 
 LESSON = find_lesson(4)
+SOFTMAX, MATMUL = (read(10)[op]["reference"] for op in ("softmax", "matmul"))
 SMALL = """seed = 1
 [[lesson]]
 number = 4
@@ -53,13 +54,13 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
     assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
     assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good
-    assert "SURVIVES: nothing wrong" in row_told(row, False) and "TURNED DOWN" in row_told(row, False)
+    assert "SURVIVES: nothing wrong" in format_row(row, False) and "TURNED DOWN" in format_row(row, False)
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setattr(selftest, "find_compiler", lambda: None)
     row = selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())
-    assert f"blocked: {NONE}" in row_told(row, False) and not row.good
+    assert f"blocked: {NONE}" in format_row(row, False) and not row.good
 
 
 def test_no_answer_leaves_with_a_release(tmp_path, monkeypatch):
@@ -73,10 +74,10 @@ def test_no_answer_leaves_with_a_release(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number, file, text, words", [
-    (10, "exercise.c", read("softmax.c") + read("matmul.c"), "exercise.c: softmax is more than a stub"),
-    (10, "exercise.py", "# " + read("softmax.c").splitlines()[9].strip(), "line of the solution of softmax"),
-    (10, "exercise.c", "// " + read("matmul.c").splitlines()[5].strip(), "a line of the solution of matmul"),
-    (11, "exercise.py", read("suites.toml")["reference"], "test_softmax is more than a stub"),
+    (10, "exercise.c", SOFTMAX + MATMUL, "exercise.c: softmax is more than a stub"),
+    (10, "exercise.py", "# " + SOFTMAX.splitlines()[9].strip(), "line of the solution of softmax"),
+    (10, "exercise.c", "// " + MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
+    (11, "exercise.py", read(11)["reference"], "test_softmax is more than a stub"),
     (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
 ])  # fmt: skip
 def test_no_solution_of_another_kind_leaves_either(tmp_path, monkeypatch, capsys, number, file, text, words):

@@ -1,11 +1,11 @@
 """`tinyllm lesson | check | hint | solution | progress`: a student's way through the lessons."""
 
 import inspect
-import json
 import sys
 import time
+from json import dumps
 
-from tinyllm.cli import add_command
+from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.record import WORDS, as_record
@@ -26,70 +26,50 @@ from tinyllm.ops.registry import OPS
 
 COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
 FENCED = "the line on isolation, above, says what a check lets your code do"
-LESSON_EXAMPLE = """example:
-  tinyllm lesson               the map
-  tinyllm lesson start 4       your copy of lesson 4, in this folder
-  python 04_softmax_and_loss/lesson.py
-  tinyllm check 4
-"""
 HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
-CHECK_EXAMPLE = """example:
-  tinyllm check 4              the exercise of lesson 4 in your workspace
-  tinyllm check 4 --watch      again whenever you save it
-  tinyllm check 4 other.py --json
-"""
 
 
-def add_parser(subparsers):
-    """Add the five commands."""
-    lesson = add_command(subparsers, "lesson", "show the lessons, or start one", LESSON_EXAMPLE)
-    lesson.set_defaults(run=run_map)
-    refuse = lesson.error
-    lesson.error = lambda why: refuse(HOW_TO_START if "invalid choice" in why else why)
-    commands = lesson.add_subparsers(title="commands", metavar="COMMAND")
-    start = add_command(commands, "start", "copy a lesson into your workspace", LESSON_EXAMPLE)
-    start.add_argument("lesson", metavar="N", help="the number of a lesson")
-    start.set_defaults(run=run_start)
+@command("lesson")
+def lesson(verb: str | None = None, n: str | None = None) -> None:
+    """Show the lessons, or start one.
 
-    check = add_command(subparsers, "check", "say how your exercise does, and name your bug", CHECK_EXAMPLE)
-    check.add_argument("lesson", metavar="N", help="the number of a lesson")
-    check.add_argument("file", metavar="FILE", nargs="?", help="your exercise, if it is not in the workspace")
-    check.add_argument("--watch", action="store_true", help="check again whenever the file changes")
-    check.add_argument("--json", action="store_true", help="print the result for programs")
-    check.set_defaults(run=run_check)
+    VERB  start, to copy a lesson into your workspace
+    N     the number of a lesson
 
-    example = "example:\n  tinyllm hint 4 softmax\n"
-    hint = add_command(subparsers, "hint", "give the next hint for a task", example)
-    hint.add_argument("lesson", metavar="N", help="the number of a lesson")
-    hint.add_argument("task", metavar="TASK", nargs="?", help="the first that is not done, if not given")
-    hint.set_defaults(run=run_hint)
-
-    example = "example:\n  tinyllm solution 4 softmax\n"
-    what = "show the library's own code, and record that you looked"
-    solution = add_command(subparsers, "solution", what, example)
-    solution.add_argument("lesson", metavar="N", help="the number of a lesson")
-    solution.add_argument("task", metavar="TASK", help="the name of a function")
-    solution.set_defaults(run=run_solution)
-
-    progress = add_command(subparsers, "progress", "show where you are", "example:\n  tinyllm progress\n")
-    progress.set_defaults(run=run_map)
+    example:
+      tinyllm lesson               the map
+      tinyllm lesson start 4       your copy of lesson 4, in this folder
+      python 04_softmax_and_loss/lesson.py
+      tinyllm check 4
+    """
+    if verb is None:
+        progress()
+    elif verb == "start" and n is not None:
+        start(find_lesson(n))
+    else:
+        raise UserError("required: N; " * (verb == "start") + HOW_TO_START)
 
 
-def run_map(args):
-    """The map: number, title, minutes, what is built, the student's state, and what is next."""
-    progress = opened(find_workspace())
+@command("progress")
+def progress() -> None:
+    """Show where you are in the lessons.
+
+    example:
+      tinyllm progress
+    """
+    reached = opened(find_workspace())
     for lesson in syllabus():
-        word, passed = progress.state(lesson)
+        word, passed = reached.state(lesson)
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
         print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
         print(paragraph(lesson.what, 4, 4))
     print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
-    if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
-        print(f"next: {next_of(following, progress)}")
+    if following := next_lesson([(lesson, reached.state(lesson)[0]) for lesson in syllabus()]):
+        print(f"next: {next_of(following, reached)}")
 
 
 def opened(workspace):
-    """What has been reached in a workspace; a damaged file is spoken of."""
+    """Read what has been reached in a workspace; note a damaged file."""
     progress = Progress(workspace)
     if progress.problem:
         note(progress.problem)
@@ -97,7 +77,7 @@ def opened(workspace):
 
 
 def saved(progress):
-    """Keep what has been reached; where that cannot be, say so: it is no reason to withhold the answer."""
+    """Keep what has been reached; if that fails, say so and go on."""
     try:
         progress.save()
     except UserError as error:
@@ -105,12 +85,12 @@ def saved(progress):
 
 
 def note(text):
-    """Say on the side what does not stop the command."""
+    """Print a note on stderr."""
     print(paragraph(f"note: {text}"), file=sys.stderr)
 
 
 def next_lesson(states):
-    """The lesson to go on with: the first that was begun, else the first open one after the last done.
+    """Return the lesson to go on with: the first that was begun, else the first open one after the last done.
 
     states: pairs of a lesson and "", "started" or "done". None if all are done.
     """
@@ -122,7 +102,7 @@ def next_lesson(states):
 
 
 def next_of(lesson, progress):
-    """The command that goes on with a lesson: make a copy, step through it, then check."""
+    """Return the command that goes on with a lesson: make a copy, step through it, then check."""
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
         script = progress.path.parent.parent / lesson.folder / "lesson.py"
@@ -130,9 +110,8 @@ def next_of(lesson, progress):
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
-def run_start(args):
+def start(lesson) -> None:
     """Copy a lesson, and say what to do with it."""
-    lesson = find_lesson(args.lesson)
     folder, copied = start_lesson(lesson, find_workspace())
     script, exercise = shown(folder / "lesson.py"), shown(folder / lesson.exercise)
     if copied:
@@ -143,21 +122,34 @@ def run_start(args):
     rows = {f"python {script}": "to step through it",
             f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
     width = max(map(len, rows))
-    for command, why in rows.items():
-        print(paragraph(f"{command:<{width}}  {why}", 2, width + 4))
+    for line, why in rows.items():
+        print(paragraph(f"{line:<{width}}  {why}", 2, width + 4))
 
 
-def run_check(args):
-    """Check once, or whenever a file changes; the exit code is 1 while something is missing."""
-    if args.watch and args.json:
+@command("check")
+def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = False) -> int:
+    """Say how your exercise of a lesson does, and name your bug.
+
+    The exit code is 1 while something is missing.
+
+    N        the number of a lesson
+    FILE     your exercise, if it is not in the workspace
+    --watch  check again whenever the file changes
+    --json   print the result for programs
+
+    example:
+      tinyllm check 4              the exercise of lesson 4 in your workspace
+      tinyllm check 4 --watch      again whenever you save it
+      tinyllm check 4 other.py --json
+    """
+    if watch and json:
         raise UserError("--watch is for people and --json for programs: choose one")
-    lesson = find_lesson(args.lesson)
-    workspace = find_workspace()
-    path = exercise_path(lesson, workspace, args.file)
+    lesson, workspace = find_lesson(n), find_workspace()
+    path = exercise_path(lesson, workspace, file)
     while True:
         before = versions(path.parent)
-        complete = check_once(lesson, path, workspace, args)
-        if not args.watch:
+        complete = check_once(lesson, path, workspace, json)
+        if not watch:
             return 0 if complete else 1
         try:
             print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
@@ -169,7 +161,7 @@ def run_check(args):
         print("\033[2J\033[H", end="")
 
 
-def check_once(lesson, path, workspace, args):
+def check_once(lesson, path, workspace, json) -> bool:
     """Judge every task, print, and remember -> whether all passed."""
     from tinyllm.course.checker import judge_lesson  # here: hypothesis takes a while to import
     from tinyllm.course.workers import Launcher, best_level, isolation_words
@@ -177,23 +169,23 @@ def check_once(lesson, path, workspace, args):
     level = best_level()
     progress = opened(workspace)
     own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()
-    if not args.json:
+    if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
         print(paragraph(isolation_words(level)) + "\n")
     verdicts = []
     with Launcher(level) as launcher, copied(path) as code:
         for verdict, printed in judge_lesson(lesson, launcher, code):
             record = progress.task(lesson, verdict.task) if own else {}
-            if not args.json:
+            if not json:
                 print(told(lesson, verdict, record.get("held"), printed), flush=True)
             verdicts.append(verdict)
             if verdict.runs:  # a file with a slip of the pen takes nothing back that was reached
                 record |= {"state": verdict.state, "held": len(verdict.held)}
     if own:
         saved(progress)
-    if args.json:
+    if json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
-        print(json.dumps(found | {"isolation": level, "note": isolation_words(level)}))
+        print(dumps(found | {"isolation": level, "note": isolation_words(level)}))
         return all(v.state == "passed" for v in verdicts)
     if lines := list(afterwards(lesson, path, verdicts, progress)):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
@@ -204,17 +196,17 @@ def check_once(lesson, path, workspace, args):
 
 
 def checked(lesson, path):
-    """The name of the file that a lesson is about, which may lie beside the one that is run -> str."""
+    """Return the name of the file that a lesson is about, which may lie beside the one that is run."""
     return shown(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
 
 
 def inset(text):
-    """A paragraph below the name of a task."""
+    """Return a paragraph below the name of a task."""
     return paragraph(text, 6)
 
 
 def told(lesson, verdict, before, printed=""):
-    """A verdict for the terminal."""
+    """Format a verdict for the terminal."""
     of = len(verdict.held) + len(verdict.broken)
     word = WORDS.get(verdict.state, verdict.state)
     line = f"  {verdict.task:<24} {word:<14}"
@@ -252,14 +244,14 @@ def told(lesson, verdict, before, printed=""):
 
 
 def cause(verdict):
-    """The property that the message is about."""
+    """Return the property that the message is about."""
     from tinyllm.course.drawing import PURE, WRITES
 
     return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
 
 
 def afterwards(lesson, path, verdicts, progress):
-    """Lines on what to do after a check."""
+    """Yield lines on what to do after a check."""
     number = lesson.number
     if any(not v.runs for v in verdicts):
         verdict = verdicts[0]
@@ -278,12 +270,19 @@ def afterwards(lesson, path, verdicts, progress):
         yield paragraph(f"write {what} in {checked(lesson, path)}; `tinyllm hint {number}` helps")
 
 
-def run_hint(args):
-    """Give the next hint, and remember how many were given."""
-    lesson = find_lesson(args.lesson)
-    progress = opened(find_workspace())
+@command("hint")
+def hint(n: str, task: str | None = None) -> None:
+    """Give the next hint for a task.
+
+    N     the number of a lesson
+    TASK  the first that is not done, if not given
+
+    example:
+      tinyllm hint 4 softmax
+    """
+    lesson, progress = find_lesson(n), opened(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
-    task = lesson.task(args.task or [*open_tasks, lesson.tasks[0].name][0])
+    task = lesson.task(task or [*open_tasks, lesson.tasks[0].name][0])
     every = hints(lesson, task.name)
     if not every:
         raise UserError(f"there are no hints for {task.name}; its docstring says what it must do")
@@ -303,10 +302,18 @@ NO_SOLUTION = {  # by the kind of task
 }
 
 
-def run_solution(args):
-    """Show the library's own code, and record it."""
-    lesson = find_lesson(args.lesson)
-    task = lesson.task(args.task)
+@command("solution")
+def solution(n: str, task: str) -> None:
+    """Show the library's own code of a task, and record that you looked.
+
+    N     the number of a lesson
+    TASK  the name of a function
+
+    example:
+      tinyllm solution 4 softmax
+    """
+    lesson = find_lesson(n)
+    task = lesson.task(task)
     if task.kind in NO_SOLUTION:
         raise UserError(NO_SOLUTION[task.kind].format(task.name, lesson.number, task.name))
     progress = opened(find_workspace())

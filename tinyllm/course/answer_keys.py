@@ -1,17 +1,17 @@
-"""Answers to the tasks that are no op, right and wrong ones, to grade graders with: data files in answers/.
+"""Answers to the tasks that are no op, to grade graders with: answers.toml in the lessons' folders.
 
 An op's answers are functions, in testing/. Here are those in C and those that are property tests; the
-capstone's are in `classroom/capstone_answers.py`. A wrong answer says which property is meant to reject it.
-The same lists serve `course selftest`, the tests, and, for C, the checker that names a student's mistake.
+capstone's are in `classroom/capstone_answers.py`. A wrong answer says which property should reject it. The
+same lists serve `course selftest`, the tests, and, for C, the checker that names a student's mistake.
 """
 
 import functools
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
-FOLDER = Path(__file__).with_name("answers")
+from tinyllm.course.syllabus import find_lesson
+
 INSIDE = "it stays inside its arrays"
 NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  # no output to compare
 
@@ -41,10 +41,9 @@ class Answers:
 
 
 @functools.cache
-def read(name):
-    """Read a file of answers/ -> dict for .toml, str for .c."""
-    text = (FOLDER / name).read_text("utf-8")
-    return tomllib.loads(text) if name.endswith(".toml") else text
+def read(number):
+    """Read the answers of a lesson -> dict; the file says how they are written."""
+    return tomllib.loads((find_lesson(number).path / "answers.toml").read_text("utf-8"))
 
 
 def answers(task):
@@ -55,10 +54,11 @@ def answers(task):
 @functools.cache
 def kernels(op):
     """Return right and wrong kernels of an op -> Answers."""
-    found, reference = read("kernels.toml")[op], read(f"{op}.c")
-    wrong = tuple(Answer(x["said"], edited(reference, x["edits"]), x["breaks"]) for x in found["wrong"])
-    right = tuple(Answer(x["said"], x["text"]) for x in found["right"])
-    return Answers("exercise.c", reference, right, wrong)
+    found = read(10)[op]
+    reference = found["reference"]
+    wrong = tuple(Answer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
+                  for said, breaks, *e in found["wrong"])  # fmt: skip
+    return Answers("exercise.c", reference, tuple(Answer(*x) for x in found["right"]), wrong)
 
 
 def edited(text, edits):
@@ -88,13 +88,13 @@ def catalogue(op):
 
 def suites(task):
     """Return right and wrong property tests of a function -> Answers."""
-    every = read("suites.toml")
+    every = read(11)
     found = every[task.op]
 
     def text(body):
         body = body.replace("CALL", found["call"]).replace("LARGE", found["large"]).strip()
         return f"import math\n\nimport numpy as np\n\n\ndef {task.name}({task.op}):\n    {body}\n"
 
-    wrong = tuple(Answer(x["said"], text(x["body"]), x["breaks"]) for x in every["always"] + found["wrong"])
-    right = tuple(Answer(x["said"], text(x["body"])) for x in found["right"])
+    wrong = tuple(Answer(said, text(body), breaks) for said, breaks, body in every["always"] + found["wrong"])
+    right = tuple(Answer(said, text(body)) for said, body in found["right"])
     return Answers("exercise.py", every["reference"], right, wrong)

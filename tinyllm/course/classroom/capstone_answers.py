@@ -1,7 +1,7 @@
 """Ways to hand in the capstone: right ones, and those that take the loss for granted.
 
 All are made from the library's own parts. A wrong one defines something again, after them, or leaves it out;
-answers/capstone.toml has the texts.
+the texts are in answers.toml of the lesson.
 """
 
 import json
@@ -37,14 +37,14 @@ def by_heart():
     """Return a file that reports the library's losses and computes nothing."""
     known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
              for seed in seeds(0).values()}  # fmt: skip
-    return read("capstone.toml")["by_heart"].replace("LOSSES", repr(known))
+    return read(12)["by_heart"].replace("LOSSES", repr(known))
 
 
 def capstone_answers():
     """Return the answers to the capstone -> Answers."""
     whole, stub = parts(references()), (find_lesson(12).path / "exercise.py").read_text("utf-8")
     report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))
-    wrong = [Answer(x["said"], whole + x["text"], x["breaks"]) for x in read("capstone.toml")["again"]]
+    wrong = [Answer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
     wrong += [
         Answer("a report of what was never trained", stub, ALONE.format("softmax"), (report,)),
         Answer("the library's losses learnt by heart", by_heart(), ALONE.format("attention")),

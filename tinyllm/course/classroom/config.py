@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """What counts. `parts` are in the order of the lessons. seed None: drawn where submissions are graded."""
+    """A course. `parts` are in the order of the lessons. seed None: drawn where submissions are graded."""
 
     title: str
     seed: int | None
@@ -56,11 +56,11 @@ class Course:
 
     @property
     def total(self):
-        """All the points that there are."""
+        """Return the sum of all points."""
         return sum(sum(part.points.values()) for part in self.parts)
 
     def variant(self, student):
-        """The seed of one student's hidden inputs: a number from 1, the same whenever it is asked for."""
+        """Return the seed of one student's hidden inputs: from 1, the same on every call."""
         if self.seed is None:
             raise ValueError("a course without a seed has no hidden inputs")
         number = _digest(f"{self.seed}/{student}") % self.variants
@@ -72,7 +72,7 @@ def _digest(text):
 
 
 def new_course():
-    """The text of a course file with every lesson in it, a point for each task, and a fresh seed -> str."""
+    """Return the text of a course file with every lesson, a point for each task, and a fresh seed -> str."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks if ready(task))
@@ -81,12 +81,12 @@ def new_course():
 
 
 def new_seed():
-    """A number that nobody can guess."""
+    """Return a number that nobody can guess."""
     return secrets.randbits(48)
 
 
 def whole_course():
-    """The course that needs no file: every lesson, a point for each task, and no seed."""
+    """Return the course that needs no file: every lesson, a point for each task, and no seed."""
     parts = tuple(
         Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus()
     )

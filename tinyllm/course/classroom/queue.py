@@ -27,7 +27,6 @@ from tinyllm.course.classroom.config import new_seed
 from tinyllm.course.classroom.grading import UNJUDGED, grade, nothing
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
-from tinyllm.course.fork_server import descendants
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import LEVELS, why_not
@@ -36,10 +35,15 @@ from tinyllm.files import atomic_write_text
 from tinyllm.testing.relations import specs_only
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock, after which a grading process is ended: see `grading`
+CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+LOST = "its grading process ended, by a crash or after four hours; grade again"
 
 
 def choose_level(wanted, required=False):
-    """The isolation to grade with -> its name. Raises UserError where it does not work here."""
+    """Return the isolation to grade with. Raises UserError where it does not work here.
+
+    required: refuse `plain`, which stops no attacker.
+    """
     if wanted == "plain" and required:
         raise UserError("--require-isolation: `plain` stops accidents, not attackers; take `auto`")
     reasons = {}
@@ -60,24 +64,23 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
     begin: called with how many there are; step: called whenever one is done. A course without a seed gets
     one that is kept in `out`. Raises UserError where there is nothing to grade.
     """
-    folder, out = Path(folder), Path(out)
+    folder, parts = Path(folder), Path(out, ".parts")
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} with submissions")
     submissions = collect(folder, [part.lesson for part in course.parts])
     if not submissions:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
     begin(len(submissions))
-    parts = out / ".parts"
     parts.mkdir(parents=True, exist_ok=True)
     if course.seed is None:
         course = replace(course, seed=kept_seed(parts))
-    todo, records = [], {}
+    paths = {s.student: parts / f"{key(s, course, level)}.json" for s in submissions}
+    todo = []
     for submission in submissions:
-        path = parts / f"{key(submission, course, level)}.json"
-        records[submission.student] = path
+        path = paths[submission.student]
         if submission.problem:
             write(path, nothing(submission, course, level, submission.problem))
-        elif not stands(read(path)):
+        elif not is_final(read(path)):
             path.unlink(missing_ok=True)
             todo.append((submission, path))
             continue
@@ -85,19 +88,13 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
     with interrupts() as interrupted:
         if todo:
             prepare(course, {course.variant(submission.student) for submission, _ in todo}, interrupted)
-        before = set(descendants())
         run_all(todo, course, level, workers or os.cpu_count() or 1, step, interrupted)
-    end_strays(before)
-    found = []
-    for submission in submissions:
-        record = read(records[submission.student])
-        lost = "its grading process ended, by a crash or after four hours; grade again"
-        found.append(record or nothing(submission, course, level, lost))
+    found = [read(paths[s.student]) or nothing(s, course, level, LOST) for s in submissions]
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
 
 
 def kept_seed(folder):
-    """The seed that is kept in a folder, drawn when it is first asked for."""
+    """Return the seed that is kept in a folder; the first call draws it."""
     seed = read(folder / "seed.json")
     if type(seed) is not int:
         seed = new_seed()
@@ -106,7 +103,7 @@ def kept_seed(folder):
 
 
 def key(submission, course, level):
-    """What a record depends on -> a name for its file."""
+    """Return a name for a record's file, made of all that the record depends on."""
     versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
     parts = [(p.lesson.number, p.points) for p in course.parts]
     versions += [np.__version__, platform.python_version()]
@@ -120,15 +117,15 @@ def write(path, record):
 
 
 def read(path):
-    """A record that was kept, or None."""
+    """Return a record that was kept, or None."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def stands(record):
-    """Whether a record holds for the next grading, too: all was tried that another day could try.
+def is_final(record):
+    """Say if a record holds for the next grading, too: all was tried that another day could try.
 
     What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
     """
@@ -140,26 +137,20 @@ def stands(record):
 
 def prepare(course, variants, interrupted=()):
     """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
-    if context().get_start_method() != "fork":
+    if CONTEXT.get_start_method() != "fork":
         return
-    if any(part.lesson.task(name).kind == "run" for part in course.parts for name in part.points):
+    tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
+    if any(task.kind == "run" for task in tasks):
         for variant in variants:
             capstone.expect(variant)
     with specs_only():
-        for part in course.parts:
-            for name in part.points:
-                task = part.lesson.task(name)
-                if interrupted:
-                    return
-                if task.kind == "op" and ready(task):
-                    every = [properties(task.op, variant=variant) for variant in sorted(variants)]
-                    for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
-                        right(task.op, args)
-
-
-def context():
-    """How processes are started: forked where that is safe, so that they share what has been drawn."""
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        for task in tasks:
+            if interrupted:
+                return
+            if task.kind == "op" and ready(task):
+                every = [properties(task.op, variant=variant) for variant in sorted(variants)]
+                for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
+                    right(task.op, args)
 
 
 @contextlib.contextmanager
@@ -186,7 +177,10 @@ def interrupts():
 
 
 def run_all(todo, course, level, workers, step, interrupted=()):
-    """Have so many processes work at a time, each on one submission, until something is in `interrupted`."""
+    """Have so many processes work at a time, each on one submission, until something is in `interrupted`.
+
+    A process that is killed takes its workers along: their server ends as its socket closes.
+    """
     todo, running = list(reversed(todo)), []
     try:
         while todo or running:
@@ -194,7 +188,7 @@ def run_all(todo, course, level, workers, step, interrupted=()):
                 raise KeyboardInterrupt
             while todo and len(running) < workers:
                 submission, path = todo.pop()
-                process = context().Process(target=one, args=(submission, course, level, str(path)))
+                process = CONTEXT.Process(target=run_one, args=(submission, course, level, str(path)))
                 process.start()
                 running.append((process, time.monotonic() + SECONDS_PER_SUBMISSION))
             multiprocessing.connection.wait([process.sentinel for process, _ in running], timeout=1)
@@ -211,21 +205,7 @@ def run_all(todo, course, level, workers, step, interrupted=()):
             process.join()
 
 
-def one(submission, course, level, path):
-    """The whole life of one grading process."""
+def run_one(submission, course, level, path):
+    """Grade one submission in a process of its own, and write its record."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     write(Path(path), grade(submission, course, level))
-
-
-def end_strays(before):
-    """End what a submission has left behind, so that results are written after the last child is dead."""
-    for _ in range(200):
-        strays = set(descendants()) - before
-        for pid in strays:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
-        if not strays:
-            return
-        time.sleep(0.01)

@@ -27,7 +27,7 @@ HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines 
 LONG_ENOUGH = 24  # characters of a line that cannot stand in a lesson by chance
 
 
-def release(course, out, source=None):
+def write_release(course, out, source=None):
     """Write what students get into a new folder -> the paths written. Raises UserError before it writes."""
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -1,4 +1,4 @@
-"""Write what grading found: grades.csv, results.json and a page of feedback for each student.
+"""Write what grading found: grades.csv, results.json, a page of feedback for each student; and sum it up.
 
 Whatever a student could have chosen (names, messages) is shown as text: no formula in a spreadsheet, no
 markup in a page.
@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from tinyllm.course.record import WORDS
@@ -36,7 +37,7 @@ def write_results(out, course, records, level, left_out=()):
 
 
 def read_results(out):
-    """What an earlier grading wrote -> the dict of results.json. Raises UserError."""
+    """Read what an earlier grading wrote -> the dict of results.json. Raises UserError."""
     path = Path(out) / "results.json"
     try:
         results = json.loads(path.read_text("utf-8"))
@@ -49,24 +50,24 @@ def read_results(out):
 
 
 def cell(text):
-    """A text for a spreadsheet, which must not take it for a formula."""
+    """Return a text for a spreadsheet, which must not take it for a formula."""
     return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # the last are the wide ones
 
 
 def number(value):
-    """Points without a needless .0 -> str."""
+    """Format points without a needless .0 -> str."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def table(rows):
-    """Rows as CSV, the same bytes on every system -> str."""
+    """Format rows as CSV, the same bytes on every system -> str."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def grades(course, records):
-    """The text of grades.csv: a row for each student, a column for each lesson."""
+    """Return the text of grades.csv: a row for each student, a column for each lesson."""
     numbers = [part.lesson.number for part in course.parts]
     rows = [["student", *(f"lesson_{n:02}" for n in numbers), "points", "of", "isolation", "note"]]
     for record in records:
@@ -79,7 +80,7 @@ def grades(course, records):
 
 
 def feedback_name(student):
-    """A file name for a student: their own name where a file may be called so."""
+    """Return a file name for a student: their own name where a file may be called so."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
         return f"{plain}.md"
@@ -87,12 +88,12 @@ def feedback_name(student):
 
 
 def quoted(text):
-    """A text as code in Markdown, which is shown as it is."""
+    """Return a text as code in Markdown, which is shown as it is."""
     return "`" + text.replace("`", "'") + "`"
 
 
 def feedback(course, record):
-    """One student's page in Markdown -> str."""
+    """Return one student's page in Markdown -> str."""
     lines = [f"# {course.title}", "", f"{quoted(record['student'])}: {number(record['points'])} of "
              f"{number(record['of'])} points", ""]  # fmt: skip
     if record["problem"]:
@@ -110,14 +111,14 @@ def feedback(course, record):
 
 
 def headline(task):
-    """The state of a task in a few words -> str."""
+    """Say the state of a task in a few words -> str."""
     word = WORDS.get(task["state"], task["state"])
     tried = task["properties"] and task["state"] in ("passed", "failed")
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
 def told(task):
-    """What there is to say of a task below its headline -> list of lines, indented as in a list."""
+    """Say what there is to say of a task below its headline -> list of lines, indented as in a list."""
     lines = []
     where = f" (line {task['line']})" if task["line"] else ""
     if task["message"] and not task["message"].startswith("NotImplementedError"):
@@ -135,3 +136,31 @@ def told(task):
     if task["hint"]:
         lines.append(f"  Hint: {task['hint']}")
     return lines
+
+
+def summary(results):
+    """Sum up a grading: states of tasks, common bugs, who asked for solutions -> dict of plain values."""
+    graded = [record for record in results["submissions"] if not record["problem"]]
+    tasks, bugs = {}, Counter()
+    for record in graded:
+        for lesson in record["lessons"]:
+            for task in lesson["tasks"]:
+                states = tasks.setdefault((lesson["lesson"], task["task"]), Counter())
+                states[task["state"]] += 1
+                if task["mistake"]:
+                    bugs[lesson["lesson"], task["task"], task["mistake"]] += 1
+    return {
+        "isolation": results["isolation"],
+        "submissions": len(results["submissions"]),
+        "refused": [(r["student"], r["problem"]) for r in results["submissions"] if r["problem"]],
+        "left_out": results.get("left_out", []),
+        "tasks": [{"lesson": n, "task": name, **states} for (n, name), states in sorted(tasks.items())],
+        "bugs": [
+            {"lesson": n, "task": name, "mistake": said, "students": count}
+            for (n, name, said), count in sorted(bugs.items(), key=lambda pair: (-pair[1], pair[0]))
+        ],
+        "solutions": [
+            {"student": r["student"], "lesson": lesson["lesson"], "task": task["task"]}
+            for r in graded for lesson in r["lessons"] for task in lesson["tasks"] if task["solution_seen"]
+        ],
+    }  # fmt: skip

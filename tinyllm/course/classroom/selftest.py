@@ -17,7 +17,7 @@ from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import JUDGES, judge, judge_task
 from tinyllm.course.classroom.capstone_answers import capstone_answers
-from tinyllm.course.classroom.queue import context
+from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import ready
@@ -106,7 +106,7 @@ def sent_and_received(value):
     return protocol.receive(echo)
 
 
-def selftest(course, level, workers=None, step=lambda row: None):
+def run_selftest(course, level, workers=None, step=lambda row: None):
     """Try every task of a course, each in a process of its own, several at a time -> list of Row.
 
     step is called with each row, in the course's order.
@@ -114,7 +114,7 @@ def selftest(course, level, workers=None, step=lambda row: None):
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
     tasks = [(lesson, task) for lesson, task in tasks if task.kind in JUDGES and ready(task)]
     rows = []
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, context()) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count() or 1, CONTEXT) as pool:
         longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
         tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
         for _, task in tasks:
