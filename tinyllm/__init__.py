@@ -36,7 +36,14 @@ from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.rng import Random
 from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor, no_grad
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, ChatTemplate, load_tokenizer
+from tinyllm.tokenizer import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    ChatTemplate,
+    load_tokenizer,
+    save_tokenizer,
+)
 from tinyllm.train import AdamW, Run, clip_grad_norm, decay_groups, fit, learning_rate, make_config, prepare
 from tinyllm.train import load_run as load
 
@@ -83,6 +90,7 @@ __all__ = [
     "override",
     "prepare",
     "quantize",
+    "save_tokenizer",
     "save_weights",
     "stream",
     "threads",

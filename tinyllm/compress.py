@@ -11,6 +11,7 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
+from tinyllm.tokenizer import save_tokenizer
 from tinyllm.train.checkpoint import read_state
 from tinyllm.train.loop import Progress
 from tinyllm.train.run import Run, load_run
@@ -53,7 +54,7 @@ def quantize_run(
     progress = dataclasses.replace(Progress(**saved["progress"]), best_step=saved["step"])
     new.notes = old.notes | {"bits": bits}
     with new.rewritten():
-        tokenizer.save(new.tokenizer)
+        save_tokenizer(tokenizer, new.tokenizer)
         new.save(model, {}, progress)
         new.write(config, facts)
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)

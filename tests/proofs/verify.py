@@ -23,7 +23,6 @@ PROOFS = {  # what each is given, in full and --quick
     "sanitizers": ([], ["--quick"]),
     "roundtrip": ([], ["--quick"]),
     "tokenizer": ([], ["--quick"]),
-    "families": ([], ["--quick"]),
     "fuzz": ([], ["--quick"]),
     "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),

@@ -3,8 +3,8 @@
     python tests/proofs/verify_fuzz.py [--quick] [--seconds N] [NAME ...]
 
 C (fuzz_tokenizer.c, built by $CLANG, else clang, with AddressSanitizer and UndefinedBehaviorSanitizer):
-split, encode, merge, decode, train, each against slow and obvious loops. Loaders (fuzz_loaders.py): own,
-huggingface, families, tiktoken, gpt2; without the package atheris the mutations are blind. All of them run at
+split, encode, merge, decode, train, each against slow and obvious loops. Loaders (fuzz_loaders.py):
+huggingface, tiktoken, gpt2; without the package atheris the mutations are blind. All of them run at
 once, --seconds each, by default 600; --quick: a fixed number of executions with a fixed seed instead. What is
 found is printed with its input in base64. One finding fails.
 """
@@ -24,7 +24,7 @@ import native
 from native import HERE, run
 
 C = ("split", "encode", "merge", "decode", "train")
-LOADERS = ("own", "huggingface", "families", "tiktoken", "gpt2")
+LOADERS = ("huggingface", "tiktoken", "gpt2")
 SOURCES = [HERE / "fuzz_tokenizer.c", HERE / "fuzz_encode.c", *native.BPE]
 FLAGS = ["-g1", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 STRICT = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8", "UBSAN_OPTIONS": "print_stacktrace=1"}

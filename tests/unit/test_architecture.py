@@ -42,7 +42,12 @@ NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know ne
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
-EXTRAS = {"testing": {"hypothesis"}, "course": {"hypothesis"}, "bench": PEERS}  # on top of CORE
+EXTRAS = {  # on top of CORE
+    "tokenizer": {"tokenizers"},
+    "testing": {"hypothesis"},
+    "course": {"hypothesis"},
+    "bench": PEERS,
+}
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels

@@ -1,6 +1,6 @@
 """Byte pair encoding in C gives what Python gives: for drawn vocabularies, bytes, patterns and threads.
 
-The specs and incremental.py judge; that they agree with each other is in test_bpe_ops.py.
+The specs and bpe_fast.py judge; that they agree with each other is in test_bpe_ops.py.
 """
 
 import copy
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
 from tinyllm.ops.registry import _compiled, empty_pool, override, threads, use
-from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, incremental
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, bpe_fast
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
@@ -40,14 +40,14 @@ texts = st.one_of(
 def test_training_is_the_same(pieces, data, n_merges):
     counts = data.draw(st.lists(st.integers(1, 4), min_size=len(pieces), max_size=len(pieces)))
     learnt = _compiled.bpe_train(pieces, counts, n_merges)
-    assert list(learnt.items()) == list(incremental.train(pieces, counts, n_merges).items())
+    assert list(learnt.items()) == list(bpe_fast.train(pieces, counts, n_merges).items())
     counted = _compiled.bpe_pair_counts(pieces, counts)
     assert list(counted.items()) == list(bpe_pair_counts.reference(pieces, counts).items())
 
 
 @given(some_pieces, some_pieces, st.integers(0, 60))
 def test_encoding_is_the_same(learnt_from, others, n_merges):
-    merges = incremental.train(learnt_from, [1] * len(learnt_from), n_merges)
+    merges = bpe_fast.train(learnt_from, [1] * len(learnt_from), n_merges)
     bpe = _compiled.BPE(range(256), merges)
     for piece in learnt_from + others:
         expected = bpe_encode.reference(piece, merges)
@@ -95,7 +95,7 @@ def test_any_vocabulary_encodes_the_same(vocabulary, pieces, seed):
     pieces += [bytes(rng.choices(letters, k=400)) for letters in (b"abc", b"ab")]
     pieces += [token for token in vocabulary.tokens if token is not None and len(token) > 1]
     v = vocabulary
-    bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids if v.whole_first else None)
+    bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else None)
     expected = [i for piece in pieces if piece for i in v.encode(piece)]
     assert encode_pieces(bpe, pieces) == encode_pieces(bpe, pieces) == expected  # the second time from memory
     text = b"".join(pieces)
@@ -107,7 +107,7 @@ def test_equal_ranks_go_from_left_to_right_whenever_they_came_up():
     merges = {(99, 100): 256, (97, 98): 257, (257, 121): 258, (121, 256): 259, (258, 97): 260}
     order = dict(zip(merges, (0, 1, 5, 5, -1), strict=True))  # the last one interrupts
     for piece in (b"abycd" * 40, b"abycdycdabya" * 20, b"ycdabyabycda" * 30):
-        expected = incremental.encode(piece, merges, order)
+        expected = bpe_fast.encode(piece, merges, order)
         assert encode_pieces(_compiled.BPE(range(256), merges, order), [piece]) == expected
 
 
@@ -188,7 +188,7 @@ def test_decoding_takes_what_it_always_took():
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64])
 def test_any_integers_are_decoded_by_the_kernel(dtype, monkeypatch):
     """Token files hold uint16 and uint32; the way through Python takes many times as long."""
-    monkeypatch.setattr(BPETokenizer, "_decode_with_care", lambda *_: pytest.fail("not by the kernel"))
+    monkeypatch.setattr(BPETokenizer, "_checked", lambda *_: pytest.fail("not by the kernel"))
     assert BPETokenizer([]).decode_bytes(np.array([104, 105], dtype)) == b"hi"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_pair_counts, bpe_train
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.mistakes import MISTAKES
-from tinyllm.tokenizer import incremental
+from tinyllm.tokenizer import bpe_fast
 
 NEW = 300
 
@@ -182,12 +182,12 @@ def test_the_op_has_the_property(name, held):
 
 @pytest.mark.parametrize("held", PROPERTIES["bpe_encode"], ids=lambda held: held.__name__)
 def test_incremental_encoding_has_the_property(held):
-    held(incremental.encode)
+    held(bpe_fast.encode)
 
 
 @pytest.mark.parametrize("held", PROPERTIES["bpe_train"], ids=lambda held: held.__name__)
 def test_incremental_training_has_the_property(held):
-    held(incremental.train)
+    held(bpe_fast.train)
 
 
 def breaks(held, function):
@@ -228,7 +228,7 @@ pieces_drawn = st.lists(
 def test_incremental_training_is_the_specification(pieces, data, n_merges):
     counts = data.draw(st.lists(st.integers(1, 4), min_size=len(pieces), max_size=len(pieces)))
     expected = bpe_train(pieces, counts, n_merges)
-    learnt = incremental.train(pieces, counts, n_merges)
+    learnt = bpe_fast.train(pieces, counts, n_merges)
     assert list(learnt.items()) == list(expected.items())
 
 
@@ -236,7 +236,7 @@ def test_incremental_training_is_the_specification(pieces, data, n_merges):
 def test_incremental_encoding_is_the_specification(pieces, others, n_merges):
     merges = bpe_train(pieces, [1] * len(pieces), n_merges)
     for piece in pieces + others:
-        assert incremental.encode(piece, merges) == bpe_encode(piece, merges)
+        assert bpe_fast.encode(piece, merges) == bpe_encode(piece, merges)
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=30), pieces_drawn)
@@ -249,7 +249,7 @@ def test_encoding_follows_any_sound_merges(pairs, pieces):
         tokens = alphabet + list(merges.values())
         merges.setdefault((tokens[left % len(tokens)], tokens[right % len(tokens)]), new_id)
     for piece in pieces:
-        assert incremental.encode(piece, merges) == bpe_encode(piece, merges) == retrace(piece, merges)
+        assert bpe_fast.encode(piece, merges) == bpe_encode(piece, merges) == retrace(piece, merges)
 
 
 def test_training_on_a_worked_example():
@@ -270,14 +270,14 @@ def test_counts_and_pieces_must_match():
     with pytest.raises(ValueError):
         bpe_pair_counts([b"ab"], [])
     with pytest.raises(ValueError):
-        incremental.train([b"ab"], [], 1)
+        bpe_fast.train([b"ab"], [], 1)
 
 
 def test_a_plugged_in_op_trains_and_encodes():
     with override(bpe_merge=lambda ids, pair, new_id: [new_id] if len(ids) == 2 else list(ids)):
-        assert incremental.train([b"ab", b"abc"], [1, 1], 1) == {(97, 98): 256}
-        assert incremental.encode(b"ab", {(97, 98): 256}) == [256]
+        assert bpe_fast.train([b"ab", b"abc"], [1, 1], 1) == {(97, 98): 256}
+        assert bpe_fast.encode(b"ab", {(97, 98): 256}) == [256]
     with override(bpe_train=lambda pieces, counts, n_merges: {(1, 2): 256}):
-        assert incremental.train([b"ab"], [1], 1) == {(1, 2): 256}
+        assert bpe_fast.train([b"ab"], [1], 1) == {(1, 2): 256}
     with override(bpe_encode=lambda ids, merges: [7]):
-        assert incremental.encode(b"ab", {}) == [7]
+        assert bpe_fast.encode(b"ab", {}) == [7]

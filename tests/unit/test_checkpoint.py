@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_run import new_training, outcome, resumed_training, write_text
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import CharTokenizer
+from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 from tinyllm.train import Run, events, load_run
 from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, read_state, save_checkpoint
 
@@ -268,7 +268,7 @@ def test_weights_with_nan_or_of_other_shapes_are_refused(copy):
 
 def test_another_tokenizer_is_refused(copy):
     folder, _ = copy
-    CharTokenizer.train(b"abcdefgh").save(folder / "tokenizer.json")
+    save_tokenizer(CharTokenizer.train(b"abcdefgh"), folder / "tokenizer.json")
     refused(lambda: load_run(folder), "tokenizer.json", "trained with")
     refused(lambda: resumed_training(folder), "tokenizer.json")
 

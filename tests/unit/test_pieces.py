@@ -17,7 +17,7 @@ from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
 from tinyllm.testing.cases.pieces import BROKEN, CHARACTERS, cut_anywhere, texts
 from tinyllm.tokenizer.base import text_keeping_bytes
-from tinyllm.tokenizer.patterns import SPELT, Splitter, compile_pattern, split
+from tinyllm.tokenizer.patterns import NAMES, Splitter, compile_pattern, split
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 EVERY = pytest.mark.parametrize("pattern", PATTERNS)
@@ -42,7 +42,7 @@ def check_equal(text, pattern):
 
 @given(st.text() | st.text("\n\r \t\xa0ab1.'s\u3000"))
 def test_spellings_of_a_pattern_match_the_same(text):
-    for spelt, name in SPELT.items():
+    for spelt, name in NAMES.items():
         assert Splitter(spelt).published == name
         assert list(split(compile_pattern(spelt), text)) == list(split(compile_pattern(name), text))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tinyllm.data import load_corpus, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled, override, use
-from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer, stream
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
 from tinyllm.tokenizer.patterns import Splitter
 from tinyllm.train import make_config, prepare
 
@@ -30,7 +30,7 @@ def pieces_of(splitter, parts):
 def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
     splitter = Splitter(pattern)
     with use(backend):
-        parts = list(stream.blocks(io.BytesIO(text), splitter.last_cut, size))
+        parts = list(strings.blocks(io.BytesIO(text), splitter.last_cut, size))
     assert b"".join(parts) == text and all(parts)
     assert pieces_of(splitter, parts) == pieces_of(splitter, [text])
 
@@ -38,24 +38,24 @@ def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
 def test_there_are_many_blocks():
     for backend in BACKENDS:
         with use(backend):
-            assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) > 5
-    assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("[ae]+").last_cut, 500))) == 1
+            assert len(list(strings.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) > 5
+    assert len(list(strings.blocks(io.BytesIO(TEXT), Splitter("[ae]+").last_cut, 500))) == 1
     with override(split_pieces=lambda text, pattern: np.arange(1, len(text) + 1)):
-        assert len(list(stream.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) == 1
+        assert len(list(strings.blocks(io.BytesIO(TEXT), Splitter("gpt4").last_cut, 500))) == 1
 
 
 def test_what_cannot_be_cut_is_bounded(monkeypatch):
-    monkeypatch.setattr(stream, "LARGEST", 1000)
+    monkeypatch.setattr(strings, "LARGEST_BLOCK", 1000)
     with pytest.raises(UserError, match="no place to cut it"):
-        list(stream.blocks(io.BytesIO(b"a" * 2000), Splitter("gpt2").last_cut, 100))
+        list(strings.blocks(io.BytesIO(b"a" * 2000), Splitter("gpt2").last_cut, 100))
     with pytest.raises(TypeError, match="binary mode"):
-        list(stream.blocks(io.StringIO("text"), Splitter("gpt2").last_cut))
+        list(strings.blocks(io.StringIO("text"), Splitter("gpt2").last_cut))
 
 
 @pytest.mark.parametrize("tokenizer", [
     BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)  # fmt: skip
 def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(stream.blocks, "__defaults__", (700,))
+    monkeypatch.setattr(strings.blocks, "__defaults__", (700,))
     path, calls = tmp_path / "text.txt", []
     path.write_bytes(TEXT)
     tokens = token_file(path, tokenizer, tmp_path / "cache", lambda done, total: calls.append((done, total)))
@@ -70,7 +70,7 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
 
 
 def test_a_file_trains_as_its_bytes(monkeypatch):
-    monkeypatch.setattr(stream.blocks, "__defaults__", (700,))
+    monkeypatch.setattr(strings.blocks, "__defaults__", (700,))
     for backend in BACKENDS:
         with use(backend):
             streamed = BPETokenizer.train(io.BytesIO(TEXT), 330, "gpt4")
@@ -80,7 +80,7 @@ def test_a_file_trains_as_its_bytes(monkeypatch):
 def test_training_reads_the_tokens_of_a_file(tmp_path):
     tokenizer, path = BPETokenizer.train(TEXT, 330, "gpt4"), tmp_path / "text.tokens"
     (tmp_path / "text").write_bytes(TEXT)
-    tokenizer.save(tmp_path / "t.json")
+    save_tokenizer(tokenizer, tmp_path / "t.json")
     tokens = token_file(tmp_path / "text", tokenizer, out=path)
     made = {"data": str(path), "model.context": 8}
     setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
@@ -89,7 +89,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
     assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
     assert setup.facts.bytes == tokens.nbytes
-    BPETokenizer.train(TEXT, 330, "gpt2").save(tmp_path / "other.json")  # as many ids, other meanings
+    save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # other meanings
     for other in ("byte", str(tmp_path / "other.json")):
         with pytest.raises(UserError, match="made by another tokenizer"):
             prepare(make_config(made | {"tokenizer": other}))

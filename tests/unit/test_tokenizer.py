@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
 from tinyllm.ops.registry import override, use
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer, patterns
+from tinyllm.tokenizer import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    bpe,
+    make_tokenizer,
+    patterns,
+    save_tokenizer,
+)
 from tinyllm.tokenizer.patterns import PATTERNS, compile_pattern, split
-from tinyllm.tokenizer.pretokenizers import matches
 
 TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
 TEXT *= 3
@@ -196,23 +203,17 @@ def test_the_published_patterns_match_every_text(text):
 def test_a_pattern_that_would_try_for_ever_is_given_up(pattern, monkeypatch):
     monkeypatch.setattr(patterns, "PATIENCE", 0.01)
     compiled = compile_pattern(pattern)
-    for cut in (split, matches):
-        assert list(cut(compiled, "aac"))
-        with pytest.raises(UserError, match="repeated group"):
-            list(cut(compiled, "b" + "a" * 60))
+    assert list(split(compiled, "aac"))
+    with pytest.raises(UserError, match="repeated group"):
+        list(split(compiled, "b" + "a" * 60))
 
 
-QUICK = [*PATTERNS.values(), r"[ae]+|\w\s?", r" ?\p{L}++|\s++$|[)(+*]", r"(?i:'s|'t)|#\(+"]
-SLOW = ["(?:a|a)+c", r"(?:a|a\\)+c", r"(a)\1*\1*c", "(?:a|a)" * 20, "a*a*a*b", "(?R)?", "(?:a){e<=2}",
-        "(?>(a+)+)", "[[a]--[b]]+", "(?x)(a|b) +", r"(?<n>a)(?P=n)"]  # fmt: skip
-OFTEN = [r"(?:ab)+|[\s\S]", "(?:ab)+|", r"(?<=b)(?:a|b)+|(?:^|c)+|b", "(?:ab)*c|(?:x)*"]
+def test_only_patterns_of_our_own_are_not_timed():
+    assert not any(patterns._limit(compile_pattern(pattern)) for pattern in (*PATTERNS, patterns.QWEN2))
+    assert all(patterns._limit(compile_pattern(pattern)) for pattern in ("a", *STRANGE_PATTERNS))
 
 
-def test_only_patterns_that_surely_come_to_an_end_are_not_timed():
-    assert all(map(patterns.surely_quick, QUICK)) and not any(map(patterns.surely_quick, SLOW))
-
-
-@pytest.mark.parametrize("pattern", OFTEN)
+@pytest.mark.parametrize("pattern", [r"(?:ab)+|[\s\S]", "(?:ab)+|", r"(?<=b)(?:a|b)+|(?:^|c)+|b"])
 def test_patience_is_for_one_match_and_not_for_all_of_a_text(pattern):
     text = "abxabcb" * 20_000
     compiled = compile_pattern(pattern)
@@ -231,7 +232,7 @@ def test_patience_is_for_one_match_and_not_for_all_of_a_text(pattern):
             if len(some) == 1000:
                 raise TimeoutError
 
-    assert list(patterns.found(Timed(), text)) == expected and len(pauses) > 50
+    assert list(patterns._matches(Timed(), text)) == expected and len(pauses) > 50
 
 
 BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]
@@ -359,7 +360,7 @@ def test_make_tokenizer_from_a_word(tmp_path):
     assert make_tokenizer("byte", data).vocab_size == 256
     trained = make_tokenizer("bpe:300", data)
     assert trained.vocab_size == 300 and trained.pattern == "gpt2"
-    trained.save(tmp_path / "t.json")
+    save_tokenizer(trained, tmp_path / "t.json")
     assert make_tokenizer(str(tmp_path / "t.json"), b"").merges == trained.merges
     for spec, problem in [("bpe", "bpe:4096"), ("bpe:x", "bpe:4096"), ("bpe:" + "9" * 99, "bpe:4096"),
                           ("bpe:3", "too small"), ("word", "char, byte"), ("", "char, byte")]:  # fmt: skip

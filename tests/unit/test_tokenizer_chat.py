@@ -15,6 +15,7 @@ from tinyllm.tokenizer import (
     ChatTemplate,
     Special,
     load_tokenizer,
+    save_tokenizer,
 )
 
 NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
@@ -114,15 +115,15 @@ def test_a_template_lives_in_the_tokenizer_file(tmp_path):
         plain = tokenizer.fingerprint()
         tokenizer.chat = template
         assert tokenizer.fingerprint() != plain
-        tokenizer.save(tmp_path / name)
+        save_tokenizer(tokenizer, tmp_path / name)
         loaded = load_tokenizer(tmp_path / name)
         assert loaded.chat == template and loaded.fingerprint() == tokenizer.fingerprint()
         assert loaded.chat.encode(loaded, HELLO) == template.encode(tokenizer, HELLO)
 
 
-GOOD = CHAT_TEMPLATES["chatml"].fields()
+GOOD = CHAT_TEMPLATES["chatml"].to_dict()
 BAD_FIELDS = [
-    ([], "the fields"), ({}, "the fields"), (GOOD | {"extra": 1}, "the fields"),
+    ([], "an object"), ({}, "the fields"), (GOOD | {"extra": 1}, "the fields"),
     (GOOD | {"roles": []}, "object"), (GOOD | {"roles": {}}, "needs roles"), (GOOD | {"model": 3}, "model"),
     (GOOD | {"model": "nobody"}, "'nobody'"), (GOOD | {"end": "x"}, "a list"), (GOOD | {"end": [3]}, "part"),
     (GOOD | {"end": [{"special": 3}]}, "part"), (GOOD | {"end": [{"special": "a", "b": 1}]}, "part"),
@@ -134,8 +135,9 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize("chat, problem", BAD_FIELDS)
 def test_a_wrong_template_in_a_file_is_refused_in_one_line(chat, problem, tmp_path):
-    fields = json.loads(ByteTokenizer(NAMES)._json()) | {"chat": chat}
-    (tmp_path / "t.json").write_text(json.dumps(fields))
+    document = ByteTokenizer(NAMES).to_dict()
+    document["model"]["tinyllm"] = {"chat": chat}
+    (tmp_path / "t.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=problem) as error:
         load_tokenizer(tmp_path / "t.json")
     assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -12,8 +12,8 @@ from test_tokenizer import any_bytes
 from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
 
 from tinyllm.cli import main
-from tinyllm.cli.tokenizer import cells, watch
-from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
+from tinyllm.cli.tokenizer import token_table, watch
+from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.measure import measure
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -42,9 +42,9 @@ def terminal(monkeypatch):
 
 @given(any_bytes)
 def test_what_is_shown_is_printable_and_never_empty(data):
-    shown = cells.visible(data)
+    shown = token_table.visible(data)
     assert shown.isprintable() and bool(shown) == bool(data)
-    assert cells.width(shown) >= bool(data)
+    assert token_table.width(shown) >= bool(data)
 
 
 @pytest.mark.parametrize("token, shown", [
@@ -53,13 +53,13 @@ def test_what_is_shown_is_printable_and_never_empty(data):
     ("\u0301x".encode(), "◌\u0301x"), ("❤\ufe0f".encode(), r"❤\ufe0f"), (b"\x7f", "␡"),
 ])  # fmt: skip
 def test_bytes_that_could_mislead_are_spelt_out(token, shown):
-    assert cells.visible(token) == shown
+    assert token_table.visible(token) == shown
 
 
 def test_an_output_without_these_letters_gets_ascii(monkeypatch):
-    monkeypatch.setattr(cells, "can_print", str.isascii)
-    assert cells.visible("a é😀\n\t\x1b".encode()) == r"a_\u00e9\u1f600\n\t\x1b"
-    assert cells.visible(b"a\xff b") == r"a\xff_b" and cells.visible(b"ab") == "ab"
+    monkeypatch.setattr(token_table, "can_print", str.isascii)
+    assert token_table.visible("a é😀\n\t\x1b".encode()) == r"a_\u00e9\u1f600\n\t\x1b"
+    assert token_table.visible(b"a\xff b") == r"a\xff_b" and token_table.visible(b"ab") == "ab"
 
 
 widths = st.integers(20, 100)
@@ -67,16 +67,17 @@ widths = st.integers(20, 100)
 
 @given(st.lists(st.text(st.sampled_from("ab·你😀e\u0301"), min_size=1)), widths, st.booleans())
 def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, colours):
-    lines = list(cells.rows([cells.Cell(text, str(i)) for i, text in enumerate(texts)], room, colours))
+    cells = [token_table.Cell(text, str(i)) for i, text in enumerate(texts)]
+    lines = list(token_table.rows(cells, room, colours))
     bare = [ESCAPES.sub("", line) for line in lines]
-    assert all(cells.width(line) <= room for line in bare) and len(bare) % 2 == 0
+    assert all(token_table.width(line) <= room for line in bare) and len(bare) % 2 == 0
     assert "".join(bare[::2]).replace("|", "").replace(" ", "") == "".join(texts)
     assert [int(word) for line in bare[1::2] for word in line.split()] == list(range(len(texts)))
     for tokens, ids in zip(bare[::2], bare[1::2], strict=True):
         for found in re.finditer(r"\d+", ids):
             at, i = 0, 0
             while at < found.start():
-                at += cells._columns(tokens[i])
+                at += token_table._columns(tokens[i])
                 i += 1
             first = texts[int(found[0])][0]
             rest = tokens[i:] if first == "\u0301" else tokens[i:].lstrip("\u0301")  # of the token before
@@ -100,7 +101,7 @@ def test_show_with_colours(trained, terminal, monkeypatch):  # noqa: F811
     run("show", "the cat <|end|>", "--tokenizer", trained, "--allow-special", "all")
     said = screen.getvalue()
     colours = re.findall(r"\x1b\[[0-9;]*m(?=[^\x1b\n])", said.splitlines()[0])
-    assert len(colours) == 4 == len(set(colours)) and colours[-1] == cells.SPECIAL
+    assert len(colours) == 4 == len(set(colours)) and colours[-1] == token_table.SPECIAL
     assert ESCAPES.sub("", said).startswith("the ·cat·  <|end|>\n258 268 32 269\n")
     for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
         screen = terminal()
@@ -131,7 +132,7 @@ def test_watch_tells_every_merge(tmp_path, capsys, monkeypatch):
     told = [re.fullmatch(pattern, line) for line in lines[1:7]]
     assert [int(m[1]) for m in told] == [1, 2, 3, 4, 5, 6] and lines[7].startswith("learnt 262 tokens")
     for m, (left, right), new in zip(told, load_tokenizer(out).merges, range(256, 262), strict=True):
-        parts = [cells.visible(load_tokenizer(out).decode_bytes([i])) for i in (left, right, new)]
+        parts = [token_table.visible(load_tokenizer(out).decode_bytes([i])) for i in (left, right, new)]
         assert [m[4], m[5], m[6]] == parts and int(m[2]) == new
 
 
@@ -143,7 +144,7 @@ def test_watch_draws_a_window_in_a_terminal(tmp_path, terminal, monkeypatch):
     pictures = screen.getvalue().split(f"\x1b[{watch.ROWS + 2}A\r")
     assert len(pictures) > 4 and "100%" in pictures[-1]
     bare = re.sub(r"\x1b\[[0-9;]*[mK]", "", pictures[-2]).splitlines()
-    assert len(bare) == watch.ROWS + 2 and all(cells.width(line) <= 60 for line in bare)
+    assert len(bare) == watch.ROWS + 2 and all(token_table.width(line) <= 60 for line in bare)
     assert load_tokenizer(tmp_path / "t.json").chat.special_tokens[0] == "<|system|>"
 
 
@@ -161,7 +162,7 @@ def test_measures_by_example():
 def test_report_is_a_table_or_json(trained, tmp_path, capsys):  # noqa: F811
     corpus, char = tmp_path / "corpus-with-a-long-name.txt", tmp_path / "char.json"
     corpus.write_text(TEXT)
-    CharTokenizer.train("abc").save(char)
+    save_tokenizer(CharTokenizer.train("abc"), char)
     run("report", "byte", trained, char, "--on", corpus)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5 and all(len(line) <= 80 for line in lines[:4])
@@ -178,7 +179,7 @@ MISTAKES = (
     "show text --tokenizer byte --allow-special x", "report nothing.json --on stories", "report byte",
     "report byte --on nothing.txt", "train stories --vocab 300 --out t.json --watch --json",
     "train stories --vocab 5 --out t.json --watch",
-    "train stories --vocab 300 --out t.json --chat nobody", "convert nothing.json --to tinyllm --out t.json",
+    "train stories --vocab 300 --out t.json --chat nobody", "convert nothing.json --to gpt2 --out t.json",
     "convert nothing.json --to latin --out t.json",
 )  # fmt: skip
 

@@ -13,14 +13,14 @@ SHIFTED = [(i + 7) % 256 for i in range(256)]  # the id of each byte
 A, B, C = (SHIFTED[ord(letter)] for letter in "abc")
 
 
-def foreign(merges, order=None, whole_first=False, n_tokens=310):
+def foreign(merges, order=None, ignore_merges=False, n_tokens=310):
     """A vocabulary with shifted bytes and these merges; ids that no merge makes are free."""
     tokens = [None] * n_tokens
     for byte, i in enumerate(SHIFTED):
         tokens[i] = bytes([byte])
     for (left, right), made in merges.items():
         tokens[made] = tokens[left] + tokens[right]
-    return Vocabulary(tokens, SHIFTED, merges, order, whole_first)
+    return Vocabulary(tokens, SHIFTED, merges, order, ignore_merges)
 
 
 def slowly(piece, vocabulary):
@@ -52,7 +52,7 @@ def test_a_whole_piece_can_go_first():
     unreachable = foreign(merges, order)
     unreachable.tokens[302] = b"abc"  # no merge leads here
     assert unreachable.encode(b"abc") == [305, C]
-    whole = Vocabulary(unreachable.tokens, SHIFTED, merges, order, whole_first=True)
+    whole = Vocabulary(unreachable.tokens, SHIFTED, merges, order, ignore_merges=True)
     assert whole.encode(b"abc") == [302] and whole.encode(b"abca") == [305, C, A]
 
 
@@ -70,13 +70,8 @@ def test_a_tokenizer_of_a_foreign_vocabulary():
             BPETokenizer.from_vocabulary(foreign(MERGES), "gpt2", {"<e>": wrong})
 
 
-def test_your_own_bpe_encode_runs_where_it_can_know_the_order():
+def test_a_replaced_bpe_encode_runs_where_it_can_know_the_order():
     with override(bpe_encode=lambda ids, merges: list(ids)):
         assert foreign(MERGES).encode(b"ab") == [A, B]
         with pytest.raises(UserError, match="order"):
             foreign(MERGES, dict.fromkeys(MERGES, 0)).encode(b"ab")
-
-
-def test_only_a_vocabulary_learnt_here_says_so():
-    assert Vocabulary.from_merges([(97, 98), (256, 99)]).learnt_here
-    assert not foreign(MERGES).learnt_here

@@ -8,9 +8,8 @@ import json
 import os
 from importlib import metadata
 
-from tinyllm.tokenizer.formats.express import ranks_of
-from tinyllm.tokenizer.formats.huggingface import to_document
 from tinyllm.tokenizer.patterns import PATTERNS
+from tinyllm.tokenizer.tiktoken import ranks_of
 
 
 class Tiktoken:
@@ -46,7 +45,7 @@ class HuggingFace:
         import tokenizers
 
         self.version = tokenizers.__version__
-        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(to_document(tokenizer)))
+        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.to_dict()))
 
     def encode(self, texts, threads):
         """The ids of each text."""
@@ -68,7 +67,7 @@ def huggingface_trainer(tokenizer):
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
-    cut = tokenizers.Tokenizer.from_str(json.dumps(to_document(tokenizer))).pre_tokenizer
+    cut = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.to_dict())).pre_tokenizer
 
     def train(texts, vocab_size):
         os.environ["TOKENIZERS_PARALLELISM"] = "true"

@@ -10,7 +10,7 @@ as it stands, because its items are integers. `merges` is a dict {(left, right):
 learning.
 
 These four functions are for reading: each looks at everything again for every merge. The tokenizer gets the
-same answers from `tinyllm/tokenizer/incremental.py`, which looks only at what the last merge changed.
+same answers from `tinyllm/tokenizer/bpe_fast.py`, which looks only at what the last merge changed.
 """
 
 from itertools import pairwise

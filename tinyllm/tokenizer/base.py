@@ -1,21 +1,28 @@
-"""What every tokenizer does: special tokens, bytes and text, decoding, and a file to live in.
+"""What every tokenizer does: special tokens, bytes and text, decoding, and the content of its file.
 
-A subclass brings its vocabulary and `_encode_ordinary`, which turns text without special tokens into ids.
+A subclass brings its vocabulary, `_encode_ordinary`, which turns text without special tokens into ids, and
+`_document`, its part of the file.
 """
 
 import hashlib
-from collections import Counter
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import count
 
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes
 from tinyllm.ops.bpe import bpe_encode
-from tinyllm.tokenizer import files, incremental
-from tinyllm.tokenizer.names import check_sizes, finder
-from tinyllm.tokenizer.stream import blocks
+from tinyllm.tokenizer import bpe_fast
+from tinyllm.tokenizer.byte_characters import token_bytes
+from tinyllm.tokenizer.json_file import dump
+from tinyllm.tokenizer.strings import (
+    blocks,
+    bytes_from_text,
+    check_names,
+    cut_at_names,
+    text_from_bytes,
+    text_keeping_bytes,
+)
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
 
@@ -28,8 +35,9 @@ class Tokenizer:
     in a chat.
     """
 
-    kind = ""  # how the file and the command line call it
-    pipeline = None  # what a file of Hugging Face's says beside the vocabulary, see `Pipeline`
+    kind = ""  # the name of this kind in the command line
+    normalizer = None  # "NFC": text is composed before it is encoded, as in Qwen's files
+    template = None  # the special tokens that a model wants around a text: a `Template`, or None
     chat = None  # how conversations are written: a `ChatTemplate`, for a tokenizer that has one
 
     def __init__(self, tokens, special_tokens=()):
@@ -38,10 +46,18 @@ class Tokenizer:
         tokens: the bytes of each ordinary id, None where an id is free. special_tokens: names, or {name: id}
         with ids that are free.
         """
-        names = _check_special(special_tokens)
+        names = check_names(special_tokens)
         given = isinstance(special_tokens, dict)
         self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
+        self.added_tokens: dict[str, int] = {}  # names that are found in every text, and are not special
         self._tokens = _with_special(list(tokens), self.special_tokens)
+
+    def add_tokens(self, names):
+        """Add {name: id} of tokens that are found in every text, and are not special."""
+        for name, i in names.items():
+            self._tokens += [None] * (i + 1 - len(self._tokens))
+            self._tokens[i] = name.encode()
+        self.added_tokens = dict(names)
 
     @property
     def vocab_size(self):
@@ -62,28 +78,20 @@ class Tokenizer:
         return self.encode_to_numpy(text, allowed_special).tolist()
 
     def encode_to_numpy(self, text, allowed_special=()):
-        """The same ids as `encode`, in an int32 array."""
-        allowed = self._allowed(allowed_special)
-        text = self._readable(text)
+        """Return the same ids as `encode`, in an int32 array."""
+        names = self._names(allowed_special)
         parts = [
             np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
-            for part in self._cut(text, allowed)
+            for part in cut_at_names(self._readable(text), names)
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
-
-    def _cut(self, text, allowed):
-        """The text in parts: the ids of added tokens, and the str between them."""
-        if self.pipeline:
-            yield from self.pipeline.cut(text, allowed)
-            return
-        yield from cut_at_names(text, {name: self.special_tokens[name] for name in allowed})
 
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts: a list of lists of ids."""
         return [self.encode(text, allowed_special) for text in texts]
 
     def offsets(self, text, allowed_special=()):
-        """Say where in the text each token of `encode(text, allowed_special)` stands.
+        """Find where in the text each token of `encode(text, allowed_special)` stands.
 
         text: n characters or n bytes -> list of (start, end), one per token, so that a token is
         text[start:end]: places in characters for a str, in bytes for bytes. In a str, a token that holds
@@ -110,7 +118,7 @@ class Tokenizer:
         return map(self.encode_to_numpy, blocks(file, self._last_cut))
 
     def _last_cut(self, data):
-        """The last place where bytes can be cut and both sides be encoded alone; 0 if there is none."""
+        """Return the last place where bytes can be cut and both sides encoded alone; 0 if there is none."""
         return 0
 
     def decode_bytes(self, ids):
@@ -119,38 +127,38 @@ class Tokenizer:
         ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
         vocabulary.
         """
-        if incremental.kernels(bpe_encode):
+        if bpe_fast.kernels(bpe_encode):
             data = self._decoder.decode(ids)
             if data is not None:
                 return data
-        return self._decode_with_care(ids)
+        return b"".join(map(self._tokens.__getitem__, self._checked(ids)))
 
     @cached_property
     def _decoder(self):
-        """The bytes of the tokens as csrc/bpe_decode.c wants them."""
-        return incremental.kernels(bpe_encode).Decoder(self._tokens)
+        """The bytes of the tokens as the kernel wants them."""
+        return bpe_fast.kernels(bpe_encode).Decoder(self._tokens)
 
     def __getstate__(self):
-        """What a copy or a pickle keeps: not what C made of it."""
+        """Return what a copy or a pickle keeps: everything but the kernels' own objects."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_kernel", "_decoder")}
 
-    def _decode_with_care(self, ids):
-        """Decode whatever can be decoded, in Python, and say what is wrong with the rest."""
+    def _checked(self, ids):
+        """Return ids as a list. Raises UserError, TypeError or ValueError if one is no token."""
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if ids.ndim != 1:
             raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")
         if ids.size == 0:
-            return b""
+            return []
         if ids.dtype.kind not in "iu":
             raise TypeError(f"token ids are whole numbers in the range of int64, not {ids.dtype}")
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
         if wrong.size:
             raise UserError(f"there is no token {wrong[0]}: the ids here are 0 to {self.vocab_size - 1}")
-        try:
-            return b"".join(map(self._tokens.__getitem__, ids.tolist()))
-        except TypeError:  # a None among the bytes
-            free = next(i for i in ids.tolist() if self._tokens[i] is None)
-            raise UserError(f"there is no token {free}: this vocabulary leaves that id free") from None
+        ids = ids.tolist()
+        free = next((i for i in ids if self._tokens[i] is None), None)
+        if free is not None:
+            raise UserError(f"there is no token {free}: this vocabulary leaves that id free")
+        return ids
 
     def decode(self, ids, errors="replace"):
         """Turn ids back into text.
@@ -160,136 +168,68 @@ class Tokenizer:
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
 
-    @property
-    def template(self):
-        """What the model wants around a text: a `Template` to call with ids, or None."""
-        return self.pipeline.template if self.pipeline else None
+    def to_dict(self):
+        """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
-    def save(self, path, format="tinyllm"):
-        """Write the tokenizer to one JSON file, whole or not at all. Raises UserError where it cannot.
-
-        format: "huggingface" writes a `tokenizer.json`, "tiktoken" a rank file, "gpt2" a folder with
-        `vocab.json` and `merges.txt`; each refuses what it cannot express (see `tokenizer/formats`).
+        The `tokenizers` library reads all of it but model["tinyllm"], where `load_tokenizer` finds what the
+        library has no place for: a chat template, a split pattern of the user's own, and special tokens that
+        it would number otherwise. Raises UserError for two ordinary tokens with the same bytes.
         """
-        if format == "tinyllm":
-            atomic_write_bytes(path, self._json())
-        else:
-            from tinyllm.tokenizer import formats  # here: formats know every kind of tokenizer
-
-            formats.save(self, path, format)
+        document, extra = self._document()
+        model = document["model"]
+        added = dict(sorted((self.special_tokens | self.added_tokens).items(), key=lambda item: item[1]))
+        model["vocab"], listed = _place_names(model["vocab"], added, model.get("ignore_merges"))
+        hidden = {name: i for name, i in self.special_tokens.items() if name not in listed}
+        extra |= {"special_tokens": hidden} if hidden else {}
+        extra |= {"chat": self.chat.to_dict()} if self.chat else {}
+        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                {"id": i, "content": name, **flags, "special": name in self.special_tokens}
+                for name, i in listed.items()
+            ],
+            "normalizer": {"type": self.normalizer} if self.normalizer else None,
+            "pre_tokenizer": document["pre_tokenizer"],
+            "post_processor": self.template.document if self.template else None,
+            "decoder": document["decoder"],
+            "model": model | ({"tinyllm": extra} if extra else {}),
+        }
 
     def fingerprint(self):
-        """The SHA-256 of what `save` writes, in hexadecimal: equal fingerprints, equal tokenizers."""
-        return hashlib.sha256(self._json()).hexdigest()
+        """Return the SHA-256 of the saved file, in hexadecimal: equal fingerprints, equal tokenizers."""
+        return hashlib.sha256(dump(self.to_dict())).hexdigest()
 
-    def _json(self):
-        if self.pipeline:
-            from tinyllm.tokenizer.formats.huggingface import to_document
-
-            return self._dump({"kind": "huggingface", "tokenizer": to_document(self)}, version=2)
-        return self._dump({"kind": self.kind, **self._fields(), "special_tokens": self.special_tokens})
-
-    def _dump(self, fields, version=1):
-        return files.dump(fields | ({"chat": self.chat.fields()} if self.chat else {}), version)
-
-    def _allowed(self, names):
-        """Check the names of special tokens that may be parsed, and return them without repetition."""
-        if isinstance(names, str):
-            if names != "all":
-                raise TypeError(f'allowed_special is "all" or a set of names: {{{names!r}}}, not {names!r}')
-            return list(self.special_tokens)
-        unknown = [name for name in names if name not in self.special_tokens]
+    def _names(self, allowed):
+        """Return {name: id} of all names to look for. Raises UserError for one that is not there."""
+        if isinstance(allowed, str):
+            if allowed != "all":
+                given = f"{{{allowed!r}}}, not {allowed!r}"
+                raise TypeError(f'allowed_special is "all" or a set of names: {given}')
+            allowed = self.special_tokens
+        unknown = [name for name in allowed if name not in self.special_tokens]
         if unknown:
             have = ", ".join(self.special_tokens) or "none"
             raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
-        return list(dict.fromkeys(names))
+        return {name: self.special_tokens[name] for name in allowed} | self.added_tokens
 
     def _readable(self, text):
-        """The text as a str in which every byte is still there (see `text_keeping_bytes`)."""
+        """Return the text as a str in which every byte is still there (see `text_keeping_bytes`)."""
         return text_keeping_bytes(text)
 
     def _encode_ordinary(self, text):
-        """Text without special tokens, from `_readable` -> int32 array."""
+        """Encode a text without special tokens, from `_readable` -> int32 array."""
         raise NotImplementedError
 
-    def _fields(self):
-        """What the file holds for this kind of tokenizer."""
+    def _document(self):
+        """Return pre_tokenizer, decoder and model of the file, and what goes into model["tinyllm"]."""
         raise NotImplementedError
-
-    @classmethod
-    def _from_fields(cls, fields, special_tokens):
-        """Build the tokenizer from the unchecked fields of a file; UserError says what is wrong."""
-        raise NotImplementedError
-
-
-_finder = lru_cache(maxsize=64)(finder)
-
-
-def cut_at_names(text, ids):
-    """Cut a text at names, {name: id}: their ids, and what lies between them. All str, or all bytes."""
-    done = 0
-    for start, end in _finder(tuple(ids))(text) if ids else ():
-        yield text[done:start]
-        yield ids[text[start:end]]
-        done = end
-    yield text[done:]
-
-
-def bytes_from_text(text):
-    """The UTF-8 bytes of a str, or bytes as they are.
-
-    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
-    UTF-8 forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
-    """
-    if isinstance(text, str):
-        return text.encode("utf-8", "surrogatepass")
-    if isinstance(text, (bytes, bytearray, memoryview)):
-        return bytes(text)
-    raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
-
-
-def text_keeping_bytes(text):
-    """A str to match patterns on: UTF-8 read as characters, and every other byte as one lone surrogate.
-
-    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so
-    that a text and its UTF-8 bytes always get the same tokens.
-    """
-    return bytes_from_text(text).decode("utf-8", "surrogateescape")
-
-
-def text_from_bytes(data, errors="replace"):
-    """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
-
-    If anything else is wrong with them they are not the work of `bytes_from_text`, and `errors` rules. So a
-    model's broken output does not grow surrogates, on which `print` and files choke.
-    """
-    if errors == "replace":
-        try:
-            return data.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            pass
-    return data.decode("utf-8", errors)
-
-
-def _check_special(names):
-    """The names of special tokens as a list: distinct, not empty, and text that UTF-8 can write."""
-    if isinstance(names, str):
-        raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
-    names = list(names)
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise UserError(f"a special token is a text of at least one character, not {repr(name)[:40]}")
-        if any("\ud800" <= character <= "\udfff" for character in name):
-            raise UserError(f"the special token {name[:40]!r} holds half a character (a lone surrogate)")
-    if len(set(names)) < len(names):
-        twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise UserError(f"the special token {twice[:40]!r} is listed twice")
-    check_sizes(names)
-    return names
 
 
 def _with_special(tokens, special_tokens):
-    """The bytes of every id, those of special tokens put where they belong."""
+    """Return the bytes of every id, those of special tokens put where they belong."""
     for name, i in special_tokens.items():
         if type(i) is not int or not 0 <= i < LARGEST_ID:
             number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
@@ -299,3 +239,27 @@ def _with_special(tokens, special_tokens):
             raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
         tokens[i] = name.encode()
     return tokens
+
+
+def numbered(vocab, names):
+    """Return {name: id} as the `tokenizers` library numbers added tokens, whatever the file says."""
+    ids, largest = {}, -1
+    for name in names:
+        ids[name] = vocab.get(name, max(largest + 1, len(vocab)))
+        largest = max(largest, ids[name])
+    return ids
+
+
+def _place_names(vocab, added, ignore_merges):
+    """Put the names of added tokens where the `tokenizers` library gives them their ids.
+
+    vocab, added: {name: id} -> the vocabulary of the file, and the names that the library can number. They
+    follow the vocabulary, or stand in it. Not where whole pieces are looked up in it: then a text that
+    spells a name would become it.
+    """
+    sayable = {name: i for name, i in added.items() if vocab.get(name, i) == i}
+    if numbered(vocab, sayable) == sayable:
+        return vocab, sayable
+    if ignore_merges and any(map(token_bytes, sayable)):
+        return vocab, {}
+    return dict(sorted((vocab | sayable).items(), key=lambda item: item[1])), sayable

@@ -1,10 +1,11 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they split, train and encode
-(csrc/bpe_*.c); otherwise `incremental.py` does, and this class remembers the pieces that it has seen.
+(csrc/bpe/); otherwise `bpe_fast.py` does, and this class remembers the pieces that it has seen.
 """
 
 import operator
+import unicodedata
 from collections import Counter
 from functools import cached_property
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
-from tinyllm.tokenizer import incremental
-from tinyllm.tokenizer.base import Tokenizer, bytes_from_text, cut_at_names, text_keeping_bytes
-from tinyllm.tokenizer.patterns import Splitter
-from tinyllm.tokenizer.stream import blocks
+from tinyllm.tokenizer import bpe_fast
+from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
+from tinyllm.tokenizer.strings import blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
@@ -37,17 +38,13 @@ class BPETokenizer(Tokenizer):
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
     @classmethod
-    def from_vocabulary(cls, vocabulary, pattern, special_tokens, pipeline=None):
+    def from_vocabulary(cls, vocabulary, pattern, special_tokens):
         """Make a tokenizer of any `Vocabulary`.
 
-        special_tokens: {name: id}, ids that it leaves free, or names to number after it. pipeline: what a
-        file of Hugging Face's says beside the vocabulary.
+        special_tokens: {name: id}, ids that it leaves free, or names to number after it.
         """
         tokenizer = cls.__new__(cls)
         tokenizer._set_up(vocabulary, pattern, special_tokens)
-        if pipeline:
-            tokenizer.pipeline = pipeline
-            tokenizer._tokens = pipeline.added.with_bytes(tokenizer._tokens)
         return tokenizer
 
     @classmethod
@@ -97,73 +94,64 @@ class BPETokenizer(Tokenizer):
             texts = [texts]
         elif hasattr(texts, "read"):
             texts = blocks(texts, splitter.last_cut)
-        learn = _train_compiled if incremental.kernels(bpe_train) else _train
+        learn = _train_compiled if bpe_fast.kernels(bpe_train) else _train
         merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress, on_merge)
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text):
         """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
-        for piece in self._pieces(text_keeping_bytes(text)):
+        for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 
     def encode(self, text, allowed_special=()):
         """Write a text as a list of token ids, as `Tokenizer.encode` says."""
-        if incremental.kernels(bpe_encode):
+        if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled([text], allowed_special)[0]
         return super().encode(text, allowed_special)
 
     def encode_to_numpy(self, text, allowed_special=()):
-        """The same ids as `encode`, in an int32 array."""
-        if incremental.kernels(bpe_encode):
+        """Return the same ids as `encode`, in an int32 array."""
+        if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled([text], allowed_special, arrays=True)[0]
         return super().encode_to_numpy(text, allowed_special)
 
     def encode_batch(self, texts, allowed_special=()):
         """Encode each of several texts, in parallel: a list of lists of ids."""
-        if incremental.kernels(bpe_encode):
+        if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled(texts, allowed_special)
         return super().encode_batch(texts, allowed_special)
 
     def _encode_compiled(self, texts, allowed_special, arrays=False):
         """Encode several texts in C, each a list of ids, or an array."""
-        allowed = self._allowed(allowed_special)
-        cut = [list(self._cut_bytes(bytes_from_text(text), allowed)) for text in texts]
+        names = {name.encode(): i for name, i in self._names(allowed_special).items()}
+        cut = [list(self._cut(bytes_from_text(text), names)) for text in texts]
         stretches = [part for parts in cut for part in parts if not isinstance(part, int)]
-        encoded = iter(self._kernel.encode(*self._orders(stretches), arrays))
+        encoded = iter(self._kernel.encode(stretches, *self._splitter.cuts(stretches), arrays))
         return [_woven(parts, encoded, arrays) for parts in cut]
 
-    def _cut_bytes(self, text, allowed):
-        """Cut bytes at special and other added tokens: their ids, and the bytes between them."""
-        if self.pipeline:
-            for part in self._cut(text_keeping_bytes(text), allowed):
-                yield part if isinstance(part, int) else part.encode("utf-8", "surrogateescape")
-            return
-        yield from cut_at_names(text, {name.encode(): self.special_tokens[name] for name in allowed})
+    def _cut(self, data, names):
+        """Cut bytes at the names of tokens: yield their ids, and the bytes between them, normalized."""
+        for part in cut_at_names(data, names):
+            if self.normalizer and not isinstance(part, int) and not part.isascii():
+                part = self._normalized(part.decode("utf-8", "surrogateescape"))
+                part = part.encode("utf-8", "surrogateescape")
+            yield part
 
-    def _orders(self, stretches):
-        """What the kernels want: bytes, and a published pattern or the ends of all their pieces."""
-        if not (self.pipeline and self.pipeline.steps is not None):
-            return stretches, *self._splitter.orders(stretches)
-        changed, ends = [], []
-        for stretch in stretches:
-            pieces = self.pipeline.pieces(stretch.decode("utf-8", "surrogateescape"))
-            pieces = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-            changed.append(b"".join(pieces))
-            ends.append(np.cumsum([len(piece) for piece in pieces], dtype=np.int64))
-        return changed, None, ends
+    def _normalized(self, text):
+        return unicodedata.normalize(self.normalizer, text) if self.normalizer else text
 
     @cached_property
     def _kernel(self):
-        """The vocabulary as csrc/bpe_encode.c wants it."""
+        """The vocabulary as the kernel wants it."""
         v = self.vocabulary
-        whole = v.ids if v.whole_first else None
-        return incremental.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
+        whole = v.ids if v.ignore_merges else None
+        return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
-        # The results of a plugged-in function are neither remembered nor hidden by what is.
-        cache = {} if incremental.plugged_in(bpe_encode) else self._cache
+        # The answers of an override must not be remembered, nor hidden by what is remembered.
+        cache = {} if bpe_encode.replaced else self._cache
         ids = []
-        for piece in self._pieces(text):
+        for piece in self._splitter.pieces(self._normalized(text)):
             known = cache.get(piece)
             if known is None:
                 known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
@@ -174,33 +162,43 @@ class BPETokenizer(Tokenizer):
             ids += known
         return np.array(ids, np.int32)
 
-    def _pieces(self, text):
-        if self.pipeline and self.pipeline.steps is not None:
-            return self.pipeline.pieces(text)
-        return self._splitter.pieces(text)
-
-    def _json(self):
-        if self.pipeline or self.vocabulary.learnt_here:
-            return super()._json()
-        from tinyllm.tokenizer.formats.own import version_2
-
-        return version_2(self)
-
     def _last_cut(self, data):
-        return 0 if self.pipeline else self._splitter.last_cut(data)
+        return 0 if self.normalizer or self.added_tokens else self._splitter.last_cut(data)
 
-    def _fields(self):
-        return {"pattern": self.pattern, "merges": list(self.merges)}
+    def _document(self):
+        return byte_level_document(self.vocabulary, self.pattern)
 
-    @classmethod
-    def _from_fields(cls, fields, special_tokens):
-        if not isinstance(fields["merges"], list):
-            raise UserError("merges is not a list")
-        return cls(fields["merges"], fields["pattern"], special_tokens)
+
+def byte_level_document(vocabulary, pattern):
+    """Return pre_tokenizer, decoder and model of a tokenizer.json, and what only tinyllm reads.
+
+    pattern: as `BPETokenizer` takes it, or None where text is not split.
+    """
+    words, merges = vocabulary.words()
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    source = PATTERNS.get(pattern, pattern)
+    cut, extra = level | {"use_regex": NAMES.get(source) == "gpt2"}, {}
+    if source is not None and not cut["use_regex"]:
+        split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
+        cut = {"type": "Sequence", "pretokenizers": [split, cut]}
+        extra = {} if source in NAMES or source == QWEN2 else {"pattern": source}
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": vocabulary.ignore_merges,
+        "vocab": dict(sorted(words.items(), key=lambda item: item[1])),
+        "merges": merges,
+    }
+    return {"pre_tokenizer": cut, "decoder": level, "model": model}, extra
 
 
 def _woven(parts, encoded, arrays):
-    """The ids of a text: its parts that are ids, and for each other one the next that was encoded."""
+    """Join the ids of a text: its parts that are ids, and for each other part the next that was encoded."""
     if len(parts) == 1 and not isinstance(parts[0], int):
         return next(encoded)
     if arrays:
@@ -218,19 +216,19 @@ def _train(texts, n_merges, splitter, progress, on_merge):
     for text in texts:
         pieces.update(splitter.pieces(text_keeping_bytes(text)))
     data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-    return incremental.train(data, list(pieces.values()), n_merges, progress, on_merge)
+    return bpe_fast.train(data, list(pieces.values()), n_merges, progress, on_merge)
 
 
 def _train_compiled(texts, n_merges, splitter, progress, on_merge):
-    """The same in C: count the pieces of some texts at a time, all threads together, then learn."""
-    counter = incremental.kernels(bpe_train).PieceCounter()
+    """Learn merges in C: count the pieces of some texts at a time, all threads together, then learn."""
+    counter = bpe_fast.kernels(bpe_train).PieceCounter()
     for some in _batches(texts):
-        counter.add(some, *splitter.orders(some))
+        counter.add(some, *splitter.cuts(some))
     return counter.train(n_merges, progress, on_merge)
 
 
 def _batches(texts):
-    """Lists of texts of about WAVE bytes, so that many small ones keep all threads busy."""
+    """Gather texts to lists of about WAVE bytes, so that many small ones keep all threads busy."""
     some, size = [], 0
     for text in texts:
         some.append(text)

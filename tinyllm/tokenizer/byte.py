@@ -4,6 +4,8 @@ import numpy as np
 
 from tinyllm.ops.bpe import BYTES
 from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.bpe import byte_level_document
+from tinyllm.tokenizer.vocabulary import Vocabulary
 
 
 class ByteTokenizer(Tokenizer):
@@ -20,9 +22,5 @@ class ByteTokenizer(Tokenizer):
     def _last_cut(self, data):
         return len(data)
 
-    def _fields(self):
-        return {}
-
-    @classmethod
-    def _from_fields(cls, fields, special_tokens):
-        return cls(special_tokens)
+    def _document(self):
+        return byte_level_document(Vocabulary.from_merges(()), None)

@@ -3,7 +3,15 @@
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Tokenizer, bytes_from_text
+from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.strings import bytes_from_text
+
+EVERY_CHARACTER = {
+    "type": "Split",
+    "pattern": {"Regex": r"[\s\S]"},
+    "behavior": "Isolated",
+    "invert": False,
+}
 
 
 class CharTokenizer(Tokenizer):
@@ -47,19 +55,14 @@ class CharTokenizer(Tokenizer):
     def _last_cut(self, data):
         return data.rfind(b"\n") + 1
 
-    def _fields(self):
-        return {"characters": self._characters}
-
-    @classmethod
-    def _from_fields(cls, fields, special_tokens):
-        characters = fields["characters"]
-        if not isinstance(characters, list):
-            raise UserError("characters is not a list")
-        return cls(characters, special_tokens)
+    def _document(self):
+        vocab = {character: i for i, character in enumerate(self._characters)}
+        model = {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"}  # not in it: unknown is an error
+        return {"pre_tokenizer": EVERY_CHARACTER, "decoder": {"type": "Fuse"}, "model": model}, {}
 
 
 def _characters(text):
-    """A str as it is; bytes must be UTF-8."""
+    """Return a str as it is, and bytes as UTF-8. Raises UserError."""
     if isinstance(text, str):
         return text
     try:

@@ -139,15 +139,15 @@ class ChatTemplate:
             raise UserError(f"the content of a message is a text, not {type(content).__name__}")
         return role, content
 
-    def fields(self):
+    def to_dict(self):
         """The template as JSON can hold it: a special token is {"special": name}, a text is itself."""
         plain = {place: _to_json(parts) for place, parts in (("begin", self.begin), ("end", self.end))}
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
         return {"model": self.model, "begin": plain["begin"], "roles": roles, "end": plain["end"]}
 
     @classmethod
-    def from_fields(cls, fields):
-        """Build a template of what `fields` gave. Of anything else, UserError says what is wrong."""
+    def from_dict(cls, fields):
+        """Build a template of what `to_dict` gave. Of anything else, UserError says what is wrong."""
         if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
         if not isinstance(fields["roles"], dict) or not isinstance(fields["model"], str):

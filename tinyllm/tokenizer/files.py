@@ -1,87 +1,105 @@
-"""The tokenizer file: JSON, one field a line, checked before anything is built from it."""
+"""Load and save tokenizers, in files of every format: the content shows which one it is, never the name."""
 
-import json
+import os
+from pathlib import Path
+
+import regex
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.numbers import exact_number
+from tinyllm.files import atomic_write_bytes
+from tinyllm.tokenizer import gpt2, huggingface, json_file, tiktoken
+from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.byte import ByteTokenizer
+from tinyllm.tokenizer.char import CharTokenizer
 
-FORMAT = "tinyllm-tokenizer"
-VERSIONS = (1, 2)  # 1: a vocabulary that was learnt here; 2: one that came from elsewhere
-# A file must not be able to fill the memory. Both are enough for a million merges.
-LARGEST = 2**26  # bytes
-MOST = 2**22  # values in JSON, of which an empty list has two bytes in the file and 64 in memory
-
-
-def dump(fields, version=1):
-    """Write the fields of a tokenizer as JSON bytes, pure ASCII, the same for equal fields."""
-    fields = {"format": FORMAT, "version": version, **fields}
-    lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
-    data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
-    check_size(data)
-    return data
+FORMATS = ("huggingface", "tiktoken", "gpt2")
 
 
-def check_size(data):
-    """Raise UserError for the bytes of a JSON file that `read` or `parse` would refuse."""
-    if len(data) > LARGEST or _values(data) > MOST:
-        most = f"{LARGEST >> 20} MB and {MOST} values"
-        raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+def load_tokenizer(path, pattern=None, special_tokens=None) -> Tokenizer:
+    """Load a tokenizer from a file of any format, or from a folder with one.
 
-
-def _values(data):
-    """About how many values JSON holds, and never fewer."""
-    return 1 + sum(map(data.count, (b",", b"[", b"{")))
-
-
-def read(path):
-    """The bytes of a file of reasonable size. Raises UserError."""
+    Formats: a `tokenizer.json`, as `save_tokenizer` and Hugging Face write it; a rank file of tiktoken,
+    which needs `pattern` ("gpt2", "gpt4", "o200k" or a regular expression) and may have `special_tokens`
+    ({name: id}, or names to be numbered after the ranks); GPT-2's `vocab.json` and `merges.txt`, either of
+    them, beside the other. Raises UserError, which says what is wrong with the file.
+    """
+    path = _in_folder(path)
+    data = json_file.read(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except (OSError, ValueError) as e:  # ValueError: a path with a zero byte
-        raise UserError(f"cannot read the tokenizer {path}: {getattr(e, 'strerror', None) or e}") from None
-    if len(data) > LARGEST:
-        raise UserError(f"{path} is not a tokenizer file: it is larger than {LARGEST >> 20} MB")
-    return data
+        return _build(path, data, pattern, special_tokens)
+    except UserError as e:
+        raise UserError(f"{path}: {_shown(str(e))}") from None
+    except RecursionError:  # from reading the JSON, or from quoting a value of it in a message
+        raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
-def parse(data):
-    """Turn the bytes of a JSON file into what it holds. Raises UserError."""
-    if _values(data) > MOST:
-        raise UserError(f"not a tokenizer file: it holds more than {MOST} values")
+def save_tokenizer(tokenizer: Tokenizer, path, format: str | None = None) -> None:
+    """Write a tokenizer, whole or not at all. Raises UserError for what the format has no place for.
+
+    format: None or "huggingface" writes a `tokenizer.json`, to the path or into a folder that is there;
+    "tiktoken" a rank file; "gpt2" a folder with `vocab.json` and `merges.txt`.
+    """
+    if format in (None, "huggingface"):
+        data = json_file.dump(tokenizer.to_dict())
+        atomic_write_bytes(Path(path, "tokenizer.json") if os.path.isdir(path) else path, data)
+    elif format == "tiktoken":
+        atomic_write_bytes(path, tiktoken.dump(tokenizer))
+    elif format == "gpt2":
+        gpt2.save(tokenizer, path)
+    else:
+        raise UserError(f"there is no tokenizer format {format!r}; there are {', '.join(FORMATS)}")
+
+
+def make_tokenizer(spec: str, data: bytes, progress=None) -> Tokenizer:
+    """Make the tokenizer that a command line asks for.
+
+    spec: "char" or "bpe:4096" (trained on `data`), "byte", or the path of a tokenizer file. Raises
+    UserError.
+    """
+    if spec == "char":
+        return CharTokenizer.train(data)
+    if spec == "byte":
+        return ByteTokenizer()
+    size = regex.fullmatch(r"bpe(?::(.*))?", spec)
+    if size is None:
+        if not os.path.lexists(spec):
+            raise UserError(f"there is no tokenizer {spec!r}: say char, byte, bpe:4096 or the path of a file")
+        return load_tokenizer(spec)
+    if not regex.fullmatch(r"[0-9]{1,9}", size[1] or ""):
+        raise UserError(f"the tokenizer {spec!r} needs the size of its vocabulary, such as bpe:4096")
+    return BPETokenizer.train(data, int(size[1]), progress=progress)
+
+
+def _shown(message):
+    """Return a message in one line that leaves the terminal alone, whatever it quotes from the file."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+
+
+def _in_folder(path):
+    """Return the file to read: the path itself, or the one in a folder."""
     try:
-        text = data.decode("utf-8")
-        hooks = {"object_pairs_hook": _without_repetition, "parse_constant": _no_constant}
-        return json.loads(text, parse_float=exact_number, **hooks)
-    except UnicodeDecodeError as e:
-        raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
-    except json.JSONDecodeError as e:
-        where = f"line {e.lineno}, column {e.colno}"
-        raise UserError(f"not a tokenizer file: no JSON at {where} ({e.msg})") from None
-    except UserError:
-        raise
-    except ValueError:  # Python refuses to read an integer of thousands of digits
-        raise UserError("not a tokenizer file: it holds a number that is too long") from None
+        is_folder = os.path.isdir(path)
+    except ValueError:  # a path with a zero byte
+        return path
+    if is_folder:
+        for name in ("tokenizer.json", "vocab.json"):
+            if os.path.lexists(Path(path, name)):
+                return Path(path, name)
+    return path
 
 
-def check_version(fields):
-    """Take format and version out of the fields of our own file, and return the version. Raises UserError."""
-    if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
-        raise UserError(f'not a tokenizer file: it does not say "format": "{FORMAT}"')
-    version = fields.pop("version", None)
-    if type(version) is not int or version not in VERSIONS:
-        newest = f"up to version {VERSIONS[-1]}"
-        raise UserError(f"this tinyllm reads tokenizer files {newest}, not {str(version)[:20]}")
-    return version
-
-
-def _without_repetition(pairs):
-    """A JSON object as a dict; of a key that is there twice, the last would silently win otherwise."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise UserError("not a tokenizer file: a key is there twice")
-    return fields
-
-
-def _no_constant(name):
-    raise UserError(f"not a tokenizer file: {name} is not a number in JSON")
+def _build(path, data, pattern, special_tokens):
+    if tiktoken.looks_like_ranks(data):
+        return tiktoken.load(data, pattern, special_tokens)
+    if gpt2.looks_like_merges(data):
+        return gpt2.load(Path(path).with_name("vocab.json"), path, pattern, special_tokens)
+    content = json_file.parse(data)
+    if gpt2.looks_like_vocab(content):
+        return gpt2.load(path, Path(path).with_name("merges.txt"), pattern, special_tokens)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise UserError("not a tokenizer file: it has no model")
+    if pattern is not None or special_tokens is not None:
+        given = "its pattern is" if pattern is not None else "its special tokens are"
+        raise UserError(f"this file says itself what {given}; leave out the one given")
+    return huggingface.from_dict(content)

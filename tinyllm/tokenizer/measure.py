@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tinyllm.tokenizer.base import bytes_from_text
 from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.strings import bytes_from_text
 
 LONGEST = 5  # tokens that are listed
 
@@ -36,8 +36,8 @@ def measure(tokenizer, text):
 
 
 def _pieces(tokenizer, data, ids):
-    """How many pieces there are, and the share of them that are one token. No token crosses a cut."""
-    if not isinstance(tokenizer, BPETokenizer) or tokenizer.pipeline or not ids.size:
+    """Count the pieces, and the share of them that are one token. No token crosses a cut."""
+    if not isinstance(tokenizer, BPETokenizer) or tokenizer.added_tokens or not ids.size:
         return None, None
     lengths = np.fromiter(map(len, tokenizer.pieces(data)), np.int64)
     sizes = np.array([len(token or b"") for token in tokenizer._tokens])

@@ -1,4 +1,4 @@
-"""What a byte-level BPE tokenizer knows: its tokens, and which pairs of them merge, in what order.
+"""What a byte-level BPE tokenizer knows: its tokens, and which pairs of them merge, in which order.
 
 A vocabulary that was learnt here numbers the bytes 0 to 255 and the merges from 256 on. Others have their
 own order: GPT-2's file puts the printable bytes first, tiktoken's leave gaps for special tokens.
@@ -7,15 +7,17 @@ own order: GPT-2's file puts the printable bytes first, tiktoken's leave gaps fo
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
-from tinyllm.tokenizer import incremental
-from tinyllm.tokenizer.ranks import pairs_of
+from tinyllm.tokenizer import bpe_fast
+from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_bytes
 
 _BYTE_IDS = list(range(BYTES))
 LARGEST_ID = 2**22  # a file that asks for token number 2**40 must not fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
+MAX_RANKED_BYTES = 2**23  # of all tokens in ranks, each of which is encoded once
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,20 @@ class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
     tokens: the bytes of each id, None where an id is free or belongs to a special token. byte_ids: the ids
-    of the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank} says which pair
-    goes first; None means the pair with the smallest new token. whole_first: whether a piece that is a token
-    as it stands becomes that token, even where its merges lead elsewhere (tiktoken; `ignore_merges` in
-    Hugging Face's files). ranked: whether the merges are those of `from_ranks`.
+    of the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank} where the pair
+    with the smallest rank goes first; None means the pair with the smallest new token. ignore_merges: a piece
+    that is a token as it stands becomes that token, even where its merges lead elsewhere.
     """
 
     tokens: list[bytes | None]
     byte_ids: list[int]
     merges: dict[tuple[int, int], int]
     order: dict[tuple[int, int], int] | None = None
-    whole_first: bool = False
-    ranked: bool = False
+    ignore_merges: bool = False
 
     @classmethod
     def from_merges(cls, pairs):
-        """Number the bytes 0 to 255, and what pair i makes 256 + i.
+        """Number the bytes 0 to 255, and the token that pair i makes 256 + i.
 
         Raises UserError for a pair that is there twice or that uses a token which does not exist yet.
         """
@@ -50,23 +50,64 @@ class Vocabulary:
 
     @classmethod
     def from_ranks(cls, ranks):
-        """Take tokens in tiktoken's way: neighbours merge if they make a token, lowest rank first.
+        """Find the merges that tiktoken's rule makes: neighbours that make a token merge, lowest rank first.
 
         ranks: {bytes: rank}, where the ranks are the ids and every single byte is there. Raises UserError.
+        The last merge that makes a token does not depend on the text around it, because nothing has crossed
+        its ends before. So it is found by encoding the token alone, with the merges that make shorter tokens.
+        A token that no merge makes is only found as a whole piece.
         """
         tokens = _check_ranks(ranks)
         byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
-        return cls(tokens, byte_ids, pairs_of(ranks), whole_first=True, ranked=True)
+        merges, unreached = {}, False
+        for token in sorted(ranks, key=len)[BYTES:]:
+            parts = tuple(bpe_fast.merge_all([byte_ids[byte] for byte in token], merges, merges))
+            if len(parts) == 2:
+                merges[parts] = ranks[token]
+            else:
+                unreached = True
+        merges = dict(sorted(merges.items(), key=lambda item: item[1]))
+        return cls(tokens, byte_ids, merges, ignore_merges=unreached)
 
-    @property
-    def learnt_here(self):
-        """Whether `from_merges` makes the same vocabulary of the pairs alone."""
-        return (
-            self.order is None
-            and not self.whole_first
-            and self.byte_ids == _BYTE_IDS
-            and list(self.merges.values()) == list(range(BYTES, len(self.tokens)))
-        )
+    @classmethod
+    def from_words(cls, vocab, merges, ignore_merges, names=()):
+        """Read tokens that are written in GPT-2's characters.
+
+        vocab: {token: id}. merges: [(left, right)], the first to go first. names: added tokens, which are no
+        bytes; where a merge makes one it stays an ordinary token. Raises UserError.
+        """
+        _check_ids(vocab)
+        pairs, order = {}, {}
+        for rank, (left, right) in enumerate(merges):
+            pair, new = _merge(vocab, left, right, rank)
+            if pair in pairs:
+                raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
+            pairs[pair], order[pair] = new, rank
+        made = {*pairs.values(), *(vocab.get(character) for character in CHARACTERS.values())}
+        tokens = [None] * (max(vocab.values(), default=-1) + 1)
+        for word, i in vocab.items():
+            if word in names and i not in made:
+                continue
+            tokens[i] = token_bytes(word)
+            if not tokens[i]:
+                raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
+        while tokens and tokens[-1] is None:
+            tokens.pop()
+        byte_ids = [_byte_id(vocab, byte) for byte in range(BYTES)]
+        ascending = all(a < b for a, b in pairwise(pairs.values()))
+        return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
+
+    def words(self):
+        """Return {token: id} and the merges in order, tokens written in GPT-2's characters.
+
+        Raises UserError if two tokens have the same bytes, for which there is no spelling.
+        """
+        vocab = {characters(token): i for i, token in enumerate(self.tokens) if token is not None}
+        for i, token in enumerate(self.tokens):
+            if token is not None and (other := vocab[characters(token)]) != i:
+                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can say")
+        spelt = [token and characters(token) for token in self.tokens]
+        return vocab, [[spelt[left], spelt[right]] for left, right in self.in_order()]
 
     @cached_property
     def ids(self):
@@ -74,38 +115,34 @@ class Vocabulary:
         return {token: i for i, token in enumerate(self.tokens) if token is not None}
 
     def in_order(self):
-        """The merges as a list of pairs, the first to go first."""
+        """Return the merges as a list of pairs, the first to go first."""
         order = self.merges if self.order is None else self.order
         return sorted(self.merges, key=order.__getitem__)
 
     def encode(self, piece):
         """Write a piece in tokens: bytes -> list of ids.
 
-        A `bpe_encode` that is plugged in runs instead. Raises UserError where it cannot know the order.
+        A replaced `bpe_encode` runs if there is one. Raises UserError where it cannot know the order.
         """
-        if incremental.plugged_in(bpe_encode):
-            return self._run_yours(piece)
-        if self.whole_first and (whole := self.ids.get(piece)) is not None:
+        if bpe_encode.replaced:
+            if self.order is not None or self.ignore_merges:
+                raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
+            return bpe_encode(self.first_ids(piece), self.merges)
+        if self.ignore_merges and (whole := self.ids.get(piece)) is not None:
             return [whole]
-        return incremental.encode(self.first_ids(piece), self.merges, self.order)
-
-    def _run_yours(self, piece):
-        """The user's own `bpe_encode`, which knows no order but that of the new tokens."""
-        if self.order is not None or self.whole_first:
-            raise UserError("your bpe_encode cannot run this vocabulary: its merges have their own order")
-        return bpe_encode(self.first_ids(piece), self.merges)
+        return bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
 
     def first_ids(self, piece):
-        """The ids of a piece's single bytes; bytes are that already where they are numbered 0 to 255."""
+        """Return the ids of single bytes; bytes are that already where they are numbered 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 
 
 def _check_ranks(ranks):
-    """The tokens in the order of their ranks, None where there is none."""
+    """Return the tokens in the order of their ranks, None where there is none."""
     if not isinstance(ranks, dict):
         raise TypeError(f"ranks are a dict of bytes and numbers, not {type(ranks).__name__}")
-    if sum(map(len, ranks)) > MAX_BYTES:
-        raise UserError(f"the tokens take more than {MAX_BYTES >> 20} MB")
+    if sum(map(len, ranks)) > MAX_RANKED_BYTES:
+        raise UserError(f"the tokens take more than {MAX_RANKED_BYTES >> 20} MB")
     for token, rank in ranks.items():
         if not isinstance(token, bytes) or not token:
             raise UserError(f"a token is at least one byte, not {str(token)[:40]!r}")
@@ -125,7 +162,7 @@ def _check_ranks(ranks):
 
 
 def _check_pairs(merges):
-    """The merges as a list of pairs, each made of tokens that are there before it, none of them twice."""
+    """Return the merges as a list of pairs, each made of tokens before it, none of them twice."""
     pairs, lengths, total = [], [1] * BYTES, BYTES
     for i, pair in enumerate(merges):
         if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
@@ -142,3 +179,32 @@ def _check_pairs(merges):
         twice = next(pair for pair, times in Counter(pairs).items() if times > 1)
         raise UserError(f"the merge {list(twice)} is there twice")
     return pairs
+
+
+def _check_ids(vocab):
+    taken = {}
+    for word, i in vocab.items():
+        if type(i) is not int or not 0 <= i < LARGEST_ID:
+            limit = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
+            raise UserError(f"the id of the token {word[:40]!r} must be {limit}")
+        if taken.setdefault(i, word) is not word:
+            raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
+
+
+def _merge(vocab, left, right, rank):
+    """Return the ids of a merge's two sides, and of the token that it makes."""
+    ids = []
+    for word in (left, right, left + right):
+        if word not in vocab:
+            raise UserError(f"merges[{rank}] needs the token {word[:40]!r}, which is not in the vocabulary")
+        ids.append(vocab[word])
+    if not left or not right:
+        raise UserError(f"merges[{rank}] has an empty side")
+    return (ids[0], ids[1]), ids[2]
+
+
+def _byte_id(vocab, byte):
+    if CHARACTERS[byte] not in vocab:
+        missing = f"the byte 0x{byte:02x}, so it cannot write every text"
+        raise UserError(f"the vocabulary has no token for {missing}")
+    return vocab[CHARACTERS[byte]]

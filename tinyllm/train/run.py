@@ -20,7 +20,7 @@ from typing import Any
 from tinyllm.config import check, convert, describe, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, remove_leftovers
-from tinyllm.tokenizer import Tokenizer, load_tokenizer
+from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import checkpoint
 from tinyllm.train.config import RunConfig, known_settings, make_config
 from tinyllm.train.log import RunLog
@@ -78,7 +78,7 @@ class Run:
     def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
         """Begin a run: remove what a former one left, then write the tokenizer, and run.json last."""
         with self.rewritten():
-            tokenizer.save(self.tokenizer)
+            save_tokenizer(tokenizer, self.tokenizer)
             self.write(config, facts)
 
     @contextmanager

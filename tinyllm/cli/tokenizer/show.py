@@ -1,62 +1,57 @@
 """`tinyllm tokenizer show`: a text in its tokens, in colours, with their ids."""
 
-import json
+from json import dumps
 
-from tinyllm.cli import add_command
-from tinyllm.cli.tokenizer import cells
-from tinyllm.cli.tokenizer.opening import (
-    add_allow_special,
-    add_text,
-    allowed_special,
-    text_of,
-)
+from tinyllm.cli.command import command
+from tinyllm.cli.tokenizer import token_table
+from tinyllm.cli.tokenizer.args import allowed_special, text_of
 from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 
-DEFAULT = "bpe:4096"  # learnt anew from the help topics of Python, which takes no time
-EXAMPLE = """example:
-  tinyllm tokenizer show "Once upon a time"
-  tinyllm tokenizer show "naïve 😀 你好" --tokenizer byte
-  tinyllm tokenizer show --file story.txt --tokenizer runs/stories-nano | head
-  tinyllm tokenizer show "a<|end|>" --tokenizer book.json --allow-special all
 
-A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text
-as \\xff.
-"""
+@command("tokenizer show")
+def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096",
+         allow_special: list[str] = (), json: bool = False) -> None:  # fmt: skip
+    """Show a text in its tokens, in colours, with their ids.
 
+    A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text as \\xff.
 
-def add_parsers(commands):
-    """Add `tinyllm tokenizer show`."""
-    parser = add_command(commands, "show", "show a text in its tokens, in colours, with their ids", EXAMPLE)
-    add_text(parser)
-    kinds = f"a file, a folder with one, byte, char or bpe:N; by default {DEFAULT}, learnt from pydocs"
-    parser.add_argument("--tokenizer", metavar="PATH", default=DEFAULT, help=kinds)
-    add_allow_special(parser)
-    parser.add_argument("--json", action="store_true", help="print id, text and place of each token as JSON")
-    parser.set_defaults(run=run_show)
+    TEXT                      the text; - or nothing reads standard input
+    --file F                  read the text from a file
+    --tokenizer PATH          a file, a folder with one, byte, char or bpe:N, which is learnt from pydocs
+    --allow-special NAME ...  parse these special tokens, or "all"; otherwise they are ordinary text
+    --json                    print id, text and place of each token as JSON
 
-
-def run_show(args):
-    """Print a text in its tokens."""
-    data = text_of(args)
-    tokenizer, name = _tokenizer(args.tokenizer, data)
-    ids = tokenizer.encode(data, allowed_special(args))
-    if args.json:
-        print(json.dumps(_facts(tokenizer, data, ids, allowed_special(args)), ensure_ascii=False))
+    example:
+      tinyllm tokenizer show "Once upon a time"
+      tinyllm tokenizer show "naïve 😀 你好" --tokenizer byte
+      tinyllm tokenizer show --file story.txt --tokenizer runs/stories-nano | head
+      tinyllm tokenizer show "a<|end|>" --tokenizer book.json --allow-special all
+    """
+    data = text_of(text, file)
+    found, name = _tokenizer(tokenizer, data)
+    allowed = allowed_special(allow_special)
+    ids = found.encode(data, allowed)
+    tokens = [found.decode_bytes([i]) for i in ids]
+    if json:
+        places = found.offsets(data, allowed)
+        print(dumps([
+            {"id": i, "text": token.decode("utf-8", "backslashreplace"), "start": start, "end": end}
+            for i, token, (start, end) in zip(ids, tokens, places, strict=True)
+        ], ensure_ascii=False))  # fmt: skip
         return
-    special = set(tokenizer.special_tokens.values())
-    found = (_cell(tokenizer.decode_bytes([i]), i, i in special) for i in ids)
-    for line in cells.rows(found, cells.columns(), cells.has_colours()):
+    special = set(found.special_tokens.values())
+    cells = (
+        token_table.Cell(token_table.visible(token), str(i), i in special, token.endswith(b"\n"))
+        for i, token in zip(ids, tokens, strict=True)
+    )
+    for line in token_table.rows(cells, token_table.columns(), token_table.has_colours()):
         print(line)
     each = f", {len(data) / len(ids):.2f} bytes each" if ids else ""
-    print(f"{len(ids):,} tokens, {len(data):,} bytes{each} ({name}, {tokenizer.vocab_size:,} tokens)")
-
-
-def _cell(token, i, special):
-    return cells.Cell(cells.visible(token), str(i), special, token.endswith(b"\n"))
+    print(f"{len(ids):,} tokens, {len(data):,} bytes{each} ({name}, {found.vocab_size:,} tokens)")
 
 
 def _tokenizer(spec, data):
-    """The tokenizer that the user means, and what to call it."""
+    """Return the tokenizer that the user means, and its name."""
     if spec == "char":
         return make_tokenizer(spec, data), "the characters of this text"
     if spec != "byte" and spec.partition(":")[0] != "bpe":
@@ -65,13 +60,3 @@ def _tokenizer(spec, data):
 
     corpus = load_corpus("pydocs")
     return make_tokenizer(spec, corpus.data), "bytes" if spec == "byte" else f"{spec} of {corpus.name}"
-
-
-def _facts(tokenizer, data, ids, allowed):
-    """Every token with its id, its bytes as text, and its place in the bytes of the text."""
-    places = tokenizer.offsets(data, allowed)
-    tokens = [tokenizer.decode_bytes([i]) for i in ids]
-    return [
-        {"id": i, "text": token.decode("utf-8", "backslashreplace"), "start": start, "end": end}
-        for i, token, (start, end) in zip(ids, tokens, places, strict=True)
-    ]

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 
-from tinyllm.cli.tokenizer import cells
+from tinyllm.cli.tokenizer import token_table
 from tinyllm.ops.bpe import BYTES
 
 ROWS = 16  # merges that a terminal shows at a time
@@ -17,7 +17,7 @@ HEAD = f"{'merge':>7} {'token':>7} {'count':>12}  parts and what they make"
 @contextmanager
 def watcher(total):
     """Give the callback `on_merge` of a training of `total` merges: live in a terminal, else a line each."""
-    if not cells.has_colours():
+    if not token_table.has_colours():
         yield Lines(total)
         return
     window = Window(total)
@@ -29,7 +29,7 @@ def watcher(total):
 
 
 class Lines:
-    """Every merge on a line of its own."""
+    """Prints every merge on a line of its own."""
 
     def __init__(self, total):
         self.total = total
@@ -45,12 +45,12 @@ class Lines:
     def show(self, numbers, left, right):
         if self.done == 1:
             print(HEAD)
-        left, right, token = map(cells.visible, (left, right, left + right))
+        left, right, token = map(token_table.visible, (left, right, left + right))
         print(f"{numbers}|{left}|{right}| -> |{token}|")
 
 
 class Window(Lines):
-    """The latest merges, drawn again in the same place, with the progress below."""
+    """Draws the latest merges again in the same place, with the progress below."""
 
     def __init__(self, total):
         super().__init__(total)
@@ -64,7 +64,7 @@ class Window(Lines):
 
     def draw(self):
         """Write the window over the one before."""
-        lines = [f"{cells.DIM}{HEAD}{cells.RESET}"]
+        lines = [f"{token_table.DIM}{HEAD}{token_table.RESET}"]
         lines += [numbers + _painted(left, right) for numbers, left, right in self.latest]
         share = self.done / self.total if self.total > 0 else 1
         lines.append(f"{self.done:>7,} of {self.total:,} merges, {share:.0%}")
@@ -75,10 +75,11 @@ class Window(Lines):
 
 
 def _painted(left, right):
-    """The parts in two colours and the token in a third, cut to what is left of the line."""
-    room = max(12, cells.columns() - 36)  # the numbers and the arrow take the rest
+    """Paint the parts in two colours and the token in a third, cut to the rest of the line."""
+    room = max(12, token_table.columns() - 36)  # the numbers and the arrow take the rest
     half = room // 4
-    shown = [cells.fit(cells.visible(part), half) for part in (left, right)]
-    both = "".join(cells.painted(part, number) for number, part in enumerate(shown))
-    gap = " " * (2 * half - sum(map(cells.width, shown)))
-    return f"{both}{gap} -> {cells.painted(cells.fit(cells.visible(left + right), room - 2 * half), 2)}"
+    shown = [token_table.fit(token_table.visible(part), half) for part in (left, right)]
+    both = "".join(token_table.painted(part, number) for number, part in enumerate(shown))
+    gap = " " * (2 * half - sum(map(token_table.width, shown)))
+    token = token_table.fit(token_table.visible(left + right), room - 2 * half)
+    return f"{both}{gap} -> {token_table.painted(token, 2)}"

@@ -28,14 +28,12 @@ from tinyllm.testing.cases import (
     sample,
     softmax,
     split,
-    unigram,
-    wordpiece,
 )
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, first, run_spec
 
 PARTS = (
     attention, autograd, block, bpe, elementwise, embedding, loss, lowp, matmul, ngram, norm, optim, pieces,
-    quant, rope, sample, softmax, split, unigram, wordpiece,
+    quant, rope, sample, softmax, split,
 )  # fmt: skip
 
 CASES: dict = {}

@@ -1,4 +1,4 @@
-"""Tokens as a terminal can show them: every byte visible, none that the terminal would obey, widths known."""
+"""Show tokens in a terminal: every byte visible, none that the terminal would obey, widths known."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 
 class Cell(NamedTuple):
-    """A token in a row: what stands for it, what stands below it, and whether it is a special token."""
+    """A token in a row: its text, the text below it, and True for a special token."""
 
     text: str
     below: str = ""
@@ -27,12 +27,12 @@ class Cell(NamedTuple):
 
 
 def has_colours():
-    """Say whether colours are welcome: in a terminal, unless the user asks for none (no-color.org)."""
+    """Return True if colours are welcome: in a terminal, unless the user asks for none (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def columns():
-    """How wide the output may be."""
+    """Return how wide the output may be."""
     return max(20, shutil.get_terminal_size().columns)
 
 
@@ -59,7 +59,7 @@ def _visible_character(c):
 
 
 def _plain_character(c):
-    """The same in ASCII."""
+    """Show a character in ASCII."""
     if c in PLAIN_SIGNS or " " < c < "\x7f":
         return PLAIN_SIGNS.get(c, c)
     if "\udc80" <= c <= "\udcff":
@@ -68,7 +68,7 @@ def _plain_character(c):
 
 
 def width(text):
-    """How many columns of a terminal a text takes: two for the letters of East Asia and for emoji."""
+    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji."""
     return sum(map(_columns, text))
 
 
@@ -86,12 +86,12 @@ def fit(text, room):
 
 
 def pad(text, room):
-    """A text, and spaces up to some columns."""
+    """Return a text with spaces up to some columns."""
     return text + " " * (room - width(text))
 
 
 def painted(text, number, special=False):
-    """A text on the colour of the token with this number."""
+    """Return a text on the colour of the token with this number."""
     return f"{SPECIAL if special else COLOURS[number % len(COLOURS)]}{text}{RESET}"
 
 
@@ -117,7 +117,7 @@ def rows(cells, room, colours):
 
 
 def _parts(cell, room):
-    """A cell in parts that fit the line; what stands below stands under the first."""
+    """Cut a cell into parts that fit the line; the text below stands under the first."""
     texts = list(_chunks(cell.text, room)) or [""]
     return zip(texts, itertools.chain([cell.below], itertools.repeat("")), strict=False)
 

@@ -1,9 +1,8 @@
 """`bpe_train` and `bpe_encode` without looking at everything again: a merge changes only its neighbours.
 
-The specs in `ops/bpe.py` say what the answer is; this file finds the same answer in time that grows with
-the text and not with the text times the vocabulary. Tests hold the two equal on thousands of drawn cases.
-When somebody plugs in an op of their own (`tinyllm.override(bpe_merge=mine)`), the ops run instead, so that
-the tokenizer is then really theirs.
+The specs in `ops/bpe.py` define the answer; this file finds it in time that grows with the text and not
+with the text times the vocabulary. Tests hold them equal on thousands of drawn cases. Where an op
+is replaced (`tinyllm.override(bpe_merge=f)`), the ops run instead.
 
 Both functions keep the tokens in a doubly linked list in three flat lists: `ids[i]` is a token, `left[i]`
 and `right[i]` are where its neighbours stand. A merge writes the new token at its left half and unlinks its
@@ -20,45 +19,40 @@ GAP = -1  # stands between pieces: no pair crosses it
 DEAD = -2  # the right half of a merge
 
 
-def plugged_in(operation):
-    """Say whether an op, or another op that it calls, is run by a function that the user plugged in."""
-    return operation.replaced
-
-
 def kernels(operation):
-    """The compiled module where this op is run by its kernel, else None."""
+    """Return the compiled module where a kernel runs this op, else None."""
     return _compiled if operation.backend == "compiled" else None
 
 
 def train(pieces, counts, n_merges, progress=None, on_merge=None):
-    """Learn merges: the same dict as `ops.bpe_train(pieces, counts, n_merges)`, and faster.
+    """Learn merges: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
     pieces. `progress(done, total)` and `on_merge(left, right, new, count)` are called after every merge.
     """
-    if plugged_in(bpe_train):
+    if bpe_train.replaced:
         return bpe_train(pieces, counts, n_merges)
     ids, weight = _lay_end_to_end(pieces, counts)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))
     totals, where = _index_pairs(ids, weight)
-    # The heap may promise too much, never too little: a pair's count only falls once it is in there,
-    # because merges make pairs with the new token only. So the top is the best pair as soon as its count is
-    # still true.
+    # A count in the heap may be too large, never too small: a pair's count only falls once it is in there,
+    # because merges make pairs with the new token only. So the top is the best pair if its count is still
+    # true.
     heap = [(-total, pair) for pair, total in totals.items()]
     heapq.heapify(heap)
     merges = {}
     while heap and len(merges) < n_merges:
-        promised, pair = heapq.heappop(heap)
+        minus_count, pair = heapq.heappop(heap)
         changed = (pair,)
-        if totals[pair] == -promised:
+        if totals[pair] == -minus_count:
             new_id = BYTES + len(merges)
             merges[pair] = new_id
             changed = _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where)
             if progress:
                 progress(len(merges), n_merges)
             if on_merge:
-                on_merge(*pair, new_id, -promised)
+                on_merge(*pair, new_id, -minus_count)
         for each in changed:
             if totals[each]:
                 heapq.heappush(heap, (-totals[each], each))
@@ -119,14 +113,18 @@ def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
 
 
 def encode(piece, merges, order=None):
-    """Write a piece in tokens: the same list as `ops.bpe_encode(piece, merges)`, in O(n log n) for n tokens.
+    """Write a piece in tokens: the list of `ops.bpe_encode(piece, merges)`, in O(n log n) for n tokens.
 
     The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those. With
     `order`, {(left, right): rank}, the smallest rank goes first instead of the smallest new token.
     """
-    if plugged_in(bpe_encode):
+    if bpe_encode.replaced:
         return bpe_encode(piece, merges)
-    order = merges if order is None else order
+    return merge_all(piece, merges, merges if order is None else order)
+
+
+def merge_all(piece, merges, order):
+    """Do the work of `encode`, whatever runs the op."""
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))

@@ -1,0 +1,159 @@
+"""Hugging Face's `tokenizers` opens what we save, and runs the files that we do not read ourselves."""
+
+import copy
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    load_tokenizer,
+    save_tokenizer,
+)
+from tinyllm.tokenizer.hf import LibraryTokenizer
+from tinyllm.tokenizer.patterns import QWEN2
+
+tokenizers = pytest.importorskip("tokenizers")
+
+TEXT = "The cats sat on the mat's 123 mats; naïve 😀 <|end|> \n\n  end" * 3
+SPECIAL = ["<|end|>", "<|user|>"]
+PATTERNS = ["gpt2", "gpt4", "o200k", QWEN2, r"[ae]+|[^ae]"]
+SAVED = [
+    ByteTokenizer(SPECIAL),
+    CharTokenizer.train(TEXT + "".join(SPECIAL), SPECIAL),
+    *(BPETokenizer.train(TEXT, 300, pattern, SPECIAL) for pattern in PATTERNS),
+    BPETokenizer.from_vocabulary(BPETokenizer.train(TEXT, 300).vocabulary, "gpt2", {"<|end|>": 999}),
+]
+texts = st.lists(st.sampled_from([*SPECIAL, *TEXT, "the", " mat", "<|", "é", "\r\n"])).map("".join)
+
+
+@pytest.mark.parametrize("tokenizer", SAVED, ids=repr)
+def test_the_library_opens_what_we_save(tokenizer, tmp_path):
+    save_tokenizer(tokenizer, tmp_path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ours = load_tokenizer(tmp_path)
+    assert type(ours) is type(tokenizer) and ours.fingerprint() == tokenizer.fingerprint()
+
+    @given(texts)
+    def same(text):
+        if isinstance(tokenizer, CharTokenizer):
+            text = "".join(c for c in text if c in tokenizer._characters)
+        for allowed in ((), "all"):
+            theirs.encode_special_tokens = not allowed
+            found = theirs.encode(text)
+            assert found.ids == tokenizer.encode(text, allowed) == ours.encode(text, allowed)
+            assert theirs.decode(found.ids, skip_special_tokens=False) == text
+
+    same()
+
+
+def special(i, name):
+    return {"id": i, "content": name, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False}  # fmt: skip
+
+
+def document(model, *names, **parts):
+    vocab = model["vocab"] if isinstance(model["vocab"], dict) else [word for word, _ in model["vocab"]]
+    added = [special(list(vocab).index(name), name) for name in names]
+    return {"version": "1.0", "added_tokens": added, "model": model, **parts}
+
+
+META = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+FIRST, LAST = ({"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]"))
+A, B = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+KNOWN = {name: {"id": name, "ids": [i], "tokens": [name]} for i, name in ((1, "[CLS]"), (2, "[SEP]"))}
+BERT = document(
+    {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+     "max_input_chars_per_word": 9,
+     "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "the": 3, "cat": 4, "##s": 5}}, "[UNK]", "[CLS]", "[SEP]",
+    normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                "strip_accents": None, "lowercase": True},
+    pre_tokenizer={"type": "WhitespaceSplit"},
+    post_processor={"type": "TemplateProcessing", "single": [FIRST, A, LAST],
+                    "pair": [FIRST, A, LAST, B, LAST], "special_tokens": KNOWN},
+    decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+    truncation={"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+)  # fmt: skip
+T5 = document({"type": "Unigram", "unk_id": 0, "vocab": [
+    ["<unk>", 0.0], ["</s>", 0.0], ["▁", -2.0], ["a", -3.0], ["▁a", -2.5]]},
+    "</s>", pre_tokenizer=META, decoder=META)  # fmt: skip
+LLAMA = document(
+    {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True,
+     "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "a": 3, "<": 4, "s": 5, ">": 6, "▁a": 7, "s>": 8, "<0x62>": 9},
+     "merges": [["▁", "a"], ["s", ">"], ["<", "s>"]]}, "<s>",
+    normalizer={"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+    decoder={"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+        {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+)  # fmt: skip
+WORDS = document({"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "<s>": 1, "a": 2}}, "<s>",
+                 pre_tokenizer={"type": "WhitespaceSplit"})  # fmt: skip
+
+
+def load(folder, content):
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("content, text, ids, allowed, back", [
+    (BERT, "The cats [SEP] the", [3, 4, 5, 0, 3], [3, 4, 5, 2, 3], "the cats [SEP] the"),
+    (T5, "a</s> a", [4, 0, 4], [4, 1, 4], "a</s> a"),
+    (LLAMA, "a<s>ab", [7, 4, 8, 3, 9], [7, 1, 7, 9], "a<s> ab"),
+    (WORDS, "a <s> a", [2, 0, 2], [2, 1, 2], "a <s> a"),
+], ids=["bert", "t5", "llama 2", "words"])  # fmt: skip
+def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids, allowed, back, tmp_path):
+    tokenizer = load(tmp_path, content)
+    assert isinstance(tokenizer, LibraryTokenizer)
+    assert tokenizer.encode(text) == tokenizer.encode_batch([text.encode()])[0] == ids
+    assert tokenizer.encode(text, "all") == allowed and tokenizer.decode(allowed) == back
+    assert tokenizer.decode_bytes(allowed) == back.encode()
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.encode(text, "all") == allowed and again.fingerprint() == tokenizer.fingerprint()
+    save_tokenizer(tokenizer, tmp_path / "again.json")
+    assert load_tokenizer(tmp_path / "again.json").fingerprint() == tokenizer.fingerprint()
+
+    @given(st.lists(st.sampled_from([*tokenizer.special_tokens, "a", " ", "the", "<", "s>"])).map("".join))
+    def never(text):
+        forbidden = set(tokenizer.special_tokens.values()) - {0}  # 0 is what any unknown text becomes
+        assert not forbidden & set(tokenizer.encode(text))
+
+    never()
+
+
+def test_some_special_tokens_can_be_allowed(tmp_path):
+    tokenizer = load(tmp_path, BERT)
+    assert tokenizer.encode("[CLS] [SEP]", ["[SEP]"]) == [0, 2]
+    with pytest.raises(UserError, match="no special token"):
+        tokenizer.encode("a", ["<x>"])
+
+
+def test_places_and_templates_are_the_librarys(tmp_path):
+    tokenizer = load(tmp_path, BERT)
+    assert tokenizer.offsets("Thé cats") == [(0, 3), (4, 7), (7, 8)]
+    assert tokenizer.offsets("Thé cats".encode()) == [(0, 4), (5, 8), (8, 9)]
+    assert tokenizer.template([7]) == [1, 7, 2] and tokenizer.template([7], [8]) == [1, 7, 2, 8, 2]
+
+
+def test_what_goes_wrong_is_one_line(tmp_path):
+    tokenizer = load(tmp_path, BERT)
+    with pytest.raises(UserError, match="byte 1 of the text is not UTF-8"):
+        tokenizer.encode(b"a\xff")
+    with pytest.raises(UserError, match="there is no token 6"):
+        tokenizer.decode([6])
+    half, huge = copy.deepcopy(BERT), copy.deepcopy(BERT)
+    half["pre_tokenizer"] = {"type": "CharDelimiterSplit", "delimiter": "\ud800"}
+    huge["model"]["vocab"]["x"] = 2**31
+    for wrong in (half, huge, BERT | {"pre_tokenizer": {"type": "Shout"}},
+                  BERT | {"model": {"type": "Unigram"}},
+                  BERT | {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}):  # fmt: skip
+        with pytest.raises(UserError) as error:
+            load(tmp_path, wrong)
+        assert str(error.value).isprintable() and len(str(error.value)) < 400

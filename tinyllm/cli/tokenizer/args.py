@@ -1,0 +1,56 @@
+"""What several commands take: a text, the names of special tokens, a place to write to."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tinyllm.errors import UserError
+
+
+def text_of(text: str | None, file: str | None) -> bytes:
+    """Return the bytes that the user means: an argument, a file, or standard input."""
+    if file is not None and text is not None:
+        raise UserError("give a TEXT or --file, not both")
+    if file in (None, "-") and text in (None, "-"):
+        if sys.stdin.isatty():
+            print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
+        return sys.stdin.buffer.read()
+    if file is None:
+        return os.fsencode(text)  # the bytes as typed, UTF-8 or not
+    try:
+        return Path(file).read_bytes()
+    except OSError as e:
+        raise UserError(f"cannot read {file}: {e.strerror or e}") from None
+
+
+def allowed_special(names: list[str]) -> list[str] | str:
+    """Return what `--allow-special` means for `encode`."""
+    return "all" if list(names) == ["all"] else names
+
+
+def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
+    """Return a path to write to, which may be a folder if `folder`.
+
+    Raises UserError now, and not after a long work.
+    """
+    out = Path(path)
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} is already there; choose another --out, or add --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"cannot write {out}: there is no folder {out.parent}; make it first")
+    if out.exists() and not out.is_file() and not (folder and out.is_dir()):
+        raise UserError(f"cannot write {out}: it is not a regular file; choose another --out")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {out}: you may not write to its folder; choose another --out")
+    return out
+
+
+def advance(bar) -> Callable[[int, int], None]:
+    """Return a progress callback that moves a tqdm bar."""
+
+    def progress(done, total):
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress

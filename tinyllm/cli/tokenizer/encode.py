@@ -1,0 +1,120 @@
+"""`tinyllm tokenizer encode | decode | convert`: text into ids and back, and files into other formats."""
+
+import os
+import re
+import sys
+from json import dumps
+from typing import Literal
+
+from tqdm import tqdm
+
+from tinyllm.cli.command import command
+from tinyllm.cli.tokenizer.args import advance, allowed_special, free_path, text_of
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import load_tokenizer, save_tokenizer
+
+
+@command("tokenizer encode")
+def encode(path: str, text: str | None = None, *, file: str | None = None, allow_special: list[str] = (),
+           json: bool = False, out: str | None = None, overwrite: bool = False) -> None:  # fmt: skip
+    """Turn text into token ids.
+
+    With --out the file may be larger than memory; training maps the result from the disk:
+    tinyllm train --data book.tokens --tokenizer book.json
+
+    PATH                      a tokenizer file, or a folder with one
+    TEXT                      the text; - or nothing reads standard input
+    --file F                  read the text from a file
+    --allow-special NAME ...  parse these special tokens, or "all"; otherwise they are ordinary text
+    --json                    print ids and counts as JSON
+    --out TOKENS              write the tokens of --file to this file
+    --overwrite               replace TOKENS if it is there
+
+    example:
+      tinyllm tokenizer encode book.json "To be, or not to be"
+      tinyllm tokenizer encode book.json "the end<|end|>" --allow-special "<|end|>"
+      tinyllm tokenizer encode book.json --file book.txt --out book.tokens
+    """
+    if out is not None:
+        if file in (None, "-") or text is not None or allow_special:
+            raise UserError("--out takes a --file to encode, without TEXT and without --allow-special")
+        _encode_file(path, file, free_path(out, overwrite), json)
+        return
+    tokenizer = load_tokenizer(path)
+    data = text_of(text, file)
+    ids = tokenizer.encode(data, allowed_special(allow_special))
+    if json:
+        print(dumps({"ids": ids, "tokens": len(ids), "bytes": len(data)}))
+    else:
+        print(*ids)
+
+
+def _encode_file(path, file, out, json):
+    from tinyllm.data import token_file  # here: encode and decode start faster without the corpora
+
+    tokenizer = load_tokenizer(path)
+    with tqdm(desc="encoding", unit="B", unit_scale=True, file=sys.stderr, disable=None, leave=False) as bar:
+        n = len(token_file(file, tokenizer, progress=advance(bar), out=out))
+    n_bytes = os.stat(file).st_size
+    if json:
+        print(dumps({"path": str(out), "tokens": n, "bytes": n_bytes}))
+    else:
+        print(f"{n_bytes:,} bytes are {n:,} tokens, {n_bytes / max(n, 1):.2f} bytes each; written to {out}")
+
+
+@command("tokenizer decode")
+def decode(path: str, ids: list[str] = ()) -> None:
+    """Turn token ids into text, byte for byte.
+
+    PATH  a tokenizer file, or a folder with one
+    IDS   token ids; - or nothing reads standard input
+
+    example:
+      tinyllm tokenizer decode book.json 84 111 32 98 101
+      echo "84 111 32 98 101" | tinyllm tokenizer decode book.json
+    """
+    tokenizer = load_tokenizer(path)
+    if list(ids) in ([], ["-"]):
+        ids = [sys.stdin.buffer.read().decode("utf-8", "replace")]
+    words = re.split(r"[\s,\[\]]+", " ".join(ids))  # lists as Python and JSON write them are welcome too
+    for word in filter(None, words):
+        if not re.fullmatch(r"[0-9]{1,18}", word):  # which int64 holds
+            raise UserError(f"{word[:40]!r} is not a token id; ids are whole numbers such as 104 101")
+    data = tokenizer.decode_bytes([int(word) for word in words if word])
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data + b"\n" * sys.stdout.isatty())  # a terminal also gets an end of line
+    sys.stdout.buffer.flush()
+
+
+@command("tokenizer convert")
+def convert(path: str, *, to: Literal["huggingface", "tiktoken", "gpt2"] = "huggingface", out: str,
+            pattern: str | None = None, special: list[str] | None = None, drop_chat: bool = False,
+            overwrite: bool = False) -> None:  # fmt: skip
+    """Write a tokenizer in another format.
+
+    A format that cannot hold everything is refused; nothing is left out, unless you say so. Ranks say nothing
+    of the pattern and of special tokens; --pattern and --special do when a rank file is read, or GPT-2's two
+    files.
+
+    PATH                a tokenizer in any of the formats
+    --to                the format
+    --out PATH          the file, or folder for gpt2, to write
+    --pattern           where a rank file's text is cut: gpt2, gpt4, o200k or a regex
+    --special NAME ...  special tokens to number after a rank file's tokens
+    --drop-chat         leave a chat template out
+    --overwrite         replace it if it is there
+
+    example:
+      tinyllm tokenizer convert ranks --pattern gpt4 --out tokenizer.json
+      tinyllm tokenizer convert book.json --to tiktoken --out ranks
+
+      huggingface  tokenizer.json, as Hugging Face's tokenizers reads and writes it
+      tiktoken     a rank file: a line for each token, base64 and rank
+      gpt2         a folder with vocab.json and merges.txt
+    """
+    target = free_path(out, overwrite, folder=to != "tiktoken")
+    tokenizer = load_tokenizer(path, pattern, special)
+    if drop_chat:
+        tokenizer.chat = None
+    save_tokenizer(tokenizer, target, to)
+    print(f"{path}: {tokenizer.vocab_size:,} tokens, written as {to} to {target}")

@@ -1,0 +1,28 @@
+"""Bytes written as the characters of GPT-2, because a token in a JSON file may be half a character.
+
+Each byte gets a character that can be seen: the printable ones of Latin-1 stand for themselves, the others
+for U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "\u0120".
+"""
+
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(256 + i) for i, b in enumerate(_OTHERS)}
+GPT2_BYTES = [*_PRINTABLE, *_OTHERS]  # the order of the first 256 tokens of GPT-2
+
+_TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTERS.items()}
+_TO_BYTES: dict[int, str | None] = dict.fromkeys(range(256))  # left out, so that the length shows it
+_TO_BYTES |= {ord(character): chr(byte) for byte, character in CHARACTERS.items()}
+
+
+def characters(token: bytes) -> str:
+    """Write bytes as GPT-2's characters: b" a" -> "\u0120a"."""
+    return token.decode("latin-1").translate(_TO_CHARACTERS)
+
+
+def token_bytes(word: str) -> bytes | None:
+    """Read GPT-2's characters as bytes; None if one of them stands for no byte."""
+    try:
+        token = word.translate(_TO_BYTES).encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+    return token if len(token) == len(word) else None

@@ -1,0 +1,138 @@
+"""GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
+
+They say nothing about special tokens. An entry that no merge makes cannot come from any text, so if it is
+plain ASCII, like "<|endoftext|>", or no byte string at all, it is taken for one, unless the caller names
+them himself.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write
+from tinyllm.tokenizer import json_file
+from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.byte_characters import CHARACTERS, token_bytes
+from tinyllm.tokenizer.vocabulary import Vocabulary
+
+HEADER = "#version: 0.2"
+MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
+
+
+def looks_like_merges(data):
+    """Return True if a file begins as a `merges.txt` does: with its header, or with two words."""
+    first = data[:1000].split(b"\n", 1)[0].strip()
+    return first.startswith(b"#version") or (first[:1] not in b'{["' and len(first.split(b" ")) == 2)
+
+
+def looks_like_vocab(content):
+    """Return True if the content of a JSON file is a `vocab.json`: an object of numbers."""
+    return isinstance(content, dict) and type(content.get("!")) is int  # "model" may well be a token
+
+
+def load(vocab_path, merges_path, pattern, special_tokens):
+    """Make a tokenizer of the two files. Raises UserError."""
+    added = Path(vocab_path).with_name("added_tokens.json")
+    if added.exists():
+        advice = "convert the folder to a tokenizer.json"
+        raise UserError(f"{added.name} stands beside, which is not read: {advice}")
+    if not Path(vocab_path).exists():
+        raise UserError("not a tokenizer file, or a merges.txt without the vocab.json that belongs beside it")
+    vocab = _named(vocab_path, json_file.parse, json_file.read)
+    merges = _named(merges_path, _read_merges, json_file.read)
+    if not isinstance(vocab, dict):
+        raise UserError(f"{vocab_path} is not an object of tokens and ids")
+    return _build(vocab, merges, pattern or "gpt2", special_tokens)
+
+
+def _named(path, parse, read):
+    """Read and parse a file. Raises UserError with its name, because there are two."""
+    try:
+        return parse(read(path))
+    except UserError as e:
+        raise UserError(f"{Path(path).name}: {e}") from None
+
+
+def _build(vocab, merges, pattern, special_tokens=None):
+    made = {left + right for left, right in merges} | set(CHARACTERS.values())
+    if special_tokens is None:
+        special_tokens = [
+            word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)
+        ]
+    vocabulary = Vocabulary.from_words(vocab, merges, False, set(special_tokens))
+    return BPETokenizer.from_vocabulary(vocabulary, pattern, _numbered(vocab, special_tokens))
+
+
+def _read_merges(data):
+    """Read the lines of a `merges.txt`: bytes -> [(left, right)]. Raises UserError, naming the line."""
+    if data.count(b"\n") > MOST:
+        raise UserError(f"it has more than {MOST} lines")
+    try:
+        lines = data.decode("utf-8").split("\n")
+    except UnicodeDecodeError as e:
+        raise UserError(f"byte {e.start} is not UTF-8") from None
+    merges = []
+    for number, line in enumerate(lines, 1):
+        line = line.removesuffix("\r")
+        if line.startswith("#version") or not line:
+            continue
+        pair = tuple(line.split(" ", 2))
+        if len(pair) != 2 or "" in pair:
+            raise UserError(f"line {number} is not two tokens with a space between them")
+        merges.append(pair)
+    return merges
+
+
+def _numbered(vocab, special_tokens):
+    """Return {name: id} where the caller or the vocabulary has a number; the others follow after it."""
+    following = max((i for i in vocab.values() if type(i) is int), default=-1) + 1
+    numbered = dict(special_tokens) if isinstance(special_tokens, dict) else {}
+    for name in special_tokens:
+        if name in vocab and numbered.setdefault(name, vocab[name]) != vocab[name]:
+            raise UserError(f"the special token {name!r} has the id {vocab[name]} in the vocabulary")
+        if name not in numbered:
+            numbered[name], following = following, following + 1
+    return numbered
+
+
+def save(tokenizer, folder):
+    """Write `vocab.json` and `merges.txt` into a folder, which is made if need be.
+
+    What was written is read again: raises UserError unless that gives the same tokenizer.
+    """
+    if not isinstance(tokenizer, BPETokenizer):
+        raise UserError(f"GPT-2's format holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    wanted = tokenizer.to_dict()
+    words, pairs = tokenizer.vocabulary.words()
+    vocab = dict(sorted((tokenizer.special_tokens | words).items(), key=lambda item: item[1]))
+    merges = "\n".join([HEADER, *map(" ".join, pairs)]) + "\n"
+    try:
+        found = _build(vocab, _read_merges(merges.encode()), "gpt2").to_dict()
+        lost = [name for name in wanted if found[name] != wanted[name]]
+    except UserError as e:
+        raise UserError(f"GPT-2's format cannot hold this tokenizer: {e}") from None
+    if lost:
+        where = f"has no place for the {lost[0]} of this tokenizer"
+        raise UserError(f"GPT-2's format {where}; take huggingface")
+    _write_both(Path(folder), merges, json.dumps(vocab, ensure_ascii=False) + "\n")
+
+
+def _write_both(folder, merges, vocab):
+    """Write both files into a folder, or neither, and no folder that was not there."""
+    made = not folder.exists()
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as e:
+        raise UserError(f"cannot write {folder}: {e.strerror or e}; GPT-2's format is a folder") from None
+    try:
+        with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
+            first.write(merges)
+            first.flush()  # what finds no room finds none before either has its name
+            second.write(vocab)
+    except BaseException:
+        if made:
+            with suppress(OSError):  # somebody else's file in there is not ours to remove
+                folder.rmdir()
+        raise

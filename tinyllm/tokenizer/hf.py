@@ -1,0 +1,146 @@
+"""Tokenizers that the `tokenizers` library runs: WordPiece, Unigram, SentencePiece and all other pipelines.
+
+    pip install 'tinyllm[hf]'
+"""
+
+import json
+import secrets
+from functools import lru_cache
+from itertools import groupby
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.strings import bytes_from_text
+from tinyllm.tokenizer.template import Template
+from tinyllm.tokenizer.vocabulary import LARGEST_ID
+
+
+class LibraryTokenizer(Tokenizer):
+    """A tokenizer of Hugging Face's library. It is *not* lossless.
+
+    Its normalizer may drop capitals, accents and white space, and what its vocabulary cannot write becomes
+    the unknown token: `decode(encode(text))` is what the library's decoder makes of the ids, with special
+    tokens by name. A text must be UTF-8. No text becomes a special token unless it is allowed, or unknown.
+    """
+
+    kind = "huggingface"
+
+    def __init__(self, document, feature="its pipeline"):
+        """document: the content of a `tokenizer.json`; feature: what needs the library. Raises UserError."""
+        self._content = document
+        self._library = _load(document, feature)
+        vocab = self._library.get_vocab(with_added_tokens=True)
+        largest = max(vocab.values(), default=-1)
+        if largest >= LARGEST_ID:
+            raise UserError(f"the file has the id {largest}, not 0 to {LARGEST_ID - 1}")
+        added = self._library.get_added_tokens_decoder()
+        special = {token.content: i for i, token in added.items() if token.special}
+        tokens = [None] * (largest + 1)
+        for word, i in vocab.items():
+            tokens[i] = None if word in special else word.encode()
+        super().__init__(tokens, special)
+        self._restricted = lru_cache(maxsize=8)(self._restrict)
+        if document.get("post_processor"):
+            sides = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
+            self.template = Template(*sides, document["post_processor"])
+
+    def __reduce__(self):
+        return LibraryTokenizer, (self._content,), {"chat": self.chat}
+
+    def encode_to_numpy(self, text, allowed_special=()):
+        """Return the same ids as `encode`, in an int32 array."""
+        return np.array(self._encoding(text, allowed_special).ids, np.int32)
+
+    def offsets(self, text, allowed_special=()):
+        """Return the places that the library names -> list of (start, end), in characters, or in bytes."""
+        places = self._encoding(text, allowed_special).offsets
+        if isinstance(text, str):
+            return places
+        at = np.cumsum([0, *(len(character.encode()) for character in bytes(text).decode())]).tolist()
+        return [(at[start], at[end]) for start, end in places]
+
+    def decode(self, ids, errors="replace"):
+        """Turn ids into text as the library's decoder does, special tokens included.
+
+        ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD whatever
+        `errors` says. Raises UserError for an id outside the vocabulary.
+        """
+        return self._run(self._library.decode, self._checked(ids), skip_special_tokens=False)
+
+    def decode_bytes(self, ids):
+        """Return the UTF-8 of the text that `decode` returns."""
+        return self.decode(ids).encode()
+
+    def to_dict(self):
+        """Return the content of the file that this tokenizer was read from, with the chat template."""
+        if not self.chat:
+            return self._content
+        model = self._content["model"] | {"tinyllm": {"chat": self.chat.to_dict()}}
+        return self._content | {"model": model}
+
+    def _encoding(self, text, allowed_special):
+        names = frozenset(self._names(allowed_special))
+        try:
+            text = bytes_from_text(text).decode()
+        except UnicodeDecodeError as e:
+            raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
+        return self._run(self._restricted(names).encode, text, add_special_tokens=False)
+
+    def _restrict(self, allowed):
+        """Load the tokenizer again, so that of all special tokens it finds only the allowed ones.
+
+        `encode_special_tokens` alone is not enough: a model may find the name in its own vocabulary, as
+        Unigram finds "</s>". So the other tokens get names that nobody can guess.
+        """
+        content = json.loads(json.dumps(self._content))
+        model, secret = content["model"], secrets.token_hex(16)
+        hidden = {name: f"{secret}{i}" for name, i in self.special_tokens.items() if name not in allowed}
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {hidden.get(word, word): i for word, i in model["vocab"].items()}
+        else:
+            model["vocab"] = [[hidden.get(word, word), score] for word, score in model["vocab"]]
+        if "merges" in model:
+            pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
+            model["merges"] = [pair for pair in pairs if hidden.keys().isdisjoint((*pair, "".join(pair)))]
+        if model.get("unk_token") in hidden:
+            model["unk_token"] = hidden[model["unk_token"]]
+        for token in content.get("added_tokens") or ():
+            token["special"] &= token["content"] not in allowed  # others are found in every text
+            token["content"] = hidden.get(token["content"], token["content"])
+        content["post_processor"] = None
+        return _load(content)
+
+    @staticmethod
+    def _run(function, *args, **options):
+        """Call the library. Raises UserError, also where its Rust code panics."""
+        try:
+            return function(*args, **options)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as e:
+            raise UserError(f"the tokenizers library: {' '.join(str(e).split())[:200]}") from None
+
+
+def _load(document, feature="its pipeline"):
+    """Let the library read a tokenizer.json. Raises UserError."""
+    try:
+        import tokenizers
+    except ImportError:
+        message = f"for {feature} this file needs the tokenizers library: pip install 'tinyllm[hf]'"
+        raise UserError(message) from None
+    library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
+    library.encode_special_tokens = True
+    library.no_truncation()
+    library.no_padding()
+    return library
+
+
+def _framed(encoding):
+    """Return the ids that the library put around one text or two, which became "A" and "B"."""
+    places = zip(encoding.ids, encoding.sequence_ids, strict=True)
+    framed = []
+    for text, run in groupby(places, key=lambda place: place[1]):
+        framed += [i for i, _ in run] if text is None else ["AB"[text]]
+    return tuple(framed)

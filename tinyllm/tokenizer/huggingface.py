@@ -1,0 +1,186 @@
+"""Read a `tokenizer.json` natively: byte-level BPE as GPT-2, LLaMA 3 and Qwen have it, and what we save.
+
+A file with any other feature is for the `tokenizers` library, see hf.py. What a file asks for is done
+exactly or not at all. Truncation and padding are not read: `encode` gives the tokens of the text.
+"""
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer.base import Tokenizer, numbered
+from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.byte import ByteTokenizer
+from tinyllm.tokenizer.byte_characters import token_bytes
+from tinyllm.tokenizer.char import EVERY_CHARACTER, CharTokenizer
+from tinyllm.tokenizer.chat import ChatTemplate
+from tinyllm.tokenizer.hf import LibraryTokenizer
+from tinyllm.tokenizer.json_file import one_of
+from tinyllm.tokenizer.patterns import NAMES, QWEN2
+from tinyllm.tokenizer.strings import check_names
+from tinyllm.tokenizer.template import Template
+from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
+
+MOST_ADDED = 2**16  # added tokens in a file; the largest that are used have some thousands
+PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+# Fields of a BPE model that change nothing: bytes are never unknown.
+UNUSED = ("unk_token", "fuse_unk")
+REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+EXTRA = {"pattern": str, "special_tokens": dict, "chat": dict}  # in model["tinyllm"]
+
+
+class NeedsLibrary(Exception):
+    """A sound tokenizer.json may have this feature, which only the `tokenizers` library reads."""
+
+
+def from_dict(document: dict) -> Tokenizer:
+    """Make a tokenizer of the content of a `tokenizer.json`. Raises UserError."""
+    unknown = sorted(document.keys() - {"version", "added_tokens", "model", *PARTS})
+    if unknown:
+        raise UserError(f"the file has a field {unknown[0][:40]!r}, which no tokenizer.json has")
+    if document.get("version") != "1.0":
+        raise UserError(f"tokenizer.json is read in version 1.0, not {str(document.get('version'))[:20]!r}")
+    for name in PARTS:
+        one_of(document.get(name), name, dict, type(None))
+    model = one_of(document["model"], "model", dict)
+    kind = model.get("type", "BPE" if "merges" in model else None)
+    extra = one_of(model.get("tinyllm", {}), "model.tinyllm", dict)
+    for name, value in extra.items():
+        if name not in EXTRA:
+            raise UserError(f"model.tinyllm has a field {name[:40]!r}, which is unknown")
+        one_of(value, f"model.tinyllm.{name}", EXTRA[name])
+    build = {"BPE": _bpe, "WordLevel": _char}.get(kind) if isinstance(kind, str) else None
+    try:
+        if build is None:
+            raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
+        tokenizer = build(document, model, extra)
+    except NeedsLibrary as feature:
+        tokenizer = LibraryTokenizer(document, str(feature))
+    if "chat" in extra:
+        tokenizer.chat = ChatTemplate.from_dict(extra["chat"])
+        tokenizer.chat.check(tokenizer)
+    return tokenizer
+
+
+def _char(document, model, extra):
+    """Build the tokenizer of single characters that `CharTokenizer.to_dict` wrote."""
+    shape = (document.get("normalizer"), document.get("pre_tokenizer"), document.get("post_processor"))
+    if shape != (None, EVERY_CHARACTER, None) or document.get("decoder") != {"type": "Fuse"}:
+        raise NeedsLibrary("a model of whole words")
+    vocab = one_of(model.get("vocab"), "model.vocab", dict)
+    added, special = _added(document, vocab, extra)
+    if added:
+        raise NeedsLibrary("an added token that is not special")
+    characters = {word: i for word, i in vocab.items() if special.get(word) != i}
+    if list(characters.values()) != list(range(len(characters))):
+        raise UserError("the characters of a char tokenizer are numbered from 0 in ascending order")
+    return CharTokenizer(list(characters), special)
+
+
+def _bpe(document, model, extra):
+    """Build a byte-level BPE tokenizer, or the tokenizer of bytes."""
+    wrong = sorted(model.keys() - {"type", "vocab", "merges", "ignore_merges", "tinyllm", *UNUSED, *REFUSED})
+    wrong += [name for name in REFUSED if model.get(name)]
+    if wrong:
+        raise NeedsLibrary(f"the field {wrong[0][:40]!r} of its model")
+    pattern = _pattern(document, extra)
+    normalizer = document.get("normalizer")
+    if normalizer not in (None, {"type": "NFC"}):
+        raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
+    vocab = one_of(model.get("vocab"), "model.vocab", dict)
+    merges = _merges(one_of(model.get("merges"), "model.merges", list))
+    whole = one_of(model.get("ignore_merges"), "model.ignore_merges", bool, type(None)) or False
+    added, special = _added(document, vocab, extra)
+    names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
+    vocabulary = Vocabulary.from_words(vocab, merges, whole, names - extra.get("special_tokens", {}).keys())
+    for name, i in (added | special).items():
+        data = vocabulary.tokens[i] if i < len(vocabulary.tokens) else None
+        if data is not None and (name in special or data != name.encode()):
+            raise UserError(f"the added token {name[:40]!r} is a token that ordinary text can give")
+    if pattern is None:
+        if vocabulary != Vocabulary.from_merges(()) or added or normalizer:
+            raise NeedsLibrary("a text that is not split")
+        tokenizer = ByteTokenizer(special)
+    else:
+        tokenizer = BPETokenizer.from_vocabulary(vocabulary, pattern, special)
+        tokenizer.normalizer = normalizer and normalizer["type"]
+        tokenizer.add_tokens(added)
+    tokenizer.template = _template(document.get("post_processor"), tokenizer)
+    return tokenizer
+
+
+def _pattern(document, extra):
+    """Return the split pattern of a byte-level file: its name or regex, or None where text is not split."""
+    part, decoder = document.get("pre_tokenizer") or {}, document.get("decoder") or {}
+    members = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
+    last = members[-1] if isinstance(members, list) and 1 <= len(members) <= 2 else None
+    if not isinstance(last, dict) or last.get("type") != "ByteLevel" or decoder.get("type") != "ByteLevel":
+        raise NeedsLibrary("BPE that is not byte-level")
+    if last.get("add_prefix_space") is not False:
+        raise NeedsLibrary("a space before every text")
+    whole = last.get("use_regex", True)
+    if len(members) == 1:
+        return "gpt2" if whole else None
+    pattern = members[0].get("pattern") if isinstance(members[0], dict) else None
+    source = pattern.get("Regex") if isinstance(pattern, dict) else None
+    split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
+    if whole or not isinstance(source, str) or members[0] != split:
+        raise NeedsLibrary("its pre_tokenizer")
+    if source not in NAMES and source not in (QWEN2, extra.get("pattern")):
+        raise NeedsLibrary(f"the split pattern {source[:40]!r}")
+    return NAMES.get(source, source)
+
+
+def _merges(merges):
+    """Read both spellings, "a b" and ["a", "b"] -> [(left, right)]."""
+    pairs = []
+    for i, merge in enumerate(merges):
+        if isinstance(merge, str) and isinstance(merges[0], str):
+            if merge.startswith("#version"):  # the library leaves such lines out, wherever they are
+                continue
+            merge = merge.split(" ", 2)
+        elif isinstance(merge, str):
+            raise UserError(f"merges[{i}] is spelled in another way than the first one")
+        if not isinstance(merge, list) or [type(side) for side in merge] != [str, str]:
+            raise UserError(f"merges[{i}] is not two tokens")
+        pairs.append(tuple(merge))
+    return pairs
+
+
+def _added(document, vocab, extra):
+    """Return the added tokens that are found in every text, and the special ones: two dicts {name: id}."""
+    parts = one_of(document.get("added_tokens", []), "added_tokens", list)
+    if len(parts) > MOST_ADDED:
+        raise UserError(f"added_tokens has {len(parts)} tokens; at most {MOST_ADDED} are read")
+    ids, always = {}, []
+    for i, part in enumerate(parts):
+        part, where = one_of(part, f"added_tokens[{i}]", dict), f"added_tokens[{i}]"
+        name = one_of(part.get("content"), f"{where}.content", str)
+        number = one_of(part.get("id"), f"{where}.id", int)
+        flags = {flag: one_of(part.get(flag, False), f"{where}.{flag}", bool) for flag in FLAGS}
+        if not 0 <= number < LARGEST_ID:
+            raise UserError(f"{where} has the id {str(number)[:20]}, not 0 to {LARGEST_ID - 1}")
+        if name in ids:
+            raise UserError(f"{where}, {name[:40]!r}, is there twice")
+        if any(map(flags.get, FLAGS[:3])) or (flags["normalized"] and document.get("normalizer")):
+            raise NeedsLibrary(f"the flags of the added token {name[:40]!r}")
+        ids[name] = number
+        always += [] if flags["special"] else [name]
+    check_names(ids)
+    if ids != numbered(vocab, ids):
+        raise NeedsLibrary("the numbers of its added tokens")
+    special = {name: i for name, i in ids.items() if name not in always} | extra.get("special_tokens", {})
+    return {name: ids[name] for name in always}, special
+
+
+def _template(part, tokenizer):
+    """Return the `Template` of a post-processor, or None. ByteLevel changes no ids."""
+    members = part.get("processors") if part and part.get("type") == "Sequence" else [part]
+    members = [member for member in one_of(members, "post_processor.processors", list) if member]
+    for member in members:
+        kind = one_of(member, "post_processor", dict).get("type")
+        if kind not in ("ByteLevel", "TemplateProcessing"):
+            raise NeedsLibrary(f"the post_processor {str(kind)[:40]!r}")
+    found = [member for member in members if member["type"] == "TemplateProcessing"]
+    if len(found) > 1:
+        raise NeedsLibrary("two templates")
+    known = {i for i in range(tokenizer.vocab_size) if tokenizer._tokens[i] is not None} if found else ()
+    return Template.from_dict(found[0], known) if found else None

@@ -1,0 +1,82 @@
+"""Tokenizer files as JSON: sizes, nesting and types are checked before anything is built from them."""
+
+import json
+
+from tinyllm.errors import UserError
+
+# A file must not be able to fill the memory. Both limits are enough for a million merges.
+LARGEST = 2**26  # bytes
+MOST = 2**22  # values, of which an empty list has two bytes in the file and 64 in memory
+_WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false",
+          float: "a number", type(None): "null"}  # fmt: skip
+
+
+def dump(fields):
+    """Write a dict as JSON bytes, one field a line, pure ASCII, the same bytes for equal dicts."""
+    lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
+    data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+    check_size(data)
+    return data
+
+
+def check_size(data):
+    """Raise UserError for the bytes of a JSON file that `read` or `parse` would refuse."""
+    if len(data) > LARGEST or _values(data) > MOST:
+        most = f"{LARGEST >> 20} MB and {MOST} values"
+        raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+
+
+def _values(data):
+    """Return about how many values JSON holds, and never fewer."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{")))
+
+
+def read(path):
+    """Return the bytes of a file of reasonable size. Raises UserError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError) as e:  # ValueError: a path with a zero byte
+        raise UserError(f"cannot read the tokenizer {path}: {getattr(e, 'strerror', None) or e}") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{path} is not a tokenizer file: it is larger than {LARGEST >> 20} MB")
+    return data
+
+
+def parse(data):
+    """Parse the bytes of a JSON file. Raises UserError."""
+    if _values(data) > MOST:
+        raise UserError(f"not a tokenizer file: it holds more than {MOST} values")
+    try:
+        text = data.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+    except UnicodeDecodeError as e:
+        raise UserError(f"not a tokenizer file: byte {e.start} is not UTF-8") from None
+    except json.JSONDecodeError as e:
+        where = f"line {e.lineno}, column {e.colno}"
+        raise UserError(f"not a tokenizer file: no JSON at {where} ({e.msg})") from None
+    except UserError:
+        raise
+    except ValueError:  # Python refuses to read an integer of thousands of digits
+        raise UserError("not a tokenizer file: it holds a number that is too long") from None
+
+
+def one_of(value, where, *kinds):
+    """Return the value, if it has one of the types; true is no number here. Raises UserError."""
+    if type(value) not in kinds:
+        expected = " or ".join(_WORDS[kind] for kind in kinds)
+        given = f"the text {value[:20]!r}" if isinstance(value, str) else _WORDS[type(value)]
+        raise UserError(f"{where} is {given}, not {expected}")
+    return value
+
+
+def _without_repetition(pairs):
+    """Make a dict of a JSON object; of a key that is there twice, the last would silently win otherwise."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise UserError("not a tokenizer file: a key is there twice")
+    return fields
+
+
+def _no_constant(name):
+    raise UserError(f"not a tokenizer file: {name} is not a number in JSON")

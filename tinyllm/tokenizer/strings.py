@@ -1,0 +1,139 @@
+"""Text as tokenizers see it: bytes or characters, names of special tokens, and blocks of a large file."""
+
+import re
+from collections import Counter
+from functools import lru_cache
+
+from tinyllm.errors import UserError
+
+END = ""  # the key under which a node of the trie says that a name ends there
+LONGEST_NAME = 512  # characters or bytes: a file must not make every step through a text a long one
+MOST_NAMES = 2**22  # characters of all names together
+BLOCK = 2**24  # bytes of a file that are read at a time
+LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
+
+
+def bytes_from_text(text):
+    """Return the UTF-8 bytes of a str, or bytes as they are.
+
+    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
+    UTF-8 forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
+    """
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
+
+
+def text_keeping_bytes(text):
+    """Return a str to match patterns on: UTF-8 read as characters, every other byte as one lone surrogate.
+
+    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so
+    that a text and its UTF-8 bytes always get the same tokens.
+    """
+    return bytes_from_text(text).decode("utf-8", "surrogateescape")
+
+
+def text_from_bytes(data, errors="replace"):
+    """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
+
+    If anything else is wrong with them, `errors` decides. So the broken output of a model does not grow
+    surrogates, on which `print` and files fail.
+    """
+    if errors == "replace":
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            pass
+    return data.decode("utf-8", errors)
+
+
+def check_names(names):
+    """Return the names of special tokens as a list: distinct, not empty, not too long, valid UTF-8."""
+    if isinstance(names, str):
+        raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise UserError(f"a special token is a text of at least one character, not {repr(name)[:40]}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise UserError(f"the special token {name[:40]!r} holds half a character (a lone surrogate)")
+        if len(name) > LONGEST_NAME:
+            length = f"{len(name)} characters; at most {LONGEST_NAME} are read"
+            raise UserError(f"the special token {name[:20]!r}... has {length}")
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise UserError(f"the special token {twice[:40]!r} is listed twice")
+    if sum(map(len, names)) > MOST_NAMES:
+        raise UserError(f"the special tokens have more than {MOST_NAMES} characters together")
+    return names
+
+
+def cut_at_names(text, ids):
+    """Cut a text at names, {name: id}: yield the ids, and the parts of the text between them.
+
+    Text and names are all str, or all bytes. The leftmost name wins, and the longest of those.
+    """
+    done = 0
+    for start, end in _finder(tuple(ids))(text) if ids else ():
+        yield text[done:start]
+        yield ids[text[start:end]]
+        done = end
+    yield text[done:]
+
+
+@lru_cache(maxsize=64)
+def _finder(names):
+    """Return a function from a text to the places of names, none overlapping: an iterator of (start, end).
+
+    A trie answers for thousands of names at once, so the time grows with the text and not with the names.
+    """
+    trie: dict = {}
+    for name in names:
+        node = trie
+        for character in name:
+            node = node.setdefault(character, {})
+        node[END] = True
+    firsts = {name[:1] for name in names}
+    pattern = names[0][:0].join(map(re.escape, sorted(firsts)))
+    first = re.compile(b"[%b]" % pattern if isinstance(pattern, bytes) else f"[{pattern}]")
+
+    def find(text):
+        done, n = 0, len(text)
+        for match in first.finditer(text):
+            start = at = match.start()
+            if start < done:
+                continue
+            node, end = trie, 0
+            while at < n and (node := node.get(text[at])) is not None:
+                at += 1
+                if END in node:
+                    end = at
+            if end:
+                yield start, end
+                done = end
+
+    return find
+
+
+def blocks(file, last_cut, size=BLOCK):
+    """Read a binary file larger than memory -> iterator of bytes, each of about `size`.
+
+    last_cut(data) returns the last place where bytes can be cut, whatever stands before and after them, or
+    0. Without one, a block grows until there is one. Raises UserError beyond LARGEST_BLOCK.
+    """
+    held, n = [], 0
+    while chunk := file.read(size):
+        if not isinstance(chunk, bytes):
+            raise TypeError("a text is read from a file opened in binary mode: open(path, 'rb')")
+        if at := last_cut(chunk):
+            yield b"".join([*held, chunk[:at]])
+            held, n, chunk = [], 0, chunk[at:]
+        held.append(chunk)
+        n += len(chunk)
+        if n > LARGEST_BLOCK:
+            limit = f"{LARGEST_BLOCK / 2**30:g} GiB"
+            raise UserError(f"the text has no place to cut it in {limit}; take a part of it")
+    if n:
+        yield b"".join(held)

@@ -1,0 +1,103 @@
+"""Rank files of tiktoken (`load.py`, OpenAI 2022): a line for each token, its bytes in base64 and its rank.
+
+They say neither where the text is cut nor which special tokens there are: the caller has to.
+"""
+
+import base64
+import binascii
+import re
+
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import bpe_fast
+from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.vocabulary import Vocabulary
+
+_LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
+
+
+def looks_like_ranks(data):
+    """Return True if the first line is one of a rank file: base64 comes in fours, and merges do not."""
+    line = re.match(rb"\s*([^\r\n]*)", data)[1]
+    match = _LINE.fullmatch(line)
+    return bool(match) and len(match[1]) % 4 == 0
+
+
+def load(data, pattern, special_tokens):
+    """Make a tokenizer of the bytes of a rank file. Raises UserError, naming the line."""
+    if pattern is None:
+        raise UserError(
+            'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '
+            "convert it once: tinyllm tokenizer convert --pattern gpt4"
+        )
+    special = () if special_tokens is None else special_tokens
+    return BPETokenizer.from_ranks(_read(data), pattern, special)
+
+
+def _read(data):
+    """Read the ranks in a rank file: bytes -> {bytes: rank}. Raises UserError, naming the line."""
+    ranks = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        match = _LINE.fullmatch(line)
+        try:
+            token = base64.b64decode(match[1], validate=True) if match else None
+        except binascii.Error:
+            token = None
+        if token is None:
+            raise UserError(f"line {number} is not base64, a space and a rank")
+        if token in ranks:
+            raise UserError(f"line {number} has a token that was there before")
+        ranks[token] = int(match[2])
+    return ranks
+
+
+def dump(tokenizer) -> bytes:
+    """Write the ranks; the pattern and the special tokens have no place in the file. Raises UserError."""
+    if not isinstance(tokenizer, BPETokenizer):
+        raise UserError(f"a rank file holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    for name in ("normalizer", "template", "chat", "added_tokens"):
+        if getattr(tokenizer, name):
+            raise UserError(f"a rank file has no place for the {name.replace('_', ' ')} of this tokenizer")
+    ranks = sorted(ranks_of(tokenizer.vocabulary).items(), key=lambda item: item[1])
+    return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
+
+
+def ranks_of(vocabulary) -> dict[bytes, int]:
+    """Return a vocabulary as {bytes: rank}. Raises UserError unless it merges alike by tiktoken's rule."""
+    vocabulary.words()  # raises where two tokens have the same bytes
+    ranked = Vocabulary.from_ranks(vocabulary.ids)
+    if list(ranked.merges.items()) != (merges := live_merges(vocabulary)):
+        different = {*ranked.merges.items()} ^ {*merges} or merges
+        token = min(token for _, token in different)
+        name = f"token {token}, {vocabulary.tokens[token][:40]!r}"
+        raise UserError(f"ranks cannot say how the {name}, is made")
+    if ranked.ignore_merges and not vocabulary.ignore_merges:
+        token = min({i for token, i in vocabulary.ids.items() if len(token) > 1} - {i for _, i in merges})
+        raise UserError(f"no merge makes the token {token}, but ranks would: it cannot be written")
+    return vocabulary.ids
+
+
+def live_merges(vocabulary):
+    """Return the merges that happen in some text, the first to go first: a list of (pair, token).
+
+    A merge that joins l and r to the token t happens only if it is the last one when the bytes of t are
+    encoded alone: until it happens nothing has crossed the ends of l + r, so the text around does not
+    matter. So two lists of merges do the same to every text if, token by token, the same pair comes last,
+    and these pairs go in the same order.
+    """
+    merges, order = dict(vocabulary.merges), dict(vocabulary.order or vocabulary.merges)
+    makers, live = {}, {}
+    for pair, token in merges.items():
+        makers.setdefault(token, []).append(pair)
+    for token, pairs in makers.items():
+        ranks = [order.pop(pair) for pair in pairs]
+        for pair in pairs:
+            del merges[pair]
+        ids = [vocabulary.byte_ids[byte] for byte in vocabulary.tokens[token]]
+        parts = tuple(bpe_fast.merge_all(ids, merges, order))
+        merges.update(dict.fromkeys(pairs, token))
+        order.update(zip(pairs, ranks, strict=True))
+        if parts in pairs:
+            live[parts] = token
+    return sorted(live.items(), key=lambda item: order[item[0]])
