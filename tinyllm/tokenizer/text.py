@@ -17,7 +17,7 @@ def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any) -> list[int]:
             )
         prompt = tokenizer.encode(prompt)
     ids = [int(i) for i in prompt] or [_start_token(tokenizer)]
-    for i in ids:
+    for i in (min(ids), max(ids)):
         if not 0 <= i < config.vocab_size:
             raise UserError(
                 f"prompt {b} holds token {i}, outside of the model's vocabulary of {config.vocab_size}"
