@@ -18,7 +18,7 @@ from tinyllm.ops import OPS
 
 LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
 TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op" and ready(task)]
-EVERYWHERE = {"tinyllm.course.lesson_runner", "tinyllm.errors", "tinyllm.ops", "tinyllm.report.chart"}
+EVERYWHERE = {"tinyllm.course.lesson_runner", "tinyllm.errors", "tinyllm.ops", "tinyllm.report.terminal"}
 
 
 def each(lesson):

@@ -5,6 +5,7 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,10 @@ from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
-from tinyllm.report.chart import loss_chart
 from tinyllm.report.curves import loss_curves
-from tinyllm.report.plot import Axes, Series, chart, log_ticks, ticks
 from tinyllm.report.run import render, write_report
+from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
+from tinyllm.report.terminal import loss_chart
 from tinyllm.train import Run
 from tinyllm.train.log import read_log
 
@@ -85,7 +86,7 @@ def test_the_report_is_one_file_with_everything(trained):
         "h.*.attn.c_attn",
     ):
         assert word in page.words, word
-    assert page.tags.count("svg") == 4 == sum(name == "role" for name, _ in page.attributes)
+    assert page.tags.count("svg") == 4 == page.attributes.count(("role", "img"))
     assert text.count("<title>") >= 5 and text.count("<desc>") == 4  # the page's, and each picture's
 
 
@@ -196,3 +197,21 @@ def test_every_point_is_inside_the_picture(points, log):
     for x, y in points:
         assert 0 <= axes.x(x) <= 1000 and -0.01 <= axes.y(y) <= 1000.01
         assert math.isfinite(axes.y(y))
+
+
+def test_a_heat_map_draws_every_cell_once():
+    x = np.tril(np.random.default_rng(0).random((9, 9)))
+    drawn = np.zeros((9, 9))
+    for shade, path in re.findall(r'<path d="([^"]*)" stroke-opacity="([^"]*)"', heat_map(x, "<map>")):
+        for column, row, width in re.findall(r"M(\d+) (\d+).5h(\d+)", shade):
+            drawn[int(row), int(column) : int(column) + int(width)] += float(path)
+    np.testing.assert_allclose(drawn, x, atol=0.04)
+    assert 'aria-label="&lt;map&gt;"' in heat_map(x, "<map>")
+
+
+def test_a_map_that_is_too_large_keeps_its_largest_weights():
+    x = np.tril(np.random.default_rng(2).random((10, 10)))
+    assert shrink(x, 10) is x
+    small = shrink(x, 4)
+    assert small.shape == (4, 4) and small[3, 0] == x[9, :3].max() and small[0, 3] == 0
+    assert small.max() == x.max()

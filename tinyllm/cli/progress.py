@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from tinyllm.cli.text import can_print, indented, printable, quoted
 from tinyllm.nn import summarise
-from tinyllm.report.chart import loss_chart
+from tinyllm.report.terminal import loss_chart
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
 from tinyllm.train.log import read_log

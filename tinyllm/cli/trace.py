@@ -3,116 +3,115 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from tinyllm.cli import add_command
+from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph, printable
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
 from tinyllm.train import load_run
 
-EXAMPLE = """example:
-  tinyllm trace runs/stories-nano --prompt "Once upon a time"
-  tinyllm trace --diff runs/stories-nano runs/stories-nano-int8 --prompt "Once"
-  tinyllm trace --diff runs/stories-nano --mine 4,6
-"""
-ABOUT = """Send a text through a trained model and show what happens inside: how surprising each token was and
-what the model expected instead, where its heads look, what it would say layer by layer, every op with
-shapes and FLOPs, and the KV cache. Writes a page that opens from disk, and prints the same basics.
 
-With --diff, show where two runs first differ on the text, or with --mine your functions and the
-library's: which op, in which layer, how much."""
+@command("trace")
+def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, temperature: float = 0.0,
+          seed: int = 0, which: Literal["best", "last"] = "best", out: str | None = None,
+          diff: list[str] | None = None, mine: str | None = None) -> None:  # fmt: skip
+    """Show what happens inside a model on a text, or where two differ.
 
+    Send a text through a trained model and show what happens inside: how surprising each token was and what
+    the model expected instead, where its heads look, what it would say layer by layer, every op with shapes
+    and FLOPs, and the KV cache. Writes a page that opens from disk, and prints the same basics.
 
-def add_parser(subparsers):
-    """Add `tinyllm trace`."""
-    what = "show what happens inside a model on a text, or where two differ"
-    add = add_command(subparsers, "trace", what, EXAMPLE, ABOUT).add_argument
-    add("RUN", nargs="?", help="the folder of a training run")
-    add("--prompt", metavar="TEXT", default="", help="the text, or its beginning")
-    add("--tokens", metavar="N", type=int, default=20, help="how many tokens the model adds (default 20)")
-    add("--temperature", metavar="X", type=float, default=0.0, help="how random they are (default 0)")
-    add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
-    add("--which", choices=("best", "last"), default="best", help="which checkpoint (default best)")
-    add("--out", metavar="FILE", help="the page (default RUN/trace.html; with --diff, none)")
-    add("--diff", metavar="RUN", nargs="+", help="compare two runs, or one with --mine")
-    add("--mine", metavar="N,N", help="compare the library's ops with yours of these lessons")
-    subparsers.choices["trace"].set_defaults(run=run)
+    With --diff, show where two runs first differ on the text, or with --mine your functions and the
+    library's: which op, in which layer, how much.
 
+    RUN              the folder of a training run
+    --prompt TEXT    the text, or its beginning
+    --tokens N       how many tokens the model adds
+    --temperature X  how random they are
+    --seed S         the same seed writes the same text
+    --which          which checkpoint
+    --out FILE       the page (default RUN/trace.html; with --diff, none)
+    --diff RUN ...   compare two runs, or one with --mine
+    --mine N,N       compare the library's ops with yours of these lessons
 
-def run(args):
-    """Trace one run, or compare."""
-    runs = [folder for folder in [args.RUN, *(args.diff or [])] if folder is not None]
+    example:
+      tinyllm trace runs/stories-nano --prompt "Once upon a time"
+      tinyllm trace --diff runs/stories-nano runs/stories-nano-int8 --prompt "Once"
+      tinyllm trace --diff runs/stories-nano --mine 4,6
+    """
+    from tinyllm.report.trace import take_text
+
+    runs = [folder for folder in [run, *(diff or [])] if folder is not None]
     if not runs:
         raise UserError("give the folder of a run, for example `tinyllm trace runs/stories-nano`")
-    if args.diff is None and args.mine is None:
-        return run_trace(args)
-    if len(runs) != (2 if args.mine is None else 1):
-        wanted = "one run, with --mine" if args.mine else "two runs, or one with --mine"
+    compared = diff is not None or mine is not None
+    if compared and len(runs) != (2 if mine is None else 1):
+        wanted = "one run, with --mine" if mine else "two runs, or one with --mine"
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")
-    return run_diff(args, runs)
+    models = [load_run(folder, which) for folder in runs]
+    model, tokenizer, _ = models[0]
+    ids, given = take_text(model, tokenizer, given_text(prompt), tokens, temperature, seed)
+    if compared:
+        show_difference(runs, models, ids, mine, out)
+    else:
+        show_trace(runs[0], model, tokenizer, ids, given, Path(out or Path(runs[0]) / "trace.html"))
 
 
-def given_text(args):
-    """The prompt as bytes, whatever the terminal passed on. Raises UserError."""
+def given_text(prompt: str) -> bytes:
+    """Return the prompt as bytes, whatever the terminal passed on. Raises UserError."""
     try:
-        return args.prompt.encode("utf-8", "surrogateescape")
+        return prompt.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise UserError("the prompt is not valid UTF-8: check the terminal's encoding") from None
 
 
-def run_trace(args):
+def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
     """Examine, print, write the page."""
-    from tinyllm.report.trace import examine, take_text
+    from tinyllm.report.trace import examine
     from tinyllm.report.trace.page import write_page
     from tinyllm.report.trace.terminal import show
 
-    model, tokenizer, _ = load_run(args.RUN, args.which)
-    ids, given = take_text(model, tokenizer, given_text(args), args.tokens, args.temperature, args.seed)
-    trace = examine(model, tokenizer, ids, given)
-    out = Path(args.out or Path(args.RUN) / "trace.html")
-    size = write_page(trace, Path(args.RUN).absolute().name, out)
+    found = examine(model, tokenizer, ids, given)
+    size = write_page(found, Path(run).absolute().name, out)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    say(show(trace, colour), colour)
+    say(show(found, colour), colour)
     say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
-def run_diff(args, runs):
-    """Record both, compare, print, and write a page if one is asked for."""
-    from tinyllm.report.trace import take_text
+def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None, out: str | None) -> None:
+    """Capture both, compare, print, and write a page if one is asked for."""
     from tinyllm.report.trace.compare import set_side_by_side
-    from tinyllm.report.trace.diffpage import write_comparison
+    from tinyllm.report.trace.comparison_page import write_comparison
     from tinyllm.report.trace.terminal import show_comparison
 
-    models = [load_run(folder, args.which) for folder in runs]
-    model, tokenizer, _ = models[0]
-    ids, _ = take_text(model, tokenizer, given_text(args), args.tokens, args.temperature, args.seed)
-    if args.mine is None:
+    if mine is None:
         check_alike(runs, models, ids)
-        roots, names = [observe(m, ids) for m, _, _ in models], runs
+        roots, names = [observe(model, ids) for model, _, _ in models], runs
     else:
-        *roots, called = observe_mine(args.mine, model, ids)
+        *roots, called = observe_mine(mine, models[0][0], ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
     comparison = set_side_by_side(*roots, ids, *names)
     say(show_comparison(comparison))
-    if args.out:
-        size = write_comparison(comparison, Path(args.out))
-        say(f"\nwrote {args.out}, {size / 1000:,.0f} kB: open it in a browser")
+    if out:
+        size = write_comparison(comparison, out)
+        say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
-def observe(model, ids):
-    """Record one forward pass -> Step."""
-    from tinyllm.report.trace import record
+def observe(model: Any, ids: list[int]) -> Any:
+    """Capture one forward pass -> Step."""
+    from tinyllm.report.trace import capture
 
-    with inference(model), record(model) as root:
+    with inference(model), capture(model) as root:
         model(np.array([ids]))
     return root
 
 
-def observe_mine(lessons, model, ids):
-    """Record the library's specifications and then a student's functions -> [Step, Step, names of ops].
+def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
+    """Capture the library's specifications and then a student's functions -> [Step, Step, names of ops].
 
     Both run on the specifications, so that a student's softmax is met inside attention and the two can be
     compared op by op.
@@ -135,7 +134,7 @@ def observe_mine(lessons, model, ids):
     return [ours, yours, called]
 
 
-def check_alike(runs, models, ids):
+def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
     """Raise UserError unless two runs read the same tokens."""
     (_, mine, _), (other, theirs, _) = models
     if mine.fingerprint() != theirs.fingerprint():
@@ -147,6 +146,6 @@ def check_alike(runs, models, ids):
         )
 
 
-def say(text, coloured=False):
+def say(text: str, coloured: bool = False) -> None:
     """Print; what is coloured holds no other codes, for tokens are spelled."""
     print(text if coloured else printable(text))

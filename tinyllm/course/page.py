@@ -1,11 +1,8 @@
 """A lesson's pictures: one HTML file without scripts, which opens from disk and asks nothing of a network."""
 
-from html import escape
-from pathlib import Path
-
-from tinyllm.files import atomic_write_text
-from tinyllm.report.plot import Series, chart
-from tinyllm.report.trace.page import assemble
+from tinyllm.report.page import assemble, html, row_head, table, tag, write
+from tinyllm.report.svg import Series, chart
+from tinyllm.report.trace.token_labels import plain
 
 STYLES = ("train", "val", "floor", "other")  # four colours of the page's style sheet
 WIDE = "grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr))"
@@ -22,23 +19,15 @@ def curves(title, unit, values, log=False):
 
 def weights(title, tokens, rows):
     """Draw attention weights as a table: rows (T, T), a query's weights in each, for T tokens -> HTML."""
-    names = [escape(token) for token in tokens]
-    head = "".join(f'<th scope="col" class="tok">{name}</th>' for name in names)
-    body = "".join(
-        f'<tr><th scope="row" class="tok">{name}</th>'
-        + "".join(f'<td class="heat" style="--s:{100 * w:.0f}">{round(100 * w) or ""}</td>' for w in row)
-        + "</tr>"
-        for name, row in zip(names, rows.tolist(), strict=True)
-    )
-    return (
-        f'<section><h3>{escape(title)}</h3><div class="scroll lens" tabindex="0" role="region" '
-        f'aria-label="{escape(title)}"><table><thead><tr><th scope="col">%</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></section>"
-    )
+    head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
+    body = [[row_head(token, class_="tok"),
+             *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]
+            for token, row in zip(tokens, rows.tolist(), strict=True)]  # fmt: skip
+    return tag("section", tag("h3", title), table(title, head, body, class_="lens"))
 
 
 def write_page(path, title, lead, figures):
     """Write figures one below the other to a file -> a line that says so. Raises UserError."""
-    text = assemble(title, lead, [f'<div class="duo" style="{WIDE}">{"".join(figures)}</div>'], FOOTER)
-    atomic_write_text(Path(path), text)
-    return f"wrote {path}, {len(text.encode()) / 1000:.0f} kB: open it in a browser"
+    body = [tag("div", [html(figure) for figure in figures], class_="duo", style=WIDE)]
+    size = write(path, assemble(plain(title), plain(lead), body, FOOTER))
+    return f"wrote {path}, {size / 1000:.0f} kB: open it in a browser"

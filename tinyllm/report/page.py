@@ -1,103 +1,93 @@
-"""The look of the report: one style sheet and one skeleton.
+"""Pages: one HTML file each, without scripts, that opens from disk and asks nothing of a network.
 
-Everything is in the file, and nothing comes from a network.
+The template is page.html and the look style.css, in this folder. Text is escaped unless it is `Html`, so
+that names, samples and tokens are never more than text.
 """
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #fbfaf7; --card: #fff; --ink: #1d2228; --soft: #59626d;
-  --rule: #dfdcd4;
-  --train: #3b76b5; --val: #b4500b; --floor: #2d7a4f; --other: #5d4fa3; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --card: #1c2026; --ink: #e6e4df; --soft:
-  #a0a8b2;
-  --rule: #333941; --train: #7db3ea; --val: #f2a35e; --floor: #74c697; --other: #b3a5f0; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 64rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
-h1, h2 { font-family: Charter, "Iowan Old Style", Palatino, Georgia, serif; font-weight: 600;
-  line-height: 1.15; }
-h1 { font-size: 2.4rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.45rem; margin: 3rem 0 1rem; }
-.lead { color: var(--soft); margin: 0; max-width: 46rem; overflow-wrap: anywhere; }
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1px; margin:
-  2rem 0;
-  padding: 0; background: var(--rule); border: 1px solid var(--rule); border-radius: .6rem; overflow:
-  hidden; }
-.numbers div { background: var(--card); padding: .9rem 1rem; }
-.numbers dt { color: var(--soft); font-size: .8rem; }
-.numbers dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.numbers small { display: block; font-size: .8rem; color: var(--soft); }
-figure { margin: 0; padding: 1.1rem 1.2rem 2.3rem; background: var(--card); border: 1px solid var(--rule);
-  border-radius: .6rem; break-inside: avoid; min-width: 0; }
-figcaption { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: baseline; margin-bottom:
-  .9rem; }
-.unit { color: var(--soft); font-size: .85rem; }
-.legend { margin-left: auto; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .85rem; }
-.key::before { content: ""; display: inline-block; width: 1.4rem; margin-right: .4rem; vertical-align:
-  middle;
-  border-top: 2px solid var(--c); }
-.key.dots::before { width: .6rem; height: .6rem; border: 0; border-radius: 50%; background: var(--c); }
-.key.dashes::before { border-top-style: dashed; }
-.train { --c: var(--train); } .val { --c: var(--val); } .floor { --c: var(--floor); } .other { --c:
-  var(--other); }
-.plot { position: relative; margin: 0 .9rem 0 2.8rem; height: 9rem; }
-.tall .plot { height: 22rem; }
-svg { display: block; width: 100%; height: 100%; overflow: visible; }
-svg path { fill: none; stroke: var(--c); stroke-width: 1.8; vector-effect: non-scaling-stroke;
-  stroke-linejoin: round; }
-svg path.dots { stroke-width: 7; stroke-linecap: round; }
-svg path.dashes { stroke-dasharray: 7 5; }
-svg path.grid { stroke: var(--rule); stroke-width: 1; }
-.plot span { position: absolute; color: var(--soft); font-size: .78rem; font-variant-numeric:
-  tabular-nums; }
-.y { right: calc(100% + .5rem); transform: translateY(-50%); }
-.x { top: calc(100% + .4rem); transform: translateX(-50%); }
-.trio { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem;
-  margin-top: 1rem; }
-.sample { display: grid; grid-template-columns: 7rem 1fr; gap: 0 1.2rem; padding: 1rem 0; border-top:
-  1px solid var(--rule); }
-.sample h3 { margin: 0; font-size: .9rem; font-weight: 500; color: var(--soft); }
-.sample p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-family: Charter, Palatino,
-  Georgia, serif;
-  max-width: 44rem; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--rule);
-  overflow-wrap: anywhere;
-  vertical-align: top; }
-th { font-weight: 500; color: var(--soft); }
-tbody th { width: 14rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 0 2.5rem;
-  align-items: start; }
-pre, .scroll { overflow-x: auto; }
-pre { font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--card);
-  padding: 1rem;
-  border: 1px solid var(--rule); border-radius: .6rem; }
-summary { cursor: pointer; color: var(--soft); margin: 1rem 0; }
-footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
-@media (max-width: 38rem) { main { padding: 1.6rem 1rem 3rem; } h1 { font-size: 1.8rem; } .tall .plot {
-  height: 16rem; }
-  .sample { grid-template-columns: 1fr; } .legend { margin-left: 0; } tbody th { width: 8rem; }
-  .numbers { grid-template-columns: 1fr 1fr; } }
-@media print { :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #bbb; --train:
-  #3b76b5;
-  --val: #b4500b; --floor: #2d7a4f; --other: #5d4fa3; } main { max-width: none; padding: 0; } details {
-  display: none; } }
-"""
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title} · tinyllm</title>
-<style>{style}</style>
-</head>
-<body><main>
-<header><h1>{title}</h1><p class="lead">{lead}</p></header>
-{body}
-<footer>{footer}</footer>
-</main></body>
-</html>
-"""
+from tinyllm.files import atomic_write_text
+
+FOLDER = Path(__file__).parent
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+
+def html(content: Any) -> Html:
+    """Return content as HTML: `Html` as it is, None as nothing, lists joined, anything else escaped."""
+    if isinstance(content, Html):
+        return content
+    if isinstance(content, (list, tuple)):
+        return Html("".join(map(html, content)))
+    return Html("" if content is None else escape(str(content)))
+
+
+def tag(name: str, *content: Any, **attributes: Any) -> Html:
+    """Return an element: tag("td", 5, class_="n") is <td class="n">5</td>. Attributes of None are omitted."""
+    said = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+                   for key, value in attributes.items() if value is not None)
+    return Html(f"<{name}{said}>{html(content)}</{name}>")
+
+
+def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
+    """Put the parts of a page together."""
+    template = Template((FOLDER / "page.html").read_text("utf-8"))
+    style = (FOLDER / "style.css").read_text("utf-8")
+    parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
+    return template.substitute(parts, body="\n".join(part for part in map(html, body) if part))
+
+
+def write(path: str | Path, text: str) -> int:
+    """Write a page to a file -> its size in bytes. Raises UserError when it cannot be written."""
+    atomic_write_text(Path(path), text)
+    return len(text.encode())
+
+
+def cards(facts: list[tuple[str, Any, str]]) -> Html:
+    """Return large figures side by side: (what, value, unit) each."""
+    items = [tag("div", tag("dt", name), tag("dd", value, " ", tag("small", unit)))
+             for name, value, unit in facts]
+    return tag("dl", items, class_="numbers") if items else Html()
+
+
+def section(title: str, note: Any, *content: Any) -> Html:
+    """Return a heading, a paragraph that explains, and the content."""
+    return html([tag("h2", title), tag("p", note, class_="note") if note else None, *content])
+
+
+def details(summary: str, *content: Any) -> Html:
+    """Return content that is folded away under a line of text."""
+    return tag("details", tag("summary", summary), *content)
+
+
+def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
+    """Return a table that scrolls. Cells are content or elements td or th; `label` names it for readers."""
+    top = tag("tr", [cell if _is_cell(cell) else tag("th", cell, scope="col") for cell in head])
+    body = [tag("tr", [cell if _is_cell(cell) else tag("td", cell) for cell in row]) for row in rows]
+    inside = tag("table", tag("thead", top), tag("tbody", body))
+    return tag("div", inside, class_=f"scroll {class_}".strip(), tabindex=0, role="region", aria_label=label)
+
+
+def _is_cell(cell: Any) -> bool:
+    return isinstance(cell, Html) and cell.startswith(("<td", "<th"))
+
+
+def number(value: Any, **attributes: Any) -> Html:
+    """Return a cell that is aligned to the right."""
+    return tag("td", value, class_="n", **attributes)
+
+
+def row_head(value: Any, **attributes: Any) -> Html:
+    """Return the cell that names a row."""
+    return tag("th", value, scope="row", **attributes)
+
+
+def column_head(value: Any) -> Html:
+    """Return the head of a column of numbers."""
+    return tag("th", value, scope="col", class_="n")

@@ -4,21 +4,20 @@ It is made from run.json and log.jsonl alone.
 """
 
 import math
-from html import escape
 from pathlib import Path
+from typing import Any
 
-from tinyllm.files import atomic_write_text
 from tinyllm.models import build
 from tinyllm.nn import summarise
 from tinyllm.report.curves import column, loss_curves
-from tinyllm.report.page import PAGE, STYLE
-from tinyllm.report.plot import Series, chart
+from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
+from tinyllm.report.svg import Series, chart
 from tinyllm.train.log import read_log
 
-FOOTER = "Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again."
+FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 
 
-def write_report(run, path=None):
+def write_report(run: Any, path: str | Path | None = None) -> Path:
     """Write the report of a `Run` to `path` (by custom, report.html in its folder) and return the path.
 
     Raises UserError when the folder holds no run, its log is damaged, or the page cannot be written.
@@ -26,24 +25,14 @@ def write_report(run, path=None):
     config, facts = run.read_config()
     text = render(run.folder.absolute().name, config, facts, read_log(run.log.path), run.replaced_ops())
     path = Path(path or run.report)
-    atomic_write_text(path, text)
+    write(path, text)
     return path
 
 
-def render(title, config, facts, records, replaced=()):
-    """Return the page as text. All that came from a user (names, samples, settings) is escaped."""
+def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:
+    """Return the page as text."""
     steps = [record for record in records if record.get("kind") == "step"]
     model = build(config.model_config(facts.vocab_size), seed=None)
-    body = [
-        _numbers(steps, facts, model),
-        _charts(records, facts),
-        _samples(records),
-        "<h2>Data and settings</h2>",
-        _settings(config, facts),
-        "<h2>Model</h2>",
-        f"<pre>{escape(summarise(model, config.train.batch, model.config.context))}</pre>",
-        _evaluations(steps),
-    ]
     done = steps[-1]["step"] if steps else 0
     lead = (
         f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "
@@ -51,42 +40,41 @@ def render(title, config, facts, records, replaced=()):
     )
     if replaced:
         lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
-    return PAGE.format(
-        title=escape(title),
-        lead=escape(lead),
-        style=STYLE,
-        body="\n".join(filter(None, body)),
-        footer=FOOTER,
-    )
+    body = [
+        _numbers(steps, facts),
+        _charts(records, facts),
+        _samples(records),
+        section("Data and settings", None, _settings(config, facts)),
+        section("Model", None, tag("pre", summarise(model, config.train.batch, model.config.context))),
+        _evaluations(steps),
+    ]
+    return assemble(title, lead, body, FOOTER)
 
 
-def _numbers(steps, facts, model):
+def _numbers(steps: list[dict], facts: Any) -> Html:
     """Return the figures that one wants to see first."""
     evaluated = [record for record in steps if record["val_loss"] is not None]
     if not evaluated:
-        return ""
+        return Html()
     last = evaluated[-1]
     best = min(evaluated, key=lambda record: record["val_loss"])
-    cards = [("Validation loss", f"{last['val_loss']:.3f}", "nats per token")]
+    shown = [("Validation loss", f"{last['val_loss']:.3f}", "nats per token")]
     if best is not last:
-        cards.append(("Best", f"{best['val_loss']:.3f}", f"at step {best['step']:,}"))
+        shown.append(("Best", f"{best['val_loss']:.3f}", f"at step {best['step']:,}"))
     if last["val_loss_per_char"] is not None:
-        cards.append(("Per character", f"{last['val_loss_per_char'] / math.log(2):.3f}", "bits"))
+        shown.append(("Per character", f"{last['val_loss_per_char'] / math.log(2):.3f}", "bits"))
         if facts.entropy_per_char is not None:
             above = last["val_loss_per_char"] - facts.entropy_per_char
-            cards.append(("Above the floor", f"{above:.3f}", "nats per character"))
+            shown.append(("Above the floor", f"{above:.3f}", "nats per character"))
     if last["tokens_per_second"] is not None:
-        cards.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
-    cards.append(("Time", f"{last['seconds'] / 60:.1f}", "minutes"))
+        shown.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
+    shown.append(("Time", f"{last['seconds'] / 60:.1f}", "minutes"))
     if last["peak_rss_mb"] is not None:
-        cards.append(("Peak memory", f"{last['peak_rss_mb']:,.0f}", "MiB"))
-    items = "".join(
-        f"<div><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>" for name, value, unit in cards
-    )
-    return f'<dl class="numbers">{items}</dl>'
+        shown.append(("Peak memory", f"{last['peak_rss_mb']:,.0f}", "MiB"))
+    return cards(shown)
 
 
-def _charts(records, facts):
+def _charts(records: list[dict], facts: Any) -> Html:
     """Return the loss, large, and learning rate, gradient norm and speed below it, small."""
     curves = loss_curves(records, facts.entropy_per_char)
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
@@ -109,35 +97,31 @@ def _charts(records, facts):
         ("Gradient norm", "grad_norm", ""),
         ("Speed", "tokens_per_second", "tokens/s"),
     ]
-    trio = "".join(_small_chart(name, column(records, key), unit) for name, key, unit in small)
+    trio = [_small_chart(name, column(records, key), unit) for name, key, unit in small]
     loss = chart("Loss", description, series, unit, log=True, tall=True)
-    return f'{loss}<div class="trio">{trio}</div>'
+    return html([loss, tag("div", trio, class_="trio")])
 
 
-def _small_chart(name, points, unit):
+def _small_chart(name: str, points: list, unit: str) -> Html:
     if not points:
-        return ""
+        return Html()
     values = [y for _, y in points]
     description = f"between {min(values):.4g} and {max(values):.4g}, {values[-1]:.4g} at the end"
     return chart(name, description, [Series(name, points, "other")], unit)
 
 
-def _samples(records):
+def _samples(records: list[dict]) -> Html:
     samples = [record for record in records if record.get("kind") == "sample"]
-    if not samples:
-        return ""
-    rows = "".join(
-        f'<div class="sample"><h3>{_when(record["step"])}</h3><p>{escape(record["text"].strip())}</p></div>'
-        for record in reversed(samples)
-    )
-    return f"<h2>What it writes</h2>{rows}"
+    rows = [tag("div", tag("h3", _when(record["step"])), tag("p", record["text"].strip()), class_="sample")
+            for record in reversed(samples)]
+    return section("What it writes", None, rows) if rows else Html()
 
 
-def _when(step):
+def _when(step: int) -> str:
     return f"after {step:,} steps" if step else "before training"
 
 
-def _data_rows(facts):
+def _data_rows(facts: Any) -> dict[str, str]:
     floor = facts.entropy_per_char
     return {
         "data": facts.data,
@@ -150,44 +134,25 @@ def _data_rows(facts):
     }
 
 
-def _settings(config, facts):
+def _settings(config: Any, facts: Any) -> Html:
     """Return two tables: what the run is made of, and how it was trained."""
     flat = config.flat()
     settings = {k: repr(v) if isinstance(v, str) and not v.isprintable() else v for k, v in flat.items()}
     train = {name: value for name, value in settings.items() if name.startswith("train.")}
     rest = {name: value for name, value in settings.items() if name not in train and name != "data"}
-    return f'<div class="columns">{_table(_data_rows(facts) | rest)}{_table(train)}</div>'
+    return tag("div", _pairs(_data_rows(facts) | rest), _pairs(train), class_="columns")
 
 
-def _table(rows):
-    cells = "".join(
-        f'<tr><th scope="row">{escape(str(k))}</th><td>{escape(str(v))}</td></tr>' for k, v in rows.items()
-    )
-    return f"<table><tbody>{cells}</tbody></table>"
+def _pairs(rows: dict[str, Any]) -> Html:
+    cells = [tag("tr", row_head(name), tag("td", str(value))) for name, value in rows.items()]
+    return tag("table", tag("tbody", cells))
 
 
-def _evaluations(steps):
+def _evaluations(steps: list[dict]) -> Html:
     """Return the evaluations in numbers: the same as the chart, for those who want or need to read them."""
-    names = (
-        "step",
-        "train_loss",
-        "val_loss",
-        "val_loss_per_char",
-        "lr",
-        "grad_norm",
-        "tokens_per_second",
-        "seconds",
-    )
-    rows = "".join(
-        "<tr>"
-        + "".join(f"<td>{'' if record[n] is None else format(record[n], ',.5g')}</td>" for n in names)
-        + "</tr>"
-        for record in steps
-        if record["val_loss"] is not None
-    )
-    head = "".join(f'<th scope="col">{name.replace("_", " ")}</th>' for name in names)
-    return (
-        "<details><summary>All evaluations in numbers</summary>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
-    )
+    names = ["step", "train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", "tokens_per_second",
+             "seconds"]
+    rows = [["" if record[n] is None else format(record[n], ",.5g") for n in names]
+            for record in steps if record["val_loss"] is not None]
+    head = [name.replace("_", " ") for name in names]
+    return details("All evaluations in numbers", table("evaluations in numbers", head, rows))

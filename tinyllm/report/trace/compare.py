@@ -1,18 +1,18 @@
-"""The first difference between two recordings of one text: which op, in which layer, how much.
+"""Find the first difference between two captures of one text: which op, in which layer, how much.
 
 The trees of the two are walked side by side, in the order in which the work was done. Where both did the same
 steps, the steps are compared one by one; where they did different ones (a layer of 8-bit weights runs another
 op than one of float32), only what comes out at the end of the part is.
 """
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
+from tinyllm.report.trace.capture import Step
 
-SHOWN = re.compile(r"wte|model\.embed_tokens|(h|model\.layers)\.\d+|ln_f|model\.norm|lm_head")  # by layers
+ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,22 @@ class Difference:
     note: str = ""  # why there are no values: the shapes or the steps are different
 
     @property
-    def beyond_rounding(self):
-        """Whether the difference is more than rounding."""
+    def beyond_rounding(self) -> bool:
+        """Return True if the difference is more than rounding."""
         return self.share > ROUNDING
 
 
-def compare(a, b):
-    """Walk two recordings side by side -> list of Difference, one per pair of steps that differ, in order."""
+def compare(a: Step, b: Step) -> list[Difference]:
+    """Walk two captures side by side -> a Difference for each pair of steps that differ, in order."""
     return list(_walk(a, b))
 
 
-def first_difference(differences):
-    """The first that is more than rounding, or None."""
+def first_difference(differences: list[Difference]) -> Difference | None:
+    """Return the first that is more than rounding, or None."""
     return next((d for d in differences if d.beyond_rounding), None)
 
 
-def _walk(a, b):
+def _walk(a: Step, b: Step) -> Iterator[Difference]:
     if [step.label for step in a.steps] == [step.label for step in b.steps]:
         for step_a, step_b in zip(a.steps, b.steps, strict=True):
             yield from _walk(step_a, step_b)
@@ -55,8 +55,8 @@ def _walk(a, b):
         yield found
 
 
-def _common(a, b):
-    """The parts that both steps called exactly once -> list of names."""
+def _common(a: Step, b: Step) -> list[str]:
+    """Return the names of the parts that both steps called exactly once."""
     names_a, names_b = ([step.path for step in s.steps if step.op is None] for s in (a, b))
     return [n for n in names_a if n != a.path and names_a.count(n) == names_b.count(n) == 1]
 
@@ -79,7 +79,7 @@ def _difference(a, b):
             return _values(a.path, ops, x, y)
     if len(a.outputs) != len(b.outputs):
         return Difference(a.path, *ops, np.inf, np.inf,
-                          note=f"{len(a.outputs)} and {len(b.outputs)} results")  # fmt: skip
+                          note=f"{len(a.outputs)} and {len(b.outputs)} results")
     return None
 
 
@@ -95,15 +95,15 @@ def _values(path, ops, x, y):
     return Difference(path, *ops, largest, share, tuple(map(int, index)), float(x[index]), float(y[index]))
 
 
-def _what(step):
-    """The op of a step, or the one or two ops of a part, or "" where they are more."""
+def _what(step: Step) -> str:
+    """Return the op of a step, or the one or two ops of a part, or "" where they are more."""
     ops = [step.op] if step.op else [inner.op for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """How far two recordings are apart behind one part of the model.
+    """How far two captures are apart after one part of the model.
 
     `size` is the root mean square of the first's numbers, `difference` that of the gap.
     """
@@ -113,17 +113,18 @@ class Layer:
     difference: float
 
     @property
-    def share(self):
-        """The difference as a share of the size."""
+    def share(self) -> float:
+        """Return the difference as a share of the size."""
         return self.difference / self.size if self.size else float(self.difference > 0)
 
 
-def layers_apart(a, b, wanted):
-    """Compare what comes out of the parts whose names `wanted` accepts -> list of Layer, in order."""
-    others = {part.path: part for part in b.parts() if wanted(part.path)}
+def layers_apart(a: Step, b: Step) -> list[Layer]:
+    """Compare what comes out of embeddings, layers, the last norm and the output layer, in order."""
+    others = {part.path: part for part in b.parts()}
     found = []
     for part in a.parts():
-        other = others.get(part.path) if wanted(part.path) else None
+        whole = part.is_block or (not part.in_block and part.path and any(s.op for s in part.steps))
+        other = others.get(part.path) if whole else None
         if other and part.outputs[0].shape == other.outputs[0].shape:
             x, y = (p.outputs[0].astype(np.float64) for p in (part, other))
             found.append(Layer(part.path, _rms(x), _rms(x - y)))
@@ -136,7 +137,7 @@ def _rms(x):
 
 @dataclass
 class Comparison:
-    """Two recordings of one text: `differences` and `layers` as `compare` and `layers_apart` find them."""
+    """Two captures of one text: `differences` and `layers` as `compare` and `layers_apart` find them."""
 
     name_a: str
     name_b: str
@@ -147,27 +148,27 @@ class Comparison:
     agree: int  # positions at which both find the same token likeliest
     nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
 
-    def verdict(self):
-        """Say what became of the predictions -> str."""
+    def verdict(self) -> str:
+        """Say what became of the predictions."""
         text = f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"
         if self.nats:
             text += f"\nmean surprisal {self.nats[0]:.4f} nats in A, {self.nats[1]:.4f} in B"
         return text
 
 
-def set_side_by_side(a, b, ids, name_a, name_b):
-    """Compare two recordings of `model(ids)` -> Comparison."""
+def set_side_by_side(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
+    """Compare two captures of `model(ids)`."""
     logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
     alike = logits[0].shape == logits[1].shape
     agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
     nats = tuple(_nats(x, ids) for x in logits)
-    layers = layers_apart(a, b, lambda path: bool(SHOWN.fullmatch(path)))
+    layers = layers_apart(a, b)
     return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
-                      nats if len(ids) > 1 else None)  # fmt: skip
+                      nats if len(ids) > 1 else None)
 
 
-def _nats(logits, ids):
-    """The mean surprisal of a text: logits (T, V) -> nats per token."""
+def _nats(logits: np.ndarray, ids: list[int]) -> float:
+    """Compute the mean surprisal of a text: logits (T, V) -> nats per token."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return float(-log_p[np.arange(len(ids) - 1), ids[1:]].mean()) if len(ids) > 1 else float("nan")

@@ -1,7 +1,7 @@
-"""What there is to see when a text goes through a model: `Trace`, all that page and terminal show."""
+"""Examine what a model does with a text: `Trace` holds all that the page and the terminal show."""
 
-import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,20 +10,21 @@ from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.nn import inference
 from tinyllm.ops.attention import masked_scores
-from tinyllm.report.trace.record import Step, record
+from tinyllm.report.trace.capture import Step, capture
 from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
 CANDIDATES = 5  # how many likely tokens are kept for each place
 WATCHED = 48  # at how many places of a text the cache is looked at
-BLOCK = re.compile(r"(h|model\.layers)\.\d+")  # what the layers of GPT and Llama are called
-LAST_NORM = ("ln_f", "model.norm")
 
 
 @dataclass
 class Lens:
-    """What the model would say if it stopped at one place of the residual stream (nostalgebraist, 2020)."""
+    """What the model would say if it stopped at one place of the residual stream.
+
+    Source: nostalgebraist, "interpreting GPT: the logit lens", 2020.
+    """
 
     name: str
     ids: np.ndarray  # (T,) the likeliest next token at each position
@@ -31,14 +32,29 @@ class Lens:
     nats: np.ndarray  # (T - 1,) the surprise at the true next tokens
 
 
+@dataclass(frozen=True)
+class Head:
+    """Where one attention head looks: means over all tokens of its weights (T, T)."""
+
+    back: float  # how many tokens back
+    first: float  # the weight on the text's first token
+    itself: float  # on the token itself
+    previous: float  # on the token before; over all tokens but the first
+
+    def words(self) -> tuple[str, str]:
+        """Return two phrases that say the same."""
+        return (f"{self.back:.1f} tokens back on average",
+                f"first {self.first:.0%}, previous {self.previous:.0%}, self {self.itself:.0%}")
+
+
 @dataclass
 class Growth:
-    """The KV cache when it holds `length` tokens, and what the newest token cost with it and without."""
+    """The KV cache when it holds `length` tokens, and the FLOPs of the newest token with it and without."""
 
     length: int
     bytes: int
     flops: int
-    flops_anew: int
+    flops_without: int
 
 
 @dataclass
@@ -63,12 +79,31 @@ class Trace:
     context: int
 
     @property
-    def predicted(self):
-        """The surprisal of every token that was predicted: all but the first."""
+    def predicted(self) -> np.ndarray:
+        """Return the surprisal of every token that was predicted: all but the first."""
         return self.surprisal[1:]
 
+    def strongest(self, layer: int, head: int, position: int) -> tuple[int, float]:
+        """Return the index of the token that a head gives most weight, and the weight."""
+        row = self.attention[layer][head, position]
+        best = int(row.argmax())
+        return best, float(row[best])
 
-def take_text(model, tokenizer, prompt, tokens=0, temperature=0.0, seed=0):
+
+def head_facts(weights: np.ndarray) -> Head:
+    """Sum up where a head looks: weights (T, T), rows sum to 1."""
+    T = len(weights)
+    distance = np.arange(T)[:, None] - np.arange(T)
+    return Head(
+        back=float((weights * distance).sum(axis=1).mean()),
+        first=float(weights[:, 0].mean()),
+        itself=float(np.diagonal(weights).mean()),
+        previous=float(np.diagonal(weights, -1).mean()) if T > 1 else 0.0,
+    )
+
+
+def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, temperature: float = 0.0,
+              seed: int = 0) -> tuple[list[int], int]:
     """Read a prompt and let the model go on -> (ids, how many of them are the prompt's).
 
     prompt: str or bytes; an empty one becomes the token that texts start from. Stops when the context is
@@ -83,18 +118,19 @@ def take_text(model, tokenizer, prompt, tokens=0, temperature=0.0, seed=0):
     return (ids + written)[: model.config.context], len(ids)
 
 
-def examine(model, tokenizer, ids, prompt_length=None):
-    """Send ids through a model and write down what can be seen -> Trace.
+def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | None = None) -> Trace:
+    """Send ids through a model and note what can be seen.
 
     Raises UserError when the model's numbers are not finite.
     """
-    with inference(model), record(model) as root:
+    with inference(model), capture(model) as root:
         logits = model(np.array([ids])).data[0]
     if not np.isfinite(logits).all():
         raise UserError("the model's logits are not finite numbers: its weights are broken")
     log_p = ops.log_softmax(logits)
     surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
-    blocks = [part for part in root.parts() if BLOCK.fullmatch(part.path)]
+    blocks = [part for part in root.parts() if part.is_block]
+    norm = last_norm(model, root)
     stream_of = residual_stream(blocks)
     growth, capacity, difference = watch_cache(model, ids, logits)
     return Trace(
@@ -103,49 +139,60 @@ def examine(model, tokenizer, ids, prompt_length=None):
         surprisal=surprisal, candidates=[likeliest(row) for row in log_p],
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
         residual=np.stack([lengths_of(x) for x in stream_of]), added=additions(blocks),
-        lens=[look(model, root, name, x, ids)
+        lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], stream_of, strict=True)],
         ops=list(root.ops()), parts=[b.path for b in blocks], growth=growth, capacity=capacity,
         cache_difference=difference, parameters=model.num_parameters(), context=model.config.context,
-    )  # fmt: skip
+    )
 
 
-def likeliest(log_p):
-    """The likeliest tokens of one position, (V,) -> list of (id, p); of equal ones the smallest id first."""
+def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
+    """Return the likeliest tokens of one position as (id, p); of equal ones the smallest id comes first."""
     best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
     return [(int(i), float(np.exp(log_p[i]))) for i in best]
 
 
-def lengths_of(x):
-    """The Euclidean length of each row: (T, C) -> (T,)."""
+def lengths_of(x: np.ndarray) -> np.ndarray:
+    """Return the Euclidean length of each row: (T, C) -> (T,)."""
     return np.sqrt(np.square(x, dtype=np.float64).sum(axis=-1))
 
 
-def residual_stream(blocks):
-    """What goes into the first layer and comes out of each -> list of L + 1 arrays (T, C)."""
+def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
+    """Return what goes into the first layer and comes out of each: L + 1 arrays (T, C)."""
     return [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]
 
 
-def additions(blocks):
-    """How long the vectors are that attention and MLP add to the stream -> {part: (L, T)}."""
+def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
+    """Return how long the vectors are that attention and MLP add to the stream: {part: (L, T)}.
+
+    Attention is the part of a layer that runs the op of that name, the MLP the one with other products.
+    """
     found: dict[str, list] = {"attention": [], "mlp": []}
     for block in blocks:
         for step in block.steps:
-            kind = "attention" if step.label.endswith("attn") else "mlp" if step.label.endswith("mlp") else ""
-            if kind and step.op is None:
-                found[kind].append(lengths_of(step.outputs[0][0]))
+            inside = list(step.ops()) if step.op is None else []
+            if any(inner.op == "attention" for inner in inside):
+                found["attention"].append(lengths_of(step.outputs[0][0]))
+            elif any(inner.is_product for inner in inside):
+                found["mlp"].append(lengths_of(step.outputs[0][0]))
     return {kind: np.stack(rows) for kind, rows in found.items()}
 
 
-def attention_map(step: Step):
-    """The weights of one call of attention, computed anew, for its kernel stores none -> (H, S, T)."""
+def attention_map(step: Step) -> np.ndarray:
+    """Compute the weights of one call of attention again, for its kernel stores none -> (H, S, T)."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
 
-def look(model, root, name, x, ids):
-    """Send one place of the residual stream (T, C) through the last norm and the output layer -> Lens."""
-    norm = dict(model.named_modules())[next(p.path for p in root.parts() if p.path in LAST_NORM)]
+def last_norm(model: Any, root: Step) -> Any:
+    """Return the part of a model that ran after its last layer: the norm before the output layer."""
+    parts = root.parts()
+    last = max(i for i, part in enumerate(parts) if part.is_block)
+    return dict(model.named_modules())[parts[last + 1].path]
+
+
+def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
+    """Send one place of the residual stream (T, C) through the last norm and the output layer."""
     with inference(model):
         log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
     best = log_p.argmax(axis=-1)
@@ -153,7 +200,7 @@ def look(model, root, name, x, ids):
     return Lens(name, best, np.exp(log_p[rows, best]), -log_p[rows[:-1], ids[1:]])
 
 
-def watch_cache(model, ids, logits):
+def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
     """Read a text through a KV cache, and look at it at places all along, where one token goes in by itself.
 
     -> (list of Growth, bytes taken, the largest difference from the logits of the whole text at once).
@@ -165,7 +212,7 @@ def watch_cache(model, ids, logits):
         for t in np.unique(np.linspace(0, len(ids) - 1, WATCHED).astype(int)).tolist():
             if cache[0].length < t:
                 model.hidden(np.array([ids[cache[0].length : t]]), cache)
-            with record(model, keep=False) as root:
+            with capture(model, keep=False) as root:
                 y = model(np.array([[ids[t]]]), cache).data[0, -1]
             difference = max(difference, float(np.abs(y - logits[t]).max()))
             held = capacity * cache[0].length // model.config.context
@@ -173,11 +220,11 @@ def watch_cache(model, ids, logits):
     return found, capacity, difference
 
 
-def products(root):
-    """The FLOPs of matrix products and attention in a recording."""
+def products(root: Step) -> int:
+    """Count the FLOPs of matrix products and attention in a capture."""
     return sum(step.flops for step in root.ops() if step.is_product)
 
 
-def forward_flops(model, context):
-    """The FLOPs of matrix products and attention when `context` tokens go through a model at once."""
+def forward_flops(model: Any, context: int) -> int:
+    """Count the FLOPs of matrix products and attention when `context` tokens go through a model at once."""
     return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())

@@ -1,24 +1,36 @@
-"""The page of a trace: one HTML file without scripts, which opens from disk and asks nothing of a network."""
+"""The page of a trace: the text, the logit lens, the residual stream, attention, ops and the KV cache."""
 
 import math
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from tinyllm.files import atomic_write_text
-from tinyllm.report.page import PAGE
-from tinyllm.report.page import STYLE as REPORT_STYLE
-from tinyllm.report.trace.flops import short
-from tinyllm.report.trace.pictures import attention_section, cache_section, ops_section, residual_section
-from tinyllm.report.trace.spell import plain, running, visible
-from tinyllm.report.trace.style import STYLE
+from tinyllm.report.page import (
+    Html,
+    assemble,
+    cards,
+    column_head,
+    details,
+    html,
+    number,
+    row_head,
+    section,
+    table,
+    tag,
+    write,
+)
+from tinyllm.report.svg import Series, chart, heat_map, shrink
+from tinyllm.report.terminal import short
+from tinyllm.report.trace.capture import Step
+from tinyllm.report.trace.examine import Lens, Trace, head_facts
+from tinyllm.report.trace.token_labels import plain, running, visible
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
 HOT = 5.0  # nats from which on a token has the full colour
-FOOTER = "Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network."
+COLOURS = {"attention": "val", "mlp": "other"}
+FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
 
 @dataclass(frozen=True)
@@ -28,21 +40,19 @@ class Limits:
     tokens: int = 400  # in the text and its table
     lens_cells: int = 4000
     look_cells: int = 4000  # of the tables that say where heads look
-    map_pixels: int = 1_000_000  # of all attention maps together
+    map_cells: int = 400_000  # of all attention maps together
 
-    def smaller(self):
-        """Half of everything."""
-        return Limits(self.tokens // 2, self.lens_cells // 2, self.look_cells // 2, self.map_pixels // 2)
+    def smaller(self) -> "Limits":
+        """Return half of everything."""
+        return Limits(self.tokens // 2, self.lens_cells // 2, self.look_cells // 2, self.map_cells // 2)
 
 
-def write_page(trace, title, path):
+def write_page(trace: Trace, title: str, path: str | Path) -> int:
     """Write the page of a `Trace` to a file -> its size in bytes. Raises UserError."""
-    text = render(trace, title)
-    atomic_write_text(Path(path), text)
-    return len(text.encode())
+    return write(path, render(trace, title))
 
 
-def render(trace, title):
+def render(trace: Trace, title: str) -> str:
     """Return the page as text, below MAX_BYTES whatever the text's length."""
     limits = Limits()
     while True:
@@ -52,153 +62,237 @@ def render(trace, title):
         limits = limits.smaller()
 
 
-def _render(trace, title, limits):
+def _render(trace: Trace, title: str, limits: Limits) -> str:
     own = len(trace.ids) - trace.prompt_length
     wrote = f", of which it wrote the last {own:,}" if own else ""
     lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}."
-    body = [
-        _numbers(trace),
-        _tokens(trace, limits),
-        _lens(trace, limits),
-        residual_section(trace),
-        attention_section(trace, limits),
-        ops_section(trace),
-        cache_section(trace),
-    ]
-    return assemble(title, lead, body)
+    body = [_numbers(trace), _tokens(trace, limits), _lens(trace, limits), _residual(trace),
+            _attention(trace, limits), _ops(trace), _cache(trace)]
+    return assemble(plain(title), lead, body, FOOTER)
 
 
-def assemble(title, lead, body, footer=FOOTER):
-    """Put the parts of a page together -> str."""
-    return PAGE.format(title=escape(plain(title)), lead=escape(plain(lead)), style=REPORT_STYLE + STYLE,
-                       body="\n".join(filter(None, body)), footer=footer)  # fmt: skip
-
-
-def _numbers(trace):
-    flops = sum(step.flops for step in trace.ops)
-    cards = []
+def _numbers(trace: Trace) -> Html:
+    shown: list = []
     if len(trace.ids) > 1:
         mean = float(trace.predicted.mean())
         worst = int(np.nanargmax(trace.surprisal))
-        cards += [
+        shown += [
             ("Mean surprisal", f"{mean:.3f}", "nats per token"),
             ("Perplexity", perplexity(mean), "equally likely choices"),
-            ("Largest surprise", escape(visible(trace.names[trace.ids[worst]])),
+            ("Largest surprise", _name(trace, trace.ids[worst]),
              f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
-        ]  # fmt: skip
-    cards += [
-        ("Work", short(flops), "operations in one pass"),
-        ("KV cache", f"{trace.growth[-1].bytes / 1024:,.0f} KiB", f"for {trace.growth[-1].length} tokens"),
-    ]
-    items = "".join(f"<div><dt>{n}</dt><dd>{v} <small>{u}</small></dd></div>" for n, v, u in cards)
-    return f'<dl class="numbers">{items}</dl>'
+        ]
+    last = trace.growth[-1]
+    return cards([*shown, ("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass"),
+                  ("KV cache", f"{last.bytes / 1024:,.0f} KiB", f"for {last.length} tokens")])
 
 
-def _tokens(trace, limits):
-    T, first = len(trace.ids), max(0, len(trace.ids) - limits.tokens)
-    shown = range(first, T)
-    spans = "".join(_token(trace, t) for t in shown)
-    cut = f" Only the last {limits.tokens} are shown." if first else ""
-    own = " Underlined tokens are the model's own." if trace.prompt_length < T else ""
-    rows = "".join(_token_row(trace, t) for t in shown)
-    head = "".join(f'<th scope="col"{c}>{n}</th>' for n, c in (
-        ("token", ""), ("", ""), ("nats", ' class="n"'), ("probability", ' class="n"'),
-        ("what the model expected there", "")))  # fmt: skip
-    return (
-        "<h2>Tokens by surprise</h2>"
-        '<p class="note">The stronger the colour, the less the model expected the token: its surprisal, '
-        f"&minus;log p, in nats. Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}"
-        f'</p><div class="text" role="group" aria-label="the text, token by token">{spans}</div>'
-        f'<div class="scale" style="--c:var(--hot)" aria-hidden="true">0 nats<i></i>{HOT:g} and more</div>'
-        f"<details><summary>Every token and its alternatives in numbers</summary>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="tokens in numbers"><table><thead><tr>'
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></div></details>{_next(trace)}"
-    )
+def _name(trace: Trace, i: int) -> str:
+    return visible(trace.names[i])
 
 
-def _heat(value, full):
+def _heat(value: float, full: float) -> str:
     return f"--s:{100 * min(value / full, 1):.0f}"
 
 
-def _token(trace, t):
-    """One token of the text, with what the model had expected in its place."""
-    raw = trace.names[trace.ids[t]]
-    name, own = escape(visible(raw)), " own" if t >= trace.prompt_length else ""
-    if t == 0:
-        said = "the first token: nothing predicts it"
-        return (
-            f'<span class="t{own}" tabindex="0" role="group" aria-label="{name}: {said}">'
-            f'{escape(running(raw))}<span class="pop"><b>{name}</b> {said}</span></span>'
-        )
-    nats = trace.surprisal[t]
-    said = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}"
-    bars = "".join(
-        f'<span class="bar"><b>{escape(visible(trace.names[i]))}</b><i style="--w:{100 * p:.1f}"></i>'
-        f"<span>{_percent(p)}</span></span>"
-        for i, p in trace.candidates[t - 1]
-    )
-    return (
-        f'<span class="t heat{own}" style="{_heat(nats, HOT)}" tabindex="0" role="group" '
-        f'aria-label="{name}: {said}">{escape(running(raw))}'
-        f'<span class="pop">token {t}, <b>{name}</b>: {said}. Expected: {bars}</span></span>'
-    )
-
-
-def _percent(p):
+def _percent(p: float) -> str:
     return f"{100 * p:.1f} %" if p >= 0.0005 else f"{100 * p:.1g} %"
 
 
-def _token_row(trace, t):
-    name = escape(visible(trace.names[trace.ids[t]]))
+def _tokens(trace: Trace, limits: Limits) -> Html:
+    T, first = len(trace.ids), max(0, len(trace.ids) - limits.tokens)
+    cut = f" Only the last {limits.tokens} are shown." if first else ""
+    own = " Underlined tokens are the model's own." if trace.prompt_length < T else ""
+    note = ("The stronger the colour, the less the model expected the token: its surprisal, −log p, in nats. "
+            f"Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}")
+    text = tag("div", [_token(trace, t) for t in range(first, T)], class_="text", role="group",
+               aria_label="the text, token by token")
+    head = ["token", "", column_head("nats"), column_head("probability"), "what the model expected there"]
+    rows = [_token_row(trace, t) for t in range(first, T)]
+    numbers = details("Every token and its alternatives in numbers", table("tokens in numbers", head, rows))
+    after = tag("p", "After the last token it expects ", _list(trace, trace.candidates[-1]), ".")
+    return section("Tokens by surprise", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), numbers,
+                   after)
+
+
+def _scale(low: str, high: str, colour: str) -> Html:
+    return tag("div", low, tag("i"), high, class_="scale", style=f"--c:var(--{colour})", aria_hidden="true")
+
+
+def _token(trace: Trace, t: int) -> Html:
+    """Return one token of the text, with what the model had expected in its place."""
+    raw, own = trace.names[trace.ids[t]], " own" if t >= trace.prompt_length else ""
+    name, focus = visible(raw), {"tabindex": 0, "role": "group"}
     if t == 0:
-        return f'<tr><td class="n">0</td><th scope="row" class="tok">{name}</th>' + "<td></td>" * 3 + "</tr>"
+        said = "the first token: nothing predicts it"
+        pop = tag("span", tag("b", name), f" {said}", class_="pop")
+        return tag("span", running(raw), pop, class_=f"t{own}", **focus, aria_label=f"{name}: {said}")
     nats = trace.surprisal[t]
-    return (
-        f'<tr><td class="n">{t}</td><th scope="row" class="tok">{name}</th>'
-        f'<td class="n heat" style="{_heat(nats, HOT)}">{nats:.4f}</td>'
-        f'<td class="n">{math.exp(-nats):.4f}</td><td>{_list(trace, trace.candidates[t - 1])}</td></tr>'
-    )
+    said = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}"
+    bars = [tag("span", tag("b", _name(trace, i)), tag("i", style=f"--w:{100 * p:.1f}"),
+                tag("span", _percent(p)), class_="bar")
+            for i, p in trace.candidates[t - 1]]
+    pop = tag("span", f"token {t}, ", tag("b", name), f": {said}. Expected: ", bars, class_="pop")
+    return tag("span", running(raw), pop, class_=f"t heat{own}", style=_heat(nats, HOT), **focus,
+               aria_label=f"{name}: {said}")
 
 
-def _list(trace, candidates):
-    return ", ".join(f'<span class="tok">{escape(visible(trace.names[i]))}</span> {_percent(p)}'
-                     for i, p in candidates)  # fmt: skip
+def _token_row(trace: Trace, t: int) -> list:
+    name = row_head(_name(trace, trace.ids[t]), class_="tok")
+    if t == 0:
+        return [number(0), name, "", "", ""]
+    nats = trace.surprisal[t]
+    heat = tag("td", f"{nats:.4f}", class_="n heat", style=_heat(nats, HOT))
+    return [number(t), name, heat, number(f"{math.exp(-nats):.4f}"),
+            tag("td", _list(trace, trace.candidates[t - 1]))]
 
 
-def _next(trace):
-    return f"<p>After the last token it expects {_list(trace, trace.candidates[-1])}.</p>"
+def _list(trace: Trace, candidates: list) -> Html:
+    items = [html([tag("span", _name(trace, i), class_="tok"), f" {_percent(p)}"]) for i, p in candidates]
+    return Html(", ".join(items))
 
 
-def _lens(trace, limits):
+def _lens(trace: Trace, limits: Limits) -> Html:
     T, rows = len(trace.ids), len(trace.lens) + 1
     first = max(0, T - max(2, limits.lens_cells // rows))
     shown = range(first, T)
     cut = f" The last {T - first} positions are shown." if first else ""
-    head = "".join(f'<th scope="col" class="tok">{_name(trace, trace.ids[t])}</th>' for t in shown)
-    body = "".join(_lens_row(trace, lens, shown) for lens in trace.lens)
-    truth = "".join(f'<td class="tok">{_name(trace, trace.ids[t + 1])}</td>' for t in shown[:-1])
-    return (
-        "<h2>Logit lens</h2>"
-        '<p class="note">What the model would say next if it stopped there: the residual stream at each '
-        "layer, sent through the last norm and the output layer. The stronger the colour, the more sure "
-        f"it is; underlined is what really came next. Read a column downwards.{cut}</p>"
-        '<div class="scroll lens" tabindex="0" role="region" aria-label="logit lens"><table><thead><tr>'
-        f'<th scope="col">behind</th>{head}</tr></thead><tbody>{body}'
-        f'<tr class="truth"><th scope="row">what came next</th>{truth}<td></td></tr></tbody></table></div>'
-        '<div class="scale" style="--c:var(--cool)" aria-hidden="true">p = 0<i></i>1</div>'
-    )
+    note = ("What the model would say next if it stopped there: the residual stream at each layer, sent "
+            "through the last norm and the output layer. The stronger the colour, the more sure it is; "
+            f"underlined is what really came next. Read a column downwards.{cut}")
+    head = ["after", *(tag("th", _name(trace, trace.ids[t]), scope="col", class_="tok") for t in shown)]
+    truth = [tag("td", _name(trace, trace.ids[t + 1]), class_="tok truth") for t in shown[:-1]]
+    body = [*(_lens_row(trace, lens, shown) for lens in trace.lens),
+            [row_head("what came next", class_="truth"), *truth, ""]]
+    return section("Logit lens", note, table("logit lens", head, body, class_="lens"),
+                   _scale("p = 0", "1", "cool"))
 
 
-def _name(trace, i):
-    return escape(visible(trace.names[i]))
-
-
-def _lens_row(trace, lens, shown):
+def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
     T = len(trace.ids)
-    cells = "".join(
-        f'<td class="tok heat{" right" if t + 1 < T and lens.ids[t] == trace.ids[t + 1] else ""}" '
-        f'style="{_heat(lens.p[t], 1)}">{_name(trace, lens.ids[t])}</td>'
-        for t in shown
-    )
-    nats = f"<small>{lens.nats.mean():.2f} nats</small>" if T > 1 else ""
-    return f'<tr><th scope="row">{escape(lens.name)}{nats}</th>{cells}</tr>'
+    right = [t + 1 < T and lens.ids[t] == trace.ids[t + 1] for t in range(T)]
+    cells = [tag("td", _name(trace, lens.ids[t]), class_=f"tok heat{' right' if right[t] else ''}",
+                 style=_heat(lens.p[t], 1)) for t in shown]
+    nats = tag("small", f"{lens.nats.mean():.2f} nats") if T > 1 else None
+    return [row_head([lens.name, nats]), *cells]
+
+
+def _residual(trace: Trace) -> Html:
+    """Return how the residual stream grows from layer to layer, and how sure the lens is there."""
+    stream = list(enumerate(trace.residual.mean(axis=1).tolist()))
+    series = [Series("the stream", stream, "train")]
+    for kind, lengths in trace.added.items():
+        points = list(enumerate(lengths.mean(axis=1).tolist(), 1))
+        series.append(Series(f"{kind} adds", points, COLOURS[kind]))
+    words = "; ".join(f"{s.name} from {s.points[0][1]:.2f} to {s.points[-1][1]:.2f}" for s in series)
+    left = chart("Residual stream", words, series, "mean length of a token's vector, by layers done")
+    nats = [(i, float(lens.nats.mean())) for i, lens in enumerate(trace.lens) if lens.nats.size]
+    words = f"from {nats[0][1]:.2f} to {nats[-1][1]:.2f} nats" if nats else ""
+    right = chart("Surprise by the lens", words, [Series("lens", nats, "floor")],
+                  "mean nats per token, by layers done")
+    note = ("Each token is a vector that runs through all layers; attention and MLP only add to it. 0 stands "
+            "for the embedding, 1 for the state after the first layer.")
+    return section("Residual stream", note, tag("div", left, right, class_="duo"), _norm_table(trace))
+
+
+def _norm_table(trace: Trace) -> Html:
+    rows = []
+    for i, lens in enumerate(trace.lens):
+        added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
+        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
+        cells = [f"{trace.residual[i].mean():.3f}", *added, nats]
+        rows.append([row_head(lens.name), *map(number, cells)])
+    names = ["stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"]
+    head = ["after", *map(column_head, names)]
+    return details("The same in numbers", table("lengths by layer", head, rows))
+
+
+def _attention(trace: Trace, limits: Limits) -> Html:
+    """Return a map for every head of every layer, and tables of where each token looks."""
+    maps = sum(len(weights) for weights in trace.attention)
+    side = max(16, int((limits.map_cells / max(maps, 1)) ** 0.5))
+    step = -(-len(trace.ids) // side)
+    cut = f" The text is long: a cell is the largest of {step} x {step} weights." if step > 1 else ""
+    note = ("A row for each token, from the first at the top to the last; along it, how much the token reads "
+            "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
+            "Below each map, how much of its weight lies on the text's first token, on the previous one and "
+            f"on the token itself. Click a map, or move to it with Tab, to enlarge it.{cut}")
+    body = []
+    for layer, weights in enumerate(trace.attention):
+        figures = [_map(trace.parts[layer], h, w, side) for h, w in enumerate(weights)]
+        body += [tag("h3", trace.parts[layer]), tag("div", figures, class_="heads"),
+                 _looks(trace, layer, max(2, limits.look_cells // maps))]
+    return section("Attention", note, body)
+
+
+def _map(part: str, h: int, weights: np.ndarray, side: int) -> Html:
+    distance, shares = head_facts(weights).words()
+    picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}")
+    caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
+    return tag("figure", picture, caption, tabindex=0)
+
+
+def _looks(trace: Trace, layer: int, count: int) -> Html:
+    """Return the token that each head reads most, for each token: the maps for those who cannot see them."""
+    T, heads = len(trace.ids), len(trace.attention[layer])
+    first = max(0, T - count)
+    rows = []
+    for t in range(first, T):
+        cells = []
+        for h in range(heads):
+            at, weight = trace.strongest(layer, h, t)
+            named = tag("span", _name(trace, trace.ids[at]), class_="tok")
+            cells.append(tag("td", named, f" at {at}, {weight:.2f}"))
+        rows.append([number(t), row_head(_name(trace, trace.ids[t]), class_="tok"), *cells])
+    what = f"Where each token looks most in {trace.parts[layer]}"
+    cut = f", the last {T - first}" if first else ""
+    head = ["", "token", *(f"head {h}" for h in range(heads))]
+    return details(f"{what}{cut}", table(what, head, rows))
+
+
+def _ops(trace: Trace) -> Html:
+    """Return every op of the forward pass: where, on what shapes, and how much work."""
+    total = sum(step.flops for step in trace.ops) or 1
+    products = sum(step.flops for step in trace.ops if step.is_product)
+    note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
+            f"{100 * products / total:.1f} % of them in matrix products and attention. A multiplication and "
+            "an addition are two. Small ops count one for each arithmetic step of their specification.")
+    head = ["part", "op", "inputs", "output", column_head("FLOPs"), "share", "run by"]
+    return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
+
+
+def _op_row(step: Step, total: int) -> list:
+    share = 100 * step.flops / total
+    bar = tag("span", tag("i", style=f"--w:{share:.1f}"), class_="share")
+    return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),
+            " ".join(map(_shape, step.shapes)), _shape(step.shape), number(short(step.flops)),
+            tag("td", bar, f"{share:.1f} %"), step.backend]
+
+
+def _shape(shape: tuple) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _cache(trace: Trace) -> Html:
+    """Return how the KV cache grows, and what it saves."""
+    sizes = [(g.length, g.bytes / 1024) for g in trace.growth]
+    room = trace.capacity / 1024
+    full = [(sizes[0][0], room), (sizes[-1][0], room)]
+    words = f"from {sizes[0][1]:,.1f} to {sizes[-1][1]:,.1f} KiB, of {room:,.0f} that are taken at once"
+    held = [Series("holds", sizes, "train"),
+            Series(f"room for {trace.context} tokens", full, "floor", "dashes")]
+    left = chart("KV cache", words, held, "KiB by tokens")
+    work = [Series("with the cache", [(g.length, g.flops / 1e6) for g in trace.growth], "train"),
+            Series("without", [(g.length, g.flops_without / 1e6) for g in trace.growth], "val")]
+    last = trace.growth[-1]
+    words = f"{short(last.flops)} with the cache, {short(last.flops_without)} without"
+    right = chart("Work for one more token", words, work, "million FLOPs by tokens")
+    same = "The logits are the same bits with the cache and without."
+    if trace.cache_difference:
+        same = f"With and without the cache the logits differ by at most {trace.cache_difference:.2g}."
+    note = (f"Decoding keeps the keys and values of the past: {last.bytes // last.length:,} bytes for each "
+            f"token. Here the text went through it, {len(trace.growth)} of its tokens one by one. {same}")
+    rows = [[number(f"{n:,}") for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
+    head = map(column_head, ("tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"))
+    numbers = details("The same in numbers", table("cache in numbers", list(head), rows))
+    return section("KV cache", note, tag("div", left, right, class_="duo"), numbers)

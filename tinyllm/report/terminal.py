@@ -1,7 +1,8 @@
-"""The loss curve in the terminal.
+"""Tables and charts in a terminal of 80 columns.
 
-Braille dots, eight to a letter, or plain ASCII where Braille cannot be shown. The vertical axis is
-logarithmic: most of a run is spent on the last tenths of a nat, which a straight axis would hide.
+The loss curve is drawn with Braille dots, eight to a letter, or in plain ASCII where Braille cannot be shown.
+Its vertical axis is logarithmic: most of a run is spent on the last tenths of a nat, which a straight axis
+would hide.
 """
 
 import itertools
@@ -15,7 +16,32 @@ COLOURS = {"train": "36", "val": "33", "floor": "2"}  # cyan, yellow, faint
 MARGIN = 7  # columns for the numbers at the left
 
 
-def loss_chart(records, floor_per_char=None, width=78, height=14, ascii_only=False, colour=False):
+def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
+    """Lay rows out in columns as wide as their widest cell -> lines.
+
+    `align` has a < or > for each column; without it the first is aligned to the left, others to the right.
+    """
+    cells = [head, *rows]
+    columns = [(side, max(len(row[i]) for row in cells))
+               for i, side in enumerate(align or "<" + ">" * (len(head) - 1))]
+    padded = [[f"{cell:{side}{width}}" for cell, (side, width) in zip(row, columns, strict=True)]
+              for row in cells]
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def bar(share: float, width: int = 24) -> str:
+    """Draw a share from 0 to 1 as a bar."""
+    return "#" * round(width * share) if math.isfinite(share) else ""
+
+
+def short(n: int) -> str:
+    """Write a count with three digits and a unit: 85056 -> 85.1 k."""
+    power = min(int(math.log10(n) // 3), 5) if n else 0
+    return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()
+
+
+def loss_chart(records: list[dict], floor_per_char: float | None = None, width: int = 78, height: int = 14,
+               ascii_only: bool = False, colour: bool = False) -> str:
     """Draw the losses in the records of a log as text.
 
     The training loss is a line, the validation loss are points, the entropy floor is a dashed line, or words

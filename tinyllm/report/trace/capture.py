@@ -1,22 +1,22 @@
-"""Recording a forward pass: which op ran, in which part of the model, on what, and what came out.
+"""Capture a forward pass: which op ran, in which part of the model, on what, and what came out.
 
-The model is not changed. The registry lets us stand around every op (`registry.watch`), and for the length of
-a recording the classes of the model's parts get calls that note their names. What comes out is a tree: parts
+The model is not changed. The registry lets us stand around every op (`registry.watch`), and during a capture
+each part of the model gets a subclass of its class whose call notes its name. The result is a tree: parts
 hold the parts and ops that they called, and an op run by its specification holds the ops that the
 specification called.
 """
 
-import functools
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from tinyllm.nn import Module
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.tensor import Tensor
-
-METHODS = {"__call__": "", "gelu_tanh": ""}  # what a model calls of its parts -> name added
 
 
 @dataclass
@@ -38,38 +38,49 @@ class Step:
     shape: tuple = ()  # of the first output
 
     @property
-    def label(self):
-        """What the step is called among its neighbours: the part, or the op."""
+    def label(self) -> str:
+        """Return the name of the step among its neighbours: the part, or the op."""
         return self.op or self.path
 
     @property
-    def is_product(self):
-        """True for matrix products and attention: the ops that count operations by a function."""
+    def is_product(self) -> bool:
+        """Return True for matrix products and attention: the ops that count operations by a function."""
         return self.op is not None and callable(OPS[self.op].flops)
 
-    def walk(self):
+    def walk(self) -> Iterator["Step"]:
         """Yield this step and all inside it, each after those that it is made of."""
         for step in self.steps:
             yield from step.walk()
         yield self
 
-    def ops(self):
-        """The ops that the model itself called, in order; what an op's specification called is left out."""
+    def ops(self) -> Iterator["Step"]:
+        """Yield the ops that the model itself called; what an op's specification called is left out."""
         for step in self.steps:
             if step.op:
                 yield step
             else:
                 yield from step.ops()
 
-    def parts(self):
-        """Every part of the model that was called, itself included -> list of Step."""
+    def parts(self) -> list["Step"]:
+        """Return every part of the model that was called, itself included."""
         return [step for step in self.walk() if step.op is None]
+
+    @property
+    def is_block(self) -> bool:
+        """Return True for a layer of the model: a part in a list, such as h.0 or model.layers.0."""
+        names = self.path.split(".")
+        return self.op is None and names[-1].isdigit() and not any(n.isdigit() for n in names[:-1])
+
+    @property
+    def in_block(self) -> bool:
+        """Return True for a layer and all inside it."""
+        return any(name.isdigit() for name in self.path.split("."))
 
 
 class _Recorder:
-    """Grows the tree. Only the thread that records is listened to."""
+    """Grows the tree. Only the thread that captures is listened to."""
 
-    def __init__(self, keep):
+    def __init__(self, keep: bool):
         self.keep = keep
         self.root = Step("", None)
         self.open = [self.root]
@@ -89,7 +100,7 @@ class _Recorder:
             self.finish(step, values, result if isinstance(result, tuple) else (result,))
         return result
 
-    def around_part(self, path, call, part, *args, **kwargs):
+    def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
         """Stand around the call of a part of the model."""
         if threading.get_ident() != self.thread:
             return call(part, *args, **kwargs)
@@ -102,7 +113,7 @@ class _Recorder:
 
     @contextmanager
     def inside(self, step):
-        """Put a step into the one that is open, and open it."""
+        """Add a step to the one that is open, and open it."""
         self.open[-1].steps.append(step)
         self.open.append(step)
         try:
@@ -118,43 +129,33 @@ class _Recorder:
 
 
 @contextmanager
-def _named_parts(model, around_part):
-    """Let the calls of a model's parts go through `around_part`, with the part's name."""
-    paths = {id(part): name for name, part in model.named_modules()}
-    found = [(cls, method, getattr(cls, method)) for cls in {type(part) for _, part in model.named_modules()}
-             for method in METHODS if hasattr(cls, method)]  # fmt: skip
+def _named_calls(model: Module, around_part: Callable) -> Iterator[None]:
+    """Let the calls of a model's parts go through `around_part(path, call, part, *inputs)`."""
 
-    def wrapped(call, suffix):
-        @functools.wraps(call)
-        def named(part, *args, **kwargs):
-            if id(part) not in paths:  # a part of another model of the same kind
-                return call(part, *args, **kwargs)
-            path = f"{paths[id(part)]}.{suffix}".strip(".")
-            return around_part(path, call, part, *args, **kwargs)
+    def named(path: str, kind: type) -> type:
+        def __call__(part, *args, **kwargs):
+            return around_part(path, kind.__call__, part, *args, **kwargs)
 
-        return named
+        return type(kind.__name__, (kind,), {"__call__": __call__})
 
-    own = {(cls, method) for cls, method, _ in found if method in vars(cls)}
-    for cls, method, call in found:
-        setattr(cls, method, wrapped(call, METHODS[method]))
+    before = [(part, type(part)) for _, part in model.named_modules()]
     try:
+        for path, part in list(model.named_modules()):
+            part.__class__ = named(path, type(part))
         yield
     finally:
-        for cls, method, call in found:
-            if (cls, method) in own:
-                setattr(cls, method, call)
-            else:
-                delattr(cls, method)
+        for part, kind in before:
+            part.__class__ = kind
 
 
 @contextmanager
-def record(model, keep=True):
-    """Record what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
+def capture(model: Module, keep: bool = True) -> Iterator[Step]:
+    """Capture what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
 
-    keep=False forgets the arrays and keeps names, shapes and FLOPs. One recording at a time; models in
-    other threads are not listened to.
+    keep=False forgets the arrays and keeps names, shapes and FLOPs. One capture at a time; models in other
+    threads are not listened to.
     """
     recorder = _Recorder(keep)
-    with _named_parts(model, recorder.around_part), watch(recorder.around):
+    with _named_calls(model, recorder.around_part), watch(recorder.around):
         yield recorder.root
     recorder.root.flops = sum(step.flops for step in recorder.root.steps)

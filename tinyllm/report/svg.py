@@ -1,0 +1,153 @@
+"""Pictures as SVG: line charts and heat maps, sharp at every width, in light, dark and print.
+
+The SVG of a chart holds only what may be stretched (lines, dots, grid); its coordinates run from 0 to 1000
+both ways. Numbers and words are HTML beside it, so that they keep their size on a phone.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyllm.report.page import Html, html, tag
+
+SIZE = 1000
+SHADES = 15  # of a heat map
+TINY = 1e-9  # below this a logarithm shows nothing but noise
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: its name, its points [(x, y)], and how it looks.
+
+    `style` is a class of the page's CSS, `look` is "line", "dots" or "dashes".
+    """
+
+    name: str
+    points: list
+    style: str
+    look: str = "line"
+
+
+def chart(title: str, description: str, series: list[Series], unit: str, log: bool = False,
+          tall: bool = False) -> Html:
+    """Return a <figure> with a title, a legend and the curves; nothing when there are no points.
+
+    `description` says in words what the picture shows, for those who cannot see it.
+    """
+    series = [s for s in series if s.points]
+    if not series:
+        return Html()
+    axes = Axes([point for s in series for point in s.points], log)
+    legend = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"),
+                  tag("span", legend if len(series) > 1 else None, class_="legend"))
+    picture = tag("svg", tag("title", title), tag("desc", description), axes.grid(),
+                  [_draw(s, axes) for s in series], viewBox=f"0 0 {SIZE} {SIZE}", preserveAspectRatio="none",
+                  role="img", aria_label=f"{title}: {description}")
+    plot = tag("div", picture, axes.labels(), class_="plot")
+    return tag("figure", caption, plot, class_="tall" if tall else "small")
+
+
+def heat_map(x: np.ndarray, description: str) -> Html:
+    """Draw a square of numbers from 0 to 1, a cell each, the darker the larger.
+
+    Cells of one shade that lie side by side are one stroke, and cells near 0 are left out.
+    """
+    strokes: dict[int, str] = {}
+    for row, shades in enumerate(np.rint(np.clip(x, 0, 1) * SHADES).astype(int).tolist()):
+        column = 0
+        for shade, cells in itertools.groupby(shades):
+            width = len(list(cells))
+            if shade:
+                strokes[shade] = strokes.get(shade, "") + f"M{column} {row}.5h{width}"
+            column += width
+    paths = [tag("path", d=d, stroke_opacity=round(shade / SHADES, 2)) for shade, d in strokes.items()]
+    return tag("svg", paths, viewBox=f"0 0 {len(x)} {len(x)}", role="img", aria_label=description,
+               class_="map")
+
+
+def shrink(x: np.ndarray, side: int) -> np.ndarray:
+    """Make a square of at most `side` cells a side: each is the largest of those that it stands for."""
+    n = len(x)
+    if n <= side:
+        return x
+    step = -(-n // side)
+    padded = np.pad(x, ((0, -n % step), (0, -n % step)))
+    k = len(padded) // step
+    return padded.reshape(k, step, k, step).max(axis=(1, 3))
+
+
+class Axes:
+    """Places of steps and values in the square of the SVG."""
+
+    def __init__(self, points: list, log: bool):
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        self.log = log and min(ys) > TINY
+        self.x_max = max(*xs, 1)
+        low, high = min(ys), max(ys)
+        if self.log:
+            self.low, self.high = low / 1.05, high * 1.05
+            self.y_ticks = log_ticks(self.low, self.high)
+        else:
+            self.low, self.high = min(low, 0.0), max(high * 1.05, TINY)
+            self.y_ticks = ticks(self.low, self.high, 4)
+        self.x_ticks = ticks(0, self.x_max, 5)
+
+    def x(self, value: float) -> float:
+        """Return where a step stands."""
+        return round(SIZE * value / self.x_max, 2)
+
+    def y(self, value: float) -> float:
+        """Return where a value stands."""
+        if self.log:
+            part = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return round(SIZE * (1 - part), 2)
+
+    def grid(self) -> Html:
+        """Return a line for each tick of the vertical axis."""
+        return tag("path", class_="grid", d="".join(f"M0 {self.y(value)}H{SIZE}" for value in self.y_ticks))
+
+    def labels(self) -> Html:
+        """Return the numbers at the axes, placed in percent."""
+        ys = [tag("span", _number(v), class_="y", style=f"top:{self.y(v) / 10:.2f}%") for v in self.y_ticks]
+        xs = [tag("span", _number(v), class_="x", style=f"left:{self.x(v) / 10:.2f}%") for v in self.x_ticks]
+        return tag("div", ys, xs, aria_hidden="true")
+
+
+def _number(value: float) -> str:
+    """Write a tick's value: 20,000 or 0.0005, but no 2e+04."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+
+
+def _draw(series: Series, axes: Axes) -> Html:
+    places = [(axes.x(x), axes.y(y)) for x, y in series.points]
+    if series.look != "dots":
+        path = "M" + "L".join(f"{x} {y}" for x, y in places)
+        return tag("path", class_=f"{series.style} {series.look}", d=path)
+    # A line of no length with round ends is a dot that is never stretched.
+    return html([tag("path", tag("title", f"step {step:,}: {value:.4f}"), class_=f"{series.style} dots",
+                     d=f"M{x} {y}h0")
+                 for (step, value), (x, y) in zip(series.points, places, strict=True)])
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """Return about `count` round numbers from low to high: 0, 500, 1000, ..."""
+    rough = (high - low) / count
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers that are spread over a logarithmic axis from low to high."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
+        found = [round(d * 10.0**k, 12) for k in decades for d in digits if low <= d * 10.0**k <= high]
+        if len(found) >= 4:
+            return found[:: max(1, round(len(found) / 7))]
+    return ticks(low, high, 6)  # less than a decade: equal steps look even enough
