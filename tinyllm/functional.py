@@ -22,7 +22,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
 
     def backward(dy):
         if not (b.requires_grad or transpose_a):  # the product for b is not needed
-            return ops.matmul(dy, b.data, transpose_b=not transpose_b), None
+            return ops.sum_to_shape(ops.matmul(dy, b.data, transpose_b=not transpose_b), a.shape), None
         return ops.matmul_backward(dy, a.data, b.data, transpose_a, transpose_b)
 
     return record(y, (a, b), backward)

@@ -90,6 +90,7 @@ def heads(s, floats):
     if D % 2 == 0:
         cos, sin = ops.rope_tables(np.arange(T), D)
         yield Case("rope_tables", (np.arange(T), D))
+        yield Case("scaled_rope_tables", (np.arange(T), D, 1e4, {"rope_type": "ntk", "factor": 4.0}))
         yield Case("rope", (q, cos, sin))
         yield Case("rope_backward", (dy, cos, sin))
 

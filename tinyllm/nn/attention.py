@@ -15,16 +15,22 @@ class Rope:
     The tables grow with the positions that are asked for. Source: Su et al., "RoFormer", 2021.
     """
 
-    def __init__(self, width: int, theta: float = 10000.0):
-        self.width, self.theta = width, theta
-        self.tables = ops.rope_tables(np.arange(0), width, theta)
+    def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
+        self.width, self.theta, self.scaling = width, theta, scaling
+        self.tables = self.tabulate(0)
+
+    def tabulate(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tables of the first `count` positions; `scaling` is Hugging Face's rope_scaling."""
+        if self.scaling is None:
+            return ops.rope_tables(np.arange(count), self.width, self.theta)
+        return ops.scaled_rope_tables(np.arange(count), self.width, self.theta, self.scaling)
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosines and sines of positions: ints (B, T) -> two float32 (B, T, width / 2)."""
         end = int(positions.max(initial=0)) + 1
         if end > len(self.tables[0]):
             count = max(256, 1 << (end - 1).bit_length())
-            self.tables = ops.rope_tables(np.arange(count), self.width, self.theta)
+            self.tables = self.tabulate(count)
         cos, sin = self.tables
         return cos[positions], sin[positions]
 

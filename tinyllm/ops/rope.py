@@ -22,6 +22,68 @@ def rope_tables(positions, width, base=10000.0):
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
+CONTEXT = "original_max_position_embeddings"
+LLAMA3 = (CONTEXT, "low_freq_factor", "high_freq_factor")
+NEEDED = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
+DEFAULTS = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}}
+
+
+def check_scaling(positions, width, base, scaling):
+    """Raise ValueError unless scaling is a dictionary of a known kind with what this kind takes."""
+    kind = scaling.get("rope_type", scaling.get("type"))
+    if kind not in NEEDED:
+        raise ValueError(f"rope_scaling of type {kind!r} is not known: choose one of {', '.join(NEEDED)}")
+    needed = {"factor", *NEEDED[kind]}
+    allowed = {"rope_type", "type", "rope_theta", *needed, *DEFAULTS.get(kind, ())}
+    if not needed <= set(scaling) <= allowed:
+        keys = f"needs {sorted(needed)} and knows {sorted(allowed)}"
+        raise ValueError(f"rope_scaling {kind!r} {keys}, got {scaling}")
+    if width % 2:
+        raise ValueError(f"rope turns pairs of channels, so the head width must be even, got {width}")
+
+
+def llama3_kept(width, base, s):
+    """Return which share of each pair's frequency stays: all above high_freq_factor turns, none below low."""
+    turns = base ** (-np.arange(0, width, 2) / width) * s[CONTEXT] / (2 * np.pi)
+    return np.clip((turns - s["low_freq_factor"]) / (s["high_freq_factor"] - s["low_freq_factor"]), 0, 1)
+
+
+def yarn_kept(width, base, s):
+    """Return which share of each pair's frequency stays: all up to the pair that makes beta_fast turns."""
+    turns = np.array([s["beta_fast"], s["beta_slow"]])
+    pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
+    first, last = max(np.floor(pairs[0]), 0), min(np.ceil(pairs[1]), width - 1)
+    return 1 - np.clip((np.arange(width // 2) - first) / max(last - first, 0.001), 0, 1)
+
+
+@op(outputs=("cos", "sin"), check=check_scaling)
+def scaled_rope_tables(positions, width, base, scaling):
+    """Tabulate angles for a context `factor` times as long as the one that a model was trained on.
+
+    As rope_tables, with scaling a dictionary as Hugging Face's rope_scaling. By its "rope_type":
+    "linear"  every frequency f becomes f / factor (Chen et al. 2023, arXiv 2306.15595)
+    "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest pair turns at f / factor, the
+              fastest at f
+    "llama3"  pairs that turn often in original_max_position_embeddings tokens keep f, slow ones get
+              f / factor, between low_freq_factor and high_freq_factor turns a mean of both
+    "yarn"    the same between beta_slow and beta_fast turns, and cos and sin are multiplied by
+              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071)
+    Raises ValueError on another kind and on settings that are missing or not known.
+    """
+    kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]
+    settings = DEFAULTS.get(kind, {}) | scaling
+    if kind == "linear":
+        return rope_tables(np.asarray(positions) / factor, width, base)
+    if kind == "ntk":
+        return rope_tables(positions, width, base * factor ** (width / max(width - 2, 1)))
+    kept, growth = (llama3_kept if kind == "llama3" else yarn_kept)(width, base, settings), 1.0
+    if kind == "yarn":
+        growth = settings["attention_factor"] or 1 + 0.1 * np.log(max(factor, 1))
+    frequency = base ** (-np.arange(0, width, 2) / width) * (kept + (1 - kept) / factor)
+    angle = np.asarray(positions)[..., None] * frequency
+    return (np.cos(angle) * growth).astype(np.float32), (np.sin(angle) * growth).astype(np.float32)
+
+
 @op(flops=3)
 def rope(x, cos, sin):
     """Turn channels (i, i + D/2) of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).

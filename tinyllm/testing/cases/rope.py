@@ -33,7 +33,22 @@ def tables_bound(args, results):
     return tuple(np.full(y.shape, EPS) for y in results)
 
 
-CASES = {"rope_tables": rope_tables(), "rope": rope()}
+@st.composite
+def scaled_rope_tables(draw):
+    """Every kind of scaling, for a small context and a large one."""
+    positions, width, base = draw(rope_tables())
+    kind = draw(st.sampled_from(("linear", "ntk", "llama3", "yarn", "yarn of its own growth")))
+    scaling = {"rope_type": kind.split()[0], "factor": draw(st.sampled_from((4.0, 1.0, 32.0)))}
+    if kind not in ("linear", "ntk"):
+        scaling["original_max_position_embeddings"] = draw(st.sampled_from((64, 8192)))
+    if kind == "llama3":
+        scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    if kind == "yarn of its own growth":
+        scaling |= {"attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2}
+    return positions, width, base, scaling
+
+
+CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(), "rope": rope()}
 
 
 def rope_bound(args, results):
@@ -44,4 +59,14 @@ def rope_bound(args, results):
     return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
 
 
-BOUNDS = {"rope_tables": tables_bound, "rope": rope_bound, "rope_backward": rope_bound}
+def scaled_tables_bound(args, results):
+    """As tables_bound, and what yarn's growth multiplies."""
+    return tuple(np.full(y.shape, 2 * EPS) for y in results)
+
+
+BOUNDS = {
+    "rope_tables": tables_bound,
+    "scaled_rope_tables": scaled_tables_bound,
+    "rope": rope_bound,
+    "rope_backward": rope_bound,
+}

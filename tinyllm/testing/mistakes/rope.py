@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyllm.ops import rope, rope_tables
+from tinyllm.ops import rope, rope_tables, scaled_rope_tables
 from tinyllm.testing.mistake import mistake
 
 
@@ -111,3 +111,19 @@ def in_degrees(positions, width, base=10000.0):
     frequency = base ** (-np.arange(0, width, 2) / width)
     angle = np.radians(np.asarray(positions)[..., None] * frequency)
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+@mistake("scaled_rope_tables", "positions that are multiplied by the factor, where they must be divided")
+def stretches(positions, width, base, scaling):
+    return scaled_rope_tables(positions, width, base, scaling | {"factor": 1 / scaling["factor"]})
+
+
+@mistake("scaled_rope_tables", "every kind treated as linear")
+def all_linear(positions, width, base, scaling):
+    return rope_tables(positions / scaling["factor"], width, base)
+
+
+@mistake("scaled_rope_tables", "yarn's frequencies without its growth of cos and sin")
+def without_growth(positions, width, base, scaling):
+    grows = scaling["rope_type"] == "yarn"
+    return scaled_rope_tables(positions, width, base, scaling | ({"attention_factor": 1.0} if grows else {}))
