@@ -1,8 +1,11 @@
 """Settings for every test: the same cases each time, and nothing left in the user's cache."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tinyllm.course import processes, workers
 from tinyllm.course.workers import Launcher, best_level
 
 settings.register_profile(
@@ -17,6 +20,34 @@ def cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYLLM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server():
+    """Let every launcher of this process have the same fork server: each start costs an import of numpy."""
+    servers, real = {}, workers.ForkServer
+
+    def shared():
+        server = servers.get(os.getpid())  # a process that grades was forked, and needs its own
+        if server is None or server.process.poll() is not None:
+            server = servers[os.getpid()] = real()
+            server.end, server.close = server.close, lambda: None
+        return server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "ForkServer", shared)
+        yield
+    if os.getpid() in servers:
+        servers[os.getpid()].end()
+
+
+@pytest.fixture
+def own_fork_server(monkeypatch):
+    """Give a test servers of its own, and trials of isolation that nobody remembers."""
+    monkeypatch.setattr(workers, "ForkServer", processes.ForkServer)
+    workers.why_not.cache_clear()
+    yield
+    workers.why_not.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def test_steps_are_seen(start):
 
 
 @needs_linux
-def test_a_zygote_that_dies_is_replaced(code):
+def test_a_server_that_dies_is_replaced(code, own_fork_server):
     with Launcher("plain") as launcher:
         with launcher.start(code):
             launcher.server.process.kill()
@@ -194,7 +194,7 @@ def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
     ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),
     ("\ndef landlock(*a):\n    raise OSError('trouble')\n", "process that ran"),
 ])  # fmt: skip
-def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch):
+def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch, own_fork_server):
     """The level fails closed, with one line that says why."""
     here = Path(sandbox.__file__).parent
     for name in ("fork_server.py", "protocol.py", "sandbox.py"):

@@ -10,7 +10,7 @@ import pytest
 
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
-from tinyllm.ops.registry import OPS, Op, _compiled, op, override, use
+from tinyllm.ops.registry import OPS, Op, _compiled, _ops_called, op, override, use
 
 
 @pytest.fixture
@@ -153,3 +153,9 @@ def test_a_missing_extension_is_said_once():
 
 def test_every_op_is_one():
     assert OPS and all(isinstance(o, Op) and name == o.__name__ for name, o in OPS.items())
+
+
+def test_no_op_is_defined_before_a_function_that_it_calls():
+    """What an op calls is read as it is defined: a helper further down would hide the ops that it calls."""
+    for o in OPS.values():
+        assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}

@@ -195,6 +195,9 @@ class KernelWorker:
         return y.reshape(shape)
 
 
+COMPILED: dict = {}  # (op, level) -> the bytes of what `KnownKernels` compiles
+
+
 class KnownKernels:
     """The mistakes that people make in a kernel, compiled together when one is first run."""
 
@@ -214,14 +217,24 @@ class KnownKernels:
         """What `checker.judge` wants to know of them -> list of (sentence, function)."""
         return [(said, functools.partial(self.run, i)) for i, said in enumerate(self.sentences)]
 
-    def run(self, which, *args):
-        """Run one of them on a case -> numbers, or where it leaves its arrays. Raises ValueError."""
-        if self.worker is None:
-            self.folder.mkdir()
+    def compiled(self):
+        """Lay out the library, which is compiled once in a process -> the path to run. Raises ValueError."""
+        self.folder.mkdir()
+        runner, key = self.folder / "run.py", (self.op, self.launcher.level)
+        if key not in COMPILED:
             runner = build(self.source, self.op, self.folder, self.launcher.level, self.folder)
             if isinstance(runner, Failure):
                 raise ValueError(runner.message)
-            self.worker = KernelWorker(self.launcher.start(runner), self.op)
+            COMPILED[key] = (self.folder / "kernels.py").read_bytes(), runner.read_bytes()
+        else:
+            (self.folder / "kernels.py").write_bytes(COMPILED[key][0])
+            runner.write_bytes(COMPILED[key][1])
+        return runner
+
+    def run(self, which, *args):
+        """Run one of them on a case -> numbers, or where it leaves its arrays. Raises ValueError."""
+        if self.worker is None:
+            self.worker = KernelWorker(self.launcher.start(self.compiled()), self.op)
         self.worker.worker.call("choose", [which])
         answer = self.worker.call(self.op, args)
         if isinstance(answer, Failure) and not out_of_bounds(answer):

@@ -12,6 +12,7 @@ look.
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -68,6 +69,7 @@ def plain_words():
     return "bounds of memory, processor time and file sizes; the network and files are open"
 
 
+@functools.cache
 def why_not(level):
     """Say what keeps a level from working here, in a sentence; None if it works: tried and not guessed."""
     if level == "plain":

@@ -82,6 +82,17 @@ def attention(q, k, v, causal=True, lengths=None):
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
+def gradients(dy, q, k, v, p):
+    """Carry a gradient back through y = p v, p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
+    group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
+    dout = to_heads(dy)
+    dscores = softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)
+    dq = matmul(dscores * scale, to_heads(k, group)).swapaxes(1, 2)
+    dk = sum_groups(matmul(dscores * scale, to_heads(q), transpose_a=True), group)
+    dv = sum_groups(matmul(p, dout, transpose_a=True), group)
+    return dq, dk, dv, dscores
+
+
 @op
 def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     """Carry a gradient back through attention, from dy to the queries, keys and values.
@@ -96,17 +107,6 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     lse = np.where(lse == -np.inf, 0, lse)  # a query that sees no key: exp(-inf - 0) = 0
     p = np.exp(masked_scores(q, k, causal, lengths) - lse[..., None])
     return gradients(dy, q, k, v, p)[:3]
-
-
-def gradients(dy, q, k, v, p):
-    """Carry a gradient back through y = p v, p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
-    group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
-    dout = to_heads(dy)
-    dscores = softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)
-    dq = matmul(dscores * scale, to_heads(k, group)).swapaxes(1, 2)
-    dk = sum_groups(matmul(dscores * scale, to_heads(q), transpose_a=True), group)
-    dv = sum_groups(matmul(p, dout, transpose_a=True), group)
-    return dq, dk, dv, dscores
 
 
 # The general form: every query has a first key and an end. Causal masks, lengths, sliding windows, packed
