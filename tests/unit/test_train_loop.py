@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_run import SETTINGS, new_training, outcome, resumed_training, write_text
 
 import tinyllm as tl
+import tinyllm.functional as F
 from tinyllm.cli import main
 from tinyllm.data import Batch, rows
 from tinyllm.errors import UserError
@@ -150,6 +151,16 @@ def test_a_batch_in_which_nothing_counts_is_refused():
         forward_backward(tiny_model(), batch, next_token)
 
 
+def test_numbers_of_a_loss_that_the_log_cannot_hold(tmp_path, text):
+    setup = new_training(tmp_path / "run", text, train__steps=2).setup
+    setup.plan.loss = lambda model, batch: (next_token(model, batch), {"ratio": float("nan")})
+    list(setup.train(tl.Run(tmp_path / "run")))
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["ratio"] is None
+    setup.plan.loss = lambda model, batch: (next_token(model, batch), {"lr": 1.0})
+    with pytest.raises(ValueError, match="'lr' already"):
+        list(setup.steps())
+
+
 def test_fit_trains_on_tokens_or_on_a_function_of_the_step():
     model, other = tiny_model(), tiny_model()
     losses = fit(model, TOKENS, steps=30, batch=4, lr=1e-2)
@@ -224,6 +235,48 @@ def test_rows_count_the_answers_alone(pairs, context, packed):
     assert len(batch.tokens) <= len(pairs) if packed else len(batch.tokens) == len(pairs)
 
 
+@dataclasses.dataclass(frozen=True)
+class Pairs(Batch):
+    """Chosen rows, the rejected ones beside them, and how much more a reference model likes the chosen."""
+
+    rejected: np.ndarray | None = None
+    margins: np.ndarray | None = None
+
+    @property
+    def count(self):
+        return len(self.tokens)
+
+
+def log_prob(model, row):
+    return model.loss(row[None, :-1], row[None, 1:]) * (1.0 - len(row))
+
+
+def dpo(model, batch, beta=0.5):
+    """Rafailov et al. 2023, equation 7: an objective of its own kind of batch, in one function."""
+    terms = [
+        F.log_sigmoid((log_prob(model, chosen) - log_prob(model, rejected) - float(margin)) * beta)
+        for chosen, rejected, margin in zip(batch.tokens, batch.rejected, batch.margins, strict=True)
+    ]
+    right = np.mean([term.item() > np.log(0.5) for term in terms])
+    return sum(terms[1:], terms[0]) * (-1.0 / len(terms)), {"accuracy": right}
+
+
+def test_an_objective_on_pairs_needs_one_function_and_one_kind_of_batch():
+    model, reference = tiny_model(), tiny_model()
+    chosen, rejected = (Random(name).integers(11, (4, 8)).astype(np.int32) for name in ("chosen", "rejected"))
+    margins = np.array([(log_prob(reference, a) - log_prob(reference, b)).item()
+                        for a, b in zip(chosen, rejected, strict=True)])  # fmt: skip
+    batch = Pairs(chosen, chosen, rejected=rejected, margins=margins)
+    whole, parts = tiny_model(), tiny_model()
+    assert forward_backward(whole, batch, dpo)[0] == pytest.approx(np.log(2))  # the policy is the reference
+    forward_backward(parts, batch, dpo, accumulate=4)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        np.testing.assert_allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+    happened = train(model, lambda step: batch, dpo, tl.AdamW(model.parameters(), 3e-3), steps=20)
+    done = [event for event in happened if isinstance(event, events.Stepped)]
+    assert done[-1].loss < 0.5 and done[-1].numbers["accuracy"] == 1
+
+
 # Recipes, from the command line.
 
 
@@ -266,6 +319,7 @@ def test_sft_begins_with_the_weights_of_a_run(here, capsys):
         np.testing.assert_allclose(a.data, b.data, atol=1e-7)
     assert main([*words, "--overwrite", "--preset", "mini"]) == 2
     assert "leave out preset" in capsys.readouterr().err
+    assert tl.load("tuned")[2].tokenizer == "base"
 
 
 def test_the_doctor_says_that_answers_are_cut_off(here, capsys):

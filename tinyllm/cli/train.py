@@ -145,9 +145,9 @@ def new_run(out, settings, overwrite, ending):
     from tinyllm.train.config import make_config
     from tinyllm.train.run import Run
 
-    sizes = [name for name in settings if name == "preset" or name.startswith("model.")]
-    if settings.get("start") and sizes:
-        raise UserError(f"start={settings['start']} brings a model of its own size: leave out {sizes[0]}")
+    own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
+    if settings.get("start") and own:
+        raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
     config = make_config(settings)
     run = Run(out or free_folder(config, overwrite, ending))
     run.check_writable()

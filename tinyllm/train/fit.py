@@ -40,7 +40,7 @@ def fit(
             return Batch(*get_batch(tokens, seed, step, batch, context))
 
     if optimizer is None:
-        groups = decay_groups(model.parameters(), config.weight_decay)
+        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
         optimizer = AdamW(groups, lr, (config.beta1, config.beta2), config.eps)
     happened = train(
         model, batches, loss, optimizer, steps=steps, schedule=lambda step: learning_rate(step, config),

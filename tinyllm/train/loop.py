@@ -18,7 +18,7 @@ import numpy as np
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
-from tinyllm.train.log import peak_rss_mb
+from tinyllm.train.log import STEP_FIELDS, peak_rss_mb
 from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 
 
@@ -46,6 +46,8 @@ class Progress:
         self.step += 1
         self.group_seconds += done.seconds
         counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
+        if taken := done.numbers.keys() & {*counted, *STEP_FIELDS}:
+            raise ValueError(f"the log has a field {min(taken)!r} already: call the loss's number otherwise")
         for name, number in (counted | done.numbers).items():
             self.group[name] = self.group.get(name, 0) + number
 
@@ -183,7 +185,7 @@ class Loop:
             **(evaluation.numbers if evaluation else {}),
             "lr": self.optimizer.lr if means else None,
             "grad_norm": means.get("grad_norm"),
-            **means,
+            **{name: mean if math.isfinite(mean) else None for name, mean in means.items()},
             "tokens_per_second": tokens_per_second,
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
@@ -251,7 +253,7 @@ def forward_backward(
         for name, number in numbers.items():
             means[name] = means.get(name, 0.0) + share * float(number)
     if all_reduce:
-        parameters = model.parameters()
+        parameters = model.parameters(trainable=True)
         grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in parameters]
         for p, grad in zip(parameters, all_reduce(grads), strict=True):
             p.grad = grad

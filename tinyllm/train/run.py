@@ -63,7 +63,7 @@ class Run:
 
     def holds_something(self) -> bool:
         """Say whether a run, or what is left of one, is in the folder."""
-        return self.checkpoints.exists() or self.file.exists() or self._old_settings() is not None
+        return any(path.exists() for path in self._files())
 
     def check_writable(self) -> None:
         """Raise UserError when the folder could not be written, without writing anything."""

@@ -58,7 +58,7 @@ class TrainSetup:
     def loop(self, model: Any) -> Loop:
         """Return the loop that trains a model by these settings, and neither evaluates nor writes."""
         config = self.config.train
-        groups = decay_groups(model.parameters(), config.weight_decay)
+        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
         optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
         settings = {name: getattr(config, name) for name in SAME}
         settings |= {"seed": self.config.seed, "schedule": lambda step: learning_rate(step, config)}
@@ -99,7 +99,7 @@ def prepare(
     corpus, recipe, model = corpus or load_corpus(config.data), find_recipe(config.recipe), None
     if config.start and fresh:
         model, tokenizer = open_start(config.start)
-        config = dataclasses.replace(config, model=model_settings(model.config))
+        config = dataclasses.replace(config, model=model_settings(model.config), tokenizer=config.start)
     if tokenizer is None:
         if config.tokenizer == "char":
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer
@@ -123,7 +123,7 @@ def prepare(
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
     """Return (model, tokenizer) of a run, or of a folder as Hugging Face has it. Raises UserError."""
-    if Run(place).holds_something():
+    if Path(place, "checkpoints").exists():
         model, tokenizer, _ = load_run(place)
     else:
         model, tokenizer = from_pretrained(place), load_tokenizer(Path(place) / "tokenizer.json")
