@@ -7,22 +7,7 @@
 #include "transpose.h"
 #include "dot.h"
 
-#include "matmul.c"
-#include "ladder.c"
-#include "attention.c"
-#include "elementwise.c"
-#include "softmax.c"
-#include "norm.c"
-#include "loss.c"
-
-#include "embedding.c"
-#include "lowp.c"
-#include "quant.c"
-#include "optim.c"
-#include "probe.c"
-#include "rope.c"
-#include "sample.c"
-#include "split.c"
+#include "kernels.inc" /* the files that the table in tinyllm.h names, in its order */
 
 #define NAME_(level) kernels_##level
 #define NAME(level) NAME_(level)

@@ -266,7 +266,7 @@ static void quantize_tasks(void *context, int64_t begin, int64_t end) {
 }
 
 /* Pack w (n_in, n_out); 1 when a weight is not finite, or 2^127 and more. */
-static int quantize_weights(uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits) {
+static int64_t quantize_weights(uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits) {
     struct quantize_job job = {.q = q, .scales = scales, .w = w, .n_in = n_in, .n_out = n_out,
                            .blocks = ceil_div(n_in, Q_BLOCK), .bits = bits};
     parallel_for(quantize_tasks, &job, ceil_div(n_out, Q_LANES), 1 + 256 / (n_in + 1));

@@ -98,7 +98,7 @@
       (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
-    X(quant, int, quantize_weights,                                                                                   \
+    X(quant, int64_t, quantize_weights,                                                                               \
       (uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits))                          \
     X(quant, void, dequantize_weights,                                                                                \
       (float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out, int bits))                    \

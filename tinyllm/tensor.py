@@ -142,7 +142,7 @@ def plus(x, y):
 
 def product(x, y):
     """Multiply matrices: by the op where both are float32, all that kernels take, else by its spec."""
-    return (ops.matmul if x.dtype == y.dtype == np.float32 else ops.matmul.reference)(x, y)
+    return (ops.matmul if x.dtype == y.dtype == np.float32 else ops.matmul.variants["numpy"])(x, y)
 
 
 class Tensor:

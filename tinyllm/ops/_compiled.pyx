@@ -17,10 +17,18 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, 
 
 from tinyllm.errors import UserError
 
-from tinyllm.ops._kernels cimport (
-    cpu_levels, cpu_use, kernels, parallel_size, parallel_threads, pool_cap, pool_empty, pool_give, pool_look,
-    pool_state, pool_take,
-)
+cdef extern from "tinyllm.h" nogil:
+    const kernels_t *const *cpu_levels()
+    int cpu_use(const char *level)
+    void parallel_threads(int n)
+    int parallel_size()
+    void *pool_take(size_t bytes)
+    void pool_give(void *block)
+    void pool_empty()
+    void pool_cap(size_t size)
+    struct pool_state:
+        int64_t hits, misses, used, idle, peak, capacity
+    pool_state pool_look()
 
 cdef object F32 = np.dtype(np.float32)
 cdef object F64 = np.dtype(np.float64)
@@ -56,17 +64,22 @@ cdef class Block:
 
 cdef object empty(tuple shape, object dtype=F32):
     """An uninitialised array on a block of the pool."""
-    cdef object count = dtype.itemsize  # a Python int: a product of sizes cannot overflow
+    cdef size_t count = 4 if dtype is F32 else dtype.itemsize, size
+    cdef double most = count  # cannot overflow, as the product of whole numbers can
     for n in shape:
-        count = count * n
-    if count > 1 << 46:
+        size = n
+        count *= size
+        most *= size
+    if most > 1 << 46:
         raise MemoryError(f"no memory for an array of shape {shape}")
     return ndarray(shape, dtype, Block(count))
 
 
 cdef void *address(object array) except? NULL:
-    """Where the elements of a contiguous array start. The caller keeps the array alive."""
+    """Where the elements of a contiguous array start, NULL for None. The caller keeps the array alive."""
     cdef Py_buffer view
+    if array is None:
+        return NULL
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
     cdef void *start = view.buf
     PyBuffer_Release(&view)
@@ -78,7 +91,7 @@ cdef void *address(object array) except? NULL:
 cdef object contiguous(object x):
     """The array itself if C can walk it, else a copy: C order, aligned, native byte order."""
     flags = x.flags
-    if flags.c_contiguous and flags.aligned:
+    if flags.carray or (flags.c_contiguous and flags.aligned):  # the first asks for writeable too, in one call
         return x
     return np.array(x, order="C", copy=True)
 
@@ -90,7 +103,7 @@ cdef object f32(object x, str name, int least=0):
     if x.dtype is not F32 and x.dtype != F32:
         raise TypeError(f"{name} must be float32 for the compiled kernels, not {x.dtype}; "
                         f"use {name}.astype(np.float32), or tinyllm.use('numpy')")
-    if x.ndim < least:
+    if least > 0 and x.ndim < least:
         raise ValueError(f"{name} needs at least {least} axes, got shape {x.shape}")
     return contiguous(x)
 
@@ -101,12 +114,6 @@ cdef object ints(object x, str name):
     if x.dtype.kind not in "iu" or x.dtype == np.uint64:  # of which large ones would become negative
         raise TypeError(f"{name} must be signed integers, not {x.dtype}; use {name}.astype(np.int64)")
     return contiguous(x.astype(np.int64, copy=False))
-
-
-cdef int same_shape(object x, str x_name, object y, str y_name) except -1:
-    if x.shape != y.shape:
-        raise ValueError(f"{x_name} and {y_name} must have the same shape, got {x.shape} and {y.shape}")
-    return 0
 
 
 cdef int must_be(object x, str name, tuple shape) except -1:
@@ -123,22 +130,7 @@ cdef int64_t rows_of(object x):
     return rows
 
 
-include "attention.pxi"
-include "matmul.pxi"
-include "elementwise.pxi"
-include "softmax.pxi"
-include "norm.pxi"
-include "loss.pxi"
-
-include "embedding.pxi"
-include "lowp.pxi"
-include "quant.pxi"
-include "optim.pxi"
-include "pieces.pxi"
-include "bpe.pxi"
-include "rope.pxi"
-include "sample.pxi"
-include "split.pxi"
+include "_kernels.pxi"
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------
@@ -182,24 +174,11 @@ def probe(str what, int64_t rounds=0, x=None):
 
     "fma" and "bf16" compute `rounds` rounds on registers, "read" sums the float32 array x. 0 where there is no bf16.
     """
-    cdef int64_t pieces = 16 * parallel_size(), n = 0
+    cdef int64_t pieces = 16 * parallel_size()
     if what == "read":
         x = f32(x, "x")
-        n = x.size
-        pieces = n >> 16
-    y = empty((pieces + 1,))
-    cdef float *out = <float *>address(y)
-    cdef const float *inp = NULL if what != "read" else <const float *>address(x)
-    cdef double done
-    cdef int kind = ("fma", "bf16", "read").index(what)
-    with nogil:
-        if kind == 0:
-            done = kernels.probe_fma(out, pieces, rounds)
-        elif kind == 1:
-            done = kernels.probe_bf16(out, pieces, rounds)
-        else:
-            done = kernels.probe_read(out, inp, n)
-    return done
+        return run_probe_read(empty(((x.size >> 16) + 1,)), x, x.size)
+    return (run_probe_fma if what == "fma" else run_probe_bf16)(empty((pieces + 1,)), pieces, rounds)
 
 
 def empty_float32(tuple shape):

@@ -39,7 +39,7 @@ def gelu(x):
     return 0.5 * x * (1 + erf(x * 0.5**0.5))
 
 
-@op
+@op(check=same_shape)
 def gelu_backward(dy, x):
     """dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
 
@@ -61,7 +61,7 @@ def gelu_tanh(x):
     return 0.5 * x * (1 + np.tanh(scale * (z + cubic * z * z * z)))
 
 
-@op
+@op(check=same_shape)
 def gelu_tanh_backward(dy, x):
     """dx = dy (1 + t + x (1 - t^2) u') / 2, where t = tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3).
 
@@ -83,7 +83,7 @@ def silu(x):
     return x * sigmoid(x)
 
 
-@op
+@op(check=same_shape)
 def silu_backward(dy, x):
     """dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
 
@@ -93,17 +93,16 @@ def silu_backward(dy, x):
     return dy * s * (1 + x * (1 - s))
 
 
-@op(grads=("gate", "up"), flops=5)
+@op(grads=("gate", "up"), check=same_shape, flops=5)
 def swiglu(gate, up):
     """Let one half of a layer gate the other: y = silu(gate) up.
 
     gate, up (...) of one shape -> (...). Raises ValueError when the shapes differ. (Shazeer 2020.)
     """
-    same_shape("swiglu", gate, up)
     return silu(gate) * up
 
 
-@op
+@op(check=same_shape)
 def swiglu_backward(dy, gate, up):
     """d gate = dy up silu'(gate), d up = dy silu(gate).
 
@@ -112,31 +111,35 @@ def swiglu_backward(dy, gate, up):
     return silu_backward(dy * up, gate), dy * silu(gate)
 
 
-@op(flops=1)
+@op(check=same_shape, flops=1)
 def add(x, y):
     """Add two arrays of one shape, as the residual stream does.
 
     x, y (...) -> (...). Raises ValueError when the shapes differ.
     """
-    same_shape("add", x, y)
     return x + y
 
 
 def keep_mask(key, shape, p):
     """Decide what dropout keeps by the key alone: a boolean array of `shape`, False with probability p.
 
-    Sixteen of the bits that `Random` draws decide one element, so p is rounded to 1/65536. Raises ValueError
-    unless the key is a pair of integers below 2**64.
+    Sixteen of the bits that `Random` draws decide one element, so p is rounded to 1/65536.
     """
-    pair = isinstance(key, tuple) and len(key) == 2
-    if not pair or not all(isinstance(k, int) and 0 <= k <= MASK for k in key):
-        raise ValueError(f"a dropout key is a pair of whole numbers from 0 to 2**64 - 1, got {key!r}")
     n = math.prod(shape)
     words = Random.at(*key).bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same on any byte order
     return (words.view("<u2")[:n] >= round(float(p) * 65536)).reshape(shape)
 
 
-@op
+def check_dropout(x, key, p):
+    """Raise ValueError unless the key is a pair of integers below 2**64, and 0 <= p < 1."""
+    pair = isinstance(key, tuple) and len(key) == 2
+    if not pair or not all(isinstance(k, int) and 0 <= k <= MASK for k in key):
+        raise ValueError(f"needs a key of two whole numbers from 0 to 2**64 - 1, got {key!r}")
+    if not 0 <= p < 1:
+        raise ValueError(f"needs 0 <= p < 1, got {p}")
+
+
+@op(check=check_dropout)
 def dropout(x, key, p):
     """Set numbers to 0 with probability p and multiply the others by 1 / (1 - p), so that the mean stays.
 
@@ -145,12 +148,10 @@ def dropout(x, key, p):
     Raises ValueError unless 0 <= p < 1. (Srivastava et al. 2014, in the usual "inverted" form; Salmon et al.
     2011, "Parallel random numbers: as easy as 1, 2, 3", on generators whose whole state is a counter.)
     """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout needs 0 <= p < 1, got {p}")
     return x * keep_mask(key, x.shape, p) / (1 - float(p))
 
 
-@op
+@op(check=check_dropout)
 def dropout_backward(dy, key, p):
     """dx = dy keep / (1 - p), where the key decides again what was kept.
 

@@ -14,30 +14,15 @@ cdef object ids_below(str name, object ids, int64_t n):
 
 def embedding(w, ids):
     w = f32(w, "w")
-    if w.ndim != 2:
-        raise ValueError(f"embedding needs a table w (V, C), got shape {w.shape}")
     ids = ids_below("embedding", ids, w.shape[0])
     y = empty(ids.shape + w.shape[1:])
-    cdef float *out = <float *>address(y)
-    cdef const float *table = <const float *>address(w)
-    cdef const int64_t *id = <const int64_t *>address(ids)
-    cdef int64_t tokens = ids.size, c = w.shape[1]
-    with nogil:
-        kernels.embedding(out, table, id, tokens, c)
+    run_embedding(y, w, ids, ids.size, w.shape[1])
     return y
 
 
 def embedding_backward(dy, ids, vocab_size):
     dy = f32(dy, "dy", 1)
-    if vocab_size < 0:
-        raise ValueError(f"embedding_backward needs a vocab_size of 0 or more, got {vocab_size}")
     ids = ids_below("embedding", ids, vocab_size)
-    must_be(dy, "dy", ids.shape + dy.shape[-1:])
     dw = empty((vocab_size, dy.shape[-1]))
-    cdef float *out = <float *>address(dw)
-    cdef const float *inp = <const float *>address(dy)
-    cdef const int64_t *id = <const int64_t *>address(ids)
-    cdef int64_t tokens = ids.size, v = vocab_size, c = dy.shape[-1]
-    with nogil:
-        kernels.embedding_backward(out, inp, id, tokens, v, c)
+    run_embedding_backward(dw, dy, ids, ids.size, vocab_size, dy.shape[-1])
     return dw

@@ -6,7 +6,20 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import ids_below, rows
 
 
-@op(grads=("w",))
+def check_table(w, ids):
+    """Raise ValueError unless w is a matrix."""
+    if w.ndim != 2:
+        raise ValueError(f"needs a table w (V, C), got shape {w.shape}")
+
+
+def check_gradient(dy, ids, vocab_size):
+    """Raise ValueError unless dy has a row for every id."""
+    if dy.ndim < 1 or dy.shape[:-1] != np.shape(ids) or vocab_size < 0:
+        shapes = f"{dy.shape}, {np.shape(ids)} and {vocab_size}"
+        raise ValueError(f"needs dy (..., C), ids (...) and a vocab_size of 0 or more, got {shapes}")
+
+
+@op(grads=("w",), check=check_table)
 def embedding(w, ids):
     """Look up each id's row of the table.
 
@@ -16,7 +29,7 @@ def embedding(w, ids):
     return w[ids]
 
 
-@op
+@op(check=check_gradient)
 def embedding_backward(dy, ids, vocab_size):
     """Add each token's gradient to its id's row of the table, in order of occurrence.
 

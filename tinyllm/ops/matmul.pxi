@@ -1,14 +1,11 @@
-cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16, bint bend=False):
+cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16, bint gelu=False):
     """c = a @ b + bias on contiguous float32 arrays whose leading axes broadcast; with bf16, on rounded a and b.
-    With bend, (gelu_tanh(c), c)."""
+    With gelu, (gelu_tanh(c), c)."""
     cdef tuple lead_a = a.shape[:-2], lead_b = b.shape[:-2], lead = lead_a
     cdef int64_t rows = a.shape[-1] if transpose_a else a.shape[-2]
     cdef int64_t depth = a.shape[-2] if transpose_a else a.shape[-1]
     cdef int64_t columns = b.shape[-2] if transpose_b else b.shape[-1]
     cdef int64_t stack = 1, a_stack = rows * depth, b_stack = depth * columns
-    if depth != (b.shape[-1] if transpose_b else b.shape[-2]):
-        raise ValueError(f"matmul cannot multiply {(rows, depth)} by {b.shape[-2:][::-1] if transpose_b else b.shape[-2:]}: "
-                         "columns must match rows")
     if lead_a != lead_b:
         lead = np.broadcast_shapes(lead_a, lead_b)
         if a.size == rows * depth:
@@ -24,23 +21,10 @@ cdef object product(object a, object b, object bias, bint transpose_a, bint tran
         stack *= n
     if b_stack == 0 and not transpose_a and a_stack > 0:  # one matrix for the whole stack: the stack is more rows
         rows, stack = rows * stack, 1
-    y = empty(lead + c.shape[-2:]) if bend else None
-    cdef float *out = <float *>address(c)
-    cdef float *bent = <float *>address(y) if bend else NULL
-    cdef const float *left = <const float *>address(a)
-    cdef const float *right = <const float *>address(b)
-    cdef const float *add = NULL if bias is None else <const float *>address(bias)
-    cdef int failed = 0
-    with nogil:
-        if bf16:
-            failed = kernels.matmul_bf16(out, bent, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
-                                         transpose_a, transpose_b)
-        else:
-            failed = kernels.matmul(out, bent, left, right, add, stack, rows, columns, depth, a_stack, b_stack,
-                                    transpose_a, transpose_b)
-    if failed:
-        raise MemoryError("no memory for the packed operands of a matrix product")
-    return (y, c) if bend else c
+    y = empty(c.shape) if gelu else None
+    (run_matmul_bf16 if bf16 else run_matmul)(c, y, a, b, bias, stack, rows, columns, depth, a_stack, b_stack,
+                                              transpose_a, transpose_b)
+    return (y, c) if gelu else c
 
 
 cdef object matrix(object x):
@@ -51,11 +35,7 @@ cdef object matrix(object x):
 cdef object column_sums(object x):
     """x (rows, n) -> (n,)"""
     y = empty((x.shape[1],))
-    cdef float *out = <float *>address(y)
-    cdef const float *inp = <const float *>address(x)
-    cdef int64_t rows = x.shape[0], n = x.shape[1]
-    with nogil:
-        kernels.column_sum(out, inp, rows, n)
+    run_column_sum(y, x, x.shape[0], x.shape[1])
     return y
 
 
@@ -83,26 +63,19 @@ cdef tuple product_backward(object dy, object a, object b, bint transpose_a, bin
     return summed_to(da, a.shape), summed_to(db, b.shape)
 
 
-cdef object layer(object x, object w, object b, bint bf16, bint bend=False):
+cdef object layer(object x, object w, object b, bint bf16, bint gelu=False):
     x, w = f32(x, "x", 1), f32(w, "w")
-    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
-        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
     if b is not None:
         b = f32(b, "b")
-        if b.shape != w.shape[1:]:
-            raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
     cdef tuple shape = x.shape[:-1] + w.shape[1:]
-    y = product(matrix(x), w, b, False, False, bf16, bend)
-    if bend:
+    y = product(matrix(x), w, b, False, False, bf16, gelu)
+    if gelu:
         return y[0].reshape(shape), y[1].reshape(shape)
     return y if x.ndim == 2 else y.reshape(shape)
 
 
 cdef tuple layer_backward(object dy, object x, object w, bint bf16):
     dy, x, w = f32(dy, "dy", 1), f32(x, "x", 1), f32(w, "w", 2)
-    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
-        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
-    must_be(dy, "dy", x.shape[:-1] + w.shape[1:])
     dy_rows = matrix(dy)
     dx = product(dy_rows, w, None, False, True, bf16)
     dw = product(matrix(x), dy_rows, None, True, False, bf16)
@@ -186,16 +159,9 @@ def matmul_ladder(rung, a, b):
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"the ladder needs a (M, K) and b (K, N), got {a.shape} and {b.shape}")
     c = empty((a.shape[0], b.shape[1]))
-    cdef float *out = <float *>address(c)
-    cdef const float *left = <const float *>address(a)
-    cdef const float *right = <const float *>address(b)
     cdef int64_t rows = a.shape[0], depth = a.shape[1], columns = b.shape[1]
-    cdef int number = RUNGS.index(rung) - 1, failed = 0  # C counts from naive
-    with nogil:
-        if number < 0:
-            loops(out, left, right, rows, columns, depth)
-        else:
-            failed = kernels.matmul_ladder(out, left, right, rows, columns, depth, number)
-    if failed:
-        raise MemoryError("no memory for the packed operands of a matrix product")
+    if rung == "cython":
+        loops(<float *>address(c), <const float *>address(a), <const float *>address(b), rows, columns, depth)
+    else:
+        run_matmul_ladder(c, a, b, rows, columns, depth, RUNGS.index(rung) - 1)  # C counts from naive
     return c

@@ -5,6 +5,8 @@ float32. `linear` and both backwards follow the choice made for `matmul` (`use(l
 linear and its backward).
 """
 
+import numpy as np
+
 from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.elementwise import gelu_tanh, gelu_tanh_backward
 from tinyllm.ops.lowp import round_bf16
@@ -12,28 +14,59 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import linear_flops, rows
 
 
+def check_matmul(a, b, transpose_a=False, transpose_b=False):
+    """Raise ValueError unless the inner sizes of the two matrices are the same."""
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(f"needs two axes or more, got {a.shape} and {b.shape}; add one with x[None]")
+    if a.shape[-2 if transpose_a else -1] != b.shape[-1 if transpose_b else -2]:
+        left = a.shape[:-3:-1] if transpose_a else a.shape[-2:]
+        right = b.shape[:-3:-1] if transpose_b else b.shape[-2:]
+        raise ValueError(f"cannot multiply {left} by {right}: columns must match rows")
+
+
+def check_matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    """Raise ValueError unless dy has the shape of the product."""
+    check_matmul(a, b, transpose_a, transpose_b)
+    lead = a.shape[:-2] if a.shape[:-2] == b.shape[:-2] else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y_shape = (*lead, a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1])
+    if dy.shape != y_shape:
+        raise ValueError(f"needs dy of the product's shape {y_shape}, got {dy.shape}")
+
+
+def check_linear(x, w, b=None):
+    """Raise ValueError unless x, the weights and the bias fit together."""
+    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
+        raise ValueError(f"needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
+    if b is not None and b.shape != w.shape[1:]:
+        raise ValueError(f"needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
+
+
+def check_linear_backward(dy, x, w, h=None):
+    """Raise ValueError unless dy, and h of linear_gelu, have the shape of the layer's output."""
+    check_linear(x, w)
+    y_shape = x.shape[:-1] + w.shape[1:]
+    if dy.shape != y_shape or (h is not None and h.shape != y_shape):
+        raise ValueError(f"needs dy (and h) of the layer's output shape {y_shape}, got {dy.shape}")
+
+
 def matmul_flops(args, y):
     """Count a multiplication and an addition for every number of a row."""
     return 2 * y.size * args["a"].shape[-2 if args["transpose_a"] else -1]
 
 
-@op(grads=("a", "b"), flops=matmul_flops)
+@op(grads=("a", "b"), check=check_matmul, flops=matmul_flops)
 def matmul(a, b, transpose_a=False, transpose_b=False):
     """Multiply matrices: every output is a row of a times a column of b, summed.
 
     a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M)
     and is read as its transpose; likewise b. Raises ValueError when the inner sizes differ.
     """
-    if a.ndim < 2 or b.ndim < 2:
-        raise ValueError(f"matmul needs two axes or more, got {a.shape} and {b.shape}; add one with x[None]")
     left = a.swapaxes(-1, -2) if transpose_a else a
     right = b.swapaxes(-1, -2) if transpose_b else b
-    if left.shape[-1] != right.shape[-2]:
-        raise ValueError(f"matmul cannot multiply {left.shape} by {right.shape}: columns must match rows")
     return left @ right
 
 
-@op(follows="matmul")
+@op(check=check_matmul_backward, follows="matmul")
 def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
     """Carry a gradient back through matmul: dA = dY B^T and dB = A^T dY.
 
@@ -53,21 +86,17 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
     return sum_to_shape(da, a.shape).reshape(a_shape), sum_to_shape(db, b.shape)
 
 
-@op(grads=("x", "w", "b"), flops=linear_flops, follows="matmul")
+@op(grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="matmul")
 def linear(x, w, b=None):
     """Apply one layer of weights to every row: y = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> (..., O). Raises ValueError when the sizes do not fit.
     """
-    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
-        raise ValueError(f"linear needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
-    if b is not None and b.shape != w.shape[1:]:
-        raise ValueError(f"linear needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
     y = matmul(rows(x), w).reshape(*x.shape[:-1], w.shape[1])
     return y if b is None else y + b
 
 
-@op(follows="linear")
+@op(check=check_linear_backward, follows="linear")
 def linear_backward(dy, x, w):
     """Carry a gradient back through linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
 
@@ -78,7 +107,7 @@ def linear_backward(dy, x, w):
     return dx, dw, rows(dy).sum(axis=0)
 
 
-@op(outputs=("y", "h"), grads=("x", "w", "b"), flops=linear_flops, follows="linear")
+@op(outputs=("y", "h"), grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="linear")
 def linear_gelu(x, w, b=None):
     """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
 
@@ -89,7 +118,7 @@ def linear_gelu(x, w, b=None):
     return gelu_tanh(h), h
 
 
-@op(follows="linear")
+@op(check=check_linear_backward, follows="linear")
 def linear_gelu_backward(dy, x, w, h):
     """Carry a gradient back through linear_gelu: first through gelu_tanh at h, then through linear.
 

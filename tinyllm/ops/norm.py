@@ -4,28 +4,40 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import rows
 
 
-def check_weights(name, x, *weights):
-    """Raise ValueError unless each weight has one number per channel."""
-    for w in weights:
-        if w.shape != x.shape[-1:]:
-            raise ValueError(f"{name} needs weights of shape {x.shape[-1:]} for x {x.shape}, got {w.shape}")
+def check_layernorm(x, w, b, eps=1e-5):
+    """Raise ValueError unless w and b have one number per channel."""
+    if x.ndim < 1 or w.shape != x.shape[-1:] or b.shape != w.shape:
+        raise ValueError(f"needs x (..., C), w (C,) and b (C,), got {x.shape}, {w.shape} and {b.shape}")
 
 
-@op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), flops=8)
+def check_rmsnorm(x, w, eps=1e-5):
+    """Raise ValueError unless w has one number per channel."""
+    if x.ndim < 1 or w.shape != x.shape[-1:]:
+        raise ValueError(f"needs x (..., C) and w (C,), got {x.shape} and {w.shape}")
+
+
+def check_backward(dy, x, w, *statistics):
+    """Raise ValueError unless dy has x's shape, w one number per channel, and mean and rstd one per row."""
+    check_rmsnorm(x, w)
+    if dy.shape != x.shape or any(s.shape != x.shape[:-1] for s in statistics):
+        shapes = ", ".join(str(s.shape) for s in (dy, *statistics))
+        raise ValueError(f"needs dy {x.shape} and one statistic for each row {x.shape[:-1]}, got {shapes}")
+
+
+@op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), check=check_layernorm, flops=8)
 def layernorm(x, w, b, eps=1e-5):
     """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
     Raises ValueError when w or b does not have C entries. (Ba, Kiros and Hinton 2016, section 3.)
     """
-    check_weights("layernorm", x, w, b)
     mean = x.mean(axis=-1, keepdims=True)
     variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
     rstd = (variance + eps) ** -0.5
     return (x - mean) * rstd * w + b, mean[..., 0], rstd[..., 0]
 
 
-@op
+@op(check=check_backward)
 def layernorm_backward(dy, x, w, mean, rstd):
     """Carry a gradient back through layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
@@ -39,19 +51,18 @@ def layernorm_backward(dy, x, w, mean, rstd):
     return dx * rstd[..., None], rows(dy * normal).sum(axis=0), rows(dy).sum(axis=0)
 
 
-@op(outputs=("y", "rstd"), grads=("x", "w"), flops=4)
+@op(outputs=("y", "rstd"), grads=("x", "w"), check=check_rmsnorm, flops=4)
 def rmsnorm(x, w, eps=1e-5):
     """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
 
     x (..., C), w (C,) -> y (..., C), rstd (...), where rstd = 1 / sqrt(mean(x^2) + eps).
     Raises ValueError when w does not have C entries. (Zhang and Sennrich 2019, section 4.)
     """
-    check_weights("rmsnorm", x, w)
     rstd = ((x**2).mean(axis=-1, keepdims=True) + eps) ** -0.5
     return x * rstd * w, rstd[..., 0]
 
 
-@op
+@op(check=check_backward)
 def rmsnorm_backward(dy, x, w, rstd):
     """Carry a gradient back through rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd.
 

@@ -7,7 +7,20 @@ import numpy as np
 from tinyllm.ops.registry import op
 
 
-@op(mutates=("w", "m", "v"))
+def check_adamw(w, g, m, v, step, *settings, **more):
+    """Raise ValueError unless the arrays have one shape and steps count from 1."""
+    if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
+        shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
+        raise ValueError(f"needs one shape and a whole step >= 1, got {shapes}, and step {step}")
+
+
+def check_limit(grads, norm, limit):
+    """Raise ValueError when the limit is negative."""
+    if limit < 0:
+        raise ValueError(f"needs a limit of at least 0, got {limit}")
+
+
+@op(check=check_adamw, mutates=("w", "m", "v"))
 def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
     """Move weights against the running mean of their gradient, divided by its running size; let them decay.
 
@@ -17,9 +30,6 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
     without a pass of its own. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
     algorithm 2.)
     """
-    if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
-        shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
-        raise ValueError(f"adamw_step needs one shape and a whole step >= 1, got {shapes}, and step {step}")
     g = g * float(grad_scale)
     m *= beta1
     m += (1 - beta1) * g
@@ -40,15 +50,13 @@ def grad_norm(grads):
     return math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads))
 
 
-@op
+@op(check=check_limit)
 def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
     grads: list of arrays, norm: their length together -> new list (of the same arrays where nothing needs
     clipping). Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
     """
-    if limit < 0:
-        raise ValueError(f"clip_grads needs a limit of at least 0, got {limit}")
     if not norm > limit:
         return list(grads)
     scale = float(limit) / float(norm)

@@ -37,15 +37,44 @@ def packed_shapes(bits, n_in, n_out):
     return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
 
 
-def check_packed(bits, n_in, n_out, q, scales):
-    """Raise ValueError or TypeError unless q and scales are those of w (n_in, n_out)."""
-    kind = np.int8 if bits == 8 else np.uint8
-    if q.dtype != kind or scales.dtype != np.uint16:
-        raise TypeError(f"{bits}-bit weights are q {np.dtype(kind)} and scales uint16, "
-                        f"got {q.dtype} and {scales.dtype}; make them with quantize_int{bits}")
-    if n_in < 0 or n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, n_in, n_out):
-        raise ValueError(f"{bits}-bit weights of shape {(n_in, n_out)} are not q {q.shape} with scales "
-                         f"{scales.shape}; make them with quantize_int{bits}")
+def check_packed(bits):
+    """Make the check of dequantize_int8 or of dequantize_int4."""
+
+    def check(q, scales, n_in, n_out):
+        kind = np.dtype(np.int8 if bits == 8 else np.uint8)
+        if q.dtype != kind or scales.dtype != np.uint16:
+            types = f"{q.dtype} and {scales.dtype}; make them with quantize_int{bits}"
+            raise ValueError(f"needs q {kind} and scales uint16, got {types}")
+        if n_in < 0 or n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, n_in, n_out):
+            shapes = f"q {q.shape} and scales {scales.shape}; make them with quantize_int{bits}"
+            raise ValueError(f"needs weights ({n_in}, {n_out}), got {shapes}")
+
+    return check
+
+
+def check_layer(bits):
+    """Make the check of linear_int8 or of linear_int4."""
+
+    def check(x, q, scales, n_out, b=None):
+        if x.ndim < 1:
+            raise ValueError(f"needs x (..., I), got shape {x.shape}")
+        check_packed(bits)(q, scales, x.shape[-1], n_out)
+        if b is not None and b.shape != (n_out,):
+            raise ValueError(f"needs a bias of shape {(n_out,)}, got {b.shape}")
+
+    return check
+
+
+def check_matrix(w):
+    """Raise ValueError unless w is a matrix."""
+    if w.ndim != 2:
+        raise ValueError(f"needs weights w (I, O), got shape {w.shape}")
+
+
+def check_rows(x):
+    """Raise ValueError unless x has an axis."""
+    if x.ndim < 1:
+        raise ValueError(f"needs x (..., I), got shape {x.shape}")
 
 
 def bfloat16_up(x):
@@ -84,8 +113,6 @@ def spread(scales):
 
 def quantize(name, w, largest):
     """Whole numbers (N, 32, 16 G) from -largest to largest, and scales (G, N, 16), of weights (I, O)."""
-    if w.ndim != 2:
-        raise ValueError(f"{name} needs weights w (I, O), got shape {w.shape}")
     if not np.all(np.abs(w) < LIMIT):  # false for NaN too
         raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
     groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
@@ -100,11 +127,6 @@ def quantize(name, w, largest):
 
 def linear_quantized(bits, x, q, scales, n_out, b):
     """y = x W + b: the sum over blocks of (scale of x * scale of w) * (numbers of x times numbers of w)."""
-    if x.ndim < 1:
-        raise ValueError(f"linear_int{bits} needs x (..., I), got shape {x.shape}")
-    check_packed(bits, x.shape[-1], n_out, q, scales)
-    if b is not None and b.shape != (n_out,):
-        raise ValueError(f"linear_int{bits} needs a bias of shape {(n_out,)}, got {b.shape}")
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)
@@ -115,7 +137,7 @@ def linear_quantized(bits, x, q, scales, n_out, b):
     return np.ascontiguousarray(y) if b is None else y + b
 
 
-@op(outputs=("q", "scales"))
+@op(outputs=("q", "scales"), check=check_matrix)
 def quantize_int8(w):
     """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
 
@@ -128,7 +150,7 @@ def quantize_int8(w):
     return interleave(q), scales
 
 
-@op(outputs=("q", "scales"))
+@op(outputs=("q", "scales"), check=check_matrix)
 def quantize_int4(w):
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
@@ -140,31 +162,29 @@ def quantize_int4(w):
     return halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4), scales
 
 
-@op
+@op(check=check_packed(8))
 def dequantize_int8(q, scales, n_in, n_out):
     """Turn 8-bit weights back into numbers: w = scale * q, which float32 holds exactly.
 
     q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
     sizes do not fit.
     """
-    check_packed(8, n_in, n_out, q, scales)
     w = unpack(8, q) * spread(scales)[:, None]
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
 
 
-@op
+@op(check=check_packed(4))
 def dequantize_int4(q, scales, n_in, n_out):
     """Turn 4-bit weights back into numbers: w = scale * q, which float32 holds exactly.
 
     q (G, N, 4, 16, 4) uint8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
     sizes do not fit.
     """
-    check_packed(4, n_in, n_out, q, scales)
     w = unpack(4, q) * spread(scales)[:, None]
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
 
 
-@op(outputs=("q", "scales"))
+@op(outputs=("q", "scales"), check=check_rows)
 def quantize_rows(x):
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
 
@@ -172,8 +192,6 @@ def quantize_rows(x):
     to nearest, ties to even, 0 where the scale is. A block with an infinity or NaN has scale NaN and q 0, so
     that a product of it is NaN. float64 passes through float32 first.
     """
-    if x.ndim < 1:
-        raise ValueError(f"quantize_rows needs x (..., I), got shape {x.shape}")
     n = ceil_div(x.shape[-1], BLOCK)
     blocks = np.zeros((*x.shape[:-1], n * BLOCK), np.float32)
     blocks[..., : x.shape[-1]] = x
@@ -187,7 +205,7 @@ def quantize_rows(x):
     return q, np.where(finite, scales, np.float32(np.nan))
 
 
-@op(flops=linear_flops)
+@op(check=check_layer(8), flops=linear_flops)
 def linear_int8(x, q, scales, n_out, b=None):
     """Apply a layer of 8-bit weights to every row: y = x W + b, with x rounded to 8 bits too.
 
@@ -197,7 +215,7 @@ def linear_int8(x, q, scales, n_out, b=None):
     return linear_quantized(8, x, q, scales, n_out, b)
 
 
-@op(flops=linear_flops)
+@op(check=check_layer(4), flops=linear_flops)
 def linear_int4(x, q, scales, n_out, b=None):
     """Apply a layer of 4-bit weights to every row: y = x W + b, with x rounded to 8 bits.
 

@@ -46,25 +46,41 @@ class Op:
         self.flops = flops
         self.mutates = mutates
         self.follows = follows
-        self.variants = {"numpy": _checked(check, function)}
+        self.variants = {"numpy": self._checked(function)}
         for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
             twin = getattr(_compiled, function.__name__ + suffix, None)
             if twin is not None:
-                self.variants[backend] = _checked(check, twin)
+                self.variants[backend] = self._checked(twin)
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
+        self._check = check
         self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
 
     @property
     def compiled(self):
         return self.variants.get("compiled")
 
+    def _checked(self, run):
+        """Return an implementation that checks its arguments, for calls that do not go through the op."""
+        if self.check is None:
+            return run
+
+        @functools.wraps(run)
+        def checked(*args, **kwargs):
+            try:
+                self.check(*args, **kwargs)
+            except (ValueError, AttributeError) as error:
+                self._refuse(error)
+            return run(*args, **kwargs)
+
+        return checked
+
     def variant(self, backend):
         """Register a function as this op's `backend` where no compiled one was built:
         `@matmul.variant("bf16")`."""
 
         def register(function):
-            self.variants.setdefault(backend, _checked(self.check, function))
+            self.variants.setdefault(backend, self._checked(function))
             return function
 
         return register
@@ -106,12 +122,23 @@ class Op:
         if startup_error:
             self._run = _refuse
             return
-        run = self.override or self.variants[self.backend]
+        self._check = None if self.override else self.check
+        run = self.override or inspect.unwrap(self.variants[self.backend])
         around = _state["around"]  # only while someone watches: a call then goes through it
         self._run = run if around is None else functools.partial(around, self, run)
 
     def __call__(self, *args, **kwargs):
+        if self._check is not None:
+            try:
+                self._check(*args, **kwargs)
+            except (ValueError, AttributeError) as error:
+                self._refuse(error)
         return self._run(*args, **kwargs)
+
+    def _refuse(self, error):
+        """Raise what a check has found, unless an argument is no array: implementations know their types."""
+        if isinstance(error, ValueError):
+            raise ValueError(f"{self.__name__} {error}") from None
 
     def __repr__(self):
         return f"<op {self.__name__}{self.__signature__}, run by {self.backend}>"
@@ -119,22 +146,6 @@ class Op:
 
 def _refuse(*args, **kwargs):
     raise startup_error
-
-
-def _checked(check, run):
-    """Return a function that calls check, then run, with the same arguments."""
-    if check is None:
-        return run
-
-    @functools.wraps(run)
-    def checked(*args, **kwargs):
-        try:
-            check(*args, **kwargs)
-        except AttributeError:  # an argument is no array, and `run` knows best which types it takes
-            return run(*args, **kwargs)
-        return run(*args, **kwargs)
-
-    return checked
 
 
 def _default_outputs(name):
@@ -154,6 +165,7 @@ def _names(code):
 def _ops_called(function, seen):
     """Every op that a function calls by name, itself or through the helper functions of its module."""
     seen.add(function)
+    function = inspect.unwrap(function)
     for name in _names(function.__code__):
         value = function.__globals__.get(name)
         if isinstance(value, Op):
@@ -167,8 +179,8 @@ def op(function=None, **said):
 
     outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
     grads    the arguments that X_backward returns gradients for, ("x",) by default
-    check    a function that takes the op's arguments and raises ValueError unless shapes and settings fit; it
-             runs before the specification and before the compiled twin, not before an override
+    check    a function of the op's arguments that raises ValueError("needs ..., got ...") unless shapes and
+             settings fit; it runs before the specification and the compiled twin, not before an override
     flops    operations for each number of the first output, or a function (arguments by name, result) -> int
     mutates  the arguments that it writes to
     follows  the op whose choice of backend it shares, as matmul_backward shares matmul's

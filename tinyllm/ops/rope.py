@@ -84,7 +84,16 @@ def scaled_rope_tables(positions, width, base, scaling):
     return (np.cos(angle) * growth).astype(np.float32), (np.sin(angle) * growth).astype(np.float32)
 
 
-@op(flops=3)
+def check_rope(x, cos, sin):
+    """Raise ValueError unless x has four axes and the tables fit its positions and pairs."""
+    half = x.shape[-1] // 2 if x.ndim == 4 else None
+    fits = x.ndim == 4 and cos.shape in ((x.shape[1], half), (*x.shape[:2], half))
+    if not fits or x.shape[-1] % 2 or sin.shape != cos.shape:
+        shapes = f"{x.shape}, {cos.shape} and {sin.shape}"
+        raise ValueError(f"needs x (B, T, H, D) and two tables (T, D/2) or (B, T, D/2), got {shapes}")
+
+
+@op(check=check_rope, flops=3)
 def rope(x, cos, sin):
     """Turn channels (i, i + D/2) of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).
 
@@ -92,16 +101,12 @@ def rope(x, cos, sin):
     positions of their own. Raises ValueError when the tables do not fit x.
     """
     half = x.shape[-1] // 2
-    fits = x.ndim == 4 and cos.shape in ((x.shape[1], half), (*x.shape[:2], half))
-    if not fits or x.shape[-1] % 2 or sin.shape != cos.shape:
-        shapes = f"{x.shape}, {cos.shape} and {sin.shape}"
-        raise ValueError(f"rope needs x (B, T, H, D) and two tables (T, D/2) or (B, T, D/2), got {shapes}")
     cos, sin = cos[..., None, :], sin[..., None, :]  # ([B,] T, 1, D/2): the same angle for every head
     a, b = x[..., :half], x[..., half:]
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-@op
+@op(check=check_rope)
 def rope_backward(dy, cos, sin):
     """Carry a gradient back through rope: turn it by the opposite angle.
 

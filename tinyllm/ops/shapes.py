@@ -1,4 +1,4 @@
-"""Small helpers that several specs share: flatten to rows, count operations, name the wrong shape or id."""
+"""Small helpers that several specs share: flatten to rows, count operations, refuse wrong shapes and ids."""
 
 import math
 
@@ -16,10 +16,12 @@ def linear_flops(args, result):
     return 2 * y.size * args["x"].shape[-1]
 
 
-def same_shape(name, x, y):
-    """Raise ValueError unless two arrays have one shape: NumPy would broadcast them and hide the mistake."""
+def same_shape(x, y, *more):
+    """Raise ValueError unless all arrays have one shape: NumPy would broadcast them and hide the mistake."""
     if x.shape != y.shape:
-        raise ValueError(f"{name} needs two arrays of one shape, got {x.shape} and {y.shape}; reshape one")
+        raise ValueError(f"needs arrays of one shape, got {x.shape} and {y.shape}; reshape one")
+    if more:
+        same_shape(y, *more)
 
 
 def ids_below(name, ids, n):

@@ -8,6 +8,7 @@ throughout.
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import same_shape
 
 
 def row_max(x):
@@ -35,7 +36,7 @@ def softmax(x):
     return e / np.maximum(e.sum(axis=-1, keepdims=True), 1)
 
 
-@op
+@op(check=same_shape)
 def softmax_backward(dy, y):
     """Carry a gradient back through softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
 
@@ -55,7 +56,7 @@ def log_softmax(x):
     return x - m - np.log(np.maximum(total, 1))  # as in softmax: only a masked row sums to less than 1
 
 
-@op
+@op(check=same_shape)
 def log_softmax_backward(dy, y):
     """Carry a gradient back through log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
 

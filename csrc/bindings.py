@@ -1,0 +1,65 @@
+"""Write what follows from tinyllm.h: the list of kernel files for level.c, and the declarations for Cython.
+
+Each line X(file, result, name, arguments) of the header declares one kernel. Cython gets the struct of
+kernels, and for every kernel a function `run_NAME` with the same arguments, where an array stands for a
+pointer: it takes the addresses, releases the GIL and calls the kernel at the level in use. A kernel whose
+result is `int` returns -1 when memory is lacking, and `run_NAME` then raises MemoryError; other results are
+returned.
+"""
+
+import re
+from pathlib import Path
+
+HEADER = Path(__file__).with_name("tinyllm.h")
+INCLUDES = Path(__file__).with_name("kernels.inc")
+CYTHON = Path(__file__).parents[1] / "tinyllm" / "ops" / "_kernels.pxi"
+KERNEL = re.compile(r"X\((\w+), (\w+), (\w+),\s*\(([^)]*)\)\)")
+
+
+def kernels():
+    """Read the header -> a list of (file, result, name, arguments)."""
+    text = HEADER.read_text().replace("\\\n", " ")
+    return [(file, result, name, " ".join(arguments.split())) for file, result, name, arguments in
+            KERNEL.findall(text)]
+
+
+def launcher(result, name, arguments):
+    """Write the Cython function that calls one kernel on arrays."""
+    taken, given, pointers = [], [], []
+    for argument in arguments.split(", "):
+        kind, variable = re.fullmatch(r"(.*?)(\w+)", argument).groups()
+        if "*" in kind:
+            pointers.append(f"    cdef {kind}{variable}_ = <{kind}>address({variable})\n")
+        taken.append(f"object {variable}" if "*" in kind else argument)
+        given.append(f"{variable}_" if "*" in kind else variable)
+    call = f"kernels.{name}({', '.join(given)})"
+    returned = "int" if result == "void" else result
+    lines = [f"cdef inline {returned} run_{name}({', '.join(taken)}) except? -1:\n", *pointers]
+    if result != "void":
+        lines.append(f"    cdef {result} done\n")
+    lines.append(f"    with nogil:\n        {'' if result == 'void' else 'done = '}{call}\n")
+    if result == "int":
+        lines.append(f'    if done:\n        raise MemoryError("no memory for the workspace of {name}")\n')
+    lines.append(f"    return {'0' if result == 'void' else 'done'}\n")
+    return "".join(lines)
+
+
+def write():
+    """Write both files, where what is in them has changed."""
+    table = kernels()
+    files = dict.fromkeys(file for file, *_ in table)
+    _update(INCLUDES, "".join(f'#include "{file}.c"\n' for file in files))
+    declared = "".join(f"        {result} (*{name})({arguments}) noexcept nogil\n"
+                       for _, result, name, arguments in table)
+    operations = sorted(path.name for path in CYTHON.parent.glob("*.pxi") if path != CYTHON)
+    _update(CYTHON, (
+        '# Written by csrc/bindings.py from csrc/tinyllm.h.\n\ncdef extern from "tinyllm.h" nogil:\n'
+        f'    struct kernels_t "kernels":\n        const char *level\n{declared}'
+        "    const kernels_t *kernels\n\n"
+        + "\n".join(launcher(*kernel[1:]) for kernel in table)
+        + "\n" + "".join(f'include "{name}"\n' for name in operations)))
+
+
+def _update(path, text):
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
