@@ -85,8 +85,16 @@ def test_the_first_property_that_does_not_hold_is_what_the_message_is_about(judg
     assert "yours, and right by itself: linear" in verdict.broken
 
 
-def test_every_wrong_way_is_rejected_by_the_property_meant_for_it(judge, tmp_path):
-    for answer in known.capstone_answers().wrong:
+SOME = ("an optimizer that does nothing", "a part that ends the process",
+        "a report of what was never trained", "an activation that is right on small arrays only",
+        "the library's own softmax")  # fmt: skip
+
+
+def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge, tmp_path):
+    """A few of all kinds; tests/proofs/verify_selftest.py tries the others."""
+    wrong = [answer for answer in known.capstone_answers().wrong if answer.said in SOME]
+    assert len(wrong) == len(SOME)
+    for answer in wrong:
         for name, text in answer.beside:
             (tmp_path / name).write_text(text)
         verdict = judge(answer.text)
@@ -101,9 +109,8 @@ def test_losses_learnt_by_heart_earn_nothing(judge):
     assert verdict.state == "failed" and not [title for title in verdict.held if "loss" in title]
 
 
-@pytest.mark.parametrize("which", range(3))
-def test_parts_written_otherwise_are_accepted(judge, which):
-    verdict = judge(known.parts(known.alternatives(which)))
+def test_parts_written_otherwise_are_accepted(judge):
+    verdict = judge(known.parts(known.alternatives(1)))
     assert verdict.state == "passed", verdict
 
 
@@ -122,7 +129,7 @@ def test_a_graders_seeds_are_hidden(judge):
 
 def test_a_slow_part_is_timed_out(judge):
     slow = "import time\nfast = lr_schedule\n"
-    slow += "def lr_schedule(*args):\n    end = time.process_time() + 0.5\n"
+    slow += "def lr_schedule(*args):\n    end = time.process_time() + 1\n"
     slow += "    while time.process_time() < end: pass\n    return fast(*args)\n"
     verdict = judge(source() + slow)
     assert verdict.state == "timed_out" and verdict.message

@@ -1,5 +1,6 @@
 """The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
 
+import functools
 import tracemalloc
 
 import numpy as np
@@ -53,9 +54,8 @@ def test_right_solutions_are_accepted(op, function):
 @pytest.mark.parametrize("op", ["softmax", "attention", "adamw_step", "bpe_merge", "top_p", "layernorm"])
 def test_hidden_inputs_reject_no_right_solution(op):
     """Whatever seed a course has, the reference passes."""
-    for variant in (1, 2, 3):
-        verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=variant, explain=False)
-        assert verdict.state == "passed", verdict
+    verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=1, explain=False)
+    assert verdict.state == "passed", verdict
 
 
 NAMED = {
@@ -181,14 +181,14 @@ def test_four_words_that_differ(check, text, state, words):
 
 @pytest.mark.parametrize("text, state", [
     (NAMED["softmax along the first axis"], "failed"), ("while True: pass", "timed_out"),
-    ("import torch", "blocked"), ("", "not_attempted"), (solved(SOFTMAX), "passed"),
+    ("", "not_attempted"),
 ])  # fmt: skip
-def test_workers_that_are_started_anew_give_the_same_verdicts(check, tmp_path, text, state):
-    forked = check(text, effort=10)
+def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state):
+    forked = check(text, explain=False)
     assert forked.state == state
-    with Launcher("plain", False) as anew:
-        again = judge(SOFTMAX, lambda: anew.start(tmp_path / "exercise.py", {"cpu_seconds": 1}), effort=10)
-    assert again == forked
+    with Launcher("plain", False) as plain:
+        start = functools.partial(plain.start, tmp_path / "exercise.py", {"cpu_seconds": 1})
+        assert judge(SOFTMAX, start, explain=False) == forked
 
 
 def test_a_planted_error_turns_the_check_red(check):

@@ -137,6 +137,12 @@ def test_two_spellings_of_one_accent_are_one_student(tmp_path):
     assert "2 submissions of one student" in problem
 
 
+def test_names_that_differ_in_case_are_both_refused(tmp_path):
+    """Neither vanishes from grades.csv, whoever of them came later."""
+    found = names_of(tmp_path, "HONEST", "honest")
+    assert sorted(found) == ["HONEST", "honest"] and all("2 submissions" in why for why in found.values())
+
+
 def test_a_zip_with_backslashes_is_read(tmp_path):
     """Older tools on Windows write paths so."""
     with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:

@@ -12,8 +12,9 @@ from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.testing import MISTAKES
 
 TASKS = find_lesson(11).tasks
-WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong]
-RIGHT = [(task, answer) for task in TASKS for answer in answers(task).right]
+# A few of each; tests/proofs/verify_selftest.py tries the others.
+WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::3]
+RIGHT = [(task, answers(task).right[0]) for task in TASKS]
 
 
 def named(value):

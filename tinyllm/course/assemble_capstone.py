@@ -70,7 +70,7 @@ def collect(path, lesson, imports, pieces):
 
 
 def names_of(node):
-    """The names that a statement of a module defines, as far as `plugins.attempted` knows them."""
+    """Return the names that a statement of a module defines, as far as `plugins.attempted` knows them."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
@@ -79,7 +79,7 @@ def names_of(node):
 
 
 def parts_in(folder):
-    """The capstone's parts in folder/exercise.py -> (list of Part, the names missing). Raises UserError."""
+    """Import the capstone's parts of a folder -> (list of Part, missing names). Raises UserError."""
     path = Path(folder).absolute() / "exercise.py"
     source = path.read_text("utf-8-sig")
     there = attempted(source, "", path)

@@ -54,7 +54,7 @@ class OutOfTime(PartFailure):
 
 
 def train(seed, parts=()):
-    """The losses of all steps, on these parts in place of the library's -> list of float.
+    """Return the losses of all steps, on these parts in place of the library's -> list of float.
 
     Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
     """
@@ -72,30 +72,30 @@ def train(seed, parts=()):
 
 @functools.cache
 def expected(seed):
-    """The library's own losses -> tuple of float."""
+    """Return the library's own losses -> tuple of float."""
     return tuple(train(seed))
 
 
 @functools.cache
 def tolerance(seed):
-    """How far a right training may be from these at each step -> tuple of float; see `blame`."""
+    """Return how far a right training's losses may be from these at each step -> tuple; see `blame`."""
     with override(**{op: rounded_otherwise(op) for op in PARTS}):
         return allowed(expected(seed), train(seed))
 
 
 def limits():
-    """The range that the final loss must be in, whatever the seed, from syllabus.toml -> (low, high)."""
+    """Read the range that the final loss must be in, for every seed, from syllabus.toml -> (low, high)."""
     (entry,) = (entry for entry in find_lesson(12).expected if "low" in entry)
     return entry["low"], entry["high"]
 
 
 def final(losses):
-    """The loss that counts."""
+    """Return the loss that counts: the mean of the last steps."""
     return float(np.mean(losses[-LAST:]))
 
 
 def seeds(variant):
-    """The seeds of the trainings that are judged -> {what messages call it: seed}.
+    """Return the seeds of the trainings that are judged -> {what messages call it: seed}.
 
     A grader's are hidden, because losses that are known can be learnt by heart.
     """
@@ -150,7 +150,7 @@ AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
 def compared(seed, losses, name):
-    """Which of the last two properties hold for a seed's losses -> (their titles, what is wrong or "")."""
+    """Compare the losses of one seed with the right ones -> (titles that hold, what is wrong or "")."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
     the_same = bool(np.all(apart <= tolerance(seed)))
@@ -168,7 +168,7 @@ def compared(seed, losses, name):
 
 
 def parts_alone(yours, start, variant):
-    """Which functions are right on cases of their own -> (titles that hold, what is wrong or "", state).
+    """Try each function on cases of its own -> (titles that hold, what is wrong or "", state).
 
     The losses come from a function of the student's, so they prove nothing unless that function is right: one
     that knew the library's losses by heart would report them, whatever the rest does.
@@ -190,13 +190,13 @@ def parts_alone(yours, start, variant):
 
 
 def is_there(worker, op):
-    """Whether the exercise has a function for an op, and it does something."""
+    """Say if the exercise has a function for an op, and it does something."""
     answer = worker.call(op, draw_cases(op, 1)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
 
 def in_worker(worker, op):
-    """A part whose function runs in a worker."""
+    """Return a part whose function runs in a worker."""
     part = Part(op, 12, Path("exercise.py"), None, "")
 
     def call(*args, **kwargs):
@@ -258,7 +258,7 @@ def hand_in(folder, parts, missing):
 
 
 def conclusion(report, folder):
-    """Whether the range was reached, on whose parts, and where the report lies: lines of text."""
+    """Say if the range was reached, on whose parts, and where the report is -> lines of text."""
     outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
     missing = len(report["missing"])
     if outside:
@@ -271,7 +271,7 @@ def conclusion(report, folder):
 
 
 def markdown(report):
-    """The report for people."""
+    """Format the report for people, in Markdown."""
     low, high = report["range"]
     lines = ["# A GPT on my own parts", ""]
     mine = ", ".join(f"`{part['op']}`" for part in report["parts"]) or "none"

@@ -76,7 +76,7 @@ FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE) 
 
 
 def first_lines(output, count=5):
-    """The first lines of what a student's code printed, fit for a terminal -> str."""
+    """Return the first lines of what a student's code printed, fit for a terminal -> str."""
     lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
     return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
 
@@ -120,14 +120,14 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
 
 
 def unusable(task, failure, every):
-    """The verdict on a function whose file cannot be imported."""
+    """Return the verdict on a function whose file cannot be imported."""
     state = "blocked" if failure.state == "failed" else failure.state
     message = said(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)
 
 
 def elsewhere(module, name):
-    """A judge that lives in another module of this package, which imports this one."""
+    """Return a judge that lives in another module of this package, which imports this one."""
 
     def judge_there(task, start, **options):
         return getattr(importlib.import_module(f"tinyllm.course.{module}"), name)(task, start, **options)

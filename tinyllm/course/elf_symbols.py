@@ -44,7 +44,7 @@ NO_OBJECT = "it does not compile: the compiler's output cannot be read"
 
 
 def refusal(data):
-    """Why an object file may not be linked, in one line; "" if it may. data: the bytes of the file.
+    """Say why an object file may not be linked, in one line; "" if it may. data: the bytes of the file.
 
     What is no ELF of 64 bits, little-endian, is let through: other systems have other formats.
     """
@@ -67,7 +67,7 @@ def refusal(data):
 
 
 def names(data):
-    """An object file's symbols -> (names asked of others, names defined for others, what runs early: bool).
+    """Read an object file's symbols -> (names asked of others, names defined for others, runs early: bool).
 
     Raises struct.error, IndexError, ValueError or OverflowError where the file is damaged.
     """

@@ -13,7 +13,7 @@ from tinyllm.testing.relations import parameters
 
 
 def complaint(name, title, worker, function, args):
-    """What is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
+    """Say what is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
@@ -43,7 +43,7 @@ def complaint(name, title, worker, function, args):
 
 
 def shapeless(name, value, args):
-    """What is wrong with a value that is nothing at all, or a list where an array is due; else None."""
+    """Say what is wrong with a value that is None, or a list where an array is due; None if nothing is."""
     if OPS[name].mutates:
         return None
     if value is None:
@@ -58,7 +58,7 @@ _right: dict = {}  # id of a case -> the case, which must live as long, and what
 
 
 def right(name, args):
-    """What is right on a case; remembered, because a class is asked the same questions."""
+    """Return the right results on a case; they are kept, because a class is asked the same questions."""
     if id(args) not in _right:
         if len(_right) > 100_000:
             _right.clear()
@@ -67,7 +67,7 @@ def right(name, args):
 
 
 def results_of(name, value, after):
-    """The list of an op's results: what it returned, or the arguments that it changed in place."""
+    """Return the list of an op's results: what it returned, or the arguments that it changed in place."""
     if OPS[name].mutates:
         places = [parameters(name).index(argument) for argument in OPS[name].mutates]
         return [after[i] for i in places] if isinstance(after, list) and len(after) > max(places) else []
@@ -75,14 +75,14 @@ def results_of(name, value, after):
 
 
 def require_forms(name, results, args):
-    """Types and shapes alone. Raises AssertionError."""
+    """Compare types and shapes alone. Raises AssertionError."""
     expected = right(name, args)[0]
     for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
 
 
 def said(why):
-    """A complaint as one line."""
+    """Format a complaint as one line."""
     line = printable(why.message if isinstance(why, Failure) else why)
     if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
         return f"{line}: is `{IMPORTS[found[1]]}` missing?" if found[1] in IMPORTS else line

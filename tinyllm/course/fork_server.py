@@ -247,7 +247,7 @@ class Steps:
             self.found = dict(frame.f_locals)
 
     def stop(self, protocol):
-        """The variables that can be sent, as pairs of name and value."""
+        """Return the variables that can be sent, as pairs of name and value."""
         sys.setprofile(None)
         steps = []
         for name, value in list(self.found.items())[:64]:

@@ -99,7 +99,7 @@ class Outside(Exception):
 
 
 class Crash(Exception):
-    """The function did something else that ends a process."""
+    """The student's function crashed the process, but not by an out-of-bounds access."""
 
 
 class Operand:
@@ -127,7 +127,7 @@ class Operand:
         self.start, self.constant = self.base + self.first, constant
 
     def where(self, address):
-        """What an address in or beside this operand is, in words; None where it is neither."""
+        """Describe an address in or beside this operand; None if it is neither."""
         if not self.base <= address < self.base + len(self.bytes):
             return None
         at, n = (address - self.start) // 4, self.size // 4
@@ -135,7 +135,7 @@ class Operand:
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
     def out_of_bounds(self):
-        """Where it was written to and should not have been, in words, or None."""
+        """Say where it was written to and should not have been; None if nowhere."""
         low, high = self.pages
         changed = self.bytes[low:high] != self.before
         if not self.constant:
@@ -149,12 +149,12 @@ class Operand:
         return f"it writes to {self.name}[{at}], {side} of {self.name}, which has {self.size // 4} elements"
 
     def opened(self, library):
-        """Whether a page beside the room no longer gives a fault."""
+        """Say if a page beside the memory of this operand no longer gives a fault."""
         pages = (self.base + MARGIN - 1, self.base + MARGIN + ROOM)
         return any(library.tinyllm_open(ctypes.c_void_p(page)) for page in pages)
 
     def values(self, shape):
-        """A copy of the elements."""
+        """Return a copy of the elements."""
         return self.bytes[self.first : self.first + self.size].view(np.float32).reshape(shape).copy()
 
 
@@ -179,7 +179,7 @@ def call_guarded(name, shape, inputs, sizes, at_end):
 
 
 def failure(number, address, operands):
-    """The exception for a signal that the function ran into."""
+    """Return the exception for a signal that the function ran into."""
     if number in (signal.SIGSEGV, signal.SIGBUS):
         for operand in operands:
             if said := operand.where(address):
@@ -217,12 +217,12 @@ def choose(which):
 
 
 def library():
-    """The shared library beside this file."""
+    """Return the shared library beside this file."""
     return ctypes.CDLL(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py"))
 
 
 def speed(name, seconds=0.3):
-    """How fast the student's function is when nothing watches: GFLOP/s of matmul, GB/s of softmax."""
+    """Measure a student's function without guard pages: GFLOP/s of matmul, GB/s of softmax."""
     function, rng = getattr(library(), name), np.random.default_rng(0)
     n = 512 if name == "matmul" else 1024
     y, a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in "yab")

@@ -42,7 +42,7 @@ if sys.platform == "win32":  # the guard pages are POSIX
 
 
 def find_compiler():
-    """The system's C compiler, as an absolute path, or None."""
+    """Return the system's C compiler, as an absolute path, or None."""
     if sys.platform == "win32":
         return None
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
@@ -92,7 +92,7 @@ def compile_in(folder, level, arguments):
 
 
 def refused(said):
-    """What a compiler complains about first -> Failure with its line."""
+    """Read the first error of a compiler -> Failure with its line."""
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d+):(?:\d+:)? (?:fatal )?error: (.*)", line):
             return Failure("failed", printable(f"it does not compile: {found[2]}"), int(found[1]))
@@ -101,14 +101,14 @@ def refused(said):
 
 
 def written(source, op):
-    """Whether a C source defines a function, with something between its braces."""
+    """Say if a C source defines a function, with something between its braces."""
     bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", " ", source, flags=re.DOTALL)
     body = re.search(rf"\b{op}\s*\([^()]*\)[^;{{}}]{{0,200}}\{{\s*(.)", bare, re.DOTALL)
     return body is not None and body[1] != "}"
 
 
 def measure(op, folder):
-    """How fast the function of folder/exercise.c is, in another process -> a number, or why there is none.
+    """Measure the speed of a function of folder/exercise.c in another process -> number, or why it has none.
 
     GFLOP/s for matmul, GB/s for softmax.
     """
@@ -131,7 +131,7 @@ def measure(op, folder):
 
 
 def matrices(op, args):
-    """What a C function is given on a case: its matrices, row by row -> list of argument tuples."""
+    """Cut the arguments of a case into matrices for a C function -> list of argument tuples."""
     if op == "softmax":
         x = args[0]
         return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
@@ -140,7 +140,7 @@ def matrices(op, args):
 
 
 def pair(a, b, transpose_a=False, transpose_b=False):
-    """The two stacks of matrices that are multiplied, of equal length."""
+    """Return the two stacks of matrices that are multiplied, of equal length."""
     a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(b, (*stack, *b.shape[-2:]))
@@ -160,16 +160,16 @@ class KernelWorker:
 
     @property
     def failure(self):
-        """Why it cannot run anything, or None."""
+        """Return why it cannot run anything -> Failure, or None."""
         return self.worker.failure
 
     def call(self, function, args, send_args=False):
-        """As `Worker.call`."""
+        """Call the C function, as `Worker.call`."""
         value = self.softmax(*args) if self.op == "softmax" else self.matmul(*args)
         return value if isinstance(value, Failure) or not send_args else (value, list(args))
 
     def steps(self, function, args):
-        """C has no variables to look at."""
+        """Return a Failure: C has no variables to look at."""
         return Failure("failed", "no steps")
 
     def softmax(self, x):
@@ -214,7 +214,7 @@ class KnownKernels:
             self.worker.__exit__()
 
     def mistakes(self):
-        """What `checker.judge` wants to know of them -> list of (sentence, function)."""
+        """Return the mistakes as `checker.judge` takes them -> list of (sentence, function)."""
         return [(said, functools.partial(self.run, i)) for i, said in enumerate(self.sentences)]
 
     def compiled(self):

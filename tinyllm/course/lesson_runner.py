@@ -47,7 +47,7 @@ def _text(lines, prose):
 
 
 def interactive():
-    """Whether somebody sits at a terminal and has not asked for quiet."""
+    """Say if somebody sits at a terminal and has not asked for quiet."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
 
 

@@ -49,11 +49,11 @@ class Part:
 
     @property
     def title(self):
-        """How messages call it."""
+        """Return the name for messages."""
         return f"your {self.op} (lesson {self.lesson}, {shown(self.path)})"
 
     def record(self):
-        """What a run remembers of it."""
+        """Return the record that a run keeps of it."""
         return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
 
 
@@ -107,7 +107,7 @@ def _read(path):
 
 
 def attempted(source, stub, path):
-    """The names that an exercise defines otherwise than its stub does -> set of str. Raises UserError."""
+    """Return the names whose definitions differ from those of the stub -> set of str. Raises UserError."""
     untouched = _definitions(ast.parse(stub))
     try:
         tree = ast.parse(source)
@@ -176,7 +176,7 @@ def _part(name, lesson, path, module, source):
 
 
 def takes(signature, names):
-    """Whether arguments of these names can be given, by place and by name; it may have defaults for more."""
+    """Say if arguments of these names can be given, by place and by name; it may have defaults for more."""
     try:
         signature.bind(*names)
         signature.bind(**dict.fromkeys(names))
@@ -186,7 +186,7 @@ def takes(signature, names):
 
 
 def validated(part, function):
-    """The same function, whose failures name it, and whose results are looked at.
+    """Wrap a student's function: add its name to errors, and validate its results.
 
     Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite
     whenever there are some.
@@ -238,7 +238,7 @@ def _look(part, function, results, args):
 
 
 def _finite(value):
-    """Whether no float in a result is NaN or infinite; what holds no floats is."""
+    """Say if all floats in a result are finite; True where there are none."""
     values = np.asarray(value) if isinstance(value, np.ndarray | np.generic | float) else np.empty(0)
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
@@ -252,13 +252,13 @@ def _form(value):
 
 
 def _place(part, error, comma=""):
-    """The part, and the line of its file that an exception passed through last, with a comma behind it."""
+    """Name the part, and the line of its file that an exception passed through last; `comma` ends it."""
     line = _line(error, part.path)
     return f"{part.title}, line {line}{comma}" if line else part.title
 
 
 def _line(error, path):
-    """The last line of a file that an exception passed through, or None."""
+    """Return the last line of a file that an exception passed through, or None."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
@@ -266,7 +266,7 @@ def _line(error, path):
 
 
 def _at(path, line, message):
-    """One line about a place in a file."""
+    """Format one line about a place in a file."""
     where = f"{shown(path)}, line {line}" if line else shown(path)
     return f"{where}: {' '.join(str(message).split())}"
 
@@ -277,7 +277,7 @@ def plug_in(parts):
 
 
 def unproven(parts, workspace):
-    """A line about the parts that `tinyllm check` has not passed, by the workspace's progress; or None."""
+    """Say which parts `tinyllm check` has not passed, by the workspace's progress -> a line, or None."""
     progress, names = Progress(workspace), []
     for part in parts:
         state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
@@ -287,7 +287,7 @@ def unproven(parts, workspace):
 
 
 def idle(parts, by):
-    """Lines about the parts that were never called, and why where that is known; `by` says what ran."""
+    """Yield lines about the parts that were never called, and why, if that is known; `by` says what ran."""
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"

@@ -81,7 +81,7 @@ def _plain(value, arrays, depth):
 
 
 def layout_of(a):
-    """How an array lies in memory: a view with other strides must arrive as one, for a function may care."""
+    """Name the memory layout of an array: a view must arrive as a view, because a function may care."""
     if not a.flags.c_contiguous:
         return "fortran" if a.flags.f_contiguous else "gaps"
     return "plain" if a.flags.writeable else "read-only"

@@ -6,7 +6,7 @@ WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # of state
 
 
 def as_record(lesson, verdict):
-    """A verdict as plain values -> dict."""
+    """Return a verdict as plain values -> dict."""
     return {
         "task": verdict.task, "state": verdict.state, "properties_held": len(verdict.held),
         "properties": len(verdict.held) + len(verdict.broken), "mistake": verdict.mistake,

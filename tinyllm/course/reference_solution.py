@@ -11,7 +11,7 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 
 def solved(task):
-    """The source of an exercise with one task solved: the op, and whatever it calls, as plain functions."""
+    """Return the source of an exercise with one task solved: the op and all that it calls, as functions."""
     found = {}
     collect(OPS[task.op].reference, found)
     body = "\n\n".join(reversed(found.values()))
@@ -36,7 +36,7 @@ def collect(function, found):
 
 
 def helpers(function):
-    """The functions of tinyllm that a function needs and that are no ops -> list, each before what calls it.
+    """Return a function's helpers in tinyllm that are no ops -> list, each before what calls it.
 
     Those of ops/shapes.py are left out: they only refuse what does not fit.
     """

@@ -36,16 +36,16 @@ class Lesson:
 
     @property
     def path(self):
-        """The lesson's folder, as it is shipped."""
+        """Return the lesson's folder, as it is shipped."""
         return lessons_folder() / self.folder
 
     @property
     def exercise(self):
-        """The name of the file that a student fills in."""
+        """Return the name of the file that a student fills in."""
         return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
 
     def task(self, name):
-        """One of the tasks by name. Raises UserError."""
+        """Return one of the tasks by name. Raises UserError."""
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -54,7 +54,7 @@ class Lesson:
 
 
 def lessons_folder():
-    """Where the lessons are: in the installed package, or beside it in a checkout. Raises UserError."""
+    """Return the folder of the lessons, in the package or beside it in a checkout. Raises UserError."""
     package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
         if (folder / "syllabus.toml").is_file():
@@ -64,7 +64,7 @@ def lessons_folder():
 
 @functools.cache
 def syllabus():
-    """Every lesson, in order -> tuple of Lesson."""
+    """Return every lesson, in order -> tuple of Lesson."""
     data = tomllib.loads((lessons_folder() / "syllabus.toml").read_text("utf-8"))
     return tuple(_lesson(number, fields) for number, fields in enumerate(data["lesson"]))
 
@@ -81,7 +81,7 @@ def _task(name, kind="op", op=None):
 
 
 def find_lesson(number):
-    """The lesson with a number, or its folder's name. Raises UserError."""
+    """Return the lesson with a number, or its folder's name. Raises UserError."""
     for lesson in syllabus():
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
             return lesson
@@ -89,5 +89,5 @@ def find_lesson(number):
 
 
 def ready(task):
-    """Whether the library has the op that judges a task."""
+    """Say if the library has the op that judges a task."""
     return task.op in OPS

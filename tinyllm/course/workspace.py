@@ -21,7 +21,7 @@ MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 
 
 def find_workspace(start="."):
-    """The nearest folder, from `start` upwards, that is a workspace; otherwise `start` itself -> Path."""
+    """Return the nearest workspace, from `start` upwards; `start` if there is none -> Path."""
     start = Path(start).absolute()
     for folder in (start, *start.parents):
         if (folder / MARK).is_dir() and folder != Path.home():
@@ -51,7 +51,7 @@ def start_lesson(lesson, workspace):
 
 
 def exercise_path(lesson, workspace, file=None):
-    """Where the student's exercise is -> Path. Raises UserError."""
+    """Find the student's exercise -> Path. Raises UserError."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
         if path.is_file():
@@ -80,7 +80,7 @@ def versions(folder):
 
 @contextlib.contextmanager
 def copied(path):
-    """A context: an exercise alone with the code beside it, in a folder of their own -> its path there.
+    """Copy an exercise and the code beside it into a folder of their own, for a `with` block -> its path.
 
     A worker may read the whole folder of its file, so it is given none that holds anything else. Raises
     UserError where the exercise cannot be read, or is too large.
@@ -101,7 +101,7 @@ def copied(path):
 
 
 def read_start(path):
-    """The bytes of a file, up to one more than the limit."""
+    """Return the bytes of a file, up to one more than the limit."""
     with open(path, "rb") as f:
         return f.read(MAX_FILE + 1)
 
@@ -118,7 +118,7 @@ def lay_out(files, folder, name="exercise.py"):
 
 
 def hints(lesson, task):
-    """The hints of a task, from a nudge to nearly the answer -> list of str."""
+    """Return the hints of a task, from a nudge to nearly the answer -> list of str."""
     path = lesson.path / "hints.toml"
     return tomllib.loads(path.read_text("utf-8")).get(task, []) if path.is_file() else []
 
@@ -143,11 +143,11 @@ class Progress:
 
     @property
     def aside(self):
-        """Where a damaged file goes."""
+        """Return the path that a damaged file is moved to."""
         return self.path.with_name("progress.damaged")
 
     def task(self, lesson, name):
-        """The record of a task, a dict to change; `save` keeps it."""
+        """Return the record of a task, a dict to change; `save` keeps it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self):
@@ -165,14 +165,14 @@ class Progress:
             raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
 
     def state(self, lesson):
-        """One word for a lesson: done, started or empty -> (str, how many tasks passed)."""
+        """Return the state of a lesson: done, started or "" -> (str, how many tasks passed)."""
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
 def read_progress(data):
-    """The tasks of a progress file's bytes -> dict of dicts by "LESSON/TASK"; None where it is none."""
+    """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK"; None if it is damaged."""
     try:
         tasks = json.loads(data.decode("utf-8"))["tasks"].items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -182,7 +182,7 @@ def read_progress(data):
 
 
 def shown(path):
-    """A path as short as it can be said: relative to the folder at hand where it is below it."""
+    """Format a path: relative to the current folder if it is below it."""
     with contextlib.suppress(ValueError):
         return str(Path(path).absolute().relative_to(Path.cwd()))
     return str(path)

@@ -85,7 +85,7 @@ pathlib.Path("result.json").write_text(json.dumps(result, indent=2) + "\\n")
 
 
 def pack(files):
-    """A zip of texts or bytes by name, the same bytes each time; scripts may be run -> bytes."""
+    """Return a zip of texts or bytes by name, the same bytes each time; scripts may be run -> bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in sorted(files.items()):
@@ -98,14 +98,14 @@ def pack(files):
 
 
 def course_text(path):
-    """The text of the course file, which a package needs. Raises UserError."""
+    """Return the text of the course file, which a package needs. Raises UserError."""
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     return read(Path(path))
 
 
 def read_package(path):
-    """The name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
+    """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
 
     A registry may know the name for something else, so nothing is installed from one. Raises UserError.
     """
@@ -122,7 +122,7 @@ def read_package(path):
 
 
 def seedless(course):
-    """The text of a course file for places that students can look into: everything but the secret seed."""
+    """Return the text of a course file without its secret seed, for places that students can look into."""
     lines = [f"title = {json.dumps(course.title, ensure_ascii=False)}"]
     lines.append(f"partial = {json.dumps(course.partial)}")
     for part in course.parts:
@@ -132,21 +132,21 @@ def seedless(course):
 
 
 def gradescope(course, out, path, package):
-    """The zip to upload as an autograder. Students never see it, so it holds the course file as it is."""
+    """Write the zip to upload as an autograder. Students never see it, so it holds the whole course file."""
     name, data = read_package(package)
     files = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
     atomic_write_bytes(out, pack(files | {"course.toml": course_text(path), name: data}))
 
 
 def classroom50(course, out, path, package):
-    """The folder autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file, but no seed."""
+    """Write autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file without its seed."""
     name, data = read_package(package)
     files = {"autograder.py": CLASSROOM.replace("PACKAGE", name), "course.toml": seedless(course)}
     atomic_write_bytes(out, pack(files | {name: data}))
 
 
 def nbgrader(course, out, path, package):
-    """A folder `source/` with a notebook for each lesson: its stubs, and a cell for each task that checks it.
+    """Write `source/` with a notebook for each lesson: its stubs, and a cell for each task that checks it.
 
     Returns what is left out, in a sentence, or None.
     """
@@ -169,12 +169,12 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 
 
 def notebook_tasks(part):
-    """The names of a lesson's tasks that a cell of a notebook can check."""
+    """Return the names of a lesson's tasks that a cell of a notebook can check."""
     return [name for name in part.points if part.lesson.task(name).kind == "op"]
 
 
 def notebook_cells(part, text):
-    """The exercise as one cell to fill in, then for each task one that gives points."""
+    """Yield the exercise as one cell to fill in, then for each task a cell that gives points."""
     number = part.lesson.number
     intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
     yield _cell("markdown", f"lesson-{number}", intro)
@@ -199,7 +199,7 @@ def _cell(kind, name, text, marks=None):
 
 
 def canvas(results, out):
-    """Points as Canvas imports them: one assignment, named with the points that it is worth."""
+    """Write points as Canvas imports them: one assignment, named with the points that it is worth."""
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
     rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", results["course"]]]
@@ -214,7 +214,7 @@ JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # ever
 
 
 def junit(results, out):
-    """One test suite for each student, one test case for each task."""
+    """Write JUnit's XML: a test suite for each student, a test case for each task."""
     root = ElementTree.Element("testsuites", name=results["course"])
     for record in results["submissions"]:
         states = [task["state"] for lesson in record["lessons"] for task in lesson["tasks"]]
@@ -237,7 +237,7 @@ def junit(results, out):
 
 
 def gradescope_results(results, out):
-    """The results.json of Gradescope for one submission."""
+    """Write the results.json of Gradescope for one submission."""
     if len(results["submissions"]) != 1:
         raise UserError(f"Gradescope wants one submission at a time, not {len(results['submissions'])}")
     record = results["submissions"][0]

@@ -42,7 +42,7 @@ def grade(submission, course, level):
 
 
 def nothing(submission, course, level, problem):
-    """The record of a submission of which nothing could be graded."""
+    """Return the record of a submission of which nothing could be graded."""
     record = {"student": submission.student, "problem": problem, "isolation": level, "lessons": []}
     for part in course.parts:
         tasks = [_scored(part, Verdict(name, "not_attempted"), course) for name in part.points]
@@ -93,13 +93,13 @@ def safely(task, start, folder, variant):
 
 
 def broken_file(start):
-    """Why a file cannot be run at all -> Failure, or None; asked once and not for every task."""
+    """Say why a file cannot be run at all -> Failure, or None; asked once and not for every task."""
     with start() as worker:
         return worker.failure
 
 
 def _scored(part, verdict, course):
-    """A verdict as a record with its points."""
+    """Return a verdict as a record with its points."""
     of = part.points[verdict.task]
     share = 1.0 if verdict.state == "passed" else 0.0
     if course.partial and verdict.state == "failed":

@@ -29,6 +29,6 @@ def check_cell(number, name, history):
 
 
 def written(history):
-    """The cells that define or import something, as one file -> str. What is Jupyter's own becomes `pass`."""
+    """Join the cells that define or import something -> str. Jupyter's own commands become `pass`."""
     cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
     return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

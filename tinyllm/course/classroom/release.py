@@ -56,7 +56,7 @@ def write_release(course, out, source=None):
 
 
 def read(path):
-    """A file's text. Raises UserError."""
+    """Read a file's text. Raises UserError."""
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError) as error:
@@ -87,7 +87,7 @@ def stubs(text, path):
 
 
 def require_stubs(part, text, path):
-    """Every task's function does nothing but raise NotImplementedError. Raises UserError."""
+    """Raise UserError unless every task's function does nothing but raise NotImplementedError."""
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
@@ -108,7 +108,7 @@ def require_stubs(part, text, path):
 
 
 def require_empty_c(part, text, path):
-    """No C function that is a task has anything between its braces. Raises UserError."""
+    """Raise UserError where a C function that is a task has anything between its braces."""
     for name in part.points:
         task = part.lesson.task(name)
         if task.kind == "c" and written(text, task.op):
@@ -116,13 +116,13 @@ def require_empty_c(part, text, path):
 
 
 def is_stub(function):
-    """Whether a function is a docstring and `raise NotImplementedError`."""
+    """Say if a function is a docstring and `raise NotImplementedError`."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return len(body) == 1 and ast.unparse(body[0]).removesuffix("()") == "raise NotImplementedError"
 
 
 def solution_lines(course):
-    """The lines of the library's bodies that give a solution away -> {line without spaces: (op, lesson)}."""
+    """Collect the library's lines that give a solution away -> {line without spaces: (op, lesson)}."""
     found = {}
     for part in course.parts:
         for name in part.points:
@@ -140,7 +140,7 @@ def solution_lines(course):
 
 
 def squeezed(line):
-    """A line of code without the spaces and quotes that may be written in two ways."""
+    """Return a line of code without the spaces and quotes that may be written in two ways."""
     return re.sub(r"\s+", "", line).replace('"', "'")
 
 
@@ -157,7 +157,7 @@ def scan(course, texts):
 
 
 def readme(course):
-    """What to do, and until when -> Markdown."""
+    """Write what students have to do, and until when -> Markdown."""
     install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
     lines = [f"# {course.title}", "", install, ""]
     for part in course.parts:

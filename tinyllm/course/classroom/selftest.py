@@ -46,17 +46,17 @@ class Row:
 
     @property
     def killed(self):
-        """How many mutants were rejected by the property meant for them."""
+        """Return how many mutants were rejected by the property meant for them."""
         return sum(broken is not None for _, broken in self.rejected)
 
     @property
     def accepted(self):
-        """How many right answers were accepted."""
+        """Return how many right answers were accepted."""
         return self.alternatives - len(self.wrongly)
 
     @property
     def good(self):
-        """Whether everything came out as it must. What is blocked has not."""
+        """Say if everything came out as it must; a blocked task has not."""
         whole = self.killed == len(self.rejected) > 0 and self.accepted == self.alternatives > 0
         return self.reference == 1 and self.starter == 0 and whole
 
@@ -152,41 +152,41 @@ class Trial:
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
 
     def starter(self):
-        """The verdict on the lesson as it is handed out."""
+        """Judge the lesson as it is handed out."""
         return self.judge(self.lesson.path)
 
     def text(self, file, text, beside=()):
-        """The verdict on a file, with others beside it."""
+        """Judge a file, with others beside it."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             for name, content in (("exercise.py", ""), *beside, (file, text)):
                 Path(place, name).write_text(content, "utf-8")
             return self.judge(Path(place))
 
     def judge(self, place):
-        """The verdict on what lies in a folder."""
+        """Judge the files of a folder."""
         limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
         code = place / "exercise.py"
         return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
 
     def function(self, function):
-        """The verdict on a function of ours, which is run in this process."""
+        """Judge a function of the library in this process."""
         with contextlib.redirect_stdout(None), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return judge(self.task, lambda: Here(self.task.name, function), explain=False)
 
 
 def share(verdict):
-    """How much of a task holds, from 0 to 1; it is whole only where it passed."""
+    """Return the share of properties that hold, from 0 to 1."""
     of = len(verdict.held) + len(verdict.broken)
     return len(verdict.held) / of if of else 0.0
 
 
 def meant(breaks, verdict):
-    """The property that a mistake was meant to break, where it did; otherwise None."""
+    """Return the property that a mistake was meant to break, where it did; otherwise None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None
 
 
 def complaint_of(verdict):
-    """Why a right answer was turned down."""
+    """Say why a right answer was turned down."""
     return verdict.message or verdict.broken[0]
