@@ -18,88 +18,80 @@ from tinyllm.train.log import read_log
 from tinyllm.train.recipe import doctor
 
 
-def choose_display(as_json, run, setup):
-    """Return the display that fits where the output goes."""
-    if as_json:
-        return JsonDisplay(run, setup)
-    return (BarDisplay if sys.stderr.isatty() else LineDisplay)(run, setup)
-
-
-class JsonDisplay:
-    """Print the lines of log.jsonl as they are written, and nothing else."""
+class Display:
+    """Show a training run: model, data, a line or a bar, samples, the loss curve, what to do next."""
 
     def __init__(self, run, setup):
         self.run, self.setup, self.config = run, setup, setup.config.train
+        self.bar = self.evaluation = None
+        self.last_sample, self.speed = "", 0.0
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
-        pass
+        if self.bar is not None:
+            self.bar.close()
+
+    def say(self, text):
+        if self.bar is None or self.bar.disable:
+            print(text, flush=True)
+        else:
+            with tqdm.external_write_mode(file=sys.stdout):
+                print(text, flush=True)
 
     def introduce(self):
         """Say what will be trained on what."""
-
-    def show(self, event):
-        """Show what has just happened, or not."""
-        if isinstance(event, events.Logged):
-            print(json.dumps(event.record), flush=True)
-
-    def say_how_to_resume(self):
-        """Say what a run that was stopped has left behind."""
-
-    def conclude(self):
-        """Sum up a run that is done."""
-
-
-class LineDisplay(JsonDisplay):
-    """Print for people: model, data, a line per evaluation, samples, the loss curve and what to do next."""
-
-    last_sample = ""
-    evaluation = began = None
-
-    def introduce(self):
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
         self.say(summarise(self.setup.model, self.config.batch, context) + "\n")
-        self.say(
+        self.say(printable(
             f"data   {facts.data}\n"
             f"       {facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...\n"
             f"       {facts.train_tokens:,} tokens to train on, {facts.val_tokens:,} to validate, "
-            f"{facts.vocab_size:,} different ones"
-        )
-        self.say(
+            f"{facts.vocab_size:,} different ones\n"
             f"plan   {self.config.steps:,} steps of {self.config.batch} x {context} tokens, "
-            f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}"
-        )
-        self.say(f"run    {self.run.folder}\n")
+            f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}\n"
+            f"run    {self.run.folder}\n"
+        ))  # fmt: skip
 
     def show(self, event):
+        """Show what has just happened, or not."""
         if isinstance(event, events.Started):
-            self.first_step, self.began = event.step, time.perf_counter()
-            if event.step:
-                self.say(f"going on after step {event.step:,}")
-        elif isinstance(event, events.Stepped):
-            self.step(event)
+            self.start(event)
+        elif isinstance(event, events.Stepped) and self.bar is not None:
+            speed = event.tokens / event.seconds
+            self.speed = 0.95 * self.speed + 0.05 * speed if self.speed else speed
+            val = f" val {self.evaluation.val_loss:.3f}" if self.evaluation else ""
+            self.bar.set_description_str(f"loss {event.loss:.3f}{val} {self.speed:,.0f} tok/s", refresh=False)
+            self.bar.update()
         elif isinstance(event, events.Evaluated):
             self.evaluation = event
         elif isinstance(event, events.Logged) and event.record["val_loss"] is not None:
             self.evaluated(event.record)
-            if line := doctor(self.setup.plan, event.record):
-                self.say(f"doctor  {line}")
         elif isinstance(event, events.Sampled):
             self.last_sample = event.text
             if event.step < self.config.steps:
                 when = f"after {event.step:,} steps" if event.step else "before training"
-                self.say(f"{when} it writes:\n{indented(event.text, lines=4)}\n")
+                self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
-    def say(self, text):
-        print(printable(text), flush=True)
-
-    def step(self, event):
-        pass
+    def start(self, event):
+        """Begin the bar, in a terminal, and the clock."""
+        self.first_step, self.began = event.step, time.perf_counter()
+        if event.step:
+            self.say(f"going on after step {event.step:,}")
+        if sys.stderr.isatty():
+            columns, rows = shutil.get_terminal_size()
+            self.bar = tqdm(
+                total=self.config.steps,
+                initial=event.step,
+                ncols=min(80, columns),
+                nrows=rows,  # tqdm alone would show nothing in a terminal that does not know its size
+                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
+                mininterval=0.2,
+            )
 
     def evaluated(self, record):
-        """Show an evaluation as one line."""
+        """Show an evaluation as one line, where no bar shows it, and what the loss reported."""
         parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
         if record["train_loss"] is not None:
             parts.append(f"loss {record['train_loss']:.3f}")
@@ -108,25 +100,28 @@ class LineDisplay(JsonDisplay):
             seconds_per_step = (time.perf_counter() - self.began) / max(1, record["step"] - self.first_step)
             left = tqdm.format_interval(seconds_per_step * (self.config.steps - record["step"]))
             parts += [f"{record['tokens_per_second']:,.0f} tokens/s", f"{left} left"]
-        self.say("  ".join(parts))
+        if self.bar is None:
+            self.say("  ".join(parts))
+        if line := doctor(self.setup.plan, record):
+            self.say(f"doctor  {line}")
 
     def say_how_to_resume(self):
+        """Say what a run that was stopped has left behind."""
         step = self.run.last_checkpoint()
         kept = f"saved as {step}" if step else "nothing was trained yet"
         self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {quoted(self.run.folder)} --resume")
 
     def conclude(self):
+        """Sum up a run that is done."""
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.setup.facts.entropy_per_char
         width = min(78, shutil.get_terminal_size().columns - 2)
-        looks = {
-            "ascii_only": not can_print("⠤●┄│"),
-            "colour": sys.stdout.isatty() and "NO_COLOR" not in os.environ,
-        }
-        print("\n" + loss_chart(records, floor, max(width, 40), **looks))
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        plain = not can_print("⠤●┄│")
+        self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=colour))
         self.say("\n" + verdict(last, floor))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
-        self.say(f"\nit writes:\n{indented(sample)}")
+        self.say(f"\nit writes:\n{indented(printable(sample))}")
         folder, prompt = quoted(self.run.folder), quoted(first_words(self.setup.text))
         self.say(
             f"\nwhat next:\n"
@@ -135,6 +130,17 @@ class LineDisplay(JsonDisplay):
             f"  tinyllm train --out {folder} --resume --steps {2 * self.config.steps}\n"
             f"  open {quoted(self.run.report)} in a browser"
         )
+
+
+class JsonDisplay(Display):
+    """Print the lines of log.jsonl as they are written, and nothing else."""
+
+    def say(self, text):
+        pass
+
+    def show(self, event):
+        if isinstance(event, events.Logged):
+            print(json.dumps(event.record), flush=True)
 
 
 def verdict(last, floor):
@@ -149,47 +155,6 @@ def verdict(last, floor):
     minutes = tqdm.format_interval(last["seconds"])
     lines.append(f"trained in {minutes}, peak memory {last['peak_rss_mb'] or '?'} MiB")
     return "\n".join(lines)
-
-
-class BarDisplay(LineDisplay):
-    """The same in a terminal: a bar with loss, speed and time left instead of the lines."""
-
-    bar = None
-    speed = 0.0
-
-    def __exit__(self, *exc):
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, event):
-        super().show(event)
-        if isinstance(event, events.Started):
-            columns, rows = shutil.get_terminal_size()
-            self.bar = tqdm(
-                total=self.config.steps,
-                initial=event.step,
-                ncols=min(80, columns),
-                nrows=rows,  # tqdm alone would show nothing in a terminal that does not know its size
-                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
-                mininterval=0.2,
-            )
-
-    def say(self, text):
-        if self.bar is None or self.bar.disable:
-            super().say(text)
-        else:
-            with tqdm.external_write_mode(file=sys.stdout):
-                super().say(text)
-
-    def step(self, event):
-        val = f" val {self.evaluation.val_loss:.3f}" if self.evaluation else ""
-        speed = event.tokens / event.seconds
-        self.speed = 0.95 * self.speed + 0.05 * speed if self.speed else speed
-        self.bar.set_description_str(f"loss {event.loss:.3f}{val} {self.speed:,.0f} tok/s", refresh=False)
-        self.bar.update()
-
-    def evaluated(self, record):
-        pass
 
 
 class MergeBar:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyllm.cli.command import command
-from tinyllm.cli.progress import MergeBar, choose_display
+from tinyllm.cli.progress import Display, JsonDisplay, MergeBar
 from tinyllm.cli.text import paragraph
 from tinyllm.errors import UserError
 
@@ -113,7 +113,7 @@ def train_run(opened, resume, plugins, as_json):
         run.create(setup.config, setup.facts, setup.tokenizer)
     stopping = threading.Event()
     happened = setup.train(run, resume, stop=stopping.is_set)
-    display = choose_display(as_json, run, setup)
+    display = (JsonDisplay if as_json else Display)(run, setup)
     display.introduce()
     with plugins.explaining(run), stop_on_signals(stopping, plugins.on_interrupt), display:
         trained = False
