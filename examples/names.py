@@ -11,9 +11,8 @@ import argparse
 import sys
 import unicodedata
 
-import numpy as np
-
 import tinyllm as tl
+from tinyllm.data import rows
 
 BATCH, LONGEST = 24, 40
 END = "\n"  # stands before and after every name
@@ -29,13 +28,15 @@ def main():
     names = symbol_names()
     print(f"{len(names):,} names, such as {names[0]}, {names[len(names) // 2]}, {names[-1]}")
     tokenizer = tl.CharTokenizer.train(END.join(names))
-    rows = [tokenizer.encode(f"{END}{name}{END}") for name in names]
+    first = tokenizer.encode(END)
+    rest = [tokenizer.encode(f"{name}{END}") for name in names]
 
     model = tl.GPT(tl.GPTConfig(tokenizer.vocab_size, context=LONGEST + 1, layers=4, heads=4, width=128))
     optimizer = tl.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
     for step in range(args.steps):
-        chosen = tl.Random(args.seed, "names", step).integers(len(rows), BATCH)
-        loss = model.loss(*batch([rows[i] for i in chosen]))
+        chosen = tl.Random(args.seed, "names", step).integers(len(rest), BATCH)
+        batch = rows([first] * BATCH, [rest[i] for i in chosen], context=LONGEST + 1)
+        loss = model.loss(batch.tokens, batch.targets)
         loss.backward()
         optimizer.lr = 1e-3 * (1 - 0.9 * step / args.steps)
         optimizer.step()
@@ -60,17 +61,6 @@ def symbol_names():
     symbols = [c for c in characters if unicodedata.category(c) in ("So", "Sm", "Po")]
     names = [unicodedata.name(symbol, "") for symbol in symbols]
     return [name for name in names if name and len(name) < LONGEST and not any(c.isdigit() for c in name)]
-
-
-def batch(rows):
-    """Put rows of different lengths side by side -> x, y (B, T); a target of -100 does not count."""
-    length = max(map(len, rows)) - 1
-    x = np.zeros((len(rows), length), np.int64)
-    y = np.full((len(rows), length), -100)
-    for i, row in enumerate(rows):
-        x[i, : len(row) - 1] = row[:-1]
-        y[i, : len(row) - 1] = row[1:]
-    return x, y
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main():
         loss = model.loss(x, y)  # how surprised the model is by y
         loss.backward()  # which way each parameter should go
         tl.clip_grad_norm(model.parameters(), 1.0)
-        optimizer.lr = learning_rate(step, args.steps)
+        optimizer.lr = tl.lr_schedule(step, args.steps, 1e-3, warmup=args.steps // 20, min_lr_ratio=0.1)
         optimizer.step()
         optimizer.zero_grad()
         if step % 100 == 0 or step == args.steps - 1:
@@ -61,15 +61,6 @@ def load(name):
             raise
         print(f"{error}\nUntil then, this reads the help pages of your Python instead.\n")
         return tl.load_corpus("pydocs")
-
-
-def learning_rate(step, steps, highest=1e-3):
-    """Rise for the first twentieth, so that the first guesses do no harm; then fall along a cosine."""
-    warmup = steps // 20
-    if step < warmup:
-        return highest * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return highest * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
 
 if __name__ == "__main__":
