@@ -5,15 +5,11 @@ what stays in memory until the backward pass. Token ids, targets, masks and tabl
 gradient flows into them.
 """
 
-import math
-
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.ops.attention import key_ranges
-from tinyllm.ops.registry import empty
-from tinyllm.ops.shapes import rows
-from tinyllm.tensor import Tensor, as_array, gradients_of, no_grad, plus, record, run_again
+from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable
 
 
 def matmul(a, b, transpose_a=False, transpose_b=False):
@@ -30,12 +26,14 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
 
 def linear(x, w, b=None):
     """x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-    y = ops.linear(x.data, w.data, None if b is None else b.data)
+
+    def forward():
+        return ops.linear(x.data, w.data, None if b is None else b.data)
 
     def backward(dy):
         return linear_gradients(dy, x, w, b)
 
-    return record(y, (x, w) if b is None else (x, w, b), backward)
+    return record(forward(), (x, w) if b is None else (x, w, b), backward, again=forward)
 
 
 def linear_gradients(dy, x, w, b):
@@ -50,15 +48,18 @@ def linear_gradients(dy, x, w, b):
 
 def linear_gelu(x, w, b=None):
     """x (..., I), w (I, O), b (O,) or None -> gelu_tanh(x W + b) (..., O)."""
-    y, h = ops.linear_gelu(x.data, w.data, None if b is None else b.data)
+    bias = None if b is None else b.data
+    y, h = ops.linear_gelu(x.data, w.data, bias)
+    h = remakeable(h, lambda: ops.linear(x.data, w.data, bias))
 
     def backward(dy):
         if not (w.requires_grad or (b is not None and b.requires_grad)):
-            return linear_gradients(ops.gelu_tanh_backward(dy, h), x, w, b)
-        grads = ops.linear_gelu_backward(dy, x.data, w.data, h)
+            return linear_gradients(ops.gelu_tanh_backward(dy, h.data), x, w, b)
+        grads = ops.linear_gelu_backward(dy, x.data, w.data, h.data)
         return grads[:2] if b is None else grads
 
-    return record(y, (x, w) if b is None else (x, w, b), backward)
+    parents = (x, w) if b is None else (x, w, b)
+    return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
 
 
 # Arithmetic beside Tensor's operators. Inputs broadcast; a number or a plain array takes the Tensor's dtype.
@@ -195,7 +196,7 @@ def layernorm(x, w, b, eps=1e-5):
     def backward(dy):
         return ops.layernorm_backward(dy, x.data, w.data, mean, rstd)
 
-    return record(y, (x, w, b), backward)
+    return record(y, (x, w, b), backward, again=lambda: ops.layernorm(x.data, w.data, b.data, eps)[0])
 
 
 def rmsnorm(x, w, eps=1e-5):
@@ -205,7 +206,7 @@ def rmsnorm(x, w, eps=1e-5):
     def backward(dy):
         return ops.rmsnorm_backward(dy, x.data, w.data, rstd)
 
-    return record(y, (x, w), backward)
+    return record(y, (x, w), backward, again=lambda: ops.rmsnorm(x.data, w.data, eps)[0])
 
 
 def gelu(x):
@@ -223,7 +224,7 @@ def gelu_tanh(x):
     def backward(dy):
         return (ops.gelu_tanh_backward(dy, x.data),)
 
-    return record(ops.gelu_tanh(x.data), (x,), backward)
+    return record(ops.gelu_tanh(x.data), (x,), backward, again=lambda: ops.gelu_tanh(x.data))
 
 
 def silu(x):
@@ -238,19 +239,13 @@ def silu(x):
 def swiglu(gate, up):
     """gate, up (...) -> silu(gate) * up (...)."""
 
+    def forward():
+        return ops.swiglu(gate.data, up.data)
+
     def backward(dy):
         return ops.swiglu_backward(dy, gate.data, up.data)
 
-    return record(ops.swiglu(gate.data, up.data), (gate, up), backward)
-
-
-def add(x, y):
-    """x, y (...) of one shape -> (...): the residual stream. Its gradient goes to both, unchanged."""
-
-    def backward(dz):
-        return dz, dz
-
-    return record(ops.add(x.data, y.data), (x, y), backward)
+    return record(forward(), (gate, up), backward, again=forward)
 
 
 def embedding(w, ids):
@@ -357,43 +352,27 @@ def checkpoint(fn, *inputs, params=()):
         y = fn(*inputs).data
 
     def backward(dy):
-        leaves, again = run_again(fn, inputs)
-        return gradients_of(leaves + params, again, dy)
+        leaves, again = _run_again(fn, inputs)
+        return _gradients_of(leaves + params, again, dy)
 
     return record(y, inputs + params, backward)
 
 
-ROWS = 1024  # of a chunk: many enough to keep the kernels busy, few enough to stay in the cache
+def _run_again(fn, inputs):
+    """Compute fn(*inputs) with a graph of its own -> (leaves that stand for the inputs, the output)."""
+    leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
+    with recording(True):
+        return leaves, fn(*leaves)
 
 
-def linear_after(first, x, w, b=None, params=()):
-    """Compute linear(first(x), w, b) and keep only x: the backward pass makes first(x) again.
+def _gradients_of(leaves, y, dy):
+    """Walk back from y, whose gradient is dy -> one gradient per leaf, None where y does not depend on it.
 
-    x (..., I), w (C, O), b (O,) or None -> (..., O). Both ways go through x by chunks of ROWS rows, so that
-    first(x), its gradient and what lies between never exist whole; first has to map each row by itself,
-    (n, I) -> (n, C). Gradients of w, b and params are summed in the order of the chunks. What `checkpoint`
-    says of fn and params, RuntimeError included, holds for first; the product with w is computed once.
+    Raises RuntimeError when y depends on another leaf that needs a gradient.
     """
-    params = tuple(params)
-    parents = (x, w, *params) if b is None else (x, w, b, *params)
-    if not any(p.requires_grad for p in parents):
-        return linear(first(x), w, b)
-    chunks = [slice(i, i + ROWS) for i in range(0, math.prod(x.shape[:-1]), ROWS)]
-    y = empty((*x.shape[:-1], w.shape[1]), x.dtype)
-    with no_grad():
-        for chunk in chunks:
-            rows(y)[chunk] = linear(first(Tensor(rows(x.data)[chunk])), w, b).data
-
-    def backward(dy):
-        dx = empty(x.shape, x.dtype)
-        totals = [None] * (len(parents) - 1)
-        for chunk in chunks:
-            leaves, a = run_again(first, (Tensor(rows(x.data)[chunk], x.requires_grad),))
-            da, dw, db = ops.linear_backward(rows(dy)[chunk], a.data, w.data)
-            dx_chunk, *dparams = gradients_of(leaves + params, a, da)
-            rows(dx)[chunk] = 0 if dx_chunk is None else dx_chunk
-            grads = [dw, *dparams] if b is None else [dw, db, *dparams]
-            totals = [g if t is None else plus(t, g) for t, g in zip(totals, grads, strict=True)]
-        return dx, *totals
-
-    return record(y, parents, backward)
+    grads = gradients(y, dy) if y.requires_grad else {}
+    dxs = tuple(grads.pop(leaf, None) for leaf in leaves)
+    if grads:
+        shapes = ", ".join(str(leaf.shape) for leaf in grads)
+        raise RuntimeError(f"what is computed again also uses leaves of shape {shapes}: list them in params=")
+    return dxs

@@ -15,6 +15,7 @@ no gradients of gradients.
 
 import contextlib
 import threading
+import weakref
 
 import numpy as np
 
@@ -38,9 +39,10 @@ class Node:
 
 
 class Mode(threading.local):
-    """Whether this thread records what it computes."""
+    """Whether this thread records what it computes, and which outputs it may let go of (see `remaking`)."""
 
     recording = True
+    remade = None
 
 
 _mode = Mode()
@@ -61,16 +63,35 @@ def no_grad():
     return recording(False)
 
 
-def record(y, parents, backward):
+@contextlib.contextmanager
+def remaking():
+    """Let go, at the end of a `with` block, of the outputs in it that are cheap to make again.
+
+    Those are the outputs of steps that give `record` an `again`. The backward pass makes them as it needs
+    them, one after the other, each with the bits that it had: less memory for more time. Source: Korthikanti
+    et al., "Reducing Activation Recomputation in Large Transformer Models", 2022, section 5.
+    """
+    before, _mode.remade = _mode.remade, []
+    try:
+        yield
+    finally:
+        made, _mode.remade = _mode.remade, before
+        for reference in made:
+            if (tensor := reference()) is not None:
+                tensor.array = None
+
+
+def record(y, parents, backward, again=None):
     """Wrap the output of a step, and remember how its gradient flows back to the parents.
 
     `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is
-    a tuple, so are the outputs, and backward takes one gradient for each.
+    a tuple, so are the outputs, and backward takes one gradient for each. `again()` returns y once more, for
+    a step that costs little (see `remaking`).
     """
     if not _mode.recording and not isinstance(y, tuple):  # generation makes thousands of these per second
         return Tensor(y)
     arrays = y if isinstance(y, tuple) else (y,)
-    outputs = tuple(Tensor(a) for a in arrays)
+    outputs = tuple(Tensor(a) for a in arrays) if again is None else (remakeable(y, again),)
     if _mode.recording and any(p.requires_grad for p in parents):
         likes = tuple((out.shape, out.dtype) for out in outputs)
         node = Node(tuple(p.source for p in parents), backward, likes)
@@ -113,26 +134,6 @@ def gradients(y, dy):
                     grads[source] = plus(grads[source], dx) if source in grads else dx
         node.sources, node.backward = (), None
     return {leaf: dx for (leaf, _), dx in grads.items()}
-
-
-def run_again(fn, inputs):
-    """Compute fn(*inputs) with a graph of its own -> (leaves that stand for the inputs, the output)."""
-    leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
-    with recording(True):
-        return leaves, fn(*leaves)
-
-
-def gradients_of(leaves, y, dy):
-    """Walk back from y, whose gradient is dy -> one gradient per leaf, None where y does not depend on it.
-
-    Raises RuntimeError when y depends on another leaf that needs a gradient.
-    """
-    grads = gradients(y, dy) if y.requires_grad else {}
-    dxs = tuple(grads.pop(leaf, None) for leaf in leaves)
-    if grads:
-        shapes = ", ".join(str(leaf.shape) for leaf in grads)
-        raise RuntimeError(f"what is computed again also uses leaves of shape {shapes}: list them in params=")
-    return dxs
 
 
 def plus(x, y):
@@ -250,8 +251,10 @@ class Tensor:
         def backward(dz):
             if x.dtype == y.dtype == np.float32:
                 return ops.matmul_backward(dz, x.data, y.data)
-            return (ops.sum_to_shape(product(dz, y.data.swapaxes(-1, -2)), x.shape),
-                    ops.sum_to_shape(product(x.data.swapaxes(-1, -2), dz), y.shape))
+            return (
+                ops.sum_to_shape(product(dz, y.data.swapaxes(-1, -2)), x.shape),
+                ops.sum_to_shape(product(x.data.swapaxes(-1, -2), dz), y.shape),
+            )
 
         return record(product(x.data, y.data), (x, y), backward)
 
@@ -356,6 +359,35 @@ class Tensor:
             return (dx,)
 
         return record(self.data[index], (self,), backward)
+
+
+class Remade(Tensor):
+    """A tensor whose array may be let go of, because `again()` makes it once more."""
+
+    __slots__ = ("again", "array")
+
+    def __init__(self, y, again):
+        super().__init__(y)
+        self.again = again
+
+    @property
+    def data(self):
+        if self.array is None:
+            self.array = self.again()
+        return self.array
+
+    @data.setter
+    def data(self, y):
+        self.array = y
+
+
+def remakeable(y, again):
+    """Return y as a tensor, one that is let go of if this is a block of `remaking`."""
+    if _mode.remade is None:
+        return Tensor(y)
+    tensor = Remade(y, again)
+    _mode.remade.append(weakref.ref(tensor))
+    return tensor
 
 
 def as_array(x):

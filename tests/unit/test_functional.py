@@ -10,8 +10,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 @pytest.fixture(autouse=True)
-def specs(monkeypatch):
-    monkeypatch.setattr(F, "ROWS", 4)  # several chunks, and the last is shorter
+def specs():
     with ops.use("numpy"):
         yield
 
@@ -65,7 +64,6 @@ CASES = {
     "gelu_tanh": (F.gelu_tanh, (3, 5)),
     "silu": (F.silu, (3, 5)),
     "swiglu": (F.swiglu, (3, 5), (3, 5)),
-    "add": (F.add, (3, 5), (3, 5)),
     "embedding": (lambda w: F.embedding(w, IDS), (7, 4)),
     "rope": (lambda x: F.rope(x, *ANGLES), (2, 3, 2, 8)),
     "attention": (F.attention, (2, 3, 4, 6), (2, 5, 4, 6), (2, 5, 4, 6)),
@@ -79,11 +77,8 @@ CASES = {
                                             (2, 3, 4, 4), (2, 5, 2, 4), (2, 5, 2, 4), (4, 1, 5)),
     "attention, packed": (lambda *x: F.attention(*x, starts=[[0, 0, 2, 2]]), *[(1, 4, 2, 4)] * 3),
     "dropout": (lambda x: F.dropout(x, (5, 6), 0.3), (2, 3, 8)),
-    "split": (lambda x: F.add(*F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
+    "split": (lambda x: sum(F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
     "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
-    "linear_after": (lambda x, v, w, b: F.linear_after(lambda x: F.gelu(x @ v), x, w, b, [v]),
-                     (2, 3, 4), (4, 5), (5, 6), (6,)),
-    "linear_after without bias": (lambda x, w: F.linear_after(F.silu, x, w), (2, 5, 4), (4, 3)),
     "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),
 }
 
@@ -123,7 +118,7 @@ def test_the_gradient_check_sees_a_small_mistake():
 
 def test_every_differentiable_op_is_checked():
     names = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
-    names -= {"linear_gradients"}
+    names -= {"linear_gradients", "_run_again", "_gradients_of"}
     assert names <= {case.split(",")[0].split(" of ")[-1].split(" ")[0] for case in CASES}
 
 
@@ -182,7 +177,7 @@ def test_ties_and_edges_have_one_gradient():
 def block(x, w1, w2):
     """A residual block that uses its input three times and one parameter twice."""
     h = F.gelu(F.linear(F.softmax(x), w1))
-    return F.add(x, F.linear(h, w2)) + F.linear(F.linear(x, w1), w2)
+    return x + F.linear(h, w2) + F.linear(F.linear(x, w1), w2)
 
 
 def run_blocks(wrap):

@@ -254,7 +254,7 @@ def apart(model):
 
 
 def joined(layers, n_in):
-    return layers[0].joint.serves(Tensor(np.zeros((1, n_in), np.float32)), layers)
+    return layers[0].joint.serves(Tensor(np.zeros((1, n_in), np.float32)))
 
 
 @bits

@@ -8,7 +8,6 @@ them.
 
 from dataclasses import dataclass
 
-import tinyllm.functional as F
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
@@ -71,8 +70,8 @@ class Block(Module):
         self.drop = Dropout(config.dropout)
 
     def __call__(self, x, cache=None):
-        x = F.add(x, self.drop(self.attn(x, cache, self.ln_1)))
-        return F.add(x, self.drop(self.mlp(x, self.ln_2)))
+        x = x + self.drop(self.attn(self.ln_1(x), cache))
+        return x + self.drop(self.mlp(self.ln_2(x)))
 
 
 class GPT(Pretrained, DecoderLM):
@@ -106,7 +105,7 @@ class GPT(Pretrained, DecoderLM):
         self.h = [Block(config) for _ in range(config.layers)]
         self.ln_f = LayerNorm(config.width, config.bias, config.eps)
         self.lm_head = Head(self.wte.weight)  # the embedding is also the output layer
-        self.initialise(seed)
+        self.finish(seed)
 
     def embed(self, tokens, positions):
         return self.drop(self.wte(tokens) + self.wpe(positions))

@@ -10,24 +10,21 @@ the other way round.
 
 from dataclasses import dataclass
 
-import tinyllm.functional as F
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.nn import (
-    IDENTITY,
     DecoderLM,
     Embedding,
+    GatedMLP,
+    GroupedAttention,
     Head,
-    Linear,
     Module,
     Parameter,
     RMSNorm,
     Rope,
     full,
-    side_by_side,
 )
-from tinyllm.tensor import Tensor
 
 PRESETS = {
     "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
@@ -74,73 +71,18 @@ class LlamaConfig:
             )
 
 
-class Attention(Module):
-    """Let every position look back, after queries and keys were turned by their positions' angles.
-
-    x (B, T, C), tables cos and sin -> (B, T, C). With a cache, x holds the newest positions only. The cache
-    keeps the turned keys: an angle belongs to a position, and a position never changes.
-    """
-
-    same_input = ("q_proj", "k_proj", "v_proj")
-
-    def __init__(self, config):
-        c = config
-        self.heads, self.kv_heads, self.head_width = c.heads, c.kv_heads, c.width // c.heads
-        self.q_proj = Linear(c.width, c.width, bias=False)
-        self.k_proj = Linear(c.width, c.kv_heads * self.head_width, bias=False)
-        self.v_proj = Linear(c.width, c.kv_heads * self.head_width, bias=False)
-        self.o_proj = Linear(c.width, c.width, bias=False)
-
-    def __call__(self, x, cos, sin, cache=None):
-        B, T, C = x.shape
-        q, k, v = side_by_side(x, self.q_proj, self.k_proj, self.v_proj)
-        q = F.rope(q.reshape(B, T, self.heads, self.head_width), cos, sin)
-        k = F.rope(k.reshape(B, T, self.kv_heads, self.head_width), cos, sin)
-        v = v.reshape(B, T, self.kv_heads, self.head_width)
-        if cache is None:
-            y = F.attention(q, k, v)
-        else:
-            keys, values = cache.append(k.data, v.data)  # plain arrays: no gradient flows into the past
-            y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths)
-        return self.o_proj(y.reshape(B, T, C))
-
-    def flops(self, batch, context):
-        pairs = context * (context + 1) // 2  # each query meets the keys up to its own position
-        return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
-
-
-class GatedMLP(Module):
-    """Widen twice, let one half gate the other, narrow: y = (silu(n @ gate) * (n @ up)) @ down, n = norm(x).
-
-    x (..., C) -> (..., C). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
-    """
-
-    same_input = ("gate_proj", "up_proj")
-
-    def __init__(self, config):
-        self.gate_proj = Linear(config.width, config.hidden, bias=False)
-        self.up_proj = Linear(config.width, config.hidden, bias=False)
-        self.down_proj = Linear(config.hidden, config.width, bias=False)
-
-    def __call__(self, x, norm=IDENTITY):
-        def gated(x):
-            return F.swiglu(*side_by_side(norm(x), self.gate_proj, self.up_proj))
-
-        return self.down_proj.after(gated, x, (norm, self.gate_proj, self.up_proj))
-
-
 class LlamaBlock(Module):
-    """Look around, then think: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """Attend, then think: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config):
         self.input_layernorm = RMSNorm(config.width, config.eps)
-        self.self_attn = Attention(config)
+        self.self_attn = GroupedAttention(config.width, config.heads, config.kv_heads)
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
-        self.mlp = GatedMLP(config)
+        self.mlp = GatedMLP(config.width, config.hidden)
 
-    def __call__(self, x, cos, sin, cache=None):
-        x = F.add(x, self.self_attn(self.input_layernorm(x), cos, sin, cache))
-        return F.add(x, self.mlp(x, self.post_attention_layernorm))
+    def __call__(self, x, angles, cache=None):
+        x = x + self.self_attn(self.input_layernorm(x), angles, cache)
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class LlamaBody(Module):
@@ -153,9 +95,9 @@ class LlamaBody(Module):
         self.rope = Rope(config.width // config.heads, config.theta)
 
     def __call__(self, x, positions, cache=None):
-        cos, sin = self.rope(positions)  # (B, T, D/2): rows stand where their cache ends
+        angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, cache[i] if cache else None)
+            x = layer(x, angles, cache[i] if cache else None)
         return self.norm(x)
 
 
@@ -187,7 +129,7 @@ class Llama(Pretrained, DecoderLM):
         self.model = LlamaBody(config)
         embedding = self.model.embed_tokens.weight
         self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
-        self.initialise(seed)
+        self.finish(seed)
 
     def embed(self, tokens, positions):
         return self.model.embed_tokens(tokens)

@@ -1,35 +1,26 @@
-"""Layers: modules with named parameters, attention, and the KV cache."""
+"""Layers: modules with named parameters, attention, the KV cache, and passes over finished models."""
 
-from tinyllm.nn.attention import Rope, SelfAttention
+from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.init import init_normal
-from tinyllm.nn.layers import (
-    IDENTITY,
-    MLP,
-    Dropout,
-    Embedding,
-    Head,
-    Identity,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    side_by_side,
-)
+from tinyllm.nn.layers import MLP, Dropout, Embedding, GatedMLP, Head, LayerNorm, Linear, RMSNorm
 from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, replace
+from tinyllm.nn.passes import fuse, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.summary import summarise
 
 __all__ = [
-    "IDENTITY",
     "MLP",
+    "Attention",
     "Buffer",
     "DecoderLM",
     "Dropout",
     "Embedding",
+    "GatedMLP",
+    "GroupedAttention",
     "Head",
-    "Identity",
     "Int4Linear",
     "Int8Linear",
     "KVCache",
@@ -42,10 +33,12 @@ __all__ = [
     "SelfAttention",
     "checkpoint",
     "full",
+    "fuse",
     "inference",
     "init_normal",
     "quantize",
+    "recompute",
     "replace",
-    "side_by_side",
     "summarise",
+    "tap",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import ops
-from tinyllm.nn.layers import IDENTITY, Linear
+from tinyllm.nn.layers import Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
 
@@ -35,34 +35,67 @@ class Rope:
         return cos[positions], sin[positions]
 
 
-class SelfAttention(Module):
+class Attention(Module):
     """Let every position look back: mix the values of all up to itself, weighted by query times key.
 
-    x (B, T, C) -> y (B, T, C), of norm(x), by H heads of width D = C / H. With a cache, x holds the T newest
-    positions only, and their keys and values join those that the cache holds; the result is the same, bit
-    for bit on the compiled backend. Names as in GPT-2. Source: Vaswani et al., "Attention Is All You
-    Need", 2017, section 3.2.
+    H heads of width D = C / H; query heads may share K heads of keys and values. With a cache, the input
+    holds the newest positions only, and their keys and values join those that the cache holds; the result is
+    the same, bit for bit on the compiled backend. A subclass makes queries, keys and values for `mix`.
+    Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
-    def __init__(self, width, heads, bias=True):
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None):
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
-        self.width = width
-        self.heads = heads
-        self.c_attn = Linear(width, 3 * width, bias)  # query, key and value in one product
-        self.c_proj = Linear(width, width, bias)
+        self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, width // heads
 
-    def __call__(self, x, cache=None, norm=IDENTITY):
-        B, T, C = x.shape
-        parts = F.split(self.c_attn.after(norm, x, (norm,)), 3)
-        q, k, v = (part.reshape(B, T, self.heads, C // self.heads) for part in parts)
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache=None, angles=None) -> Tensor:
+        """Return what each query gathers: q (B, T, H * D), k and v (B, T, K * D) -> (B, T, H * D).
+
+        `angles`, a pair of tables from `Rope`, turns queries and keys by their positions. The cache keeps the
+        turned keys: an angle belongs to a position, and a position never changes.
+        """
+        B, T, C = q.shape
+        q = q.reshape(B, T, self.heads, self.head_width)
+        k, v = (x.reshape(B, T, self.kv_heads, self.head_width) for x in (k, v))
+        if angles is not None:
+            q, k = F.rope(q, *angles), F.rope(k, *angles)
         if cache is None:
             y = F.attention(q, k, v)
         else:
             keys, values = cache.append(k.data, v.data)  # plain arrays: no gradient flows into the past
             y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths)
-        return self.c_proj(y.reshape(B, T, C))
+        return y.reshape(B, T, C)
 
     def flops(self, batch, context):
         pairs = context * (context + 1) // 2  # each query meets the keys up to its own position
-        return {"scores": 2 * 2 * batch * pairs * self.width}  # query times key, then weight times value
+        return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
+
+
+class SelfAttention(Attention):
+    """Attention as in GPT-2: query, key and value in one product: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, width: int, heads: int, bias: bool = True):
+        super().__init__(width, heads)
+        self.c_attn = Linear(width, 3 * width, bias)
+        self.c_proj = Linear(width, width, bias)
+
+    def __call__(self, x: Tensor, cache=None) -> Tensor:
+        q, k, v = F.split(self.c_attn(x), 3)
+        return self.c_proj(self.mix(q, k, v, cache))
+
+
+class GroupedAttention(Attention):
+    """Attention as in LLaMA: three products, and positions as angles: x (B, T, C) -> (B, T, C)."""
+
+    same_input = ("q_proj", "k_proj", "v_proj")
+
+    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False):
+        super().__init__(width, heads, kv_heads)
+        self.q_proj = Linear(width, width, bias)
+        self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
+        self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
+        self.o_proj = Linear(width, width, bias=False)
+
+    def __call__(self, x: Tensor, angles, cache=None) -> Tensor:
+        return self.o_proj(self.mix(self.q_proj(x), self.k_proj(x), self.v_proj(x), cache, angles))

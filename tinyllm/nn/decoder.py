@@ -8,6 +8,7 @@ from tinyllm.nn.cache import KVCache
 from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import Embedding, Head
 from tinyllm.nn.module import Module
+from tinyllm.nn.passes import fuse, recompute
 from tinyllm.tensor import Tensor
 
 
@@ -30,17 +31,19 @@ class DecoderLM(Module):
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def initialise(self, seed: int | None) -> None:
-        """Fill the matrices with normal numbers that depend on the seed; None leaves them zero.
+    def finish(self, seed: int | None) -> None:
+        """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
 
-        Their std is `config.init_std`, or 0.02. Where a layer adds to the residual stream, it is divided by
-        sqrt(2 * layers), because so many sums would make it grow (Radford et al. 2019, section 2.3).
+        A seed of None leaves the matrices zero. The std is `config.init_std`, or 0.02. Where a layer adds to
+        the residual stream, it is divided by sqrt(2 * layers): so many sums would make the stream grow
+        (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         if seed is not None:
             narrow = std / (2 * self.config.layers) ** 0.5
             init_normal(self, seed, lambda name: narrow if name.endswith(self.residual_outputs) else std)
             self.dropout_stream(seed, 0)
+        recompute(fuse(self))
 
     def __call__(self, tokens, cache: list[KVCache] | None = None) -> Tensor:
         """Score every possible next token after every position.

@@ -5,12 +5,9 @@ weights by name.
 """
 
 import tinyllm.functional as F
-from tinyllm import ops
 from tinyllm.nn.module import Module, Parameter, full
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
-
-LARGE = 2 << 20  # bytes of an input from which on memory is worth more than the time that it costs to save it
 
 
 class Linear(Module):
@@ -27,44 +24,9 @@ class Linear(Module):
     def __call__(self, x):
         return F.linear(x, self.weight, self.bias)
 
-    def gelu_tanh(self, x):
-        """Apply the layer and gelu_tanh after it, in one pass: x (..., n_in) -> (..., n_out)."""
-        return F.linear_gelu(x, self.weight, self.bias)
-
-    def after(self, first, x, modules=()):
-        """Apply the layer to first(x), which large inputs do not keep but make again in the backward pass.
-
-        x (..., width) -> (..., n_out). first has to treat each row by itself; modules are those whose
-        parameters it uses. With products in bf16 all is kept: they leave no time to make things twice.
-        """
-        if x.data.nbytes < LARGE or not x.requires_grad or ops.linear.backend == "bf16":
-            return self(first(x))
-        params = [p for module in modules for p in module.parameters()]
-        return F.linear_after(first, x, self.weight, self.bias, params)
-
     def flops(self, batch, context):
         n_in, n_out = self.weight.shape
         return {"": 2 * batch * context * n_in * n_out}
-
-
-def side_by_side(x, *layers):
-    """Apply several layers to one input: x (..., n_in) -> [layer(x), ...].
-
-    It is one product where `quantize` has joined the layers, as it does where a module lists their names in
-    its attribute `same_input`.
-    """
-    joint = getattr(layers[0], "joint", None)
-    return joint(x) if joint and joint.serves(x, layers) else [layer(x) for layer in layers]
-
-
-class Identity(Module):
-    """Change nothing, where a layer expects a norm before it: x (...) -> x."""
-
-    def __call__(self, x):
-        return x
-
-
-IDENTITY = Identity()
 
 
 class Embedding(Module):
@@ -149,7 +111,7 @@ class Dropout(Module):
 
 
 class MLP(Module):
-    """Widen, bend, narrow: y = gelu(norm(x) @ c_fc) @ c_proj, applied to every position by itself.
+    """Widen, apply an activation, narrow: y = gelu(x @ c_fc) @ c_proj, for every position by itself.
 
     x (..., width) -> y (..., width), through `hidden` numbers, by convention four times the width. The names
     are GPT-2's.
@@ -159,5 +121,23 @@ class MLP(Module):
         self.c_fc = Linear(width, hidden, bias)
         self.c_proj = Linear(hidden, width, bias)
 
-    def __call__(self, x, norm=IDENTITY):
-        return self.c_proj.after(lambda x: self.c_fc.gelu_tanh(norm(x)), x, (norm, self.c_fc))
+    def __call__(self, x):
+        return self.c_proj(F.gelu_tanh(self.c_fc(x)))
+
+
+class GatedMLP(Module):
+    """Widen twice, let one half gate the other, narrow: y = (silu(x @ gate) * (x @ up)) @ down.
+
+    x (..., width) -> y (..., width). The names are LLaMA's. Source: Shazeer, "GLU Variants Improve
+    Transformer", 2020.
+    """
+
+    same_input = ("gate_proj", "up_proj")
+
+    def __init__(self, width, hidden, bias=False):
+        self.gate_proj = Linear(width, hidden, bias)
+        self.up_proj = Linear(width, hidden, bias)
+        self.down_proj = Linear(hidden, width, bias)
+
+    def __call__(self, x):
+        return self.down_proj(F.swiglu(self.gate_proj(x), self.up_proj(x)))

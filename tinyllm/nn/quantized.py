@@ -8,7 +8,6 @@ from itertools import accumulate
 
 import numpy as np
 
-import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head, Linear
@@ -54,6 +53,8 @@ class QuantizedLinear(Module):
         return cls.from_weights(linear.weight.data, None if linear.bias is None else linear.bias.data)
 
     def __call__(self, x):
+        if self.joint is not None and self.joint.serves(x):
+            return self.joint(self, x)
         bias = None if self.bias is None else self.bias.data
         return self.product(x, self.q.data, self.scales.data, self.n_out, bias)
 
@@ -66,14 +67,6 @@ class QuantizedLinear(Module):
         raise RuntimeError(
             f"{type(self).__name__} is for inference and has no gradient: train the model first"
         )
-
-    def after(self, first, x, modules=()):
-        """Apply the layer to first(x)."""
-        return self(first(x))
-
-    def gelu_tanh(self, x):
-        """Apply the layer, then gelu to what comes out."""
-        return F.gelu_tanh(self(x))
 
     def flops(self, batch, context):
         return {"": 2 * batch * context * self.n_in * self.n_out}
@@ -104,21 +97,24 @@ class Joint:
     """Layers with one input, whose packed weights lie side by side: for one row, one product does for all.
 
     A token pays for every call, and between two calls no weights are read. Each layer keeps its own arrays,
-    which are parts of the joint ones. Of several rows, the parts of the result would have to be copied.
+    which are parts of the joint ones. The layer that is called first computes for all; the others find their
+    part when they are called with the same tensor. Of several rows, the parts would have to be copied.
     """
 
     def __init__(self, layers):
         self.layers = tuple(layers)
         self.q, self.scales = (self._gather(name) for name in ("q", "scales"))
         ends = list(accumulate(layer.n_out for layer in layers))
-        self.parts = [slice(end - layer.n_out, end) for layer, end in zip(layers, ends, strict=True)]
+        self.parts = {id(layer): slice(end - layer.n_out, end)
+                      for layer, end in zip(layers, ends, strict=True)}  # fmt: skip
         self.n_in, self.n_out = layers[0].n_in, ends[-1]
+        self.latest = None, None  # an input, and the product with it
         for layer in layers:
             layer.joint = self
 
     @staticmethod
     def possible(layers):
-        """Say whether layers can be joined: packed alike, in whole groups of outputs, without a bias."""
+        """Return True if layers can be joined: packed alike, in whole groups of outputs, without a bias."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
@@ -132,17 +128,23 @@ class Joint:
             buffer.data = joint[end - len(buffer.data) : end]
         return joint
 
-    def serves(self, x, layers):
-        """Say whether this can stand for the layers now: one row, and no layer or array was exchanged."""
-        q, scales = self.q.base, self.scales.base  # None in a copy, whose layers have arrays of their own
-        if x.data.size != self.n_in or layers != self.layers or q is None or scales is None:
+    def serves(self, x):
+        """Return True if this can stand for its layers now: for one row, and if no array was exchanged."""
+        if x.data.size != self.n_in:
             return False
-        return all(layer.q.data.base is q and layer.scales.data.base is scales for layer in layers)
+        if x is self.latest[0]:
+            return True
+        q, scales = self.q.base, self.scales.base  # None in a copy, whose layers have arrays of their own
+        return q is not None and scales is not None and all(
+            layer.q.data.base is q and layer.scales.data.base is scales for layer in self.layers
+        )  # fmt: skip
 
-    def __call__(self, x):
-        first = self.layers[0]
-        y = first.product(x, self.q, self.scales, self.n_out, None)
-        return [record(y.data[..., part], (y,), first._no_gradient) for part in self.parts]
+    def __call__(self, layer, x):
+        latest, y = self.latest
+        if latest is not x:
+            y = layer.product(x, self.q, self.scales, self.n_out, None)
+            self.latest = x, y
+        return record(y.data[..., self.parts[id(layer)]], (y,), layer._no_gradient)
 
 
 def aligned(x):

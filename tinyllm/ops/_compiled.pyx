@@ -181,11 +181,6 @@ def probe(str what, int64_t rounds=0, x=None):
     return (run_probe_fma if what == "fma" else run_probe_bf16)(empty((pieces + 1,)), pieces, rounds)
 
 
-def empty_float32(tuple shape):
-    """An uninitialised array on a block of the pool, for results that are put together outside of a kernel."""
-    return empty(shape)
-
-
 def memory():
     """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
     cdef pool_state state = pool_look()

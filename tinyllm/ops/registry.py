@@ -12,8 +12,6 @@ import os
 import types
 import warnings
 
-import numpy as np
-
 from tinyllm.errors import UserError
 
 startup_error: UserError | None = None  # a wrong TINYLLM_ variable; the first op called raises it
@@ -314,12 +312,6 @@ def memory():
     None without kernels: NumPy's memory is not ours to count.
     """
     return None if _compiled is None else _compiled.memory()
-
-
-def empty(shape, dtype):
-    """Return an array of no particular numbers, on a block of the pool where there is one for its kind."""
-    pooled = _compiled is not None and dtype == np.float32
-    return _compiled.empty_float32(shape) if pooled else np.empty(shape, dtype)
 
 
 def empty_pool(capacity=None):

@@ -1,11 +1,11 @@
 """Capture a forward pass: which op ran, in which part of the model, on what, and what came out.
 
-The model is not changed. The registry lets us stand around every op (`registry.watch`), and during a capture
-each part of the model gets a subclass of its class whose call notes its name. The result is a tree: parts
-hold the parts and ops that they called, and an op run by its specification holds the ops that the
-specification called.
+The model is not changed. During a capture, `registry.watch` stands around every op and `nn.passes.around`
+around every part, which then is not fused with its neighbours. The result is a tree: parts hold the parts and
+ops that they called, and an op run by its specification holds the ops that the specification called.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.nn import Module
+from tinyllm.nn.passes import around
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.tensor import Tensor
 
@@ -132,16 +133,10 @@ class _Recorder:
 def _named_calls(model: Module, around_part: Callable) -> Iterator[None]:
     """Let the calls of a model's parts go through `around_part(path, call, part, *inputs)`."""
 
-    def named(path: str, kind: type) -> type:
-        def __call__(part, *args, **kwargs):
-            return around_part(path, kind.__call__, part, *args, **kwargs)
-
-        return type(kind.__name__, (kind,), {"__call__": __call__})
-
     before = [(part, type(part)) for _, part in model.named_modules()]
     try:
         for path, part in list(model.named_modules()):
-            part.__class__ = named(path, type(part))
+            around(part, functools.partial(around_part, path))
         yield
     finally:
         for part, kind in before:
