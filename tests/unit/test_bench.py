@@ -5,13 +5,14 @@ import json
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.bench import generation, memory, scaling, timing
+from tinyllm.bench import memory, peers, scaling, timing
 from tinyllm.bench import ops as bench_ops
 from tinyllm.bench.generation import decode_bytes, measure_batch, measure_generation, prefill_flops
 from tinyllm.bench.memory import measure_memory, peak_memory
@@ -200,7 +201,7 @@ def test_we_are_set_against_the_best_that_may_be_compared():
 
 def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "tinyllm.bench.peers", raising=False)
+    monkeypatch.delitem(sys.modules, "benchmarks.train", raising=False)
     with pytest.raises(UserError, match="pip install torch"):
         list(measure_training(TINY, 0, peers=True))
     with pytest.raises(UserError, match="pip install"):
@@ -208,6 +209,13 @@ def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
     assert main(["bench", "train", "--peers", "--quick"]) == 2
     out, err = capsys.readouterr()
     assert not out and err.startswith("tinyllm: error: --peers needs PyTorch")
+
+
+def test_without_a_checkout_peers_say_so(monkeypatch, capsys):
+    monkeypatch.setattr(peers, "source_folder", lambda: None)
+    monkeypatch.delitem(sys.modules, "benchmarks.train", raising=False)
+    assert main(["bench", "train", "--peers", "--quick"]) == 2
+    assert capsys.readouterr().err.startswith("tinyllm: error: --peers needs a checkout")
 
 
 def test_generation_is_measured():
@@ -253,13 +261,14 @@ def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
     def missing(model, threads):
         raise ImportError("No module named 'theirs'")
 
-    monkeypatch.setattr(generation, "_peers", lambda model: {"theirs": missing})
-    first, *others = measure_generation(TINY, 0, least=1, peers=True)
+    found = {"theirs": missing}
+    monkeypatch.setattr(peers, "load", lambda name: SimpleNamespace(engines=lambda model: found))
+    first, *others = measure_generation(TINY, 0, least=1, with_peers=True)
     assert "theirs" in first["skipped"] and len(others) == 9
     assert "theirs: left out" in tables.generate_line(first)
-    monkeypatch.setattr(generation, "_peers", lambda model: {"liar": Liar})
+    found = {"liar": Liar}
     with pytest.raises(UserError, match="liar does not run our tiny: its logits are off by"):
-        list(measure_generation(TINY, 0, least=1, peers=True))
+        list(measure_generation(TINY, 0, least=1, with_peers=True))
 
 
 def test_the_roof_is_measured_and_shares_are_of_the_right_one():

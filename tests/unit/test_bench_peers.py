@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tinyllm.bench.peers_generate import LlamaCpp, Transformers, gguf_tensors
+from tinyllm.bench import peers
 from tinyllm.bench.setting import Setting
 from tinyllm.bench.train import training_step
 from tinyllm.models import Llama, LlamaConfig
 
+generate = peers.load("generate")
 TINY = Setting("tiny", layers=2, heads=2, width=64, context=32, batch=2, vocab_size=50)
 PROMPT = [i * 7 % 50 for i in range(20)]
 
@@ -27,7 +28,7 @@ def logits(model, ids):
 def test_transformers_reads_and_writes_what_we_do(model):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    peer = Transformers(model, 1)
+    peer = generate.Transformers(model, 1)
     np.testing.assert_allclose(peer.prefill(PROMPT), logits(model, PROMPT), rtol=1e-3, atol=1e-5)
     out, new = peer.begin(PROMPT, 3)
     peer.go_on(out, new)
@@ -39,7 +40,7 @@ def test_llama_cpp_reads_and_writes_what_we_do(kind, off):
     pytest.importorskip("llama_cpp")
     pytest.importorskip("gguf")
     model = llama()
-    peer, ours = LlamaCpp(model, 1, kind), logits(model, PROMPT)
+    peer, ours = generate.LlamaCpp(model, 1, kind), logits(model, PROMPT)
     assert np.abs(peer.prefill(PROMPT) - ours).max() < off * np.abs(ours).max()
     ids = list(PROMPT)
     for _ in range(3):
@@ -52,7 +53,7 @@ def test_llama_cpp_reads_and_writes_what_we_do(kind, off):
 
 def test_rows_of_queries_and_keys_are_put_in_the_order_of_llama_cpp():
     model = llama()
-    tensors, ours = dict(gguf_tensors(model)), model.state_dict()
+    tensors, ours = dict(generate.gguf_tensors(model)), model.state_dict()
     assert len(tensors) == len(ours) == 2 * 9 + 3
     width = 16
     for theirs, name in (("attn_q", "q_proj"), ("attn_k", "k_proj")):
@@ -67,9 +68,7 @@ def test_rows_of_queries_and_keys_are_put_in_the_order_of_llama_cpp():
 @pytest.mark.parametrize("mode, off", [({}, 1e-4), ({"bf16": True}, 2e-2)])
 def test_pytorch_trains_as_we_do(mode, off):
     pytest.importorskip("torch")
-    from tinyllm.bench import peers
-
-    step, about = peers.training_step(replace(TINY, batch=1), 1, **mode)
+    step, about = peers.load_torch().training_step(replace(TINY, batch=1), 1, **mode)
     ours = training_step(replace(TINY, batch=1))
     for _ in range(3):
         a, b = step(), ours()

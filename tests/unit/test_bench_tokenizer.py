@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tinyllm.bench import peers_tokenizer
+from tinyllm.bench import peers
 from tinyllm.bench.tokenizer import Scale, hostile_texts, measure_tokenizer
 from tinyllm.cli import bench_tables as tables
 from tinyllm.cli import main
@@ -13,6 +13,7 @@ from tinyllm.ops.registry import threads
 from tinyllm.tokenizer import BPETokenizer
 
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40
+others = peers.load("tokenizer")
 TINY = Scale(None, 300, 400)
 
 
@@ -70,9 +71,9 @@ def not_installed(tokenizer):
 
 def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
     trained = []
-    monkeypatch.setattr(peers_tokenizer, "ENGINES", {"echo": Echo, "absent": not_installed})
+    monkeypatch.setattr(others, "ENGINES", {"echo": Echo, "absent": not_installed})
     trainers = {"echo": lambda tokenizer: lambda texts, size: trained.append((len(texts), size))}
-    monkeypatch.setattr(peers_tokenizer, "TRAINERS", trainers)
+    monkeypatch.setattr(others, "TRAINERS", trainers)
     records = list(measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
     assert {r["task"] for r in records if r["engine"] == "echo"} == {"train", "encode", "decode"}
     assert all(r["times"] > 0 for r in records if r["engine"] == "echo")
@@ -83,8 +84,8 @@ def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
 
 @pytest.mark.parametrize("engine, problem", [(Other, "other ids"), (Forgetful, "text back")])
 def test_nobody_is_timed_who_does_other_work(engine, problem, corpus, monkeypatch):
-    monkeypatch.setattr(peers_tokenizer, "ENGINES", {"echo": engine})
-    monkeypatch.setattr(peers_tokenizer, "TRAINERS", {})
+    monkeypatch.setattr(others, "ENGINES", {"echo": engine})
+    monkeypatch.setattr(others, "TRAINERS", {})
     with pytest.raises(UserError, match=problem):
         next(measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
 
@@ -101,7 +102,7 @@ def test_hostile_texts_are_as_long_as_asked():
 def test_others_run_our_vocabulary(name, package, pattern):
     pytest.importorskip(package)
     tokenizer = BPETokenizer.train(TEXT, 400, pattern)
-    peer = peers_tokenizer.ENGINES[name](tokenizer)
+    peer = others.ENGINES[name](tokenizer)
     texts = [TEXT, "", "new words 😀\n", "  \t"]
     for threads_ in (1, 2):
         assert peer.encode(texts, threads_) == tokenizer.encode_batch(texts)
@@ -112,7 +113,7 @@ def test_others_run_our_vocabulary(name, package, pattern):
 def test_others_train_to_the_same_size(name, package):
     pytest.importorskip(package)
     tokenizer = BPETokenizer.train(TEXT, 300, "gpt4")
-    assert peers_tokenizer.TRAINERS[name](tokenizer)([TEXT], 280) == 280
+    assert others.TRAINERS[name](tokenizer)([TEXT], 280) == 280
 
 
 def test_the_command_measures_a_file_and_refuses_what_is_none(corpus, capsys, monkeypatch):

@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.bench import peers
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.generate import generate, stream
@@ -48,12 +49,13 @@ class Engine:
             pass
 
 
-def measure_generation(setting, seconds, least=3, peers=False):
+def measure_generation(setting, seconds, least=3, with_peers=False):
     """Time generation of one row with untrained weights -> yields a record for each task and engine.
 
     prefill: read a prompt and choose the next token. decode: go on from half a context, reading the prompt
-    off the clock; decode without cache: the same, where every token reads all before it anew. With `peers`,
-    engines that are missing come as records that say so. Raises UserError when a peer's logits differ.
+    off the clock; decode without cache: the same, where every token reads all before it again. With
+    `with_peers`, engines that are missing come as records that say so. Raises UserError when a peer's
+    logits differ.
     """
     model = setting.model()
     context, vocab_size = model.config.context, model.config.vocab_size
@@ -62,8 +64,8 @@ def measure_generation(setting, seconds, least=3, peers=False):
     half = prompt[: context // 2]
     engines: dict = {"tinyllm": Engine(model), "numpy": Engine(model, partial(ops.use, "numpy"))}
     engines |= {f"int{bits}": Engine(quantize(setting.model(), bits)) for bits in (8, 4)}
-    if peers:
-        for name, load in _peers(model).items():
+    if with_peers:
+        for name, load in peers.load("generate").engines(model).items():
             try:
                 engines[name] = load(model, threads())
             except ImportError as error:
@@ -89,12 +91,6 @@ def measure_batch(setting, rows, seconds, least=3):
     record = {"bench": "generate", "setting": setting.name, "task": "batch", "engine": "tinyllm"}
     record |= {"rows": rows, "tokens": rows * new, "seconds": median(samples), "rounds": len(samples)}
     yield record | {"tokens_per_second": rows * new / median(samples)}
-
-
-def _peers(model):
-    from tinyllm.bench import peers_generate  # imports nothing foreign before it has to
-
-    return peers_generate.engines(model)
 
 
 def _must_agree(setting, name, engine, theirs, ours):

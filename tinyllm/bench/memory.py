@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import tinyllm.bench
+from tinyllm.bench.peers import load_torch
 from tinyllm.bench.setting import Setting
-from tinyllm.bench.train import load_peers, training_step
+from tinyllm.bench.train import training_step
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 from tinyllm.train.log import peak_rss_mb
@@ -27,7 +28,7 @@ def train_and_look(setting, engine, n_threads, steps):
     Before is the interpreter and its libraries, after is what training has added to that.
     """
     setting = Setting(**setting)
-    peers = load_peers() if engine == "torch" else None
+    peers = load_torch() if engine == "torch" else None
     before = peak_rss_mb()
     threads(n_threads)
     step = peers.training_step(setting, n_threads)[0] if peers else training_step(setting)
@@ -64,7 +65,7 @@ def run_child(script, work, what):
 def measure_memory(setting, peers=False):
     """Yield the record of tinyllm, and with `peers` that of PyTorch."""
     if peers:
-        load_peers()
+        load_torch()
     ours = peak_memory(setting, "tinyllm")
     if not peers:
         yield ours

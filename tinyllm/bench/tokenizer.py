@@ -12,6 +12,7 @@ import numpy as np
 import regex
 
 from tinyllm.bench.memory import run_child
+from tinyllm.bench.peers import load
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
@@ -81,8 +82,7 @@ def _documents(name, most):
 
 def _peers(tokenizer):
     """Engines and trainers of others, and records that say which are left out."""
-    from tinyllm.bench import peers_tokenizer as others  # imports nothing foreign before it has to
-
+    others = load("tokenizer")
     others.use_threads(threads())
     found, missing = ({}, {}), []
     for place, makers in zip(found, (others.ENGINES, others.TRAINERS), strict=True):

@@ -6,6 +6,7 @@ from functools import partial
 from statistics import median
 
 from tinyllm import ops
+from tinyllm.bench.peers import load_torch
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
@@ -41,15 +42,6 @@ def step_flops(setting):
     return 3 * sum(n for part in parts for n in part.values())
 
 
-def load_peers():
-    """Return tinyllm.bench.peers, which needs PyTorch. Raises UserError where that is not installed."""
-    try:
-        from tinyllm.bench import peers
-    except ImportError as error:
-        raise UserError(f"--peers needs PyTorch ({error}): pip install torch") from None
-    return peers
-
-
 def measure_training(setting, seconds, least=3, peers=False):
     """Time training steps -> yields a record for each engine, and one for each that had to be left out.
 
@@ -63,9 +55,10 @@ def measure_training(setting, seconds, least=3, peers=False):
     contenders = {name: Contender(training_step(setting), around=OURS[name]) for name in engines}
     if peers:
         ours = training_step(setting)()
-        for name, mode in load_peers().MODES.items():
+        torch = load_torch()
+        for name, mode in torch.MODES.items():
             try:
-                step, about = load_peers().training_step(setting, threads(), **mode)
+                step, about = torch.training_step(setting, threads(), **mode)
                 theirs = step()
             except Exception as error:  # a compiler that is missing or fails, in whatever way
                 if not mode.get("compiled"):

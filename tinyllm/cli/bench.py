@@ -8,12 +8,13 @@ from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_batch, measure_generation
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import measure_ops
+from tinyllm.bench.peers import load_torch
 from tinyllm.bench.roof import measure_roof
 from tinyllm.bench.scaling import measure_scaling
 from tinyllm.bench.setting import settings
 from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
-from tinyllm.bench.train import load_peers, measure_training
+from tinyllm.bench.train import measure_training
 from tinyllm.cli import add_command
 from tinyllm.cli import bench_tables as tables
 from tinyllm.errors import UserError
@@ -36,7 +37,8 @@ take turns, A B A B; times are medians, and a ratio is the median over neighbour
 
 With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and rustbpe, which must first give the
 same ids; train and memory also run PyTorch (eager and compiled, float32 and bfloat16), and generate
-transformers and llama.cpp, with the same weights; what is not installed is left out, and said.
+transformers and llama.cpp, with the same weights; what is not installed is left out, and said. They need
+a checkout: how they are run is in benchmarks/, which is not installed.
 
 examples:
   tinyllm bench                    ops, train, generate on nano and mini, memory, briefly
@@ -84,7 +86,7 @@ def run(args):
         if args.work and args.work not in WITH_PEERS:
             raise UserError(f"--peers goes with {', '.join(WITH_PEERS)}: there are no peers for {args.work}")
         if args.work != "tokenizer":
-            load_peers()  # complain now, not after the ops
+            load_torch()  # complain now, not after the ops
     if args.data is not None and args.work != "tokenizer":
         raise UserError("--data goes with tokenizer: the other measurements need no text")
     if args.batch is not None and (args.work != "generate" or args.batch < 1):

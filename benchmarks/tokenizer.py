@@ -1,4 +1,4 @@
-"""tiktoken, Hugging Face's tokenizers and rustbpe, with our vocabulary, for measuring side by side.
+"""Run tiktoken, Hugging Face's tokenizers and rustbpe with our vocabulary, to measure side by side.
 
 Each takes the quickest way that it offers: tiktoken its `encode_ordinary`, tokenizers its
 `encode_batch_fast`, which keeps no offsets. What is not installed raises ImportError.

@@ -1,0 +1,141 @@
+"""The same GPT in PyTorch, in the way of nanoGPT (Karpathy, 2022), for measuring side by side.
+
+Eager or compiled, in float32 or bfloat16 autocast, with PyTorch's own fused attention. Parameter names are
+GPT-2's, as ours are, so that the same weights go into both.
+"""
+
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+MODES: dict[str, dict] = {  # engine -> how `training_step` makes it
+    "torch": {},
+    "torch bf16": {"bf16": True},
+    "torch compiled": {"compiled": True},
+    "torch compiled bf16": {"compiled": True, "bf16": True},
+}
+
+
+class Attention(nn.Module):
+    """Causal self-attention."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.heads = config.heads
+        self.c_attn = nn.Linear(config.width, 3 * config.width)
+        self.c_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x):
+        B, T, C = x.shape
+        q, k, v = (
+            part.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+            for part in self.c_attn(x).split(C, dim=2)
+        )
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
+
+
+class MLP(nn.Module):
+    """Widen, bend, narrow."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.c_fc = nn.Linear(config.width, 4 * config.width)
+        self.c_proj = nn.Linear(4 * config.width, config.width)
+
+    def forward(self, x):
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Look around, then think."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width, eps=config.eps)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.width, eps=config.eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module):
+    """tokens, targets (B, T) -> loss (); the output layer shares its weights with the embedding."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.width)
+        self.wpe = nn.Embedding(config.context, config.width)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.width, eps=config.eps)
+
+    def forward(self, tokens, targets):
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
+        for block in self.h:
+            x = block(x)
+        logits = F.linear(self.ln_f(x), self.wte.weight)
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+@torch.no_grad()
+def copy_weights(model, state):
+    """Copy {name: array} of a tinyllm GPT, which stores a linear layer's matrix the other way round."""
+    for name, p in model.named_parameters():
+        w = torch.from_numpy(state[name].copy())
+        p.copy_(w.T if w.ndim == 2 and not name.startswith(("wte", "wpe")) else w)
+
+
+def training_step(setting, threads, compiled=False, bf16=False):
+    """Make the model in PyTorch -> (a function that does one update and returns the loss, facts)."""
+    torch.set_num_threads(threads)
+    ours = setting.model()
+    model = GPT(ours.config)
+    copy_weights(model, ours.state_dict())
+    x, y = map(torch.from_numpy, setting.tokens())
+
+    forward = torch.compile(model) if compiled else model
+
+    def step(optimizer):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = forward(x, y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    kind, optimizer = fastest_adamw(model, x, y)
+    copy_weights(model, ours.state_dict())
+    return lambda: step(optimizer), {"torch": torch.__version__, "adamw": kind}
+
+
+def fastest_adamw(model, x, y):
+    """Try the ways in which PyTorch can do AdamW's step on this model -> (name, a new optimizer)."""
+    decays = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decays, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+
+    def make(kind):
+        how = {} if kind == "default" else {kind: True}
+        return torch.optim.AdamW([dict(g) for g in groups], lr=1e-3, betas=(0.9, 0.99), **how)
+
+    model(x, y).backward()
+    took = {kind: _time_steps(make(kind)) for kind in ("default", "foreach", "fused")}
+    model.zero_grad(set_to_none=True)
+    kind = min(took, key=took.get)
+    return kind, make(kind)
+
+
+def _time_steps(optimizer):
+    """The shortest of five steps after the first, which makes the state."""
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
