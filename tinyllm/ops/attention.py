@@ -21,14 +21,28 @@ def attention_mask(q, k, causal, lengths):
     return (key < n) & (key <= token) if causal else np.broadcast_to(key < n, (*n.shape[:2], S, T))
 
 
-def check_shapes(q, k, v, lengths):
-    """Raise ValueError, and say what attention needs, unless the shapes and the lengths fit together."""
+def check_shapes(q, k, v, causal=True, lengths=None):
+    """Raise ValueError unless the shapes of queries, keys and values fit together."""
     if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[::3] != k.shape[::3]:
         shapes = f"{q.shape}, {k.shape} and {v.shape}"
-        raise ValueError(f"attention needs q (B, S, H, D) and k, v (B, T, K, D), got {shapes}")
-    B, T, H, K, D = q.shape[0], k.shape[1], q.shape[2], k.shape[2], q.shape[3]
+        raise ValueError(f"needs q (B, S, H, D) and k, v (B, T, K, D), got {shapes}")
+    H, K, D = q.shape[2], k.shape[2], q.shape[3]
     if D == 0 or K == 0 or H % K:
-        raise ValueError(f"attention needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
+        raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
+
+
+def check_gradient(dy, q, k, v, y, lse, causal=True, lengths=None):
+    """Raise ValueError unless shapes fit as in attention, dy and y have q's, and lse is (B, H, S)."""
+    check_shapes(q, k, v)
+    B, S, H, _ = q.shape
+    if not dy.shape == y.shape == q.shape or lse.shape != (B, H, S):
+        shapes = f"{dy.shape}, {y.shape} and {lse.shape}"
+        raise ValueError(f"needs dy, y {q.shape} and lse {(B, H, S)}, got {shapes}")
+
+
+def check_lengths(k, lengths):
+    """Raise ValueError unless lengths is None or holds a number of keys for each row."""
+    B, T = k.shape[:2]
     if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
         raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
 
@@ -65,7 +79,7 @@ def attention_flops(args, result):
     return 4 * H * D * seen
 
 
-@op(outputs=("y", "lse"), grads=("q", "k", "v"), flops=attention_flops)
+@op(outputs=("y", "lse"), grads=("q", "k", "v"), check=check_shapes, flops=attention_flops)
 def attention(q, k, v, causal=True, lengths=None):
     """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
 
@@ -76,7 +90,7 @@ def attention(q, k, v, causal=True, lengths=None):
     must be finite even where they are hidden. Raises ValueError when the shapes do not fit. (Vaswani et al.
     2017, section 3.2; shared heads: Ainslie et al. 2023.)
     """
-    check_shapes(q, k, v, lengths)
+    check_lengths(k, lengths)
     scores = masked_scores(q, k, causal, lengths)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
     return y.swapaxes(1, 2), logsumexp(scores)
@@ -93,7 +107,7 @@ def gradients(dy, q, k, v, p):
     return dq, dk, dv, dscores
 
 
-@op
+@op(check=check_gradient)
 def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     """Carry a gradient back through attention, from dy to the queries, keys and values.
 
@@ -103,7 +117,7 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     softmax_backward, equals dy . y: a kernel that never holds a whole row of p takes it from y instead
     (Dao et al. 2022, appendix B).
     """
-    check_shapes(q, k, v, lengths)
+    check_lengths(k, lengths)
     lse = np.where(lse == -np.inf, 0, lse)  # a query that sees no key: exp(-inf - 0) = 0
     p = np.exp(masked_scores(q, k, causal, lengths) - lse[..., None])
     return gradients(dy, q, k, v, p)[:3]
@@ -133,14 +147,20 @@ def key_ranges(shape, keys, causal=True, lengths=None, window=None, starts=None,
 
 def check_ranges(q, k, v, starts, ends, bias=None):
     """Raise ValueError unless shapes fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
-    check_shapes(q, k, v, None)
+    check_shapes(q, k, v)
     T, whole = k.shape[1], (q.shape[2], q.shape[1], k.shape[1])
     for name, x in (("starts", starts), ("ends", ends)):
-        if x.shape != q.shape[:2] or np.any((x < 0) | (x > T)):
-            raise ValueError(f"attention_ranges needs {name} {q.shape[:2]} in 0..{T}, got shape {x.shape}")
+        if np.shape(x) != q.shape[:2] or np.any(np.less(x, 0) | np.greater(x, T)):
+            raise ValueError(f"needs {name} {q.shape[:2]} in 0..{T}, got shape {np.shape(x)}")
     shape = () if bias is None else bias.shape
     if len(shape) > 3 or any(n not in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False)):
-        raise ValueError(f"attention_ranges needs a bias that broadcasts to {whole}, got {bias.shape}")
+        raise ValueError(f"needs a bias that broadcasts to {whole}, got {bias.shape}")
+
+
+def check_ranges_gradient(dy, q, k, v, starts, ends, bias, y, lse):
+    """Raise ValueError unless sizes fit as in attention_ranges and attention_backward."""
+    check_ranges(q, k, v, starts, ends, bias)
+    check_gradient(dy, q, k, v, y, lse)
 
 
 def range_scores(q, k, starts, ends, bias):
@@ -171,7 +191,7 @@ def attention_ranges(q, k, v, starts, ends, bias=None):
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
-@op(check=lambda dy, q, k, v, starts, ends, bias, y, lse: check_ranges(q, k, v, starts, ends, bias))
+@op(check=check_ranges_gradient)
 def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
     """Carry a gradient back through attention_ranges.
 

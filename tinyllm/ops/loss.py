@@ -8,39 +8,57 @@ from tinyllm.ops.shapes import rows
 from tinyllm.ops.softmax import logsumexp
 
 
-def kept_targets(shape, targets, ignore_index):
+def check_logits(logits, targets, ignore_index=-100):
+    """Raise ValueError unless there is one target for each row of logits."""
+    if logits.ndim < 1 or np.shape(targets) != logits.shape[:-1]:
+        shapes = f"{logits.shape} and {np.shape(targets)}"
+        raise ValueError(f"needs logits (..., V) and targets (...), got {shapes}")
+
+
+def check_mean_gradient(dloss, logits, targets, lse, ignore_index=-100):
+    """Raise ValueError unless dloss is a number and there is one lse for each row of logits."""
+    check_gradient(lse, logits, targets, lse)
+    if np.shape(dloss) != ():
+        raise ValueError(f"needs a number as dloss, got shape {np.shape(dloss)}")
+
+
+def check_gradient(dlosses, logits, targets, lse, ignore_index=-100):
+    """Raise ValueError unless there is one target, one gradient and one lse for each row of logits."""
+    check_logits(logits, targets)
+    if not dlosses.shape == lse.shape == np.shape(targets):
+        raise ValueError(f"needs dlosses and lse {np.shape(targets)}, got {dlosses.shape} and {lse.shape}")
+
+
+def kept_targets(logits, targets, ignore_index):
     """Mark the targets that count, (...) bool. Raises ValueError when one of them is no token id."""
-    if targets.shape != shape[:-1]:
-        shapes = f"{shape} and {targets.shape}"
-        raise ValueError(f"cross_entropy needs logits (..., V) and targets (...), got {shapes}")
-    kept = targets != ignore_index
-    outside = kept & ((targets < 0) | (targets >= shape[-1]))
+    V, kept = logits.shape[-1], targets != ignore_index
+    outside = kept & ((targets < 0) | (targets >= V))
     if np.any(outside):
-        allowed = f"0..{shape[-1] - 1} and is not ignore_index ({ignore_index})"
+        allowed = f"0..{V - 1} and is not ignore_index ({ignore_index})"
         raise ValueError(f"cross_entropy: target {targets[outside].flat[0]} is outside {allowed}")
     return kept
 
 
-@op(outputs=("loss", "lse"), grads=("logits",))
+@op(outputs=("loss", "lse"), grads=("logits",), check=check_logits)
 def cross_entropy(logits, targets, ignore_index=-100):
     """Average -log p(target) = lse - logit[target] over the targets that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
     every target is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
     """
-    kept = kept_targets(logits.shape, targets, ignore_index)
+    kept = kept_targets(logits, targets, ignore_index)
     lse = logsumexp(logits)
     nll = lse[kept] - logits[kept, targets[kept]]
     return np.asarray(nll.sum() / max(nll.size, 1)), lse
 
 
-@op
+@op(check=check_mean_gradient)
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
 
     dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
     """
-    kept = kept_targets(logits.shape, targets, ignore_index)
+    kept = kept_targets(logits, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])
     dlogits[kept, targets[kept]] -= 1
     dlogits *= dloss / max(int(kept.sum()), 1)
@@ -48,25 +66,25 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     return dlogits
 
 
-@op(outputs=("losses", "lse"), grads=("logits",))
+@op(outputs=("losses", "lse"), grads=("logits",), check=check_logits)
 def token_losses(logits, targets, ignore_index=-100):
     """Score every token by itself: -log p(target) = lse - logit[target], in nats, and 0 where it is ignored.
 
     logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
     """
-    kept = kept_targets(logits.shape, targets, ignore_index)
+    kept = kept_targets(logits, targets, ignore_index)
     losses, lse = np.zeros(targets.shape, logits.dtype), logsumexp(logits)
     losses[kept] = lse[kept] - logits[kept, targets[kept]]
     return losses, lse
 
 
-@op
+@op(check=check_gradient)
 def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
     """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
 
     dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
     """
-    kept = kept_targets(logits.shape, targets, ignore_index)
+    kept = kept_targets(logits, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])
     dlogits[kept, targets[kept]] -= 1
     dlogits *= dlosses[..., None]
@@ -74,31 +92,37 @@ def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
     return dlogits
 
 
-def check_table(x, w):
-    """Raise ValueError unless w (V, C) has as many columns as x (..., C)."""
-    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
-        raise ValueError(f"linear_token_losses needs x (..., C) and w (V, C), got {x.shape} and {w.shape}")
+def check_table(x, w, targets, ignore_index=-100):
+    """Raise ValueError unless w has a column for each of x's, and targets one for each row of x."""
+    if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1] or np.shape(targets) != x.shape[:-1]:
+        shapes = f"{x.shape}, {w.shape} and {np.shape(targets)}"
+        raise ValueError(f"needs x (..., C), w (V, C) and targets (...), got {shapes}")
 
 
-@op(outputs=("losses", "lse"), grads=("x", "w"), follows="matmul")
+def check_table_gradient(dlosses, x, w, targets, lse, ignore_index=-100):
+    """Raise ValueError unless sizes fit as in linear_token_losses; dlosses and lse are as targets."""
+    check_table(x, w, targets)
+    if not dlosses.shape == lse.shape == np.shape(targets):
+        raise ValueError(f"needs dlosses and lse {np.shape(targets)}, got {dlosses.shape} and {lse.shape}")
+
+
+@op(outputs=("losses", "lse"), grads=("x", "w"), check=check_table, follows="matmul")
 def linear_token_losses(x, w, targets, ignore_index=-100):
     """Score each row of x against every row of w, then take token_losses: last layer and loss in one.
 
     x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...), of the logits x w^T, which the
     compiled twin never holds whole. Raises ValueError when sizes do not fit, and as cross_entropy does.
     """
-    check_table(x, w)
     logits = matmul(rows(x), w, transpose_b=True)
     return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
 
 
-@op(follows="matmul")
+@op(check=check_table_gradient, follows="matmul")
 def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100):
     """Carry a gradient for every token back through linear_token_losses, which makes the logits again.
 
     dlosses (...), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
     """
-    check_table(x, w)
     logits = matmul(rows(x), w, transpose_b=True)
     flat = (each.reshape(-1) for each in (targets, lse))
     dlogits = token_losses_backward(dlosses.reshape(-1), logits, *flat, ignore_index)
