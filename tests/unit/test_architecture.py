@@ -195,6 +195,42 @@ def public_things_are_explained(source):
             yield f"{source.path}:{line}: the docstring of {name} opens with one line, then a blank one"
 
 
+def circles(graph):
+    """Yield the strongly connected parts of {node: nodes it points to} that have several nodes (Tarjan)."""
+    number, low, stack, done = {}, {}, [], set()
+
+    def visit(node):
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in number:
+                yield from visit(other)
+            if other not in done:
+                low[node] = min(low[node], low[other])
+        if low[node] == number[node]:
+            part = [stack.pop()]
+            while part[-1] != node:
+                part.append(stack.pop())
+            done.update(part)
+            if len(part) > 1:
+                yield sorted(part)
+
+    for node in graph:
+        if node not in number:
+            yield from visit(node)
+
+
+def import_graph(files):
+    """{module: modules of the package that it imports, lazily or not} of sources."""
+    modules = {s.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): s for s in files}
+    graph = {}
+    for module, source in modules.items():
+        reached = {f"{base}.{name}" if f"{base}.{name}" in modules else base
+                   for _, base, name in imports(source) if not str(name).startswith("_compiled")}
+        graph[module] = (reached & modules.keys()) - {module}
+    return graph
+
+
 RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
          public_things_are_explained)
 
@@ -203,6 +239,17 @@ RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_sta
 def test_the_library_keeps(rule):
     assert library()
     assert not [line for source in library() for line in rule(source)]
+
+
+def test_files_import_no_circle():
+    assert not list(circles(import_graph(library())))
+
+
+def test_a_circle_is_found():
+    a = Source("tinyllm/x/a.py", "from tinyllm.x import b")
+    b = Source("tinyllm/x/b.py", "def f():\n    import tinyllm.x.a")
+    assert list(circles(import_graph([a, b]))) == [["tinyllm.x.a", "tinyllm.x.b"]]
+    assert not list(circles(import_graph([a, Source("tinyllm/x/b.py", "import os")])))
 
 
 @pytest.mark.parametrize("rule", [files_are_short, functions_fit_a_screen], ids=lambda rule: rule.__name__)

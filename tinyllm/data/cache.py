@@ -89,7 +89,7 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
 
 
 def holds_tokens(path: Any) -> bool:
-    """Whether there is a file that begins as `token_file` begins it."""
+    """Return True if there is a file that begins as `token_file` begins it."""
     try:
         if not os.path.isfile(path):
             return False
@@ -135,7 +135,7 @@ def _dtype(tokenizer):
 
 
 def _cache_path(digest, tokenizer, cache):
-    """Where the tokens of a text with this SHA-256 belong."""
+    """Return the path for the tokens of a text with this SHA-256."""
     key = hashlib.sha256(MAGIC + digest + tokenizer.fingerprint().encode())
     return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
 

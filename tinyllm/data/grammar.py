@@ -63,7 +63,7 @@ class Fork:
 
 @dataclass
 class Walk:
-    """What a walk has gathered so far."""
+    """A derivation under way: the words, facts and log-probabilities so far."""
 
     words: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""`fit`: training in one line, for scripts, lessons and experiments."""
+"""`fit`: training in one line, for scripts, notebooks and experiments."""
 
 from collections.abc import Callable
 from typing import Any
