@@ -2,18 +2,21 @@
 
 Shapes, formulas and errors are those of the op of the same name in `tinyllm.ops`. What a closure mentions is
 what stays in memory until the backward pass. Token ids, targets, masks and tables are plain arrays: no
-gradient flows into them.
+gradient flows into them. A weight that is frozen (requires_grad False) costs no product in the backward pass.
 """
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.ops.attention import key_ranges
+from tinyllm.ops.loss import gradient_of_x
 from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable
 
 
-def matmul(a, b, transpose_a=False, transpose_b=False):
-    """a (..., M, K), b (..., K, N) -> (..., M, N)."""
+def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """Multiply matrices: a (..., M, K), b (..., K, N) -> (..., M, N)."""
     y = ops.matmul(a.data, b.data, transpose_a, transpose_b)
 
     def backward(dy):
@@ -24,8 +27,8 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     return record(y, (a, b), backward)
 
 
-def linear(x, w, b=None):
-    """x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
 
     def forward():
         return ops.linear(x.data, w.data, None if b is None else b.data)
@@ -36,7 +39,7 @@ def linear(x, w, b=None):
     return record(forward(), (x, w) if b is None else (x, w, b), backward, again=forward)
 
 
-def linear_gradients(dy, x, w, b):
+def linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:
     """Return the gradients of x, w and, unless it is None, b; a frozen w costs no product."""
     if b is None and not w.requires_grad:
         return ops.matmul(dy, w.data, transpose_b=True), None
@@ -46,8 +49,8 @@ def linear_gradients(dy, x, w, b):
     return grads[:2] if b is None else grads
 
 
-def linear_gelu(x, w, b=None):
-    """x (..., I), w (I, O), b (O,) or None -> gelu_tanh(x W + b) (..., O)."""
+def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Apply a layer and gelu_tanh: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
     bias = None if b is None else b.data
     y, h = ops.linear_gelu(x.data, w.data, bias)
     h = remakeable(h, lambda: ops.linear(x.data, w.data, bias))
@@ -67,8 +70,8 @@ def linear_gelu(x, w, b=None):
 exp, log, tanh = Tensor.exp, Tensor.log, Tensor.tanh  # x (...) -> (...)
 
 
-def sigmoid(x):
-    """x (...) -> 1 / (1 + exp(-x)) (...)."""
+def sigmoid(x: Tensor) -> Tensor:
+    """Compute 1 / (1 + exp(-x)): x (...) -> (...)."""
     y = ops.sigmoid(x.data)
 
     def backward(dy):
@@ -77,8 +80,8 @@ def sigmoid(x):
     return record(y, (x,), backward)
 
 
-def log_sigmoid(x):
-    """x (...) -> log sigmoid(x) = -log(1 + exp(-x)) (...), which stays finite where sigmoid(x) is 0."""
+def log_sigmoid(x: Tensor) -> Tensor:
+    """Compute log sigmoid(x) = -log(1 + exp(-x)), finite where sigmoid(x) is 0: x (...) -> (...)."""
     y = np.minimum(x.data, 0) - np.log1p(np.exp(-np.abs(x.data)))
 
     def backward(dy):
@@ -87,8 +90,8 @@ def log_sigmoid(x):
     return record(y, (x,), backward)
 
 
-def minimum(x, y):
-    """Two arrays, of which one may be a number -> the smaller of each pair; at a tie x gets the gradient."""
+def minimum(x, y) -> Tensor:
+    """Return the smaller of each pair of two Tensors, or of one and numbers; at a tie x gets the gradient."""
     x, y = (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
     first = x.data <= y.data
 
@@ -98,13 +101,13 @@ def minimum(x, y):
     return record(np.minimum(x.data, y.data), (x, y), backward)
 
 
-def maximum(x, y):
-    """Two arrays, of which one may be a number -> the larger of each pair; at a tie x gets the gradient."""
+def maximum(x, y) -> Tensor:
+    """Return the larger of each pair of two Tensors, or of one and numbers; at a tie x gets the gradient."""
     return -minimum(-x, -y)
 
 
-def clip(x, low, high):
-    """x (...) -> x cut to low..high (...), numbers or plain arrays; what is cut off gets no gradient."""
+def clip(x: Tensor, low, high) -> Tensor:
+    """Cut x (...) to low..high, numbers or plain arrays; what is cut off gets no gradient."""
     inside = (low <= x.data) & (x.data <= high)
 
     def backward(dy):
@@ -113,7 +116,7 @@ def clip(x, low, high):
     return record(np.clip(x.data, low, high).astype(x.dtype, copy=False), (x,), backward)
 
 
-def concat(tensors, axis=-1):
+def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     """Join tensors along an axis; their other axes agree. Raises ValueError when they do not."""
     tensors = tuple(tensors)
     ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
@@ -124,8 +127,8 @@ def concat(tensors, axis=-1):
     return record(np.concatenate([x.data for x in tensors], axis), tensors, backward)
 
 
-def softmax(x):
-    """x (..., n) -> probabilities (..., n)."""
+def softmax(x: Tensor) -> Tensor:
+    """Turn scores x (..., n) into probabilities (..., n)."""
     y = ops.softmax(x.data)
 
     def backward(dy):
@@ -134,8 +137,8 @@ def softmax(x):
     return record(y, (x,), backward)
 
 
-def log_softmax(x):
-    """x (..., n) -> log probabilities (..., n)."""
+def log_softmax(x: Tensor) -> Tensor:
+    """Turn scores x (..., n) into log probabilities (..., n)."""
     y = ops.log_softmax(x.data)
 
     def backward(dy):
@@ -144,8 +147,8 @@ def log_softmax(x):
     return record(y, (x,), backward)
 
 
-def cross_entropy(logits, targets, ignore_index=-100):
-    """logits (..., V), targets (...) ints -> mean loss ()."""
+def cross_entropy(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
+    """Average the losses of tokens: logits (..., V), targets (...) ints -> nats ()."""
     targets = np.asarray(as_array(targets))
     loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
 
@@ -155,8 +158,8 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return record(loss, (logits,), backward)
 
 
-def token_losses(logits, targets, ignore_index=-100):
-    """logits (..., V), targets (...) ints -> nats for every token (...), 0 where the target is ignored."""
+def token_losses(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
+    """Score every token: logits (..., V), targets (...) ints -> nats (...), 0 where the target is ignored."""
     targets = np.asarray(as_array(targets))
     losses, lse = ops.token_losses(logits.data, targets, ignore_index)
 
@@ -166,19 +169,23 @@ def token_losses(logits, targets, ignore_index=-100):
     return record(losses, (logits,), backward)
 
 
-def linear_token_losses(x, w, targets, ignore_index=-100):
-    """x (..., C), w (V, C), targets (...) ints -> nats (...) by the logits x w^T, which are not stored."""
+def linear_token_losses(x: Tensor, w: Tensor, targets, ignore_index: int = -100) -> Tensor:
+    """Score every token by the logits x w^T, which are not stored: x (..., C), w (V, C) -> nats (...).
+
+    targets (...) ints; the loss of one that is ignored is 0.
+    """
     targets = np.asarray(as_array(targets))
     losses, lse = ops.linear_token_losses(x.data, w.data, targets, ignore_index)
 
     def backward(dlosses):
-        return ops.linear_token_losses_backward(dlosses, x.data, w.data, targets, lse, ignore_index)
+        known = dlosses, x.data, w.data, targets, lse, ignore_index
+        return ops.linear_token_losses_backward(*known) if w.requires_grad else (gradient_of_x(*known), None)
 
     return record(losses, (x, w), backward)
 
 
-def linear_cross_entropy(x, w, targets, ignore_index=-100):
-    """x (..., C), w (V, C), targets (...) ints -> the mean () of `linear_token_losses` that count.
+def linear_cross_entropy(x: Tensor, w: Tensor, targets, ignore_index: int = -100) -> Tensor:
+    """Average the linear_token_losses that count: x (..., C), w (V, C), targets (...) ints -> nats ().
 
     A function that replaces ops.cross_entropy is used: then the logits are stored.
     """
@@ -189,8 +196,8 @@ def linear_cross_entropy(x, w, targets, ignore_index=-100):
     return losses.sum() / max(int(np.count_nonzero(targets != ignore_index)), 1)
 
 
-def layernorm(x, w, b, eps=1e-5):
-    """x (..., C), w (C,), b (C,) -> (..., C)."""
+def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
+    """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
     y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
 
     def backward(dy):
@@ -199,8 +206,8 @@ def layernorm(x, w, b, eps=1e-5):
     return record(y, (x, w, b), backward, again=lambda: ops.layernorm(x.data, w.data, b.data, eps)[0])
 
 
-def rmsnorm(x, w, eps=1e-5):
-    """x (..., C), w (C,) -> (..., C)."""
+def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
+    """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
     y, rstd = ops.rmsnorm(x.data, w.data, eps)
 
     def backward(dy):
@@ -209,8 +216,8 @@ def rmsnorm(x, w, eps=1e-5):
     return record(y, (x, w), backward, again=lambda: ops.rmsnorm(x.data, w.data, eps)[0])
 
 
-def gelu(x):
-    """x (...) -> (...), the exact form."""
+def gelu(x: Tensor) -> Tensor:
+    """Apply the exact gelu: x (...) -> (...)."""
 
     def backward(dy):
         return (ops.gelu_backward(dy, x.data),)
@@ -218,8 +225,8 @@ def gelu(x):
     return record(ops.gelu(x.data), (x,), backward)
 
 
-def gelu_tanh(x):
-    """x (...) -> (...), the tanh form of GPT-2."""
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Apply the tanh form of gelu, that of GPT-2: x (...) -> (...)."""
 
     def backward(dy):
         return (ops.gelu_tanh_backward(dy, x.data),)
@@ -227,8 +234,8 @@ def gelu_tanh(x):
     return record(ops.gelu_tanh(x.data), (x,), backward, again=lambda: ops.gelu_tanh(x.data))
 
 
-def silu(x):
-    """x (...) -> (...)."""
+def silu(x: Tensor) -> Tensor:
+    """Apply x sigmoid(x): x (...) -> (...)."""
 
     def backward(dy):
         return (ops.silu_backward(dy, x.data),)
@@ -236,8 +243,8 @@ def silu(x):
     return record(ops.silu(x.data), (x,), backward)
 
 
-def swiglu(gate, up):
-    """gate, up (...) -> silu(gate) * up (...)."""
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """Gate one half of a layer by the other: gate, up (...) -> silu(gate) * up (...)."""
 
     def forward():
         return ops.swiglu(gate.data, up.data)
@@ -248,8 +255,8 @@ def swiglu(gate, up):
     return record(forward(), (gate, up), backward, again=forward)
 
 
-def embedding(w, ids):
-    """w (V, C), ids (...) ints -> (..., C)."""
+def embedding(w: Tensor, ids) -> Tensor:
+    """Look up rows of a table: w (V, C), ids (...) ints -> (..., C)."""
     ids = np.asarray(as_array(ids))
     vocab_size = w.shape[0]
 
@@ -259,12 +266,12 @@ def embedding(w, ids):
     return record(ops.embedding(w.data, ids), (w,), backward)
 
 
-def take(x, index):
+def take(x: Tensor, index) -> Tensor:
     """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError when one is outside 0..N-1."""
     return embedding(x, index)
 
 
-def put(x, index, n):
+def put(x: Tensor, index, n: int) -> Tensor:
     """Scatter rows, the transpose of take: x (..., C), index (...) ints in 0..n-1 -> (n, C).
 
     Row i is the sum of the rows of x whose index is i, and 0 where there is none.
@@ -277,8 +284,8 @@ def put(x, index, n):
     return record(ops.embedding_backward(x.data, index, n), (x,), backward)
 
 
-def rope(x, cos, sin):
-    """x (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) from `ops.rope_tables` -> (B, T, H, D)."""
+def rope(x: Tensor, cos, sin) -> Tensor:
+    """Turn pairs of channels: x (B, T, H, D), cos and sin ([B,] T, D/2) of `ops.rope_tables` -> x's shape."""
     cos, sin = as_array(cos), as_array(sin)
 
     def backward(dy):
@@ -287,34 +294,39 @@ def rope(x, cos, sin):
     return record(ops.rope(x.data, cos, sin), (x,), backward)
 
 
-def attention(q, k, v, causal=True, lengths=None, bias=None, window=None, starts=None, ends=None):
-    """q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths=None, bias=None,
+              window: int | None = None, starts=None, ends=None) -> Tensor:
+    """Let every query read values: q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
 
     Beside causal and lengths (see `ops.attention`): bias, a Tensor or array that broadcasts to (H, S, T), is
     added to the scores; window is how many keys back a query sees, its own included; starts (B, S) is the
     first key of each query, ends (B, S) the end of its keys in place of causal's (see `key_ranges`).
     """
-    if bias is None and window is None and starts is None and ends is None:
-        y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
-
-        def backward(dy):
-            return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
-
-        return record(y, (q, k, v), backward)
-    bias = None if bias is None else q.like(bias)
-    ranges = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
-    b = None if bias is None else bias.data
-    y, lse = ops.attention_ranges(q.data, k.data, v.data, *ranges, b)
+    if any(x is not None for x in (bias, window, starts, ends)):
+        first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
+        return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))
+    y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
 
     def backward(dy):
-        grads = ops.attention_ranges_backward(dy, q.data, k.data, v.data, *ranges, b, y, lse)
+        return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
+
+    return record(y, (q, k, v), backward)
+
+
+def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts, ends, bias: Tensor | None = None) -> Tensor:
+    """Let every query read the values of the keys starts <= t < ends (B, S), with a bias on the scores."""
+    b = None if bias is None else bias.data
+    y, lse = ops.attention_ranges(q.data, k.data, v.data, starts, ends, b)
+
+    def backward(dy):
+        grads = ops.attention_ranges_backward(dy, q.data, k.data, v.data, starts, ends, b, y, lse)
         return grads[:3] if bias is None else grads
 
     return record(y, (q, k, v) if bias is None else (q, k, v, bias), backward)
 
 
-def dropout(x, key, p):
-    """x (...), key a pair of integers from `Random.reserve`, p the probability of dropping -> (...)."""
+def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
+    """Set numbers to 0 with probability p, by a key from `Random.reserve`: x (...) -> (...)."""
 
     def backward(dy):
         return (ops.dropout_backward(dy, key, p),)
@@ -322,7 +334,7 @@ def dropout(x, key, p):
     return record(ops.dropout(x.data, key, p), (x,), backward)
 
 
-def split(x, n):
+def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
     """Cut the last axis into n equal parts: x (..., n * C) -> n tensors (..., C), contiguous in memory.
 
     Raises ValueError when the last axis does not divide by n.
@@ -334,7 +346,7 @@ def split(x, n):
     return record(ops.split(x.data, n), (x,), backward)
 
 
-def checkpoint(fn, *inputs, params=()):
+def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:
     """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
 
     Less memory for more time. fn maps Tensors to one Tensor and must give the same bits when called again, so

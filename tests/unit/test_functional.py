@@ -5,6 +5,7 @@ import pytest
 
 import tinyllm.functional as F
 from tinyllm import ops
+from tinyllm.ops import loss
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
@@ -75,6 +76,8 @@ CASES = {
                         (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4), (2, 3, 5)),
     "attention, one bias for all queries": (lambda q, k, v, bias: F.attention(q, k, v, window=2, bias=bias),
                                             (2, 3, 4, 4), (2, 5, 2, 4), (2, 5, 2, 4), (4, 1, 5)),
+    "attention_ranges": (lambda *x: F.attention_ranges(*x, np.array([[0, 1, 1]]), np.array([[2, 2, 4]])),
+                         (1, 3, 2, 4), (1, 4, 2, 4), (1, 4, 2, 4)),
     "attention, packed": (lambda *x: F.attention(*x, starts=[[0, 0, 2, 2]]), *[(1, 4, 2, 4)] * 3),
     "dropout": (lambda x: F.dropout(x, (5, 6), 0.3), (2, 3, 8)),
     "split": (lambda x: sum(F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
@@ -163,6 +166,18 @@ def test_a_frozen_weight_costs_no_product(layer, bias, monkeypatch):
     monkeypatch.setattr(ops, "linear_gelu_backward", None)
     x, *frozen = run(frozen=True)
     assert x.grad.tobytes() == whole[0].grad.tobytes() and all(w.grad is None for w in frozen)
+
+
+def test_a_frozen_table_costs_no_product(monkeypatch):
+    def run(frozen):
+        x, w = Tensor(Random("x").normal((3, 5, 4)), True), Tensor(Random("w").normal((7, 4)), not frozen)
+        F.linear_token_losses(x, w, np.arange(15).reshape(3, 5) % 7).backward(np.ones((3, 5), np.float32))
+        return x.grad
+
+    whole = run(frozen=False)
+    monkeypatch.setattr(loss, "CHUNK", 30)  # chunks of four rows, the last one shorter
+    monkeypatch.setattr(ops, "linear_token_losses_backward", None)
+    assert np.abs(run(frozen=True) - whole).max() < 1e-6
 
 
 def test_ties_and_edges_have_one_gradient():

@@ -20,5 +20,12 @@ globals().update(OPS)
 __all__ = [*OPS, "OPS", "Op", "op", "override", "use"]
 
 if TYPE_CHECKING:
+    attention: Op  # these have the names of files, for which a type checker would take them
+    embedding: Op
+    matmul: Op
+    rope: Op
+    sample: Op
+    softmax: Op
+    split: Op
 
     def __getattr__(name: str) -> Op: ...

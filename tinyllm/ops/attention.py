@@ -133,9 +133,12 @@ def key_ranges(shape, keys, causal=True, lengths=None, window=None, starts=None,
     shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
     n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the query's own.
     `starts` (B, S) is the first key, as packed documents have it. `ends` (B, S) takes the place of causal's
-    own token + 1: for a prefix of P tokens that all see each other, ends = max(own token + 1, P).
+    own token + 1: for a prefix of P tokens that all see each other, ends = max(own token + 1, P). Raises
+    ValueError when the window is below 1.
     """
     B, S = shape
+    if window is not None and window < 1:
+        raise ValueError(f"attention needs a window of 1 or more, got {window}: a query sees its own key")
     n = np.reshape(keys if lengths is None else lengths, (-1, 1)).astype(np.int64)
     after = n - S + np.arange(1, S + 1)  # the key after the query's own
     first = np.zeros((B, S), np.int64) if starts is None else np.asarray(starts)

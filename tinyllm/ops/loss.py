@@ -130,6 +130,21 @@ def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100)
     return dx.reshape(x.shape), dw
 
 
+CHUNK = 1 << 23  # logits at a time: 32 MiB
+
+
+def gradient_of_x(dlosses, x, w, targets, lse, ignore_index):
+    """Return dx of linear_token_losses_backward alone, for a table that is frozen; by chunks of logits."""
+    dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
+    step = max(CHUNK // max(len(w), 1), 1)
+    for row in range(0, len(rows(x)), step):
+        chunk = slice(row, row + step)
+        dloss, target, sums = (each[chunk] for each in flat)
+        logits = matmul(rows(x)[chunk], w, transpose_b=True)
+        rows(dx)[chunk] = matmul(token_losses_backward(dloss, logits, target, sums, ignore_index), w)
+    return dx
+
+
 # While matmul is "bf16", the specification runs: its three products are matmul's, and the logits are stored.
 for last in (linear_token_losses, linear_token_losses_backward):
     last.variant("bf16")(last.reference)
