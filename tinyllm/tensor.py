@@ -16,6 +16,8 @@ no gradients of gradients.
 import contextlib
 import threading
 import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +60,7 @@ def recording(flag):
         _mode.recording = before
 
 
-def no_grad():
+def no_grad() -> contextlib.AbstractContextManager[None]:
     """Compute without recording, for evaluation and generation: `with no_grad(): ...`."""
     return recording(False)
 
@@ -81,12 +83,13 @@ def remaking():
                 tensor.array = None
 
 
-def record(y, parents, backward, again=None):
+def record(y, parents: Sequence["Tensor"], backward: Callable, again: Callable | None = None) -> Any:
     """Wrap the output of a step, and remember how its gradient flows back to the parents.
 
     `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is
     a tuple, so are the outputs, and backward takes one gradient for each. `again()` returns y once more, for
-    a step that costs little (see `remaking`).
+    a step that costs little (see `remaking`). A backward may leave out what a frozen parent, whose
+    `requires_grad` is False, does not need.
     """
     if not _mode.recording and not isinstance(y, tuple):  # generation makes thousands of these per second
         return Tensor(y)
@@ -157,7 +160,7 @@ class Tensor:
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
     __array_ufunc__ = None  # array + tensor is the tensor's business, not NumPy's
 
-    def __init__(self, data, requires_grad=False):
+    def __init__(self, data, requires_grad: bool = False):
         self.data = data if type(data) is np.ndarray else np.asarray(data)
         if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             self.data = self.data.astype(np.float32)
@@ -173,7 +176,7 @@ class Tensor:
 
     @property
     def source(self):
-        """Where this tensor's gradient is collected (see Node)."""
+        """Name the place where this tensor's gradient is collected (see Node)."""
         return (self._node or self, self._output) if self.requires_grad else None
 
     def __repr__(self):
@@ -182,19 +185,19 @@ class Tensor:
     def __len__(self):
         return len(self.data)
 
-    def numpy(self):
-        """The array itself, not a copy."""
+    def numpy(self) -> np.ndarray:
+        """Return the array itself, not a copy."""
         return self.data
 
-    def item(self):
-        """The value of a tensor with one element, as a Python number."""
+    def item(self) -> float:
+        """Return the value of a tensor with one element, as a Python number."""
         return self.data.item()
 
-    def detach(self):
-        """The same array as a new leaf that needs no gradient."""
+    def detach(self) -> "Tensor":
+        """Return the same array as a new leaf that needs no gradient."""
         return Tensor(self.data)
 
-    def backward(self, grad=None):
+    def backward(self, grad=None) -> None:
         """Add the gradient of this tensor with respect to every leaf that requires one to the leaf's `grad`.
 
         grad is the gradient to start from, 1 for a tensor with one element. Frees the graph. Raises
@@ -213,7 +216,7 @@ class Tensor:
 
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
-    def like(self, x):
+    def like(self, x) -> "Tensor":
         """Return another operand as a Tensor; a number or a plain array takes this one's float dtype."""
         if isinstance(x, Tensor):
             return x
@@ -284,7 +287,7 @@ class Tensor:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def exp(self):
+    def exp(self) -> "Tensor":
         """Return e to the power of each number."""
         y = np.exp(self.data)
 
@@ -293,7 +296,7 @@ class Tensor:
 
         return record(y, (self,), backward)
 
-    def log(self):
+    def log(self) -> "Tensor":
         """Return the natural logarithm of each number."""
 
         def backward(dy):
@@ -301,7 +304,7 @@ class Tensor:
 
         return record(np.log(self.data), (self,), backward)
 
-    def tanh(self):
+    def tanh(self) -> "Tensor":
         """Return the hyperbolic tangent of each number."""
         y = np.tanh(self.data)
 
@@ -310,7 +313,7 @@ class Tensor:
 
         return record(y, (self,), backward)
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis=None, keepdims: bool = False) -> "Tensor":
         """Sum over an axis, several, or all."""
         shape = self.shape
 
@@ -321,13 +324,13 @@ class Tensor:
 
         return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis=None, keepdims: bool = False) -> "Tensor":
         """Average over an axis, several, or all."""
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
-    def reshape(self, *shape):
-        """The same numbers in the same order under another shape."""
+    def reshape(self, *shape) -> "Tensor":
+        """Return the same numbers in the same order under another shape."""
         before = self.shape
 
         def backward(dy):
@@ -335,7 +338,7 @@ class Tensor:
 
         return record(self.data.reshape(*shape), (self,), backward)
 
-    def transpose(self, *axes):
+    def transpose(self, *axes: int) -> "Tensor":
         """Reorder the axes as `axes` lists them; reverse them when none are given."""
         order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
 
@@ -391,5 +394,5 @@ def remakeable(y, again):
 
 
 def as_array(x):
-    """The array of a Tensor; anything else as it is."""
+    """Return the array of a Tensor; anything else as it is."""
     return x.data if isinstance(x, Tensor) else x
