@@ -1,14 +1,16 @@
 """log.jsonl: one JSON object per line, oldest first. A resumed run cuts it back to where its checkpoint was.
 
-The first line is the run's birth certificate (`"kind": "data"`: name, size and SHA-256 of the text). Then
-come lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finished run is a step.
+The first line says what the run is about (`"kind": "data"`: name, size and SHA-256 of the text). Then come
+lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finished run is a step.
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from tinyllm.errors import UserError
 
@@ -20,24 +22,26 @@ STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm",
 class RunLog:
     """A log.jsonl that can be added to, flushed and cut."""
 
-    def __init__(self, path):
-        self.path = Path(path)
+    def __init__(self, path: Path):
+        self.path = path
 
-    def append(self, record):
+    def append(self, record: dict[str, Any]) -> None:
         """Add one record as one line. Raises UserError when the disk refuses."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with self._open() as f:
             f.write(line.encode("utf-8", "surrogatepass"))
 
-    def sync(self):
+    def sync(self) -> int:
         """Flush the log to the disk and return its length in bytes, which a checkpoint remembers."""
         with self._open() as f:
             os.fsync(f.fileno())
             return f.tell()
 
-    def cut(self, length):
-        """Drop everything after the first `length` bytes: what was written after the checkpoint will happen
-        again."""
+    def cut(self, length: int) -> None:
+        """Drop everything after the first `length` bytes: what happened after the checkpoint happens again.
+
+        Raises UserError when the log is shorter than that.
+        """
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
             raise UserError(
@@ -48,8 +52,8 @@ class RunLog:
             f.truncate(length)
 
     @contextmanager
-    def _open(self):
-        """Open the log for adding to it; what the disk refuses is a UserError."""
+    def _open(self) -> Iterator[BinaryIO]:
+        """Open the log for appending. Raises UserError when the system refuses."""
         try:
             with open(self.path, "ab") as f:
                 yield f
@@ -58,7 +62,7 @@ class RunLog:
             raise UserError(reason) from error
 
 
-def read_log(path):
+def read_log(path: str | Path) -> list[dict[str, Any]]:
     """Return the records of a log.jsonl; a last line that was cut short by a crash is left out.
 
     Raises UserError when the file is missing or some other line is no JSON object.
@@ -93,11 +97,8 @@ def _is_record(record):
     return isinstance(record.get("step"), int) and all(isinstance(n, int | float | None) for n in numbers)
 
 
-def peak_rss_mb():
-    """Return the most memory that this process has held so far, in MiB.
-
-    None where the system does not say.
-    """
+def peak_rss_mb() -> float | None:
+    """Return the most memory that this process has held, in MiB; None where the system does not say."""
     try:
         # Not getrusage, which on Linux also counts what the parent held before it became this program.
         with open("/proc/self/status", encoding="ascii", errors="replace") as f:

@@ -5,34 +5,37 @@ during the *warm-up*. What follows is a shape: a function from how far training 
 1) to a factor of `lr`.
 """
 
+from typing import Any
+
 from tinyllm.ops import lr_schedule
 
 
-def constant(done, config):
+def constant(done: float, config: Any) -> float:
     """Keep the rate as it is."""
     return 1.0
 
 
-def linear(done, config):
+def linear(done: float, config: Any) -> float:
     """Fall in a straight line to `min_lr_ratio`."""
     return 1.0 - (1.0 - config.min_lr_ratio) * done
 
 
-def wsd(done, config):
+def wsd(done: float, config: Any) -> float:
     """Stay stable, then fall in a straight line over the last `decay_fraction`.
 
-    A run that is still on the plateau can be prolonged without regret: its end is decided late. (Warm-up,
-    stable, decay: Hu et al., MiniCPM, 2024, section 4.)
+    A run that is still on the plateau can be prolonged: its end is decided late. (Warm-up, stable, decay: Hu
+    et al., MiniCPM, 2024, section 4.)
     """
     left = (1.0 - done) / config.decay_fraction
     return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
 
 
-SCHEDULES = {"cosine": None, "constant": constant, "linear": linear, "wsd": wsd}  # cosine is an op
+# Cosine is an op.
+SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": linear, "wsd": wsd}
 
 
-def learning_rate(step, config):
-    """Say how large the next update is: the learning rate of step `step`, counted from 0.
+def learning_rate(step: int, config: Any) -> float:
+    """Return the learning rate of step `step`, counted from 0.
 
     `config` has lr, steps, warmup, schedule, min_lr_ratio and decay_fraction (a `TrainConfig`). The last
     step, `steps - 1`, comes as close to the end of the shape as a step can.
