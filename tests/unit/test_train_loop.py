@@ -385,7 +385,8 @@ def test_a_recipe_is_one_function(monkeypatch, text):
 
         return dataclasses.replace(plan, loss=loss, healthy={"unsure": (0, 0.1, "be surer")})
 
-    setup = prepare(make_config(SETTINGS | {"data": str(text), "recipe": "smooth", "smooth.smoothing": "0.2"}))
+    settings = {"data": str(text), "recipe": "smooth", "smooth.smoothing": "0.2"}
+    setup = prepare(make_config(SETTINGS | settings))
     first = next(setup.steps())
     assert isinstance(setup.plan, Plan) and first.numbers == {"unsure": 0.5}
     assert doctor(setup.plan, {"unsure": 0.5}) == "unsure 0.5 (healthy: 0 to 0.1; be surer)"

@@ -133,19 +133,18 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
 
 def load_model(path: Path) -> Any:
     """Return the model of a checkpoint. Raises UserError, naming the file, when it is damaged."""
-    try:
-        return from_pretrained(path)
-    except ValueError as error:
-        file = "" if str(path) in str(error) else f"{Path(path) / 'model.safetensors'}: "
-        raise UserError(f"{file}{error}; {ADVICE}") from error
+    return _naming(path / "model.safetensors", lambda: from_pretrained(path))
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
     """Hand NAME.safetensors of a checkpoint to `part.load_state_dict`. Raises UserError, naming the file."""
-    file = Path(path) / f"{name}.safetensors"
+    file = path / f"{name}.safetensors"
+    _naming(file, lambda: part.load_state_dict(load_weights(file)[0]))
+
+
+def _naming(file, load):
     try:
-        part.load_state_dict(load_weights(file)[0])
+        return load()
     except ValueError as error:
-        raise UserError(
-            f"{error}; {ADVICE}" if str(file) in str(error) else f"{file}: {error}; {ADVICE}"
-        ) from error
+        name = "" if str(file.parent) in str(error) else f"{file}: "
+        raise UserError(f"{name}{error}; {ADVICE}") from error

@@ -1,4 +1,4 @@
-"""`fit`: training in one line, for scripts, notebooks and experiments."""
+"""Training by a `TrainConfig`, and `fit`: training in one line, for scripts and experiments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,24 @@ import numpy as np
 from tinyllm.data import Batch, get_batch
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
-from tinyllm.train.loop import train
+from tinyllm.train.loop import Loop
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, decay_groups
 from tinyllm.train.schedule import learning_rate
+
+SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
+
+
+def loop_of(
+    config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None
+) -> Loop:
+    """Return the loop that trains a model by these settings, and neither evaluates nor writes."""
+    if optimizer is None:
+        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
+        optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
+    settings = {name: getattr(config, name) for name in SAME}
+    settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)}
+    return Loop(model, batches, loss, optimizer, **settings)
 
 
 def fit(
@@ -39,11 +53,5 @@ def fit(
         def batches(step):
             return Batch(*get_batch(tokens, seed, step, batch, context))
 
-    if optimizer is None:
-        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
-        optimizer = AdamW(groups, lr, (config.beta1, config.beta2), config.eps)
-    happened = train(
-        model, batches, loss, optimizer, steps=steps, schedule=lambda step: learning_rate(step, config),
-        accumulate=config.accumulate, clip=config.clip, seed=seed,
-    )  # fmt: skip
-    return [event.loss for event in happened if isinstance(event, events.Stepped)]
+    loop = loop_of(config, model, batches, loss, seed, optimizer)
+    return [event.loss for event in loop if isinstance(event, events.Stepped)]

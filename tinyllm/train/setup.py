@@ -16,13 +16,10 @@ from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.config import RunConfig, model_settings
+from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop
-from tinyllm.train.optimizer import AdamW, decay_groups
 from tinyllm.train.recipe import Plan, find_recipe
 from tinyllm.train.run import Facts, Run, load_run
-from tinyllm.train.schedule import learning_rate
-
-SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
 
 
 @dataclass
@@ -47,7 +44,7 @@ class TrainSetup:
         `resume` goes on from the last checkpoint. When `stop()` is true, the run saves itself and ends after
         the step at hand. Raises UserError when the checkpoint is damaged.
         """
-        loop = self.loop(self.model)
+        loop = self._loop(self.model)
         loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
         loop.about = dataclasses.asdict(self.facts) | (run.notes if run else {})
         if run and resume:
@@ -55,19 +52,13 @@ class TrainSetup:
             run.write(self.config, self.facts)  # steps may be more than before
         return loop
 
-    def loop(self, model: Any) -> Loop:
-        """Return the loop that trains a model by these settings, and neither evaluates nor writes."""
-        config = self.config.train
-        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
-        optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
-        settings = {name: getattr(config, name) for name in SAME}
-        settings |= {"seed": self.config.seed, "schedule": lambda step: learning_rate(step, config)}
-        return Loop(model, self.plan.batches, self.plan.loss, optimizer, **settings)
-
     def steps(self) -> Iterator[events.Stepped]:
         """Train a new model from the beginning, yielding its steps; nothing is evaluated or written."""
-        happened = self.loop(build(self.model.config, seed=self.config.seed))
+        happened = self._loop(build(self.model.config, seed=self.config.seed))
         return (event for event in happened if isinstance(event, events.Stepped))
+
+    def _loop(self, model):
+        return loop_of(self.config.train, model, self.plan.batches, self.plan.loss, self.config.seed)
 
     def sample(self, model: Any) -> str:
         """Let a model write, always with the same random numbers, so that samples show what it learnt.
