@@ -15,8 +15,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.rng import Random
-from tinyllm.testing import MISTAKES
-from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing import MISTAKES, VARIANTS
 
 begin()
 np.set_printoptions(precision=4, suppress=True)
@@ -135,7 +134,7 @@ print(bars(counts, ["by example", "by property", "and corners"], width=40))
 
 # %%
 x = Random(1, "noise").normal((100, 1000)).astype(np.float32)
-other = ALTERNATIVES["log_softmax"][0]
+other = VARIANTS["log_softmax"][0]
 noise = float(np.abs(other(x) - ops.log_softmax(x)).max())
 print(f"two correct functions differ by {noise:.1e}")
 
@@ -145,7 +144,7 @@ def too_strict(log_softmax):
     assert np.array_equal(log_softmax(x), ops.log_softmax(x))
 
 
-correct = [ops.log_softmax.reference, *ALTERNATIVES["log_softmax"]]
+correct = [ops.log_softmax.reference, *VARIANTS["log_softmax"]]
 guess = predict(f"equal bits asked for: how many of {len(correct)} fail?")
 rejected = sum(not passes(too_strict, function) for function in correct)
 print(compare(guess, rejected))
@@ -207,4 +206,4 @@ print("positions that changed:", changed.astype(int))
 # You have rebuilt `tinyllm/testing/check.py`, which tests every function of the
 # library with one set of properties. Its inputs are drawn by Hypothesis, a
 # library that also finds the *smallest* input that fails. The mutants are in
-# `tinyllm/testing/mistakes`: read them when you have passed, not before.
+# `tinyllm/testing`: read them when you have passed, not before.

@@ -110,7 +110,7 @@ def test_losses_learnt_by_heart_earn_nothing(judge):
 
 
 def test_parts_written_otherwise_are_accepted(judge):
-    verdict = judge(known.parts(known.alternatives(1)))
+    verdict = judge(known.parts(known.variants(1)))
     assert verdict.state == "passed", verdict
 
 

@@ -50,7 +50,7 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     fine.breaks, elsewhere.breaks = RIGHT, STEADY
     known = [(said, wrong), ("nothing wrong", fine), ("not for this", elsewhere)]
     monkeypatch.setitem(selftest.MISTAKES, "softmax", known)
-    monkeypatch.setitem(selftest.ALTERNATIVES, "softmax", [right, wrong])
+    monkeypatch.setitem(selftest.VARIANTS, "softmax", [right, wrong])
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
     assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
     assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good

@@ -25,8 +25,8 @@ from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
-from tinyllm.testing import MISTAKES
-from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing import MISTAKES, VARIANTS
+from tinyllm.testing.edits import Edit
 
 COURSE = 'title = "All"\nseed = 20261125\nvariants = 4\n'
 KINDS = {"right": 5, "wrong": 3, "untouched": 2}
@@ -35,7 +35,8 @@ KINDS = {"right": 5, "wrong": 3, "untouched": 2}
 def as_source(task, function):
     """A function of the library's as an exercise writes it."""
     found = {}
-    collect(function, found)
+    collect(OPS[task.op].reference if isinstance(function, Edit) else function, found)
+    found |= getattr(function, "texts", {})
     return STANDARD + "\n\n".join(reversed(found.values())) + f"\n\n{task.name} = {function.__name__}\n"
 
 
@@ -45,7 +46,7 @@ def answer(task, kind, rng):
         known = capstone_answers() if task.kind == "run" else answers(task)
         texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
         return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
-    functions = {"reference": [OPS[task.op].reference], "right": ALTERNATIVES[task.op]}
+    functions = {"reference": [OPS[task.op].reference], "right": VARIANTS[task.op]}
     function = rng.choice(functions.get(kind) or [f for _, f in MISTAKES[task.op]])
     return "exercise.py", as_source(task, function)
 

@@ -129,6 +129,7 @@ def extras_stay_out(source):
 
 PRINTERS = ("print", "sys.stdout.write", "sys.stderr.write")
 RUNNERS = ("eval", "exec", "compile", "__import__")
+EDITS = "tinyllm/testing/edits.py"  # runs specifications of ours with one expression changed
 
 
 def nothing_prints(source):
@@ -144,7 +145,7 @@ def untrusted_bytes_stay_data(source):
         if module.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle"):
             yield f"{source.path}:{line}: {module} runs code that it reads"
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNNERS:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNNERS and source.path != EDITS:
             yield f"{source.path}:{node.lineno}: {ast.unparse(node.func)} runs code that it reads"
         if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) == ("allow_pickle", "True"):
             yield f"{source.path}:{node.lineno}: allow_pickle runs code that it reads"
@@ -179,12 +180,15 @@ def column_blocks(source):
             start, head = i, line
 
 
+TELLING = ("mistake(", "variant(")  # decorators whose arguments say what a function is
+
+
 def public_things_are_explained(source):
-    told_already = ("tinyllm/testing/mistakes", "tinyllm/testing/alternatives")  # by sentence or name
-    if source.part is None or source.path.startswith(told_already):
+    if source.part is None:
         return
     tree = source.tree
-    things = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    things = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+              and not any(ast.unparse(each).startswith(TELLING) for each in node.decorator_list)]
     for node in [tree, *(thing for thing in things if thing.name[0] != "_")]:
         name = getattr(node, "name", "the module")
         words = ast.get_docstring(node)
@@ -307,6 +311,10 @@ def test_no_rule_accuses_good_code(rule, path, text):
     assert not list(rule(Source(path, text)))
 
 
+JUDGES = {"__init__", "arrays", "bounds", "catalog", "check", "edits", "gradcheck", "operators", "properties",
+          "relations"}  # what tinyllm/testing holds beside a file for each of ops/
+
+
 def stems(pattern):
     return {path.stem for path in ROOT.glob(pattern)}
 
@@ -316,5 +324,4 @@ def test_the_same_stem_everywhere():
     ops = stems("tinyllm/ops/*.py") - {"__init__", "registry", "erf", "shapes"}  # the last two help others
     kernels = {name.split("_")[0] for name in stems("csrc/*.c")} - INFRASTRUCTURE  # bpe_train.c is of bpe.py
     assert stems("tinyllm/ops/*.pxi") - {"_kernels"} == kernels <= ops
-    assert stems("tinyllm/testing/cases/*.py") - {"__init__"} == ops
-    assert stems("tinyllm/testing/mistakes/*.py") - {"__init__"} == ops
+    assert stems("tinyllm/testing/*.py") - JUDGES == ops

@@ -1,40 +1,21 @@
-"""The tests are tested: `check` catches every known mistake, and `diagnose` names it.
+"""The tests are tested: `check` catches every mistake, listed or made by rule, and accepts right variants.
 
-That neither accuses the innocent is the matter of test_ops_alternatives.py.
+That the checker names them is the matter of tests/course/test_diagnose.py.
 """
 
-import functools
+import ast
 
+import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
 
 from tinyllm.ops import OPS, override
-from tinyllm.testing import CASES, MISTAKES, check, diagnose
-from tinyllm.testing.check import run
-from tinyllm.testing.mistake import outcome
+from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
+from tinyllm.testing.catalog import draw_cases
+from tinyllm.testing.check import outcome
+from tinyllm.testing.edits import edited
+from tinyllm.testing.operators import OPERATORS, every_edit, made, rejected
 
-ALL = [(name, sentence, function) for name, known in MISTAKES.items() for sentence, function in known]
-# Their numbers are right: what is wrong is a type, or an input that was changed.
-RIGHT_NUMBERS = {
-    "softmax computed in float64 and left there",
-    "the sum computed in float64 and left there",
-    "x changed in place",
-    "the right merge, but done inside the list that was given",
-}
-
-
-@functools.cache
-def cases(name, count):
-    """The first cases of an op that Hypothesis draws."""
-    drawn = []
-
-    @settings(max_examples=count, phases=[Phase.generate])
-    @given(args=CASES[name])
-    def draw(args):
-        drawn.append(args)
-
-    draw()
-    return drawn
+OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
 
 
 def caught(name, function, args):
@@ -46,33 +27,54 @@ def caught(name, function, args):
     return False
 
 
-def some_case(name, holds):
-    """Whether something holds in one of 80 cases, or else, for what is rare, of more."""
-    return any(any(holds(args) for args in cases(name, count)) for count in (80, 300, 1200))
+def test_what_is_listed_is_of_ops():
+    assert set(CASES) == set(OPS) and set(MISTAKES) | set(VARIANTS) <= set(OPS)
+    for known in MISTAKES.values():
+        assert len({said for said, _ in known}) == len(known)
 
 
-def test_every_op_has_three_mistakes_of_its_signature():
-    assert set(MISTAKES) == set(OPS)
-    for name, known in MISTAKES.items():
-        assert len(known) >= 3 and len({sentence for sentence, _ in known}) == len(known)
-        for _, function in known:
-            override(**{name: function}).__exit__()  # refuses a function with other arguments
+@pytest.mark.parametrize("name", OPS_WITH["mistakes"])
+def test_every_listed_mistake_is_caught(name):
+    for said, function in MISTAKES[name]:
+        getattr(function, "function", None)  # an edit raises where the specification has no such code
+        override(**{name: function}).__exit__()  # refuses a function with other arguments
+        some = (args for count in (60, 300, 1200) for args in draw_cases(name, count))
+        assert any(caught(name, function, args) for args in some), said
 
 
-@pytest.mark.parametrize("name, sentence, function", ALL, ids=[f"{name}: {said}" for name, said, _ in ALL])
-def test_every_mistake_is_caught_and_named(name, sentence, function):
-    assert some_case(name, lambda args: caught(name, function, args))
-    if sentence not in RIGHT_NUMBERS:
-        assert some_case(name, lambda args: named(name, function, args) == sentence)
+@pytest.mark.parametrize("name", OPS_WITH["variants"])
+def test_every_right_variant_is_accepted(name):
+    for function in VARIANTS[name]:
+        for args in draw_cases(name, 40):
+            check(name, function, args)
 
 
-def named(name, function, args):
-    """What `diagnose` says to a function's output, or None where it fails."""
-    try:
-        output = run(name, function, args)
-    except Exception:
-        return None
-    return diagnose(name, args, output)
+def test_operators_make_most_mistakes():
+    """Of every op at least a few, and each of them changes some result."""
+    for name in ("softmax", "layernorm_backward", "adamw_step", "bpe_merge", "count_flops"):
+        assert len(made(name)) > len(MISTAKES[name]) and len(made(name)) <= len(every_edit(name))
+        for said, function in made(name):
+            assert any(rejected(name, function, args) for args in draw_cases(name)), said
+
+
+def test_each_operator_says_what_it_does():
+    line = "y = -np.exp(a * b / c + d, axis=-1) ** -0.5 if not a >= b else x[1:].sum(axis=-1) - n"
+    nodes = list(ast.walk(ast.parse(line)))
+    said = [words for operator in OPERATORS for node in nodes for words, _ in operator(node)]
+    for words in ("the sign of `n` turned", "the factor `b` missing", "`d` left out",
+                  "the division by `c` missing", "mean for sum in `x[1:].sum(axis=-1)`",
+                  "`x[1:].sum(axis=-1)` along the first axis",
+                  "`x[1:].sum(axis=-1)` and `n` exchanged", "> for >= in `a >= b`", "exp2 for exp",
+                  "`not` missing before `a >= b`"):  # fmt: skip
+        assert words in said, words
+
+
+def test_an_edit_that_fits_no_code_fails_loudly():
+    with pytest.raises(ValueError, match="softmax: 'x - nothing' occurs 0 times in the specification, not 1"):
+        edited("softmax", "x - nothing", "x")
+    with pytest.raises(ValueError, match="'dx' occurs 2 times"):
+        edited("linear_backward", "dy", "dx", "dx", "dy")
+    assert np.array_equal(edited("softmax", "", "return x")(np.ones(2)), np.ones(2))
 
 
 def test_no_mistake_changes_the_case_that_it_is_tried_on():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
-from tinyllm.testing.cases.pieces import BROKEN, CHARACTERS, cut_anywhere, texts
+from tinyllm.testing.pieces import BROKEN, CHARACTERS, cut_anywhere, texts
 from tinyllm.tokenizer.base import text_keeping_bytes
 from tinyllm.tokenizer.patterns import NAMES, Splitter, compile_pattern, split
 

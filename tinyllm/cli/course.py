@@ -239,16 +239,15 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
         print(as_json([vars(row) for row in rows]))
         return 0 if all(row.good for row in rows) else 1
     print(paragraph(isolation_words(level)))
-    heads = ("reference", "starter", "mutants", "rejected", "alternatives")
+    heads = ("reference", "starter", "mutants", "rejected", "variants")
     print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
     def show(row):
         print(format_row(row, mutants), flush=True)
 
     rows = run_selftest(find_course(course), level, step=show)
-    wrong, others = sum(len(row.rejected) for row in rows), sum(row.alternatives for row in rows)
-    print(f"{len(rows)} tasks, {sum(row.killed for row in rows)} of {wrong} mutants rejected "
-          f"({wrong / len(rows):.1f} a task), {sum(row.accepted for row in rows)} of {others} "
-          f"alternatives accepted (at least {min(row.alternatives for row in rows)} a task)")  # fmt: skip
+    wrong, others = sum(len(row.rejected) for row in rows), sum(row.variants for row in rows)
+    print(f"{len(rows)} tasks, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
+          f"{sum(row.accepted for row in rows)} of {others} variants accepted")
     return 0 if all(row.good for row in rows) else 1
 
 
@@ -259,7 +258,7 @@ def format_row(row, mutants: bool) -> str:
         return f"{name}    blocked: {row.blocked}"
     lines = [
         f"{name}{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}"
-        f"{row.killed:>10}{row.accepted:>10} of {row.alternatives}"
+        f"{row.killed:>10}{row.accepted:>10} of {row.variants}"
     ]
     lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if broken is None]
     lines += [f"     TURNED DOWN: {name}, by: {broken}" for name, broken in row.wrongly]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyllm.course.blame import allowed, rounded_otherwise
 from tinyllm.course.checker import Verdict, complaint, said, unusable
-from tinyllm.course.drawing import HIDDEN_CASES, draw_cases
+from tinyllm.course.drawing import HIDDEN_CASES
 from tinyllm.course.lesson_runner import note
 from tinyllm.course.plugins import Part, PartFailure, plug_in, validated
 from tinyllm.course.syllabus import find_lesson
@@ -25,6 +25,7 @@ from tinyllm.course.workspace import shown
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.ops.registry import OPS, override
+from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import specs_only
 from tinyllm.train import make_config, prepare
 

@@ -2,7 +2,7 @@
 
 A task is judged by its op. The op's cases are sorted into properties (ordinary numbers, extreme ones, empty
 arrays, views...), each property gets a fresh worker, and what holds is counted. What does not is looked into
-by `explain`.
+by `diagnose`.
 """
 
 import functools
@@ -10,8 +10,8 @@ import importlib
 import re
 from dataclasses import dataclass
 
+from tinyllm.course.diagnose import explained
 from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
-from tinyllm.course.explain import explained
 from tinyllm.course.failures import complaint, said
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import Failure, printable

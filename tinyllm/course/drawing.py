@@ -3,17 +3,12 @@
 The same seed gives the same inputs on every machine with the same Hypothesis, whatever else is imported.
 """
 
-import contextlib
 import functools
-from unittest import mock
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.internal.cache import LRUCache
-from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
-from tinyllm.testing import CASES
+from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
 from tinyllm.testing.properties import (
     EXTREME,
@@ -26,43 +21,11 @@ from tinyllm.testing.properties import (
     STEADY,
     VIEWS,
 )
-from tinyllm.testing.relations import bind
 
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # from a seed that students do not know, beside those that they do
 LEAST = 12  # ordinary cases: some ops draw few, and what fails on ordinary numbers must be said to do so
 MORE_CASES = 400  # to choose from where the others will not do
-QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
-@contextlib.contextmanager
-def without_found_constants():
-    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws.
-
-    It remembers them in a cache as well, which may have been filled before.
-    """
-    ours = {"_get_local_constants": getattr(providers, "Constants", None), "CONSTANTS_CACHE": _constants}
-    with mock.patch.multiple(providers, **{name: x for name, x in ours.items() if hasattr(providers, name)}):
-        yield
-
-
-_constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
-
-
-@functools.cache
-def draw_cases(name, count=CASES_PER_TASK, variant=0):
-    """The first cases of an op that Hypothesis draws from a seed -> list of argument tuples."""
-    drawn = []
-
-    @settings(max_examples=count, phases=[Phase.generate], **QUIET)
-    @seed(variant)
-    @given(args=CASES[name])
-    def draw(args):
-        drawn.append(tuple(bind(name, args).values()))
-
-    with without_found_constants():
-        draw()
-    return drawn
 
 
 def nature(args):

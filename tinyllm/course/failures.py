@@ -7,7 +7,7 @@ import numpy as np
 from tinyllm.course.drawing import WRITES
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
-from tinyllm.testing.check import bits, expectation, labelled, require_close, require_form
+from tinyllm.testing.check import Results, bits, expectation, labelled, require_close, require_form
 from tinyllm.testing.properties import FORM, PURE, STEADY
 from tinyllm.testing.relations import parameters
 
@@ -49,9 +49,8 @@ def shapeless(name, value, args):
     if value is None:
         return "it returned nothing (None): is a `return` missing?"
     expected = right(name, args)[0]
-    is_array = len(expected) == 1 and isinstance(expected[0], np.ndarray | np.generic)
-    listed = isinstance(value, list) and [type(each) for each in value] != [np.ndarray]
-    return "it should return an array, not a list" if is_array and listed else None
+    is_array = expected.kind == "value" and isinstance(expected[0], np.ndarray | np.generic)
+    return "it should return an array, not a list" if is_array and isinstance(value, list) else None
 
 
 _right: dict = {}  # id of a case -> the case, which must live as long, and what is right on it
@@ -71,7 +70,7 @@ def results_of(name, value, after):
     if OPS[name].mutates:
         places = [parameters(name).index(argument) for argument in OPS[name].mutates]
         return [after[i] for i in places] if isinstance(after, list) and len(after) > max(places) else []
-    return list(value) if isinstance(value, tuple | list) else [value]
+    return Results(value)
 
 
 def require_forms(name, results, args):

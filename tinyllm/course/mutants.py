@@ -1,7 +1,7 @@
 """Tasks that are tests: a student's property test is marked by what it finds out about other people's code.
 
 `def test_softmax(softmax)` gets an implementation and asserts what must be true of it. It is run on every
-right implementation that the library has (its own, and those in `testing/alternatives`) and on every known
+right implementation that the library has (its own, and its variants) and on every known
 mistake. Each run has a fresh worker, and the implementation stays here: the test gets a stand-in that sends
 the arguments over. So no mutant's code can be read, only asked.
 
@@ -17,8 +17,7 @@ import numpy as np
 from tinyllm.course.checker import Verdict, said, unusable
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
-from tinyllm.testing import MISTAKES
-from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.check import bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
@@ -67,7 +66,7 @@ def size(value):
 
 def rights(op):
     """Every right implementation of an op -> list of functions, the specification first."""
-    return [OPS[op].reference, *ALTERNATIVES.get(op, [])]
+    return [OPS[op].reference, *VARIANTS.get(op, [])]
 
 
 def judge_tests(task, start, folder=None, variant=0, **options):

@@ -1,12 +1,12 @@
 """What judges an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
 
-Nothing in tinyllm imports this package but `course`, so that nobody waits for hypothesis who only trains.
+One file for each file of `ops`, of the same name, holds its cases, error bounds, mistakes and right variants.
+Nothing in tinyllm imports this package but `course`, so that nobody waits for Hypothesis who only trains.
 """
 
-from tinyllm.testing.cases import CASES
+from tinyllm.testing.catalog import CASES, MISTAKES, VARIANTS
 from tinyllm.testing.check import check
 from tinyllm.testing.gradcheck import gradcheck
-from tinyllm.testing.mistake import diagnose
-from tinyllm.testing.mistakes import MISTAKES
+from tinyllm.testing.operators import made
 
-__all__ = ["CASES", "MISTAKES", "check", "diagnose", "gradcheck"]
+__all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "gradcheck", "made"]

@@ -32,6 +32,7 @@ KINDS = {
     "equal": lambda rng, n: np.full(n, rng.uniform()),
     "zero": lambda rng, n: np.zeros(n),
     "far from zero": lambda rng, n: 1000 + rng.normal(n),
+    "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only where a text says that nothing overflows
 }
 USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")
 MODEST = ("whole", "normal", "wide", "small", "equal")  # where 1e4 would only saturate

@@ -4,12 +4,16 @@ The specification, run in float64 on the same numbers, says what is right; `case
 enough.
 """
 
+import copy
+import warnings
+
 import numpy as np
 
 from tinyllm.ops import OPS
-from tinyllm.testing.cases import BOUNDS, NEIGHBOURS
+from tinyllm.testing.catalog import BOUNDS, NEIGHBOURS
 from tinyllm.testing.relations import bind, parameters, specs_only
 
+CLOSE = 1e-6  # an output is recognised when it differs by less than this, of its largest number
 MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # their specifications say where nothing is to be done
 
 
@@ -61,7 +65,26 @@ def run(name, function, args):
     if OPS[name].mutates:
         require(result is None, f"it works in place and must return None, not {type(result).__name__}")
         return [named[argument] for argument in OPS[name].mutates]
-    return list(result) if isinstance(result, tuple | list) else [result]
+    return Results(result)
+
+
+class Results(list):
+    """The results of an op as a list, which knows what they came in: a tuple, a list, or neither."""
+
+    def __init__(self, value):
+        super().__init__(value if isinstance(value, tuple | list) else [value])
+        self.kind = type(value).__name__ if isinstance(value, tuple | list) else "value"
+
+
+def require_container(results, expected):
+    """Raise AssertionError where there is a tuple for an array or a list, or a list for an array."""
+    got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
+    if got and want and got != want and want != "tuple" and len(results) == len(expected):
+        array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
+        due = "a list" if want == "list" else "an array" if array else "one value"
+        found = "an array" if got == "value" and isinstance(results[0], np.ndarray) else f"a {got}"
+        comma = ": is there a comma too many?" if got == "tuple" and want == "value" else ""
+        raise AssertionError(f"it should return {due}, not {found}{comma}")
 
 
 def widen(value):
@@ -125,6 +148,7 @@ def require_close(name, results, wanted):
 
 def labelled(name, results, expected):
     """What each result is called, the result, and what is expected -> list. Raises AssertionError."""
+    require_container(results, expected)
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
     names = OPS[name].outputs
@@ -177,6 +201,33 @@ def require_numbers(label, got, wanted, bound):
     where = f"[{', '.join(map(str, at))}]" if at else ""
     share = f" ({np.sum(~right)} of {got.size} are wrong)" if got.size > 1 else ""
     raise AssertionError(f"{label}{where} should be {wanted[0][at]:.7g}, got {got[at]:.7g}{off}{share}")
+
+
+def outcome(name, function, args):
+    """Return the results of a function, or None when it fails on this input, as a mistake may."""
+    own = copy.deepcopy(list(args))  # lists too: a mistake may write into one
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of somebody else's mistake
+            warnings.simplefilter("ignore")
+            return run(name, function, own)
+    except Exception:  # whatever it is, such a run can explain no output
+        return None
+
+
+def same(got, other, close=CLOSE):
+    """Return whether two lists of results agree in shape and numbers, to a share of the largest number."""
+    if other is None or len(got) != len(other):
+        return False
+    return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
+
+
+def agree(a, b, close=CLOSE):
+    """Return whether two results agree; NaN agrees with NaN."""
+    a, b = as_array(a), np.asarray(b)
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return a.tolist() == b.tolist()
+    scale = np.max(np.abs(b), where=np.isfinite(b), initial=0)
+    return a.shape == b.shape and np.allclose(a, b, rtol=close, atol=close * float(scale), equal_nan=True)
 
 
 def describe(name, args):

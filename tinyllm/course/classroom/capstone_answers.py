@@ -11,7 +11,7 @@ from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.ops.registry import OPS
-from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing import VARIANTS
 
 
 def parts(functions):
@@ -28,9 +28,9 @@ def references(without=()):
     return {op: OPS[op].reference for op in PARTS if op not in without}
 
 
-def alternatives(which):
+def variants(which):
     """Return every part written in another way -> {op: function}."""
-    return {op: ALTERNATIVES[op][which % len(ALTERNATIVES[op])] for op in PARTS}
+    return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 
 def by_heart():
@@ -51,6 +51,6 @@ def capstone_answers():
         Answer("the library's own softmax", whole + "from tinyllm.ops import softmax\n", "No module named"),
         Answer("a part that is left out", parts(references(["attention"])), "still the library's: attention"),
     ]
-    right = [Answer(f"every part written otherwise, the {nth} way", parts(alternatives(i)))
-             for i, nth in enumerate(("first", "second", "third"))]  # fmt: skip
+    right = [Answer(f"every part written otherwise, the {nth} way", parts(variants(i)))
+             for i, nth in enumerate(("first", "second"))]  # fmt: skip
     return Answers("exercise.py", whole, tuple(right), tuple(wrong))

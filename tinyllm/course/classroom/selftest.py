@@ -1,7 +1,7 @@
 """Graders are graded: what the checker says of what it must accept and of what it must reject.
 
 The reference and the untouched starter go the whole way, through a worker, and so does every answer that is a
-file: C, property tests, the capstone. An op's mutants and alternatives are functions, the library's own code
+file: C, property tests, the capstone. An op's mutants and variants are functions, the library's own code
 and no student's: they run in this process, but their values take the same protocol.
 """
 
@@ -22,8 +22,7 @@ from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import Failure, Launcher
-from tinyllm.testing import MISTAKES
-from tinyllm.testing.alternatives import ALTERNATIVES
+from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.relations import specs_only
 
 
@@ -40,7 +39,7 @@ class Row:
     reference: float  # the share of properties that hold
     starter: float
     rejected: tuple = ()
-    alternatives: int = 0
+    variants: int = 0
     wrongly: tuple = ()
     blocked: str = ""
 
@@ -52,12 +51,12 @@ class Row:
     @property
     def accepted(self):
         """Return how many right answers were accepted."""
-        return self.alternatives - len(self.wrongly)
+        return self.variants - len(self.wrongly)
 
     @property
     def good(self):
         """Say if everything came out as it must; a blocked task has not."""
-        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.alternatives > 0
+        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants > 0
         return self.reference == 1 and self.starter == 0 and whole
 
 
@@ -134,7 +133,7 @@ def try_task(lesson, task, level):
         if task.kind == "op":
             reference = trial.text("exercise.py", solved(task))
             wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
-            right = [(f.__name__, trial.function(f)) for f in ALTERNATIVES.get(task.op, ())]
+            right = [(f.__name__, trial.function(f)) for f in VARIANTS.get(task.op, ())]
         else:
             known = capstone_answers() if task.kind == "run" else answers(task)
             reference = trial.text(known.file, known.reference)

@@ -1,0 +1,291 @@
+"""What a check says of a failure: the mistake by its name, the property of its input, and what to do."""
+
+import re
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, seed, settings
+from hypothesis.internal.conjecture import providers
+
+from tinyllm.course import diagnose, failures
+from tinyllm.course.checker import judge
+from tinyllm.course.classroom.selftest import Here
+from tinyllm.course.diagnose import ROUNDED, alike, confirming, name_mistake, numbers_wrong
+from tinyllm.course.drawing import LEAST, NATURES, PLAIN, nature, properties
+from tinyllm.course.syllabus import ready, syllabus
+from tinyllm.course.workers import Failure
+from tinyllm.ops import OPS
+from tinyllm.testing import CASES, MISTAKES, made
+from tinyllm.testing.catalog import QUIET, draw_cases
+from tinyllm.testing.check import bits, describe, outcome
+from tinyllm.testing.operators import every_edit
+from tinyllm.testing.properties import EXTREME, FORM, INFINITE, ORDINARY, PURE
+from tinyllm.testing.relations import bind, specs_only
+
+TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op" and ready(task)}
+
+
+@pytest.fixture
+def check(launcher, tmp_path):
+    """Judge a text as a student's file."""
+
+    def run(text, task=TASKS["softmax"], effort=0):
+        code = tmp_path / "exercise.py"
+        code.write_text(text, "utf-8")
+        return judge(task, lambda: launcher.start(code, {"cpu_seconds": 1}), effort=effort)
+
+    return run
+
+
+MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your code use Python and NumPy"
+
+
+@pytest.mark.parametrize("body, words", [
+    ("return x, x, x", "it should return 1 result, not 3"),
+    ("return x.tolist()", "it should return an array, not a list"),
+    ("y = x", "it returned nothing (None): is a `return` missing?"),
+    ("return np.exp(x)", "NameError: name 'np' is not defined: is `import numpy as np` missing?"),
+    ("return math.exp(x)", "NameError: name 'math' is not defined: is `import math` missing?"),
+    ("return y", "NameError: name 'y' is not defined"),
+    ("import tinyllm", f"{MISSING} 'tinyllm': {PYTHON} only, not the library itself"),
+    ("import torch", f"{MISSING} 'torch': {PYTHON} only"),
+    ("while True: pass", "softmax did not come to an end in 1 second of processor time: has a loop no end?"),
+])  # fmt: skip
+def test_what_is_said_tells_what_to_do(check, body, words):
+    assert check(f"def softmax(x):\n    {body}").message == words
+
+
+def test_a_list_may_be_what_is_due():
+    """Even an empty one, where nothing is to be encoded."""
+    assert failures.shapeless("bpe_encode", [], (b"", [])) is None
+    assert failures.shapeless("softmax", [], (np.zeros(0, np.float32),))
+
+
+def test_a_result_is_not_called_by_the_name_of_an_input(check):
+    verdict = check("def add(x, y):\n    return x", TASKS["add"])
+    assert verdict.message.startswith("the result should be 2, got 1")
+
+
+class Ours(Here):
+    """A function of ours in place of a student's; nobody looks at its variables."""
+
+    def steps(self, *args):
+        return Failure("failed", "no steps")
+
+
+def wrong_as(op, function):
+    """The verdict on a function of ours, as a grader gives it."""
+    return judge(TASKS[op], lambda: Ours(op, function), effort=0)
+
+
+@pytest.mark.parametrize("op", ["add", "softmax", "attention", "rope_tables"])
+def test_numbers_that_are_right_are_called_no_mistake(op):
+    """Only their type is wrong: a mistake that gives other numbers elsewhere is not theirs."""
+
+    def in_float64(*args):
+        results = OPS[op].reference(*args)
+        wide = [x.astype(np.float64) for x in (results if isinstance(results, tuple) else (results,))]
+        return tuple(wide) if len(wide) > 1 else wide[0]
+
+    verdict = wrong_as(op, in_float64)
+    assert verdict.message.endswith("should be float32, got float64") and verdict.broken[0] == FORM
+    assert verdict.mistake is None or re.search("float64 and left there|astype missing", verdict.mistake)
+
+
+def name_of(op, function):
+    """What is named to somebody whose function gives wrong numbers: its own name, or another's."""
+    wrong, right = [], []
+    count = 30 if "attention" in op or op in ("transformer_block", "linear_int8", "linear_int4") else 60
+    for args in (args for title in NATURES for args in properties(op, count).get(title, ())):
+        results = outcome(op, function, args)
+        bad = results is None or numbers_wrong(op, results, args)
+        (wrong if bad else right).append((args, results))
+    passing = [pair for pair in right if nature(pair[0]) in PLAIN]
+    found = name_mistake(op, confirming(wrong), passing=[args for args, _ in confirming(passing)])
+    return found and found[0]
+
+
+def equal_on_all_cases(op, one, other):
+    """Whether two mistakes give the same results."""
+    pairs = ((outcome(op, one, args), outcome(op, other, args)) for args in draw_cases(op, 30))
+    return all(alike(*pair, ROUNDED) for pair in pairs)
+
+
+@pytest.mark.parametrize("op", sorted(MISTAKES))
+def test_every_listed_mistake_is_named(op):
+    """But for those whose numbers are right, and one that shows on rare spaces only."""
+    with specs_only():
+        for said, function in MISTAKES[op]:
+            if function.breaks not in (PURE, FORM) and "several spaces" not in said:
+                assert name_of(op, function) == said
+
+
+@pytest.mark.parametrize("op", ["softmax_backward", "layernorm", "lr_schedule", "bpe_train"])
+def test_mistakes_made_by_rule_are_named(op):
+    """Most of those that give numbers: by their own name, or by that of a mistake with the same numbers."""
+    known, named, tried = dict([*every_edit(op), *MISTAKES[op]]), 0, 0
+    with specs_only():
+        for said, function in made(op):
+            name = name_of(op, function)
+            tried += any(outcome(op, function, args) for args in draw_cases(op, 30))
+            named += name is not None
+            assert name in (None, said) or equal_on_all_cases(op, function, known[name]), (said, name)
+    assert named >= 0.75 * tried, f"{named} of {tried}"
+
+
+def test_a_mistake_that_other_ordinary_cases_deny_is_not_named():
+    """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
+
+    def scaled_by_keys(q, k, v, causal=True, lengths=None):
+        wide = np.float32((q.shape[3] / max(k.shape[1], 1)) ** 0.5)
+        return OPS["attention"].reference(q * wide, k, v, causal, lengths)
+
+    verdict = wrong_as("attention", scaled_by_keys)
+    assert verdict.state == "failed" and verdict.mistake is None
+
+
+def test_two_mistakes_at_once_are_called_by_no_single_name():
+    def both(q, k, v, causal=True, lengths=None):
+        return OPS["attention"].reference(q * np.float32(q.shape[3] ** 0.5), k, v, False, lengths)
+
+    assert wrong_as("attention", both).mistake is None
+
+
+@pytest.mark.parametrize("said", ["the norm of the first array alone", "the largest of the arrays' norms"])
+def test_mistakes_that_small_cases_do_not_tell_apart_are_told_apart(said):
+    function = dict(MISTAKES["grad_norm"])[said]
+    assert wrong_as("grad_norm", function).mistake == said
+
+
+def test_the_difference_is_not_its_negative(check):
+    """They agree where x equals y, as on the smallest input."""
+    verdict = check("def add(x, y):\n    return x - y", TASKS["add"])
+    assert verdict.mistake == "x - y"
+
+
+def test_a_second_mistake_on_unusual_numbers_hides_no_first():
+    def both(x):
+        e = np.exp(x)  # overflows, and
+        return e / e.sum()  # the sum of the whole array
+
+    assert wrong_as("softmax", both).mistake == "softmax over the whole array, not row by row"
+
+
+BY_HAND = {
+    "softmax without subtracting the maximum, so that exp overflows": ("softmax", """
+import numpy as np
+def softmax(x):
+    e = np.exp(x)
+    total = e.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    return e / total
+"""),
+    "the mean over all targets, the ignored ones too": ("cross_entropy", """
+import numpy as np
+def cross_entropy(logits, targets, ignore_index=-100):
+    top = logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    lse = top[..., 0] + np.log(np.exp(logits - top).sum(axis=-1))
+    kept = targets != ignore_index
+    picked = np.take_along_axis(logits, np.where(kept, targets, 0)[..., None], axis=-1)[..., 0]
+    return np.asarray((lse - picked)[kept].sum() / targets.size, np.float32), lse
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", BY_HAND)
+@pytest.mark.parametrize("effort", [0, 300])
+def test_a_student_who_did_more_right_than_the_mistake_is_told_its_name(check, said, effort):
+    """With a guard against 0 / 0, say: there are inputs where their numbers are not the mistake's."""
+    op, text = BY_HAND[said]
+    verdict = check(text, TASKS[op], effort=effort)
+    assert verdict.mistake == said
+
+
+ATTENTION = """
+import numpy as np
+def attention(q, k, v, causal=True, lengths=None):
+    B, S, H, D = q.shape
+    T, K = k.shape[1:3]
+    k, v = np.repeat(k, H // K, axis=2), np.repeat(v, H // K, axis=2)
+    scores = np.einsum("bshd,bthd->bhst", q, k) * np.float32(D ** -0.5)
+    n = np.reshape(np.full(B, T) if lengths is None else lengths, (B, 1, 1, 1))
+    seen = np.arange(T) < n
+    if causal:
+        seen = seen & (np.arange(T) <= n - S + np.arange(S)[:, None])
+"""
+SHOWN = {
+    "a mask applied after softmax, with a log-sum-exp of the hidden scores too": """
+    top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    top[top == -np.inf] = 0
+    e = np.exp(scores - top)
+    total = e.sum(axis=-1, keepdims=True)
+    p, lse = e / np.where(total == 0, np.float32(1), total) * seen, top + np.log(total)
+    return np.einsum("bhst,bthd->bshd", p, v).astype(np.float32), lse[..., 0]
+""",
+    "attention without subtracting the largest score, so that exp overflows": """
+    e = np.exp(np.where(seen, scores, np.float32(-np.inf)))
+    total = e.sum(axis=-1, keepdims=True)
+    p = e / np.where(total == 0, np.float32(1), total)
+    return np.einsum("bhst,bthd->bshd", p, v), np.log(total)[..., 0]
+""",
+}
+
+
+@pytest.mark.parametrize("said", SHOWN)
+def test_the_commonest_mistakes_in_attention_have_names(check, said):
+    assert check(ATTENTION + SHOWN[said], TASKS["attention"]).mistake == said
+
+
+@pytest.mark.parametrize("said, about", [
+    ("attention without the causal mask", ORDINARY),
+    ("a causal mask that is off by one and shows the next token", ORDINARY),
+    ("attention without subtracting the largest score, so that exp overflows", EXTREME),
+    ("softmax without subtracting the maximum, so that exp overflows", EXTREME),
+    ("softmax that gives NaN for a row of nothing but -inf, where every token is masked", INFINITE),
+])  # fmt: skip
+def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatch):
+    """And ordinary numbers are named before any others, where they fail too."""
+    op, function = next((op, function) for op in TASKS for each, function in MISTAKES[op] if each == said)
+    shown = []
+    monkeypatch.setattr(diagnose, "describe", lambda name, args: shown.append(args) or describe(name, args))
+    verdict = wrong_as(op, function)
+    assert verdict.broken[0] == about == nature(shown[-1])
+    assert verdict.mistake == said
+
+
+@pytest.mark.parametrize("op", ["attention", "rope", "layernorm_backward"])
+def test_every_op_has_ordinary_cases(op):
+    """Their sizes are seldom so plain that nothing else is special about a case."""
+    cases = [args for title in PLAIN for args in properties(op).get(title, ())]
+    assert len(cases) >= LEAST
+
+
+@pytest.mark.parametrize("name", ["softmax", "attention"])
+def test_cases_are_the_same_whatever_hypothesis_drew_before(name):
+    """It keeps the constants that it found in our modules, and once a wrong kernel passed for them."""
+    found = providers.Constants(floats={i + 0.5 for i in range(100)}, integers=set(range(100)))
+    with mock.patch.object(providers, "_get_local_constants", lambda: found):
+        providers.CONSTANTS_CACHE.cache.clear()
+        others = list(drawn(name))
+        assert bits_of(others) != bits_of(draw_cases(name))
+        assert bits_of(draw_cases.__wrapped__(name)) == bits_of(draw_cases(name))
+    providers.CONSTANTS_CACHE.cache.clear()
+
+
+def drawn(name):
+    """Cases as Hypothesis draws them for anybody."""
+    found = []
+
+    @settings(max_examples=60, phases=[Phase.generate], **QUIET)
+    @seed(0)
+    @given(args=CASES[name])
+    def draw(args):
+        found.append(args)
+
+    draw()
+    return [tuple(bind(name, args).values()) for args in found]
+
+
+def bits_of(cases):
+    return [bits(args) for args in map(list, cases)]

@@ -1,0 +1,337 @@
+"""Say why a function fails: the smallest input, and the mistake or the first step that explains it.
+
+The known mistakes, those listed in `testing` and those made by rule, are run on the cases that fail. One that
+gives the same wrong numbers is named, unless other cases speak against it. Then Hypothesis looks for the
+smallest input that shows it. If none is named, the first variable of the specification is shown that the
+function has nowhere.
+"""
+
+import itertools
+import math
+import random
+import sys
+import time
+
+import numpy as np
+from hypothesis import find, settings
+
+from tinyllm.course.drawing import MORE_CASES, NATURES, PLAIN, WRITES, nature
+from tinyllm.course.failures import complaint, out_of_bounds, require_forms, results_of, right, said
+from tinyllm.course.workers import Failure
+from tinyllm.ops import OPS
+from tinyllm.testing.catalog import CASES, MISTAKES, QUIET, draw_cases, without_found_constants
+from tinyllm.testing.check import CLOSE, arrays, as_text, describe, outcome, require_close, same
+from tinyllm.testing.operators import every_edit
+from tinyllm.testing.properties import FORM, PURE, RIGHT, STEADY
+from tinyllm.testing.relations import bind, parameters
+
+SHRINK_SECONDS = 5
+NAME_SECONDS = 5  # for mistakes that are made by rule, where somebody waits
+PROBES = 4  # cases of which one has to show a mistake made by rule before the others are tried
+READABLE = 300  # letters of an input; where what fails is longer, a grader tries the shortest of more cases
+MORE_TRIES = 30
+CONFIRMING = 16  # how many cases that fail, and how many that do not, a mistake is confirmed on
+ROUNDED = 1e-4  # of the largest number: another order of sums may differ by this, and no mistake
+
+
+def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=None):
+    """Find the smallest input that fails, and what the student did there.
+
+    broken: {property: [(args, complaint)]}. ordinary: cases of ordinary numbers, whether they fail or not.
+    The rest is as in `judge`.
+    """
+    numbers = [title for title in broken if title.startswith(RIGHT)]
+    title = (numbers or list(broken))[0]
+    wrong = [pair for each in numbers or [title] for pair in broken[each]]
+    failed = {id(args) for args, _ in wrong}
+    passing = confirming([(args, None) for args in ordinary if id(args) not in failed])
+    wrong = confirming(wrong)
+    with Tries(task, start, title, effort, cut) as tries:
+        if cut:
+            wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
+        failing = [(args, tries.output(args)) for args, _ in wrong]
+        seconds = NAME_SECONDS if effort else None  # a grader says the same whenever it is asked
+        found = name_mistake(task.op, failing, known, [args for args, _ in passing], seconds)
+        tries.mistake = found and found[1]
+        first = next(args for args, out in failing if not found or shows(task.op, args, out, found[1]))
+        tries.kind = nature(first)
+        inputs = [first, tries.readable(first), *([tries.smallest(first)] if effort else [])]
+        smallest = min(inputs, key=tries.letters)
+        why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
+        formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
+        step = None if found or not formed else tries.first_different_step(smallest)
+    about = subject(title, why, formed, tries.kind)
+    rest = [each for each in verdict.keywords["broken"] if each != about]
+    lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
+    return verdict(
+        state="failed", broken=lost, message=said(why), line=getattr(why, "line", None), step=step,
+        mistake=found and found[0], smallest_input=describe(task.op, smallest),
+    )  # fmt: skip
+
+
+def subject(title, why, formed, kind):
+    """Which property a complaint is about: title is the one tried, kind that of the input shown."""
+    if isinstance(why, Failure):
+        return kind
+    if why == WRITES:
+        return PURE
+    if title == STEADY:
+        return STEADY
+    return kind if formed else FORM
+
+
+def confirming(pairs):
+    """Choose the cases on which a mistake is confirmed, the plainest and smallest first, of different widths.
+
+    pairs: a case, and anything about it.
+    """
+    pairs = sorted(pairs, key=lambda pair: (plainness(pair[0]), weight(pair[0])))
+    half, seen, chosen = CONFIRMING // 2, set(), []
+    for i, (args, _) in enumerate(pairs):
+        if widths(args) not in seen and len(chosen) < half:
+            seen.add(widths(args))
+            chosen.append(i)
+    others = [i for i in range(len(pairs)) if i not in chosen]
+    chosen += others[:: max(-(-len(others) // (CONFIRMING - len(chosen))), 1)]
+    return [pairs[i] for i in sorted(chosen)]
+
+
+def widths(args):
+    """Return how wide the arrays of a case are, or where it has none, the case as it is written."""
+    return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
+
+
+def plainness(args):
+    """The place of a case's nature: ordinary numbers come first."""
+    return NATURES.index(nature(args))
+
+
+def form_error(name, results, args):
+    """What is wrong with the types and shapes of results, a sentence, or None."""
+    try:
+        require_forms(name, results, args)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def weight(args):
+    """How large an input is: numbers in its arrays, then letters to write it; an empty one says least."""
+    size = sum(a.size for a in arrays(args))
+    return size or 10**9, len(repr(args))
+
+
+def name_mistake(name, failing, more=(), passing=(), seconds=None):
+    """Find the mistake behind some answers: a pair of a sentence and a function, or None.
+
+    failing: pairs of a case and the results on it, or None where there are none; the plainest first. more:
+    known mistakes beside those of the op. passing: ordinary cases with right results. seconds: after which no
+    more mistakes made by rule are tried.
+    """
+    start, best, found = time.monotonic(), 0, None
+    known = [*more, *MISTAKES.get(name, ())]
+    probes = failing[:: max(len(failing) // PROBES, 1)]
+    for i, pair in enumerate(itertools.chain(known, every_edit(name))):
+        if i >= len(known):  # made by rule
+            if best == len(failing) or (seconds and time.monotonic() - start > seconds):
+                break
+            if not any(shows(name, args, out, pair[1]) for args, out in probes):
+                continue
+        shown = [shows(name, args, out, pair[1]) for args, out in failing]
+        if sum(shown) > best and not denied(name, failing, shown, pair[1], passing):
+            best, found = sum(shown), pair
+    return found
+
+
+def shows(name, args, got, function):
+    """Whether somebody's results are wrong just as a mistake's are: in their numbers, or in their types."""
+    theirs = outcome(name, function, args)
+    if got is None or theirs is None or not alike(got, theirs):
+        return False
+    if numbers_wrong(name, got, args):
+        return numbers_wrong(name, theirs, args)
+    error = form_error(name, got, args)
+    return error is not None and error == form_error(name, theirs, args)
+
+
+def denied(name, failing, shown, function, passing):
+    """Return whether other cases speak against a mistake that some of them show.
+
+    On ordinary numbers each one counts. Elsewhere a second mistake may hide the first: there a quarter may
+    differ, or more where ordinary cases of several widths agree.
+    """
+    against, widely = 0, set()
+    for (args, got), agrees in zip(failing, shown, strict=True):
+        plain = nature(args) in PLAIN
+        if agrees:
+            widely |= {widths(args)} if plain else set()
+            continue
+        theirs = outcome(name, function, args)
+        if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) and not undefined(got)):
+            continue  # or the function has a guard that the mistake has not
+        if plain:
+            return True
+        against += 1
+    few = len(widely) < 2 and 4 * against > sum(shown)
+    return few or any(tells_apart(name, args, function) for args in passing)
+
+
+def undefined(results):
+    """Return whether there is a NaN in some results."""
+    return any(np.isnan(a).any() for a in arrays(results or ()) if a.dtype.kind == "f")
+
+
+def tells_apart(name, args, function):
+    """Whether a mistake is clearly wrong on a case."""
+    theirs = outcome(name, function, args)
+    wrong = theirs is None or numbers_wrong(name, theirs, args)
+    return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
+
+
+def numbers_wrong(name, results, args):
+    """Whether results are wrong even if their types are not looked at."""
+    wanted = right(name, args)
+    if len(results) == len(wanted[0]):
+        results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
+    try:
+        require_close(name, results, wanted)
+    except Exception:  # or so odd that no comparison stands it
+        return True
+    return False
+
+
+def as_wanted(got, want):
+    """A result in the type that is due, if it has the numbers for that."""
+    if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
+        return got
+    with np.errstate(all="ignore"):  # float64 may be too large
+        cast = got.astype(np.float32 if want.dtype.kind == "f" else want.dtype)
+    return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
+
+
+def alike(got, other, close=CLOSE):
+    """Whether results agree, also where there are none, or they are too odd to be compared."""
+    if got is None or other is None:
+        return got is other
+    try:
+        return same(got, other, close)
+    except Exception:
+        return False
+
+
+class Tries:
+    """A worker that is replaced when it falls, to try many inputs on a function that fails."""
+
+    def __init__(self, task, start, title, effort, cut=None):
+        self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
+        self.worker = None
+        self.kind = self.mistake = None  # the nature of the inputs looked for, and what they must show
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        if self.worker:
+            self.worker.__exit__()
+
+    def fresh(self):
+        if self.worker is None or self.worker.failure:
+            self.__exit__()
+            self.worker = self.start()
+        return self.worker
+
+    def complaint(self, args):
+        return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
+
+    def part(self, args):
+        """The first part of a case that fails, with its complaint -> pair, or None."""
+        tried = ((part, self.complaint(part)) for part in self.cut(args))
+        return next((pair for pair in tried if pair[1]), None)
+
+    def fails(self, args):
+        """Whether an input is of the kind looked for, and shows what it must."""
+        if self.kind not in (None, nature(args)):
+            return False
+        why = self.complaint(args)
+        if why is None or self.mistake is None:
+            return why is not None
+        return shows(self.task.op, args, self.output(args), self.mistake)
+
+    def output(self, args):
+        """The results on an input, or None where there are none; where C strays, that is the result."""
+        answer = self.fresh().call(self.task.name, args, send_args=True)
+        if isinstance(answer, Failure):
+            return [answer.message] if out_of_bounds(answer) else None
+        return results_of(self.task.op, *answer)
+
+    def smallest(self, args):
+        """The smallest input that fails and that Hypothesis finds; otherwise the one given."""
+        name, best, deadline = self.task.op, args, time.monotonic() + SHRINK_SECONDS
+
+        def fails(drawn):
+            nonlocal best
+            if time.monotonic() > deadline:
+                return False
+            tried = tuple(bind(name, drawn).values())
+            failing = next(filter(self.fails, self.cut(tried) if self.cut else [tried]), None)
+            if failing is None:
+                return False
+            best = min(best, failing, key=weight)
+            return True
+
+        try:
+            few = settings(max_examples=self.effort, **QUIET)
+            with without_found_constants():
+                found = find(CASES[name], fails, settings=few, random=random.Random(0))
+        except Exception:  # NoSuchExample, or Flaky where the time was up
+            return best
+        return best if self.cut else tuple(bind(name, found).values())
+
+    def readable(self, args):
+        """The shortest of more cases that fail, where this one is long to read; else the one given.
+
+        It is bounded by counts and by no clock, so that a grader says the same whenever it is asked.
+        """
+        if self.letters(args) <= READABLE:
+            return args
+        cases = draw_cases(self.task.op, MORE_CASES)
+        cases = [x for each in cases for x in (self.cut(each)[:1] if self.cut else [each])]
+        cases = [x for x in cases if nature(x) == self.kind]
+        smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
+        return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
+
+    def letters(self, args):
+        """How much there is to read of an input."""
+        return len(describe(self.task.op, args))
+
+    def first_different_step(self, args):
+        """Which variable of the specification none of the student's equals, and its value -> str or None."""
+        name = self.task.op
+        answer = self.fresh().steps(self.task.name, args)
+        if isinstance(answer, Failure):
+            return None
+        theirs = [value for _, value in answer]
+        for step, value in steps_of(OPS[name].reference, args):
+            if step in parameters(name) or not isinstance(value, np.ndarray):
+                continue
+            if not any(alike([np.squeeze(other)], [np.squeeze(value)]) for other in theirs):  # (n, 1) is (n,)
+                return f"{step} = {as_text(value)}"
+        return None
+
+
+def steps_of(function, args):
+    """Run a function and look at its variables when it returns -> pairs of name and value, in order."""
+    found = {}
+
+    def look(frame, event, value):
+        if event == "return" and frame.f_code is function.__code__:
+            found.update(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(before)
+    order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
+    return sorted(found.items(), key=lambda pair: order.get(pair[0], math.inf))

@@ -1,0 +1,253 @@
+"""Cases of attention; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.ops import softmax
+from tinyllm.ops.attention import attention_mask, key_ranges, sum_groups, to_heads
+from tinyllm.ops.autograd import sum_to_shape
+from tinyllm.testing.arrays import MODEST, SIZES, USUAL, few, floats, ints, sizes
+from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.relations import backward_args, run_spec
+
+queries = st.sampled_from((*SIZES, 130))
+widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
+
+
+@st.composite
+def attention(draw, kinds=USUAL):
+    """All of a sequence, the end of one (decoding, chunked prefill), or, rarely, more queries than keys."""
+    B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
+    T = draw(sizes) + (S if draw(st.sampled_from((True, True, False))) else 0)
+    H = K * draw(st.sampled_from((1, 2, 3)))
+    causal = draw(st.booleans())
+    lengths = ints(draw, (B,), T + 1) if draw(st.booleans()) else None
+    q, k = floats(draw, (B, S, H, D), kinds), floats(draw, (B, T, K, D), kinds)
+    return q, k, floats(draw, (B, T, K, D)), causal, lengths
+
+
+@st.composite
+def attention_backward(draw):
+    """Queries and keys are modest: from scores of a million, float32 cannot compute a probability twice."""
+    args = draw(attention(MODEST))
+    result = run_spec("attention", args)
+    return backward_args("attention", args, result, floats(draw, result[0].shape))
+
+
+@st.composite
+def attention_ranges(draw, kinds=USUAL):
+    """Windows of several widths, and ranges of any kind, empty ones too; with or without a bias."""
+    q, k, v, causal, lengths = draw(attention(kinds))
+    (B, S, H, _), T = q.shape, k.shape[1]
+    window = draw(st.sampled_from((1, 3, 70, None)))
+    if window is None:
+        starts, ends = ints(draw, (B, S), T + 1), ints(draw, (B, S), T + 1)
+    else:
+        starts, ends = key_ranges((B, S), T, causal, lengths, window)
+    shape = draw(st.sampled_from((None, (H, S, T), (H, 1, T), (S, T), (1, S, 1))))
+    bias = None if shape is None else floats(draw, shape, MODEST)
+    return q, k, v, starts, ends, bias
+
+
+@st.composite
+def attention_ranges_backward(draw):
+    """As in attention_backward, modest queries and keys."""
+    args = draw(attention_ranges(MODEST))
+    result = run_spec("attention_ranges", args)
+    return backward_args("attention_ranges", args, result, floats(draw, result[0].shape))
+
+
+class Sizes:
+    """What the tolerances need to know of one case: the scores, and how far off each may be."""
+
+    def __init__(self, q, k, v, seen, bias=0):
+        self.D, self.T = q.shape[3], k.shape[1]
+        self.group = q.shape[2] // k.shape[2]
+        self.q = to_heads(q)
+        self.k, self.v = to_heads(k, self.group), to_heads(v, self.group)
+        scale = self.D**-0.5
+        self.seen = np.broadcast_to(seen, (*self.q.shape[:3], self.T))
+        self.scores = np.where(self.seen, self.q @ self.k.swapaxes(-1, -2) * scale + bias, -np.inf)
+        sizes = np.abs(self.q) @ np.abs(self.k).swapaxes(-1, -2) * scale + np.abs(bias)
+        self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
+
+    def y_off(self):
+        """Each probability is off by its score's error and by the sum's; y lies between the values anyhow."""
+        p = run_spec("softmax", (self.scores,))
+        worst = largest(self.score_off)
+        relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)
+        off = relative * (p @ np.abs(self.v))
+        return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
+
+    def bound(self, results):
+        """The errors of y, and for lse that of the largest score plus those of the sum and the logarithm."""
+        lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
+        return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
+
+    def backward_bound(self, dy, lse):
+        """p = exp(score - lse) is off by `relative`; in the formulas every term is made positive."""
+        S = dy.shape[1]
+        lse = np.where(np.isfinite(lse), lse, 0)[..., None]
+        p = np.exp(self.scores - lse)
+        scores = np.where(self.seen, np.abs(self.scores), 0)
+        relative = np.expm1(self.score_off + EPS * (scores + np.abs(lse)))
+        relative += EPS * (self.T + 2 * self.D + 16)
+        dout = np.abs(to_heads(dy))
+        dp = dout @ np.abs(self.v).swapaxes(-1, -2)
+        total = (p * dp).sum(-1, keepdims=True)
+        total_off = (p * relative * dp).sum(-1, keepdims=True)
+        total_off += (dout * self.y_off()).sum(-1, keepdims=True)
+        dscores = p * (relative * (dp + total) + total_off)
+        dscores += p * (dp + total) * EPS * (S * self.group + self.T)  # the sums over dscores
+        ds = dscores * self.D**-0.5
+        dv = (p * (relative + EPS * S * self.group)).swapaxes(-1, -2) @ dout
+        dq, dk = ds @ np.abs(self.k), ds.swapaxes(-1, -2) @ np.abs(self.q)
+        terms = EPS * len(dy) * S * p * (dp + total)  # of dbias, a sum over the batch as well
+        dk, dv = (sum_groups(dx, self.group) + TINY for dx in (dk, dv))
+        return dq.swapaxes(1, 2) + TINY, dk, dv, dscores + terms
+
+
+def attention_bound(args, results):
+    """Bound the errors of attention."""
+    q, k, v, causal, lengths = args
+    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
+
+
+def attention_backward_bound(args, results):
+    """Bound the errors of its gradients."""
+    dy, q, k, v, _, lse, causal, lengths = args
+    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
+
+
+def ranges_sizes(q, k, v, starts, ends, bias):
+    """The sizes of a case of attention_ranges."""
+    key = np.arange(k.shape[1])
+    seen = (starts[..., None] <= key) & (key < ends[..., None])
+    return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)
+
+
+def ranges_bound(args, results):
+    """Bound the errors of attention_ranges."""
+    return ranges_sizes(*args).bound(results)
+
+
+def ranges_backward_bound(args, results):
+    """Bound the errors of its gradients, the bias's too."""
+    dy, q, k, v, starts, ends, bias, _, lse = args
+    *others, dscores = ranges_sizes(q, k, v, starts, ends, bias).backward_bound(dy, lse)
+    return *others, 0 if bias is None else sum_to_shape(dscores, bias.shape) + TINY
+
+
+CASES = {
+    "attention": attention(),
+    "attention_backward": attention_backward(),
+    "attention_ranges": attention_ranges(),
+    "attention_ranges_backward": attention_ranges_backward(),
+}
+BOUNDS = {
+    "attention": attention_bound,
+    "attention_backward": attention_backward_bound,
+    "attention_ranges": ranges_bound,
+    "attention_ranges_backward": ranges_backward_bound,
+}
+
+
+SCALE = "q.shape[3] ** -0.5"
+SEEN = "attention_mask(q, k, causal, lengths)"
+TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
+SCORES = "masked_scores(q, k, causal, lengths)"
+
+mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
+mistake("attention", "attention scaled by 1/D instead of 1/sqrt(D)", SCALE, "q.shape[3] ** -1.0")
+mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead of one head's", SCALE,
+        "(q.shape[2] * q.shape[3]) ** -0.5")
+mistake("attention", "attention without the causal mask", SEEN, "attention_mask(q, k, False, lengths)")
+mistake("attention", "attention that always masks the future, also with causal=False", SEEN,
+        "attention_mask(q, k, True, lengths)")
+mistake("attention", "a causal mask for queries that are the first S of the keys: they are the last S",
+        "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
+mistake("attention", "a causal mask that is off by one and hides a token from itself", "key <= token",
+        "key < token")
+mistake("attention", "a causal mask that is off by one and shows the next token", "key <= token",
+        "key <= token + 1")
+mistake("attention", "a mask applied after softmax, so that the rows no longer sum to 1", "softmax(scores)",
+        f"softmax(masked_scores(q, k, False, None)) * {SEEN}")
+mistake("attention", "a mask applied after softmax, with a log-sum-exp of the hidden scores too", SCORES,
+        "masked_scores(q, k, False, None)", "softmax(scores)", f"softmax(scores) * {SEEN}")
+mistake("attention", "attention without subtracting the largest score, so that exp overflows",
+        "m = row_max(x)", "m = 0", "softmax(scores)",
+        "np.exp(scores) / np.maximum(np.exp(scores).sum(axis=-1, keepdims=True), 1e-37)", breaks=EXTREME)
+mistake("attention", "NaN for a query that sees no key, whose y must be 0", "y.swapaxes(1, 2)",
+        "np.where(logsumexp(scores)[..., None] == -np.inf, np.nan, y).swapaxes(1, 2)")
+mistake("attention", "hidden scores set to 0, which still get a share, where -inf belongs",
+        f"np.where({SEEN}, scores, -np.inf)", f"np.where({SEEN}, scores, 0)")
+mistake("attention", "hidden scores set to -1e9: a query with no key then reads the mean of all values",
+        f"np.where({SEEN}, scores, -np.inf)", f"np.where({SEEN}, scores, -1e9)")
+mistake("attention", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
+mistake("attention", "attention that ignores lengths and looks at the padding", SEEN,
+        "attention_mask(q, k, causal, None)")
+mistake("attention", "one key more than lengths says", SEEN,
+        "attention_mask(q, k, causal, lengths if lengths is None else np.minimum(lengths + 1, k.shape[1]))")
+mistake("attention", "softmax over the queries, where it must be over the keys", "softmax(scores)",
+        "softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)")
+mistake("attention", "keys read where values belong", "to_heads(v, q.shape[2] // k.shape[2])",
+        "to_heads(k, q.shape[2] // k.shape[2])")
+mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
+        "scores.max(axis=-1, initial=-np.inf)")
+mistake("attention_backward", "p dp, without the sum over the row that softmax's gradient subtracts",
+        "softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)",
+        "p * matmul(dout, to_heads(v, group), transpose_b=True)")
+mistake("attention_backward", "a gradient that forgets the causal mask", SEEN,
+        "attention_mask(q, k, False, lengths)")
+mistake("attention_backward", "a gradient that ignores lengths", SEEN, "attention_mask(q, k, causal, None)")
+mistake("attention_backward", "a kv head's gradient from the first of its query heads alone",
+        "dx.reshape(B, H // group, group, T, D).sum(axis=2)",
+        "dx.reshape(B, H // group, group, T, D)[:, :, 0]")
+mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
+mistake("attention_backward", "a causal mask for queries that are the first S tokens of the keys",
+        "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
+mistake("attention_ranges", "ranges that include their end", "key < ends[..., None]",
+        "key <= ends[..., None]")
+mistake("attention_ranges", "ranges that all start at the first key", "", "starts = np.zeros_like(starts)")
+mistake("attention_ranges", "a bias that is scaled by 1/sqrt(D) together with the scores", "scores + bias",
+        "scores + bias * q.shape[3] ** -0.5")
+mistake("attention_ranges", "scores without the bias", "", "bias = None")
+mistake("attention_ranges_backward", "a gradient of the bias scaled by 1/sqrt(D), as that of q . k is",
+        "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores, bias.shape) * q.shape[3] ** -0.5")
+mistake("attention_ranges_backward", "a gradient of the bias from the first row of the batch alone",
+        "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores[:1], bias.shape)")
+mistake("attention_ranges_backward", "a gradient that ignores where ranges start", "",
+        "starts = np.zeros_like(starts)")
+
+
+@variant("attention")
+def attention_by_einsum(q, k, v, causal=True, lengths=None):
+    B, S, H, D = q.shape
+    T, K = k.shape[1:3]
+    scores = np.einsum("bskgd,btkd->bkgst", q.reshape(B, S, K, H // K, D) / q.dtype.type(D**0.5), k)
+    ends = np.full(B, T) if lengths is None else lengths.astype(np.int64)
+    token = ends[:, None] - S + np.arange(S)
+    last = token if causal else np.broadcast_to(ends[:, None] - 1, (B, S))
+    seen = np.arange(T) <= np.minimum(last, ends[:, None] - 1)[..., None]
+    scores = np.where(seen[:, None, None], scores, scores.dtype.type(-np.inf))
+    y = np.einsum("bkgst,btkd->bskgd", softmax(scores), v).reshape(q.shape)
+    lse = np.logaddexp.reduce(scores, axis=-1, initial=-np.inf).astype(q.dtype)
+    return y, lse.reshape(B, H, S)
+
+
+@variant("attention")
+def attention_by_loops(q, k, v, causal=True, lengths=None):
+    (B, S, H, D), (_, T, K, _) = q.shape, k.shape
+    y, lse = np.zeros_like(q), np.full((B, H, S), -np.inf, q.dtype)
+    for b, s, h in np.ndindex(B, S, H):
+        n = T if lengths is None else int(lengths[b])
+        visible = min(n, n - S + s + 1) if causal else n
+        keys, values = (x[b, : max(visible, 0), h // (H // K)] for x in (k, v))
+        if len(keys):
+            scores = keys @ q[b, s, h] / D**0.5
+            weights = np.exp(scores - scores.max())
+            y[b, s, h] = weights @ values / weights.sum()
+            lse[b, h, s] = scores.max() + np.log(weights.sum())
+    return y, lse

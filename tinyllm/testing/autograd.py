@@ -1,0 +1,128 @@
+"""Cases of the chain rule and of undoing broadcasting; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import floats, seeds
+from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import run_spec
+
+MILD = ("whole", "normal", "equal", "zero")
+
+
+@st.composite
+def graphs(draw):
+    """Graphs of a few scalars, in which a node may be used many times, once or not at all."""
+    n = draw(st.sampled_from((2, 3, 4, 1, 0, 5, 8, 12)))
+    local = floats(draw, (n, n), MILD)
+    used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
+    return (np.where(np.tril(used, -1), local, np.float32(0)),)
+
+
+@st.composite
+def stretched(draw):
+    """A gradient, and a shape that broadcasts to its own."""
+    full = draw(st.lists(st.sampled_from((2, 3, 1, 0, 4)), max_size=4))
+    kept = full[draw(st.integers(0, len(full))):]
+    shape = tuple(n if draw(st.booleans()) else 1 for n in kept)
+    return floats(draw, tuple(full)), shape
+
+
+def backpropagate_bound(args, results):
+    """Every product is rounded once for each step of its path, and their sum once for each term."""
+    (local,) = args
+    return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
+
+
+CASES = {"backpropagate": graphs(), "sum_to_shape": stretched()}
+BOUNDS = {
+    "backpropagate": backpropagate_bound,
+    "sum_to_shape": of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size),
+}
+
+
+STEP = "gradients[:i] += gradients[i] * local[i, :i]"
+NEW_AXES = "dy.sum(axis=tuple(range(dy.ndim - len(shape))))"
+STRETCHED = "dy.sum(axis=stretched, keepdims=True)"
+
+mistake("backpropagate", "gradients of which the last use wins: a node that is used twice must add both",
+        STEP, "gradients[:i] = np.where(local[i, :i] != 0, gradients[i] * local[i, :i], gradients[:i])")
+mistake("backpropagate", "the derivatives of the last node alone, without those of the nodes that it uses",
+        "range(len(local) - 1, -1, -1)", "[*range(len(local))][-1:]")
+mistake("backpropagate", "local derivatives added along the path: the chain rule multiplies them",
+        "gradients[i] * local[i, :i]", "np.where(local[i, :i] != 0, gradients[i] + local[i, :i], 0)")
+mistake("backpropagate", "a gradient of 0 for the last node, whose gradient with respect to itself is 1",
+        "return gradients", "gradients[-1:] = 0\nreturn gradients")
+mistake("backpropagate", "the transposed table: local[j, i] where local[i, j] belongs", "local[i, :i]",
+        "local[:i, i]")
+mistake("backpropagate", "gradients of the first node with respect to all others", "",
+        "local = local[::-1, ::-1].T", "return gradients", "return gradients[::-1].copy()")
+mistake("backpropagate", "gradients that start from 1 at every node, as if all of them were the result",
+        "np.zeros(len(local), local.dtype)", "np.ones(len(local), local.dtype)")
+mistake("sum_to_shape", "the mean over the stretched axes, where the sum belongs", NEW_AXES,
+        NEW_AXES.replace("sum", "mean"), STRETCHED, STRETCHED.replace("sum", "mean"))
+mistake("sum_to_shape", "the first copy's gradient: every copy has a say", NEW_AXES,
+        "dy[(0,) * (dy.ndim - len(shape))]", STRETCHED,
+        "np.array(dy[tuple(slice(0, n) if n == 1 else slice(None) for n in shape)])")
+mistake("sum_to_shape", "a gradient that is not summed at all", "", "return np.array(dy)")
+mistake("sum_to_shape", "a sum over the new axes in front only, not over those stretched from 1", STRETCHED,
+        "dy")
+mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", "",
+        "return dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
+mistake("sum_to_shape", "the sum over everything, spread over the shape", STRETCHED,
+        "np.full(shape, dy.sum(), dy.dtype)")
+mistake("sum_to_shape", "the first of the new axes in front, and a sum over the others: all are copies",
+        NEW_AXES, "dy[(0,) * (dy.ndim - len(shape))]")
+
+
+@mistake("backpropagate", "gradients that a node passes on before all of its users have given it theirs")
+def passed_on_too_early(local):
+    gradients = np.zeros(len(local), local.dtype)
+    gradients[-1:] = 1
+    todo, seen = list(range(len(local)))[-1:], set()
+    while todo:
+        i = todo.pop(0)
+        gradients[:i] += gradients[i] * local[i, :i]
+        used = [j for j in range(i) if local[i, j] != 0 and j not in seen]
+        seen.update(used)
+        todo += used
+    return gradients
+
+
+@variant("backpropagate")
+def backpropagate_by_nodes(local):
+    n = len(local)
+    gradients = [0.0] * n
+    for j in reversed(range(n)):
+        gradients[j] = 1.0 if j == n - 1 else sum(gradients[i] * float(local[i, j]) for i in range(j + 1, n))
+    return np.array(gradients, local.dtype)
+
+
+@variant("backpropagate")
+def backpropagate_by_solving(local):
+    if not len(local):
+        return np.zeros(0, local.dtype)
+    last = np.zeros(len(local))
+    last[-1] = 1
+    return np.linalg.solve(np.eye(len(local)) - local.T.astype(np.float64), last).astype(local.dtype)
+
+
+@variant("sum_to_shape")
+def sum_to_shape_by_one_axis_at_a_time(dy, shape):
+    while dy.ndim > len(shape):
+        dy = dy.sum(axis=0)
+    for axis, n in enumerate(shape):
+        if n == 1:
+            dy = dy.sum(axis=axis, keepdims=True)
+    return dy
+
+
+@variant("sum_to_shape")
+def sum_to_shape_by_a_scatter(dy, shape):
+    padded = (1,) * (dy.ndim - len(shape)) + shape
+    out = np.zeros(padded, dy.dtype)
+    place = np.broadcast_to(np.arange(out.size).reshape(padded), dy.shape)
+    np.add.at(out.reshape(-1), place.reshape(-1), dy.reshape(-1))
+    return out.reshape(shape)

@@ -1,0 +1,155 @@
+"""Cases of a whole block and of its costs; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.ops import attention, gelu_tanh, layernorm, linear
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import floats, seeds
+from tinyllm.testing.bounds import EPS
+from tinyllm.testing.edits import mistake, variant
+
+counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
+
+
+@st.composite
+def blocks(draw):
+    """Blocks of a few channels with weights of the size that keeps a stack alive."""
+    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 1, 8)))
+    C, rng = heads * D, Random(draw(seeds), "block")
+
+    def layer(n_in, n_out):
+        return [(rng.normal((n_in, n_out)) / n_in**0.5).astype(np.float32), small(n_out)]
+
+    def small(n):
+        return (0.3 * rng.normal(n)).astype(np.float32)
+
+    norms = [[(1 + small(C)).astype(np.float32), small(C)] for _ in range(2)]
+    x = floats(draw, (B, T, C), ("normal", "wide", "normal"))
+    return x, heads, norms[0], layer(C, 3 * C), layer(C, C), norms[1], layer(C, 4 * C), layer(4 * C, C)
+
+
+def block_bound(args, results):
+    """A norm of few channels can magnify a rounding error a hundred times, and there are two in a row."""
+    (y,) = results
+    return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
+
+
+sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
+CASES = {"transformer_block": blocks(), "count_parameters": sizes, "count_flops": sizes}
+BOUNDS = {"transformer_block": block_bound}
+
+
+MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"
+ATTENDED = "linear(attention(q, k, v)[0].reshape(B, T, C), *project)"
+MLP = "linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow)"
+BARE_MLP = "linear(gelu_tanh(linear(x, *widen)), *narrow)"
+CUT = "mixed[..., i * C : (i + 1) * C].reshape(B, T, heads, C // heads)"
+FLOPS = "layers * (2 * context * matrices + 4 * pairs * width) + 2 * context * width * vocab_size"
+
+mistake("transformer_block", "norms after the sums, as in the first transformer; GPT-2 puts them before",
+        MIXED, "mixed = linear(x, *qkv)", f"add(x, {ATTENDED})", f"layernorm(add(x, {ATTENDED}), *norm_1)[0]",
+        f"add(x, {MLP})", f"layernorm(add(x, {BARE_MLP}), *norm_2)[0]")
+mistake("transformer_block", "a block without its residual sums", f"add(x, {ATTENDED})", ATTENDED,
+        f"add(x, {MLP})", MLP)
+mistake("transformer_block", "sums that add to the normalised x, not to x itself", MIXED,
+        "x = layernorm(x, *norm_1)[0]\nmixed = linear(x, *qkv)", f"return add(x, {MLP})",
+        f"x = layernorm(x, *norm_2)[0]\nreturn add(x, {BARE_MLP})")
+mistake("transformer_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
+        "attention(q, k, v, False)")
+mistake("transformer_block", "attention without the factor 1 / sqrt(C / heads)", "attention(q, k, v)",
+        "attention(q * (C // heads) ** 0.5, k, v)")
+mistake("transformer_block", "attention scaled by 1 / sqrt(C), as if there were one head",
+        "attention(q, k, v)", "attention(q * heads**-0.5, k, v)")
+mistake("transformer_block", "keys taken for queries and queries for keys", "attention(q, k, v)",
+        "attention(k, q, v)")
+mistake("transformer_block", "q, k and v taken in turn from each head's outputs, not one after another",
+        f"({CUT} for i in range(3))", "np.moveaxis(mixed.reshape(B, T, heads, 3, C // heads), 3, 0).copy()")
+mistake("transformer_block", "heads cut as (C / heads, heads), where (heads, C / heads) belongs", CUT,
+        CUT.replace("heads, C // heads", "C // heads, heads") + ".swapaxes(2, 3)")
+mistake("transformer_block", "an MLP without its activation",
+        "gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen))", "linear(layernorm(x, *norm_2)[0], *widen)")
+mistake("transformer_block", "attention and MLP side by side, both reading the same x, as in PaLM", MIXED,
+        f"before = x\n{MIXED}", "layernorm(x, *norm_2)", "layernorm(before, *norm_2)")
+mistake("transformer_block", "the MLP first, then attention", f"return add(x, {MLP})", "return x", MIXED,
+        f"x = add(x, {MLP})\n{MIXED}")
+mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
+        "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
+mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
+        "vocab_size + context", "2 * vocab_size + context")
+mistake("count_parameters", "a count without the table of positions", "vocab_size + context", "vocab_size")
+mistake("count_parameters", "norms that have a weight but no bias", "norm = 2 * width", "norm = width")
+mistake("count_parameters", "attention without its last layer, the one that joins the heads",
+        "width * 3 * width + 3 * width + width * width + width", "width * 3 * width + 3 * width")
+mistake("count_parameters", "the estimate 12 layers C^2, which leaves out embeddings, biases and norms", "",
+        "return 12 * layers * width * width")
+mistake("count_flops", "one operation for each multiplication: the addition that follows is another", FLOPS,
+        f"({FLOPS}) // 2")
+mistake("count_flops", "every query meeting every key, though the mask hides half of them",
+        "context * (context + 1) // 2", "context * context")
+mistake("count_flops", "scores without the second product, of weights and values", "4 * pairs * width",
+        "2 * pairs * width")
+mistake("count_flops", "the cost of one token, without the others of the context", "",
+        "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
+mistake("count_flops", "forward and backward together, three times the forward pass", FLOPS, f"3 * ({FLOPS})")
+
+
+@variant("transformer_block")
+def transformer_block_by_plain_numpy(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
+    def norm(x, w, b):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + x.dtype.type(1e-5)) * w + b
+
+    B, T, C = x.shape
+    q, k, v = np.split(norm(x, *norm_1) @ qkv[0] + qkv[1], 3, axis=-1)
+    heads_of = [part.reshape(B, T, heads, -1 if B else C // heads).swapaxes(1, 2) for part in (q, k, v)]
+    scores = heads_of[0] @ heads_of[1].swapaxes(2, 3) / (C // heads) ** 0.5
+    scores = np.where(np.tri(T, dtype=bool), scores, -np.inf).astype(x.dtype)
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    y = (e / e.sum(-1, keepdims=True)) @ heads_of[2]
+    x = x + y.swapaxes(1, 2).reshape(B, T, C) @ project[0] + project[1]
+    h = norm(x, *norm_2) @ widen[0] + widen[1]
+    h = h / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)))
+    return (x + h @ narrow[0] + narrow[1]).astype(x.dtype)
+
+
+@variant("transformer_block")
+def transformer_block_by_heads(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
+    C = x.shape[2]
+    D = C // heads
+    n = layernorm(x, *norm_1)[0]
+    x = x + project[1]
+    for h in range(heads):  # each head adds its own part to the residual stream
+        own = [slice(i * C + h * D, i * C + (h + 1) * D) for i in range(3)]
+        q, k, v = ((n @ qkv[0][:, part] + qkv[1][part])[:, :, None] for part in own)
+        x = x + attention(q, k, v)[0][:, :, 0] @ project[0][own[0]]
+    return x + linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow)
+
+
+@variant("count_parameters")
+def count_parameters_by_shapes(vocab_size, context, layers, width):
+    C = width
+    matrices = [(C, 3 * C), (3 * C,), (C, C), (C,), (C, 4 * C), (4 * C,), (4 * C, C), (C,)]
+    shapes = [(vocab_size, C), (context, C), (C,), (C,), *(layers * (matrices + 4 * [(C,)]))]
+    return sum(math.prod(shape) for shape in shapes)
+
+
+@variant("count_parameters")
+def count_parameters_by_formula(vocab_size, context, layers, width):
+    return width * (vocab_size + context + 2 + layers * (12 * width + 13))
+
+
+@variant("count_flops")
+def count_flops_by_tokens(vocab_size, context, layers, width):
+    total = 0
+    for t in range(context):
+        total += layers * (24 * width * width + 4 * (t + 1) * width) + 2 * width * vocab_size
+    return total
+
+
+@variant("count_flops")
+def count_flops_by_formula(vocab_size, context, layers, width):
+    return 2 * context * width * (layers * (12 * width + context + 1) + vocab_size)

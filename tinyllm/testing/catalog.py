@@ -1,0 +1,82 @@
+"""Gather what is known of every op from the files beside this one: each file of `ops` has one of its name.
+
+`CASES[name]` is a Hypothesis strategy of argument tuples in float32. `BOUNDS[name]` takes the arguments and
+the expected results in float64 and gives one tolerance per result; an op without one must give exactly the
+expected numbers. `NEIGHBOURS[name]` gives arguments whose results are right too: their threshold is a
+rounding error away. `MISTAKES[name]` is a list of pairs, a sentence and a wrong function; `VARIANTS[name]` a
+list of right functions.
+"""
+
+import contextlib
+import functools
+from importlib import import_module
+from unittest import mock
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.internal.cache import LRUCache
+from hypothesis.internal.conjecture import providers
+
+from tinyllm.ops import OPS
+from tinyllm.testing.arrays import floats
+from tinyllm.testing.edits import MISTAKES, VARIANTS
+from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, bind, first, run_spec
+
+__all__ = ["BOUNDS", "CASES", "MISTAKES", "NEIGHBOURS", "VARIANTS", "draw_cases"]
+
+CASES: dict = {}
+BOUNDS: dict = {}
+NEIGHBOURS: dict = {}
+for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.values()}):
+    part = import_module(f"tinyllm.testing.{stem}")
+    CASES |= part.CASES
+    BOUNDS |= getattr(part, "BOUNDS", {})
+    NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
+
+
+def backward_cases(name):
+    """Return the cases of a backward op: a case of the forward op, its results, and a gradient."""
+
+    @st.composite
+    def draw_case(draw):
+        args = draw(CASES[name])
+        result = run_spec(name, args)
+        return backward_args(name, args, result, floats(draw, first(result).shape))
+
+    return draw_case()
+
+
+CASES |= {name + SUFFIX: backward_cases(name) for name in FORWARDS if name + SUFFIX not in CASES}
+
+QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+_constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
+
+
+@contextlib.contextmanager
+def without_found_constants():
+    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws.
+
+    It remembers them in a cache as well, which may have been filled before.
+    """
+    ours = {"_get_local_constants": getattr(providers, "Constants", None), "CONSTANTS_CACHE": _constants}
+    with mock.patch.multiple(providers, **{name: x for name, x in ours.items() if hasattr(providers, name)}):
+        yield
+
+
+@functools.cache
+def draw_cases(name, count=60, variant=0):
+    """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
+
+    The same seed gives the same cases on every machine with the same Hypothesis, whatever else is imported.
+    """
+    drawn = []
+
+    @settings(max_examples=count, phases=[Phase.generate], **QUIET)
+    @seed(variant)
+    @given(args=CASES[name])
+    def draw(args):
+        drawn.append(tuple(bind(name, args).values()))
+
+    with without_found_constants():
+        draw()
+    return drawn

@@ -1,0 +1,168 @@
+"""Cases of the ops that treat every number alone; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import USUAL, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, ulps
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME, FORM, PURE
+
+KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF)
+shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))
+
+
+@st.composite
+def arrays(draw, count):
+    """Some arrays of one shape; one alone may hold the largest numbers."""
+    shape = draw(shapes)
+    return tuple(floats(draw, shape, (*USUAL, "huge") if count == 1 else USUAL) for _ in range(count))
+
+
+@st.composite
+def dropout(draw):
+    """An array, a stream and a place in it, the largest ones too, and the probability of dropping."""
+    key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
+    return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
+
+
+def activation(args, results):
+    """1 + erf, 1 + tanh and 1 - sigmoid cancel far from 0: the error is a few roundings of x."""
+    return (8 * EPS * np.abs(args[0]) + TINY,)
+
+
+def activation_backward(args, results):
+    """The derivative is about 1 at most, but is found from terms as large as x."""
+    dy, x = args
+    return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
+
+
+def swiglu(args, results):
+    """silu's error, on the scale of gate, times up."""
+    gate, up = args
+    return (8 * EPS * np.abs(gate * up) + TINY,)
+
+
+def swiglu_backward(args, results):
+    """The errors of silu's derivative and of silu, each times the other factors."""
+    dy, gate, up = args
+    return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
+
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
+CASES = {
+    **dict.fromkeys(ACTIVATIONS, arrays(1)),
+    "sigmoid": arrays(1),
+    "swiglu": arrays(2),
+    "add": arrays(2),
+    "dropout": dropout(),
+}
+BOUNDS = {
+    **dict.fromkeys(ACTIVATIONS, activation),
+    **dict.fromkeys([f"{name}_backward" for name in ACTIVATIONS], activation_backward),
+    "sigmoid": ulps(8),
+    "swiglu": swiglu,
+    "swiglu_backward": swiglu_backward,
+    "add": ulps(1),
+    "dropout": ulps(4),
+    "dropout_backward": ulps(4),
+}
+
+
+GELU = "0.5 * x * (1 + erf(x * 0.5**0.5))"
+GELU_TANH = "0.5 * x * (1 + np.tanh(scale * (z + cubic * z * z * z)))"
+SILU_SLOPE = "dy * s * (1 + x * (1 - s))"
+
+mistake("gelu", "the tanh approximation, where exact gelu was asked for", GELU, "gelu_tanh(x)")
+mistake("gelu", "x sigmoid(1.702 x), the rough approximation", GELU, "x * sigmoid(1.702 * x)")
+mistake("gelu_backward", "the derivative of the tanh approximation", "", "return gelu_tanh_backward(dy, x)")
+mistake("gelu_tanh", "exact gelu, where the tanh form was asked for", GELU_TANH, "gelu(x)")
+mistake("gelu_tanh", "x sigmoid(1.702 x), the other approximation", GELU_TANH, "x * sigmoid(1.702 * x)")
+mistake("gelu_tanh", "x multiplied by tanh alone: a half of 1 + tanh belongs there", GELU_TANH,
+        "x * np.tanh(scale * (z + cubic * z * z * z))")
+mistake("gelu_tanh", "the cubic term without its x: a constant 0.044715", "cubic * z * z * z", "cubic")
+mistake("gelu_tanh", "x (1 + tanh) halved last, which overflows for the largest x", GELU_TANH,
+        "x * (1 + np.tanh(scale * (z + cubic * z * z * z))) / 2", breaks=EXTREME)
+mistake("gelu_tanh_backward", "the derivative of exact gelu", "", "return gelu_backward(dy, x)")
+mistake("silu", "x exp(x) / (1 + exp(x)), which overflows to NaN", "x * sigmoid(x)",
+        "x * np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
+mistake("silu", "max(x, 0), which is relu", "x * sigmoid(x)", "np.maximum(x, 0)")
+mistake("silu_backward", "s (1 - s), the derivative of sigmoid", SILU_SLOPE, "dy * s * (1 - s)")
+mistake("silu_backward", "the derivative of relu: dy where x is positive", SILU_SLOPE,
+        "np.where(x > 0, dy, 0)")
+mistake("silu_backward", "dy silu(x): the function itself, where its slope belongs", SILU_SLOPE,
+        "dy * silu(x)")
+mistake("sigmoid", "1 / (1 + exp(x)), with the sign lost", "", "x = -x")
+mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
+        "", "return np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
+mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
+mistake("swiglu", "sigmoid(gate) up, which is GLU", "silu(gate)", "sigmoid(gate)")
+mistake("swiglu", "gelu(gate) up, which is GEGLU", "silu(gate)", "gelu(gate)")
+mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
+mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
+        "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
+mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)
+mistake("add", "the product, where the sum belongs", "x + y", "x * y")
+mistake("add", "x - y", "x + y", "x - y")
+mistake("add", "y - x", "x + y", "y - x")
+mistake("add", "the sum computed in float64 and left there", "x + y", "x.astype(np.float64) + y", breaks=FORM)
+mistake("add", "every sum of an x and a y, a table of them", "x + y", "np.add.outer(x, y)")
+mistake("dropout", "one mask for every place of the stream: the counter is left out", "", "key = key[0], 0")
+mistake("dropout", "one row's mask for every row", "keep_mask(key, x.shape, p)",
+        "np.broadcast_to(keep_mask(key, x.shape[-1:], p), x.shape)")
+mistake("dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass", "",
+        "key = key[0], (key[1] + (dy.size + 3) // 4) % 2**64")
+mistake("dropout_backward", "a gradient without the factor 1 / (1 - p)", "",
+        "return dropout(dy, key, p) * (1 - p)")
+mistake("dropout_backward", "a gradient that also flows through what was dropped", "", "return dy / (1 - p)")
+
+
+@variant("gelu")
+def gelu_by_math_erf(x):
+    y = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel().tolist()]
+    return np.array(y, x.dtype).reshape(x.shape)
+
+
+@variant("gelu_tanh")
+def gelu_tanh_by_sigmoid(x):
+    z = np.clip(x, -30, 30).astype(np.float64)
+    return (x / (1 + np.exp(-2 * (2 / np.pi) ** 0.5 * (z + 0.044715 * z**3)))).astype(x.dtype)
+
+
+@variant("gelu_tanh")
+def gelu_tanh_by_float64(x):
+    z = np.clip(x.astype(np.float64), -30, 30)
+    return (x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z)))).astype(x.dtype)
+
+
+@variant("silu")
+def silu_by_tanh(x):
+    return 0.5 * x * (1 + np.tanh(0.5 * x))
+
+
+@variant("silu_backward")
+def silu_backward_by_two_cases(dy, x):
+    e = np.exp(-np.abs(x))
+    s = np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return dy * s * (1 + x * (1 - s))
+
+
+@variant("silu_backward")
+def silu_backward_by_float64(dy, x):
+    wide = np.clip(x.astype(np.float64), -700, 700)
+    s = 1 / (1 + np.exp(-wide))
+    return (dy * (s + x * s * (1 - s))).astype(x.dtype)
+
+
+@variant("add")
+def add_by_adding_to_a_copy(x, y):
+    total = np.array(x)
+    total += y
+    return total
+
+
+@variant("add")
+def add_by_subtracting_the_negative(x, y):
+    return x - (-y)

@@ -1,0 +1,64 @@
+"""Cases of embedding; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import floats, ints, leading, sizes
+from tinyllm.testing.bounds import of_sizes
+from tinyllm.testing.edits import mistake, variant
+
+
+@st.composite
+def embedding(draw):
+    """A table and ids, most of them more than once."""
+    vocab, width, shape = draw(sizes), draw(sizes), (*draw(leading), draw(sizes))
+    if not vocab:
+        shape = (*shape, 0)  # an empty table has no ids
+    return floats(draw, (vocab, width)), ints(draw, shape, vocab)
+
+
+CASES = {"embedding": embedding()}
+BOUNDS = {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
+
+
+mistake("embedding", "rows counted from 1", "w[ids]", "w[ids - 1]")
+mistake("embedding", "rows multiplied by sqrt(C)", "w[ids]", "w[ids] * w.shape[1] ** 0.5")
+mistake("embedding", "columns of the table where rows belong", "w[ids]", "w.T[ids]")
+mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")
+mistake("embedding", "ids counted from the end of the table", "w[ids]", "w[len(w) - 1 - ids]")
+mistake("embedding", "the sum of the looked up rows, one vector for all ids", "w[ids]", "w[ids].sum(axis=-2)")
+mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[ids]",
+        "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")
+mistake("embedding", "rows scaled to length 1", "w[ids]",
+        "w[ids] / np.maximum(np.sqrt((w[ids] ** 2).sum(axis=-1, keepdims=True)), 1e-30)")
+mistake("embedding_backward", "dw[ids] = dy, or dw[ids] += dy, which both keep only the last of equal ids",
+        "np.add.at(dw, ids.reshape(-1), rows(dy))", "dw[ids.reshape(-1)] = rows(dy)")
+mistake("embedding_backward", "the gradients of equal ids averaged, not summed", "return dw",
+        "return dw / np.maximum(np.bincount(ids.ravel(), minlength=vocab_size), 1).astype(dw.dtype)[:, None]")
+mistake("embedding_backward", "a table that is only as long as the largest id", "(vocab_size, dy.shape[-1])",
+        "(int(ids.max(initial=-1)) + 1, dy.shape[-1])")
+
+
+@variant("embedding")
+def embedding_by_take(w, ids):
+    return np.take(w, ids, axis=0)
+
+
+@variant("embedding")
+def embedding_by_one_hot(w, ids):
+    hot = (ids[..., None] == np.arange(len(w))).astype(np.float64)
+    return (hot @ w).astype(w.dtype)
+
+
+@variant("embedding_backward")
+def embedding_backward_by_one_hot(dy, ids, vocab_size):
+    hot = (ids.reshape(-1, 1) == np.arange(vocab_size)).astype(dy.dtype)
+    return hot.T @ dy.reshape(ids.size, dy.shape[-1])
+
+
+@variant("embedding_backward")
+def embedding_backward_by_loop(dy, ids, vocab_size):
+    dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)
+    for at in np.ndindex(ids.shape):
+        dw[ids[at]] += dy[at]
+    return dw

@@ -1,0 +1,221 @@
+"""Cases of cross_entropy and of the losses per token; mistakes, and right variants."""
+
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.ops import log_softmax
+from tinyllm.ops.shapes import rows
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import MODEST, floats, ints, leading, scores, sizes
+from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.relations import backward_args, run_spec
+
+
+@st.composite
+def cross_entropy(draw):
+    """Logits, some of them -inf, and targets, none, some or all of them ignored."""
+    shape, vocab = draw(leading), draw(sizes) or 1
+    targets, ignore_index = some_ignored(draw, shape, vocab)
+    return scores(draw, (*shape, vocab)), targets, ignore_index
+
+
+def some_ignored(draw, shape, vocab):
+    """Draw targets, none, some or all of them ignored -> targets, ignore_index."""
+    ignore_index = draw(st.sampled_from((-100, -1, 0)))
+    targets = ints(draw, shape, vocab)
+    share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))
+    if share:
+        targets = np.array(targets)
+        targets[Random(share, "ignored").uniform(shape) < share] = ignore_index
+    return targets, ignore_index
+
+
+@st.composite
+def linear_token_losses(draw):
+    """What the output layer reads, its table, and targets."""
+    shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
+    x, w = floats(draw, (*shape, width), kinds=MODEST), floats(draw, (vocab, width), kinds=MODEST)
+    return x, w, *some_ignored(draw, shape, vocab)
+
+
+@st.composite
+def with_dloss(draw, name):
+    """Cases of a backward: the gradient that comes in is a single number."""
+    args = draw(CASES[name])
+    dloss = floats(draw, (), kinds=("equal", "normal", "zero", "large"))
+    return backward_args(name, args, run_spec(name, args), dloss)
+
+
+def cross_entropy_bound(args, results):
+    """Each log-sum-exp is rounded on the scale of its logits; the mean adds one rounding per row."""
+    logits, targets, _ = args
+    each = EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
+    return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
+
+
+def cross_entropy_backward_bound(args, results):
+    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
+    dloss, logits, targets, lse, ignore_index = args
+    p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
+    count = max(int(np.sum(targets != ignore_index)), 1)
+    return (EPS * np.abs(dloss) / count * (p + 4) + TINY,)
+
+
+def token_losses_bound(args, results):
+    """The log-sum-exp's error, and one rounding of the difference."""
+    logits, _, _ = args
+    each = EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
+    return each + 2 * EPS * np.abs(results[0]), each
+
+
+def token_losses_backward_bound(args, results):
+    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
+    dlosses, logits, _, lse, _ = args
+    p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
+    return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
+
+
+def logits_of(x, w):
+    """The logits x w^T, and by how much the largest of each row may be off: (..., V), (..., 1)."""
+    sizes = np.abs(x) @ np.abs(w).T
+    return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
+
+
+def linear_token_losses_bound(args, results):
+    """An error of the logits moves each log-sum-exp, and the logit at the target, by as much at most."""
+    x, w, targets, ignore_index = args
+    logits, off = logits_of(x, w)
+    losses, each = token_losses_bound((logits, targets, ignore_index), results)
+    return losses + 2 * off[..., 0], each + off[..., 0]
+
+
+def linear_token_losses_backward_bound(args, results):
+    """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, and of both products."""
+    dlosses, x, w, targets, lse, ignore_index = args
+    logits, off = logits_of(x, w)
+    kept = (targets != ignore_index)[..., None]
+    (each,) = token_losses_backward_bound((dlosses, logits, targets, lse, ignore_index), results)
+    p, scale = np.exp(logits - lse[..., None]), np.abs(dlosses)[..., None]
+    each = np.where(kept, each + scale * p * np.expm1(off) * 2, 0)  # NaN in an ignored row stays there
+    size = each + np.where(kept, scale * (p + (np.arange(len(w)) == targets[..., None])), 0)
+    V, N, x_size = len(w), targets.size, rows(np.abs(x))
+    dx = each @ np.abs(w) + EPS * (2 + V) * size @ np.abs(w)
+    return dx + TINY, rows(each).T @ x_size + EPS * (2 + N) * rows(size).T @ x_size + TINY
+
+
+CASES = {
+    "cross_entropy": cross_entropy(),
+    "cross_entropy_backward": with_dloss("cross_entropy"),
+    "token_losses": cross_entropy(),
+    "linear_token_losses": linear_token_losses(),
+}
+BOUNDS = {
+    "cross_entropy": cross_entropy_bound,
+    "cross_entropy_backward": cross_entropy_backward_bound,
+    "token_losses": token_losses_bound,
+    "token_losses_backward": token_losses_backward_bound,
+    "linear_token_losses": linear_token_losses_bound,
+    "linear_token_losses_backward": linear_token_losses_backward_bound,
+}
+
+
+MEAN = "nll.sum() / max(nll.size, 1)"
+NLL = "lse[kept] - logits[kept, targets[kept]]"
+LOSSES = "losses[kept] = lse[kept] - logits[kept, targets[kept]]"
+FROM_THE_END = "lse - np.take_along_axis(logits, targets[..., None] % logits.shape[-1], axis=-1)[..., 0]"
+PRODUCT = "matmul(rows(x), w, transpose_b=True)"
+
+mistake("cross_entropy", "the mean over all targets, the ignored ones too", "max(nll.size, 1)",
+        "max(targets.size, 1)")
+mistake("cross_entropy", "ignored targets scored as if they were tokens, counted from the end", NLL,
+        FROM_THE_END)
+mistake("cross_entropy", "ignored targets scored as if they were token 0", NLL,
+        "lse - np.take_along_axis(logits, np.maximum(targets[..., None], 0), axis=-1)[..., 0]")
+mistake("cross_entropy", "labels shifted by one position against the logits", "",
+        "targets = np.roll(targets, 1, axis=-1)")
+mistake("cross_entropy", "log-sum-exp without subtracting the maximum, so that exp overflows",
+        "m = row_max(x)", "m = 0", breaks=EXTREME)
+mistake("cross_entropy", "NaN when every target is ignored: the mean of nothing must be 0",
+        "max(nll.size, 1)", "nll.size")
+mistake("cross_entropy", "bits (log base 2) where nats are asked for", MEAN, f"{MEAN} * 1.4426950408889634")
+mistake("cross_entropy", "-log(p + 1e-9), which caps the loss and hides the worst predictions", NLL,
+        "-np.log(np.exp(logits[kept, targets[kept]] - lse[kept]) + 1e-9)", breaks=EXTREME)
+mistake("cross_entropy", "the log-sum-exp with the maximum left out", f"np.asarray({MEAN}), lse",
+        f"np.asarray({MEAN}), lse - logits.max(axis=-1)")
+mistake("cross_entropy_backward", "a gradient divided by all targets, the ignored ones too",
+        "max(int(kept.sum()), 1)", "max(targets.size, 1)")
+mistake("cross_entropy_backward", "a gradient that also flows into the rows of ignored targets",
+        "dlogits[~kept] = 0", "")
+mistake("cross_entropy_backward", "a gradient that forgets dloss", "", "dloss = 1.0")
+mistake("cross_entropy_backward", "the probabilities alone, with no 1 subtracted at the target",
+        "dlogits[kept, targets[kept]] -= 1", "")
+mistake("token_losses", "ignored targets scored as if they were tokens", LOSSES,
+        f"losses[...] = {FROM_THE_END}")
+mistake("token_losses", "every loss divided by the number of targets that count", NLL,
+        f"({NLL}) / max(int(kept.sum()), 1)")
+mistake("token_losses_backward", "one gradient for all tokens, the mean of theirs", "",
+        "dlosses = np.full_like(dlosses, dlosses.mean() if dlosses.size else 0)")
+mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in",
+        "dlogits[kept, targets[kept]] -= 1", "", "dlogits[~kept] = 0",
+        "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] -= 1")
+mistake("token_losses_backward", "gradients for every token that also flow into ignored rows",
+        "dlogits[~kept] = 0", "")
+mistake("linear_token_losses", "the labels shifted by one position against the rows of x", "",
+        "targets = np.roll(targets, 1, axis=-1)")
+mistake("linear_token_losses", "logits divided by sqrt(C), as attention divides its scores", PRODUCT,
+        f"{PRODUCT} / max(x.shape[-1], 1) ** 0.5")
+mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others",
+        "dx, dw = matmul_backward(dlogits, rows(x), w, transpose_b=True)", """
+half = len(dlogits) // 2
+dx = matmul(dlogits, w)
+dw = matmul(dlogits[half:], rows(x)[half:], transpose_a=True)""")
+mistake("linear_token_losses_backward", "the probabilities alone, with no 1 subtracted at the target",
+        "dlogits = token_losses_backward(dlosses.reshape(-1), logits, *flat, ignore_index)",
+        "kept = (targets != ignore_index) * dlosses\n"
+        "dlogits = np.exp(logits - lse.reshape(-1, 1)) * kept.reshape(-1, 1)")
+mistake("linear_token_losses_backward", "a gradient that forgets dlosses", "",
+        "dlosses = np.ones_like(dlosses)")
+
+
+@variant("cross_entropy")
+def cross_entropy_by_one_hot(logits, targets, ignore_index=-100):
+    kept = targets != ignore_index
+    hot = (np.arange(logits.shape[-1]) == targets[..., None]) & kept[..., None]
+    lost = np.where(hot, -log_softmax(logits), 0)
+    loss = lost.sum(dtype=np.float64) / max(np.count_nonzero(kept), 1)
+    lse = np.logaddexp.reduce(logits, axis=-1)
+    return np.array(loss, logits.dtype), lse.astype(logits.dtype)
+
+
+@variant("cross_entropy")
+def cross_entropy_by_picking(logits, targets, ignore_index=-100):
+    wide = logits.astype(np.float64)
+    lse = np.logaddexp.reduce(wide, axis=-1)
+    kept = targets != ignore_index
+    picked = np.take_along_axis(wide, np.where(kept, targets, 0)[..., None], axis=-1)[..., 0]
+    loss = np.where(kept, lse - picked, 0).sum() / max(int(kept.sum()), 1)
+    return np.array(loss, logits.dtype), lse.astype(logits.dtype)
+
+
+@variant("cross_entropy_backward")
+def cross_entropy_backward_by_one_hot(dloss, logits, targets, lse, ignore_index=-100):
+    kept = (targets != ignore_index)[..., None]
+    hot = np.arange(logits.shape[-1]) == targets[..., None]
+    p = np.exp(logits - lse[..., None])
+    each = dloss / max(int(kept.sum()), 1)
+    return np.where(kept, (p - hot.astype(p.dtype)) * each, p.dtype.type(0))
+
+
+@variant("cross_entropy_backward")
+def cross_entropy_backward_by_subtracting_ones(dloss, logits, targets, lse, ignore_index=-100):
+    p = np.exp(logits - lse[..., None]).reshape(-1, logits.shape[-1])
+    flat = targets.reshape(-1)
+    for i, target in enumerate(flat.tolist()):
+        if target == ignore_index:
+            p[i] = 0
+        else:
+            p[i, target] -= 1
+    return (p * (dloss / max(int((flat != ignore_index).sum()), 1))).reshape(logits.shape)

@@ -1,0 +1,176 @@
+"""Cases of matmul and linear; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import SIZES, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.edits import mistake, variant
+
+inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a kernel's inner loop
+
+
+@st.composite
+def matmul(draw):
+    """Two matrices or stacks of them, whose leading axes broadcast; either may be given transposed.
+
+    Some are square, where a transpose that is forgotten breaks no shape.
+    """
+    m, k, n = draw(sizes), draw(inner), draw(sizes)
+    if draw(st.sampled_from((False, False, True))):
+        k = n = m
+    transpose_a, transpose_b = draw(st.booleans()), draw(st.booleans())
+    stack = draw(leading)
+    a_stack, b_stack = (_broadcasts(stack)[draw(st.integers(0, 4))] for _ in "ab")
+    a = floats(draw, (*a_stack, *((k, m) if transpose_a else (m, k))))
+    b = floats(draw, (*b_stack, *((n, k) if transpose_b else (k, n))))
+    return a, b, transpose_a, transpose_b
+
+
+def _broadcasts(stack):
+    """Shapes that broadcast with `stack`: itself, none, its last axis alone, its first alone, only ones."""
+    ones = tuple(1 for _ in stack)
+    return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
+
+
+@st.composite
+def linear(draw):
+    """Rows of any number of axes, with and without a bias."""
+    wide, narrow = draw(inner), draw(sizes)
+    if draw(st.sampled_from((False, False, True))):
+        wide = narrow  # where a transpose that is forgotten breaks no shape
+    b = floats(draw, (narrow,)) if draw(st.booleans()) else None
+    return floats(draw, (*draw(leading), wide)), floats(draw, (wide, narrow)), b
+
+
+def linear_gelu(args, results):
+    """linear's error, which gelu_tanh passes on with a slope below 1.2, and gelu_tanh's own."""
+    (size,) = BOUNDS["linear"](args, results[1:])
+    return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
+
+
+def linear_gelu_backward(args, results):
+    """linear_backward's error for a dh as large as dy may become, and the error of dh itself."""
+    dy, x, w, h = args
+    return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
+        (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
+    )
+
+
+CASES = {"matmul": matmul(), "linear": linear(), "linear_gelu": linear()}
+BOUNDS = {
+    "matmul": of_sizes("matmul", lambda a, b, transpose_a, **_: 2 + a.shape[-2 if transpose_a else -1]),
+    # A gradient sums over the other operand's free axis, and over every axis that was broadcast.
+    "matmul_backward": of_sizes("matmul_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
+    "linear": of_sizes("linear", lambda x, **_: 3 + x.shape[-1]),
+    "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
+    "linear_gelu": linear_gelu,
+    "linear_gelu_backward": linear_gelu_backward,
+}
+
+
+mistake("matmul", "a product with .T, which reverses all axes and not just the last two",
+        "a.swapaxes(-1, -2)", "a.T", "b.swapaxes(-1, -2)", "b.T")
+mistake("matmul", "a product with reshape where a transpose was meant", "a.swapaxes(-1, -2)",
+        "a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2])", "b.swapaxes(-1, -2)",
+        "b.reshape(*b.shape[:-2], b.shape[-1], b.shape[-2])")
+mistake("matmul", "np.dot, which pairs every matrix of one stack with every matrix of the other",
+        "left @ right", "np.dot(left, right)")
+mistake("matmul", "the elementwise product a * b", "left @ right", "left * right")
+mistake("matmul_backward", "gradients that are not summed over the broadcast axes",
+        "if b.ndim == 2 and not transpose_a:\n    dy, a = rows(dy), rows(a)", "",
+        "sum_to_shape(da, a.shape).reshape(a_shape)", "da", "sum_to_shape(db, b.shape)", "db")
+mistake("matmul_backward", "gradients that forget that a or b was given transposed", "",
+        "transpose_a = transpose_b = False")
+mistake("matmul_backward", "gradients that are not transposed back", "",
+        "a = a.swapaxes(-1, -2) if transpose_a else a\nb = b.swapaxes(-1, -2) if transpose_b else b\n"
+            "transpose_a = transpose_b = False")
+mistake("matmul_backward", "gradients divided by the number of rows, as if y were a mean",
+        "sum_to_shape(db, b.shape)", "sum_to_shape(db, b.shape) / max(dy.shape[-2], 1)")
+mistake("matmul_backward", "db that forgets dy: the sum of A's rows",
+        "matmul(dy, a, transpose_a=True, transpose_b=transpose_a)",
+        "matmul(np.ones_like(dy), a, transpose_a=True, transpose_b=transpose_a)",
+        "matmul(a, dy, transpose_a=not transpose_a)",
+        "matmul(a, np.ones_like(dy), transpose_a=not transpose_a)")
+mistake("linear", "x W^T: these weights are stored (in, out), not (out, in)", "matmul(rows(x), w)",
+        "matmul(rows(x), w.T)")
+mistake("linear", "the bias added to x, before the weights", "rows(x)", "rows(x if b is None else x + b)",
+        "y if b is None else y + b", "y")
+mistake("linear", "the bias multiplied by x, not added", "y + b", "y * b")
+mistake("linear", "the bias added twice", "y + b", "y + b + b")
+mistake("linear", "outputs divided by the number of inputs, a mean where a sum belongs", "matmul(rows(x), w)",
+        "matmul(rows(x), w) / max(x.shape[-1], 1)")
+mistake("linear", "a bias that holds a 0 taken for none", "y if b is None else y + b",
+        "y if b is None or not b.all() else y + b")
+mistake("linear_backward", "dW averaged over the rows: the loss has already divided",
+        "matmul(rows(x), rows(dy), transpose_a=True)",
+        "matmul(rows(x), rows(dy), transpose_a=True) / max(len(rows(x)), 1)")
+mistake("linear_gelu", "exact gelu, where the tanh form was asked for", "gelu_tanh(h)", "gelu(h)")
+mistake("linear_gelu", "the bias added after gelu_tanh", "gelu_tanh(h)",
+        "gelu_tanh(linear(x, w)) + (0 if b is None else b)")
+mistake("linear_gelu", "the activation of x, before it is multiplied", "gelu_tanh(h)",
+        "linear(gelu_tanh(x), w, b)")
+mistake("linear_gelu", "y returned for h as well: the backward pass needs what stood before gelu_tanh",
+        "gelu_tanh(h), h", "gelu_tanh(h), gelu_tanh(h)")
+mistake("linear_gelu_backward", "a gradient that passes gelu_tanh unchanged", "gelu_tanh_backward(dy, h)",
+        "dy")
+mistake("linear_gelu_backward", "the slope of gelu_tanh taken at y, not at h", "gelu_tanh_backward(dy, h)",
+        "gelu_tanh_backward(dy, gelu_tanh(h))")
+mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh",
+        "linear_backward(gelu_tanh_backward(dy, h), x, w)",
+        "(*linear_backward(gelu_tanh_backward(dy, h), x, w)[:2], rows(dy).sum(axis=0))")
+
+
+@variant("matmul")
+def matmul_by_einsum(a, b, transpose_a=False, transpose_b=False):
+    left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
+    return np.einsum(f"...{left},...{right}->...ij", a, b)
+
+
+@variant("matmul")
+def matmul_by_outer_products(a, b, transpose_a=False, transpose_b=False):
+    left, right = (a.swapaxes(-1, -2) if transpose_a else a), (b.swapaxes(-1, -2) if transpose_b else b)
+    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    y = np.zeros((*lead, left.shape[-2], right.shape[-1]), a.dtype)
+    for k in range(left.shape[-1]):
+        y += left[..., :, k, None] * right[..., k, None, :]
+    return y
+
+
+@variant("linear")
+def linear_by_einsum(x, w, b=None):
+    return np.einsum("...i,io->...o", x, w) + (0 if b is None else b)
+
+
+@variant("linear")
+def linear_by_a_column_of_ones(x, w, b=None):
+    ones = np.ones((*x.shape[:-1], 1), x.dtype)
+    bias = np.zeros(w.shape[1:], w.dtype) if b is None else b
+    return np.concatenate([x, ones], axis=-1) @ np.concatenate([w, bias[None]])
+
+
+def undo(gradient, shape):
+    """Sum over the leading axes that were broadcast."""
+    extra = gradient.ndim - len(shape)
+    gradient = gradient.sum(axis=tuple(range(extra)))
+    return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)
+
+
+@variant("matmul_backward")
+def matmul_backward_by_einsum(dy, a, b, transpose_a=False, transpose_b=False):
+    left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
+    da = np.einsum(f"...ij,...{right}->...{left}", dy, b)
+    db = np.einsum(f"...ij,...{left}->...{right}", dy, a)
+    return undo(da, a.shape), undo(db, b.shape)
+
+
+@variant("matmul_backward")
+def matmul_backward_by_float64(dy, a, b, transpose_a=False, transpose_b=False):
+    dy, wide_a, wide_b = (x.astype(np.float64) for x in (dy, a, b))
+    turned_a = wide_a.swapaxes(-1, -2) if transpose_a else wide_a
+    turned_b = wide_b.swapaxes(-1, -2) if transpose_b else wide_b
+    da, db = dy @ turned_b.swapaxes(-1, -2), turned_a.swapaxes(-1, -2) @ dy
+    da, db = (da.swapaxes(-1, -2) if transpose_a else da), (db.swapaxes(-1, -2) if transpose_b else db)
+    return undo(da, a.shape).astype(a.dtype), undo(db, b.shape).astype(b.dtype)

@@ -1,0 +1,130 @@
+"""Cases of the counting model and of its measures; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import floats, ints, leading, scores, sizes
+from tinyllm.testing.bounds import EPS, TINY
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import run_spec
+
+lengths = st.sampled_from((2, 1, 3, 0, 5, 9, 40, 200))
+
+
+@st.composite
+def bigram_counts(draw):
+    """Texts over few tokens and over many."""
+    vocab = draw(st.sampled_from((2, 1, 3, 7, 20)))
+    return ints(draw, (draw(lengths),), vocab), vocab
+
+
+@st.composite
+def distributions(draw):
+    """Rows of probabilities, some of them 0, some rows certain of one thing."""
+    x = scores(draw, (*draw(leading), draw(sizes.filter(bool))), shares=(0, 0, 0.5, 0.9))
+    return (run_spec("softmax", (x,)),)
+
+
+@st.composite
+def probabilities(draw):
+    """What a model gave to the tokens that came; sometimes 0."""
+    p = np.exp(-np.abs(floats(draw, (draw(lengths),), layouts=("plain", "every second"))))
+    return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
+
+
+def entropy_bound(args, results):
+    """Each term is rounded a few times, and so is their sum; every term is at most 1/e."""
+    (p,), (y,) = args, results
+    return (EPS * (p.shape[-1] + 8) * (y + EPS * p.shape[-1]) + TINY,)
+
+
+def perplexity_bound(args, results):
+    """The mean surprise is off by EPS times itself a few times, and exp makes that a relative error."""
+    (p,), (y,) = args, results
+    with np.errstate(divide="ignore"):
+        total = np.abs(np.log(p)).sum() / max(p.size, 1)
+    return (np.where(np.isfinite(y), EPS * (8 + (p.size + 4) * total) * y, 0) + TINY,)
+
+
+CASES = {"bigram_counts": bigram_counts(), "entropy": distributions(), "perplexity": probabilities()}
+BOUNDS = {"entropy": entropy_bound, "perplexity": perplexity_bound}
+
+
+PAIRS = "(ids[:-1], ids[1:])"
+NATS = "-np.log(p).sum() / max(p.size, 1)"
+
+mistake("bigram_counts", "counts with rows and columns exchanged: counts[b, a] where b follows a", PAIRS,
+        "(ids[1:], ids[:-1])")
+mistake("bigram_counts", "counts in which a pair that occurs often counts once: `counts[a, b] += 1`",
+        "np.add.at(counts, (ids[:-1], ids[1:]), 1)", "counts[ids[:-1], ids[1:]] += 1")
+mistake("bigram_counts", "counts of every second pair only: the window must move by one token", PAIRS,
+        "(ids[: len(ids) // 2 * 2 : 2], ids[1::2])")
+mistake("bigram_counts", "counts of a text that closes into a ring, its last token followed by its first",
+        PAIRS, "(ids, np.roll(ids, -1))")
+mistake("bigram_counts", "probabilities, each row divided by its sum, where counts belong", "return counts",
+        "return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)")
+mistake("bigram_counts", "counts that start at 1, as if every pair had been seen once before",
+        "np.zeros((vocab_size, vocab_size), np.int64)", "np.ones((vocab_size, vocab_size), np.int64)")
+mistake("bigram_counts", "counts of pairs with one token between them", PAIRS, "(ids[:-2], ids[2:])")
+mistake("bigram_counts", "counts without the last pair of the text", PAIRS, "(ids[:-2], ids[1:-1])")
+mistake("entropy", "entropy that is NaN where a probability is 0, though what never happens adds nothing",
+        "np.where(p > 0, p, 1)", "p")
+mistake("entropy", "entropy in bits, by the logarithm to base 2, where nats are asked for", "np.log(safe)",
+        "np.log2(safe)")
+mistake("entropy", "entropy divided by ln n, its largest value", "(p * np.log(safe)).sum(axis=-1)",
+        "(p * np.log(safe)).sum(axis=-1) / math.log(max(p.shape[-1], 2))")
+mistake("entropy", "the sum of -ln p, in which every surprise counts the same, however rare it is",
+        "p * np.log(safe)", "np.log(safe)")
+mistake("perplexity", "the mean surprise itself: exp is missing", f"np.exp({NATS})", NATS)
+mistake("perplexity", "2 to the power of the mean surprise in nats: base and logarithm must agree",
+        f"np.exp({NATS})", f"2 ** ({NATS})")
+mistake("perplexity", "one over the mean probability: the mean must be taken of logarithms", "",
+        "return 1 / p.mean() if p.size else p.dtype.type(1)")
+mistake("perplexity", "exp of the mean logarithm, without the minus: the mean probability per token",
+        NATS, NATS[1:])
+mistake("perplexity", "exp of the whole surprise, not of its mean over the tokens", NATS, "-np.log(p).sum()")
+mistake("perplexity", "the mean of 1/p, which one rare token rules: average the logarithms first", "",
+        "return (1 / p).mean() if p.size else p.dtype.type(1)")
+mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
+        "p = p[p > 0]")
+mistake("perplexity", "the surprise divided by n - 1, the number of pairs, where n tokens were predicted",
+        "max(p.size, 1)", "max(p.size - 1, 1)")
+
+
+@variant("bigram_counts")
+def bigram_counts_by_bincount(ids, vocab_size):
+    pairs = ids[:-1].astype(np.int64) * vocab_size + ids[1:]
+    return np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size)
+
+
+@variant("bigram_counts")
+def bigram_counts_by_one_hot(ids, vocab_size):
+    hot = (ids[:, None] == np.arange(vocab_size)).astype(np.int64)
+    return hot[:-1].T @ hot[1:]
+
+
+@variant("entropy")
+def entropy_by_rows(p):
+    terms = [-sum(v * math.log(v) for v in row if v > 0) for row in p.reshape(-1, p.shape[-1]).tolist()]
+    return np.array(terms, p.dtype).reshape(p.shape[:-1])
+
+
+@variant("entropy")
+def entropy_by_masked_logarithm(p):
+    logs = np.log(p, where=p > 0, out=np.zeros_like(p))
+    return -np.einsum("...i,...i->...", p, logs)
+
+
+@variant("perplexity")
+def perplexity_by_fsum(p):
+    if (p == 0).any():
+        return p.dtype.type(math.inf)
+    return p.dtype.type(math.exp(math.fsum(-math.log(v) for v in p.tolist()) / max(p.size, 1)))
+
+
+@variant("perplexity")
+def perplexity_by_geometric_mean(p):
+    with np.errstate(divide="ignore"):
+        return np.prod(p.astype(np.float64) ** (-1 / max(p.size, 1))).astype(p.dtype)

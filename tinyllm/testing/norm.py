@@ -1,0 +1,175 @@
+"""Cases of layernorm and rmsnorm; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import MODEST, USUAL, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, largest, mean, rows
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME
+
+widths = sizes.map(lambda n: n or 1)
+epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
+
+
+@st.composite
+def layernorm(draw):
+    """Rows of every kind, also constant ones and ones far from zero, where a variance is easily lost."""
+    shape, width = draw(leading), draw(widths)
+    w, b = floats(draw, (width,), kinds=MODEST), floats(draw, (width,), kinds=MODEST)
+    return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
+
+
+@st.composite
+def rmsnorm(draw):
+    """Rows of every kind, and learnt weights."""
+    shape, width = draw(leading), draw(widths)
+    return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
+
+
+def layernorm_bound(args, results):
+    """x - mean is off by `e`, on the scale of x. That moves y directly, and through the variance.
+
+    When `e` itself is not small beside the deviation (a constant row of huge numbers), all that is left of
+    y is its range: |x - mean| rstd is at most sqrt(C).
+    """
+    x, w, b, _ = args
+    return layernorm_off((x, w, b), results, largest(x))
+
+
+def layernorm_off(args, results, size):
+    """The tolerance of layernorm's results, given the size of what its input was rounded on."""
+    x, w, b = args
+    y, center, rstd = results
+    C = x.shape[-1]
+    e = EPS * (4 + C) * size
+    normal = (x - center[..., None]) * rstd[..., None]
+    relative = e * rstd[..., None] + EPS * (C + 8)
+    off = np.minimum(e * rstd[..., None] + np.abs(normal) * relative * (1 + relative), 2 * C**0.5)
+    return (np.abs(w) * off + 4 * EPS * (np.abs(y) + np.abs(b)) + TINY, e[..., 0] + TINY,
+            np.minimum(relative[..., 0], 1) * rstd)
+
+
+def layernorm_backward_bound(args, results):
+    """The formulas with every term made positive, and the cancellation in x - mean."""
+    dy, x, w, center, rstd = args
+    center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
+    normal = np.abs(x - center) * rstd
+    off = 2 * EPS * (np.abs(x) + np.abs(center)) * rstd  # of normal, whose subtraction cancels
+    dn = np.abs(dy * w)
+    dx = EPS * (C + 8) * (dn + mean(dn) + normal * mean(dn * normal))
+    dx = (dx + off * mean(dn * normal) + normal * mean(dn * off)) * rstd
+    dw = (EPS * (N + 4) * rows(np.abs(dy) * normal) + rows(np.abs(dy) * off)).sum(axis=0)
+    return dx + TINY, dw + TINY, EPS * (N + 1) * rows(np.abs(dy)).sum(axis=0) + TINY
+
+
+def rmsnorm_bound(args, results):
+    """Nothing cancels: a mean of squares, its root, and two products."""
+    C = args[0].shape[-1]
+    return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
+
+
+def rmsnorm_backward_bound(args, results):
+    """The formulas with every term made positive."""
+    dy, x, w, rstd = args
+    rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
+    normal, dn = np.abs(x) * rstd, np.abs(dy * w)
+    dx = EPS * (C + 8) * (dn + normal * mean(dn * normal)) * rstd
+    return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
+
+
+CASES = {
+    "layernorm": layernorm(),
+    "rmsnorm": rmsnorm(),
+}
+BOUNDS = {
+    "layernorm": layernorm_bound,
+    "layernorm_backward": layernorm_backward_bound,
+    "rmsnorm": rmsnorm_bound,
+    "rmsnorm_backward": rmsnorm_backward_bound,
+}
+
+
+VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"
+SQUARES = "(x**2).mean(axis=-1, keepdims=True)"
+DN_MEANS = "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)"
+
+mistake("layernorm", "1 / (deviation + eps), with eps outside the square root", "(variance + eps) ** -0.5",
+        "1 / (variance**0.5 + eps)")
+mistake("layernorm", "the variance divided by C - 1, not by C", VARIANCE,
+        "((x - mean) ** 2).sum(axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)")
+mistake("layernorm", "the variance as mean(x^2) - mean(x)^2, which cancels when the mean is large", VARIANCE,
+        "(x * x).mean(axis=-1, keepdims=True) - mean * mean", breaks=EXTREME)
+mistake("layernorm", "division by the variance, without the square root", "(variance + eps) ** -0.5",
+        "1 / (variance + eps)")
+mistake("layernorm", "no eps, so that a constant row divides by zero", "variance + eps", "variance")
+mistake("layernorm", "mean and variance along the first axis", "x.mean(axis=-1, keepdims=True)",
+        "x.mean(axis=0, keepdims=True)", VARIANCE, "((x - mean) ** 2).mean(axis=0, keepdims=True)")
+mistake("layernorm", "normalised rows without the learnt weight and bias", "(x - mean) * rstd * w + b",
+        "(x - mean) * rstd")
+mistake("layernorm", "weights taken as 1 + w", "(x - mean) * rstd * w", "(x - mean) * rstd * (1 + w)")
+mistake("layernorm_backward", "a gradient that takes mean and rstd for constants", DN_MEANS, "dn")
+mistake("layernorm_backward", "sums over the channels where means belong", DN_MEANS,
+        DN_MEANS.replace("mean", "sum"))
+mistake("layernorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
+mistake("layernorm_backward", "dw and db averaged over the rows, not summed", "rows(dy * normal).sum(axis=0)",
+        "rows(dy * normal).mean(axis=0)", "rows(dy).sum(axis=0)", "rows(dy).mean(axis=0)")
+mistake("rmsnorm", "the mean subtracted, as layernorm does", "", "x = x - x.mean(axis=-1, keepdims=True)")
+mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square root",
+        f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
+mistake("rmsnorm", "no eps, so that a row of zeros divides by zero", f"{SQUARES} + eps", SQUARES)
+mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")
+mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
+
+
+@variant("layernorm")
+def layernorm_by_var(x, w, b, eps=1e-5):
+    mean = x.mean(-1)
+    rstd = 1 / np.sqrt(x.var(-1) + x.dtype.type(eps))
+    return ((x.T - mean.T) * rstd.T).T * w + b, mean, rstd
+
+
+@variant("layernorm")
+def layernorm_by_float64(x, w, b, eps=1e-5):
+    wide = x.astype(np.float64)
+    mean, variance = wide.mean(-1), wide.var(-1)
+    rstd = 1 / np.sqrt(variance + eps)
+    y = (wide - mean[..., None]) * rstd[..., None] * w + b
+    return tuple(a.astype(x.dtype) for a in (y, mean, rstd))
+
+
+@variant("rmsnorm")
+def rmsnorm_by_float64(x, w, eps=1e-5):
+    wide = x.astype(np.float64)
+    rms = np.sqrt(np.square(wide).mean(axis=-1, keepdims=True) + eps)
+    return (wide / rms * w).astype(x.dtype), (1 / rms[..., 0]).astype(x.dtype)
+
+
+@variant("rmsnorm")
+def rmsnorm_by_vector_norms(x, w, eps=1e-5):
+    norms = np.linalg.norm(x.astype(np.float64), axis=-1)
+    rstd = ((norms**2 / x.shape[-1]) + eps) ** -0.5
+    return (x * rstd[..., None] * w).astype(x.dtype), rstd.astype(x.dtype)
+
+
+@variant("layernorm_backward")
+def layernorm_backward_by_projection(dy, x, w, mean, rstd):
+    C = x.shape[-1]
+    n = (x - mean[..., None]) * rstd[..., None]
+    dn = dy * w
+    along_n = np.einsum("...c,...c->...", dn, n)[..., None]
+    dx = (dn - (dn.sum(-1, keepdims=True) + n * along_n) / x.dtype.type(C)) * rstd[..., None]
+    flat = (dy * n).reshape(-1, C), dy.reshape(-1, C)
+    return dx, flat[0].sum(0), flat[1].sum(0)
+
+
+@variant("layernorm_backward")
+def layernorm_backward_by_rows(dy, x, w, mean, rstd):
+    dx, dw, db = np.empty_like(x, order="C"), np.zeros(len(w)), np.zeros(len(w))
+    for i in np.ndindex(x.shape[:-1]):
+        n = (x[i] - mean[i]) * rstd[i]
+        dn = dy[i] * w
+        dx[i] = rstd[i] * (dn - dn.mean() - n * (dn * n).mean())
+        dw += dy[i] * n
+        db += dy[i]
+    return dx, dw.astype(x.dtype), db.astype(x.dtype)

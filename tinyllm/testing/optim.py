@@ -1,0 +1,207 @@
+"""Cases of the optimizer's ops; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import MODEST, PLAIN, USUAL, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, ulps
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.relations import bind, run_spec
+
+
+@st.composite
+def adamw_step(draw):
+    """The first step, where the means are 0, and later ones. What is changed in place is contiguous."""
+    shape = (*draw(leading), draw(sizes))
+    w, m, v = (floats(draw, shape, kinds=MODEST, layouts=PLAIN) for _ in range(3))
+    step = draw(st.sampled_from((1, 2, 10, 1000, 100_000)))
+    if step == 1:
+        m, v = np.zeros_like(m), np.zeros_like(v)
+    numbers = [draw(st.sampled_from(choices)) for choices in (
+        (0.1, 1e-3, 0.0), (0.9, 0.0, 0.5), (0.999, 0.99, 0.95), (1e-8, 1e-3), (0.0, 0.1, 1.0), (1.0, 0.03))]
+    return (w, floats(draw, shape), m, v * v, step, *numbers)
+
+
+@st.composite
+def gradients(draw, kinds=USUAL):
+    """A list of arrays of any shapes, or of none."""
+    return [floats(draw, (*draw(leading), draw(sizes)), kinds) for _ in range(draw(st.integers(0, 4)))]
+
+
+@st.composite
+def clip_grads(draw):
+    """The norm is the true one; the limit is above or below it, or half of it, or none."""
+    grads = draw(gradients())
+    norm = run_spec("grad_norm", (grads,))
+    return grads, norm, draw(st.sampled_from((1.0, norm / 2, 0.01, 100.0, float("inf"))))
+
+
+def adamw_bound(args, results):
+    """Terms of the mean may cancel, in m + (1 - beta1) (g - m) too; the mean of squares may not."""
+    given = bind("adamw_step", args)
+    v = results[2]
+    b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
+    m_size = np.abs(given["m"]) + (1 - b1) * np.abs(given["g"] * given["grad_scale"])
+    move = m_size / (1 - b1**step) / (np.sqrt(v / (1 - b2**step)) + given["eps"])
+    w_size = np.abs(given["w"]) * (1 + rate * given["weight_decay"])
+    return EPS * (4 * w_size + 16 * rate * move) + TINY, 5 * EPS * m_size + TINY, 6 * EPS * v + TINY
+
+
+def grad_norm_bound(args, results):
+    """Nothing cancels in a sum of squares."""
+    count = sum(g.size for g in args[0])
+    return (EPS * (4 + count) * results[0] + TINY,)
+
+
+@st.composite
+def schedules(draw):
+    """Steps before, in and after the warm-up, which ends before the training, at the end and beyond it."""
+    steps = draw(st.sampled_from((10, 100, 3, 1, 2000)))
+    warmup = draw(st.sampled_from([n for n in (0, 1, 2, 5, 100) if n < steps]))
+    step = draw(st.sampled_from((0, 1, warmup, warmup + 1, steps - 1, steps, steps // 2, 2 * steps)))
+    lr, low = draw(st.sampled_from((1e-3, 0.1, 1.0))), draw(st.sampled_from((0.1, 0.0, 1.0)))
+    return step, steps, lr, warmup, low
+
+
+def schedule_bound(args, results):
+    """A few roundings on the scale of the largest rate; cos differs in its last bits between C libraries."""
+    return (1e-9 * args[2],)
+
+
+CASES = {
+    "adamw_step": adamw_step(), "clip_grads": clip_grads(), "lr_schedule": schedules(),
+    "grad_norm": st.tuples(gradients((*USUAL, "huge"))),  # whose squares overflow in float32
+}  # fmt: skip
+BOUNDS = {
+    "adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4),
+    "lr_schedule": schedule_bound,
+}  # fmt: skip
+
+
+CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"
+NORM = "math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads))"
+CLIPPED = "[g * scale for g in grads]"
+HALF_COSINE = "(1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))"
+
+mistake("adamw_step", "Adam without bias correction", CORRECTED[0], "m", CORRECTED[1], "v")
+mistake("adamw_step", "bias correction with step - 1: steps count from 1", CORRECTED[0],
+        "m / np.float32(1 - beta1 ** (step - 1))", CORRECTED[1], "v / np.float32(1 - beta2 ** (step - 1))")
+mistake("adamw_step", "L2: weight decay added to the gradient, where AdamW takes it from the weights",
+        "g * float(grad_scale)", "g * float(grad_scale) + weight_decay * w", "w -= lr * weight_decay * w", "")
+mistake("adamw_step", "eps inside the square root", "np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")
+mistake("adamw_step", "m = ..., which makes a new array and leaves the caller's m and v as they were",
+        "m *= beta1", "m = m * beta1", "v *= beta2", "v = v * beta2")
+mistake("adamw_step", "the corrected means written back into m and v, so that they are corrected again",
+        f"m_hat = {CORRECTED[0]}", "m /= 1 - beta1**step\nm_hat = m", f"v_hat = {CORRECTED[1]}",
+        "v /= 1 - beta2**step\nv_hat = v")
+mistake("adamw_step", "the weights given beta1 and 1 - beta1 swapped", "",
+        "beta1, beta2 = 1 - beta1, 1 - beta2")
+mistake("adamw_step", "the learning rate multiplied by grad_scale, not the gradient",
+        "g = g * float(grad_scale)", "lr = lr * float(grad_scale)")
+mistake("adamw_step", "Adam without weight decay", "w -= lr * weight_decay * w", "")
+mistake("grad_norm", "the sum of the arrays' norms: norms do not add, squares do", NORM,
+        "sum(math.sqrt(float((g.astype(np.float64) ** 2).sum())) for g in grads)")
+mistake("grad_norm", "the largest of the arrays' norms", NORM,
+        "max((math.sqrt(float((g.astype(np.float64) ** 2).sum())) for g in grads), default=0.0)")
+mistake("grad_norm", "the root of the mean square, where the sum of squares belongs", NORM,
+        f"{NORM} / max(sum(g.size for g in grads), 1) ** 0.5")
+mistake("grad_norm", "the norm of the first array alone", "", "grads = grads[:1]")
+mistake("grad_norm", "the largest number in any of the arrays", NORM,
+        "max((float(np.abs(g).max(initial=0)) for g in grads), default=0.0)")
+mistake("grad_norm", "the sum of absolute values, the other norm", NORM,
+        "float(sum(np.abs(g.astype(np.float64)).sum() for g in grads))")
+mistake("grad_norm", "the norm of the sums: squares must be taken before adding", NORM,
+        "math.sqrt(sum(float(g.astype(np.float64).sum()) ** 2 for g in grads))")
+mistake("grad_norm", "squares in float32, which overflow, though they are summed in float64",
+        "g.astype(np.float64) ** 2", "(g * g).astype(np.float64)", breaks=EXTREME)
+mistake("clip_grads", "every array clipped by its own norm, not by that of all together", CLIPPED,
+        "[g * min(1.0, float(limit) / (grad_norm([g]) or 1)) for g in grads]")
+mistake("clip_grads", "gradients scaled to the limit even when they are shorter", "not norm > limit",
+        "not norm")
+mistake("clip_grads", "every number cut to +-limit, which changes the direction", CLIPPED,
+        "[np.clip(g, -limit, limit) for g in grads]")
+mistake("clip_grads", "gradients that are never clipped", "not norm > limit", "True")
+mistake("clip_grads", "gradients divided by their norm, without the limit", "float(limit) / float(norm)",
+        "1 / float(norm)")
+mistake("clip_grads", "gradients of which each array is given the length of the limit", CLIPPED,
+        "[g * (float(limit) / (grad_norm([g]) or 1)) for g in grads]")
+mistake("clip_grads", "gradients set to zero where they are too long", CLIPPED,
+        "[np.zeros_like(g) for g in grads]")
+mistake("lr_schedule", "a straight line down, where half a cosine belongs", HALF_COSINE,
+        "(1.0 - min_lr_ratio) * (1 - done)")
+mistake("lr_schedule", "a whole cosine, down and up again, where half of one belongs", "math.pi * done",
+        "2 * math.pi * done")
+mistake("lr_schedule", "a quarter of a cosine, which falls steeply at its end", HALF_COSINE,
+        "(1.0 - min_lr_ratio) * math.cos(math.pi / 2 * done)")
+mistake("lr_schedule", "a warm-up that starts at 0, so that the first step does nothing",
+        "lr * (step + 1) / (warmup + 1)", "lr * step / warmup")
+mistake("lr_schedule", "a cosine counted from step 0, as if there had been no warm-up",
+        "(step - warmup) / max(1, steps - warmup)", "step / max(1, steps)")
+mistake("lr_schedule", "a rate that falls to 0, not to min_lr_ratio lr", "", "min_lr_ratio = 0.0")
+mistake("lr_schedule", "no warm-up: full speed from the first step", "lr * (step + 1) / (warmup + 1)", "lr")
+mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
+        f"lr * (min_lr_ratio + {HALF_COSINE})",
+        "max(lr * 0.5 * (1.0 + math.cos(math.pi * done)), min_lr_ratio)")
+
+
+@variant("adamw_step")
+def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
+                          grad_scale=1.0):
+    """As at the end of section 2 of Kingma and Ba: both corrections folded into the step size."""
+    g = g * grad_scale
+    np.copyto(m, m + (1 - beta1) * (g - m))
+    np.copyto(v, beta2 * v + (1 - beta2) * g**2)
+    root = (1 - beta2**step) ** 0.5
+    decayed = (1 - lr * weight_decay) * w
+    np.copyto(w, decayed - lr * root / (1 - beta1**step) * m / (np.sqrt(v) + eps * root))
+
+
+@variant("adamw_step")
+def adamw_step_by_the_paper(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
+                            grad_scale=1.0):
+    gradient = grad_scale * g
+    m[...] = beta1 * m + (1 - beta1) * gradient
+    v[...] = beta2 * v + (1 - beta2) * gradient * gradient
+    direction = (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+    w[...] = w - lr * (direction + weight_decay * w)
+
+
+@variant("grad_norm")
+def grad_norm_by_concatenation(grads):
+    flat = [g.ravel().astype(np.float64) for g in grads]
+    return float(np.linalg.norm(np.concatenate([np.zeros(1), *flat])))
+
+
+@variant("grad_norm")
+def grad_norm_by_hypot(grads):
+    return math.hypot(*(v for g in grads for v in g.ravel().tolist()))
+
+
+@variant("clip_grads")
+def clip_grads_by_multiplying_always(grads, norm, limit):
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return [g * scale for g in grads]
+
+
+@variant("clip_grads")
+def clip_grads_by_dividing(grads, norm, limit):
+    return [g / float(max(norm / limit, 1.0)) for g in grads]
+
+
+@variant("lr_schedule")
+def lr_schedule_by_a_squared_cosine(step, steps, lr, warmup, min_lr_ratio):
+    if step < warmup:
+        return (step + 1) * (lr / (warmup + 1))
+    done = min((step - warmup) / max(steps - warmup, 1), 1)
+    return lr * min_lr_ratio + lr * (1 - min_lr_ratio) * math.cos(math.pi / 2 * done) ** 2
+
+
+@variant("lr_schedule")
+def lr_schedule_by_numpy(step, steps, lr, warmup, min_lr_ratio):
+    done = np.clip((step - warmup) / max(1, steps - warmup), 0, 1)
+    low = min_lr_ratio * lr
+    down = low + (lr - low) * (1 + np.cos(np.pi * done)) / 2
+    return float(np.where(step < warmup, lr * (step + 1) / (warmup + 1), down))

@@ -1,0 +1,149 @@
+"""Cases of quantised weights. What is rounded is exact; a product is off by the rounding of its outer sum."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import ANY_LAYOUT, arrange, floats, leading, recipes, sizes
+from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.edits import mistake
+from tinyllm.testing.relations import run_spec
+
+inner = st.sampled_from((32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257))  # around blocks of 32
+MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
+
+
+@st.composite
+def weights(draw):
+    """A matrix of one kind of numbers."""
+    return (floats(draw, (draw(inner), draw(sizes))),)
+
+
+@st.composite
+def numbers(draw):
+    """Rows of one kind of numbers, or with blocks of very unequal sizes, zeros and infinities among them."""
+    x = floats(draw, (*draw(leading), draw(inner)))
+    if draw(st.booleans()) and x.size:
+        x = np.array(x)
+        rng = Random(draw(st.integers(0, 99)), "blocks")
+        for start in range(0, x.shape[-1], 32):
+            x[..., start : start + 32] *= np.float32(MIXED[rng.integers(len(MIXED))])
+        if draw(st.booleans()):
+            x.flat[draw(st.integers(0, x.size - 1))] = draw(st.sampled_from((np.inf, -np.inf, 3e38, 1e-45)))
+    return (x,)
+
+
+def packed(bits):
+    """A layer's packed weights in any layout: -> (q, scales), its inputs and outputs."""
+
+    @st.composite
+    def draw_packed(draw):
+        n_in, n_out = draw(inner), draw(sizes)
+        kinds = ("normal", "wide", "small", "whole", "zero", "large")
+        w = floats(draw, (n_in, n_out), kinds, ("plain",))
+        layouts = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")
+        q_layout, scales_layout, _ = draw(recipes(layouts, layouts))
+        q, scales = run_spec(f"quantize_int{bits}", (w,))
+        return arrange(q, q_layout), arrange(scales, scales_layout), n_in, n_out
+
+    return draw_packed()
+
+
+def layer(bits):
+    """Inputs for packed weights, with and without a bias."""
+
+    @st.composite
+    def draw_layer(draw):
+        q, scales, n_in, n_out = draw(packed(bits))
+        b = floats(draw, (n_out,)) if draw(st.booleans()) else None
+        return floats(draw, (*draw(leading), n_in)), q, scales, n_out, b
+
+    return draw_layer()
+
+
+def product_bound(bits):
+    """A rounding for each block: of the rounded inputs times the rounded weights, all made positive."""
+
+    def bound(args, results):
+        x, q, scales, n_out, b = args
+        xq, x_scales = run_spec("quantize_rows", (x,))
+        n_in, padded = x.shape[-1], xq.shape[-2] * 32
+        rounded = np.abs(xq * x_scales[..., None].astype(float)).reshape(*x.shape[:-1], padded)[..., :n_in]
+        w = np.abs(run_spec(f"dequantize_int{bits}", (q, scales, n_in, n_out))).astype(float)
+        size = rounded @ w + (0 if b is None else np.abs(b))
+        return ((5 + xq.shape[-2]) * EPS * size + TINY * (1 + largest(x)),)
+
+    return bound
+
+
+CASES = {
+    "quantize_int8": weights(),
+    "quantize_int4": weights(),
+    "dequantize_int8": packed(8),
+    "dequantize_int4": packed(4),
+    "quantize_rows": numbers(),
+    "linear_int8": layer(8),
+    "linear_int4": layer(4),
+}
+BOUNDS = {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
+
+
+ROUNDED = "np.rint(blocks / np.where(scale == 0, np.float32(1), scale))"
+SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))"
+NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
+UNPACKED = "np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2)"
+OFFSET = f"{UNPACKED}.astype(np.int8) - np.int8(8)", f"{UNPACKED}.astype(np.int8)"
+ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
+WEIGHTS = ("(unpack(bits, q) * spread(scales)[:, None])"
+           ".reshape(scales.shape[1] * BLOCK, len(scales) * OUTPUTS)")
+PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
+          " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
+
+mistake("quantize_int8", "weights cut off towards zero, not rounded to the nearest", ROUNDED,
+        ROUNDED.replace("rint", "trunc"))
+mistake("quantize_int8", "one scale for all weights, so that one outlier costs every block its digits",
+        SCALES, f"{SCALES}\nhalves = np.full_like(halves, halves.max(initial=0))")
+mistake("quantize_int8", "blocks along the outputs, where a product sums over the inputs", "",
+        "w = np.ascontiguousarray(w.T)")
+mistake("quantize_int8", "the scale from the largest weight, where the smallest may be larger in size",
+        SCALES, SCALES.replace("np.abs(blocks)", "np.maximum(blocks, 0)"), ROUNDED,
+        f"np.clip({ROUNDED}, -127, 127)")
+mistake("quantize_int4", "the two numbers of a byte exchanged", NIBBLES,
+        "halves[:, :, 4:] | halves[:, :, :4] << np.uint8(4)")
+mistake("quantize_int4", "negative numbers kept as they are, where 8 is to be added",
+        "(interleave(q) + np.int8(8)).astype(np.uint8)", "interleave(q).astype(np.uint8) & np.uint8(15)")
+mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byte lie 16 inputs apart",
+        NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
+mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "return " + NIBBLES + ", scales",
+        "return " + NIBBLES + ", quantize('quantize_int8', w, 127)[1]")
+mistake("dequantize_int8", "numbers without their scales", "spread(scales)[:, None]", "np.float32(1)")
+mistake("dequantize_int8", "the order in memory taken for that of the matrix", "unpack(8, q)",
+        "q.reshape(q.shape[1], BLOCK, len(q) * OUTPUTS)")
+mistake("dequantize_int8", "bfloat16 scales read as float16",
+        "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
+        "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
+mistake("dequantize_int4", "weights without taking the 8 away that was added", *OFFSET)
+mistake("dequantize_int4", "the two numbers of a byte exchanged", "[q & np.uint8(15), q >> np.uint8(4)]",
+        "[q >> np.uint8(4), q & np.uint8(15)]")
+mistake("dequantize_int4", "only the lower number of each byte", "q >> np.uint8(4)", "np.full_like(q, 8)")
+mistake("quantize_rows", "one scale for a row, not one for each block of 32", ROW_SIZES,
+        f"{ROW_SIZES}\nlargest = np.full_like(largest, 1) * largest.max(axis=-1, keepdims=True, initial=0)")
+mistake("quantize_rows", "numbers cut off towards zero, not rounded to the nearest", "np.rint(q)",
+        "np.trunc(q)")
+mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
+        "np.where(finite, scales, np.float32(np.nan))",
+        "np.where(finite & (scales > 0), scales, np.float32(np.nan))")
+mistake("quantize_rows", "the scale max |x| / 128, with which the largest number does not fit",
+        "np.float32(127)", "np.float32(128)")
+for name in ("linear_int8", "linear_int4"):
+    mistake(name, "a product with exact inputs, where they are rounded to 8 bits first",
+            "xq, x_scales = quantize_rows(rows(x))", f"return linear(x, {WEIGHTS}[: x.shape[-1], :n_out], b)")
+    mistake(name, "a product without the scales of the inputs",
+            "x_scales[:, n, None].astype(x.dtype) * w_scales[n].astype(x.dtype)",
+            "w_scales[n].astype(x.dtype)")
+    mistake(name, "a layer without its bias", "np.ascontiguousarray(y) if b is None else y + b",
+            "np.ascontiguousarray(y)")
+mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
+        "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
+        f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
+mistake("linear_int4", "a product without taking the 8 away that was added to each number", *OFFSET)

@@ -1,0 +1,144 @@
+"""Cases of rope and its tables; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import few, floats, ints, sizes
+from tinyllm.testing.bounds import EPS
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import run_spec
+
+even = st.sampled_from((2, 4, 0, 6, 8, 16, 18, 32, 34, 64, 66))
+bases = st.sampled_from((10000.0, 100.0, 500000.0))
+
+
+@st.composite
+def rope_tables(draw):
+    """Positions in any order, near and far, for one row or for several."""
+    shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
+    return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
+
+
+@st.composite
+def rope(draw):
+    """Positions in any order, as when several sequences are packed into one; of each row, or of all."""
+    shape = (draw(few), draw(sizes), draw(few), draw(even))
+    own = shape[:2] if draw(st.booleans()) else shape[1:2]
+    positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))
+    cos, sin = run_spec("rope_tables", (positions, shape[3]))
+    return floats(draw, shape), cos, sin
+
+
+def tables_bound(args, results):
+    """The angle, up to 100,000, is worked out in float64; only the cosine and sine are rounded."""
+    return tuple(np.full(y.shape, EPS) for y in results)
+
+
+@st.composite
+def scaled_rope_tables(draw):
+    """Every kind of scaling, for a small context and a large one."""
+    positions, width, base = draw(rope_tables())
+    kind = draw(st.sampled_from(("linear", "ntk", "llama3", "yarn", "yarn of its own growth")))
+    scaling = {"rope_type": kind.split()[0], "factor": draw(st.sampled_from((4.0, 1.0, 32.0)))}
+    if kind not in ("linear", "ntk"):
+        scaling["original_max_position_embeddings"] = draw(st.sampled_from((64, 8192)))
+    if kind == "llama3":
+        scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    if kind == "yarn of its own growth":
+        scaling |= {"attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2}
+    return positions, width, base, scaling
+
+
+CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(), "rope": rope()}
+
+
+def rope_bound(args, results):
+    """(|a|, |b|) -> |a cos| + |b sin|, whichever way it is turned."""
+    x, cos, sin = (np.abs(value) for value in args)
+    half = x.shape[-1] // 2
+    a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
+    return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
+
+
+def scaled_tables_bound(args, results):
+    """As tables_bound, and what yarn's growth multiplies."""
+    return tuple(np.full(y.shape, 2 * EPS) for y in results)
+
+
+BOUNDS = {
+    "rope_tables": tables_bound,
+    "scaled_rope_tables": scaled_tables_bound,
+    "rope": rope_bound,
+    "rope_backward": rope_bound,
+}
+
+
+TURNED = "[a * cos - b * sin, b * cos + a * sin]"
+HALVES = "a, b = x[..., :half], x[..., half:]"
+NEIGHBOURS_OF_X = "a, b = x[..., ::2], x[..., 1::2]"
+TABLES = "cos, sin = cos[..., None, :], sin[..., None, :]"
+
+mistake("rope_tables", "exponents i / width, where 2i / width belongs", "np.arange(0, width, 2)",
+        "np.arange(width // 2)")
+mistake("rope_tables", "positions 0, 1, 2, ... whatever was asked for", "np.asarray(positions)",
+        "np.broadcast_to(np.arange(np.shape(positions)[-1]), np.shape(positions))")
+mistake("rope_tables", "angles in float32, which are wrong for large positions",
+        "base ** (-np.arange(0, width, 2) / width)",
+        "np.float32(base) ** (-np.arange(0, width, 2, dtype=np.float32) / np.float32(width))",
+        "np.asarray(positions)", "np.asarray(positions, np.float32)")
+mistake("rope_tables", "angles in degrees, where cos and sin take radians",
+        "np.asarray(positions)[..., None] * frequency",
+        "np.radians(np.asarray(positions)[..., None] * frequency)")
+mistake("rope", "pairs of neighbours (2i, 2i + 1), where halves (i, i + D/2) belong", HALVES, NEIGHBOURS_OF_X,
+        f"np.concatenate({TURNED}, axis=-1)", f"np.stack({TURNED}, axis=-1).reshape(x.shape)")
+mistake("rope", "pairs of neighbours (2i, 2i + 1) in x, but halves in y", HALVES, NEIGHBOURS_OF_X)
+mistake("rope", "a turn the other way round", "", "sin = -sin")
+mistake("rope", "b cos - a sin in the second half: that is no rotation", "b * cos + a * sin",
+        "b * cos - a * sin")
+mistake("rope", "sine and cosine swapped", "", "cos, sin = sin, cos")
+mistake("rope", "the first row's positions for all rows", TABLES,
+        f"cos, sin = (table[:1] if table.ndim == 3 else table for table in (cos, sin))\n{TABLES}")
+mistake("rope", "only the first half turned", "b * cos + a * sin", "b")
+mistake("rope", "the second half made from the first half as it is after its turn", "b * cos + a * sin",
+        "b * cos + (a * cos - b * sin) * sin")
+mistake("rope_backward", "dy cos, without the sine terms", "-sin", "0 * sin")
+mistake("rope_backward", "pairs of neighbours, where halves belong", "", """
+a, b, cos, sin = dy[..., ::2], dy[..., 1::2], cos[..., None, :], sin[..., None, :]
+return np.stack([a * cos + b * sin, b * cos - a * sin], axis=-1).reshape(dy.shape)""")
+mistake("scaled_rope_tables", "positions that are multiplied by the factor, where they must be divided", "",
+        "scaling = scaling | {'factor': 1 / scaling['factor']}")
+mistake("scaled_rope_tables", "every kind treated as linear", "",
+        "return rope_tables(np.asarray(positions) / scaling['factor'], width, base)")
+mistake("scaled_rope_tables", "yarn's frequencies without its growth of cos and sin",
+        "growth = settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))", "growth = 1.0")
+
+
+@variant("rope")
+def rope_by_complex_numbers(x, cos, sin):
+    half = x.shape[-1] // 2
+    turned = (x[..., :half] + 1j * x[..., half:]) * (cos + 1j * sin)[..., None, :]
+    return np.concatenate([turned.real, turned.imag], axis=-1).astype(x.dtype)
+
+
+@variant("rope")
+def rope_by_rotating_half(x, cos, sin):
+    """As in Hugging Face's LLaMA."""
+    a, b = np.split(x, 2, axis=-1)
+    cos, sin = np.tile(cos, 2)[..., None, :], np.tile(sin, 2)[..., None, :]
+    return x * cos + np.concatenate([-b, a], axis=-1) * sin
+
+
+@variant("rope_tables")
+def rope_tables_by_loops(positions, width, base=10000.0):
+    positions = np.asarray(positions)
+    angles = np.empty((*positions.shape, width // 2))
+    for i in range(width // 2):
+        angles[..., i] = positions * base ** (-2 * i / width)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+@variant("rope_tables")
+def rope_tables_by_complex_exponential(positions, width, base=10000.0):
+    frequency = np.exp(-np.log(base) * np.arange(width // 2) * 2 / width)
+    turned = np.exp(1j * (np.asarray(positions)[..., None] * frequency))
+    return turned.real.astype(np.float32), turned.imag.astype(np.float32)

@@ -1,0 +1,256 @@
+"""Cases of the sampling ops; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.ops import softmax
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import ANY_LAYOUT, arrange, ints, leading, scores, seeds, sizes
+from tinyllm.testing.bounds import ulps
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import run_spec
+
+KEEPING = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")  # that one changes the numbers
+KINDS = ("whole", "normal", "wide", "small", "equal")  # whole numbers and equal ones have many ties
+
+
+@st.composite
+def logits(draw):
+    """Rows of scores, some of them already dropped."""
+    return scores(draw, (*draw(leading), draw(sizes)), KINDS)
+
+
+def with_number(*choices):
+    """Logits and one number, such as k or p."""
+    return st.tuples(logits(), st.sampled_from(choices))
+
+
+@st.composite
+def repetition_penalty(draw):
+    """Ids in every row, many of them twice, or none."""
+    x = draw(logits())
+    used = draw(sizes) if x.shape[-1] else 0
+    return x, ints(draw, (*x.shape[:-1], used), x.shape[-1]), draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
+
+
+def make_probs(shape, seed, kind):
+    """Probabilities of which many are 0: quarters, whose sums are exact, or any."""
+    rng = Random(seed, "probs")
+    if kind == "quarters":
+        cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
+        edges = np.zeros((*shape[:-1], 1))
+        return np.diff(cuts, axis=-1, prepend=edges, append=edges + 1).astype(np.float32)
+    weights = rng.uniform(shape) ** 4
+    weights[weights < 0.1] = 0
+    weights[..., -1:] += 1e-3
+    return (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+@st.composite
+def sample(draw):
+    """u in quarters lands exactly on the edges between tokens; u next to 1 needs all of the running sum.
+
+    Some rows do not sum to 1: u counts as a share of their total.
+    """
+    shape = (*draw(leading), draw(sizes) or 1)
+    seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any")))
+    probs = make_probs(shape, seed, kind) * np.float32(draw(st.sampled_from((1, 1, 2, 0.25))))
+    probs = arrange(probs, draw(st.sampled_from(KEEPING)))
+    u = Random(seed, "u").uniform(shape[:-1])
+    how = draw(st.sampled_from(("quarters", "any", "largest")))
+    return probs, {"quarters": np.floor(u * 4) / 4, "any": u, "largest": np.full_like(u, 1 - 2.0**-53)}[how]
+
+
+def near(position, distance, least, most, exact=lambda args: False):
+    """Arguments whose threshold, at this position, is off by a rounding error, unless every sum is exact."""
+
+    def neighbours(args):
+        if exact(args):
+            return []
+        moved = [np.clip(args[position] + step, least, most) for step in (-distance, distance)]
+        return [(*args[:position], value, *args[position + 1:]) for value in moved]
+
+    return neighbours
+
+
+def exact_sums(*numbers):
+    """Whether all numbers are whole multiples of 1/1024, so that sums of them have no rounding error."""
+    return all(np.array_equal(1024 * x, np.round(1024 * x)) for x in numbers)
+
+
+CASES = {
+    "temperature": with_number(1.0, 0.5, 2.0, 0.01),
+    "top_k": with_number(1, 2, 3, 5, 40, 1000),
+    "top_p": with_number(0.5, 0.9, 0.1, 1.0, 0.99),
+    "min_p": with_number(0.5, 0.1, 0.0, 1.0, 0.01),
+    "repetition_penalty": repetition_penalty(),
+    "sample": sample(),
+}
+BOUNDS = {"temperature": ulps(4), "repetition_penalty": ulps(4)}
+NEIGHBOURS = {
+    "top_p": near(1, 1e-5, 1e-6, 1.0, exact=lambda args: exact_sums(run_spec("softmax", args[:1]), args[1])),
+    "min_p": near(1, 1e-5, 0.0, 1.0),
+    "sample": near(1, 1e-6, 0.0, 1 - 2.0**-53, exact=lambda args: exact_sums(*args)),
+}
+
+
+RANKS = "keep_ranks(logits, by_rank(logits), rank < k)"
+NUCLEUS = "keep_ranks(logits, order, before < p * total)"
+PENALISED = "np.where(logits > 0, logits / float(penalty), logits * float(penalty))"
+DRAWN = "(reached > aim).argmax(axis=-1)"
+ZERO = "np.where(kept, logits, -np.inf)", "np.where(kept, logits, 0)"
+
+mistake("temperature", "probabilities where logits belong", "logits / float(t)", "softmax(logits / float(t))")
+mistake("temperature", "logits divided by t^2", "logits / float(t)", "logits / float(t) / float(t)")
+mistake("temperature", "logits minus t", "logits / float(t)", "logits - float(t)")
+mistake("temperature", "only the largest logit divided by t", "logits / float(t)",
+        "np.where(logits == logits.max(axis=-1, keepdims=True, initial=-np.inf), logits / float(t), logits)")
+mistake("temperature", "logits raised to the power 1 / t, as if they were probabilities", "logits / float(t)",
+        "np.sign(logits) * np.abs(logits) ** (1 / float(t))")
+mistake("temperature", "logits divided by 1 + t", "float(t)", "(1 + float(t))")
+mistake("top_k", "every token that ties with the k-th kept: ties keep the smaller id", RANKS,
+        "keep(logits, logits >= -np.sort(-logits, axis=-1)[..., : min(k, logits.shape[-1])][..., -1:])")
+mistake("top_k", "the larger id kept of equal logits", "np.argsort(-logits, axis=-1, kind='stable')",
+        "logits.shape[-1] - 1 - np.argsort(-logits[..., ::-1], axis=-1, kind='stable')")
+mistake("top_k", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
+mistake("top_k", "k + 1 tokens kept", "rank < k", "rank <= k")
+mistake("top_k", "the k smallest logits kept", "-logits", "logits")
+mistake("top_k", "the k largest of the whole batch kept, not of every row", "",
+        "if logits.ndim > 1:\n    return top_k(logits.reshape(-1), k).reshape(logits.shape)")
+mistake("top_p", "the token that crosses p dropped, so that the kept ones do not reach p",
+        "before < p * total", "reached <= p * total")
+mistake("top_p", "one token more kept when the sum reaches p exactly", "before < p * total",
+        "before <= p * total")
+mistake("top_p", "one token more than needed kept", "before < p * total",
+        "before - np.roll(likeliest, 1, axis=-1) < p * total")
+mistake("top_p", "tokens summed from the least likely up, without the one that crosses p",
+        "order = by_rank(logits)", "order = by_rank(logits)[..., ::-1]", "before < p * total",
+        "reached <= p * total")
+mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens", NUCLEUS,
+        "keep(logits, before < p * total)")
+mistake("top_p", "every token kept whose own probability reaches 1 - p", NUCLEUS,
+        "keep(logits, softmax(logits) >= 1 - p)")
+mistake("top_p", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
+mistake("min_p", "tokens kept whose probability reaches p itself, not p times the largest",
+        "probs >= float(p) * probs.max(axis=-1, keepdims=True, initial=0)", "probs >= float(p)")
+mistake("min_p", "logits, not probabilities, compared with p times the largest", "softmax(logits)", "logits",
+        "probs.max(axis=-1, keepdims=True, initial=0)", "probs.max(axis=-1, keepdims=True, initial=-np.inf)")
+mistake("repetition_penalty", "negative logits divided too, which makes a repeated token more likely",
+        PENALISED, "logits / float(penalty)")
+mistake("repetition_penalty", "the penalty applied once per occurrence", "", """
+if ids.shape[-1] > 1:
+    logits, ids = repetition_penalty(logits, ids[..., 1:], penalty), ids[..., :1]""")
+mistake("repetition_penalty", "the penalty subtracted: that is a presence penalty", PENALISED,
+        "logits - float(penalty)")
+mistake("repetition_penalty", "positive logits multiplied and negative ones divided, the wrong way round",
+        PENALISED, "np.where(logits > 0, logits * float(penalty), logits / float(penalty))")
+mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
+        "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
+mistake("repetition_penalty", "the unused tokens penalised in place of the used",
+        "np.where(used, penalised, logits)", "np.where(used, logits, penalised)")
+mistake("sample", "a draw that takes the first token whose running sum reaches u: it must exceed u",
+        "reached > aim", "reached >= aim")
+mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
+mistake("sample", "a draw in which all tokens are equally likely", DRAWN,
+        "np.floor(np.asarray(u) * probs.shape[-1]).astype(np.int64)")
+mistake("sample", "a draw that counts from the last token down",
+        "np.cumsum(probs, axis=-1, dtype=np.float64)",
+        "np.cumsum(probs[..., ::-1], axis=-1, dtype=np.float64)", DRAWN, f"probs.shape[-1] - 1 - {DRAWN}")
+mistake("sample", "a draw that is one token too far", DRAWN, f"np.minimum({DRAWN} + 1, probs.shape[-1] - 1)")
+mistake("sample", "a draw that compares u with the probabilities, not with their running sum",
+        "reached > aim", "probs > np.asarray(u)[..., None]")
+mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u", "reached > aim",
+        "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
+mistake("sample", "u compared with the running sum, and not multiplied by the total first", "reached > aim",
+        "reached > np.minimum(np.asarray(u, np.float64)[..., None], np.nextafter(total, 0))")
+
+
+@variant("top_k")
+def top_k_by_sorting_pairs(logits, k):
+    y = np.full_like(logits, -np.inf)
+    for at in np.ndindex(logits.shape[:-1]):
+        best = sorted(range(logits.shape[-1]), key=lambda i: (-logits[at][i], i))[:k]
+        y[at][best] = logits[at][best]
+    return y
+
+
+@variant("top_k")
+def top_k_by_rank(logits, k):
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    rank = np.argsort(order, axis=-1, kind="stable")
+    return np.where(rank < k, logits, logits.dtype.type(-np.inf))
+
+
+@variant("top_p")
+def top_p_by_loop(logits, p):
+    y = np.full_like(logits, -np.inf)
+    probs = softmax(logits)
+    for at in np.ndindex(logits.shape[:-1]):
+        reached = 0.0
+        for i in sorted(range(logits.shape[-1]), key=lambda i: (-logits[at][i], i)):
+            if reached >= p * float(probs[at].sum()):
+                break
+            y[at][i] = logits[at][i]
+            reached += float(probs[at][i])
+    return y
+
+
+@variant("top_p")
+def top_p_by_rank(logits, p):
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    sorted_p = np.take_along_axis(softmax(logits), order, axis=-1).astype(np.float64)
+    reached = sorted_p.cumsum(axis=-1)
+    count = (reached - sorted_p < p * reached[..., -1:]).cumprod(axis=-1).sum(axis=-1, keepdims=True)
+    rank = np.argsort(order, axis=-1, kind="stable")
+    return np.where(rank < np.maximum(count, 0), logits, logits.dtype.type(-np.inf))
+
+
+@variant("min_p")
+def min_p_by_logits(logits, p):
+    edge = logits.max(axis=-1, keepdims=True, initial=-np.inf) + (np.log(p) if p else -np.inf)
+    return np.where(logits >= edge, logits, logits.dtype.type(-np.inf))
+
+
+@variant("sample")
+def sample_by_searchsorted(probs, u):
+    ids = np.empty(probs.shape[:-1], np.int64)
+    for at in np.ndindex(ids.shape):
+        reached = np.cumsum(probs[at].astype(np.float64))
+        last = np.flatnonzero(probs[at])[-1]
+        ids[at] = min(np.searchsorted(reached, np.asarray(u)[at] * reached[-1], side="right"), last)
+    return ids
+
+
+@variant("sample")
+def sample_by_counting(probs, u):
+    reached = np.cumsum(probs, axis=-1, dtype=np.float64)
+    below = (reached <= np.asarray(u, np.float64)[..., None] * reached[..., -1:]).sum(axis=-1)
+    last = probs.shape[-1] - 1 - (probs[..., ::-1] > 0).argmax(axis=-1)
+    return np.minimum(below, last).astype(np.int64)
+
+
+@variant("temperature")
+def temperature_by_numpy_divide(logits, t):
+    return np.divide(logits, logits.dtype.type(t))
+
+
+@variant("temperature")
+def temperature_by_float64(logits, t):
+    return (logits.astype(np.float64) / t).astype(logits.dtype)
+
+
+@variant("repetition_penalty")
+def repetition_penalty_by_loops(logits, ids, penalty):
+    y = np.array(logits, order="C")
+    for at in np.ndindex(logits.shape[:-1]):
+        used = np.broadcast_to(ids, (*logits.shape[:-1], ids.shape[-1]))[at]
+        for i in set(used.tolist()):
+            y[at][i] = logits[at][i] / penalty if logits[at][i] > 0 else logits[at][i] * penalty
+    return y
+
+
+@variant("repetition_penalty")
+def repetition_penalty_by_one_hot(logits, ids, penalty):
+    used = (np.asarray(ids)[..., None] == np.arange(logits.shape[-1])).any(axis=-2)
+    factor = np.where(logits > 0, 1 / penalty, penalty)
+    return np.where(used, logits.astype(np.float64) * factor, logits).astype(logits.dtype)

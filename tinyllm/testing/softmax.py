@@ -1,0 +1,147 @@
+"""Cases of softmax and log_softmax; mistakes, and right variants."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import SIZES, leading, scores
+from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import EXTREME, FORM, INFINITE
+
+widths = st.sampled_from((*SIZES, 130, 300))  # longer than a buffer of fixed size may be
+
+
+@st.composite
+def rows_of_scores(draw):
+    """Rows of scores of which none, some or all are masked."""
+    return (scores(draw, (*draw(leading), draw(widths)), shares=(0, 0, 0.4, 1)),)
+
+
+def softmax_bound(args, results):
+    """x - max, or x - lse, is rounded on the scale of x, and exp turns that into a relative error."""
+    (x,), (y,) = args, results
+    return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
+
+
+def softmax_backward_bound(args, results):
+    """The formula with every term made positive."""
+    dy, y = args
+    n = y.shape[-1]
+    return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
+
+
+def log_softmax_bound(args, results):
+    """x, its maximum and the logarithm are rounded on the scale of x."""
+    (x,) = args
+    return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
+
+
+def log_softmax_backward_bound(args, results):
+    """exp(y) has the relative error of y's own rounding."""
+    dy, y = args
+    p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
+    return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)
+
+
+CASES = {"softmax": rows_of_scores(), "log_softmax": rows_of_scores()}
+BOUNDS = {
+    "softmax": softmax_bound,
+    "softmax_backward": softmax_backward_bound,
+    "log_softmax": log_softmax_bound,
+    "log_softmax_backward": log_softmax_backward_bound,
+}
+
+
+GUARD = "np.maximum(e.sum(axis=-1, keepdims=True), 1)"
+WHOLE = "x - x.max(initial=-np.inf)"
+
+mistake("softmax", "softmax that gives NaN for a row of nothing but -inf, where every token is masked",
+        "np.where(m == -np.inf, 0, m)", "m", breaks=INFINITE)
+mistake("softmax", "softmax without subtracting the maximum, so that exp overflows", "x - row_max(x)", "x",
+        GUARD, "e.sum(axis=-1, keepdims=True)", breaks=EXTREME)
+mistake("softmax", "softmax along the first axis", "x - row_max(x)", "x - x.max(axis=0, keepdims=True)",
+        GUARD, "e.sum(axis=0, keepdims=True)")
+mistake("softmax", "softmax over the whole array, not row by row", "x - row_max(x)", WHOLE, GUARD, "e.sum()")
+mistake("softmax", "exponentials divided by the sum of the whole array, not of their row", GUARD, "e.sum()")
+mistake("softmax", "softmax that subtracts the maximum of the whole array, so that low rows vanish",
+        "x - row_max(x)", WHOLE, GUARD, "e.sum(axis=-1, keepdims=True)", breaks=EXTREME)
+mistake("softmax", "x divided by its sum, without exp", "np.exp(x - row_max(x))", "x", GUARD,
+        "e.sum(axis=-1, keepdims=True)")
+mistake("softmax", "softmax computed in float64 and left there", "", "x = x.astype(np.float64)", breaks=FORM)
+mistake("softmax", "softmin: exp(-x), so that the smallest score wins", "", "x = -x")
+mistake("softmax_backward", "y (1 - y) dy, only the diagonal of the Jacobian",
+        "dy - (dy * y).sum(axis=-1, keepdims=True)", "(1 - y) * dy")
+mistake("softmax_backward", "dy - y, the gradient of cross-entropy, not of softmax", "", "return dy - y")
+mistake("softmax_backward", "y dy minus the row's sum of it, without the factor y on the sum", "",
+        "return y * dy - (y * dy).sum(axis=-1, keepdims=True)")
+mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf",
+        "np.where(m == -np.inf, 0, m)", "m", breaks=INFINITE)
+mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0", "",
+        "return np.log(softmax(x))", breaks=EXTREME)
+mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp overflows", "m = row_max(x)",
+        "m = 0", "np.maximum(total, 1)", "total", breaks=EXTREME)
+mistake("log_softmax", "log_softmax along the first axis", "row_max(x)", "x.max(axis=0, keepdims=True)",
+        "np.exp(x - m).sum(axis=-1, keepdims=True)", "np.exp(x - m).sum(axis=0, keepdims=True)")
+mistake("log_softmax", "log_softmax that subtracts the maximum inside exp but does not add it back",
+        "x - m - np.log(np.maximum(total, 1))", "x - np.log(np.maximum(total, 1))")
+mistake("log_softmax", "the logarithm to base 2", "x - m - np.log(np.maximum(total, 1))",
+        "(x - m - np.log(np.maximum(total, 1))) / 0.6931471805599453")
+mistake("log_softmax", "x minus the log of the sum of x, without exp", "",
+        "return x - np.log(np.abs(x.sum(axis=-1, keepdims=True)))")
+mistake("log_softmax", "x minus the maximum, and nothing more", "x - m - np.log(np.maximum(total, 1))",
+        "x - m")
+mistake("log_softmax_backward", "dy - y sum(dy): y is a logarithm, exp(y) is the probability", "np.exp(y)",
+        "y")
+mistake("log_softmax_backward", "the gradient of softmax, not of its logarithm", "",
+        "return np.exp(y) * (dy - (dy * np.exp(y)).sum(axis=-1, keepdims=True))")
+
+
+@variant("softmax")
+def softmax_by_rows(x):
+    y = np.empty_like(x)
+    for i in np.ndindex(x.shape[:-1]):
+        peak = max((v for v in x[i].tolist() if v > -math.inf), default=0)
+        e = [math.exp(v - peak) for v in x[i].tolist()]
+        y[i] = [v / (sum(e) or 1) for v in e]
+    return y
+
+
+@variant("softmax")
+def softmax_by_float64(x):
+    wide = x.astype(np.float64)
+    peak = wide.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(wide - np.where(np.isfinite(peak), peak, 0))
+    total = e.sum(axis=-1, keepdims=True)
+    return np.divide(e, total, out=np.zeros_like(e), where=total > 0).astype(x.dtype)
+
+
+@variant("softmax_backward")
+def softmax_backward_by_jacobian(dy, y):
+    jacobian = y[..., None] * (np.eye(y.shape[-1], dtype=y.dtype) - y[..., None, :])
+    return (jacobian @ dy[..., None])[..., 0]
+
+
+@variant("softmax_backward")
+def softmax_backward_by_loops(dy, y):
+    dx = np.empty_like(y)
+    for i in np.ndindex(y.shape[:-1]):
+        dot = float(dy[i].astype(np.float64) @ y[i].astype(np.float64))
+        dx[i] = [y_j * (dy_j - dot) for y_j, dy_j in zip(y[i].tolist(), dy[i].tolist(), strict=True)]
+    return dx
+
+
+@variant("log_softmax")
+def log_softmax_by_logaddexp(x):
+    total = np.logaddexp.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
+    return x - np.where(total == -np.inf, x.dtype.type(0), total.astype(x.dtype))
+
+
+@variant("log_softmax")
+def log_softmax_by_float64(x):
+    wide = x.astype(np.float64)
+    peak = wide.max(axis=-1, keepdims=True, initial=-np.inf)
+    peak = np.where(peak == -np.inf, 0, peak)
+    total = np.exp(wide - peak).sum(axis=-1, keepdims=True)
+    return (wide - peak - np.log(np.maximum(total, 1))).astype(x.dtype)

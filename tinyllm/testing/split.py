@@ -1,0 +1,38 @@
+"""Cases of split and join; mistakes, and right variants."""
+
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import floats, leading, sizes
+from tinyllm.testing.edits import mistake
+
+
+@st.composite
+def split(draw):
+    """An array whose last axis is a multiple of the number of parts."""
+    n = draw(st.sampled_from((2, 1, 3, 4)))
+    return floats(draw, (*draw(leading), n * draw(sizes))), n
+
+
+@st.composite
+def join(draw):
+    """Parts of one shape, each in a layout of its own."""
+    shape = (*draw(leading), draw(sizes))
+    return ([floats(draw, shape) for _ in range(draw(st.sampled_from((2, 1, 3, 4))))],)
+
+
+CASES = {"split": split(), "join": join()}
+
+
+PARTS = "tuple(part.copy() for part in np.split(x, n, axis=-1))"
+JOINED = "np.concatenate(parts, axis=-1)"
+
+mistake("split", "every n-th channel in one part, where the parts are runs of channels", PARTS,
+        "tuple(x[..., i::n].copy() for i in range(n))")
+mistake("split", "the parts in reverse order", PARTS, f"{PARTS}[::-1]")
+mistake("split", "parts cut from the flattened array, so that they mix rows", PARTS,
+        "tuple(part.reshape(*x.shape[:-1], x.shape[-1] // n) for part in np.split(x.flatten(), n))")
+mistake("join", "the parts in reverse order", JOINED, "np.concatenate(parts[::-1], axis=-1)")
+mistake("join", "channels taken from the parts in turn", JOINED,
+        f"np.stack(parts, axis=-1).reshape({JOINED}.shape)")
+mistake("join", "the parts one after another, each with all its rows", JOINED,
+        f"np.concatenate([part.reshape(-1) for part in parts]).reshape({JOINED}.shape)")
