@@ -157,6 +157,7 @@ BOUNDS = {
 SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
+HIDDEN = f"np.where({SEEN}, all_scores(q, k), -np.inf)"
 SCORES = "masked_scores(q, k, causal, lengths)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
@@ -182,9 +183,9 @@ mistake("attention", "attention without subtracting the largest score, so that e
 mistake("attention", "NaN for a query that sees no key, whose y must be 0", "y.swapaxes(1, 2)",
         "np.where(logsumexp(scores)[..., None] == -np.inf, np.nan, y).swapaxes(1, 2)")
 mistake("attention", "hidden scores set to 0, which still get a share, where -inf belongs",
-        f"np.where({SEEN}, scores, -np.inf)", f"np.where({SEEN}, scores, 0)")
+        HIDDEN, HIDDEN.replace("-np.inf", "0"))
 mistake("attention", "hidden scores set to -1e9: a query with no key then reads the mean of all values",
-        f"np.where({SEEN}, scores, -np.inf)", f"np.where({SEEN}, scores, -1e9)")
+        HIDDEN, HIDDEN.replace("-np.inf", "-1e9"))
 mistake("attention", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
 mistake("attention", "attention that ignores lengths and looks at the padding", SEEN,
         "attention_mask(q, k, causal, None)")

@@ -124,7 +124,7 @@ def build(name, trees):
     """Run the definitions of some functions, and let them call each other -> the op's own."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
-        module = ast.fix_missing_locations(ast.Module([tree], []))
+        module = ast.fix_missing_locations(ast.Module([EndedLoops().visit(copy.deepcopy(tree))], []))
         exec(compile(module, f"<{name}, edited>", "exec"), spaces[function.__module__])
     made = {function: spaces[function.__module__][function.__name__] for function in trees}
     for space in spaces.values():
@@ -132,6 +132,18 @@ def build(name, trees):
                    if isinstance(value, types.FunctionType) and value in made}
         space.update(helpers)
     return made[OPS[name].reference]
+
+
+class EndedLoops(ast.NodeTransformer):
+    """Let every `while` end after 1,000 rounds, for an edit may take away what ends it."""
+
+    def visit_While(self, node):  # noqa: N802 (ast's name)
+        """Return a `for` that breaks where the condition is false, and raises where it goes on."""
+        self.generic_visit(node)
+        ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
+        rounds = ast.parse("range(1_000)", mode="eval").body
+        endless = ast.parse("raise RuntimeError('a loop without an end')").body
+        return ast.For(ast.Name("_", ast.Store()), rounds, [ending, *node.body], endless)
 
 
 def parse(code):
