@@ -137,7 +137,7 @@ def build(name, trees):
 class EndedLoops(ast.NodeTransformer):
     """Let every `while` end after 1,000 rounds, for an edit may take away what ends it."""
 
-    def visit_While(self, node):  # noqa: N802 (ast's name)
+    def visit_While(self, node):
         """Return a `for` that breaks where the condition is false, and raises where it goes on."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
