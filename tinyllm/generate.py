@@ -64,15 +64,17 @@ class Sequence:
     def _push(self, token: int, context: int, overflow: str) -> str:
         """Take in a token, note whether it is the last -> the text that can be shown."""
         self.ids.append(token)
-        stopped = token in self.stop_ids
-        text = self.text.push(token) if self.text and not stopped else ""
-        if stopped or (self.text and self.text.stopped):
+        stream, text, stopped = self.text, "", token in self.stop_ids
+        if stream is not None and not stopped:
+            text = stream.push(token)
+            stopped = stream.stopped
+        if stopped:
             self.finish = "stop"
         elif len(self.ids) - self.prompt_length >= self.max_tokens:
             self.finish = "length"
         elif overflow == "stop" and len(self.ids) - self.begin > context:
             self.finish = "context"
-        return text + self.text.finish() if self.finish and self.text else text
+        return text + stream.finish() if self.finish and stream is not None else text
 
 
 @dataclass(eq=False, slots=True)
@@ -82,7 +84,8 @@ class Step:
     sequence: Sequence
     token: int
     text: str  # what can be shown now: empty in the middle of a character, or of what may be a stop string
-    logits: np.ndarray  # (V,), as the model gave them, before any sampling setting
+    all_logits: np.ndarray  # of all sequences that ran in this step, (B, V)
+    place: int  # which of them is this one
     logprob: float | None  # the log-probability of the token by these logits, if the engine was asked for it
     finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
 
@@ -90,6 +93,11 @@ class Step:
     def row(self) -> int:
         """Return the number of the sequence: which prompt it continues."""
         return self.sequence.index
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Return the logits of this token, (V,), as the model gave them, before any sampling setting."""
+        return self.all_logits[self.place]
 
 
 class Engine:
@@ -183,13 +191,12 @@ class Engine:
         if self.logprobs:
             logprobs = ops.log_softmax(logits)[np.arange(len(tokens)), tokens].tolist()
         context, steps, leaving = self.model.config.context, [], []
-        for row, token in enumerate(tokens.tolist()):
-            s = self.running[row]
+        for row, (s, token) in enumerate(zip(self.running, tokens.tolist(), strict=True)):
             text = s._push(token, context, self.overflow)
             if self.logprobs:
                 s.logprobs.append(logprobs[row])
-            steps.append(Step(s, token, text, logits[row], logprobs[row], s.finish))
-            if s.finish or len(s.ids) - s.begin > context:
+            steps.append(Step(s, token, text, logits, row, logprobs[row], s.finish))
+            if s.finish is not None or len(s.ids) - s.begin > context:
                 leaving.append(row)
         self._release(leaving)
         return sorted(steps, key=lambda step: step.sequence.index)
