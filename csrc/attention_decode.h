@@ -18,10 +18,19 @@ struct decode_job {
     int64_t padded;         /* D, rounded up to sixteen */
 };
 
+/* The address of what is read after position t of row b: later positions of that row as far as it has some, then the
+ * beginning of the next row, so that no memory is fetched in vain and no row begins with waiting. */
+INLINE uintptr_t read_next(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t ahead) {
+    int64_t n = keys_of(job, b), row = job->K * job->D;
+    if (t + ahead < n || b + 1 == job->B) return address_of(x, (b * job->T + t + ahead) * row);
+    return address_of(x, ((b + 1) * job->T + t + ahead - round_up(n, ahead)) * row);
+}
+
 /* Scores of STEP keys for `heads` (a constant) queries that share them; `gap` from one query's to the next. */
-INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D) {
+INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D,
+                        uintptr_t next) {
     v16 sum[FEW];
-    turned_sums(heads, sum, q, D, 1, k, row, D);
+    turned_sums(heads, sum, q, D, 1, k, row, D, next);
     for (int h = 0; h < heads; h++) v_store(score + h * gap, sum[h]);
 }
 
@@ -35,6 +44,7 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
         int64_t b = task / decode->steps, first = task % decode->steps * STEP, keys = keys_of(job, b) - first;
         if (keys <= 0) continue;
         const float *k = job->k + (b * job->T + first) * row;
+        uintptr_t coming = read_next(job, job->k, b, first, STEP);
         if (keys < STEP) { /* there may be nothing behind them to read */
             memset(last + keys * row, 0, (size_t)((STEP - keys) * row) * sizeof *last);
             k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
@@ -42,9 +52,10 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
         for (int64_t h = 0; h < job->H; h += together) {
             const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;
             float *score = decode->weight + (b * job->H + h) * gap + first;
+            uintptr_t next = address_of((const float *)coming, h / group * D);
             together = h % group + FEW <= group ? FEW : 1;
-            if (together == FEW) step_scores(FEW, score, gap, q, of_head, row, D);
-            else step_scores(1, score, gap, q, of_head, row, D);
+            if (together == FEW) step_scores(FEW, score, gap, q, of_head, row, D, next);
+            else step_scores(1, score, gap, q, of_head, row, D, next);
         }
     }
     pool_give(last);
@@ -65,11 +76,12 @@ static void decode_weights(void *context, int64_t begin, int64_t end) {
 }
 
 /* y[d] += weight[0] * v[0][d] + ..., one key after the other, for `keys` keys whose rows lie v_row apart. */
-INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64_t v_row, int64_t D) {
+INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64_t v_row, int64_t D,
+                  uintptr_t next) {
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES) {
         vec sum = vec_load(y + d);
-        for (int j = 0; j < keys; j++) prefetch_beyond(v, (j + FEW_AHEAD) * v_row + d);
+        for (int j = 0; j < keys; j++) prefetch_beyond((const float *)next, j * v_row + d);
         for (int j = 0; j < keys; j++) sum = vec_fma(vec_set(weight[j]), vec_load(v + j * v_row + d), sum);
         vec_store(y + d, sum);
     }
@@ -90,11 +102,13 @@ static void decode_values(void *context, int64_t begin, int64_t end) {
         const float *weight = decode->weight + b * job->H * decode->blocks * BLOCK + first;
         for (int64_t t = 0; t < keys; t += 4) {
             const float *v = job->v + (b * job->T + first + t) * row;
+            uintptr_t coming = read_next(job, job->v, b, first + t, FEW_AHEAD);
             for (int64_t h = 0; h < job->H; h++) {
                 float *y = sums + h * decode->padded;
                 const float *w = weight + h * decode->blocks * BLOCK + t, *of_head = v + h / group * D;
-                if (t + 4 <= keys) weigh(4, y, w, of_head, row, D);
-                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, of_head + j * row, row, D);
+                uintptr_t next = address_of((const float *)coming, h / group * D);
+                if (t + 4 <= keys) weigh(4, y, w, of_head, row, D, next);
+                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, of_head + j * row, row, D, next);
             }
         }
     }

@@ -219,7 +219,7 @@ INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const 
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
         v16 sum[FEW];
         turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
-                    smaller(job->depth - start, DEPTH));
+                    smaller(job->depth - start, DEPTH), address_of(b + start, 16 * job->b_col));
         for (int m = 0; m < rows; m++) {
             float *out = c + m * job->columns;
             v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);

@@ -42,9 +42,8 @@ INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros
 INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
 
 /* Ask for an element that may lie behind the array. Only the address is formed, and not as a pointer into it. */
-INLINE void prefetch_beyond(const float *p, int64_t i) {
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)i * sizeof *p));
-}
+INLINE uintptr_t address_of(const float *p, int64_t i) { return (uintptr_t)p + (uintptr_t)i * sizeof *p; }
+INLINE void prefetch_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i)); }
 
 /* --- sixteen at a time ----------------------------------------------------------------------------------------- */
 
