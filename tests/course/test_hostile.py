@@ -22,7 +22,7 @@ TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("ut
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
 SOFTMAX = Task("softmax", "softmax")
 ORDINARY = "right on ordinary numbers"
-SHORT = {"memory": 2**29, "cpu_seconds": 1}
+SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 
 
@@ -62,11 +62,12 @@ class Canaries:
         stats = [os.stat(path) for path in (self.secret, self.file)]
         told = [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in stats]
         planted = ("flood", "pwned", "results.json", "conftest")
-        scratch = [name for name in os.listdir("/tmp") if name.startswith(planted)]
+        folders = ("/tmp", "/var/tmp", "/dev/shm")
+        scratch = [name for f in folders for name in os.listdir(f) if name == "x" or name.startswith(planted)]
         library = sorted(p.name for p in Path(tinyllm.__file__).parent.iterdir() if p.name != "__pycache__")
         text = self.file.read_text()
         alive = self.process.poll() is None
-        return names, told, text, alive, scratch, library, sorted(os.listdir("/dev/shm"))
+        return names, told, text, alive, scratch, library
 
     def fill(self, attack):
         """An attack with the canaries' names in it."""
@@ -97,9 +98,10 @@ def test_there_are_many():
     assert len(ATTACKS) >= 40
 
 
-def attacked(launcher, code):
+def attacked(launcher, code, monkeypatch):
     """Judge a file -> (verdict, everything that its workers printed)."""
     workers = []
+    monkeypatch.setattr("tinyllm.course.workers.ASLEEP", 4)
 
     def start():
         workers.append(launcher.start(code, SHORT))
@@ -111,11 +113,11 @@ def attacked(launcher, code):
 
 @FENCED
 @pytest.mark.parametrize("name", ATTACKS)
-def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_path):
+def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_path, monkeypatch):
     code = tmp_path / "exercise.py"
     code.write_text(canaries.fill(ATTACKS[name]), "utf-8")
     before = set(descendants())
-    verdict, output = attacked(launcher, code)
+    verdict, output = attacked(launcher, code, monkeypatch)
     assert set(descendants()) == before  # nobody is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
     assert ORDINARY not in verdict.held
@@ -127,19 +129,19 @@ def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_
 
 
 @FENCED
-def test_the_next_student_does_not_suffer(launcher, tmp_path):
+def test_the_next_student_does_not_suffer(launcher, tmp_path, monkeypatch):
     """This runs after the attacks, on the same server."""
     (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
-    assert attacked(launcher, tmp_path / "exercise.py")[0].state == "passed"
+    assert attacked(launcher, tmp_path / "exercise.py", monkeypatch)[0].state == "passed"
 
 
 @pytest.mark.parametrize("name", ["hidden tests", "a connection out", "a file system that fills up"])
-def test_without_the_fences_the_attacks_work(name, canaries, tmp_path):
+def test_without_the_fences_the_attacks_work(name, canaries, tmp_path, monkeypatch):
     """These attacks do what they say: only the fences stop them."""
     code = tmp_path / "exercise.py"
     text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
     code.write_text(text.replace("range(100)", "range(1)"), "utf-8")
     with Launcher("plain") as plain:
-        verdict, output = attacked(plain, code)
+        verdict, output = attacked(plain, code, monkeypatch)
     assert "PWNED" in output and verdict.state != "passed"
     canaries.callers.clear()

@@ -323,6 +323,7 @@ def test_a_solution_shows_its_helpers_too(say, here, capsys):
     assert shown.count("def row_max") == 1
 
 
+@pytest.mark.signals
 def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
     for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
         lesson = find_lesson(number)

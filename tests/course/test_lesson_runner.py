@@ -52,6 +52,7 @@ def test_each_cell_waits_and_says_how_many_there_are(lesson):
     assert all(len(line) <= 80 for line in plain(shown).splitlines())
 
 
+@pytest.mark.signals
 @pytest.mark.parametrize("keys, code", [
     ([(ENTER, "q\n")], 0),
     ([(ENTER, "\x04")], 0),

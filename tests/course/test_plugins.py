@@ -131,6 +131,7 @@ def test_an_optimizer_that_spoils_the_weights_is_named(here, capsys):
     assert "works in place and must return None" in capsys.readouterr().err
 
 
+@pytest.mark.signals
 @pytest.mark.parametrize("when", ["while True: pass", "if len(calls) > 3: raise KeyboardInterrupt"])
 def test_ctrl_c_inside_a_function_says_where(here, capsys, monkeypatch, when):
     """An endless loop in the step that is tried first, and Ctrl-C twice in a later one."""

@@ -117,6 +117,7 @@ def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys)
         assert "tinyllm-" not in read(path)
 
 
+@pytest.mark.signals
 def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
     def interrupted(*arguments):
         raise KeyboardInterrupt
@@ -126,6 +127,7 @@ def test_an_interrupt_says_that_nothing_is_lost(course, monkeypatch, capsys):
     assert "the same command goes on" in capsys.readouterr().err
 
 
+@pytest.mark.signals
 def test_an_interrupt_that_is_swallowed_ends_a_grading_all_the_same(course, monkeypatch, capsys):
     """As by a callback of the garbage collector, and Hypothesis has one: its exceptions are only printed."""
 
@@ -151,6 +153,7 @@ def test_what_trainings_are_compared_with_is_computed_before_the_fork(monkeypatc
     assert len(asked) == (sys.platform == "linux")
 
 
+@pytest.mark.signals
 def test_a_crash_of_one_touches_no_other(course, monkeypatch):
     first = grade().decode()
     os.rename("out", "before")

@@ -31,6 +31,7 @@ def test_softmax(softmax):
     burn(0.5)
     softmax(np.ones(2, np.float32))
 """
+pytestmark = pytest.mark.signals  # processor time and sleep are measured
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 

@@ -130,6 +130,7 @@ def test_steps_are_seen(start):
         assert dict(worker.steps("step", (4.0,))) == {"x": 4.0, "half": 2.0}
 
 
+@pytest.mark.signals
 @needs_linux
 def test_a_server_that_dies_is_replaced(code, own_fork_server):
     with Launcher("plain") as launcher:
@@ -140,6 +141,7 @@ def test_a_server_that_dies_is_replaced(code, own_fork_server):
             assert worker.call("count", ()) == 1
 
 
+@pytest.mark.signals
 @needs_linux
 def test_a_daemon_is_reaped(code):
     with Launcher("plain") as launcher:
@@ -157,6 +159,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.signals
 @needs_linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_nobody_lives_on_when_the_grader_is_killed(code, level):
