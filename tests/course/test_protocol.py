@@ -89,21 +89,6 @@ def test_other_values_are_refused(value):
         protocol.dump(value)
 
 
-def test_ten_thousand_corruptions_are_refused_or_are_values():
-    """Bytes changed, cut out, doubled and put in, in frames of every kind; memory stays small."""
-    refused = 0
-    tracemalloc.start()
-    for _, _, data in corruptions(10_000):
-        try:
-            taken_apart(data)
-        except REFUSALS:
-            refused += 1
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert refused > 7000
-    assert peak < 2**25
-
-
 def test_ten_thousand_corruptions_are_a_verdict_each():
     """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
     told = collections.Counter()
@@ -117,6 +102,15 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
             assert why is None or isinstance(why, Failure | str)
             told["nothing" if why is None else type(why).__name__] += 1
     assert told["Failure"] > 7000 and told["str"] > 50 and told["nothing"] > 50
+
+
+def test_corrupted_frames_take_little_memory():
+    tracemalloc.start()
+    for _, _, data in corruptions(500):
+        with contextlib.suppress(*REFUSALS):
+            taken_apart(data)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
 
 
 def corruptions(count):
@@ -181,52 +175,45 @@ def taken_apart(data):
     return protocol.receive(Bytes(data), 5)
 
 
-def frame(value, *arrays):
+def frame(value, *forms, data=b"1234"):
     """A frame made by hand."""
-    header = json.dumps({"value": value, "npy": [len(a) for a in arrays]}).encode()
-    return protocol.PREFIX.pack(protocol.MAGIC, len(header)) + header + b"".join(arrays)
+    header = json.dumps({"value": value, "arrays": forms}).encode()
+    return protocol.PREFIX.pack(protocol.MAGIC, len(header)) + header + data
 
 
-def npy(descr="<f4", shape="(1,)", data=b"1234", fortran="False"):
-    """An array's bytes made by hand."""
-    head = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}".encode()
-    head = head.ljust(117) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + data
+ONE = ["<f4", [1]]
 
 
 def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
-    assert taken_apart(frame({"a": 0}, npy())).tobytes() == b"1234"
+    assert taken_apart(frame({"a": 0}, ONE)).tobytes() == b"1234"
+    assert taken_apart(frame({"a": 0}, ["<f4", [2, 0]], data=b"")).shape == (2, 0)
 
 
 @pytest.mark.parametrize("data", [
-    frame({"a": 1}, npy()), frame({"a": -1}, npy()), frame({"a": True}, npy()), frame({"a": 0}, npy("|O")),
-    frame({"a": 0}, npy(shape="(2,)")), frame({"a": 0}, npy(shape="(-1,)")), frame({"a": 0}, npy("<f7")),
-    frame({"a": 0}, npy(shape="(999999999, 999999999)")), frame({"a": 0}, npy(fortran="True")),
-    frame({"a": 0}, npy(shape=str((1,) * 40))), frame({"a": 0}, npy(shape="__import__('os').abort()")),
-    frame([{"a": 0}, {"a": 0}], npy()), frame([{"v": [0, "gaps"]}] * 100, npy()), frame({"f": "1e999"}),
-    frame({"x": 1}), frame({}), frame({"a": 0, "b": 0}, npy()), frame({"d": [[[1], 2]]}), frame({"d": [1]}),
-    frame({"s": 0}, b""), frame({"v": [0]}, npy()), b"", b"TLW1", b"PK\x03\x04" + bytes(8),
+    frame({"a": 1}, ONE), frame({"a": -1}, ONE), frame({"a": True}, ONE), frame({"a": 0}, ["|O", [1]]),
+    frame({"a": 0}, ["<f4", [2]]), frame({"a": 0}, ["<f4", [-1]]), frame({"a": 0}, ["<f7", [1]]),
+    frame({"a": 0}, ["<f1", [4]]), frame({"a": 0}, ["<f4", [True]]), frame({"a": 0}, ["<f4", "1"]),
+    frame({"a": 0}, ["<f4", [999999999, 999999999]]), frame({"a": 0}, [4, [1]]), frame({"a": 0}, ["<f4"]),
+    frame({"a": 0}, ["<f4", [1] * 40]), frame({"a": 0}, ["__import__('os').abort()", [1]]),
+    frame({"a": 0}, *[ONE] * 300), frame({"a": 0}, ["|u1", [2**26]], ["|u1", [2**26]]),
+    frame([{"a": 0}, {"a": 0}], ONE), frame([{"v": [0, "gaps"]}] * 100, ONE), frame({"f": "1e999"}),
+    frame({"x": 1}), frame({}), frame({"a": 0, "b": 0}, ONE), frame({"d": [[[1], 2]]}), frame({"d": [1]}),
+    frame({"v": [0]}, ONE), b"", b"TLW1", b"PK\x03\x04" + bytes(8),
     protocol.PREFIX.pack(protocol.MAGIC, 2**32 - 1) + bytes(100),
     protocol.PREFIX.pack(protocol.MAGIC, 5) + b"12345",
     protocol.PREFIX.pack(protocol.MAGIC, 200_000) + b"[" * 100_000 + b"]" * 100_000,
-    protocol.PREFIX.pack(protocol.MAGIC, 26) + b'{"value":NaN,"npy":[1e99]}',
-    protocol.PREFIX.pack(protocol.MAGIC, 40) + b'{"value":1,"npy":[99999999999999999999]}',
+    protocol.PREFIX.pack(protocol.MAGIC, 25) + b'{"value":NaN,"arrays":[]}',
 ])  # fmt: skip
 def test_liars_are_refused(data):
     with pytest.raises(REFUSALS):
         taken_apart(data)
 
 
-@pytest.mark.parametrize("data", [
-    frame({"a": 0}, b"\x93NUMPY\x01\x00vv{'descr': '|u1', 'fortran_order': False, 'shape': ("
-          + b", ".join([b"999999999"] * 100_000) + b"), }\n"),
-    frame({"d": [[i * (2**61 - 1), 0] for i in range(50_000)]}),
-], ids=["a product of many sides", "keys that collide"])  # fmt: skip
-def test_no_frame_takes_more_time_than_its_bytes(data):
-    """Both took time that grows with the square of their size, and no deadline covers the reading."""
+def test_no_frame_takes_more_time_than_its_bytes():
+    """Keys that collide took time that grows with the square of their number, which no deadline covers."""
     began = time.process_time()
     with pytest.raises(protocol.ProtocolError):
-        taken_apart(data)
+        taken_apart(frame({"d": [[i * (2**61 - 1), 0] for i in range(50_000)]}))
     assert time.process_time() - began < 2
 
 
