@@ -1,72 +1,65 @@
 """`tinyllm blame`: which of your functions keeps a run of `train --mine` from its loss."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from tinyllm.cli import add_command
+from tqdm import tqdm
+
+from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
+from tinyllm.course.blame import Blame, Finding
+from tinyllm.course.plugins import load_parts, parse_lessons, unproven
+from tinyllm.course.training import replaced_ops
+from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
-
-EXAMPLE = """example:
-  tinyllm train --mine 4,5,6 --steps 50
-  tinyllm blame                          the newest run with functions of yours
-  tinyllm blame runs/stories-nano-mine
-"""
+from tinyllm.train.run import Run
+from tinyllm.train.setup import reopen
 
 
-def add_parser(subparsers):
-    """Add `tinyllm blame`."""
-    what = "find out which function of yours spoils a run of `train --mine`"
-    parser = add_command(subparsers, "blame", what, EXAMPLE)
-    parser.add_argument("folder", metavar="RUN", nargs="?", help="a run; the newest in runs/ if not given")
-    parser.set_defaults(run=run_blame)
+@command("blame")
+def blame(run: str | None = None) -> int:
+    """Find out which function of yours spoils a run of `train --mine`.
 
+    It trains the first steps again, with fewer and fewer of your functions. The exit code is 1 if one is to
+    blame.
 
-def run_blame(args):
-    """Train the first steps again, with fewer and fewer of the student's parts; 1 if one is to blame."""
-    from tinyllm.course.blame import Blame
-    from tinyllm.course.plugins import load_parts, parse_lessons, unproven
-    from tinyllm.course.workspace import find_workspace
-    from tinyllm.train.run import Run
-    from tinyllm.train.setup import reopen
+    RUN  a run; the newest in runs/ if not given
 
-    run = Run(args.folder) if args.folder else newest()
-    config, _ = run.read_config()
-    records = records_of(run)
-    numbers = dict.fromkeys(str(record["lesson"]) for record in records)
+    example:
+      tinyllm train --mine 4,5,6 --steps 50
+      tinyllm blame                          the newest run with functions of yours
+      tinyllm blame runs/stories-nano-mine
+    """
+    found = Run(run) if run else newest()
+    config, _ = found.read_config()
+    recorded = {record["op"]: record for record in replaced_ops(found)}
+    if not recorded:
+        raise UserError(f"{found.folder} was trained by the library alone; see `tinyllm train --mine N`")
     workspace = find_workspace()
-    parts, _ = load_parts(parse_lessons(numbers), workspace)
-    recorded = {record["op"]: record["sha256"] for record in records}
-    parts = [part for part in parts if part.op in recorded]
+    lessons = dict.fromkeys(str(record["lesson"]) for record in recorded.values())
+    parts = [part for part in load_parts(parse_lessons(lessons), workspace)[0] if part.op in recorded]
     if not parts:
-        raise UserError(f"what {run.folder} was trained with is not in your exercises any more")
-    if any(part.sha256 != recorded[part.op] for part in parts):
+        raise UserError(f"what {found.folder} was trained with is not in your exercises any more")
+    if any(part.sha256 != recorded[part.op]["sha256"] for part in parts):
         print(paragraph("your files have changed since this run; what follows is about them as they are now"))
-    with Bar() as bar:
-        blame = Blame(reopen(run, config), parts, tick=bar.tick)
-        finding = blame.find()
-    lines = [*told(blame, finding), *filter(None, [unproven(parts, workspace)])]
+    style = "{desc:<40} {n:>5} steps, {elapsed}"
+    with tqdm(unit=" steps", bar_format=style, leave=False, file=sys.stderr, disable=None) as bar:
+
+        def tick(title: str) -> None:
+            bar.set_description_str(title, refresh=False)
+            bar.update()
+
+        trials = Blame(reopen(found, config), parts, tick=tick)
+        finding = trials.find()
+    lines = [*told(trials, finding), *filter(None, [unproven(parts, workspace)])]
     print("\n".join(map(paragraph, lines)))
     return 1 if finding.culprits else 0
 
 
-def records_of(run):
-    """Return which functions of the student's a run remembers. Raises UserError when there are none."""
-    from tinyllm.course.training import replaced_ops
-
-    records = replaced_ops(run)
-    if not records:
-        raise UserError(f"{run.folder} was trained by the library alone; see `tinyllm train --mine N`")
-    return records
-
-
-def newest():
+def newest() -> Run:
     """Return the newest run in runs/ with functions of the student's. Raises UserError."""
-    from tinyllm.course.training import replaced_ops
-    from tinyllm.train.run import Run
-
-    files = sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
-    for path in files:
+    for path in sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime):
         try:
             if replaced_ops(Run(path.parent)):
                 return Run(path.parent)
@@ -75,8 +68,8 @@ def newest():
     raise UserError("there is no run of `tinyllm train --mine` in runs/; give its folder")
 
 
-def told(blame, finding):
-    """The finding in words."""
+def told(blame: Blame, finding: Finding) -> Iterator[str]:
+    """Yield the finding in words."""
     last, steps = finding.losses[-1], blame.steps
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
     trial = finding.all_parts
@@ -102,27 +95,3 @@ def told(blame, finding):
     if finding.confirmed:
         whose = "it" if len(finding.culprits) == 1 else "them"
         yield f"with the library's in place of {whose}, the loss is right"
-
-
-class Bar:
-    """A line on stderr that says which trial is running; only in a terminal."""
-
-    def __init__(self):
-        self.bar = None
-
-    def __enter__(self):
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(unit=" steps", bar_format="{desc:<40} {n:>5} steps, {elapsed}", leave=False)
-        return self
-
-    def __exit__(self, *exc):
-        if self.bar is not None:
-            self.bar.close()
-
-    def tick(self, title):
-        """Count one step of a trial."""
-        if self.bar is not None:  # a bar without a total has no truth value
-            self.bar.set_description_str(title, refresh=False)
-            self.bar.update()
