@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import tinyllm as tl
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.registry import build, family, make_config, names
 from tinyllm.tensor import no_grad
 
 SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 2, "width": 12}
-EXTRA = {"llama": {"kv_heads": 1, "hidden": 20}}
+EXTRA = {name: {"kv_heads": 1, "hidden": 20} for name in names() if name != "gpt2"}
 each_family = pytest.mark.parametrize("name", names())
 
 
@@ -50,6 +51,104 @@ def test_hidden_is_the_body_of_the_embedding_and_the_head_scores_it(name):
 
 
 @each_family
+def test_losses_of_tokens_are_log_probabilities_and_their_weighted_mean_the_loss(name):
+    model, rng = small(name, init_std=0.5), np.random.default_rng(0)
+    tokens, targets, weights = rng.integers(0, 11, (3, 8)), rng.integers(0, 11, (3, 8)), rng.random((3, 8))
+    targets[0, :4] = -100
+    logits = model(tokens).data.astype(np.float64)
+    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    counted = targets >= 0
+    expected = np.where(counted, -np.take_along_axis(logp, targets.clip(0)[..., None], -1)[..., 0], 0)
+    np.testing.assert_allclose(model.token_losses(tokens, targets).data, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.log_probs(tokens, targets).data, -expected, rtol=1e-4, atol=1e-5)
+    assert np.isclose(model.loss(tokens, targets).item(), expected.sum() / counted.sum(), rtol=1e-4)
+    mean = (expected * weights).sum() / weights[counted].sum()
+    assert np.isclose(model.loss(tokens, targets, weights).item(), mean, rtol=1e-4)
+    assert model.loss(tokens, targets, weights * 0).item() == 0
+    with pytest.raises(ValueError, match="must have the shape"):
+        model.loss(tokens, targets, weights[:, :3])
+    quantised = tl.quantize(small(name, init_std=0.5), 8)
+    with no_grad():
+        near = quantised.token_losses(tokens, targets).data
+    np.testing.assert_allclose(near, expected, atol=0.3)
+
+
+@each_family
+def test_weighted_losses_have_weighted_gradients(name):
+    tokens = np.random.default_rng(0).integers(0, 11, (4, 8))
+    weights = np.zeros((4, 8))
+    weights[1:3] = 2.0
+    weighted, part = small(name), small(name)
+    weighted.loss(tokens, tokens, weights).backward()
+    part.loss(tokens[1:3], tokens[1:3]).backward()
+    for p, q in zip(weighted.parameters(), part.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad, q.grad, rtol=1e-4, atol=1e-7)
+
+
+@each_family
+def test_packed_documents_and_prefixes_see_what_they_should(name):
+    model, rng = small(name, init_std=0.5), np.random.default_rng(0)
+    tokens = rng.integers(0, 11, (1, 8))
+    with no_grad():
+        plain = model(tokens).data
+        starts = np.array([[0, 0, 0, 3, 3, 3, 3, 3]])
+        packed, changed = model(tokens, starts=starts).data, tokens.copy()
+        changed[0, :3] = (changed[0, :3] + 1) % 11
+        assert np.array_equal(packed[0, :3], plain[0, :3])
+        assert np.array_equal(model(changed, starts=starts).data[0, 3:], packed[0, 3:])
+        ends = np.array([[4, 4, 4, 4, 5, 6, 7, 8]])
+        changed[:] = tokens
+        changed[0, 3] = (changed[0, 3] + 1) % 11
+        whole, other = model(tokens, ends=ends).data, model(changed, ends=ends).data
+        assert not np.allclose(whole[0, 0], other[0, 0]) and not np.allclose(whole[0, 0], plain[0, 0])
+
+
+def test_a_window_forgets_what_lies_behind_it():
+    model, tokens = small("mistral", init_std=0.5, window=2), np.arange(8)[None]
+    changed = tokens.copy()
+    changed[0, 0] = 9
+    with no_grad():
+        before, after = model(tokens).data, model(changed).data
+        cache = model.new_cache()
+        steps = [model(tokens[:, t : t + 1], cache).data for t in range(8)]
+    reach = 2 * (2 - 1)  # two layers, each one token back
+    assert not np.allclose(before[0, reach], after[0, reach])
+    assert np.array_equal(before[0, reach + 1 :], after[0, reach + 1 :])
+    assert np.allclose(np.concatenate(steps, 1), before, rtol=1e-4, atol=1e-4)
+
+
+@each_family
+def test_adapters_learn_alone_and_merge(name):
+    tokens = np.random.default_rng(0).integers(0, 11, (2, 9))
+    x, y = tokens[:, :-1], tokens[:, 1:]
+    model = small(name, init_std=0.3)
+    before = {n: a.copy() for n, a in model.state_dict().items()}
+    first = model.loss(x, y).item()
+    assert nn.adapt(model, rank=2, alpha=4, where="(attn|mlp)") is model
+    assert model.loss(x, y).item() == first
+    learnt = model.parameters(trainable=True)
+    assert len(learnt) == len(nn.adapter_state(model)) < len(model.parameters())
+    for _ in range(20):
+        model.loss(x, y).backward()
+        for p in model.parameters():
+            assert (p.grad is not None) == p.requires_grad
+            if p.requires_grad:
+                p.data, p.grad = p.data - 0.3 * p.grad, None
+    loss = model.loss(x, y).item()
+    assert loss < first - 0.1 and all(np.array_equal(model.state_dict()[n], a) for n, a in before.items())
+    other = nn.adapt(small(name, init_std=0.3), rank=2, alpha=4, where="(attn|mlp)", seed=9)
+    nn.load_adapter(other, nn.adapter_state(model))
+    assert other.loss(x, y).item() == loss
+    with pytest.raises(UserError, match="lora_a"):
+        nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()})
+    with pytest.raises(UserError, match="merge"):
+        model.save_pretrained("nowhere")
+    merged = nn.merge(model)
+    assert merged.state_dict().keys() == before.keys()
+    assert np.isclose(merged.loss(x, y).item(), loss, rtol=1e-4)
+
+
+@each_family
 def test_a_cache_has_room_for_what_was_asked(name):
     cache = small(name).new_cache(3, length=5)
     assert [layer.keys.shape[:2] for layer in cache] == [(3, 5)] * 2
@@ -64,7 +163,7 @@ def test_init_std_scales_the_first_weights(name):
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"model_type": "gtp2"}, "there is no model 'gtp2'; there are gpt, gpt2, llama"),
+    ({"model_type": "gtp2"}, "there is no model 'gtp2'; there are gpt, gpt2, llama, mistral, qwen2"),
     ({}, "there is no model None"),
     ({"model_type": ["gpt"]}, "there is no model"),
     ({"model_type": "gpt", "depth": 3}, "gpt2 has no setting 'depth'; it has vocab_size, context"),

@@ -17,7 +17,15 @@ MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
     "llama tied": {"model_type": "llama", **SIZES, "kv_heads": 4, "hidden": 48, "tied": True},
+    "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True},
+    "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "hidden": 48, "window": 3},
 }
+SCALINGS = [
+    {"rope_type": "linear", "factor": 4.0},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 6},
+    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+     "original_max_position_embeddings": 6},
+]  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
 
@@ -82,6 +90,20 @@ def test_transformers_opens_what_is_saved(tmp_path, name):
     with torch.no_grad():
         expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
     np.testing.assert_allclose(logits(model), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS, ids=lambda scaling: scaling["rope_type"])
+def test_scaled_angles_are_those_of_transformers(tmp_path, scaling):
+    model = made("llama", scaling=scaling)
+    model.save_pretrained(tmp_path / "ours")
+    assert from_pretrained(tmp_path / "ours").config == model.config
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
+    np.testing.assert_allclose(logits(model), expected, rtol=1e-4, atol=1e-4)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert np.array_equal(logits(from_pretrained(tmp_path / "theirs")), logits(model))
 
 
 @each
@@ -177,8 +199,14 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     ("gpt2", {"quantization_config": {"quant_method": "tinyllm", "bits": 8}}, r"lack h\.0\.attn"),
     ("llama", {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
     ("llama", {"head_dim": 16}, "head_dim = 16"),
-    ("llama", {"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling"),
-    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn"}}, "config.json.*scaling.*needs"),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "scaling.*needs"),
+    ("llama", {"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}, "longrope.*not known"),
+    ("llama", {"rope_scaling": {"rope_type": "linear", "factor": "8"}}, "scaling"),
+    ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 0.0}}, "scaling"),
+    ("llama", {"rope_scaling": [8.0]}, "where an object belongs"),
+    ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
+    ("mistral", {"sliding_window": 0}, "window must be a whole number, at least 1"),
     ("llama", {"rope_theta": "1"}, "theta must be a number"),
     ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
 ])  # fmt: skip

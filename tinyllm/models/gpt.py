@@ -69,8 +69,8 @@ class Block(Module):
         self.mlp = MLP(width, 4 * width, bias)
         self.drop = Dropout(config.dropout)
 
-    def __call__(self, x, cache=None):
-        x = x + self.drop(self.attn(self.ln_1(x), cache))
+    def __call__(self, x, cache=None, **where):
+        x = x + self.drop(self.attn(self.ln_1(x), cache, **where))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
@@ -110,7 +110,7 @@ class GPT(Pretrained, DecoderLM):
     def embed(self, tokens, positions):
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
-    def body(self, x, positions, cache=None):
+    def body(self, x, positions, cache=None, **where):
         for i, block in enumerate(self.h):
-            x = block(x, cache[i] if cache else None)
+            x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)

@@ -10,6 +10,8 @@ the other way round.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
@@ -45,6 +47,8 @@ class LlamaConfig:
     Raises UserError when they make no model.
     """
 
+    qkv_bias, window = False, None  # no settings: families that differ here say so
+
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
     context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
     layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
@@ -54,6 +58,7 @@ class LlamaConfig:
     hidden: int = setting(**SIZE, hf="intermediate_size", help="how many numbers the MLP thinks with")
     eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
     theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
+    scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
     tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
@@ -69,6 +74,18 @@ class LlamaConfig:
             raise UserError(
                 f"{self.heads} heads cannot share {self.kv_heads} kv_heads: make heads a multiple of kv_heads"
             )
+        if self.scaling is not None:
+            self.check_scaling()
+
+    def check_scaling(self) -> None:
+        """Raise UserError unless `scaling` gives angles."""
+        try:
+            with np.errstate(all="ignore"):
+                tables = Rope(self.width // self.heads, self.theta, self.scaling).tabulate(2)
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise UserError(f"scaling: {error}") from error
+        if not np.isfinite(tables).all():
+            raise UserError(f"scaling {self.scaling} gives angles that are not finite")
 
 
 class LlamaBlock(Module):
@@ -76,12 +93,13 @@ class LlamaBlock(Module):
 
     def __init__(self, config):
         self.input_layernorm = RMSNorm(config.width, config.eps)
-        self.self_attn = GroupedAttention(config.width, config.heads, config.kv_heads)
+        heads = config.heads, config.kv_heads
+        self.self_attn = GroupedAttention(config.width, *heads, config.qkv_bias, config.window)
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
         self.mlp = GatedMLP(config.width, config.hidden)
 
-    def __call__(self, x, angles, cache=None):
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache)
+    def __call__(self, x, angles, cache=None, **where):
+        x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -92,12 +110,12 @@ class LlamaBody(Module):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
         self.layers = [LlamaBlock(config) for _ in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
-        self.rope = Rope(config.width // config.heads, config.theta)
+        self.rope = Rope(config.width // config.heads, config.theta, config.scaling)
 
-    def __call__(self, x, positions, cache=None):
+    def __call__(self, x, positions, cache=None, **where):
         angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
-            x = layer(x, angles, cache[i] if cache else None)
+            x = layer(x, angles, cache[i] if cache else None, **where)
         return self.norm(x)
 
 
@@ -120,7 +138,6 @@ class Llama(Pretrained, DecoderLM):
         "mlp_bias": (False,),
         "attention_dropout": (0.0, ...),
         "head_dim": lambda config: (config.width // config.heads, None),
-        "rope_scaling": (None,),
     }
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
@@ -134,14 +151,17 @@ class Llama(Pretrained, DecoderLM):
     def embed(self, tokens, positions):
         return self.model.embed_tokens(tokens)
 
-    def body(self, x, positions, cache=None):
-        return self.model(x, positions, cache)
+    def body(self, x, positions, cache=None, **where):
+        return self.model(x, positions, cache, **where)
 
     @staticmethod
     def hf_read(config):
         """Return the settings with what old files leave out, and with the angles of new ones in one place."""
-        rope = config.get("rope_parameters") or {}
-        scaled = isinstance(rope, dict) and rope.get("rope_type", "default") == "default"
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        if not isinstance(rope, dict):
+            raise UserError(f"rope_scaling is {rope!r}, where an object belongs")
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
+        theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
         old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
-        theta = {"rope_theta": rope["rope_theta"]} if scaled and "rope_theta" in rope else {}
-        return old | config | theta | ({} if scaled else {"rope_scaling": rope})
+        return old | config | {"rope_theta": theta, "rope_scaling": scaling if scaled else None}

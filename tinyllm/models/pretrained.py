@@ -17,7 +17,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.models.weights import Stored, read_header, save_weights
-from tinyllm.nn import Linear, Module
+from tinyllm.nn import Linear, LoRALinear, Module
 from tinyllm.nn.module import fitting, without_memory
 from tinyllm.nn.quantized import bits_of, hollow, join
 
@@ -46,9 +46,12 @@ class Pretrained(Module):
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
-        Each file is whole or not there; config.json comes last. Raises UserError when the system refuses.
+        Each file is whole or not there; config.json comes last. Raises UserError when the system refuses,
+        and while the model has adapters.
         """
         folder = Path(folder)
+        if any(isinstance(module, LoRALinear) for _, module in self.named_modules()):
+            raise UserError("this model has adapters, which such a folder cannot hold: nn.merge(model) first")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -10,10 +10,12 @@ from typing import Any
 from tinyllm.errors import UserError
 from tinyllm.models.gpt import GPT
 from tinyllm.models.llama import Llama
+from tinyllm.models.mistral import Mistral
 from tinyllm.models.pretrained import load_folder, read_json
+from tinyllm.models.qwen2 import Qwen2
 from tinyllm.nn import DecoderLM
 
-FAMILIES: dict[str, type[DecoderLM]] = {family.model_type: family for family in (GPT, Llama)}
+FAMILIES: dict[str, type[DecoderLM]] = {family.model_type: family for family in (GPT, Llama, Mistral, Qwen2)}
 SHORT = {"gpt": "gpt2"}
 
 

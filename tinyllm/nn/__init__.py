@@ -6,6 +6,7 @@ from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import MLP, Dropout, Embedding, GatedMLP, Head, LayerNorm, Linear, RMSNorm
+from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, load_adapter, merge
 from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, replace
 from tinyllm.nn.passes import fuse, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
@@ -26,16 +27,21 @@ __all__ = [
     "KVCache",
     "LayerNorm",
     "Linear",
+    "LoRALinear",
     "Module",
     "Parameter",
     "RMSNorm",
     "Rope",
     "SelfAttention",
+    "adapt",
+    "adapter_state",
     "checkpoint",
     "full",
     "fuse",
     "inference",
     "init_normal",
+    "load_adapter",
+    "merge",
     "quantize",
     "recompute",
     "replace",

@@ -1,5 +1,7 @@
 """Self-attention: how a position gathers what earlier positions know."""
 
+from typing import Any
+
 import numpy as np
 
 import tinyllm.functional as F
@@ -17,7 +19,7 @@ class Rope:
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
         self.width, self.theta, self.scaling = width, theta, scaling
-        self.tables = self.tabulate(0)
+        self.tables: tuple[np.ndarray, np.ndarray] | None = None
 
     def tabulate(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tables of the first `count` positions; `scaling` is Hugging Face's rope_scaling."""
@@ -28,7 +30,7 @@ class Rope:
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosines and sines of positions: ints (B, T) -> two float32 (B, T, width / 2)."""
         end = int(positions.max(initial=0)) + 1
-        if end > len(self.tables[0]):
+        if self.tables is None or end > len(self.tables[0]):
             count = max(256, 1 << (end - 1).bit_length())
             self.tables = self.tabulate(count)
         cos, sin = self.tables
@@ -44,27 +46,31 @@ class Attention(Module):
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int | None = None):
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None):
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, width // heads
+        self.window = window  # how many keys back a query sees, its own included; None means all
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache=None, angles=None) -> Tensor:
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache=None, angles=None, **where: Any) -> Tensor:
         """Return what each query gathers: q (B, T, H * D), k and v (B, T, K * D) -> (B, T, H * D).
 
         `angles`, a pair of tables from `Rope`, turns queries and keys by their positions. The cache keeps the
-        turned keys: an angle belongs to a position, and a position never changes.
+        turned keys: an angle belongs to a position, and a position never changes. `where` goes to
+        `F.attention`: causal, bias, starts, ends.
         """
+        if self.window is not None:
+            where["window"] = self.window
         B, T, C = q.shape
         q = q.reshape(B, T, self.heads, self.head_width)
         k, v = (x.reshape(B, T, self.kv_heads, self.head_width) for x in (k, v))
         if angles is not None:
             q, k = F.rope(q, *angles), F.rope(k, *angles)
         if cache is None:
-            y = F.attention(q, k, v)
+            y = F.attention(q, k, v, **where)
         else:
             keys, values = cache.append(k.data, v.data)  # plain arrays: no gradient flows into the past
-            y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths)
+            y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths, **where)
         return y.reshape(B, T, C)
 
     def flops(self, batch, context):
@@ -80,9 +86,9 @@ class SelfAttention(Attention):
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x: Tensor, cache=None) -> Tensor:
+    def __call__(self, x: Tensor, cache=None, **where: Any) -> Tensor:
         q, k, v = F.split(self.c_attn(x), 3)
-        return self.c_proj(self.mix(q, k, v, cache))
+        return self.c_proj(self.mix(q, k, v, cache, **where))
 
 
 class GroupedAttention(Attention):
@@ -90,12 +96,13 @@ class GroupedAttention(Attention):
 
     same_input = ("q_proj", "k_proj", "v_proj")
 
-    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False):
-        super().__init__(width, heads, kv_heads)
+    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False, window: int | None = None):
+        super().__init__(width, heads, kv_heads, window)
         self.q_proj = Linear(width, width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.o_proj = Linear(width, width, bias=False)
 
-    def __call__(self, x: Tensor, angles, cache=None) -> Tensor:
-        return self.o_proj(self.mix(self.q_proj(x), self.k_proj(x), self.v_proj(x), cache, angles))
+    def __call__(self, x: Tensor, angles, cache=None, **where: Any) -> Tensor:
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        return self.o_proj(self.mix(q, k, v, cache, angles, **where))

@@ -1,5 +1,7 @@
 """DecoderLM: what all models share that read tokens from left to right and score the next one."""
 
+from typing import Any
+
 import numpy as np
 
 import tinyllm.functional as F
@@ -10,6 +12,9 @@ from tinyllm.nn.layers import Embedding, Head
 from tinyllm.nn.module import Module
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.tensor import Tensor
+
+IGNORED = -100  # a target that does not count
+Cache = list[KVCache] | None
 
 
 class DecoderLM(Module):
@@ -27,8 +32,11 @@ class DecoderLM(Module):
         """Return the vectors of tokens: tokens (B, T), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: list[KVCache] | None = None) -> Tensor:
-        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C).
+
+        `where` are arguments of `F.attention` that say what each position sees: bias, starts, ends.
+        """
         raise NotImplementedError
 
     def finish(self, seed: int | None) -> None:
@@ -45,38 +53,60 @@ class DecoderLM(Module):
             self.dropout_stream(seed, 0)
         recompute(fuse(self))
 
-    def __call__(self, tokens, cache: list[KVCache] | None = None) -> Tensor:
+    def __call__(self, tokens, cache: Cache = None, **where: Any) -> Tensor:
         """Score every possible next token after every position.
 
         tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
-        seen. Raises UserError when there are no tokens, more than the context holds, or some outside the
-        vocabulary.
+        seen. `where` are arguments of `F.attention` for every block: `starts` keeps packed documents apart,
+        `ends` makes a prefix see itself whole. Raises UserError when there are no tokens, more than the
+        context holds, or some outside the vocabulary.
         """
-        return self.head(self.hidden(tokens, cache))
+        return self.head(self.hidden(tokens, cache, **where))
 
-    def hidden(self, tokens, cache: list[KVCache] | None = None) -> Tensor:
+    def hidden(self, tokens, cache: Cache = None, **where: Any) -> Tensor:
         """Run all but the output layer, which decoding needs at the last position only.
 
         tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
-        return self.body(self.embed(tokens, positions), positions, cache)
+        return self.body(self.embed(tokens, positions), positions, cache, **where)
 
     def head(self, x: Tensor) -> Tensor:
         """Score each token by how well its vector in the output layer agrees with x: (..., C) -> (..., V)."""
         return self.lm_head(x)
 
-    def loss(self, tokens, targets) -> Tensor:
-        """Return the mean cross-entropy of the true next tokens, in nats.
+    def loss(self, tokens, targets, weights=None, **where: Any) -> Tensor:
+        """Return the mean cross-entropy of the true next tokens, in nats, weighted if there are weights.
 
-        tokens, targets (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays ln V.
+        tokens, targets, weights (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays
+        ln V. Raises ValueError when targets or weights have another shape than tokens.
         """
-        x = self.hidden(tokens)
+        if weights is not None:
+            losses = self.token_losses(tokens, targets, **where)
+            weights = check_targets(weights, losses.shape, "weights").astype(np.float32)
+            weights = weights * (np.atleast_2d(targets) != IGNORED)
+            return (losses * weights).sum() / float(max(weights.sum(), 1e-20))
+        x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:  # quantized, or watched by somebody
             return F.cross_entropy(self.lm_head(x), targets)
         return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # both, by chunks of logits
+
+    def token_losses(self, tokens, targets, **where: Any) -> Tensor:
+        """Return the cross-entropy of every true next token: tokens, targets (B, T) -> nats (B, T).
+
+        Targets of -100 cost 0. Its mean is `loss`, its negative `log_probs`.
+        """
+        x = self.hidden(tokens, **where)
+        targets = check_targets(targets, x.shape[:2])
+        if type(self.lm_head) is not Head:
+            return F.token_losses(self.lm_head(x), targets)
+        return F.linear_token_losses(x, self.lm_head.weight, targets)
+
+    def log_probs(self, tokens, targets, **where: Any) -> Tensor:
+        """Return the log-probability of every target after its token: tokens, targets (B, T) -> (B, T)."""
+        return -self.token_losses(tokens, targets, **where)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
         """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.
@@ -122,9 +152,9 @@ def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) 
     return positions
 
 
-def check_targets(targets, tokens_shape: tuple[int, ...]) -> np.ndarray:
+def check_targets(targets, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
     """Return targets as an array (B, T). Raises ValueError unless there is one for each token."""
     targets = np.atleast_2d(targets)
     if targets.shape != tuple(tokens_shape):
-        raise ValueError(f"targets {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")
+        raise ValueError(f"{name} {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")
     return targets

@@ -1,0 +1,27 @@
+"""Mistral: LLaMA whose positions see the last tokens only. Jiang et al., "Mistral 7B", 2023."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tinyllm.config import setting
+from tinyllm.models.llama import SIZE, Llama, LlamaConfig
+
+
+@dataclass(frozen=True)
+class MistralConfig(LlamaConfig):
+    """The sizes of a Mistral, as LLaMA's, and its window. Raises UserError when they make no model."""
+
+    window: int | None = setting(None, **SIZE, hf="sliding_window", help="how many tokens back it sees")
+
+
+class Mistral(Llama):
+    """Mistral: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "mistral"
+    architecture = "MistralForCausalLM"
+    config_class = MistralConfig
+    hf_settings: ClassVar = {
+        "hidden_act": ("silu",),
+        "attention_dropout": (0.0, ...),
+        "head_dim": Llama.hf_settings["head_dim"],
+    }

@@ -1,0 +1,27 @@
+"""Qwen2: LLaMA with biases on queries, keys and values. Yang et al., "Qwen2 Technical Report", 2024."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tinyllm.models.llama import Llama, LlamaConfig
+
+
+@dataclass(frozen=True)
+class Qwen2Config(LlamaConfig):
+    """The sizes of a Qwen2, as LLaMA's. Raises UserError when they make no model."""
+
+    qkv_bias = True
+
+
+class Qwen2(Llama):
+    """Qwen2: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "qwen2"
+    architecture = "Qwen2ForCausalLM"
+    config_class = Qwen2Config
+    hf_settings: ClassVar = {
+        "hidden_act": ("silu",),
+        "attention_dropout": (0.0, ...),
+        "use_sliding_window": (False,),
+        "head_dim": Llama.hf_settings["head_dim"],
+    }

@@ -1,0 +1,82 @@
+"""LoRA: train two thin matrices beside each frozen one. Hu et al., "LoRA", 2021.
+
+nn.adapt(model, rank=8)                        # frozen but for the adapters
+tl.fit(model, ...)
+tl.save_weights(nn.adapter_state(model), path)  # the adapters alone
+nn.merge(model)                                # plain linear layers again, with what was learnt
+"""
+
+import re
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.nn.layers import Linear
+from tinyllm.nn.module import Module, Parameter, full, replace
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor
+
+
+class LoRALinear(Module):
+    """A frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
+
+    x (..., n_in) -> y (..., n_out). A (n_in, rank) begins with random numbers, B (rank, n_out) with zeros, so
+    that a new adapter changes nothing.
+    """
+
+    def __init__(self, linear: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
+        n_in, n_out = linear.weight.shape
+        self.weight, self.bias = linear.weight, linear.bias
+        start = (random or Random("lora")).normal((n_in, rank)) * n_in**-0.5
+        self.lora_a = Parameter(start.astype(np.float32))
+        self.lora_b = Parameter(full((rank, n_out)))
+        self.scale = alpha / rank
+        for p in (self.weight, self.bias):
+            if p is not None:
+                p.requires_grad = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        low = F.linear(x, self.lora_a) * self.scale
+        return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_b)
+
+    def merged(self) -> Linear:
+        """Return a linear layer that does the same."""
+        linear = Linear(*self.weight.shape, bias=self.bias is not None)
+        linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
+        if self.bias is not None:
+            linear.bias = Parameter(self.bias.data)
+        return linear
+
+    def flops(self, batch, context):
+        sizes = (p.data.size for p in (self.weight, self.lora_a, self.lora_b))
+        return {"": 2 * batch * context * sum(sizes)}
+
+
+def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
+    """Freeze a model and put an adapter on every linear layer whose name matches, in place.
+
+    `where` is a regular expression that is searched in the layers' names, such as `attn`.
+    Returns the model.
+    """
+
+    def adapter(name, linear):
+        chosen = re.search(where, name)
+        return LoRALinear(linear, rank, alpha, Random(seed, "lora", name)) if chosen else linear
+
+    return replace(model.freeze(), Linear, adapter)
+
+
+def adapter_state(model: Module) -> dict[str, np.ndarray]:
+    """Return {name: array} of the adapters alone."""
+    return {name: p.data for name, p in model.named_parameters() if ".lora_" in name}
+
+
+def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
+    """Copy {name: array} into the adapters of a model. Raises UserError if they do not fit."""
+    rest = {name: array for name, array in model.state_dict().items() if ".lora_" not in name}
+    model.load_state_dict(rest | state)
+
+
+def merge(model: Module) -> Module:
+    """Swap every adapted layer for a plain one that does the same, in place; returns the model."""
+    return replace(model, LoRALinear, lambda name, layer: layer.merged())
