@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pieces.c", "csrc/pool.c", *sorted(glob("csrc/bpe_*.c"))]
+SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c", *sorted(glob("csrc/bpe/*.c"))]
 BINDINGS = "csrc/bindings.py"  # writes csrc/kernels.inc and tinyllm/ops/_kernels.pxi
 TABLES = "csrc/unicode_tables"  # .py writes .h, from the package `regex`
 
@@ -28,7 +28,7 @@ def extensions():
     extension = Extension(
         "tinyllm.ops._compiled",
         sources=["tinyllm/ops/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
-        depends=[*glob("csrc/*.[ch]"), BINDINGS, "csrc/kernels.inc",
+        depends=[*glob("csrc/**/*.[ch]", recursive=True), BINDINGS, "csrc/kernels.inc",
                  f"{TABLES}.py", f"{TABLES}.h", *glob("tinyllm/ops/*.px[id]")],
         include_dirs=["csrc"],
         extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"],

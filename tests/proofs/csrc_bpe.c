@@ -1,4 +1,4 @@
-/* Drives csrc/bpe_*.c without Python, so that sanitizers can watch: trains on drawn texts, encodes others by all
+/* Drives csrc/bpe without Python, so that sanitizers can watch: trains on drawn texts, encodes others by all
  * patterns and with one to three threads, and compares with the slow and obvious loops; decodes everything again.
  */
 #include "bpe.h"
@@ -143,7 +143,7 @@ static int64_t expected_ids(int32_t *ids, const uint8_t *text, int64_t n, int pa
     return count;
 }
 
-static void check_text(struct bpe *bpe, const uint8_t *text, int64_t n, int pattern) {
+static void check_text(struct bpe_encoder *encoder, const uint8_t *text, int64_t n, int pattern) {
     int32_t byte_room = 1, *expected = malloc((size_t)(n + byte_room) * sizeof *expected);
     int64_t count = expected_ids(expected, text, n, pattern), done = 0, n_parts;
     int64_t *ends = malloc((size_t)(n + byte_room) * sizeof *ends);
@@ -151,7 +151,7 @@ static void check_text(struct bpe *bpe, const uint8_t *text, int64_t n, int patt
     struct bpe_text both[] = {{.bytes = text, .n = n, .pattern = pattern},
                               {.bytes = text, .n = n, .ends = ends, .n_ends = n_ends}};
     struct bpe_part *parts;
-    REQUIRE(bpe_cut(&parts, &n_parts, both, 2) == 0 && bpe_encode_parts(bpe, both, parts, 0, n_parts) == 0, "no memory");
+    REQUIRE(bpe_cut(&parts, &n_parts, both, 2) == 0 && bpe_encode_parts(encoder, both, parts, 0, n_parts) == 0, "no memory");
     for (int64_t k = 0, at = 0; k < n_parts; k++) {
         if (k && parts[k].text != parts[k - 1].text) at = 0;
         REQUIRE(at + parts[k].count <= count, "too many ids");
@@ -166,11 +166,11 @@ static void check_text(struct bpe *bpe, const uint8_t *text, int64_t n, int patt
     free(expected);
 }
 
-static struct bpe *vocabulary(int whole) {
+static struct bpe_vocab *vocabulary(int whole) {
     int32_t byte_ids[256];
     for (int i = 0; i < 256; i++) byte_ids[i] = i;
-    return bpe_new(byte_ids, merges.left, merges.right, merges.made, merges.rank, merges.n, tokens.bytes, tokens.offsets,
-                   tokens.numbers, whole ? 256 + merges.n : 0);
+    return bpe_vocab_new(byte_ids, merges.left, merges.right, merges.made, merges.rank, merges.n, tokens.bytes,
+                         tokens.offsets, tokens.numbers, whole ? 256 + merges.n : 0);
 }
 
 static void check_round(int64_t most) {
@@ -183,7 +183,9 @@ static void check_round(int64_t most) {
     parallel_threads(1 + (int)draw(3));
     learn(text, n, pattern, 2);
     spell_tokens();
-    struct bpe *plain = vocabulary(0), *whole = vocabulary(1);
+    struct bpe_vocab *vocabs[] = {vocabulary(0), vocabulary(1)};
+    REQUIRE(vocabs[0] && vocabs[1], "no memory");
+    struct bpe_encoder *plain = bpe_encoder_new(vocabs[0]), *whole = bpe_encoder_new(vocabs[1]);
     REQUIRE(plain && whole, "no memory");
     check_text(plain, text, n, pattern);
     for (int i = 0; i < 4; i++) {
@@ -194,8 +196,10 @@ static void check_round(int64_t most) {
         free(other);
     }
     check_text(whole, text, n, pattern); /* its pieces led to these tokens, or are longer than them */
-    bpe_free(plain);
-    bpe_free(whole);
+    bpe_encoder_free(plain);
+    bpe_encoder_free(whole);
+    bpe_vocab_free(vocabs[0]);
+    bpe_vocab_free(vocabs[1]);
     free(text);
 }
 

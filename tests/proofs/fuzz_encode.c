@@ -69,7 +69,7 @@ static void choose_vocabulary(void) {
         if (find_spelling(v.spelling[k], v.length[k]) == k) v.whole[v.n_whole++] = k;
 }
 
-static struct bpe *make_bpe(void) {
+static struct bpe_vocab *make_vocab(void) {
     int32_t byte_ids[256], left[MERGES], right[MERGES], made[MERGES], numbers[TOKENS];
     int64_t offsets[TOKENS + 1] = {0};
     uint8_t *bytes = room(TOKENS * LONGEST, 1);
@@ -85,10 +85,11 @@ static struct bpe *make_bpe(void) {
         offsets[i + 1] = offsets[i] + v.length[token];
         numbers[i] = v.id[token];
     }
-    struct bpe *bpe = bpe_new(byte_ids, left, right, made, v.rank, v.n_merges, bytes, offsets, numbers, v.n_whole);
-    REQUIRE(bpe, "no memory");
+    struct bpe_vocab *vocab =
+        bpe_vocab_new(byte_ids, left, right, made, v.rank, v.n_merges, bytes, offsets, numbers, v.n_whole);
+    REQUIRE(vocab, "no memory");
     free(bytes);
-    return bpe;
+    return vocab;
 }
 
 /* Merge the leftmost pair of the smallest rank, again and again. Indices of tokens. */
@@ -118,10 +119,10 @@ static int64_t encode_slowly(int32_t *ids, const uint8_t *piece, int64_t n) {
 
 /* --- encoding ----------------------------------------------------------------------------------------------------- */
 
-static int64_t encoded(int32_t **ids, struct bpe *bpe, const struct bpe_text *text, int64_t cut) {
+static int64_t encoded(int32_t **ids, struct bpe_encoder *encoder, const struct bpe_text *text, int64_t cut) {
     struct bpe_part parts[2];
     int64_t n_parts = two_parts(parts, text, cut), n = 0;
-    REQUIRE(bpe_encode_parts(bpe, text, parts, 0, n_parts) == 0, "no memory");
+    REQUIRE(bpe_encode_parts(encoder, text, parts, 0, n_parts) == 0, "no memory");
     *ids = room(text->n, sizeof **ids);
     for (int64_t k = 0; k < n_parts; k++) {
         REQUIRE(n + parts[k].count <= text->n, "more ids than bytes");
@@ -153,11 +154,13 @@ void fuzz_encode(void) {
     int64_t from = choose(256), n = input_size;
     uint8_t *text = copy_of(input, n);
     int64_t *ends = room(n, sizeof *ends), count = ends_of(ends, pattern, text, n), slow = 0;
-    struct bpe *bpe = make_bpe();
+    struct bpe_vocab *vocab = make_vocab();
+    struct bpe_encoder *encoder = bpe_encoder_new(vocab);
+    REQUIRE(encoder, "no memory");
     struct bpe_text by_pattern = {.bytes = text, .n = n, .pattern = pattern};
     struct bpe_text by_ends = {.bytes = text, .n = n, .ends = ends, .n_ends = count};
     int32_t *ids, *again, *expected = room(n, sizeof *expected);
-    int64_t n_ids = encoded(&ids, bpe, &by_pattern, 0);
+    int64_t n_ids = encoded(&ids, encoder, &by_pattern, 0);
     require_round_trip(ids, n_ids, text, n);
     for (int64_t i = 0, at = 0; i < count && ends[i] - at <= SLOW; at = ends[i++]) {
         int64_t k = encode_slowly(expected, text + at, ends[i] - at);
@@ -166,7 +169,7 @@ void fuzz_encode(void) {
     }
     int64_t cuts[] = {from < n ? piece_cut(text, n, from) : n, from < count ? from : count};
     for (int i = 0; i < 2; i++) { /* cut in two, with what the workers remember by now; by the ends of pieces */
-        int64_t m = encoded(&again, bpe, i ? &by_ends : &by_pattern, cuts[i]);
+        int64_t m = encoded(&again, encoder, i ? &by_ends : &by_pattern, cuts[i]);
         REQUIRE(m == n_ids && same(ids, again, m, sizeof *ids), "other ids in two parts");
         free(again);
     }
@@ -174,7 +177,8 @@ void fuzz_encode(void) {
     free(expected);
     free(ends);
     free(text);
-    bpe_free(bpe);
+    bpe_encoder_free(encoder);
+    bpe_vocab_free(vocab);
 }
 
 /* One piece that is given as ids, of any tokens. */
@@ -187,12 +191,15 @@ void fuzz_merge(void) {
         tokens[i] = (int32_t)(made && across == 2 && byte >= 128 ? 256 + byte % made : byte);
         ids[i] = v.id[tokens[i]];
     }
-    struct bpe *bpe = make_bpe();
-    int64_t m = bpe_encode_ids(bpe, ids, n), expected = merge_slowly(tokens, n);
+    struct bpe_vocab *vocab = make_vocab();
+    struct bpe_encoder *encoder = bpe_encoder_new(vocab);
+    REQUIRE(encoder, "no memory");
+    int64_t m = bpe_encode_ids(encoder, ids, n), expected = merge_slowly(tokens, n);
     REQUIRE(m == expected, "%lld ids, not %lld", (long long)m, (long long)expected);
     for (int64_t i = 0; i < m; i++) REQUIRE(ids[i] == v.id[tokens[i]], "another id at %lld", (long long)i);
     free(tokens);
     free(ids);
-    bpe_free(bpe);
+    bpe_encoder_free(encoder);
+    bpe_vocab_free(vocab);
 }
 

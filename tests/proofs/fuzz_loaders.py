@@ -38,7 +38,6 @@ LONGEST = 1 << 15  # bytes of a file
 BESIDE = b"\n\x00\n"  # between vocab.json and merges.txt
 LEARN = "the cat's 12 naïve hats sat on the mat, the mat the cat sat \n\n  on 😀😀 <|end|> "
 STRANGE = "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>"
-ADDED = {"id": 300, "content": "the", "special": False}
 TEXTS = [LEARN, "", STRANGE, "ab" * 100, "the " * 60, "\U0001f468"]
 
 # --- valid files --------------------------------------------------------------------------------------------
@@ -56,7 +55,8 @@ def huggingface_files(folder):
     ]  # fmt: skip
     yield from (json.dumps(tokenizer.to_dict()).encode() for tokenizer in made)
     qwen = learnt.to_dict() | {"normalizer": {"type": "NFC"}}
-    yield json.dumps(qwen | {"added_tokens": [*qwen["added_tokens"], ADDED]}).encode()
+    always = {"id": learnt.vocab_size, "content": "<tool>", "special": False}
+    yield json.dumps(qwen | {"added_tokens": [*qwen["added_tokens"], always]}).encode()
 
 
 def tiktoken_files(folder):

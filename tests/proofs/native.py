@@ -16,9 +16,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 SERVICES = [CSRC / "parallel.c", CSRC / "pool.c"]
-BPE = [CSRC / "pieces.c", *SERVICES, *sorted(CSRC.glob("bpe_*.c"))]
+BPE = [*SERVICES, *sorted(CSRC.glob("bpe/*.c"))]
 KERNELS = [CSRC / "cpu.c", *SERVICES, *sorted(CSRC.glob("level_*.c"))]
-FLAGS = ["-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-pthread", f"-I{CSRC}"]
+FLAGS = ["-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-pthread",
+         f"-I{CSRC}", f"-I{CSRC}/bpe"]
 
 # Runs the driver's main on the kernels of the extension, whose symbols show after opening it once more.
 LOAD = """

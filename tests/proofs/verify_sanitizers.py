@@ -26,7 +26,7 @@ STRICT = {
 }
 SERVICES = [HERE / "csrc_services.c", *native.SERVICES]
 BPE = [HERE / "csrc_bpe.c", *native.BPE]
-PIECES = [HERE / "csrc_pieces.c", native.CSRC / "pieces.c"]
+PIECES = [HERE / "csrc_pieces.c", native.CSRC / "bpe" / "pieces.c"]
 DRIVES = {
     "services": (SERVICES, []),
     "bpe": (BPE, []),

@@ -11,10 +11,10 @@ from tinyllm.ops.registry import _compiled
 
 MISTAKES = {  # what a target of C must see: in which file, what, and what stands there instead
     "split": ("pieces.c", "? BLANK | NUMBER | (", "? BLANK | NUMBER | LETTER | ("),
-    "encode": ("bpe_encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
-    "merge": ("bpe_encode.c", "if (rank[i] < rank[at])", "if (rank[i] <= rank[at])"),
-    "decode": ("bpe_decode.c", "end - out >= SLOT", "end - out > 0"),
-    "train": ("bpe_train.c", "a.key < b.key", "a.key > b.key"),
+    "encode": ("encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
+    "merge": ("encode.c", "if (rank[i] < rank[at])", "if (rank[i] <= rank[at])"),
+    "decode": ("decode.c", "end - out >= SLOT", "end - out > 0"),
+    "train": ("train.c", "a.key < b.key", "a.key > b.key"),
 }
 BROKEN_LOADER = """
 import argparse, fuzz_loaders, sys
@@ -42,7 +42,7 @@ def test_the_short_form_finds_nothing(capsys):
 def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
     sources = {source.name: source for source in verify_fuzz.SOURCES}
     for name in {mistake[0] for mistake in MISTAKES.values()}:
-        text = (CSRC / name).read_text()
+        text = (CSRC / "bpe" / name).read_text()
         for file, old, new in MISTAKES.values():
             assert file != name or text.count(old) == 1
             text = text.replace(old, new) if file == name else text

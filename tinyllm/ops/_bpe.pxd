@@ -1,7 +1,7 @@
-# What Cython needs to know of csrc/bpe.h, in the same order.
+# What Cython needs to know of csrc/bpe/bpe.h, in the same order.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-cdef extern from "bpe.h" nogil:
+cdef extern from "bpe/bpe.h" nogil:
     struct bpe_text:
         const uint8_t *bytes
         int64_t n
@@ -13,14 +13,18 @@ cdef extern from "bpe.h" nogil:
         int32_t *ids
     int bpe_cut(bpe_part **parts, int64_t *n, const bpe_text *texts, int64_t n_texts)
     void bpe_parts_free(bpe_part *parts, int64_t n)
-    struct bpe_struct "bpe":
+    struct bpe_vocab:
         pass
-    bpe_struct *bpe_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
-                        const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                        const int32_t *numbers, int64_t n_tokens)
-    void bpe_free(bpe_struct *bpe)
-    int bpe_encode_parts(bpe_struct *bpe, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
-    int64_t bpe_encode_ids(bpe_struct *bpe, int32_t *ids, int64_t n)
+    bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
+                             const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
+                             const int32_t *numbers, int64_t n_tokens)
+    void bpe_vocab_free(bpe_vocab *vocab)
+    struct bpe_encoder:
+        pass
+    bpe_encoder *bpe_encoder_new(const bpe_vocab *vocab)
+    void bpe_encoder_free(bpe_encoder *encoder)
+    int bpe_encode_parts(bpe_encoder *encoder, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
+    int64_t bpe_encode_ids(bpe_encoder *encoder, int32_t *ids, int64_t n)
     struct bpe_decoder:
         pass
     bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n)

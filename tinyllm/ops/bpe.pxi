@@ -9,8 +9,8 @@ from libc.string cimport memcpy
 from tinyllm.ops._bpe cimport (
     bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge, bpe_counter_new,
     bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new, bpe_encode_ids,
-    bpe_encode_parts, bpe_free, bpe_new, bpe_part, bpe_parts_free, bpe_struct, bpe_text, bpe_trainer, bpe_trainer_free,
-    bpe_trainer_count, bpe_trainer_new, bpe_trainer_pairs, bpe_trainer_run,
+    bpe_encode_parts, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part, bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_free,
+    bpe_trainer_count, bpe_trainer_new, bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
 )
 
 cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
@@ -183,7 +183,8 @@ cdef class BPE:
     the new tokens themselves. whole: {bytes: id} of the tokens that go before any merge, where a piece is one of them.
     """
 
-    cdef bpe_struct *bpe
+    cdef bpe_vocab *vocab
+    cdef bpe_encoder *encoder
     cdef list numbers  # the Python ints of the ids, made once
 
     def __cinit__(self, byte_ids, dict merges, order=None, whole=None):
@@ -197,17 +198,20 @@ cdef class BPE:
         rank = np.array([place[number] for number in ranks], I32)
         tokens, offsets, _ = joined([] if whole is None else list(whole))
         numbers = whole_numbers(() if whole is None else whole.values(), I32, "whole", 0)
-        self.bpe = bpe_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
-                           <int32_t *>address(made), <int32_t *>address(rank), len(made),
-                           <const uint8_t *>PyBytes_AS_STRING(tokens), <int64_t *>address(offsets),
-                           <int32_t *>address(numbers), len(numbers))
-        if self.bpe == NULL:
+        self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
+                                   <int32_t *>address(made), <int32_t *>address(rank), len(made),
+                                   <const uint8_t *>PyBytes_AS_STRING(tokens), <int64_t *>address(offsets),
+                                   <int32_t *>address(numbers), len(numbers))
+        if self.vocab != NULL:
+            self.encoder = bpe_encoder_new(self.vocab)
+        if self.encoder == NULL:
             raise MemoryError("no memory for a vocabulary")
         largest = max([array.max() for array in (byte_ids, made, numbers) if array.size])
         self.numbers = list(range(largest + 1)) if largest < 1 << 22 else None
 
     def __dealloc__(self):
-        bpe_free(self.bpe)
+        bpe_encoder_free(self.encoder)
+        bpe_vocab_free(self.vocab)
 
     cdef int run(self, Texts texts) except -1:
         cdef int64_t first = 0, last
@@ -215,7 +219,7 @@ cdef class BPE:
         while first < texts.n_parts:
             last = min(first + WAVE, texts.n_parts)
             with nogil:
-                failed = bpe_encode_parts(self.bpe, texts.texts, texts.parts, first, last)
+                failed = bpe_encode_parts(self.encoder, texts.texts, texts.parts, first, last)
             if failed:
                 raise MemoryError("no memory to encode, or a piece of text of 2 GiB")
             PyErr_CheckSignals()
@@ -260,7 +264,7 @@ cdef class BPE:
         cdef int32_t *id = <int32_t *>address(ids)
         cdef int64_t n = ids.size
         with nogil:
-            n = bpe_encode_ids(self.bpe, id, n)
+            n = bpe_encode_ids(self.encoder, id, n)
         if n < 0:
             raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
         return [id[i] for i in range(n)]
@@ -357,16 +361,20 @@ cdef class PieceCounter:
     def train(self, n_merges, progress=None, on_merge=None):
         """Learn up to n_merges pairs -> list. Calls progress(done, total), on_merge(left, right, new, count)."""
         cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
-        cdef int64_t done = 0, before = -1
+        cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64
+        cdef const int32_t *pairs = bpe_trainer_pairs(trainer.trainer)
         while done != before:
             before = done
-            done = trainer.run(before + (1 if progress or on_merge else 64))
+            with nogil:
+                done = bpe_trainer_run(trainer.trainer, before + step)
+            if done < 0:
+                raise MemoryError("no memory to train")
             if progress and done > before:
                 progress(done, n_merges)
-            if on_merge and done > before >= 0:
-                on_merge(*trainer.pair(done - 1), 255 + done, bpe_trainer_count(trainer.trainer))
+            if on_merge and done > before:
+                on_merge(pairs[2 * done - 2], pairs[2 * done - 1], 255 + done, bpe_trainer_count(trainer.trainer))
             PyErr_CheckSignals()
-        return trainer.pairs(done)
+        return [(pairs[2 * i], pairs[2 * i + 1]) for i in range(done)]
 
 
 cdef class Trainer:
@@ -383,18 +391,3 @@ cdef class Trainer:
 
     def __dealloc__(self):
         bpe_trainer_free(self.trainer)
-
-    cdef int64_t run(self, int64_t merges) except -1:
-        cdef int64_t done
-        with nogil:
-            done = bpe_trainer_run(self.trainer, merges)
-        if done < 0:
-            raise MemoryError("no memory to train")
-        return done
-
-    cdef tuple pair(self, int64_t i):
-        cdef const int32_t *pair = bpe_trainer_pairs(self.trainer)
-        return pair[2 * i], pair[2 * i + 1]
-
-    cdef list pairs(self, int64_t n):
-        return [self.pair(i) for i in range(n)]

@@ -1,4 +1,4 @@
-cdef extern from "pieces.h" nogil:
+cdef extern from "bpe/pieces.h" nogil:
     int64_t piece_ends_c "piece_ends"(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n,
                                       int64_t at)
     int64_t piece_cut_c "piece_cut"(const uint8_t *text, int64_t n, int64_t start)

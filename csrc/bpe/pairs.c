@@ -1,5 +1,5 @@
 /* Pairs of tokens in a hash table with open addressing, half of it empty; and the op bpe_pair_counts on top of it. */
-#include "bpe_pairs.h"
+#include "pairs.h"
 #include "bpe.h"
 
 #include <stdlib.h>

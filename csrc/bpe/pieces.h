@@ -6,7 +6,7 @@
 
 enum { PIECES_GPT2, PIECES_GPT4, PIECES_O200K, PIECES_PATTERNS };
 
-/* The end of the piece that starts at `at` < n, where a piece must start: 0 does, and so does every end < n. */
+/* Return the end of the piece starting at `at`. `at` must be a piece boundary: 0 or an earlier result, < n. */
 int64_t piece_end(int pattern, const uint8_t *text, int64_t n, int64_t at);
 
 /* The same again and again, the cheaper way: write up to `most` ends; return how many there were. */

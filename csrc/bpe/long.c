@@ -5,21 +5,21 @@
  * ranks only, and makes them from left to right; so queues are filled in order and each is emptied in one go.
  *
  * A vocabulary from a file may do otherwise: then a smaller rank interrupts, for it is on top of the heap of ranks, and a
- * place to the left of the last one in its queue waits in a second heap, of ranks and places. Both heaps together always
+ * place to the left of the last one in its queue is pending in a second heap, of ranks and places. Both heaps always
  * give the smallest rank, and of that the leftmost place. A place may be out of date when its turn comes, so the pair
  * that stands there is looked up again.
  *
  * The ladder: one heap of all places is simpler and as good in theory, O(n log n), but jumps all over memory; on a piece
  * of a million letters the queues take an eighth of its time.
  */
-#include "bpe_vocabulary.h"
+#include "vocab.h"
 #include "tinyllm.h"
 
 #include <stdlib.h>
 
 enum {
     CHUNK = 15, /* places, and the link: one line of the cache */
-    FAR = 10, NEAR = 5, /* places ahead that are fetched: cells, and their neighbours */
+    FAR = 10, CLOSE = 5, /* places ahead that are fetched: cells, and their neighbours */
     MOST_KEPT = 1 << 18, /* chunks */
 };
 
@@ -34,68 +34,50 @@ struct queue {
 struct cell { int32_t id, left, right; }; /* a token, and where its neighbours are; -1 behind either end */
 
 struct piece {
-    const struct bpe *bpe;
+    const struct bpe_vocab *vocab;
     struct cell *cells;
 };
 
 void bpe_queues_free(struct bpe_queues *q) {
     free(q->queues);
     free(q->chunks);
-    free(q->ready);
-    free(q->late);
+    free(q->ready.items);
+    free(q->pending.items);
 }
 
 static int set_up(struct bpe_queues *q, int64_t n_ranks) {
     if (q->queues) return 0;
     q->spare = -1;
-    q->ready = malloc((size_t)(n_ranks + 1) * sizeof *q->ready);
-    q->queues = q->ready ? malloc((size_t)(n_ranks + 1) * sizeof *q->queues) : NULL;
+    q->queues = malloc((size_t)(n_ranks + 1) * sizeof *q->queues);
     for (int64_t i = 0; q->queues && i < n_ranks; i++) q->queues[i] = (struct queue){.head = -1};
     return q->queues ? 0 : -1;
 }
 
-/* --- the heap of ranks, and the heap of late places ------------------------------------------------------------------- */
+/* --- heaps of ranks, and of pending places --------------------------------------------------------------------------- */
 
-static void add_ready(struct bpe_queues *q, int32_t rank) {
-    int64_t i = q->n_ready++;
-    for (; i > 0 && q->ready[(i - 1) / 2] > rank; i = (i - 1) / 2) q->ready[i] = q->ready[(i - 1) / 2];
-    q->ready[i] = rank;
-}
-
-static void drop_first_ready(struct bpe_queues *q) {
-    int32_t moved = q->ready[--q->n_ready];
-    int64_t i = 0;
-    for (int64_t child; (child = 2 * i + 1) < q->n_ready; i = child) {
-        if (child + 1 < q->n_ready && q->ready[child + 1] < q->ready[child]) child++;
-        if (q->ready[child] >= moved) break;
-        q->ready[i] = q->ready[child];
+static int heap_push(struct bpe_heap *heap, uint64_t item) {
+    if (heap->n == heap->room) {
+        int64_t room = heap->room ? 2 * heap->room : 64;
+        uint64_t *items = realloc(heap->items, (size_t)room * sizeof *items);
+        if (!items) return -1;
+        heap->items = items;
+        heap->room = room;
     }
-    q->ready[i] = moved;
-}
-
-static int add_late(struct bpe_queues *q, uint64_t entry) {
-    if (q->n_late == q->late_room) {
-        int64_t room = q->late_room ? 2 * q->late_room : 64;
-        uint64_t *late = realloc(q->late, (size_t)room * sizeof *late);
-        if (!late) return -1;
-        q->late = late;
-        q->late_room = room;
-    }
-    int64_t i = q->n_late++;
-    for (; i > 0 && q->late[(i - 1) / 2] > entry; i = (i - 1) / 2) q->late[i] = q->late[(i - 1) / 2];
-    q->late[i] = entry;
+    int64_t i = heap->n++;
+    for (; i > 0 && heap->items[(i - 1) / 2] > item; i = (i - 1) / 2) heap->items[i] = heap->items[(i - 1) / 2];
+    heap->items[i] = item;
     return 0;
 }
 
-static void drop_first_late(struct bpe_queues *q) {
-    uint64_t moved = q->late[--q->n_late];
+static void heap_pop(struct bpe_heap *heap) {
+    uint64_t moved = heap->items[--heap->n], *items = heap->items;
     int64_t i = 0;
-    for (int64_t child; (child = 2 * i + 1) < q->n_late; i = child) {
-        if (child + 1 < q->n_late && q->late[child + 1] < q->late[child]) child++;
-        if (q->late[child] >= moved) break;
-        q->late[i] = q->late[child];
+    for (int64_t child; (child = 2 * i + 1) < heap->n; i = child) {
+        if (child + 1 < heap->n && items[child + 1] < items[child]) child++;
+        if (items[child] >= moved) break;
+        items[i] = items[child];
     }
-    q->late[i] = moved;
+    items[i] = moved;
 }
 
 /* --- queues ------------------------------------------------------------------------------------------------------------- */
@@ -118,14 +100,15 @@ static int32_t take_chunk(struct bpe_queues *q) {
 
 static int add_place(struct bpe_queues *q, int32_t rank, int32_t place) {
     struct queue *queue = &q->queues[rank];
-    if (queue->head >= 0 && place < queue->last) return add_late(q, (uint64_t)rank << 32 | (uint32_t)place);
+    if (queue->head >= 0 && place < queue->last) 
+        return heap_push(&q->pending, (uint64_t)rank << 32 | (uint32_t)place);
     if (queue->head < 0 || queue->to == CHUNK) {
         int32_t chunk = take_chunk(q);
         if (chunk < 0) return -1;
         if (queue->head < 0) {
+            if (heap_push(&q->ready, (uint64_t)rank) != 0) return -1;
             queue->head = chunk;
             queue->from = 0;
-            add_ready(q, rank);
         } else {
             q->chunks[queue->tail].next = chunk;
         }
@@ -137,14 +120,9 @@ static int add_place(struct bpe_queues *q, int32_t rank, int32_t place) {
     return 0;
 }
 
-static int32_t first_place(const struct bpe_queues *q, int32_t rank) {
-    const struct queue *queue = &q->queues[rank];
-    return q->chunks[queue->head].places[queue->from];
-}
-
 /* Drop the first place of the queue whose rank is on top of the heap. */
 static void drop_first_place(struct bpe_queues *q) {
-    struct queue *queue = &q->queues[q->ready[0]];
+    struct queue *queue = &q->queues[q->ready.items[0]];
     int32_t head = queue->head;
     queue->from++;
     if (head == queue->tail ? queue->from < queue->to : queue->from < CHUNK) return;
@@ -152,17 +130,20 @@ static void drop_first_place(struct bpe_queues *q) {
     queue->from = 0;
     q->chunks[head].next = q->spare;
     q->spare = head;
-    if (queue->head < 0) drop_first_ready(q);
+    if (queue->head < 0) heap_pop(&q->ready);
 }
 
-/* The smallest rank and of that the leftmost place, as one number; all ones when there is none. */
+/* Take the smallest rank and of that the leftmost place, as one number; all ones when there is none. */
 static uint64_t take_first(struct bpe_queues *q) {
     uint64_t first = ~(uint64_t)0;
-    if (q->n_ready) first = (uint64_t)q->ready[0] << 32 | (uint32_t)first_place(q, q->ready[0]);
-    if (q->n_late && q->late[0] < first) {
-        first = q->late[0];
-        drop_first_late(q);
-    } else if (q->n_ready) {
+    if (q->ready.n) {
+        const struct queue *queue = &q->queues[q->ready.items[0]];
+        first = q->ready.items[0] << 32 | (uint32_t)q->chunks[queue->head].places[queue->from];
+    }
+    if (q->pending.n && q->pending.items[0] < first) {
+        first = q->pending.items[0];
+        heap_pop(&q->pending);
+    } else if (q->ready.n) {
         drop_first_place(q);
     }
     return first;
@@ -171,10 +152,10 @@ static uint64_t take_first(struct bpe_queues *q) {
 /* --- merging ------------------------------------------------------------------------------------------------------------ */
 
 static const struct bpe_pair *pair_at(const struct piece *p, int32_t i) {
-    return bpe_find_pair(p->bpe, p->cells[i].id, p->cells[p->cells[i].right].id);
+    return bpe_find_pair(p->vocab, p->cells[i].id, p->cells[p->cells[i].right].id);
 }
 
-static int look_at(const struct piece *p, struct bpe_queues *q, int32_t i) {
+static int add_pair(const struct piece *p, struct bpe_queues *q, int32_t i) {
     if (i < 0 || p->cells[i].right < 0) return 0;
     int32_t rank = pair_at(p, i)->rank;
     return rank == BPE_NO_RANK ? 0 : add_place(q, rank, i);
@@ -194,18 +175,19 @@ static int32_t place_ahead(const struct bpe_queues *q, const struct queue *queue
 
 /* Have at hand what comes up soon: first a cell, then, when it is there, its neighbours. */
 static void fetch_ahead(const struct piece *p, const struct bpe_queues *q, int32_t *rank) {
-    if (!q->n_ready) return;
-    const struct queue *queue = &q->queues[q->ready[0]];
-    for (int ahead = q->ready[0] == *rank ? FAR : 1; ahead <= FAR; ahead++) {
+    if (!q->ready.n) return;
+    int32_t top = (int32_t)q->ready.items[0];
+    const struct queue *queue = &q->queues[top];
+    for (int ahead = top == *rank ? FAR : 1; ahead <= FAR; ahead++) {
         int32_t far = place_ahead(q, queue, ahead);
         if (far < 0) break;
         __builtin_prefetch(&p->cells[far]);
     }
-    *rank = q->ready[0];
-    int32_t near = place_ahead(q, queue, NEAR);
-    if (near < 0 || p->cells[near].right < 0) return;
-    __builtin_prefetch(&p->cells[p->cells[near].right]);
-    if (p->cells[near].left >= 0) __builtin_prefetch(&p->cells[p->cells[near].left]);
+    *rank = top;
+    int32_t close = place_ahead(q, queue, CLOSE);
+    if (close < 0 || p->cells[close].right < 0) return;
+    __builtin_prefetch(&p->cells[p->cells[close].right]);
+    if (p->cells[close].left >= 0) __builtin_prefetch(&p->cells[p->cells[close].left]);
 }
 
 static int merge_all(const struct piece *p, struct bpe_queues *q) {
@@ -221,7 +203,7 @@ static int merge_all(const struct piece *p, struct bpe_queues *q) {
         cells[i] = (struct cell){pair->made, cells[i].left, after};
         cells[j].id = -1;
         if (after >= 0) cells[after].left = i;
-        if (look_at(p, q, cells[i].left) != 0 || look_at(p, q, i) != 0) return -1;
+        if (add_pair(p, q, cells[i].left) != 0 || add_pair(p, q, i) != 0) return -1;
     }
     return 0;
 }
@@ -229,7 +211,7 @@ static int merge_all(const struct piece *p, struct bpe_queues *q) {
 static int link_all(const struct piece *p, struct bpe_queues *q, const int32_t *ids, int32_t n) {
     for (int32_t i = 0; i < n; i++) p->cells[i] = (struct cell){ids[i], i - 1, i + 1 < n ? i + 1 : -1};
     for (int32_t i = 0; i < n; i++)
-        if (look_at(p, q, i) != 0) return -1;
+        if (add_pair(p, q, i) != 0) return -1;
     return 0;
 }
 
@@ -248,9 +230,9 @@ static void shrink(struct bpe_queues *q) {
     q->chunk_room = 0;
 }
 
-int64_t bpe_merge_long(const struct bpe *bpe, struct bpe_queues *queues, int32_t *ids, int64_t n) {
-    if (n > INT32_MAX || set_up(queues, bpe->n_ranks) != 0) return -1;
-    struct piece piece = {bpe, pool_take((size_t)n * sizeof(struct cell))};
+int64_t bpe_merge_long(const struct bpe_vocab *vocab, struct bpe_queues *queues, int32_t *ids, int64_t n) {
+    if (n > INT32_MAX || set_up(queues, vocab->n_ranks) != 0) return -1;
+    struct piece piece = {vocab, pool_take((size_t)n * sizeof(struct cell))};
     int failed = !piece.cells || link_all(&piece, queues, ids, (int32_t)n) != 0 || merge_all(&piece, queues) != 0;
     if (failed) empty_queues(queues);
     int64_t kept = 0;

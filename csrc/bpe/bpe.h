@@ -1,7 +1,7 @@
-/* Byte pair encoding in C: what csrc/bpe_*.c share, and what ops/bpe.pxi calls.
+/* Byte pair encoding in C: what the files of csrc/bpe share, and what ops/bpe.pxi calls.
  *
  * The rules are those of tinyllm.h: plain C11, outputs first, sizes are int64_t, nobody prints and nobody keeps state
- * beyond the structs here. Whoever needs memory answers 0, or -1 when there is none. Tokens are int32_t and not
+ * beyond the structs here. A function that needs memory returns 0, or -1 when there is none. Tokens are int32_t and not
  * negative. No result depends on the number of threads, nor on where a hash table puts its entries.
  */
 #ifndef BPE_H
@@ -75,14 +75,19 @@ struct bpe_text {
 };
 
 struct bpe_part { /* of a text: pieces that one thread takes */
-    int64_t text, begin, end; /* bytes begin to end, or with `ends` the pieces begin to end */
+    int64_t text, begin, end; /* byte range [begin, end); if `ends` is set, a range of piece indices instead */
     int64_t count;
     int32_t *ids; /* the result, from malloc */
 };
 
-/* bpe_parts.c. Cut texts into parts; *parts comes from malloc, and *n says how many. -1: no memory. */
+/* parts.c. Cut texts into parts; *parts comes from malloc, and *n says how many. -1: no memory. */
 int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts);
 void bpe_parts_free(struct bpe_part *parts, int64_t n);
+
+/* Run each(context, thread, i) for the parts first to last, on at most `most` threads: parts take unequal time, so a
+ * thread fetches the next. Returns 0, or -1 as soon as one of them does not return 0. */
+int bpe_each_part(int (*each)(void *context, int64_t thread, int64_t i), void *context, int64_t first, int64_t last,
+                  int64_t most);
 
 /* The pieces of a part, some at a time: `bpe_more_ends` points `ends` at the next `n` of them; 0 behind the last. */
 enum { BPE_ENDS = 512 };
@@ -94,25 +99,31 @@ struct bpe_ends {
 void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
 int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 
-/* --- bpe_vocabulary.c, bpe_encode.c ----------------------------------------------------------------------------------- */
+/* --- vocab.c, encode.c ------------------------------------------------------------------------------------------------ */
 
-struct bpe; /* a vocabulary, ready to encode; many threads may share it */
+struct bpe_vocab;   /* never changes */
+struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
 /* byte_ids [256]; pair i merges left[i], right[i] into made[i], the smallest rank[i] first (from 0 on, without
  * large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i].
  * They go before any merge where a piece is one of them; n_tokens is 0 where they do not. NULL: no memory. */
-struct bpe *bpe_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
-                    const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                    const int32_t *numbers, int64_t n_tokens);
-void bpe_free(struct bpe *bpe);
+struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
+                                const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens);
+void bpe_vocab_free(struct bpe_vocab *vocab);
+
+/* The vocabulary must live longer. NULL: no memory. */
+struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab);
+void bpe_encoder_free(struct bpe_encoder *encoder);
 
 /* Encode the parts first to last, in parallel. -1: no memory, or a piece of 2 GiB. */
-int bpe_encode_parts(struct bpe *bpe, const struct bpe_text *texts, struct bpe_part *parts, int64_t first, int64_t last);
+int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
+                     int64_t last);
 
 /* Merge n tokens in place; returns how many are left, or -1. */
-int64_t bpe_encode_ids(struct bpe *bpe, int32_t *ids, int64_t n);
+int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n);
 
-/* --- bpe_decode.c ------------------------------------------------------------------------------------------------------ */
+/* --- decode.c ------------------------------------------------------------------------------------------------------ */
 
 struct bpe_decoder;
 
@@ -126,7 +137,7 @@ int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int
 /* Write them. -1: somebody changed the ids since their size was taken. */
 int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
 
-/* --- bpe_count.c, bpe_train.c ------------------------------------------------------------------------------------------- */
+/* --- count.c, train.c ------------------------------------------------------------------------------------------- */
 
 struct bpe_counter; /* different pieces, and how often each occurs */
 

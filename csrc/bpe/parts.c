@@ -5,7 +5,9 @@
  */
 #include "bpe.h"
 #include "pieces.h"
+#include "tinyllm.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { PART = 1 << 16, PART_PIECES = 1 << 14 }; /* bytes, and pieces: a millisecond of work */
@@ -55,6 +57,32 @@ int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, i
 void bpe_parts_free(struct bpe_part *parts, int64_t n) {
     for (int64_t i = 0; i < n; i++) free(parts[i].ids);
     free(parts);
+}
+
+struct work {
+    int (*each)(void *context, int64_t thread, int64_t i);
+    void *context;
+    int64_t last;
+    atomic_llong next;
+    atomic_int failed;
+};
+
+static void run_some(void *context, int64_t thread, int64_t end) {
+    struct work *work = context;
+    (void)end;
+    while (!atomic_load(&work->failed)) {
+        int64_t i = atomic_fetch_add(&work->next, 1);
+        if (i >= work->last) break;
+        if (work->each(work->context, thread, i) != 0) atomic_store(&work->failed, 1);
+    }
+}
+
+int bpe_each_part(int (*each)(void *context, int64_t thread, int64_t i), void *context, int64_t first, int64_t last,
+                  int64_t most) {
+    struct work work = {.each = each, .context = context, .last = last, .next = first};
+    int64_t threads = parallel_size() < most ? parallel_size() : most;
+    parallel_for(run_some, &work, threads < last - first ? threads : last - first, 1);
+    return atomic_load(&work.failed) ? -1 : 0;
 }
 
 void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part) {

@@ -52,8 +52,8 @@ static struct character wide(const uint8_t *s, int64_t left) {
     return c < 0x10000 || c > 0x10ffff ? none : (struct character){class_of(c), 4};
 }
 
-/* The character at `at`; behind the end there is one of no class. */
-INLINE struct character look(const uint8_t *text, int64_t n, int64_t at) {
+/* Decode the character at `at`; past the end, return class 0. */
+INLINE struct character decode_at(const uint8_t *text, int64_t n, int64_t at) {
     if (at >= n) return (struct character){0, 0};
     unsigned is = unicode_byte[text[at]];
     return is ? (struct character){is, 1} : wide(text + at, n - at);
@@ -87,7 +87,7 @@ INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t 
 /* \s*[\r\n]+|\s+(?!\S)|\s+, the first not in GPT-2. There is white space at `at`. */
 INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     int64_t end = at, last = at, behind_newline = at;
-    for (struct character c; (c = look(text, n, end)).is & BLANK;) {
+    for (struct character c; (c = decode_at(text, n, end)).is & BLANK;) {
         last = end;
         end += c.size;
         if (c.is & NEWLINE) behind_newline = end;
@@ -106,7 +106,7 @@ INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
     int64_t end = at, behind_both = at;
     for (;;) {
         end = run(UPPER, text, n, end);
-        struct character c = look(text, n, end);
+        struct character c = decode_at(text, n, end);
         if (c.is & LOWER) return run(SMALL, text, n, end + c.size);
         if (!(c.is & BIG)) break;
         behind_both = end += c.size;
@@ -139,7 +139,7 @@ INLINE int64_t gpt2(const uint8_t *text, int64_t n, int64_t at) {
     int64_t end = contraction(PIECES_GPT2, text, n, at);
     if (end > at) return end;
     int64_t start = at + (text[at] == ' ');
-    struct character c = look(text, n, start);
+    struct character c = decode_at(text, n, start);
     if (c.is & LETTER) return run(LETTER, text, n, start + c.size);
     if (c.is & NUMBER) return run(NUMBER, text, n, start + c.size);
     if (c.is & SIGN) return run(SIGN, text, n, start + c.size);
@@ -148,12 +148,12 @@ INLINE int64_t gpt2(const uint8_t *text, int64_t n, int64_t at) {
 
 INLINE int64_t numbers(const uint8_t *text, int64_t n, int64_t at) { /* \p{N}{1,3} */
     struct character c;
-    for (int i = 0; i < 3 && (c = look(text, n, at)).is & NUMBER; i++) at += c.size;
+    for (int i = 0; i < 3 && (c = decode_at(text, n, at)).is & NUMBER; i++) at += c.size;
     return at;
 }
 
 INLINE int64_t gpt4(int pattern, const uint8_t *text, int64_t n, int64_t at) {
-    struct character c = look(text, n, at);
+    struct character c = decode_at(text, n, at);
     if (c.is & NUMBER) return numbers(text, n, at);
     if (pattern == PIECES_O200K) {
         int64_t end = c.is & NEWLINE ? at : whole_word(text, n, at, c);
@@ -168,7 +168,7 @@ INLINE int64_t gpt4(int pattern, const uint8_t *text, int64_t n, int64_t at) {
         }
     }
     if (c.is & SIGN) return signs(pattern, text, n, at);
-    if (text[at] == ' ' && look(text, n, at + 1).is & SIGN) return signs(pattern, text, n, at + 1);
+    if (text[at] == ' ' && decode_at(text, n, at + 1).is & SIGN) return signs(pattern, text, n, at + 1);
     return blanks(pattern, text, n, at);
 }
 
@@ -200,7 +200,7 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
 
 /* --- cuts ------------------------------------------------------------------------------------------------------ */
 
-/* Whether no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b that
+/* Return 1 if no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b that
  * follows it. Then a piece ends between them; and splitting never looks at b before it starts there, since the one part
  * that looks beyond a piece, (?!\S), does so behind white space, which a is not. So either side may be split alone.
  *
@@ -209,7 +209,7 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
  *   from any but a letter or number to a letter or mark (the start of a word),    from a sign to a sign or newline,
  *   from white space to white space, and from ' ' to a number or a sign.
  * The last line plays no part here, and nor do the bytes that are no character: other bytes may make them one. */
-static int apart(unsigned a, unsigned b, uint8_t first) {
+static int is_boundary(unsigned a, unsigned b, uint8_t first) {
     unsigned well = a & LETTER ? BLANK | NUMBER | (first == '\'' ? 0u : OTHER)
                     : a & NUMBER ? (LETTER | SIGN | BLANK)
                     : a & SIGN   ? (SPACE | NUMBER)
@@ -222,9 +222,9 @@ int64_t piece_cut(const uint8_t *text, int64_t n, int64_t from) {
     int64_t at = from > 4 ? from - 4 : 0;
     struct character a = {0, 0}, b;
     for (; at < n; at += b.size, a = b) {
-        b = look(text, n, at);
+        b = decode_at(text, n, at);
         if (text[at] >= 0x80 && b.size == 1) b.is = 0;
-        if (at >= from && apart(a.is, b.is, text[at])) return at;
+        if (at >= from && is_boundary(a.is, b.is, text[at])) return at;
     }
     return n;
 }

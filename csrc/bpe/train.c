@@ -7,13 +7,13 @@
  *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending order,
  *     and its list never grows. Some places are gone when the list is used, and never come back: a token only ever turns
  *     into a younger one;
- *   - the heap may promise too much, never too little, for the count of a pair in it only falls. So its top is the best
+ *   - a count in the heap may be too large, never too small, for the count of a pair in it only falls. So its top is the best
  *     pair as soon as its count is still true. Of equal counts the smallest pair is on top, which makes the order total;
  *   - what a merge does to the counts is first added up by neighbour, in an array, and then done once for each.
  * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
  */
 #include "bpe.h"
-#include "bpe_pairs.h"
+#include "pairs.h"
 #include "tinyllm.h"
 
 #include <stdlib.h>
@@ -24,28 +24,28 @@ enum {
     AHEAD = 16, /* places: so far ahead the cells are fetched */
 };
 
-struct promise { int64_t count; uint64_t key; };
+struct candidate { int64_t count; uint64_t key; };
 
-struct near { /* what this merge does on one side of a token */
+struct side { /* what this merge does on one side of a token */
     int64_t count, places; /* how often it stands there in the text, and in how many places here */
     int64_t pair;          /* the pair that this makes */
 };
 
-struct place { int32_t at, token; }; /* of the left neighbour, or ~token of the right one */
+struct position { int32_t at, token; }; /* of the left neighbour, or ~token of the right one */
 
 struct bpe_trainer {
     int64_t n;
     struct bpe_cell *cells; /* cell 0 is a gap, too */
     struct pair_table pairs;
-    struct promise *heap;
-    int64_t waiting, heap_room;
+    struct candidate *heap;
+    int64_t heap_size, heap_room;
     int32_t *places; /* of all pairs, one list after the other */
-    int64_t placed, places_room;
+    int64_t n_places, places_room;
     int32_t *lengths; /* of each token, in bytes */
-    struct near *before, *after; /* by token; all zero between merges */
+    struct side *before, *after; /* by token; all zero between merges */
     int32_t *touched; /* tokens of `before`, and ~ tokens of `after` that are not zero */
     int64_t n_touched;
-    struct place *made; /* the places of new pairs, in the order of the text */
+    struct position *made; /* the places of new pairs, in the order of the text */
     int64_t made_room;
     int32_t *merged; /* left, right, left, right ... */
     int64_t merges, most;
@@ -67,29 +67,29 @@ static int make_room(void **block, int64_t *room, int64_t used, int64_t need, si
 
 /* --- the heap ---------------------------------------------------------------------------------------------------------- */
 
-static int goes_first(struct promise a, struct promise b) {
+static int goes_first(struct candidate a, struct candidate b) {
     return a.count != b.count ? a.count > b.count : a.key < b.key;
 }
 
-static int push(struct bpe_trainer *t, struct promise promise) {
-    if (t->waiting == t->heap_room) {
+static int heap_push(struct bpe_trainer *t, struct candidate candidate) {
+    if (t->heap_size == t->heap_room) {
         int64_t room = t->heap_room ? 2 * t->heap_room : 1 << 12;
-        struct promise *heap = realloc(t->heap, (size_t)room * sizeof *heap);
+        struct candidate *heap = realloc(t->heap, (size_t)room * sizeof *heap);
         if (!heap) return -1;
         t->heap = heap;
         t->heap_room = room;
     }
-    int64_t i = t->waiting++;
-    for (; i > 0 && goes_first(promise, t->heap[(i - 1) / 2]); i = (i - 1) / 2) t->heap[i] = t->heap[(i - 1) / 2];
-    t->heap[i] = promise;
+    int64_t i = t->heap_size++;
+    for (; i > 0 && goes_first(candidate, t->heap[(i - 1) / 2]); i = (i - 1) / 2) t->heap[i] = t->heap[(i - 1) / 2];
+    t->heap[i] = candidate;
     return 0;
 }
 
-static struct promise pop(struct bpe_trainer *t) {
-    struct promise top = t->heap[0], moved = t->heap[--t->waiting];
+static struct candidate heap_pop(struct bpe_trainer *t) {
+    struct candidate top = t->heap[0], moved = t->heap[--t->heap_size];
     int64_t i = 0;
-    for (int64_t child; (child = 2 * i + 1) < t->waiting; i = child) {
-        if (child + 1 < t->waiting && goes_first(t->heap[child + 1], t->heap[child])) child++;
+    for (int64_t child; (child = 2 * i + 1) < t->heap_size; i = child) {
+        if (child + 1 < t->heap_size && goes_first(t->heap[child + 1], t->heap[child])) child++;
         if (!goes_first(t->heap[child], moved)) break;
         t->heap[i] = t->heap[child];
     }
@@ -100,7 +100,7 @@ static struct promise pop(struct bpe_trainer *t) {
 /* --- the start: pairs of bytes ------------------------------------------------------------------------------------------ */
 
 static int reserve_places(struct bpe_trainer *t, int64_t more) {
-    return make_room((void **)&t->places, &t->places_room, t->placed, more, sizeof *t->places);
+    return make_room((void **)&t->places, &t->places_room, t->n_places, more, sizeof *t->places);
 }
 
 static int is_pair(const struct bpe_trainer *t, int64_t i) {
@@ -125,10 +125,10 @@ static int index_pairs(struct bpe_trainer *t, struct pair *dense) {
         if (pair_reserve(&t->pairs, 1) != 0) return -1;
         uint64_t key = bpe_pair_key(k / BYTES, k % BYTES);
         struct pair *pair = &t->pairs.entries[pair_add(&t->pairs, key)];
-        *pair = (struct pair){key, dense[k].count, t->placed, dense[k].places};
-        if (push(t, (struct promise){pair->count, key}) != 0) return -1;
-        dense[k].first = t->placed;
-        t->placed += pair->places;
+        *pair = (struct pair){key, dense[k].count, t->n_places, dense[k].places};
+        if (heap_push(t, (struct candidate){pair->count, key}) != 0) return -1;
+        dense[k].first = t->n_places;
+        t->n_places += pair->places;
     }
     for (int64_t i = 0; i + 1 < t->n; i++)
         if (is_pair(t, i)) t->places[dense[dense_key(t, i)].first++] = (int32_t)i;
@@ -179,7 +179,7 @@ void bpe_trainer_free(struct bpe_trainer *t) {
 
 /* --- one merge ---------------------------------------------------------------------------------------------------------- */
 
-static void note(struct bpe_trainer *t, struct near *side, int32_t token, int32_t named, int64_t weight) {
+static void add_neighbour(struct bpe_trainer *t, struct side *side, int32_t token, int32_t named, int64_t weight) {
     if (!side[token].places++) t->touched[t->n_touched++] = named;
     side[token].count += weight;
 }
@@ -200,18 +200,18 @@ static int64_t merge_places(struct bpe_trainer *t, const struct pair *pair, int3
         cells[end - 1].id = made;
         int32_t before = cells[i - 1].id, after = cells[end].id, weight = cells[i].weight;
         if (before >= 0) {
-            note(t, t->before, before, before, weight);
-            t->made[n_made++] = (struct place){i - t->lengths[before], before};
+            add_neighbour(t, t->before, before, before, weight);
+            t->made[n_made++] = (struct position){i - t->lengths[before], before};
         }
         if (after >= 0) {
-            note(t, t->after, after, ~after, weight);
-            t->made[n_made++] = (struct place){i, ~after};
+            add_neighbour(t, t->after, after, ~after, weight);
+            t->made[n_made++] = (struct position){i, ~after};
         }
     }
     return n_made;
 }
 
-static struct near *near_of(struct bpe_trainer *t, int32_t named) {
+static struct side *side_of(struct bpe_trainer *t, int32_t named) {
     return named >= 0 ? &t->before[named] : &t->after[~named];
 }
 
@@ -225,16 +225,16 @@ static int update_counts(struct bpe_trainer *t, uint64_t merged, int32_t made) {
     const int32_t first = (int32_t)(merged >> 32), second = (int32_t)(merged & 0xffffffffu);
     if (pair_reserve(&t->pairs, t->n_touched) != 0) return -1;
     for (int64_t k = 0; k < t->n_touched; k++) {
-        struct near *near = near_of(t, t->touched[k]);
+        struct side *side = side_of(t, t->touched[k]);
         uint64_t key = key_with(t->touched[k], made);
-        near->pair = pair_add(&t->pairs, key);
-        t->pairs.entries[near->pair] = (struct pair){key, near->count, t->placed, near->places};
-        t->placed += near->places;
+        side->pair = pair_add(&t->pairs, key);
+        t->pairs.entries[side->pair] = (struct pair){key, side->count, t->n_places, side->places};
+        t->n_places += side->places;
     }
     for (int64_t k = 0; k < t->n_touched; k++) {
         int32_t named = t->touched[k];
         struct pair *lost = pair_find(&t->pairs, key_with(named, named >= 0 ? first : second));
-        if (lost) lost->count -= near_of(t, named)->count;
+        if (lost) lost->count -= side_of(t, named)->count;
     }
     struct pair *gone = pair_find(&t->pairs, merged);
     if (gone) gone->count = 0;
@@ -249,15 +249,15 @@ static int merge_pair(struct bpe_trainer *t, uint64_t key) {
     int64_t n_made = merge_places(t, &pair, made);
     if (n_made < 0 || reserve_places(t, n_made) != 0 || update_counts(t, key, made) != 0) return -1;
     for (int64_t k = 0; k < n_made; k++) {
-        struct pair *of = &t->pairs.entries[near_of(t, t->made[k].token)->pair];
+        struct pair *of = &t->pairs.entries[side_of(t, t->made[k].token)->pair];
         t->places[of->first++] = t->made[k].at;
     }
     for (int64_t k = 0; k < t->n_touched; k++) {
-        struct near *near = near_of(t, t->touched[k]);
-        struct pair *new = &t->pairs.entries[near->pair];
+        struct side *side = side_of(t, t->touched[k]);
+        struct pair *new = &t->pairs.entries[side->pair];
         new->first -= new->places;
-        if (new->count && push(t, (struct promise){new->count, new->key}) != 0) return -1;
-        *near = (struct near){0};
+        if (new->count && heap_push(t, (struct candidate){new->count, new->key}) != 0) return -1;
+        *side = (struct side){0};
     }
     t->merged[2 * t->merges] = (int32_t)(key >> 32);
     t->merged[2 * t->merges++ + 1] = (int32_t)(key & 0xffffffffu);
@@ -266,13 +266,13 @@ static int merge_pair(struct bpe_trainer *t, uint64_t key) {
 
 int64_t bpe_trainer_run(struct bpe_trainer *t, int64_t merges) {
     if (merges > t->most) merges = t->most;
-    while (t->waiting && t->merges < merges) {
-        struct promise top = pop(t);
+    while (t->heap_size && t->merges < merges) {
+        struct candidate top = heap_pop(t);
         const struct pair *pair = pair_find(&t->pairs, top.key);
         if (pair->count == top.count) {
             t->count = top.count;
             if (merge_pair(t, top.key) != 0) return -1;
-        } else if (pair->count > 0 && push(t, (struct promise){pair->count, top.key}) != 0) {
+        } else if (pair->count > 0 && heap_push(t, (struct candidate){pair->count, top.key}) != 0) {
             return -1;
         }
     }

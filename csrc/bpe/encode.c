@@ -2,14 +2,13 @@
  *
  * The spec looks at the whole piece again for every merge. Here a merge looks up only the two pairs it makes:
  *   - a short piece keeps the rank of each of its pairs in an array and scans that for the smallest;
- *   - a long one keeps queues of places, see bpe_long.c: O(n log n) whatever the piece.
+ *   - a long one keeps queues of places, see long.c: O(n log n) whatever the piece.
  * Text repeats its words, so most pieces are never merged at all: each worker remembers the tokens of pieces of up to
  * 15 bytes and four tokens, one piece a slot, a piece as one 16-byte key. What is found there costs a hash, a compare
  * and a copy of four tokens, of which too many may be written and then overwritten.
  */
 #include "bpe.h"
-#include "bpe_vocabulary.h"
-#include "tinyllm.h"
+#include "vocab.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@ enum {
     SLOT_TOKENS = 4,
     MOST_KEPT = 1 << 20, /* tokens that a worker has room for between two calls */
     SPARE = SLOT_TOKENS, /* tokens that may be written behind the result */
+    IDLE = 64, /* workers that are kept */
 };
 
 struct slot {
@@ -35,56 +35,61 @@ struct bpe_worker { /* what one thread needs while it encodes; kept for the next
     struct bpe_ends ends;
 };
 
+struct bpe_encoder {
+    const struct bpe_vocab *vocab;
+    _Atomic(struct bpe_worker *) idle[IDLE];
+};
+
 /* --- short pieces ----------------------------------------------------------------------------------------------------- */
 
-static int64_t merge_short(const struct bpe *bpe, int32_t *ids, int64_t n) {
+static int64_t merge_short(const struct bpe_vocab *vocab, int32_t *ids, int64_t n) {
     int32_t rank[SHORT]; /* of the pair that starts here */
-    for (int64_t i = 0; i + 1 < n; i++) rank[i] = bpe_find_pair(bpe, ids[i], ids[i + 1])->rank;
+    for (int64_t i = 0; i + 1 < n; i++) rank[i] = bpe_find_pair(vocab, ids[i], ids[i + 1])->rank;
     while (n > 1) {
         int64_t at = 0;
         for (int64_t i = 1; i + 1 < n; i++)
             if (rank[i] < rank[at]) at = i;
         if (rank[at] == BPE_NO_RANK) break;
-        ids[at] = bpe_find_pair(bpe, ids[at], ids[at + 1])->made;
+        ids[at] = bpe_find_pair(vocab, ids[at], ids[at + 1])->made;
         n--;
         for (int64_t i = at + 1; i < n; i++) {
             ids[i] = ids[i + 1];
             rank[i - 1] = rank[i];
         }
-        if (at > 0) rank[at - 1] = bpe_find_pair(bpe, ids[at - 1], ids[at])->rank;
-        if (at + 1 < n) rank[at] = bpe_find_pair(bpe, ids[at], ids[at + 1])->rank;
+        if (at > 0) rank[at - 1] = bpe_find_pair(vocab, ids[at - 1], ids[at])->rank;
+        if (at + 1 < n) rank[at] = bpe_find_pair(vocab, ids[at], ids[at + 1])->rank;
     }
     return n;
 }
 
-static int64_t merge(const struct bpe *bpe, struct bpe_worker *worker, int32_t *ids, int64_t n) {
-    return n <= SHORT ? merge_short(bpe, ids, n) : bpe_merge_long(bpe, &worker->queues, ids, n);
+static int64_t merge(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *ids, int64_t n) {
+    return n <= SHORT ? merge_short(vocab, ids, n) : bpe_merge_long(vocab, &worker->queues, ids, n);
 }
 
 /* --- parts of a text --------------------------------------------------------------------------------------------------- */
 
-static int64_t encode_piece(const struct bpe *bpe, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
                             int64_t n) {
-    int32_t whole = bpe_find_whole(bpe, piece, n);
+    int32_t whole = bpe_find_whole(vocab, piece, n);
     if (whole >= 0) {
         out[0] = whole;
         return 1;
     }
-    for (int64_t i = 0; i < n; i++) out[i] = bpe->byte_ids[piece[i]];
-    return merge(bpe, worker, out, n);
+    for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
+    return merge(vocab, worker, out, n);
 }
 
 /* Encode one piece of at most BPE_INLINE bytes through the memory of a worker. */
-static int64_t encode_known(const struct bpe *bpe, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
                             int64_t n, int64_t left) {
     struct bpe_key key = bpe_key(piece, n, left);
-    struct slot *slot = &worker->slots[bpe_hash(bpe->seed, key) >> (64 - SLOT_BITS)];
+    struct slot *slot = &worker->slots[bpe_hash(vocab->seed, key) >> (64 - SLOT_BITS)];
     const uint64_t without_count = ~(uint64_t)0 >> 4;
     if (slot->key.low == key.low && (slot->key.high & without_count) == key.high) {
         memcpy(out, slot->ids, sizeof slot->ids);
         return (int64_t)(slot->key.high >> 60);
     }
-    int64_t count = encode_piece(bpe, worker, out, piece, n);
+    int64_t count = encode_piece(vocab, worker, out, piece, n);
     if (count <= SLOT_TOKENS) {
         slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << 60};
         memcpy(slot->ids, out, sizeof slot->ids);
@@ -92,7 +97,7 @@ static int64_t encode_known(const struct bpe *bpe, struct bpe_worker *worker, in
     return count;
 }
 
-static int64_t encode_part(struct bpe *bpe, struct bpe_worker *worker, const struct bpe_text *text,
+static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
                            const struct bpe_part *part) {
     struct bpe_ends *some = &worker->ends;
     int32_t *out = worker->out;
@@ -102,8 +107,8 @@ static int64_t encode_part(struct bpe *bpe, struct bpe_worker *worker, const str
         for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
             int64_t n = some->ends[k] - at;
-            int64_t count = n <= BPE_INLINE ? encode_known(bpe, worker, out, piece, n, text->n - at)
-                                            : encode_piece(bpe, worker, out, piece, n);
+            int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at)
+                                            : encode_piece(vocab, worker, out, piece, n);
             if (count < 0) return -1;
             out += count;
         }
@@ -121,13 +126,21 @@ static void worker_free(struct bpe_worker *worker) {
     free(worker);
 }
 
-void bpe_workers_free(struct bpe *bpe) {
-    for (int i = 0; i < BPE_IDLE; i++) worker_free(atomic_exchange(&bpe->idle[i], NULL));
+struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab) {
+    struct bpe_encoder *encoder = calloc(1, sizeof *encoder);
+    if (encoder) encoder->vocab = vocab;
+    return encoder;
 }
 
-static struct bpe_worker *take_worker(struct bpe *bpe) {
-    for (int i = 0; i < BPE_IDLE; i++) {
-        struct bpe_worker *idle = atomic_exchange(&bpe->idle[i], NULL);
+void bpe_encoder_free(struct bpe_encoder *encoder) {
+    for (int i = 0; encoder && i < IDLE; i++) worker_free(atomic_exchange(&encoder->idle[i], NULL));
+    free(encoder);
+}
+
+/* Take an idle worker, first the one that this thread of the pool had the last time. */
+static struct bpe_worker *take_worker(struct bpe_encoder *encoder, int64_t thread) {
+    for (int i = 0; i < IDLE; i++) {
+        struct bpe_worker *idle = atomic_exchange(&encoder->idle[(thread + i) % IDLE], NULL);
         if (idle) return idle;
     }
     struct bpe_worker *fresh = calloc(1, sizeof *fresh);
@@ -137,15 +150,15 @@ static struct bpe_worker *take_worker(struct bpe *bpe) {
     return NULL;
 }
 
-static void give_worker(struct bpe *bpe, struct bpe_worker *worker) {
+static void give_worker(struct bpe_encoder *encoder, int64_t thread, struct bpe_worker *worker) {
     if (worker->room > MOST_KEPT) {
         free(worker->out);
         worker->out = NULL;
         worker->room = 0;
     }
-    for (int i = 0; i < BPE_IDLE; i++) {
+    for (int i = 0; i < IDLE; i++) {
         struct bpe_worker *none = NULL;
-        if (atomic_compare_exchange_strong(&bpe->idle[i], &none, worker)) return;
+        if (atomic_compare_exchange_strong(&encoder->idle[(thread + i) % IDLE], &none, worker)) return;
     }
     worker_free(worker);
 }
@@ -164,9 +177,10 @@ static int64_t part_bytes(const struct bpe_text *text, const struct bpe_part *pa
     return text->ends[part->end - 1] - (part->begin ? text->ends[part->begin - 1] : 0);
 }
 
-static int run_part(struct bpe *bpe, struct bpe_worker *worker, const struct bpe_text *text, struct bpe_part *part) {
+static int run_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
+                    struct bpe_part *part) {
     if (make_room(worker, part_bytes(text, part) + SPARE) != 0) return -1;
-    part->count = encode_part(bpe, worker, text, part);
+    part->count = encode_part(vocab, worker, text, part);
     if (part->count < 0) return -1;
     part->ids = malloc((size_t)(part->count ? part->count : 1) * sizeof *part->ids);
     if (!part->ids) return -1;
@@ -175,40 +189,31 @@ static int run_part(struct bpe *bpe, struct bpe_worker *worker, const struct bpe
 }
 
 struct work {
-    struct bpe *bpe;
+    struct bpe_encoder *encoder;
     const struct bpe_text *texts;
     struct bpe_part *parts;
-    int64_t last;
-    atomic_llong next;
-    atomic_int failed;
 };
 
-static void encode_some(void *context, int64_t begin, int64_t end) {
-    struct work *work = context;
-    (void)begin, (void)end; /* parts take unequal time, so each thread fetches the next */
-    struct bpe_worker *worker = take_worker(work->bpe);
-    if (!worker) atomic_store(&work->failed, 1);
-    while (worker && !atomic_load(&work->failed)) {
-        int64_t i = atomic_fetch_add(&work->next, 1);
-        if (i >= work->last) break;
-        struct bpe_part *part = &work->parts[i];
-        if (run_part(work->bpe, worker, &work->texts[part->text], part) != 0) atomic_store(&work->failed, 1);
-    }
-    if (worker) give_worker(work->bpe, worker);
-}
-
-int64_t bpe_encode_ids(struct bpe *bpe, int32_t *ids, int64_t n) {
-    struct bpe_worker *worker = take_worker(bpe);
+static int encode_one_part(void *context, int64_t thread, int64_t i) {
+    const struct work *work = context;
+    struct bpe_part *part = &work->parts[i];
+    struct bpe_worker *worker = take_worker(work->encoder, thread);
     if (!worker) return -1;
-    n = merge(bpe, worker, ids, n);
-    give_worker(bpe, worker);
-    return n;
+    int failed = run_part(work->encoder->vocab, worker, &work->texts[part->text], part);
+    give_worker(work->encoder, thread, worker);
+    return failed;
 }
 
-int bpe_encode_parts(struct bpe *bpe, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
+int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
                      int64_t last) {
-    struct work work = {.bpe = bpe, .texts = texts, .parts = parts, .last = last, .next = first};
-    int64_t threads = parallel_size();
-    parallel_for(encode_some, &work, threads < last - first ? threads : last - first, 1);
-    return atomic_load(&work.failed) ? -1 : 0;
+    struct work work = {encoder, texts, parts};
+    return bpe_each_part(encode_one_part, &work, first, last, INT64_MAX);
+}
+
+int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n) {
+    struct bpe_worker *worker = take_worker(encoder, 0);
+    if (!worker) return -1;
+    n = merge(encoder->vocab, worker, ids, n);
+    give_worker(encoder, 0, worker);
+    return n;
 }

@@ -5,13 +5,11 @@
  * A piece of up to 15 bytes is its own key; a longer one is a hash and a place in an arena that keeps its bytes.
  */
 #include "bpe.h"
-#include "tinyllm.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { MOST_TABLES = 256, FIRST_BITS = 10 };
-#define LONG ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
+#define LONG_PIECE ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
 
 struct entry {
     struct bpe_key key;
@@ -59,7 +57,7 @@ static int grow(struct table *table, struct bpe_seed seed) {
     for (int64_t old = 0; old < (int64_t)1 << table->bits; old++) {
         if (!table->entries[old].count) continue;
         struct bpe_key key = table->entries[old].key;
-        uint64_t hash = key.high >= LONG ? key.low : bpe_hash(seed, key), i = hash >> (64 - bits);
+        uint64_t hash = key.high >= LONG_PIECE ? key.low : bpe_hash(seed, key), i = hash >> (64 - bits);
         while (entries[i].count) i = (i + 1) & mask;
         entries[i] = table->entries[old];
     }
@@ -106,7 +104,7 @@ static int64_t keep(struct table *table, const uint8_t *piece, int64_t n) {
 
 /* The bytes of a long piece in the arena. */
 static const uint8_t *kept(const struct table *table, struct bpe_key key, int64_t *n) {
-    const uint8_t *at = table->arena + (key.high & ~LONG);
+    const uint8_t *at = table->arena + (key.high & ~LONG_PIECE);
     memcpy(n, at, 8);
     return at + 8;
 }
@@ -114,7 +112,7 @@ static const uint8_t *kept(const struct table *table, struct bpe_key key, int64_
 /* The bytes of a piece: in the arena, or copied out of its key. */
 static const uint8_t *bytes_of(const struct table *table, const struct entry *entry, uint8_t copy[16], int64_t *n) {
     *n = (int64_t)(entry->key.high >> 56);
-    if (entry->key.high >= LONG) return kept(table, entry->key, n);
+    if (entry->key.high >= LONG_PIECE) return kept(table, entry->key, n);
     return memcpy(copy, &entry->key, 16);
 }
 
@@ -123,7 +121,7 @@ static int add_long(struct table *table, struct bpe_seed seed, const uint8_t *pi
     uint64_t i = hash >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
     for (; table->entries[i].count; i = (i + 1) & mask) {
         struct entry *entry = &table->entries[i];
-        if (entry->key.low != hash || entry->key.high < LONG) continue;
+        if (entry->key.low != hash || entry->key.high < LONG_PIECE) continue;
         int64_t m;
         const uint8_t *other = kept(table, entry->key, &m);
         if (m == n && memcmp(other, piece, (size_t)n) == 0) {
@@ -133,7 +131,7 @@ static int add_long(struct table *table, struct bpe_seed seed, const uint8_t *pi
     }
     int64_t at = keep(table, piece, n);
     if (at < 0) return -1;
-    return add_entry(table, seed, (struct entry){{hash, LONG | (uint64_t)at}, count}, i, n);
+    return add_entry(table, seed, (struct entry){{hash, LONG_PIECE | (uint64_t)at}, count}, i, n);
 }
 
 static int count_part(struct table *table, struct bpe_seed seed, const struct bpe_text *text,
@@ -175,30 +173,19 @@ struct work {
     struct bpe_counter *counter;
     const struct bpe_text *texts;
     const struct bpe_part *parts;
-    int64_t last;
-    atomic_llong next;
-    atomic_int failed;
 };
 
-static void count_some(void *context, int64_t begin, int64_t end) {
-    struct work *work = context;
-    (void)end; /* the table is this one's alone; parts take unequal time, so each thread fetches the next */
-    struct table **table = &work->counter->tables[begin];
-    if (!*table && !(*table = table_new())) atomic_store(&work->failed, 1);
-    while (!atomic_load(&work->failed)) {
-        int64_t i = atomic_fetch_add(&work->next, 1);
-        if (i >= work->last) break;
-        const struct bpe_part *part = &work->parts[i];
-        if (count_part(*table, work->counter->seed, &work->texts[part->text], part)) atomic_store(&work->failed, 1);
-    }
+static int count_one_part(void *context, int64_t thread, int64_t i) {
+    const struct work *work = context;
+    struct table **table = &work->counter->tables[thread];
+    if (!*table && !(*table = table_new())) return -1;
+    return count_part(*table, work->counter->seed, &work->texts[work->parts[i].text], &work->parts[i]);
 }
 
 int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, const struct bpe_part *parts,
                     int64_t first, int64_t last) {
-    struct work work = {.counter = counter, .texts = texts, .parts = parts, .last = last, .next = first};
-    int64_t threads = parallel_size() < MOST_TABLES ? parallel_size() : MOST_TABLES;
-    parallel_for(count_some, &work, threads < last - first ? threads : last - first, 1);
-    return atomic_load(&work.failed) ? -1 : 0;
+    struct work work = {counter, texts, parts};
+    return bpe_each_part(count_one_part, &work, first, last, MOST_TABLES);
 }
 
 int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count) {

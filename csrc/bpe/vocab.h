@@ -1,0 +1,57 @@
+/* The inside of `struct bpe_vocab`, for vocab.c, encode.c and long.c, and the interface of long.c. */
+#ifndef BPE_VOCAB_H
+#define BPE_VOCAB_H
+
+#include "bpe.h"
+
+enum { BPE_NO_RANK = INT32_MAX };
+
+struct bpe_pair {
+    uint64_t key; /* all ones: none */
+    int32_t rank, made;
+};
+
+struct bpe_vocab {
+    struct bpe_seed seed;
+    int32_t byte_ids[256];
+    struct bpe_pair *pairs; /* 2^(64 - shift) of them, open addressing */
+    int shift;
+    int64_t n_ranks; /* all ranks are below */
+    uint8_t *bytes;  /* of the tokens that go before any merge; whole[] holds their index or -1 */
+    int64_t *offsets;
+    int32_t *numbers, *whole;
+    int whole_shift;
+};
+
+/* Find a pair; what is not there is an empty slot, whose rank is BPE_NO_RANK. */
+static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab, int32_t left, int32_t right) {
+    uint64_t key = bpe_pair_key(left, right), mask = ~(uint64_t)0 >> vocab->shift;
+    uint64_t i = (key * vocab->seed.first) >> vocab->shift;
+    while (vocab->pairs[i].key != key && vocab->pairs[i].key != ~(uint64_t)0) i = (i + 1) & mask;
+    return &vocab->pairs[i];
+}
+
+/* Find the number of the token that a whole piece is, or -1. */
+int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
+
+/* --- long.c ------------------------------------------------------------------------------------------------------- */
+
+struct bpe_heap { /* of numbers, the smallest on top */
+    uint64_t *items;
+    int64_t n, room;
+};
+
+struct bpe_queues { /* places by rank; empty between calls */
+    struct queue *queues; /* of each rank */
+    struct chunk *chunks;
+    int64_t n_chunks, chunk_room;
+    int32_t spare;           /* the first chunk of a list of free ones, or -1 */
+    struct bpe_heap ready;   /* ranks whose queue is not empty */
+    struct bpe_heap pending; /* rank, then place: places that came too late for their queue */
+};
+void bpe_queues_free(struct bpe_queues *q);
+
+/* Merge n tokens in place; returns how many are left, or -1. */
+int64_t bpe_merge_long(const struct bpe_vocab *vocab, struct bpe_queues *queues, int32_t *ids, int64_t n);
+
+#endif
