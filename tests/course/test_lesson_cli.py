@@ -319,7 +319,8 @@ def test_a_solution_shows_its_helpers_too(say, here, capsys):
     main(["solution", "6", "attention"])
     shown = capsys.readouterr().out
     assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
-    assert shown.index("def attention_mask") < shown.index("def masked_scores") < shown.index("def attention")
+    at = [shown.index(f"def {name}(") for name in ("attention_mask", "masked_scores", "attention")]
+    assert at == sorted(at)
     assert shown.count("def row_max") == 1
 
 
