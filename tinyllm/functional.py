@@ -34,12 +34,12 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         return ops.linear(x.data, w.data, None if b is None else b.data)
 
     def backward(dy):
-        return linear_gradients(dy, x, w, b)
+        return _linear_gradients(dy, x, w, b)
 
     return record(forward(), (x, w) if b is None else (x, w, b), backward, again=forward)
 
 
-def linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:
+def _linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:
     """Return the gradients of x, w and, unless it is None, b; a frozen w costs no product."""
     if b is None and not w.requires_grad:
         return ops.matmul(dy, w.data, transpose_b=True), None
@@ -57,7 +57,7 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
     def backward(dy):
         if not (w.requires_grad or (b is not None and b.requires_grad)):
-            return linear_gradients(ops.gelu_tanh_backward(dy, h.data), x, w, b)
+            return _linear_gradients(ops.gelu_tanh_backward(dy, h.data), x, w, b)
         grads = ops.linear_gelu_backward(dy, x.data, w.data, h.data)
         return grads[:2] if b is None else grads
 

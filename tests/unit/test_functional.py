@@ -120,8 +120,8 @@ def test_the_gradient_check_sees_a_small_mistake():
 
 
 def test_every_differentiable_op_is_checked():
-    names = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
-    names -= {"linear_gradients", "_run_again", "_gradients_of"}
+    own = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
+    names = {name for name in own if not name.startswith("_")}
     assert names <= {case.split(",")[0].split(" of ")[-1].split(" ")[0] for case in CASES}
 
 
