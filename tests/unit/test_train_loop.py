@@ -317,6 +317,10 @@ def test_sft_begins_with_the_weights_of_a_run(here, capsys):
     base, tuned = tl.load("base")[0], tl.load("tuned")[0]
     for a, b in zip(base.parameters(), tuned.parameters(), strict=True):
         np.testing.assert_allclose(a.data, b.data, atol=1e-7)
+    (checkpoint,) = (here / "base" / "checkpoints").iterdir()  # a folder as Hugging Face has it
+    assert main([*words[:4], "--set", f"start={checkpoint}", "--steps", "2", "--out", "other"]) == 0
+    assert main(["quantize", "base"]) == 0
+    assert main([*words[:4], "--set", "start=base-int8", "--out", "never"]) == 2
     assert main([*words, "--overwrite", "--preset", "mini"]) == 2
     assert "leave out preset" in capsys.readouterr().err
     assert tl.load("tuned")[2].tokenizer == "base"

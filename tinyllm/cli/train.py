@@ -109,7 +109,8 @@ def train_run(opened, resume, plugins, as_json):
     setup = reopen(run, config) if resume else prepare(config, progress=MergeBar())
     if not resume:
         plugins.try_out(setup)
-        run.notes |= plugins.notes
+        for name, value in plugins.notes.items():
+            run.note(name, value)
         run.create(setup.config, setup.facts, setup.tokenizer)
     stopping = threading.Event()
     happened = setup.train(run, resume, stop=stopping.is_set)

@@ -153,8 +153,8 @@ class Run:
         """Return the settings of a run of the first layout, which kept them in config.json; or None."""
         try:
             content = json.loads((self.folder / "config.json").read_bytes())
-            return content if "found" in content and "train" in content else None
-        except (OSError, ValueError, TypeError, RecursionError):
+            return content if "found" in content and isinstance(content["train"], dict) else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def read_tokenizer(self) -> Tokenizer:

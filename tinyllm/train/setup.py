@@ -120,6 +120,8 @@ def open_start(place: str) -> tuple[Any, Tokenizer]:
         model, tokenizer = from_pretrained(place), load_tokenizer(Path(place) / "tokenizer.json")
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
         raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
+    if (size := model.config.vocab_size) != tokenizer.vocab_size:
+        raise UserError(f"the model in {place} has {size} tokens, its tokenizer {tokenizer.vocab_size}")
     return model, tokenizer
 
 
