@@ -28,6 +28,8 @@ SOFTMAX, MATMUL = find_lesson(10).tasks
 # A few of each; tests/proofs/verify_selftest.py tries the others.
 WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong[::4]]
 RIGHT = [(task, answers(task).right[1]) for task in (SOFTMAX, MATMUL)]
+
+
 def named(value):
     """The name of a test: the task's, or what an answer is."""
     return getattr(value, "said", None) or value.name

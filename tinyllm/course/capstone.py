@@ -243,7 +243,7 @@ def hand_in(folder, parts, missing):
         runs.append({"seed": seed, "first_loss": rounded[0], "final_loss": round(final(losses), 4),
                      "library": round(final(expected(seed)), 4), "in_range": IN_RANGE.format(name) in good,
                      "remark": why, "losses": rounded})  # fmt: skip
-    ours = sys.modules["tinyllm"].__version__  # not imported: the package's front door is above this storey
+    ours = sys.modules["tinyllm"].__version__  # not imported: the package's public names are a layer above
     versions = {"tinyllm": ours, "numpy": np.__version__, "python": platform.python_version()}
     report = {
         "lesson": 12, "versions": versions, "settings": SETTINGS, "range": list(limits()),

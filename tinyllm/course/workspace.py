@@ -139,7 +139,7 @@ class Progress:
         self.tasks = read_progress(data)
         if self.tasks is None:
             self.tasks, aside = {}, self.aside.name
-            self.problem = f"{shown(self.path)} is damaged; a check begins it anew and keeps it as {aside}"
+            self.problem = f"{shown(self.path)} is damaged; a check starts a new one and keeps it as {aside}"
 
     @property
     def aside(self):
