@@ -5,6 +5,7 @@ offence, because a rule that cannot fail is no rule.
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -140,6 +141,18 @@ def nothing_prints(source):
             yield f"{source.path}:{node.lineno}: only cli/ prints"
 
 
+COURSE = re.compile(r"\b(students?|mine|yours|lessons?)\b", re.IGNORECASE)
+STORIES = "tinyllm/data/storylines.py"  # in which people say such things
+
+
+def the_course_is_unknown_below(source):
+    if source.part in ("course", "cli", "__init__", "__main__") or source.path == STORIES:
+        return
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if found := COURSE.search(line):
+            yield f"{source.path}:{number}: nothing below course/ says {found[0]}"
+
+
 def untrusted_bytes_stay_data(source):
     for line, module, _ in imports(source):
         if module.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle"):
@@ -236,7 +249,7 @@ def import_graph(files):
 
 
 RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
-         public_things_are_explained)
+         public_things_are_explained, the_course_is_unknown_below)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -279,6 +292,7 @@ OFFENCES = [
     (extras_stay_out, "tinyllm/ops/softmax.py", "from hypothesis import given"),
     (nothing_prints, "tinyllm/train/loop.py", "def f():\n    print(1)"),
     (nothing_prints, "tinyllm/train/loop.py", "import sys\nsys.stdout.write('x')"),
+    (the_course_is_unknown_below, "tinyllm/ops/softmax.py", "# A student's own function."),
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "import pickle"),
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "exec(open('config.py').read())"),
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "np.load(path, allow_pickle=True)"),

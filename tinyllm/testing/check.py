@@ -1,4 +1,4 @@
-"""One set of properties for every hand that carries out an op: the C twin, yours, and the spec in float32.
+"""One set of properties for every implementation of an op: the C twin, an override, the spec in float32.
 
 The specification, run in float64 on the same numbers, says what is right; `cases` says how close is close
 enough.
@@ -245,6 +245,6 @@ def as_text(value, limit=200):
         text = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
     elif isinstance(value, list) and any(isinstance(each, np.ndarray) for each in value):
         text = f"[{'; '.join(as_text(each, limit) for each in value)}]"
-    else:  # a text as Python writes it: a student's test may have chosen it
+    else:  # a text as Python writes it: a caller may have chosen it
         text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= limit else text[: limit - 4] + " ..."
