@@ -16,7 +16,7 @@ for step in range(100):
 print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
 """
 
-from tinyllm.data import Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
+from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.functional import checkpoint
 from tinyllm.generate import Engine, generate, stream  # the function, from here on, not its module
@@ -53,6 +53,7 @@ __all__ = [
     "GPT",
     "AdamW",
     "BPETokenizer",
+    "Batch",
     "ByteTokenizer",
     "CharTokenizer",
     "ChatTemplate",

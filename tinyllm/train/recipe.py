@@ -1,8 +1,10 @@
 """Recipes: what `tinyllm train NAME` trains for. A recipe is one function in one file of `recipes/`.
 
-@recipe("pretrain", "predict the next token of a text")
-def pretrain(config, corpus, tokenizer, model):
-    return Plan(batches, loss, evaluate, ...)
+    @recipe("pretrain", "predict the next token of a text")
+    def pretrain(config, corpus, tokenizer, model):
+        return Plan(batches, loss, evaluate, ...)
+
+It makes a `Plan` of data and model, which are read and built before.
 """
 
 import difflib

@@ -99,16 +99,8 @@ def prepare(
     corpus.check_tokenizer(tokenizer)
     model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)
     plan = recipe.build(config, corpus, tokenizer, model)
-    facts = Facts(
-        data=corpus.name,
-        bytes=corpus.size,
-        sha256=corpus.sha256,
-        train_tokens=plan.train_tokens,
-        val_tokens=plan.val_tokens,
-        vocab_size=tokenizer.vocab_size,
-        tokenizer_sha256=tokenizer.fingerprint(),
-        entropy_per_char=corpus.entropy_per_char,
-    )
+    found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
+    facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
     return TrainSetup(config, tokenizer, model, plan, facts, corpus.data[:200])
 
 
