@@ -208,7 +208,8 @@ WRONG = [
     ({"post_processor": template(0) | {"special_tokens": {}}}, "not explained"),
     ({"model__tinyllm": {"novelty": 1}}, "novelty"),
     ({"model__tinyllm": {"special_tokens": {"<x>": 97}}}, "ordinary text"),
-    ({"model__tinyllm": {"special_tokens": {"<x>": 10**20}}}, "must be a number"),
+    *(({"model__tinyllm": {"special_tokens": {"<x>": wrong}}}, "must be a number")
+      for wrong in (10**20, -1, "a", 1.5, True, None)),
     ({"model__tinyllm": {"pattern": "("}, "pre_tokenizer": sequence(
         {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False})}, "pattern"),
 ]  # fmt: skip

@@ -169,6 +169,17 @@ class BPETokenizer(Tokenizer):
         return byte_level_document(self.vocabulary, self.pattern)
 
 
+def check_plain(tokenizer, format):
+    """Raise UserError for a tokenizer that has more than byte-level BPE, a pattern and special tokens."""
+    if not isinstance(tokenizer, BPETokenizer):
+        raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    if tokenizer.chat:
+        raise UserError(f"{format} has no place for a chat template; take it off first (--drop-chat)")
+    for name in ("normalizer", "template", "added_tokens"):
+        if getattr(tokenizer, name):
+            raise UserError(f"{format} has no place for the {name} of this tokenizer; take huggingface")
+
+
 def byte_level_document(vocabulary, pattern):
     """Return pre_tokenizer, decoder and model of a tokenizer.json, and what only tinyllm reads.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 from tinyllm.tokenizer import json_file
-from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.byte_characters import CHARACTERS, token_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
@@ -102,8 +102,7 @@ def save(tokenizer, folder):
 
     What was written is read again: raises UserError unless that gives the same tokenizer.
     """
-    if not isinstance(tokenizer, BPETokenizer):
-        raise UserError(f"GPT-2's format holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    check_plain(tokenizer, "GPT-2's format")
     wanted = tokenizer.to_dict()
     words, pairs = tokenizer.vocabulary.words()
     vocab = dict(sorted((tokenizer.special_tokens | words).items(), key=lambda item: item[1]))

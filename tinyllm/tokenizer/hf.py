@@ -5,6 +5,7 @@
 
 import json
 import secrets
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
 
@@ -41,10 +42,11 @@ class LibraryTokenizer(Tokenizer):
         for word, i in vocab.items():
             tokens[i] = None if word in special else word.encode()
         super().__init__(tokens, special)
-        self._restricted = lru_cache(maxsize=8)(self._restrict)
+        self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
         if document.get("post_processor"):
-            sides = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
-            self.template = Template(*sides, document["post_processor"])
+            with suppress(UserError):  # the vocabulary may not know the letter
+                sides = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
+                self.template = Template(*sides, document["post_processor"])
 
     def __reduce__(self):
         return LibraryTokenizer, (self._content,), {"chat": self.chat}
@@ -101,13 +103,13 @@ class LibraryTokenizer(Tokenizer):
             model["vocab"] = {hidden.get(word, word): i for word, i in model["vocab"].items()}
         else:
             model["vocab"] = [[hidden.get(word, word), score] for word, score in model["vocab"]]
-        if "merges" in model:
+        if model.get("merges"):
             pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
             model["merges"] = [pair for pair in pairs if hidden.keys().isdisjoint((*pair, "".join(pair)))]
         if model.get("unk_token") in hidden:
             model["unk_token"] = hidden[model["unk_token"]]
         for token in content.get("added_tokens") or ():
-            token["special"] &= token["content"] not in allowed  # others are found in every text
+            token["special"] = token["content"] not in allowed and token.get("special", False)
             token["content"] = hidden.get(token["content"], token["content"])
         content["post_processor"] = None
         return _load(content)

@@ -167,7 +167,12 @@ def _added(document, vocab, extra):
     check_names(ids)
     if ids != numbered(vocab, ids):
         raise NeedsLibrary("the numbers of its added tokens")
-    special = {name: i for name, i in ids.items() if name not in always} | extra.get("special_tokens", {})
+    hidden = extra.get("special_tokens", {})
+    for name, i in hidden.items():
+        if type(i) is not int or not 0 <= i < LARGEST_ID:
+            number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
+            raise UserError(f"the id of the special token {name[:40]!r} must be {number}")
+    special = {name: i for name, i in ids.items() if name not in always} | hidden
     return {name: ids[name] for name in always}, special
 
 

@@ -9,7 +9,7 @@ import re
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
@@ -54,11 +54,7 @@ def _read(data):
 
 def dump(tokenizer) -> bytes:
     """Write the ranks; the pattern and the special tokens have no place in the file. Raises UserError."""
-    if not isinstance(tokenizer, BPETokenizer):
-        raise UserError(f"a rank file holds byte-level BPE, not a {tokenizer.kind} tokenizer")
-    for name in ("normalizer", "template", "chat", "added_tokens"):
-        if getattr(tokenizer, name):
-            raise UserError(f"a rank file has no place for the {name.replace('_', ' ')} of this tokenizer")
+    check_plain(tokenizer, "a rank file")
     ranks = sorted(ranks_of(tokenizer.vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
 
