@@ -82,20 +82,18 @@ class ChatTemplate:
         template and for a special token that is not in the tokenizer.
         """
         self.check(tokenizer)
-        ids = [i for i, _ in self._parts(tokenizer, self.begin)]
+        ids = self._ids(tokenizer, self.begin)
         mask = [False] * len(ids)
-        closing = self._parts(tokenizer, self.end)
-        last = next(n for n, (_, special) in enumerate(closing) if special)
+        closing = self._ids(tokenizer, self.end)
+        learnt_end = closing.index(self.stop_id(tokenizer)) + 1
         for role, content in map(self._message, messages):
-            opening = [i for i, _ in self._parts(tokenizer, self.roles[role])]
-            text = tokenizer.encode(content)
-            ids += [*opening, *text, *(i for i, _ in closing)]
-            learnt = [role == self.model] * (len(text) + last + 1)
-            mask += [False] * len(opening) + learnt + [False] * (len(closing) - last - 1)
+            opening, text = self._ids(tokenizer, self.roles[role]), tokenizer.encode(content)
+            ids += [*opening, *text, *closing]
+            mask += [False] * len(opening) + [role == self.model] * (len(text) + learnt_end)
+            mask += [False] * (len(closing) - learnt_end)
         if reply:
-            opening = [i for i, _ in self._parts(tokenizer, self.roles[self.model])]
-            ids += opening
-            mask += [False] * len(opening)
+            ids += self._ids(tokenizer, self.roles[self.model])
+            mask += [False] * (len(ids) - len(mask))
         return ChatTokens(ids, mask)
 
     def user_turn(self, tokenizer, text, before=()):
@@ -107,28 +105,26 @@ class ChatTemplate:
         ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
         if not len(before):
             return ids
-        closing = [i for i, _ in self._parts(tokenizer, self.end)]
+        closing = self._ids(tokenizer, self.end)
         done = closing.index(self.stop_id(tokenizer)) + 1 if before[-1] == self.stop_id(tokenizer) else 0
-        return closing[done:] + ids[len(self._parts(tokenizer, self.begin)) :]
+        return closing[done:] + ids[len(self._ids(tokenizer, self.begin)) :]
 
     def stop_id(self, tokenizer):
-        """The special token that ends a turn: what `generate(..., stop=[id])` waits for."""
+        """Return the special token that ends a turn: what `generate(..., stop=[id])` waits for."""
         self.check(tokenizer)
-        return next(i for i, special in self._parts(tokenizer, self.end) if special)
+        return next(tokenizer.special_tokens[part.name] for part in self.end if isinstance(part, Special))
 
     @staticmethod
-    def _parts(tokenizer, parts):
-        """The ids of some parts, each with whether it is a special token."""
+    def _ids(tokenizer, parts):
+        """Return the ids of some parts: special tokens by their ids, texts encoded."""
         found = []
         for part in parts:
-            if isinstance(part, Special):
-                found.append((tokenizer.special_tokens[part.name], True))
-            else:
-                found += [(i, False) for i in tokenizer.encode(part)]
+            special = isinstance(part, Special)
+            found += [tokenizer.special_tokens[part.name]] if special else tokenizer.encode(part)
         return found
 
     def _message(self, message):
-        """A message as (role, content), checked."""
+        """Return a message as (role, content), checked."""
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
             raise UserError(f'a message is {{"role": ..., "content": ...}}, not {str(message)[:60]}')
         role, content = message["role"], message["content"]
@@ -140,14 +136,14 @@ class ChatTemplate:
         return role, content
 
     def to_dict(self):
-        """The template as JSON can hold it: a special token is {"special": name}, a text is itself."""
-        plain = {place: _to_json(parts) for place, parts in (("begin", self.begin), ("end", self.end))}
+        """Return the template as JSON can hold it: a special token is {"special": name}, a text is itself."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
-        return {"model": self.model, "begin": plain["begin"], "roles": roles, "end": plain["end"]}
+        ends = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
+        return {"model": self.model, "roles": roles} | ends
 
     @classmethod
     def from_dict(cls, fields):
-        """Build a template of what `to_dict` gave. Of anything else, UserError says what is wrong."""
+        """Build a template of what `to_dict` gave. For anything else, UserError says what is wrong."""
         if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
         if not isinstance(fields["roles"], dict) or not isinstance(fields["model"], str):
