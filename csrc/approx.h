@@ -151,5 +151,5 @@ INLINE v16 v_gelu_tanh(v16 x) {
 INLINE void gelu_tanh_rows(float *y, const float *x, int64_t row, int64_t rows, int64_t columns) {
     for (int64_t m = 0; m < rows; m++, x += row, y += row)
         for (int64_t n = 0; n < columns; n += 16)
-            v_put(y + n, columns - n, v_gelu_tanh(v_take(x + n, columns - n, 0.0f)));
+            v_store_partial(y + n, columns - n, v_gelu_tanh(v_load_partial(x + n, columns - n, 0.0f)));
 }

@@ -41,13 +41,13 @@ static int64_t keys_of(const struct attention_job *job, int64_t b) { return job-
 
 /* Query s of row b may see which of `keys` keys from `first` on: those before number `seen`... */
 static int64_t seen(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
-    if (job->ends) return larger(0, smaller(keys, job->ends[b * job->S + s] - first));
-    return job->causal ? larger(0, smaller(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
+    if (job->ends) return i64_max(0, i64_min(keys, job->ends[b * job->S + s] - first));
+    return job->causal ? i64_max(0, i64_min(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
 }
 
 /* ... and not before number `skipped`, which is at most seen. */
 static int64_t skipped(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
-    return job->ends ? larger(0, smaller(seen(job, b, s, first, keys), job->starts[b * job->S + s] - first)) : 0;
+    return job->ends ? i64_max(0, i64_min(seen(job, b, s, first, keys), job->starts[b * job->S + s] - first)) : 0;
 }
 
 /* The end of what any of `rows` queries from s on sees of these keys, 0 if none sees one. */
@@ -64,8 +64,8 @@ static int64_t seen_by_any(const struct attention_job *job, int64_t b, int64_t s
 /* The first block of keys of which any of these queries may see one. */
 static int64_t first_block(const struct attention_job *job, int64_t b, int64_t s, int64_t rows) {
     int64_t least = job->ends && rows ? job->T : 0;
-    for (int64_t r = s; job->ends && r < s + rows; r++) least = smaller(least, job->starts[b * job->S + r]);
-    return larger(least, 0) / BLOCK * BLOCK;
+    for (int64_t r = s; job->ends && r < s + rows; r++) least = i64_min(least, job->starts[b * job->S + r]);
+    return i64_max(least, 0) / BLOCK * BLOCK;
 }
 
 /* Of a row of scores that counts up to `end`, hide those that are skipped and add the bias -> the scale that is left
@@ -149,11 +149,11 @@ static void attend_block(const struct attention_job *job, int64_t b, int64_t h, 
     float *k_turned = work, *v = work + D * BLOCK, *score = v + BLOCK * width; /* D x BLOCK, BLOCK x width */
     int64_t end = seen_by_any(job, b, s, rows, 0, n);
     for (int64_t first = first_block(job, b, s, rows); first < end; first += BLOCK) {
-        int64_t keys = smaller(n - first, BLOCK);
+        int64_t keys = i64_min(n - first, BLOCK);
         transpose_into(k_turned, BLOCK, job->k + kv + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(v, width, job->v + kv + first * kv_row, kv_row, keys, D);
         for (int64_t r = 0; r < rows; r += STRIP) {
-            int64_t height = smaller(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
+            int64_t height = i64_min(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
             if (last == 0) continue;
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height,
                          round_up(last, COLUMNS), D, 0);
@@ -174,7 +174,7 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
     if (!work) return;
     for (int64_t task = begin; task < end; task++) {
         int64_t s = task % job->query_blocks * QUERIES, head = task / job->query_blocks;
-        int64_t h = head % job->H, b = head / job->H, rows = smaller(job->S - s, QUERIES);
+        int64_t h = head % job->H, b = head / job->H, rows = i64_min(job->S - s, QUERIES);
         struct query query[QUERIES];
         float *y = work;
         memset(y, 0, (size_t)(rows * width) * sizeof *y);
@@ -194,7 +194,7 @@ static int attention_forward(struct attention_job *job) {
     job->width = round_up(job->D, COLUMNS > 16 ? COLUMNS : 16);
     job->query_blocks = ceil_div(job->S, QUERIES);
     parallel_for(attention_tasks, job, job->B * job->H * job->query_blocks,
-                 1 + 65536 / (1 + smaller(job->S, QUERIES) * job->T * job->D));
+                 1 + 65536 / (1 + i64_min(job->S, QUERIES) * job->T * job->D));
     return job->failed;
 }
 
@@ -250,7 +250,7 @@ static float dot(const float *x, const float *y, int64_t n) {
     v16 sum = v_set(0.0f);
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) sum = v_fma(v_load(x + i), v_load(y + i), sum);
-    if (i < n) sum = v_fma(v_load_n(x + i, n - i, 0.0f), v_load_n(y + i, n - i, 0.0f), sum);
+    if (i < n) sum = v_fma(v_load_rest(x + i, n - i, 0.0f), v_load_rest(y + i, n - i, 0.0f), sum);
     return v_sum(sum);
 }
 
@@ -290,7 +290,7 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
     pad_into(w->q, width, job->q + at, row, rows, D);
     pad_into(w->dy, width, job->dy + at, row, rows, D);
     for (int64_t r = 0; r < rows; r += STRIP) {
-        int64_t height = smaller(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
+        int64_t height = i64_min(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
         float *p = w->p + r * BLOCK, *ds = w->ds + r * BLOCK;
         int64_t columns = round_up(last, COLUMNS);
         tile_product(p, BLOCK, w->q + r * width, width, 1, w->k_turned, BLOCK, height, columns, D, 0);
@@ -304,8 +304,8 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
         tile_product(w->dq + (local + r) * width, width, ds, BLOCK, 1, w->k, width, height, width, last, 1);
     }
     for (int64_t m = 0; m < keys; m += STRIP) {
-        int64_t height = smaller(keys - m, STRIP); /* of these keys the queries before `from` see none */
-        int64_t from = causal ? smaller(larger(first + m - token, 0), rows) : 0, at_from = from * width;
+        int64_t height = i64_min(keys - m, STRIP); /* of these keys the queries before `from` see none */
+        int64_t from = causal ? i64_min(i64_max(first + m - token, 0), rows) : 0, at_from = from * width;
         tile_product(w->dv + m * width, width, w->p + from * BLOCK + m, 1, BLOCK, w->dy + at_from, width, height, width,
                      rows - from, 1);
         tile_product(w->dk + m * width, width, w->ds + from * BLOCK + m, 1, BLOCK, w->q + at_from, width, height, width,
@@ -323,14 +323,14 @@ static void backward_head(const struct attention_job *job, struct backward_work 
         w->delta[i] = dot(job->dy + at, job->y_in + at, D);
     }
     for (int64_t first = 0; first < job->T; first += BLOCK) {
-        int64_t keys = larger(0, smaller(n - first, BLOCK)), rows = smaller(job->T - first, BLOCK);
+        int64_t keys = i64_max(0, i64_min(n - first, BLOCK)), rows = i64_min(job->T - first, BLOCK);
         transpose_into(w->k_turned, BLOCK, job->k + base + first * kv_row, kv_row, keys, D, BLOCK);
         transpose_into(w->v_turned, BLOCK, job->v + base + first * kv_row, kv_row, keys, D, BLOCK);
         pad_into(w->k, width, job->k + base + first * kv_row, kv_row, keys, D);
         memset(w->dk, 0, (size_t)(BLOCK * width) * sizeof *w->dk);
         memset(w->dv, 0, (size_t)(BLOCK * width) * sizeof *w->dv);
         for (int64_t i = 0; i < group * ceil_div(S, BLOCK) && keys > 0; i++) {
-            int64_t s = i % ceil_div(S, BLOCK) * BLOCK, height = smaller(S - s, BLOCK);
+            int64_t s = i % ceil_div(S, BLOCK) * BLOCK, height = i64_min(S - s, BLOCK);
             if (seen_by_any(job, b, s, height, first, keys) > 0)
                 backward_tile(job, w, b, kv * group + i / ceil_div(S, BLOCK), s, height, first, keys);
         }

@@ -69,7 +69,7 @@ static void decode_weights(void *context, int64_t begin, int64_t end) {
         int64_t n = keys_of(job, head / job->H);
         for (int64_t first = 0; first < n; first += BLOCK)
             decode->rescale[head * decode->blocks + first / BLOCK] =
-                online_softmax(decode->weight + head * decode->blocks * BLOCK + first, smaller(n - first, BLOCK),
+                online_softmax(decode->weight + head * decode->blocks * BLOCK + first, i64_min(n - first, BLOCK),
                                job->scale, &query);
         decode->query[head] = query;
     }
@@ -95,7 +95,7 @@ static void decode_values(void *context, int64_t begin, int64_t end) {
     int64_t D = job->D, group = job->H / job->K, row = job->K * D;
     for (int64_t task = begin; task < end; task++) {
         int64_t b = task / decode->blocks, first = task % decode->blocks * BLOCK;
-        int64_t keys = smaller(keys_of(job, b) - first, BLOCK);
+        int64_t keys = i64_min(keys_of(job, b) - first, BLOCK);
         if (keys <= 0) continue;
         float *sums = decode->sums + task * job->H * decode->padded;
         memset(sums, 0, (size_t)(job->H * decode->padded) * sizeof *sums);
@@ -135,7 +135,7 @@ static void decode_sums(void *context, int64_t begin, int64_t end) {
 
 static int attention_decode(struct attention_job *job) {
     int64_t n = 0, heads = job->B * job->H, row = job->K * job->D;
-    for (int64_t b = 0; b < job->B; b++) n = larger(n, keys_of(job, b));
+    for (int64_t b = 0; b < job->B; b++) n = i64_max(n, keys_of(job, b));
     struct decode_job decode = {.job = job, .blocks = ceil_div(n, BLOCK), .steps = ceil_div(n, STEP),
                                 .padded = round_up(job->D, 16)};
     int64_t scores = heads * decode.blocks * BLOCK, sums = heads * decode.blocks * decode.padded;

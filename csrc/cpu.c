@@ -6,7 +6,7 @@
 const struct kernels *kernels = NULL;
 
 #if defined(__x86_64__)
-int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                            int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
                            int a_transposed, int b_transposed);
 

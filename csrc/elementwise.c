@@ -45,61 +45,54 @@ static void share_out(parallel_body body, struct elements e, int64_t grain) {
     parallel_for(body, &e, ceil_div(e.n, PIECE), grain);
 }
 
-INLINE v16 take(const float *p, int64_t i, int64_t n) { return v_take(p + i, n, 0.0f); }
+INLINE v16 load(const float *p, int64_t i, int64_t n) { return v_load_partial(p + i, n, 0.0f); }
+
+/* Define a kernel by what it makes of sixteen elements: y = value of x, and z = value of x and y. */
+#define ELEMENTWISE(name, arguments, fields, ...)                                                                     \
+    INLINE void name##_at(const struct elements *e, int64_t i, int64_t n) { __VA_ARGS__ }                             \
+    static void name##_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, name##_at); }                  \
+    static void name arguments { share_out(name##_part, (struct elements){FIELDS fields, .n = n}, 8); }
+#define FIELDS(...) __VA_ARGS__
+#define UNARY(name, value)                                                                                            \
+    ELEMENTWISE(name, (float *y, const float *x, int64_t n), (.y = y, .a = x),                                        \
+                v16 x = load(e->a, i, n); v_store_partial(e->y + i, n, value);)
+#define BINARY(name, value)                                                                                           \
+    ELEMENTWISE(name, (float *z, const float *x, const float *y, int64_t n), (.y = z, .a = x, .b = y),                \
+                v16 x = load(e->a, i, n), y = load(e->b, i, n); v_store_partial(e->y + i, n, value);)
 
 /* --- gelu ----------------------------------------------------------------------------------------------- */
 
 /* x - |x| T above 0 and -|x| T below, T = 1 - P(|x|) */
-INLINE void gelu_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 x = take(e->a, i, n), zero = v_set(0.0f);
-    v16 t = v_min(v_abs(x), v_set(FAR));
+INLINE v16 v_gelu(v16 x) {
+    v16 zero = v_set(0.0f), t = v_min(v_abs(x), v_set(FAR));
     v16 tail = v_tail_times(t, t);
     v16 start = v_select(v_less(x, zero), v_mul(x, zero), x); /* x * 0 is 0, and NaN at -infinity */
-    v_put(e->y + i, n, v_sub(start, tail));
+    return v_sub(start, tail);
 }
-static void gelu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_at); }
-static void gelu(float *y, const float *x, int64_t n) {
-    share_out(gelu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
+UNARY(gelu, v_gelu(x))
 
-/* dx = dy (P(x) + x exp(-x**2 / 2) / sqrt(2 pi)) */
-INLINE void gelu_backward_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 dy = take(e->a, i, n), x = take(e->b, i, n), one = v_set(1.0f);
-    v16 t = v_min(v_abs(x), v_set(FAR));
+/* P(x) + x exp(-x**2 / 2) / sqrt(2 pi) */
+INLINE v16 v_gelu_slope(v16 x) {
+    v16 one = v_set(1.0f), t = v_min(v_abs(x), v_set(FAR));
     v16 tail = v_tail_times(t, one);
     v16 p = v_select(v_less(x, v_set(0.0f)), tail, v_sub(one, tail));
-    v16 slope = v_bell_times(t, v_mul(v_with_sign(t, x), v_set(0.398942280f)));
-    v_put(e->y + i, n, v_mul(dy, v_add(p, slope)));
+    return v_add(p, v_bell_times(t, v_mul(v_with_sign(t, x), v_set(0.398942280f))));
 }
-static void gelu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_backward_at); }
-static void gelu_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_out(gelu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
-}
+BINARY(gelu_backward, v_mul(x, v_gelu_slope(y)))
 
 /* --- gelu_tanh ------------------------------------------------------------------------------------------ */
 
-INLINE void gelu_tanh_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_gelu_tanh(take(e->a, i, n)));
-}
-static void gelu_tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, gelu_tanh_at); }
-static void gelu_tanh(float *y, const float *x, int64_t n) {
-    share_out(gelu_tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
+UNARY(gelu_tanh, v_gelu_tanh(x))
 
-/* dx = dy s (1 + x (1 - s) 2 u'(x)), s = sigmoid(2 u) */
-INLINE void gelu_tanh_backward_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 dy = take(e->a, i, n), x = take(e->b, i, n), one = v_set(1.0f), cut;
+/* s (1 + x (1 - s) 2 u'(x)), s = sigmoid(2 u) */
+INLINE v16 v_gelu_tanh_slope(v16 x) {
+    v16 one = v_set(1.0f), cut;
     v16 s = v_gate(x, &cut);
     v16 slope = v_fma(v_mul(cut, cut), v_set(3 * CUBIC), v_set(SLOPE));
     v16 change = v_mul(v_mul(cut, slope), v_sub(one, s));
-    v_put(e->y + i, n, v_mul(dy, v_fma(s, change, s)));
+    return v_fma(s, change, s);
 }
-static void gelu_tanh_backward_part(void *e, int64_t begin, int64_t end) {
-    walk(e, begin, end, gelu_tanh_backward_at);
-}
-static void gelu_tanh_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_out(gelu_tanh_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
-}
+BINARY(gelu_tanh_backward, v_mul(x, v_gelu_tanh_slope(y)))
 
 /* --- silu and swiglu ------------------------------------------------------------------------------------ */
 
@@ -118,45 +111,15 @@ INLINE v16 v_silu_slope(v16 x, v16 s) {
     return v_mul(s, v_fma(x, v_sub(one, s), one));
 }
 
-INLINE void silu_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_silu(take(e->a, i, n)));
-}
-static void silu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_at); }
-static void silu(float *y, const float *x, int64_t n) {
-    share_out(silu_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
-
-INLINE void silu_backward_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 x = take(e->b, i, n);
-    v_put(e->y + i, n, v_mul(take(e->a, i, n), v_silu_slope(x, v_sigmoid(x))));
-}
-static void silu_backward_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, silu_backward_at); }
-static void silu_backward(float *dx, const float *dy, const float *x, int64_t n) {
-    share_out(silu_backward_part, (struct elements){.y = dx, .a = dy, .b = x, .n = n}, 8);
-}
-
-INLINE void swiglu_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_mul(v_silu(take(e->a, i, n)), take(e->b, i, n)));
-}
-static void swiglu_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, swiglu_at); }
-static void swiglu(float *y, const float *gate, const float *up, int64_t n) {
-    share_out(swiglu_part, (struct elements){.y = y, .a = gate, .b = up, .n = n}, 8);
-}
-
-INLINE void swiglu_backward_at(const struct elements *e, int64_t i, int64_t n) {
-    v16 dy = take(e->a, i, n), gate = take(e->b, i, n), up = take(e->c, i, n);
-    v16 s = v_sigmoid(gate);
-    v_put(e->y + i, n, v_mul(v_mul(dy, up), v_silu_slope(gate, s)));
-    v_put(e->z + i, n, v_mul(dy, v_silu(gate)));
-}
-static void swiglu_backward_part(void *e, int64_t begin, int64_t end) {
-    walk(e, begin, end, swiglu_backward_at);
-}
-static void swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
-                            int64_t n) {
-    struct elements e = {.y = dgate, .z = dup, .a = dy, .b = gate, .c = up, .n = n};
-    share_out(swiglu_backward_part, e, 8);
-}
+UNARY(silu, v_silu(x))
+BINARY(silu_backward, v_mul(x, v_silu_slope(y, v_sigmoid(y))))
+BINARY(swiglu, v_mul(v_silu(x), y))
+ELEMENTWISE(
+    swiglu_backward, (float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n),
+    (.y = dgate, .z = dup, .a = dy, .b = gate, .c = up),
+    v16 dy = load(e->a, i, n), gate = load(e->b, i, n), up = load(e->c, i, n), s = v_sigmoid(gate);
+    v_store_partial(e->y + i, n, v_mul(v_mul(dy, up), v_silu_slope(gate, s)));
+    v_store_partial(e->z + i, n, v_mul(dy, v_silu(gate)));)
 
 /* --- add and dropout ------------------------------------------------------------------------------------ */
 
@@ -192,7 +155,7 @@ static void dropout_part(void *context, int64_t begin, int64_t end) {
         memcpy(draws, words, sizeof draws);
         const float *x = e->a + piece * PIECE;
         float *restrict y = e->y + piece * PIECE;
-        int64_t n = smaller(e->n - piece * PIECE, PIECE);
+        int64_t n = i64_min(e->n - piece * PIECE, PIECE);
         for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= e->least ? factor : 0.0f);
     }
 }
@@ -206,34 +169,7 @@ static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, in
 
 /* --- the functions of approx.h, for tests --------------------------------------------------------------- */
 
-INLINE void exp_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_exp(take(e->a, i, n)));
-}
-static void exp_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, exp_at); }
-static void approx_exp(float *y, const float *x, int64_t n) {
-    share_out(exp_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
-
-INLINE void log_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_log(take(e->a, i, n)));
-}
-static void log_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, log_at); }
-static void approx_log(float *y, const float *x, int64_t n) {
-    share_out(log_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
-
-INLINE void tanh_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_tanh(take(e->a, i, n)));
-}
-static void tanh_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, tanh_at); }
-static void approx_tanh(float *y, const float *x, int64_t n) {
-    share_out(tanh_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
-
-INLINE void erf_at(const struct elements *e, int64_t i, int64_t n) {
-    v_put(e->y + i, n, v_erf(take(e->a, i, n)));
-}
-static void erf_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, erf_at); }
-static void approx_erf(float *y, const float *x, int64_t n) {
-    share_out(erf_part, (struct elements){.y = y, .a = x, .n = n}, 8);
-}
+UNARY(approx_exp, v_exp(x))
+UNARY(approx_log, v_log(x))
+UNARY(approx_tanh, v_tanh(x))
+UNARY(approx_erf, v_erf(x))

@@ -39,7 +39,7 @@ static void reordered(struct product p) {
 
 /* All rows of a against the tile of b that begins at k, n; its rows lie `b_row` apart, in place or in a copy. */
 static void tile_of(struct product p, int64_t k, int64_t n, const float *tile, int64_t b_row) {
-    int64_t depth = smaller(TILE_K, p.depth - k), width = smaller(TILE_N, p.columns - n);
+    int64_t depth = i64_min(TILE_K, p.depth - k), width = i64_min(TILE_N, p.columns - n);
     for (int64_t m = 0; m < p.rows; m++)
         for (int64_t i = 0; i < depth; i++)
             add_row(p.c + m * p.columns + n, p.a[m * p.depth + k + i], tile + i * b_row, width);
@@ -56,7 +56,7 @@ static void packed(struct product p) {
     memset(p.c, 0, (size_t)(p.rows * p.columns) * sizeof *p.c);
     for (int64_t n = 0; n < p.columns; n += TILE_N)
         for (int64_t k = 0; k < p.depth; k += TILE_K) {
-            int64_t depth = smaller(TILE_K, p.depth - k), width = smaller(TILE_N, p.columns - n);
+            int64_t depth = i64_min(TILE_K, p.depth - k), width = i64_min(TILE_N, p.columns - n);
             for (int64_t i = 0; i < depth; i++)
                 memcpy(tile + i * TILE_N, p.b + (k + i) * p.columns + n, (size_t)width * sizeof *tile);
             tile_of(p, k, n, tile, TILE_N);
@@ -68,7 +68,7 @@ static void registers(struct product p) {
     _Alignas(64) float panel[DEPTH * COLUMNS];
     for (int64_t n = 0; n < p.columns; n += COLUMNS)
         for (int64_t k = 0; k < p.depth; k += DEPTH) {
-            int64_t depth = smaller(DEPTH, p.depth - k), width = smaller(COLUMNS, p.columns - n);
+            int64_t depth = i64_min(DEPTH, p.depth - k), width = i64_min(COLUMNS, p.columns - n);
             pad_into(panel, COLUMNS, p.b + k * p.columns + n, p.columns, depth, width);
             panel_product(p.c + n, p.columns, p.a + k, p.depth, 1, ROWS * p.depth, panel, p.rows, width, depth, k > 0,
                           NULL);

@@ -39,7 +39,7 @@ typedef uint32_t pair; /* the number for an even k in the low half, the one for 
 enum { ROWS = 12, REGISTERS = 2, COLUMNS = 16 * REGISTERS, PAIRS = 192, HEIGHT = 96 };
 
 struct job {
-    float *c, *bent;
+    float *c, *act_out;
     const float *a, *b, *bias;
     pair *panels;               /* b, rounded and packed, for each matrix of the stack: [panel][pairs][COLUMNS] */
     pair *strips;               /* a, likewise, [block of k][row][PAIRS], or NULL: tasks pack what they need of it */
@@ -66,7 +66,7 @@ static void pack_row(pair *to, const float *from, int64_t depth) {
 }
 
 /* Rows k of a matrix as rows of pairs, `width` to a row, zero from `columns` on: two rows are woven into one. */
-INLINE void weave(pair *to, int64_t width, const float *from, int64_t from_row, int64_t depth, int64_t columns) {
+INLINE void interleave(pair *to, int64_t width, const float *from, int64_t from_row, int64_t depth, int64_t columns) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                            21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int64_t k = 0; k < depth; k += 2, to += width, from += 2 * from_row)
@@ -91,9 +91,9 @@ static void pack_turned(pair *to, const float *from, int64_t from_row, int64_t d
 static void pack_panel(const struct job *job, int64_t s, int64_t panel, int64_t k, int64_t depth) {
     pair *to = job->panels + s * job->panels_stack + (panel * job->pairs + k / 2) * COLUMNS;
     const float *b = job->b + s * job->b_stack;
-    int64_t column = panel * COLUMNS, width = smaller(job->columns - column, COLUMNS);
+    int64_t column = panel * COLUMNS, width = i64_min(job->columns - column, COLUMNS);
     if (job->b_transposed) pack_turned(to, b + column * job->depth + k, job->depth, depth, width);
-    else weave(to, COLUMNS, b + k * job->columns + column, job->columns, depth, width);
+    else interleave(to, COLUMNS, b + k * job->columns + column, job->columns, depth, width);
 }
 
 /* At most HEIGHT rows of a and a block of k: as rows of PAIRS, or, where a lies transposed, as strips [pair][ROWS]. */
@@ -102,7 +102,7 @@ static void pack_left(pair *to, const struct job *job, const float *a, int64_t r
         for (int64_t m = 0; m < rows; m++) pack_row(to + m * PAIRS, a + m * job->depth, depth);
     else
         for (int64_t m = 0; m < rows; m += ROWS)
-            weave(to + m * PAIRS, ROWS, a + m, job->rows, depth, smaller(rows - m, ROWS));
+            interleave(to + m * PAIRS, ROWS, a + m, job->rows, depth, i64_min(rows - m, ROWS));
 }
 
 static const float *left_block(const struct job *job, int64_t s, int64_t row, int64_t k) {
@@ -116,13 +116,13 @@ static void pack_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         if (task < job->panel_tasks) {
             int64_t k = task / job->across % blocks * 2 * PAIRS;
-            pack_panel(job, task / job->across / blocks, task % job->across, k, smaller(job->depth - k, 2 * PAIRS));
+            pack_panel(job, task / job->across / blocks, task % job->across, k, i64_min(job->depth - k, 2 * PAIRS));
             continue;
         }
         int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * 2 * PAIRS;
         pack_left(job->strips + (at / strips * job->padded_rows + row) * PAIRS, job,
-                  left_block(job, at / strips / blocks, row, k), smaller(job->rows - row, ROWS),
-                  smaller(job->depth - k, 2 * PAIRS));
+                  left_block(job, at / strips / blocks, row, k), i64_min(job->rows - row, ROWS),
+                  i64_min(job->depth - k, 2 * PAIRS));
     }
 }
 
@@ -182,23 +182,23 @@ static void block_product(const struct job *job, int64_t s, int64_t row, int64_t
     int64_t a_row = job->a_transposed ? 1 : PAIRS, a_pair = job->a_transposed ? ROWS : 1;
     int64_t blocks = ceil_div(job->pairs, PAIRS), which = job->a_stack ? s : 0;
     for (int64_t k = 0; k < job->pairs; k += PAIRS) {
-        int64_t pairs = smaller(job->pairs - k, PAIRS);
+        int64_t pairs = i64_min(job->pairs - k, PAIRS);
         const float *bias = job->bias && k + pairs == job->pairs ? job->bias + column : NULL; /* after the last terms */
         for (int64_t top = 0; top < rows; top += HEIGHT) {
-            int64_t height = smaller(rows - top, HEIGHT);
+            int64_t height = i64_min(rows - top, HEIGHT);
             const pair *left = own;
             if (job->strips)
                 left = job->strips + ((which * blocks + k / PAIRS) * job->padded_rows + row + top) * PAIRS;
             else
                 pack_left(own, job, left_block(job, s, row + top, 2 * k), height,
-                          smaller(job->depth - 2 * k, 2 * PAIRS));
+                          i64_min(job->depth - 2 * k, 2 * PAIRS));
             for (int64_t n = 0; n < columns; n += COLUMNS)
                 for (int64_t m = 0; m < height; m += ROWS)
-                    micro_any(smaller(height - m, ROWS), c + (top + m) * job->columns + n, job->columns,
+                    micro_any(i64_min(height - m, ROWS), c + (top + m) * job->columns + n, job->columns,
                               left + m * PAIRS, a_row, a_pair, panels + n * job->pairs + k * COLUMNS, pairs,
                               columns - n, k > 0, bias ? bias + n : NULL);
-            if (job->bent && k + pairs == job->pairs)
-                gelu_tanh_rows(job->bent + (c - job->c) + top * job->columns, c + top * job->columns, job->columns,
+            if (job->act_out && k + pairs == job->pairs)
+                gelu_tanh_rows(job->act_out + (c - job->c) + top * job->columns, c + top * job->columns, job->columns,
                                height, columns);
         }
     }
@@ -209,8 +209,8 @@ static void product_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         int64_t row = task % job->row_blocks * job->block_rows, rest = task / job->row_blocks;
         int64_t column = rest % job->groups * job->group_columns, s = rest / job->groups;
-        block_product(job, s, row, smaller(job->rows - row, job->block_rows), column,
-                      smaller(job->columns - column, job->group_columns));
+        block_product(job, s, row, i64_min(job->rows - row, job->block_rows), column,
+                      i64_min(job->columns - column, job->group_columns));
     }
 }
 
@@ -218,28 +218,28 @@ static void product_tasks(void *context, int64_t begin, int64_t end) {
  * packed once more, or beforehand and kept for all. */
 static void plan(struct job *job) {
     int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, job->stack);
-    int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
+    int64_t strips = ceil_div(job->rows, ROWS), blocks = i64_max(1, i64_min(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
-    job->group_columns = ceil_div(job->across, smaller(ceil_div(wanted, job->row_blocks), job->across)) * COLUMNS;
+    job->group_columns = ceil_div(job->across, i64_min(ceil_div(wanted, job->row_blocks), job->across)) * COLUMNS;
     job->groups = ceil_div(job->columns, job->group_columns);
 }
 
 /* c = a b + bias, operands rounded to bfloat16. Returns -1, with nothing written, when memory for b's panels is
  * lacking. */
-int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                            int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
                            int a_transposed, int b_transposed) {
     int64_t pairs = (depth + 1) / 2, across = ceil_div(columns, COLUMNS), packed = (b_stack ? stack : 1) * across;
     struct job job = {
-        .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns,
+        .c = c, .act_out = act_out, .a = a, .b = b, .bias = bias, .stack = stack, .rows = rows, .columns = columns,
         .depth = depth, .pairs = pairs, .a_stack = a_stack, .b_stack = b_stack,
         .panels_stack = b_stack ? across * pairs * COLUMNS : 0,
         .a_transposed = a_transposed, .b_transposed = b_transposed, .across = across,
     };
     if (stack == 0 || rows == 0 || columns == 0) return 0;
     if (depth == 0) /* nothing to round */
-        return kernels_avx512.matmul(c, bent, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed,
+        return kernels_avx512.matmul(c, act_out, a, b, bias, stack, rows, columns, 0, a_stack, b_stack, a_transposed,
                                      b_transposed);
     plan(&job);
     int64_t blocks = ceil_div(pairs, PAIRS), left = 0;
@@ -250,7 +250,7 @@ int matmul_bf16_avx512bf16(float *c, float *bent, const float *a, const float *b
     job.panel_tasks = packed * blocks;
     if (left) job.strips = job.panels + packed * pairs * COLUMNS;
     parallel_for(pack_tasks, &job, job.panel_tasks + left / (ROWS * PAIRS),
-                 1 + 8192 / (smaller(pairs, PAIRS) * COLUMNS));
+                 1 + 8192 / (i64_min(pairs, PAIRS) * COLUMNS));
     parallel_for(product_tasks, &job, stack * job.row_blocks * job.groups,
                  1 + 65536 / (job.block_rows * job.group_columns * pairs));
     pool_give(job.panels);

@@ -62,7 +62,7 @@ static void token_losses_backward_rows(void *context, int64_t begin, int64_t end
         float at_target = x[target]; /* now, because dx may be x itself */
         v16 l = v_set(lse), scale = v_set(dloss);
         for (int64_t i = 0; i < v; i += 16)
-            v_put(dx + i, v - i, v_mul(v_exp(v_sub(v_take(x + i, v - i, 0.0f), l)), scale));
+            v_store_partial(dx + i, v - i, v_mul(v_exp(v_sub(v_load_partial(x + i, v - i, 0.0f), l)), scale));
         dx[target] = (one_exp(at_target - lse) - 1.0f) * dloss;
     }
 }
@@ -82,8 +82,8 @@ enum { CHUNK_LOGITS = 1 << 23 }; /* about so many logits at a time: 32 MiB, or D
 
 /* How many rows make a chunk, and room for its logits; NULL when memory runs out. */
 static float *chunk_of_logits(int64_t *chunk, int64_t rows, int64_t v) {
-    int64_t blocks = larger(CHUNK_LOGITS / larger(v, 1) / DEPTH, 1);
-    *chunk = smaller(blocks * DEPTH, rows);
+    int64_t blocks = i64_max(CHUNK_LOGITS / i64_max(v, 1) / DEPTH, 1);
+    *chunk = i64_min(blocks * DEPTH, rows);
     if (*chunk > 0 && v > ((int64_t)1 << 44) / *chunk) return NULL;
     return pool_take((size_t)(*chunk * v) * sizeof(float));
 }
@@ -95,7 +95,7 @@ static int linear_token_losses(float *losses, float *lse, const float *x, const 
     if (!logits) return -1;
     int failed = 0;
     for (int64_t row = 0; row < rows && !failed; row += chunk) {
-        int64_t n = smaller(rows - row, chunk);
+        int64_t n = i64_min(rows - row, chunk);
         failed = matmul(logits, NULL, x + row * c, w, NULL, 1, n, v, c, 0, 0, 0, 1);
         if (!failed) token_losses(losses + row, lse + row, logits, targets + row, ignore, n, v);
     }
@@ -107,8 +107,8 @@ static int linear_token_losses(float *losses, float *lse, const float *x, const 
 static void dw_tasks(void *context, int64_t begin, int64_t end) {
     _Alignas(64) float strips[DEPTH * HEIGHT];
     const struct matmul_job *job = context;
-    for (int64_t row = begin * HEIGHT; row < smaller(end * HEIGHT, job->rows); row += HEIGHT) {
-        int64_t height = smaller(job->rows - row, HEIGHT);
+    for (int64_t row = begin * HEIGHT; row < i64_min(end * HEIGHT, job->rows); row += HEIGHT) {
+        int64_t height = i64_min(job->rows - row, HEIGHT);
         float *dw = job->c + row * job->columns;
         pack_strips(strips, job->a + row, job->a_col, height, job->depth);
         for (int64_t n = 0; n < job->columns; n += COLUMNS)
@@ -127,7 +127,7 @@ static int add_to_dw(float *dw, const float *dlogits, const float *x, int64_t ro
     for (int64_t row = 0; row < rows; row += DEPTH) {
         job.a = dlogits + row * v;
         job.b = x + row * c;
-        job.depth = smaller(rows - row, DEPTH);
+        job.depth = i64_min(rows - row, DEPTH);
         parallel_for(pack_tasks, &job, job.across, 1);
         parallel_for(dw_tasks, &job, ceil_div(v, HEIGHT), 1);
     }
@@ -143,7 +143,7 @@ static int linear_token_losses_backward(float *dx, float *dw, const float *dloss
     if (!logits) return -1;
     int failed = rows ? 0 : matmul(dw, NULL, logits, x, NULL, 1, v, c, 0, 0, 0, 1, 0);
     for (int64_t row = 0; row < rows && !failed; row += chunk) {
-        int64_t n = smaller(rows - row, chunk);
+        int64_t n = i64_min(rows - row, chunk);
         const float *in = x + row * c;
         failed = matmul(logits, NULL, in, w, NULL, 1, n, v, c, 0, 0, 0, 1);
         if (failed) break;

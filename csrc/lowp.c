@@ -21,7 +21,7 @@ static void lowp_piece(void *context, int64_t begin, int64_t end) {
     const struct lowp_job *job = context;
     int64_t i = begin;
     for (; i + 16 <= end; i += 16) v_store(job->y + i, v_round_bf16(v_load(job->x + i)));
-    if (i < end) v_store_n(job->y + i, end - i, v_round_bf16(v_load_n(job->x + i, end - i, 0)));
+    if (i < end) v_store_rest(job->y + i, end - i, v_round_bf16(v_load_rest(job->x + i, end - i, 0)));
 }
 
 static void round_bf16(float *y, const float *x, int64_t n) {
@@ -36,7 +36,7 @@ static void round_bf16(float *y, const float *x, int64_t n) {
  * Bits: the same for every number of threads and every batch, as in matmul; not the same on both forms, because the
  * instruction adds its two products in an order of its own.
  */
-static int matmul_bf16(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+static int matmul_bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                        int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                        int b_transposed) {
     int64_t a_size = (a_stack ? stack : 1) * rows * depth, b_size = (b_stack ? stack : 1) * depth * columns;
@@ -44,7 +44,7 @@ static int matmul_bf16(float *c, float *bent, const float *a, const float *b, co
     if (!left) return -1;
     round_bf16(left, a, a_size);
     round_bf16(left + a_size, b, b_size);
-    int failed = matmul(c, bent, left, left + a_size, bias, stack, rows, columns, depth, a_stack, b_stack,
+    int failed = matmul(c, act_out, left, left + a_size, bias, stack, rows, columns, depth, a_stack, b_stack,
                         a_transposed, b_transposed);
     pool_give(left);
     return failed;

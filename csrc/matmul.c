@@ -10,7 +10,7 @@
  * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
  * through the first. Operands that lie transposed are turned while they are copied, by the task that needs them, or
  * for all tasks beforehand where several need the same rows.
- * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `few_rows`
+ * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `gemv`
  * streams along the rows of b as they lie in memory, and `turned_rows` turns a transposed b in registers, sixteen
  * rows at a time.
  */
@@ -20,7 +20,7 @@
 enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
 
 struct matmul_job {
-    float *c, *bent;                    /* bent: gelu_tanh(c), if it is wanted */
+    float *c, *act_out;                    /* act_out: gelu_tanh(c), if it is wanted */
     const float *a, *b, *bias;
     float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
     float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
@@ -47,7 +47,7 @@ static void pack_tasks(void *context, int64_t begin, int64_t end) {
         int64_t panel = task % job->across, k = task / job->across % blocks * DEPTH, s = task / job->across / blocks;
         pack_panel(job->panels + s * job->panels_stack + (panel * job->depth + k) * COLUMNS, job,
                    job->b + s * job->b_stack + panel * COLUMNS * job->b_col + k * job->b_row,
-                   smaller(job->columns - panel * COLUMNS, COLUMNS), smaller(job->depth - k, DEPTH));
+                   i64_min(job->columns - panel * COLUMNS, COLUMNS), i64_min(job->depth - k, DEPTH));
     }
 }
 
@@ -65,12 +65,12 @@ static void pack_strips(float *restrict strips, const float *a, int64_t a_col, i
 static void both_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     int64_t blocks = ceil_div(job->depth, DEPTH), strips = job->padded_rows / ROWS;
-    pack_tasks(context, begin, smaller(end, job->panel_tasks));
-    for (int64_t task = larger(begin, job->panel_tasks); task < end; task++) {
+    pack_tasks(context, begin, i64_min(end, job->panel_tasks));
+    for (int64_t task = i64_max(begin, job->panel_tasks); task < end; task++) {
         int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * DEPTH;
-        int64_t s = at / strips / blocks, depth = smaller(job->depth - k, DEPTH);
+        int64_t s = at / strips / blocks, depth = i64_min(job->depth - k, DEPTH);
         pack_strips(job->strips + job->padded_rows * (s * job->depth + k) + row * depth,
-                    job->a + s * job->a_stack + row + k * job->a_col, job->a_col, smaller(job->rows - row, ROWS),
+                    job->a + s * job->a_stack + row + k * job->a_col, job->a_col, i64_min(job->rows - row, ROWS),
                     depth);
     }
 }
@@ -94,7 +94,7 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
                           const float *panel, int64_t rows, int64_t columns, int64_t depth, int add,
                           const float *bias) {
     for (int64_t m = 0; m < rows; m += ROWS, a += strip, c += ROWS * c_row) {
-        int64_t height = smaller(rows - m, ROWS);
+        int64_t height = i64_min(rows - m, ROWS);
         if (columns >= COLUMNS) whole_micro(height, c, c_row, a, a_row, a_col, panel, COLUMNS, depth, add, bias);
         else edge_product(c, c_row, a, a_row, a_col, panel, height, columns, depth, add, bias);
     }
@@ -107,7 +107,7 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
     int packed = job->a_col != 1; /* transposed: what a strip needs lies apart */
     for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < rows; m += HEIGHT) {
-            int64_t depth = smaller(job->depth - k, DEPTH), height = smaller(rows - m, HEIGHT);
+            int64_t depth = i64_min(job->depth - k, DEPTH), height = i64_min(rows - m, HEIGHT);
             const float *left = a + m * job->a_row + k * job->a_col;
             const float *strips = own;
             if (job->strips) strips = job->strips + job->padded_rows * (s * job->depth + k) + (row + m) * depth;
@@ -123,8 +123,8 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                     panel_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panel, height, columns - n,
                                   depth, k > 0, shift);
             }
-            if (job->bent && k + depth == job->depth)
-                gelu_tanh_rows(job->bent + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
+            if (job->act_out && k + depth == job->depth)
+                gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
                                columns);
         }
 }
@@ -139,8 +139,8 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         int64_t row = task % job->row_blocks * job->block_rows, rest = task / job->row_blocks;
         int64_t column = rest % job->groups * job->group_columns, s = rest / job->groups;
-        int64_t rows = smaller(job->rows - row, job->block_rows);
-        int64_t columns = smaller(job->columns - column, job->group_columns);
+        int64_t rows = i64_min(job->rows - row, job->block_rows);
+        int64_t columns = i64_min(job->columns - column, job->group_columns);
         float *c = job->c + (s * job->rows + row) * job->columns + column;
         const float *a = job->a + s * job->a_stack + row * job->a_row;
         const float *panels = job->panels + s * job->panels_stack + column * job->depth;
@@ -183,11 +183,11 @@ static void few_steps(int64_t rows, int64_t depth, float *y, const float *x, int
 }
 
 /* Columns [column, column + columns), at most FEW_COLUMNS, of a product with at most FEW rows; b is not transposed. */
-static void few_rows(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
+static void gemv(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
     _Alignas(64) float y[FEW * FEW_COLUMNS];
     int64_t whole = columns / LANES * LANES;
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
-        int64_t depth = smaller(job->depth - start, DEPTH);
+        int64_t depth = i64_min(job->depth - start, DEPTH);
         const float *x = a + start * job->a_col, *right = b + start * job->b_row;
         memset(y, 0, sizeof y);
         few_steps(job->rows, depth, y, x, job->a_row, job->a_col, right, job->b_row, whole);
@@ -207,11 +207,11 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
         int64_t column = task % job->groups * job->group_columns, stack = task / job->groups;
-        int64_t columns = smaller(job->columns - column, job->group_columns);
+        int64_t columns = i64_min(job->columns - column, job->group_columns);
         float *c = job->c + stack * job->rows * job->columns + column;
-        few_rows(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
+        gemv(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
-        if (job->bent) gelu_tanh_rows(job->bent + (c - job->c), c, job->columns, job->rows, columns);
+        if (job->act_out) gelu_tanh_rows(job->act_out + (c - job->c), c, job->columns, job->rows, columns);
     }
 }
 
@@ -219,7 +219,7 @@ INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const 
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
         v16 sum[FEW];
         turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
-                    smaller(job->depth - start, DEPTH), address_of(b + start, 16 * job->b_col));
+                    i64_min(job->depth - start, DEPTH), address_of(b + start, 16 * job->b_col));
         for (int m = 0; m < rows; m++) {
             float *out = c + m * job->columns;
             v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);
@@ -233,7 +233,7 @@ static void turned_edge(const struct matmul_job *job, float *c, const float *a, 
         for (int64_t n = 0; n < columns; n++)
             for (int64_t start = 0; start < job->depth; start += DEPTH) {
                 float sum = 0.0f, *out = c + m * job->columns + n;
-                for (int64_t k = start; k < smaller(job->depth, start + DEPTH); k++)
+                for (int64_t k = start; k < i64_min(job->depth, start + DEPTH); k++)
                     sum = fmaf(a[m * job->a_row + k * job->a_col], b[n * job->b_col + k], sum);
                 *out = start > 0 ? *out + sum : sum;
             }
@@ -243,7 +243,7 @@ static void turned_edge(const struct matmul_job *job, float *c, const float *a, 
 static void turned_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
-        int64_t column = task % job->groups * 16, s = task / job->groups, columns = smaller(job->columns - column, 16);
+        int64_t column = task % job->groups * 16, s = task / job->groups, columns = i64_min(job->columns - column, 16);
         const float *a = job->a + s * job->a_stack, *b = job->b + s * job->b_stack + column * job->b_col;
         float *c = job->c + s * job->rows * job->columns + column;
 #define CASE(n)                                                                                                       \
@@ -254,7 +254,7 @@ static void turned_tasks(void *context, int64_t begin, int64_t end) {
         }
 #undef CASE
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
-        if (job->bent) gelu_tanh_rows(job->bent + (c - job->c), c, job->columns, job->rows, columns);
+        if (job->act_out) gelu_tanh_rows(job->act_out + (c - job->c), c, job->columns, job->rows, columns);
     }
 }
 
@@ -265,7 +265,7 @@ static void few_product(struct matmul_job *job, int64_t stack) {
         return;
     }
     int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* of columns, for each thread */
-    job->group_columns = smaller(ceil_div(share, 64) * 64, FEW_COLUMNS);
+    job->group_columns = i64_min(ceil_div(share, 64) * 64, FEW_COLUMNS);
     job->groups = ceil_div(job->columns, job->group_columns);
     parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));
 }
@@ -274,19 +274,19 @@ static void few_product(struct matmul_job *job, int64_t stack) {
  * a cut through the columns needs a's strips copied once more, or beforehand and kept for all. */
 static void plan(struct matmul_job *job, int64_t stack) {
     int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, stack);
-    int64_t strips = ceil_div(job->rows, ROWS), blocks = larger(1, smaller(wanted, strips / 4));
+    int64_t strips = ceil_div(job->rows, ROWS), blocks = i64_max(1, i64_min(wanted, strips / 4));
     job->block_rows = ceil_div(strips, blocks) * ROWS;
     job->row_blocks = ceil_div(job->rows, job->block_rows);
-    job->group_columns = ceil_div(job->across, smaller(ceil_div(wanted, job->row_blocks), job->across)) * COLUMNS;
+    job->group_columns = ceil_div(job->across, i64_min(ceil_div(wanted, job->row_blocks), job->across)) * COLUMNS;
     job->groups = ceil_div(job->columns, job->group_columns);
 }
 
-/* With `bent`, also gelu_tanh(c). Returns -1, with nothing written, when memory for b's panels is lacking. */
-static int matmul(float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack,
+/* With `act_out`, also gelu_tanh(c). Returns -1, with nothing written, when memory for b's panels is lacking. */
+static int matmul(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                   int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                   int b_transposed) {
     struct matmul_job job = {
-        .c = c, .bent = bent, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
+        .c = c, .act_out = act_out, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
         .a_stack = a_stack, .b_stack = b_stack,
         .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
         .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
@@ -296,7 +296,7 @@ static int matmul(float *c, float *bent, const float *a, const float *b, const f
     if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
         for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
-        if (bent) gelu_tanh_rows(bent, c, columns, stack * rows, columns);
+        if (act_out) gelu_tanh_rows(act_out, c, columns, stack * rows, columns);
         return 0;
     }
     if (rows <= FEW) {
@@ -313,7 +313,7 @@ static int matmul(float *c, float *bent, const float *a, const float *b, const f
     if (left) job.strips = job.panels + packed * depth * COLUMNS;
     int64_t blocks = ceil_div(depth, DEPTH), left_tasks = left / (depth * ROWS) * blocks;
     job.panel_tasks = packed * blocks;
-    parallel_for(both_tasks, &job, job.panel_tasks + left_tasks, 1 + 32768 / (smaller(depth, DEPTH) * COLUMNS));
+    parallel_for(both_tasks, &job, job.panel_tasks + left_tasks, 1 + 32768 / (i64_min(depth, DEPTH) * COLUMNS));
     int64_t work = job.block_rows * job.group_columns * depth;
     parallel_for(block_tasks, &job, stack * job.row_blocks * job.groups, 1 + 65536 / work);
     pool_give(job.panels);
@@ -326,8 +326,8 @@ struct column_job { float *y; const float *x; int64_t rows, n; };
 
 static void column_tasks(void *context, int64_t begin, int64_t end) {
     const struct column_job *job = context;
-    for (int64_t first = begin * 64; first < smaller(end * 64, job->n); first += 64) {
-        int64_t width = smaller(job->n - first, 64), i = 0;
+    for (int64_t first = begin * 64; first < i64_min(end * 64, job->n); first += 64) {
+        int64_t width = i64_min(job->n - first, 64), i = 0;
         float *y = job->y + first;
         for (i = 0; i < width; i++) y[i] = 0.0f;
         for (int64_t row = 0; row < job->rows; row++) {

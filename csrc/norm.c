@@ -32,7 +32,7 @@ struct normal_job {
 INLINE float square_deviation(const float *x, float mean, int64_t c) {
     v16 m = v_set(mean), sum = v_set(0.0f);
     for (int64_t i = 0; i < c; i += 16) {
-        v16 d = v_sub(v_take(x + i, c - i, mean), m);
+        v16 d = v_sub(v_load_partial(x + i, c - i, mean), m);
         sum = v_fma(d, d, sum);
     }
     return v_sum(sum);
@@ -40,7 +40,7 @@ INLINE float square_deviation(const float *x, float mean, int64_t c) {
 
 INLINE float row_sum(const float *x, int64_t c) {
     v16 sum = v_set(0.0f);
-    for (int64_t i = 0; i < c; i += 16) sum = v_add(sum, v_take(x + i, c - i, 0.0f));
+    for (int64_t i = 0; i < c; i += 16) sum = v_add(sum, v_load_partial(x + i, c - i, 0.0f));
     return v_sum(sum);
 }
 
@@ -58,9 +58,9 @@ INLINE void norm_rows(const struct normal_job *job, int64_t begin, int64_t end, 
         v16 m = v_set(mean), r = v_set(rstd);
         for (int64_t i = 0; i < c; i += 16) {
             int64_t n = c - i;
-            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
-            v16 w = v_take(job->w + i, n, 0.0f);
-            v_put(y + i, n, layer ? v_fma(normal, w, v_take(job->b + i, n, 0.0f)) : v_mul(normal, w));
+            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
+            v16 w = v_load_partial(job->w + i, n, 0.0f);
+            v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));
         }
     }
 }
@@ -89,18 +89,18 @@ INLINE void norm_dx_rows(const struct normal_job *job, int64_t begin, int64_t en
         v16 sum = v_set(0.0f), dot = v_set(0.0f);
         for (int64_t i = 0; i < c; i += 16) {
             int64_t n = c - i; /* the lanes beyond the row have dy = 0, and so dn = 0 */
-            v16 dn = v_mul(v_take(dy + i, n, 0.0f), v_take(job->w + i, n, 0.0f));
-            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
+            v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
+            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
             if (layer) sum = v_add(sum, dn);
             dot = v_fma(dn, normal, dot);
         }
         v16 mean_dn = v_set(layer ? v_sum(sum) / (float)c : 0.0f), mean_dot = v_set(v_sum(dot) / (float)c);
         for (int64_t i = 0; i < c; i += 16) {
             int64_t n = c - i;
-            v16 dn = v_mul(v_take(dy + i, n, 0.0f), v_take(job->w + i, n, 0.0f));
-            v16 normal = v_mul(v_sub(v_take(x + i, n, 0.0f), m), r);
+            v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
+            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
             if (layer) dn = v_sub(dn, mean_dn);
-            v_put(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
+            v_store_partial(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
         }
     }
 }
@@ -114,21 +114,21 @@ INLINE void norm_dw_columns(const struct normal_job *job, int64_t i, int groups,
         v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
         for (int g = 0; g < groups; g++) {
             int64_t at = row * job->c + i + 16 * g;
-            v16 dy = v_take(job->dy + at, n, 0.0f);
-            v16 normal = v_mul(v_sub(v_take(job->x + at, n, 0.0f), m), r);
+            v16 dy = v_load_partial(job->dy + at, n, 0.0f);
+            v16 normal = v_mul(v_sub(v_load_partial(job->x + at, n, 0.0f), m), r);
             dw[g] = v_fma(dy, normal, dw[g]);
             if (layer) db[g] = v_add(db[g], dy);
         }
     }
     for (int g = 0; g < groups; g++) {
-        v_put(job->dw + i + 16 * g, n, dw[g]);
-        if (layer) v_put(job->db + i + 16 * g, n, db[g]);
+        v_store_partial(job->dw + i + 16 * g, n, dw[g]);
+        if (layer) v_store_partial(job->db + i + 16 * g, n, db[g]);
     }
 }
 
 INLINE void norm_dw_blocks(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
     for (int64_t block = begin; block < end; block++) {
-        int64_t i = block * DW_COLUMNS, stop = smaller(i + DW_COLUMNS, job->c);
+        int64_t i = block * DW_COLUMNS, stop = i64_min(i + DW_COLUMNS, job->c);
         if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
         else
             for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);

@@ -53,11 +53,11 @@ static void adamw_piece(void *context, int64_t begin, int64_t end) {
     }
     if (i < end) {
         int64_t n = end - i;
-        v16 w = v_load_n(job->w + i, n, 0), m = v_load_n(job->m + i, n, 0), v = v_load_n(job->v + i, n, 0);
-        adamw_lanes(job, &w, v_load_n(job->g + i, n, 0), &m, &v);
-        v_store_n(job->w + i, n, w);
-        v_store_n(job->m + i, n, m);
-        v_store_n(job->v + i, n, v);
+        v16 w = v_load_rest(job->w + i, n, 0), m = v_load_rest(job->m + i, n, 0), v = v_load_rest(job->v + i, n, 0);
+        adamw_lanes(job, &w, v_load_rest(job->g + i, n, 0), &m, &v);
+        v_store_rest(job->w + i, n, w);
+        v_store_rest(job->m + i, n, m);
+        v_store_rest(job->v + i, n, v);
     }
 }
 
@@ -78,14 +78,14 @@ static void norm_chunks(void *context, int64_t begin, int64_t end) {
     const struct norm_job *job = context;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const float *g = job->g + chunk * NORM_CHUNK;
-        int64_t n = smaller(job->n - chunk * NORM_CHUNK, NORM_CHUNK), i = 0;
+        int64_t n = i64_min(job->n - chunk * NORM_CHUNK, NORM_CHUNK), i = 0;
         d16 sum = d_set(0);
         for (; i + 16 <= n; i += 16) {
             d16 x = d_widen(v_load(g + i));
             sum = d_add(sum, d_mul(x, x));
         }
         if (i < n) {
-            d16 x = d_widen(v_load_n(g + i, n - i, 0));
+            d16 x = d_widen(v_load_rest(g + i, n - i, 0));
             sum = d_add(sum, d_mul(x, x));
         }
         job->sums[chunk] = d_sum(sum);

@@ -64,7 +64,7 @@ struct rows_job {
 
 /* One block of at most 32 inputs; a scale of NaN where one is not finite. */
 INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const float *x, int64_t n) {
-    v16 low = v_take(x, n, 0.0f), high = n > 16 ? v_take(x + 16, n - 16, 0.0f) : v_set(0.0f);
+    v16 low = v_load_partial(x, n, 0.0f), high = n > 16 ? v_load_partial(x + 16, n - 16, 0.0f) : v_set(0.0f);
     int32_t row[Q_BLOCK], most = 0, total = 0;
     i16 sizes = i_max(i_abs_bits(low), i_abs_bits(high));
     memcpy(row, &sizes, sizeof sizes);
@@ -90,7 +90,7 @@ static void rows_tasks(void *context, int64_t begin, int64_t end) {
         for (int64_t n = 0; n < job->blocks; n++) {
             int64_t at = row * job->blocks + n, first = n * Q_BLOCK;
             quantize_row_block(job->q + at * Q_BLOCK, job->scales + at, job->sums + at, job->x + row * job->n + first,
-                           smaller(job->n - first, Q_BLOCK));
+                           i64_min(job->n - first, Q_BLOCK));
         }
 }
 
@@ -151,7 +151,7 @@ INLINE void block_dots(int bits, int rows, i16 *dots, const uint8_t *q, const in
 
 /* Outputs of one group for `rows` rows from `row` on. `bits` and `rows` are constants where this is inlined. */
 INLINE void group_product(int bits, int rows, const struct quant_job *job, int64_t row, int64_t group) {
-    int64_t blocks = job->blocks, width = smaller(job->n_out - group * Q_LANES, Q_LANES), stride = blocks * Q_BLOCK;
+    int64_t blocks = job->blocks, width = i64_min(job->n_out - group * Q_LANES, Q_LANES), stride = blocks * Q_BLOCK;
     const uint8_t *q = job->q + group * blocks * (64 * bits);
     const uint16_t *scales = job->scales + group * blocks * Q_LANES;
     const int8_t *x = job->x + row * stride;
@@ -169,8 +169,8 @@ INLINE void group_product(int bits, int rows, const struct quant_job *job, int64
     }
     for (int m = 0; m < rows; m++) {
         float *out = job->y + (row + m) * job->n_out + group * Q_LANES;
-        if (job->bias) y[m] = v_add(y[m], v_take(job->bias + group * Q_LANES, width, 0.0f));
-        v_put(out, width, y[m]);
+        if (job->bias) y[m] = v_add(y[m], v_load_partial(job->bias + group * Q_LANES, width, 0.0f));
+        v_store_partial(out, width, y[m]);
     }
 }
 
@@ -232,11 +232,11 @@ INLINE int64_t place(int bits, int i, int64_t o) {
 }
 
 static void quantize_weight_block(const struct quantize_job *job, int64_t group, int64_t n) {
-    int64_t width = smaller(job->n_out - group * Q_LANES, Q_LANES), inputs = smaller(job->n_in - n * Q_BLOCK, Q_BLOCK);
+    int64_t width = i64_min(job->n_out - group * Q_LANES, Q_LANES), inputs = i64_min(job->n_in - n * Q_BLOCK, Q_BLOCK);
     const float *w = job->w + n * Q_BLOCK * job->n_out + group * Q_LANES;
     uint8_t *q = job->q + (group * job->blocks + n) * (64 * job->bits);
     i16 most = i_set(0);
-    for (int64_t i = 0; i < inputs; i++) most = i_max(most, i_abs_bits(v_take(w + i * job->n_out, width, 0.0f)));
+    for (int64_t i = 0; i < inputs; i++) most = i_max(most, i_abs_bits(v_load_partial(w + i * job->n_out, width, 0.0f)));
     v16 largest = v_div(i_float(most), v_set(job->bits == 8 ? 127.0f : 7.0f));
     i16 up = i_and(i_add(v_bits(largest), i_set(0xffff)), i_set((int32_t)0xffff0000)); /* rounded up to a bfloat16 */
     v16 scale = i_float(up), divisor = v_select(v_equal(scale, v_set(0.0f)), v_set(1.0f), scale);
@@ -249,7 +249,7 @@ static void quantize_weight_block(const struct quantize_job *job, int64_t group,
     for (int i = 0; i < Q_BLOCK; i++) {
         int32_t row[16];
         i16 value = i_set(0);
-        if (i < inputs) value = v_round(v_div(v_take(w + i * job->n_out, width, 0.0f), divisor));
+        if (i < inputs) value = v_round(v_div(v_load_partial(w + i * job->n_out, width, 0.0f), divisor));
         value = i_and(value, usable);
         memcpy(row, &value, sizeof value);
         for (int o = 0; o < 16; o++) {
@@ -287,7 +287,7 @@ static void dequantize_tasks(void *context, int64_t begin, int64_t end) {
     const struct dequantize_job *job = context;
     for (int64_t group = begin; group < end; group++)
         for (int64_t i = 0; i < job->n_in; i++) {
-            int64_t at = group * job->blocks + i / Q_BLOCK, width = smaller(job->n_out - group * Q_LANES, Q_LANES);
+            int64_t at = group * job->blocks + i / Q_BLOCK, width = i64_min(job->n_out - group * Q_LANES, Q_LANES);
             const uint8_t *q = job->q + at * (64 * job->bits);
             float scale[16], *w = job->w + i * job->n_out + group * Q_LANES;
             v_store(scale, v_load_halves(job->scales + at * Q_LANES));

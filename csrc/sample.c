@@ -30,9 +30,9 @@ struct sample_job { float *y; const float *x; int64_t n, k; double p; };
 static void row_keep(float *y, const float *x, int64_t n, struct cut cut) {
     const v16 least = v_set(cut.least), dropped = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += 16) {
-        int64_t m = smaller(n - i, 16);
-        v16 a = v_take(x + i, m, -INFINITY);
-        v_put(y + i, m, v_select(v_less(least, a), a, dropped));
+        int64_t m = i64_min(n - i, 16);
+        v16 a = v_load_partial(x + i, m, -INFINITY);
+        v_store_partial(y + i, m, v_select(v_less(least, a), a, dropped));
         if (cut.ties > 0 && i_any(v_equal(a, least)))
             for (int64_t j = i; j < i + m; j++)
                 if (x[j] == cut.least && cut.ties-- > 0) y[j] = x[j];
@@ -50,7 +50,7 @@ static double weigh_above(const float *x, int64_t n, float least, const float *m
     const v16 bound = v_set(least), top = v_set(max ? *max : 0), none = v_set(0);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = v_take(x + i, n - i, -INFINITY);
+        v16 a = v_load_partial(x + i, n - i, -INFINITY);
         v16 weight = max ? v_exp(v_sub(a, top)) : v_set(1);
         sum = d_add(sum, d_widen(v_select(v_less(bound, a), weight, none)));
     }
@@ -62,7 +62,7 @@ struct range { float low, high; };
 static struct range row_range(const float *x, int64_t n) {
     v16 low = v_set(INFINITY), high = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = v_take(x + i, n - i, INFINITY), b = v_take(x + i, n - i, -INFINITY);
+        v16 a = v_load_partial(x + i, n - i, INFINITY), b = v_load_partial(x + i, n - i, -INFINITY);
         low = v_select(v_less(a, low), a, low);
         high = v_max(high, b);
     }
@@ -109,8 +109,8 @@ static struct cut find_cut(float *x, int64_t n, double target, const float *max)
 static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0, i = 0;
     for (; i < n; i += 16) {
-        int64_t m = smaller(n - i, 16);
-        v16 a = v_take(x + i, m, -INFINITY);
+        int64_t m = i64_min(n - i, 16);
+        v16 a = v_load_partial(x + i, m, -INFINITY);
         if (!i_any(i_or(v_less(v_set(bound), a), v_equal(v_set(bound), a)))) continue;
         for (int64_t j = i; j < i + m; j++) {
             y[count] = x[j];
@@ -160,8 +160,8 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
     const v16 top = v_set(max);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 e = v_exp(v_sub(v_take(x + i, n - i, -INFINITY), top));
-        v_put(y + i, n - i, e);
+        v16 e = v_exp(v_sub(v_load_partial(x + i, n - i, -INFINITY), top));
+        v_store_partial(y + i, n - i, e);
         sum = d_add(sum, d_widen(e));
     }
     return d_sum(sum);
@@ -171,8 +171,8 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
 static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += 16) {
-        int64_t m = smaller(n - i, 16);
-        if (!i_any(v_less(v_set(bound), v_take(y + i, m, 0)))) continue;
+        int64_t m = i64_min(n - i, 16);
+        if (!i_any(v_less(v_set(bound), v_load_partial(y + i, m, 0)))) continue;
         for (int64_t j = i; j < i + m; j++) {
             int kept = y[j] > bound;
             y[count] = x[j];
@@ -209,7 +209,7 @@ static void top_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
 static int has_nan(const float *x, int64_t n) {
     i16 good = i_set(-1);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = v_take(x + i, n - i, 0);
+        v16 a = v_load_partial(x + i, n - i, 0);
         good = i_and(good, v_equal(a, a));
     }
     return i_any(i_sub(i_set(-1), good));
@@ -270,10 +270,10 @@ struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; 
 /* The sum of the block that starts at `begin`, cut off at n. */
 static double block_sum(const float *p, int64_t begin, int64_t n) {
     p += begin;
-    n = smaller(n - begin, SAMPLE_BLOCK);
+    n = i64_min(n - begin, SAMPLE_BLOCK);
     d16 sum = d_set(0);
     for (int64_t i = 0; i < n; i += 16) {
-        v16 a = v_take(p + i, n - i, 0);
+        v16 a = v_load_partial(p + i, n - i, 0);
         sum = d_add(sum, d_widen(a));
     }
     return d_sum(sum);
@@ -292,7 +292,7 @@ static int64_t sample_row(const float *p, int64_t n, double u) {
         if (reached + sum > aim) break;
         reached += sum;
     }
-    for (int64_t end = smaller(n, i + SAMPLE_BLOCK); i < end; i++) {
+    for (int64_t end = i64_min(n, i + SAMPLE_BLOCK); i < end; i++) {
         if (!(p[i] > 0)) continue;
         last = i;
         reached += (double)p[i];

@@ -30,8 +30,8 @@ typedef struct { dvec part[2 * PARTS]; } d16; /* sixteen doubles, for sums that 
 #define INLINE static inline __attribute__((always_inline, unused))
 #define EACH(i) for (int i = 0; i < PARTS; i++)
 
-INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t i64_min(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t i64_max(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* --- native registers ------------------------------------------------------------------------------------------ */
@@ -54,20 +54,20 @@ INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * 
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
 /* The last n < 16 elements of a row: the lanes beyond them read as `fill` and are not written. */
-INLINE v16 v_load_n(const float *p, int64_t n, float fill) {
+INLINE v16 v_load_rest(const float *p, int64_t n, float fill) {
     float row[16];
     for (int i = 0; i < 16; i++) row[i] = fill;
     memcpy(row, p, (size_t)n * sizeof *p);
     return v_load(row);
 }
-INLINE void v_store_n(float *p, int64_t n, v16 x) {
+INLINE void v_store_rest(float *p, int64_t n, v16 x) {
     float row[16];
     v_store(row, x);
     memcpy(p, row, (size_t)n * sizeof *p);
 }
 
 /* All sixteen or the last n. One load through a chosen pointer: two vectors to choose from would live in memory. */
-INLINE v16 v_take(const float *p, int64_t n, float fill) {
+INLINE v16 v_load_partial(const float *p, int64_t n, float fill) {
     float row[16];
     if (n < 16) {
         for (int i = 0; i < 16; i++) row[i] = fill;
@@ -76,9 +76,9 @@ INLINE v16 v_take(const float *p, int64_t n, float fill) {
     }
     return v_load(p);
 }
-INLINE void v_put(float *p, int64_t n, v16 x) {
+INLINE void v_store_partial(float *p, int64_t n, v16 x) {
     if (n >= 16) v_store(p, x);
-    else v_store_n(p, n, x);
+    else v_store_rest(p, n, x);
 }
 
 INLINE v16 v_add(v16 a, v16 b) { EACH(i) a.part[i] += b.part[i]; return a; }

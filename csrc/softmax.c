@@ -24,7 +24,7 @@ static float row_max(const float *x, int64_t n) {
     v16 m = v_set(-INFINITY);
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) m = v_max(m, v_load(x + i));
-    if (i < n) m = v_max(m, v_load_n(x + i, n - i, -INFINITY));
+    if (i < n) m = v_max(m, v_load_rest(x + i, n - i, -INFINITY));
     float max = v_max_lane(m);
     return max == -INFINITY ? 0.0f : max;
 }
@@ -39,8 +39,8 @@ INLINE float row_exp(float *y, const float *x, float max, int64_t n) {
         sum = v_add(sum, e);
     }
     if (i < n) {
-        v16 e = v_exp(v_sub(v_load_n(x + i, n - i, -INFINITY), m));
-        if (y) v_store_n(y + i, n - i, e);
+        v16 e = v_exp(v_sub(v_load_rest(x + i, n - i, -INFINITY), m));
+        if (y) v_store_rest(y + i, n - i, e);
         sum = v_add(sum, e);
     }
     return v_sum(sum);
@@ -72,11 +72,11 @@ static void softmax_backward_rows(void *context, int64_t begin, int64_t end) {
         const float *y = job->given_y + row * n, *dy = job->dy + row * n;
         v16 sum = v_set(0.0f);
         for (int64_t i = 0; i < n; i += 16)
-            sum = v_fma(v_take(dy + i, n - i, 0), v_take(y + i, n - i, 0), sum);
+            sum = v_fma(v_load_partial(dy + i, n - i, 0), v_load_partial(y + i, n - i, 0), sum);
         v16 dot = v_set(v_sum(sum));
         for (int64_t i = 0; i < n; i += 16) {
-            v16 dx = v_mul(v_take(y + i, n - i, 0), v_sub(v_take(dy + i, n - i, 0), dot));
-            v_put(job->dx + row * n + i, n - i, dx);
+            v16 dx = v_mul(v_load_partial(y + i, n - i, 0), v_sub(v_load_partial(dy + i, n - i, 0), dot));
+            v_store_partial(job->dx + row * n + i, n - i, dx);
         }
     }
 }
@@ -110,11 +110,11 @@ static void log_softmax_backward_rows(void *context, int64_t begin, int64_t end)
     for (int64_t row = begin; row < end; row++) {
         const float *y = job->given_y + row * n, *dy = job->dy + row * n;
         v16 sum = v_set(0.0f);
-        for (int64_t i = 0; i < n; i += 16) sum = v_add(sum, v_take(dy + i, n - i, 0));
+        for (int64_t i = 0; i < n; i += 16) sum = v_add(sum, v_load_partial(dy + i, n - i, 0));
         v16 total = v_set(-v_sum(sum));
         for (int64_t i = 0; i < n; i += 16) {
-            v16 p = v_exp(v_take(y + i, n - i, 0));
-            v_put(job->dx + row * n + i, n - i, v_fma(p, total, v_take(dy + i, n - i, 0)));
+            v16 p = v_exp(v_load_partial(y + i, n - i, 0));
+            v_store_partial(job->dx + row * n + i, n - i, v_fma(p, total, v_load_partial(dy + i, n - i, 0)));
         }
     }
 }

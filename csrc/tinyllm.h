@@ -16,7 +16,7 @@
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
     X(matmul, int, matmul,                                                                                            \
-      (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(ladder, int, matmul_ladder,                                                                                     \
       (float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth, int rung))             \
@@ -95,7 +95,7 @@
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
     X(lowp, int, matmul_bf16,                                                                                         \
-      (float *c, float *bent, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
     X(quant, int64_t, quantize_weights,                                                                               \

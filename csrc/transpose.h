@@ -1,7 +1,7 @@
 /* Turning rows into columns, for kernels whose operand lies along the summed axis. */
 
 /* Four numbers of LANES rows, next to each other in one register: rows 0, 4, 8, ... from `from` on. */
-INLINE vec every_fourth(const float *from, int64_t row) {
+INLINE vec deinterleave4(const float *from, int64_t row) {
     vec4 part[LANES / 4];
     for (int i = 0; i < LANES / 4; i++) memcpy(&part[i], from + 4 * i * row, 16);
 #if LANES == 4
@@ -29,10 +29,10 @@ INLINE vec every_fourth(const float *from, int64_t row) {
 #endif
 
 /* column[k] = from[0 .. 15][k] for k = 0 .. 3, four by four within each quarter of a register. */
-INLINE void turn_sixteen(v16 column[4], const float *from, int64_t row) {
+INLINE void transpose16(v16 column[4], const float *from, int64_t row) {
     EACH(p) {
         vec r[4], s[4];
-        for (int i = 0; i < 4; i++) r[i] = every_fourth(from + (p * LANES + i) * row, row);
+        for (int i = 0; i < 4; i++) r[i] = deinterleave4(from + (p * LANES + i) * row, row);
         s[0] = QUARTERS(r[0], r[1], 0, 1, 0, 1);
         s[1] = QUARTERS(r[2], r[3], 0, 1, 0, 1);
         s[2] = QUARTERS(r[0], r[1], 2, 3, 2, 3);
@@ -55,7 +55,7 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
         for (; k + 4 <= depth; k += 4) {
             v16 column[4];
             for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond(f, (16 + i) * from_row + k); /* come next */
-            turn_sixteen(column, f + k, from_row);
+            transpose16(column, f + k, from_row);
             for (int i = 0; i < 4; i++) v_store(to + (k + i) * to_row + m, column[i]);
         }
         for (; k < depth; k++)
@@ -96,7 +96,7 @@ INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64
     for (; k + 4 <= depth; k += 4) {
         v16 column[4];
         for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond((const float *)next, i * b_row + k);
-        turn_sixteen(column, b + k, b_row);
+        transpose16(column, b + k, b_row);
         for (int i = 0; i < 4; i++)
             for (int m = 0; m < rows; m++)
                 sum[m] = v_fma(v_set(a[m * a_row + (k + i) * a_col]), column[i], sum[m]);
