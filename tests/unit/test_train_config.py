@@ -30,6 +30,7 @@ BAD = [
     ("model.width", "0", "width must be"),
     ("model.type", "elephant", "there is no model 'elephant'"),
     ("recipe", "pretrian", "did you mean pretrain"),
+    ("recipe", ["sft"], "no recipe ['sft']"),
     ("sft.end", "x", "unknown setting"),
     ("model.dropout", "1", "dropout"),
     ("threads", "0", "at least 1"),

@@ -32,7 +32,7 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
 def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:
     """Return the page as text."""
     steps = [record for record in records if record.get("kind") == "step"]
-    model = build(config.model_config(facts.vocab_size), seed=None)
+    model: Any = build(config.model_config(facts.vocab_size), seed=None)
     done = steps[-1]["step"] if steps else 0
     lead = (
         f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "

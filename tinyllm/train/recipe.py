@@ -65,7 +65,7 @@ def recipe(
 
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name. Raises UserError when there is none."""
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         near = difflib.get_close_matches(str(name), RECIPES, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"
         raise UserError(f"there is no recipe {name!r}; {hint}")
