@@ -200,27 +200,18 @@ mistake("attention", "the largest score returned where its log-sum-exp was asked
 mistake("attention_backward", "p dp, without the sum over the row that softmax's gradient subtracts",
         "softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)",
         "p * matmul(dout, to_heads(v, group), transpose_b=True)")
-mistake("attention_backward", "a gradient that forgets the causal mask", SEEN,
-        "attention_mask(q, k, False, lengths)")
-mistake("attention_backward", "a gradient that ignores lengths", SEEN, "attention_mask(q, k, causal, None)")
 mistake("attention_backward", "a kv head's gradient from the first of its query heads alone",
         "dx.reshape(B, H // group, group, T, D).sum(axis=2)",
         "dx.reshape(B, H // group, group, T, D)[:, :, 0]")
 mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
 mistake("attention_backward", "a causal mask for queries that are the first S tokens of the keys",
         "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
-mistake("attention_ranges", "ranges that include their end", "key < ends[..., None]",
-        "key <= ends[..., None]")
-mistake("attention_ranges", "ranges that all start at the first key", "", "starts = np.zeros_like(starts)")
 mistake("attention_ranges", "a bias that is scaled by 1/sqrt(D) together with the scores", "scores + bias",
         "scores + bias * q.shape[3] ** -0.5")
-mistake("attention_ranges", "scores without the bias", "", "bias = None")
 mistake("attention_ranges_backward", "a gradient of the bias scaled by 1/sqrt(D), as that of q . k is",
         "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores, bias.shape) * q.shape[3] ** -0.5")
 mistake("attention_ranges_backward", "a gradient of the bias from the first row of the batch alone",
         "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores[:1], bias.shape)")
-mistake("attention_ranges_backward", "a gradient that ignores where ranges start", "",
-        "starts = np.zeros_like(starts)")
 
 
 @variant("attention")

@@ -66,7 +66,6 @@ mistake("sum_to_shape", "the mean over the stretched axes, where the sum belongs
 mistake("sum_to_shape", "the first copy's gradient: every copy has a say", NEW_AXES,
         "dy[(0,) * (dy.ndim - len(shape))]", STRETCHED,
         "np.array(dy[tuple(slice(0, n) if n == 1 else slice(None) for n in shape)])")
-mistake("sum_to_shape", "a gradient that is not summed at all", "", "return np.array(dy)")
 mistake("sum_to_shape", "a sum over the new axes in front only, not over those stretched from 1", STRETCHED,
         "dy")
 mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", "",
@@ -92,31 +91,12 @@ def passed_on_too_early(local):
 
 
 @variant("backpropagate")
-def backpropagate_by_nodes(local):
-    n = len(local)
-    gradients = [0.0] * n
-    for j in reversed(range(n)):
-        gradients[j] = 1.0 if j == n - 1 else sum(gradients[i] * float(local[i, j]) for i in range(j + 1, n))
-    return np.array(gradients, local.dtype)
-
-
-@variant("backpropagate")
 def backpropagate_by_solving(local):
     if not len(local):
         return np.zeros(0, local.dtype)
     last = np.zeros(len(local))
     last[-1] = 1
     return np.linalg.solve(np.eye(len(local)) - local.T.astype(np.float64), last).astype(local.dtype)
-
-
-@variant("sum_to_shape")
-def sum_to_shape_by_one_axis_at_a_time(dy, shape):
-    while dy.ndim > len(shape):
-        dy = dy.sum(axis=0)
-    for axis, n in enumerate(shape):
-        if n == 1:
-            dy = dy.sum(axis=axis, keepdims=True)
-    return dy
 
 
 @variant("sum_to_shape")

@@ -1,6 +1,5 @@
 """Cases of a whole block and of its costs; mistakes, and right variants."""
 
-import math
 
 import numpy as np
 from hypothesis import strategies as st
@@ -64,14 +63,10 @@ mistake("transformer_block", "attention without the factor 1 / sqrt(C / heads)",
         "attention(q * (C // heads) ** 0.5, k, v)")
 mistake("transformer_block", "attention scaled by 1 / sqrt(C), as if there were one head",
         "attention(q, k, v)", "attention(q * heads**-0.5, k, v)")
-mistake("transformer_block", "keys taken for queries and queries for keys", "attention(q, k, v)",
-        "attention(k, q, v)")
 mistake("transformer_block", "q, k and v taken in turn from each head's outputs, not one after another",
         f"({CUT} for i in range(3))", "np.moveaxis(mixed.reshape(B, T, heads, 3, C // heads), 3, 0).copy()")
 mistake("transformer_block", "heads cut as (C / heads, heads), where (heads, C / heads) belongs", CUT,
         CUT.replace("heads, C // heads", "C // heads, heads") + ".swapaxes(2, 3)")
-mistake("transformer_block", "an MLP without its activation",
-        "gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen))", "linear(layernorm(x, *norm_2)[0], *widen)")
 mistake("transformer_block", "attention and MLP side by side, both reading the same x, as in PaLM", MIXED,
         f"before = x\n{MIXED}", "layernorm(x, *norm_2)", "layernorm(before, *norm_2)")
 mistake("transformer_block", "the MLP first, then attention", f"return add(x, {MLP})", "return x", MIXED,
@@ -80,14 +75,11 @@ mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * w
         "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
         "vocab_size + context", "2 * vocab_size + context")
-mistake("count_parameters", "a count without the table of positions", "vocab_size + context", "vocab_size")
 mistake("count_parameters", "norms that have a weight but no bias", "norm = 2 * width", "norm = width")
 mistake("count_parameters", "attention without its last layer, the one that joins the heads",
         "width * 3 * width + 3 * width + width * width + width", "width * 3 * width + 3 * width")
 mistake("count_parameters", "the estimate 12 layers C^2, which leaves out embeddings, biases and norms", "",
         "return 12 * layers * width * width")
-mistake("count_flops", "one operation for each multiplication: the addition that follows is another", FLOPS,
-        f"({FLOPS}) // 2")
 mistake("count_flops", "every query meeting every key, though the mask hides half of them",
         "context * (context + 1) // 2", "context * context")
 mistake("count_flops", "scores without the second product, of weights and values", "4 * pairs * width",
@@ -95,25 +87,6 @@ mistake("count_flops", "scores without the second product, of weights and values
 mistake("count_flops", "the cost of one token, without the others of the context", "",
         "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
 mistake("count_flops", "forward and backward together, three times the forward pass", FLOPS, f"3 * ({FLOPS})")
-
-
-@variant("transformer_block")
-def transformer_block_by_plain_numpy(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
-    def norm(x, w, b):
-        centred = x - x.mean(-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + x.dtype.type(1e-5)) * w + b
-
-    B, T, C = x.shape
-    q, k, v = np.split(norm(x, *norm_1) @ qkv[0] + qkv[1], 3, axis=-1)
-    heads_of = [part.reshape(B, T, heads, -1 if B else C // heads).swapaxes(1, 2) for part in (q, k, v)]
-    scores = heads_of[0] @ heads_of[1].swapaxes(2, 3) / (C // heads) ** 0.5
-    scores = np.where(np.tri(T, dtype=bool), scores, -np.inf).astype(x.dtype)
-    e = np.exp(scores - scores.max(-1, keepdims=True))
-    y = (e / e.sum(-1, keepdims=True)) @ heads_of[2]
-    x = x + y.swapaxes(1, 2).reshape(B, T, C) @ project[0] + project[1]
-    h = norm(x, *norm_2) @ widen[0] + widen[1]
-    h = h / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)))
-    return (x + h @ narrow[0] + narrow[1]).astype(x.dtype)
 
 
 @variant("transformer_block")
@@ -130,24 +103,8 @@ def transformer_block_by_heads(x, heads, norm_1, qkv, project, norm_2, widen, na
 
 
 @variant("count_parameters")
-def count_parameters_by_shapes(vocab_size, context, layers, width):
-    C = width
-    matrices = [(C, 3 * C), (3 * C,), (C, C), (C,), (C, 4 * C), (4 * C,), (4 * C, C), (C,)]
-    shapes = [(vocab_size, C), (context, C), (C,), (C,), *(layers * (matrices + 4 * [(C,)]))]
-    return sum(math.prod(shape) for shape in shapes)
-
-
-@variant("count_parameters")
 def count_parameters_by_formula(vocab_size, context, layers, width):
     return width * (vocab_size + context + 2 + layers * (12 * width + 13))
-
-
-@variant("count_flops")
-def count_flops_by_tokens(vocab_size, context, layers, width):
-    total = 0
-    for t in range(context):
-        total += layers * (24 * width * width + 4 * (t + 1) * width) + 2 * width * vocab_size
-    return total
 
 
 @variant("count_flops")

@@ -90,8 +90,6 @@ mistake("bpe_train", "the most frequent pairs of bytes: count again after every 
         "", "", f"totals = {COUNTED}", "merges[best] = new_id", "merges[best] = new_id\ndel totals[best]")
 mistake("bpe_train", "merges that stop while there are pairs, because they occur only once", "not totals",
         "not totals or max(totals.values()) < 2")
-mistake("bpe_train", "merges of the rarest pair, not of the most frequent one", "-totals[pair]",
-        "totals[pair]")
 mistake("bpe_train", "the right merges numbered from 257; 256 is the first number that is free",
         "range(BYTES, BYTES + n_merges)", "range(257, 257 + n_merges)")
 mistake("bpe_encode", "tokens after a single merge", "ids = bpe_merge(ids, first, merges[first])",
@@ -179,18 +177,6 @@ def bpe_pair_counts_by_counter(pieces, counts):
     return dict(totals)
 
 
-@variant("bpe_pair_counts")
-def bpe_pair_counts_by_index(pieces, counts):
-    totals = {}
-    for n, ids in enumerate(pieces):
-        for i in range(len(ids) - 1):
-            pair = (ids[i], ids[i + 1])
-            if pair not in totals:
-                totals[pair] = 0
-            totals[pair] += counts[n]
-    return totals
-
-
 @variant("bpe_train")
 def bpe_train_by_sorting(pieces, counts, n_merges):
     merges = {}
@@ -202,39 +188,9 @@ def bpe_train_by_sorting(pieces, counts, n_merges):
     return merges
 
 
-def best_of(totals):
-    """The highest count, then the smallest pair."""
-    highest = max(totals.values())
-    return min(pair for pair, count in totals.items() if count == highest)
-
-
-@variant("bpe_train")
-def bpe_train_by_lists_of_best(pieces, counts, n_merges):
-    merges, words = {}, [list(ids) for ids in pieces]
-    while len(merges) < n_merges:
-        totals = bpe_pair_counts(words, counts)
-        if not totals:
-            break
-        pair, new = best_of(totals), 256 + len(merges)
-        merges[pair] = new
-        words = [bpe_merge(ids, pair, new) for ids in words]
-    return merges
-
-
 @variant("bpe_encode")
 def bpe_encode_by_every_merge_in_order(ids, merges):
     ids = list(ids)
     for pair, new in sorted(merges.items(), key=lambda item: item[1]):
         ids = bpe_merge(ids, pair, new)
     return ids
-
-
-@variant("bpe_encode")
-def bpe_encode_by_one_place_at_a_time(ids, merges):
-    ids = list(ids)
-    while True:
-        found = [(merges[pair], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in merges]
-        if not found:
-            return ids
-        new, i = min(found)
-        ids[i : i + 2] = [new]

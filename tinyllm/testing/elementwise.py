@@ -94,7 +94,6 @@ mistake("silu_backward", "the derivative of relu: dy where x is positive", SILU_
         "np.where(x > 0, dy, 0)")
 mistake("silu_backward", "dy silu(x): the function itself, where its slope belongs", SILU_SLOPE,
         "dy * silu(x)")
-mistake("sigmoid", "1 / (1 + exp(x)), with the sign lost", "", "x = -x")
 mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
         "", "return np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
 mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
@@ -119,27 +118,10 @@ mistake("dropout_backward", "a gradient without the factor 1 / (1 - p)", "",
 mistake("dropout_backward", "a gradient that also flows through what was dropped", "", "return dy / (1 - p)")
 
 
-@variant("gelu")
-def gelu_by_math_erf(x):
-    y = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel().tolist()]
-    return np.array(y, x.dtype).reshape(x.shape)
-
-
-@variant("gelu_tanh")
-def gelu_tanh_by_sigmoid(x):
-    z = np.clip(x, -30, 30).astype(np.float64)
-    return (x / (1 + np.exp(-2 * (2 / np.pi) ** 0.5 * (z + 0.044715 * z**3)))).astype(x.dtype)
-
-
 @variant("gelu_tanh")
 def gelu_tanh_by_float64(x):
     z = np.clip(x.astype(np.float64), -30, 30)
     return (x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z)))).astype(x.dtype)
-
-
-@variant("silu")
-def silu_by_tanh(x):
-    return 0.5 * x * (1 + np.tanh(0.5 * x))
 
 
 @variant("silu_backward")
@@ -149,20 +131,8 @@ def silu_backward_by_two_cases(dy, x):
     return dy * s * (1 + x * (1 - s))
 
 
-@variant("silu_backward")
-def silu_backward_by_float64(dy, x):
-    wide = np.clip(x.astype(np.float64), -700, 700)
-    s = 1 / (1 + np.exp(-wide))
-    return (dy * (s + x * s * (1 - s))).astype(x.dtype)
-
-
 @variant("add")
 def add_by_adding_to_a_copy(x, y):
     total = np.array(x)
     total += y
     return total
-
-
-@variant("add")
-def add_by_subtracting_the_negative(x, y):
-    return x - (-y)

@@ -4,7 +4,6 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.ops import log_softmax
 from tinyllm.ops.shapes import rows
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import MODEST, floats, ints, leading, scores, sizes
@@ -161,8 +160,6 @@ mistake("token_losses_backward", "one gradient for all tokens, the mean of their
 mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in",
         "dlogits[kept, targets[kept]] -= 1", "", "dlogits[~kept] = 0",
         "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] -= 1")
-mistake("token_losses_backward", "gradients for every token that also flow into ignored rows",
-        "dlogits[~kept] = 0", "")
 mistake("linear_token_losses", "the labels shifted by one position against the rows of x", "",
         "targets = np.roll(targets, 1, axis=-1)")
 mistake("linear_token_losses", "logits divided by sqrt(C), as attention divides its scores", PRODUCT,
@@ -178,16 +175,6 @@ mistake("linear_token_losses_backward", "the probabilities alone, with no 1 subt
         "dlogits = np.exp(logits - lse.reshape(-1, 1)) * kept.reshape(-1, 1)")
 mistake("linear_token_losses_backward", "a gradient that forgets dlosses", "",
         "dlosses = np.ones_like(dlosses)")
-
-
-@variant("cross_entropy")
-def cross_entropy_by_one_hot(logits, targets, ignore_index=-100):
-    kept = targets != ignore_index
-    hot = (np.arange(logits.shape[-1]) == targets[..., None]) & kept[..., None]
-    lost = np.where(hot, -log_softmax(logits), 0)
-    loss = lost.sum(dtype=np.float64) / max(np.count_nonzero(kept), 1)
-    lse = np.logaddexp.reduce(logits, axis=-1)
-    return np.array(loss, logits.dtype), lse.astype(logits.dtype)
 
 
 @variant("cross_entropy")
@@ -207,15 +194,3 @@ def cross_entropy_backward_by_one_hot(dloss, logits, targets, lse, ignore_index=
     p = np.exp(logits - lse[..., None])
     each = dloss / max(int(kept.sum()), 1)
     return np.where(kept, (p - hot.astype(p.dtype)) * each, p.dtype.type(0))
-
-
-@variant("cross_entropy_backward")
-def cross_entropy_backward_by_subtracting_ones(dloss, logits, targets, lse, ignore_index=-100):
-    p = np.exp(logits - lse[..., None]).reshape(-1, logits.shape[-1])
-    flat = targets.reshape(-1)
-    for i, target in enumerate(flat.tolist()):
-        if target == ignore_index:
-            p[i] = 0
-        else:
-            p[i, target] -= 1
-    return (p * (dloss / max(int((flat != ignore_index).sum()), 1))).reshape(logits.shape)

@@ -129,26 +129,9 @@ def matmul_by_einsum(a, b, transpose_a=False, transpose_b=False):
     return np.einsum(f"...{left},...{right}->...ij", a, b)
 
 
-@variant("matmul")
-def matmul_by_outer_products(a, b, transpose_a=False, transpose_b=False):
-    left, right = (a.swapaxes(-1, -2) if transpose_a else a), (b.swapaxes(-1, -2) if transpose_b else b)
-    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    y = np.zeros((*lead, left.shape[-2], right.shape[-1]), a.dtype)
-    for k in range(left.shape[-1]):
-        y += left[..., :, k, None] * right[..., k, None, :]
-    return y
-
-
 @variant("linear")
 def linear_by_einsum(x, w, b=None):
     return np.einsum("...i,io->...o", x, w) + (0 if b is None else b)
-
-
-@variant("linear")
-def linear_by_a_column_of_ones(x, w, b=None):
-    ones = np.ones((*x.shape[:-1], 1), x.dtype)
-    bias = np.zeros(w.shape[1:], w.dtype) if b is None else b
-    return np.concatenate([x, ones], axis=-1) @ np.concatenate([w, bias[None]])
 
 
 def undo(gradient, shape):
@@ -164,13 +147,3 @@ def matmul_backward_by_einsum(dy, a, b, transpose_a=False, transpose_b=False):
     da = np.einsum(f"...ij,...{right}->...{left}", dy, b)
     db = np.einsum(f"...ij,...{left}->...{right}", dy, a)
     return undo(da, a.shape), undo(db, b.shape)
-
-
-@variant("matmul_backward")
-def matmul_backward_by_float64(dy, a, b, transpose_a=False, transpose_b=False):
-    dy, wide_a, wide_b = (x.astype(np.float64) for x in (dy, a, b))
-    turned_a = wide_a.swapaxes(-1, -2) if transpose_a else wide_a
-    turned_b = wide_b.swapaxes(-1, -2) if transpose_b else wide_b
-    da, db = dy @ turned_b.swapaxes(-1, -2), turned_a.swapaxes(-1, -2) @ dy
-    da, db = (da.swapaxes(-1, -2) if transpose_a else da), (db.swapaxes(-1, -2) if transpose_b else db)
-    return undo(da, a.shape).astype(a.dtype), undo(db, b.shape).astype(b.dtype)

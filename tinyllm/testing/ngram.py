@@ -71,20 +71,11 @@ mistake("bigram_counts", "counts of pairs with one token between them", PAIRS, "
 mistake("bigram_counts", "counts without the last pair of the text", PAIRS, "(ids[:-2], ids[1:-1])")
 mistake("entropy", "entropy that is NaN where a probability is 0, though what never happens adds nothing",
         "np.where(p > 0, p, 1)", "p")
-mistake("entropy", "entropy in bits, by the logarithm to base 2, where nats are asked for", "np.log(safe)",
-        "np.log2(safe)")
 mistake("entropy", "entropy divided by ln n, its largest value", "(p * np.log(safe)).sum(axis=-1)",
         "(p * np.log(safe)).sum(axis=-1) / math.log(max(p.shape[-1], 2))")
-mistake("entropy", "the sum of -ln p, in which every surprise counts the same, however rare it is",
-        "p * np.log(safe)", "np.log(safe)")
 mistake("perplexity", "the mean surprise itself: exp is missing", f"np.exp({NATS})", NATS)
-mistake("perplexity", "2 to the power of the mean surprise in nats: base and logarithm must agree",
-        f"np.exp({NATS})", f"2 ** ({NATS})")
 mistake("perplexity", "one over the mean probability: the mean must be taken of logarithms", "",
         "return 1 / p.mean() if p.size else p.dtype.type(1)")
-mistake("perplexity", "exp of the mean logarithm, without the minus: the mean probability per token",
-        NATS, NATS[1:])
-mistake("perplexity", "exp of the whole surprise, not of its mean over the tokens", NATS, "-np.log(p).sum()")
 mistake("perplexity", "the mean of 1/p, which one rare token rules: average the logarithms first", "",
         "return (1 / p).mean() if p.size else p.dtype.type(1)")
 mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
@@ -99,29 +90,10 @@ def bigram_counts_by_bincount(ids, vocab_size):
     return np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size)
 
 
-@variant("bigram_counts")
-def bigram_counts_by_one_hot(ids, vocab_size):
-    hot = (ids[:, None] == np.arange(vocab_size)).astype(np.int64)
-    return hot[:-1].T @ hot[1:]
-
-
 @variant("entropy")
 def entropy_by_rows(p):
     terms = [-sum(v * math.log(v) for v in row if v > 0) for row in p.reshape(-1, p.shape[-1]).tolist()]
     return np.array(terms, p.dtype).reshape(p.shape[:-1])
-
-
-@variant("entropy")
-def entropy_by_masked_logarithm(p):
-    logs = np.log(p, where=p > 0, out=np.zeros_like(p))
-    return -np.einsum("...i,...i->...", p, logs)
-
-
-@variant("perplexity")
-def perplexity_by_fsum(p):
-    if (p == 0).any():
-        return p.dtype.type(math.inf)
-    return p.dtype.type(math.exp(math.fsum(-math.log(v) for v in p.tolist()) / max(p.size, 1)))
 
 
 @variant("perplexity")

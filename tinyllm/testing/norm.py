@@ -100,9 +100,6 @@ mistake("layernorm", "the variance divided by C - 1, not by C", VARIANCE,
         "((x - mean) ** 2).sum(axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)")
 mistake("layernorm", "the variance as mean(x^2) - mean(x)^2, which cancels when the mean is large", VARIANCE,
         "(x * x).mean(axis=-1, keepdims=True) - mean * mean", breaks=EXTREME)
-mistake("layernorm", "division by the variance, without the square root", "(variance + eps) ** -0.5",
-        "1 / (variance + eps)")
-mistake("layernorm", "no eps, so that a constant row divides by zero", "variance + eps", "variance")
 mistake("layernorm", "mean and variance along the first axis", "x.mean(axis=-1, keepdims=True)",
         "x.mean(axis=0, keepdims=True)", VARIANCE, "((x - mean) ** 2).mean(axis=0, keepdims=True)")
 mistake("layernorm", "normalised rows without the learnt weight and bias", "(x - mean) * rstd * w + b",
@@ -117,7 +114,6 @@ mistake("layernorm_backward", "dw and db averaged over the rows, not summed", "r
 mistake("rmsnorm", "the mean subtracted, as layernorm does", "", "x = x - x.mean(axis=-1, keepdims=True)")
 mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square root",
         f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
-mistake("rmsnorm", "no eps, so that a row of zeros divides by zero", f"{SQUARES} + eps", SQUARES)
 mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")
 mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
 
@@ -129,27 +125,11 @@ def layernorm_by_var(x, w, b, eps=1e-5):
     return ((x.T - mean.T) * rstd.T).T * w + b, mean, rstd
 
 
-@variant("layernorm")
-def layernorm_by_float64(x, w, b, eps=1e-5):
-    wide = x.astype(np.float64)
-    mean, variance = wide.mean(-1), wide.var(-1)
-    rstd = 1 / np.sqrt(variance + eps)
-    y = (wide - mean[..., None]) * rstd[..., None] * w + b
-    return tuple(a.astype(x.dtype) for a in (y, mean, rstd))
-
-
 @variant("rmsnorm")
 def rmsnorm_by_float64(x, w, eps=1e-5):
     wide = x.astype(np.float64)
     rms = np.sqrt(np.square(wide).mean(axis=-1, keepdims=True) + eps)
     return (wide / rms * w).astype(x.dtype), (1 / rms[..., 0]).astype(x.dtype)
-
-
-@variant("rmsnorm")
-def rmsnorm_by_vector_norms(x, w, eps=1e-5):
-    norms = np.linalg.norm(x.astype(np.float64), axis=-1)
-    rstd = ((norms**2 / x.shape[-1]) + eps) ** -0.5
-    return (x * rstd[..., None] * w).astype(x.dtype), rstd.astype(x.dtype)
 
 
 @variant("layernorm_backward")
@@ -161,15 +141,3 @@ def layernorm_backward_by_projection(dy, x, w, mean, rstd):
     dx = (dn - (dn.sum(-1, keepdims=True) + n * along_n) / x.dtype.type(C)) * rstd[..., None]
     flat = (dy * n).reshape(-1, C), dy.reshape(-1, C)
     return dx, flat[0].sum(0), flat[1].sum(0)
-
-
-@variant("layernorm_backward")
-def layernorm_backward_by_rows(dy, x, w, mean, rstd):
-    dx, dw, db = np.empty_like(x, order="C"), np.zeros(len(w)), np.zeros(len(w))
-    for i in np.ndindex(x.shape[:-1]):
-        n = (x[i] - mean[i]) * rstd[i]
-        dn = dy[i] * w
-        dx[i] = rstd[i] * (dn - dn.mean() - n * (dn * n).mean())
-        dw += dy[i] * n
-        db += dy[i]
-    return dx, dw.astype(x.dtype), db.astype(x.dtype)

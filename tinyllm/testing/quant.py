@@ -92,15 +92,12 @@ ROUNDED = "np.rint(blocks / np.where(scale == 0, np.float32(1), scale))"
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
 UNPACKED = "np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2)"
-OFFSET = f"{UNPACKED}.astype(np.int8) - np.int8(8)", f"{UNPACKED}.astype(np.int8)"
 ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
 WEIGHTS = ("(unpack(bits, q) * spread(scales)[:, None])"
            ".reshape(scales.shape[1] * BLOCK, len(scales) * OUTPUTS)")
 PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
           " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
 
-mistake("quantize_int8", "weights cut off towards zero, not rounded to the nearest", ROUNDED,
-        ROUNDED.replace("rint", "trunc"))
 mistake("quantize_int8", "one scale for all weights, so that one outlier costs every block its digits",
         SCALES, f"{SCALES}\nhalves = np.full_like(halves, halves.max(initial=0))")
 mistake("quantize_int8", "blocks along the outputs, where a product sums over the inputs", "",
@@ -116,25 +113,17 @@ mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byt
         NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
 mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "return " + NIBBLES + ", scales",
         "return " + NIBBLES + ", quantize('quantize_int8', w, 127)[1]")
-mistake("dequantize_int8", "numbers without their scales", "spread(scales)[:, None]", "np.float32(1)")
 mistake("dequantize_int8", "the order in memory taken for that of the matrix", "unpack(8, q)",
         "q.reshape(q.shape[1], BLOCK, len(q) * OUTPUTS)")
 mistake("dequantize_int8", "bfloat16 scales read as float16",
         "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
         "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
-mistake("dequantize_int4", "weights without taking the 8 away that was added", *OFFSET)
-mistake("dequantize_int4", "the two numbers of a byte exchanged", "[q & np.uint8(15), q >> np.uint8(4)]",
-        "[q >> np.uint8(4), q & np.uint8(15)]")
 mistake("dequantize_int4", "only the lower number of each byte", "q >> np.uint8(4)", "np.full_like(q, 8)")
 mistake("quantize_rows", "one scale for a row, not one for each block of 32", ROW_SIZES,
         f"{ROW_SIZES}\nlargest = np.full_like(largest, 1) * largest.max(axis=-1, keepdims=True, initial=0)")
-mistake("quantize_rows", "numbers cut off towards zero, not rounded to the nearest", "np.rint(q)",
-        "np.trunc(q)")
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
         "np.where(finite, scales, np.float32(np.nan))",
         "np.where(finite & (scales > 0), scales, np.float32(np.nan))")
-mistake("quantize_rows", "the scale max |x| / 128, with which the largest number does not fit",
-        "np.float32(127)", "np.float32(128)")
 for name in ("linear_int8", "linear_int4"):
     mistake(name, "a product with exact inputs, where they are rounded to 8 bits first",
             "xq, x_scales = quantize_rows(rows(x))", f"return linear(x, {WEIGHTS}[: x.shape[-1], :n_out], b)")
@@ -146,4 +135,3 @@ for name in ("linear_int8", "linear_int4"):
 mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
         "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
         f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
-mistake("linear_int4", "a product without taking the 8 away that was added to each number", *OFFSET)

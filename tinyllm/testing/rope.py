@@ -93,9 +93,6 @@ mistake("rope", "pairs of neighbours (2i, 2i + 1), where halves (i, i + D/2) bel
         f"np.concatenate({TURNED}, axis=-1)", f"np.stack({TURNED}, axis=-1).reshape(x.shape)")
 mistake("rope", "pairs of neighbours (2i, 2i + 1) in x, but halves in y", HALVES, NEIGHBOURS_OF_X)
 mistake("rope", "a turn the other way round", "", "sin = -sin")
-mistake("rope", "b cos - a sin in the second half: that is no rotation", "b * cos + a * sin",
-        "b * cos - a * sin")
-mistake("rope", "sine and cosine swapped", "", "cos, sin = sin, cos")
 mistake("rope", "the first row's positions for all rows", TABLES,
         f"cos, sin = (table[:1] if table.ndim == 3 else table for table in (cos, sin))\n{TABLES}")
 mistake("rope", "only the first half turned", "b * cos + a * sin", "b")
@@ -118,23 +115,6 @@ def rope_by_complex_numbers(x, cos, sin):
     half = x.shape[-1] // 2
     turned = (x[..., :half] + 1j * x[..., half:]) * (cos + 1j * sin)[..., None, :]
     return np.concatenate([turned.real, turned.imag], axis=-1).astype(x.dtype)
-
-
-@variant("rope")
-def rope_by_rotating_half(x, cos, sin):
-    """As in Hugging Face's LLaMA."""
-    a, b = np.split(x, 2, axis=-1)
-    cos, sin = np.tile(cos, 2)[..., None, :], np.tile(sin, 2)[..., None, :]
-    return x * cos + np.concatenate([-b, a], axis=-1) * sin
-
-
-@variant("rope_tables")
-def rope_tables_by_loops(positions, width, base=10000.0):
-    positions = np.asarray(positions)
-    angles = np.empty((*positions.shape, width // 2))
-    for i in range(width // 2):
-        angles[..., i] = positions * base ** (-2 * i / width)
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
 @variant("rope_tables")

@@ -113,14 +113,10 @@ mistake("top_k", "every token that ties with the k-th kept: ties keep the smalle
 mistake("top_k", "the larger id kept of equal logits", "np.argsort(-logits, axis=-1, kind='stable')",
         "logits.shape[-1] - 1 - np.argsort(-logits[..., ::-1], axis=-1, kind='stable')")
 mistake("top_k", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
-mistake("top_k", "k + 1 tokens kept", "rank < k", "rank <= k")
-mistake("top_k", "the k smallest logits kept", "-logits", "logits")
 mistake("top_k", "the k largest of the whole batch kept, not of every row", "",
         "if logits.ndim > 1:\n    return top_k(logits.reshape(-1), k).reshape(logits.shape)")
 mistake("top_p", "the token that crosses p dropped, so that the kept ones do not reach p",
         "before < p * total", "reached <= p * total")
-mistake("top_p", "one token more kept when the sum reaches p exactly", "before < p * total",
-        "before <= p * total")
 mistake("top_p", "one token more than needed kept", "before < p * total",
         "before - np.roll(likeliest, 1, axis=-1) < p * total")
 mistake("top_p", "tokens summed from the least likely up, without the one that crosses p",
@@ -131,25 +127,13 @@ mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens
 mistake("top_p", "every token kept whose own probability reaches 1 - p", NUCLEUS,
         "keep(logits, softmax(logits) >= 1 - p)")
 mistake("top_p", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
-mistake("min_p", "tokens kept whose probability reaches p itself, not p times the largest",
-        "probs >= float(p) * probs.max(axis=-1, keepdims=True, initial=0)", "probs >= float(p)")
-mistake("min_p", "logits, not probabilities, compared with p times the largest", "softmax(logits)", "logits",
-        "probs.max(axis=-1, keepdims=True, initial=0)", "probs.max(axis=-1, keepdims=True, initial=-np.inf)")
-mistake("repetition_penalty", "negative logits divided too, which makes a repeated token more likely",
-        PENALISED, "logits / float(penalty)")
 mistake("repetition_penalty", "the penalty applied once per occurrence", "", """
 if ids.shape[-1] > 1:
     logits, ids = repetition_penalty(logits, ids[..., 1:], penalty), ids[..., :1]""")
 mistake("repetition_penalty", "the penalty subtracted: that is a presence penalty", PENALISED,
         "logits - float(penalty)")
-mistake("repetition_penalty", "positive logits multiplied and negative ones divided, the wrong way round",
-        PENALISED, "np.where(logits > 0, logits * float(penalty), logits / float(penalty))")
 mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
         "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
-mistake("repetition_penalty", "the unused tokens penalised in place of the used",
-        "np.where(used, penalised, logits)", "np.where(used, logits, penalised)")
-mistake("sample", "a draw that takes the first token whose running sum reaches u: it must exceed u",
-        "reached > aim", "reached >= aim")
 mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
 mistake("sample", "a draw in which all tokens are equally likely", DRAWN,
         "np.floor(np.asarray(u) * probs.shape[-1]).astype(np.int64)")
@@ -166,33 +150,10 @@ mistake("sample", "u compared with the running sum, and not multiplied by the to
 
 
 @variant("top_k")
-def top_k_by_sorting_pairs(logits, k):
-    y = np.full_like(logits, -np.inf)
-    for at in np.ndindex(logits.shape[:-1]):
-        best = sorted(range(logits.shape[-1]), key=lambda i: (-logits[at][i], i))[:k]
-        y[at][best] = logits[at][best]
-    return y
-
-
-@variant("top_k")
 def top_k_by_rank(logits, k):
     order = np.argsort(-logits, axis=-1, kind="stable")
     rank = np.argsort(order, axis=-1, kind="stable")
     return np.where(rank < k, logits, logits.dtype.type(-np.inf))
-
-
-@variant("top_p")
-def top_p_by_loop(logits, p):
-    y = np.full_like(logits, -np.inf)
-    probs = softmax(logits)
-    for at in np.ndindex(logits.shape[:-1]):
-        reached = 0.0
-        for i in sorted(range(logits.shape[-1]), key=lambda i: (-logits[at][i], i)):
-            if reached >= p * float(probs[at].sum()):
-                break
-            y[at][i] = logits[at][i]
-            reached += float(probs[at][i])
-    return y
 
 
 @variant("top_p")
@@ -205,12 +166,6 @@ def top_p_by_rank(logits, p):
     return np.where(rank < np.maximum(count, 0), logits, logits.dtype.type(-np.inf))
 
 
-@variant("min_p")
-def min_p_by_logits(logits, p):
-    edge = logits.max(axis=-1, keepdims=True, initial=-np.inf) + (np.log(p) if p else -np.inf)
-    return np.where(logits >= edge, logits, logits.dtype.type(-np.inf))
-
-
 @variant("sample")
 def sample_by_searchsorted(probs, u):
     ids = np.empty(probs.shape[:-1], np.int64)
@@ -221,32 +176,9 @@ def sample_by_searchsorted(probs, u):
     return ids
 
 
-@variant("sample")
-def sample_by_counting(probs, u):
-    reached = np.cumsum(probs, axis=-1, dtype=np.float64)
-    below = (reached <= np.asarray(u, np.float64)[..., None] * reached[..., -1:]).sum(axis=-1)
-    last = probs.shape[-1] - 1 - (probs[..., ::-1] > 0).argmax(axis=-1)
-    return np.minimum(below, last).astype(np.int64)
-
-
-@variant("temperature")
-def temperature_by_numpy_divide(logits, t):
-    return np.divide(logits, logits.dtype.type(t))
-
-
 @variant("temperature")
 def temperature_by_float64(logits, t):
     return (logits.astype(np.float64) / t).astype(logits.dtype)
-
-
-@variant("repetition_penalty")
-def repetition_penalty_by_loops(logits, ids, penalty):
-    y = np.array(logits, order="C")
-    for at in np.ndindex(logits.shape[:-1]):
-        used = np.broadcast_to(ids, (*logits.shape[:-1], ids.shape[-1]))[at]
-        for i in set(used.tolist()):
-            y[at][i] = logits[at][i] / penalty if logits[at][i] > 0 else logits[at][i] * penalty
-    return y
 
 
 @variant("repetition_penalty")

@@ -92,8 +92,6 @@ mistake("log_softmax", "x minus the log of the sum of x, without exp", "",
         "return x - np.log(np.abs(x.sum(axis=-1, keepdims=True)))")
 mistake("log_softmax", "x minus the maximum, and nothing more", "x - m - np.log(np.maximum(total, 1))",
         "x - m")
-mistake("log_softmax_backward", "dy - y sum(dy): y is a logarithm, exp(y) is the probability", "np.exp(y)",
-        "y")
 mistake("log_softmax_backward", "the gradient of softmax, not of its logarithm", "",
         "return np.exp(y) * (dy - (dy * np.exp(y)).sum(axis=-1, keepdims=True))")
 
@@ -123,25 +121,7 @@ def softmax_backward_by_jacobian(dy, y):
     return (jacobian @ dy[..., None])[..., 0]
 
 
-@variant("softmax_backward")
-def softmax_backward_by_loops(dy, y):
-    dx = np.empty_like(y)
-    for i in np.ndindex(y.shape[:-1]):
-        dot = float(dy[i].astype(np.float64) @ y[i].astype(np.float64))
-        dx[i] = [y_j * (dy_j - dot) for y_j, dy_j in zip(y[i].tolist(), dy[i].tolist(), strict=True)]
-    return dx
-
-
 @variant("log_softmax")
 def log_softmax_by_logaddexp(x):
     total = np.logaddexp.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
     return x - np.where(total == -np.inf, x.dtype.type(0), total.astype(x.dtype))
-
-
-@variant("log_softmax")
-def log_softmax_by_float64(x):
-    wide = x.astype(np.float64)
-    peak = wide.max(axis=-1, keepdims=True, initial=-np.inf)
-    peak = np.where(peak == -np.inf, 0, peak)
-    total = np.exp(wide - peak).sum(axis=-1, keepdims=True)
-    return (wide - peak - np.log(np.maximum(total, 1))).astype(x.dtype)
