@@ -22,7 +22,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import CASES, MISTAKES, QUIET, draw_cases, without_found_constants
 from tinyllm.testing.check import CLOSE, arrays, as_text, describe, outcome, require_close, same
 from tinyllm.testing.operators import every_edit
-from tinyllm.testing.properties import FORM, PURE, RIGHT, STEADY
+from tinyllm.testing.properties import FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
 SHRINK_SECONDS = 5
@@ -157,8 +157,8 @@ def shows(name, args, got, function):
 def denied(name, failing, shown, function, passing):
     """Return whether other cases speak against a mistake that some of them show.
 
-    On ordinary numbers each one counts. Elsewhere a second mistake may hide the first: there a quarter may
-    differ, or more where ordinary cases of several widths agree.
+    On ordinary numbers, views of them included, each one counts. Elsewhere a second mistake may hide the first:
+    there a quarter may differ, or more where ordinary cases of several widths agree.
     """
     against, widely = 0, set()
     for (args, got), agrees in zip(failing, shown, strict=True):
@@ -169,7 +169,7 @@ def denied(name, failing, shown, function, passing):
         theirs = outcome(name, function, args)
         if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) and not undefined(got)):
             continue  # or the function has a guard that the mistake has not
-        if plain:
+        if plain or nature(args) == VIEWS:
             return True
         against += 1
     few = len(widely) < 2 and 4 * against > sum(shown)

@@ -158,6 +158,7 @@ SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
 HIDDEN = f"np.where({SEEN}, all_scores(q, k), -np.inf)"
+UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, lse)"
 SCORES = "masked_scores(q, k, causal, lengths)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
@@ -204,7 +205,13 @@ mistake("attention_backward", "a kv head's gradient from the first of its query 
         "dx.reshape(B, H // group, group, T, D).sum(axis=2)",
         "dx.reshape(B, H // group, group, T, D)[:, :, 0]")
 mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
-mistake("attention_backward", "a causal mask for queries that are the first S tokens of the keys",
+mistake("attention_backward", "gradients of q and k without the 1/sqrt(D) factor",
+        "q.shape[2] // k.shape[2], q.shape[3] ** -0.5", "q.shape[2] // k.shape[2], 1.0")
+mistake("attention_backward", "a gradient that forgets the causal mask", *UNSEEN,
+        SEEN, "attention_mask(q, k, False, lengths)")
+mistake("attention_backward", "a gradient that ignores lengths", *UNSEEN,
+        SEEN, "attention_mask(q, k, causal, None)")
+mistake("attention_backward", "a causal mask for queries that are the first S tokens of the keys", *UNSEEN,
         "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
 mistake("attention_ranges", "a bias that is scaled by 1/sqrt(D) together with the scores", "scores + bias",
         "scores + bias * q.shape[3] ** -0.5")
