@@ -157,7 +157,7 @@ def shows(name, args, got, function):
 def denied(name, failing, shown, function, passing):
     """Return whether other cases speak against a mistake that some of them show.
 
-    On ordinary numbers, views of them included, each one counts. Elsewhere a second mistake may hide the first:
+    On ordinary numbers, views included, each one counts. Elsewhere a second mistake may hide the first:
     there a quarter may differ, or more where ordinary cases of several widths agree.
     """
     against, widely = 0, set()
