@@ -70,8 +70,8 @@ mistake("sum_to_shape", "a sum over the new axes in front only, not over those s
         "dy")
 mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", "",
         "return dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
-mistake("sum_to_shape", "the sum over everything, spread over the shape", STRETCHED,
-        "np.full(shape, dy.sum(), dy.dtype)")
+mistake("sum_to_shape", "the sum over everything, spread over the shape", "",
+        "return np.full(shape, dy.sum(), dy.dtype)")
 mistake("sum_to_shape", "the first of the new axes in front, and a sum over the others: all are copies",
         NEW_AXES, "dy[(0,) * (dy.ndim - len(shape))]")
 

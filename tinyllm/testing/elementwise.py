@@ -88,6 +88,7 @@ mistake("gelu_tanh", "x (1 + tanh) halved last, which overflows for the largest 
 mistake("gelu_tanh_backward", "the derivative of exact gelu", "", "return gelu_backward(dy, x)")
 mistake("silu", "x exp(x) / (1 + exp(x)), which overflows to NaN", "x * sigmoid(x)",
         "x * np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
+mistake("silu", "x / (1 + exp(x)), with the wrong sign in exp", "sigmoid(x)", "sigmoid(-x)")
 mistake("silu", "max(x, 0), which is relu", "x * sigmoid(x)", "np.maximum(x, 0)")
 mistake("silu_backward", "s (1 - s), the derivative of sigmoid", SILU_SLOPE, "dy * s * (1 - s)")
 mistake("silu_backward", "the derivative of relu: dy where x is positive", SILU_SLOPE,
