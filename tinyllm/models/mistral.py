@@ -11,7 +11,9 @@ from tinyllm.models.llama import SIZE, Llama, LlamaConfig
 class MistralConfig(LlamaConfig):
     """The sizes of a Mistral, as LLaMA's, and its window. Raises UserError when they make no model."""
 
-    window: int | None = setting(None, **SIZE, hf="sliding_window", help="how many tokens back it sees")
+    window: int | None = setting(  # type: ignore[assignment]
+        None, **SIZE, hf="sliding_window", help="how many tokens back it sees"
+    )
 
 
 class Mistral(Llama):

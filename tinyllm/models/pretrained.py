@@ -27,6 +27,7 @@ MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a la
 class Pretrained(Module):
     """A model that is saved as a Hugging Face folder."""
 
+    config: Any
     model_type: ClassVar[str]  # what config.json calls the family
     architecture: ClassVar[str]  # transformers' class
     config_class: ClassVar[type]
@@ -96,7 +97,7 @@ def _allowed(values, config):
     return values(config) if callable(values) else values
 
 
-def load_folder(cls: type[Pretrained], folder: Path, found: dict[str, Any]) -> Any:
+def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     """Load a model of a family from a folder, of which `found` is the config.json.
 
     Names and shapes of the weights are checked before memory is taken for them. F64, F16 and BF16 become
@@ -155,7 +156,7 @@ def _read_bits(folder, found):
     return bits
 
 
-def _read_headers(folder):
+def _read_headers(folder: Path) -> dict[str, Stored]:
     """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists() or not index.exists():
@@ -176,7 +177,7 @@ def _is_plain_name(file):
     return isinstance(file, str) and re.fullmatch(r"[\w-][\w.-]*\.safetensors", file) is not None
 
 
-def _renamed(cls, stored):
+def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
     """Name arrays as the model does, and leave out what old files hold and no model needs."""
     found: dict[str, Stored] = {}
     for name, array in stored.items():

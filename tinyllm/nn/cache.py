@@ -20,11 +20,11 @@ class KVCache:
         self.lengths = np.zeros(batch, np.int64)
 
     @property
-    def length(self):
+    def length(self) -> int:
         """The number of positions that the longest row holds."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
 
-    def append(self, k, v):
+    def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Put S new positions behind the past of every row.
 
         k, v (B, S, K, D) -> keys, values (B, context, K, D), the cache's own arrays: read them, and read
@@ -48,22 +48,22 @@ class KVCache:
         self.lengths += S  # last, so that an interrupted append changes nothing
         return self.keys, self.values
 
-    def truncate(self, length):
+    def truncate(self, length: int) -> None:
         """Forget what stands at position `length` and behind it, in every row."""
         np.minimum(self.lengths, length, out=self.lengths)
 
-    def rows(self, begin, end):
+    def rows(self, begin: int, end: int) -> "KVCache":
         """Return the rows from `begin` to `end` as a cache that shares their memory."""
         view = object.__new__(KVCache)
         view.keys, view.values = self.keys[begin:end], self.values[begin:end]
         view.lengths = self.lengths[begin:end]
         return view
 
-    def row(self, b):
+    def row(self, b: int) -> "KVCache":
         """Return row b as a cache of one row that shares its memory."""
         return self.rows(b, b + 1)
 
-    def copy(self, other, rows, targets):
+    def copy(self, other: "KVCache", rows: np.ndarray, targets: np.ndarray) -> None:
         """Copy some rows of another cache, or of this one, over the rows `targets` of this one."""
         if len(rows):
             longest = other.lengths[rows].max()
@@ -71,7 +71,7 @@ class KVCache:
             self.values[targets, :longest] = other.values[rows, :longest]
             self.lengths[targets] = other.lengths[rows]
 
-    def keep(self, rows):
+    def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
         """Return a new cache that holds a copy of the given rows, in the given order."""
         kept = object.__new__(KVCache)
         kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]

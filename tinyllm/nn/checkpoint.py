@@ -2,9 +2,11 @@
 
 import tinyllm.functional as F
 from tinyllm.nn.layers import Dropout
+from tinyllm.nn.module import Module
+from tinyllm.tensor import Tensor
 
 
-def checkpoint(module, *inputs):
+def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
     """Compute module(*inputs) and keep its inputs only; the second time draws the same dropout masks.
 
     The module maps Tensors to one Tensor. Source: Chen et al., "Training Deep Nets with Sublinear Memory

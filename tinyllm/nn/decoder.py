@@ -25,7 +25,8 @@ class DecoderLM(Module):
     config has at least vocab_size, context, layers, heads, kv_heads and width.
     """
 
-    lm_head: Module
+    config: Any
+    lm_head: Any
     residual_outputs: tuple[str, ...]  # the layers that add to the residual stream, by the end of their names
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

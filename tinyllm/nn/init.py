@@ -1,9 +1,12 @@
 """Initial weights: the same numbers on every machine, for every parameter by its name."""
 
+from collections.abc import Callable
+
+from tinyllm.nn.module import Module
 from tinyllm.rng import Random
 
 
-def init_normal(module, seed, std=0.02):
+def init_normal(module: Module, seed: int, std: float | Callable[[str], float] = 0.02) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0.
 
     Vectors, which are biases and the weights of norms, are left as they are.

@@ -7,6 +7,7 @@ nn.merge(model)                                # plain linear layers again, with
 """
 
 import re
+from typing import cast
 
 import numpy as np
 
@@ -41,7 +42,8 @@ class LoRALinear(Module):
 
     def merged(self) -> Linear:
         """Return a linear layer that does the same."""
-        linear = Linear(*self.weight.shape, bias=self.bias is not None)
+        n_in, n_out = self.weight.shape
+        linear = Linear(n_in, n_out, bias=self.bias is not None)
         linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
         if self.bias is not None:
             linear.bias = Parameter(self.bias.data)
@@ -79,4 +81,4 @@ def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
 
 def merge(model: Module) -> Module:
     """Swap every adapted layer for a plain one that does the same, in place; returns the model."""
-    return replace(model, LoRALinear, lambda name, layer: layer.merged())
+    return replace(model, LoRALinear, lambda name, layer: cast(LoRALinear, layer).merged())

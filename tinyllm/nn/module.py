@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def without_memory() -> Iterator[None]:
 
 def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
     """Return an array that holds one value everywhere, for a new parameter or buffer."""
-    one = np.asarray(value, dtype)
+    one: np.ndarray = np.asarray(value, dtype)
     return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
 
 
@@ -70,7 +71,11 @@ class Module:
 
     training = True  # dropout acts only while this holds; `train` and `eval` set it
 
-    def named_children(self):
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output: every kind of module says how."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
+
+    def named_children(self) -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for each module directly inside; those in a list are `h.0`, `h.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
@@ -80,13 +85,13 @@ class Module:
                     if isinstance(item, Module):
                         yield f"{name}.{i}", item
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for this module, called `prefix`, and all inside it, depth first."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(_join(prefix, name))
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, parameter) in order of definition; one in two places comes once, by its first name."""
         yield from self._named(Parameter)
 
@@ -102,7 +107,7 @@ class Module:
                     seen.add(id(value))
                     yield _join(prefix, name), value
 
-    def parameters(self, trainable=False) -> list[Parameter]:
+    def parameters(self, trainable: bool = False) -> list[Parameter]:
         """Return the parameters in the order of `named_parameters`; `trainable` leaves out frozen ones."""
         return [p for _, p in self.named_parameters() if p.requires_grad or not trainable]
 
@@ -147,17 +152,17 @@ class Module:
         for tensor, array in arrays:
             tensor.data[...] = array
 
-    def train(self, training=True):
-        """Switch this module and all inside it to training, where dropout acts; returns the module."""
+    def train(self, training: bool = True) -> "Module":
+        """Switch this module and all inside it to training, where dropout acts. Returns the module."""
         for _, module in self.named_modules():
             module.training = training
         return self
 
-    def eval(self):
-        """Switch this module and all inside it to evaluation, where nothing is random; returns the module."""
+    def eval(self) -> "Module":
+        """Switch this module and all inside it to evaluation, where nothing is random. Returns the module."""
         return self.train(False)
 
-    def dropout_stream(self, *key):
+    def dropout_stream(self, *key: Any) -> None:
         """Name the random numbers of dropout: `model.dropout_stream(seed, step)` before each training step.
 
         Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
@@ -169,19 +174,19 @@ class Module:
             if hasattr(module, "random"):
                 module.random = Random(*key, "dropout", name)
 
-    def flops(self, batch, context):
+    def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products, as {what: number}.
 
-        What its children do is theirs to count. A multiplication and an addition are two operations.
+        Its children count their own. A multiplication and an addition are two operations.
         """
         return {}
 
 
 @contextmanager
-def inference(module, modules=None):
+def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
     """Run a block without gradients and without dropout, then put every module back as it was.
 
-    Who does so for every token passes `modules`, a list of all inside, so that it is made only once.
+    `modules`, a list of all modules inside, saves making it again for every token.
     """
     everything = (m for _, m in module.named_modules()) if modules is None else modules
     were_training = [m for m in everything if m.training]

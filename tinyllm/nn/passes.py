@@ -66,7 +66,7 @@ def recompute(model: Module, large: float = LARGE) -> Module:
             if "." in name and not hasattr(block, "large"):
                 around(block, _remade)
             if "." in name:
-                block.large = large
+                vars(block)["large"] = large
     return model
 
 

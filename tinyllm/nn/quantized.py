@@ -5,6 +5,7 @@ from, and why it is fast stands in `ops/quant.py`.
 """
 
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head, Linear
 from tinyllm.nn.module import Buffer, Module, full, replace
 from tinyllm.ops.quant import packed_shapes
-from tinyllm.tensor import record
+from tinyllm.tensor import Tensor, record
 
 
 class QuantizedLinear(Module):
@@ -35,12 +36,13 @@ class QuantizedLinear(Module):
         self.n_in, self.n_out = n_in, n_out
 
     @classmethod
-    def from_weights(cls, weight, bias=None):
+    def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
         """Make a layer of arrays: weight (n_in, n_out), bias (n_out,) or None.
 
         Raises ValueError when a weight is not finite, or 2^127 and more.
         """
-        layer = cls(*weight.shape, bias=bias is not None)
+        n_in, n_out = weight.shape
+        layer = cls(n_in, n_out, bias=bias is not None)
         q, scales = getattr(ops, f"quantize_int{cls.bits}")(np.asarray(weight, np.float32))
         layer.q.data, layer.scales.data = q, scales
         if bias is not None:
@@ -48,7 +50,7 @@ class QuantizedLinear(Module):
         return layer
 
     @classmethod
-    def from_linear(cls, linear):
+    def from_linear(cls, linear: Linear) -> "QuantizedLinear":
         """Make a layer that does nearly what a `Linear` does. Raises ValueError as from_weights does."""
         return cls.from_weights(linear.weight.data, None if linear.bias is None else linear.bias.data)
 
@@ -113,7 +115,7 @@ class Joint:
             layer.joint = self
 
     @staticmethod
-    def possible(layers):
+    def possible(layers: list) -> bool:
         """Return True if layers can be joined: packed alike, in whole groups of outputs, without a bias."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
@@ -128,7 +130,7 @@ class Joint:
             buffer.data = joint[end - len(buffer.data) : end]
         return joint
 
-    def serves(self, x):
+    def serves(self, x: Tensor) -> bool:
         """Return True if this can stand for its layers now: for one row, and if no array was exchanged."""
         if x.data.size != self.n_in:
             return False
@@ -147,8 +149,8 @@ class Joint:
         return record(y.data[..., self.parts[id(layer)]], (y,), layer._no_gradient)
 
 
-def aligned(x):
-    """A copy of an array that begins at a multiple of 64 bytes, as kernels like it."""
+def aligned(x: np.ndarray) -> np.ndarray:
+    """Return a copy of an array that begins at a multiple of 64 bytes, as kernels like it."""
     memory = np.empty(x.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
     y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
@@ -156,13 +158,13 @@ def aligned(x):
     return y
 
 
-def check_scales(name, scales):
+def check_scales(name: str, scales: np.ndarray) -> None:
     """Raise UserError unless bfloat16 scales are finite and not negative."""
     if (scales >= 0x7F80).any():  # infinity and NaN; from 0x8000 on, negative numbers
         raise UserError(f"{name} holds scales that are negative or not finite: these weights are broken")
 
 
-def quantize(model, bits):
+def quantize(model: Module, bits: int) -> Module:
     """Swap every Linear of a model for one with weights of 8 or 4 bits, in place; returns the model.
 
     The output layer (`Head`) becomes one of these too, also where it is the embedding, which stays as it is,
@@ -174,12 +176,12 @@ def quantize(model, bits):
     return join(replace(model, (Linear, Head), lambda name, layer: packed(name, layer, bits)))
 
 
-def packed(name: str, layer: Linear | Head, bits: int) -> QuantizedLinear:
+def packed(name: str, layer: Module, bits: int) -> QuantizedLinear:
     """Return a packed layer made of a `Linear` or a `Head`. Raises UserError naming the layer."""
     try:
         if isinstance(layer, Head):
             return LAYERS[bits].from_weights(layer.weight.data.T)
-        return LAYERS[bits].from_linear(layer)
+        return LAYERS[bits].from_linear(cast(Linear, layer))
     except ValueError as error:
         raise UserError(f"cannot quantise {name}: {error}") from error
 

@@ -2,12 +2,12 @@
 
 import re
 
-from tinyllm.nn.module import Parameter
+from tinyllm.nn.module import Module, Parameter
 
 WIDTH = 80
 
 
-def summarise(model, batch=1, context=1):
+def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     """Return a table, at most 80 columns wide, of a model's parts for a forward pass over tokens (B, T).
 
     Equal parts of a stack share a line that says how many they are: `h.*.ln_1` and 12. FLOPs are those of
