@@ -4,13 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinyllm as tl
-from tinyllm import nn
+from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.registry import build, family, make_config, names
+from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
+
+BACKENDS = ["numpy"] + ["compiled"] * (_compiled is not None)  # else no bits are promised
 
 SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 2, "width": 12}
 EXTRA = {name: {"kv_heads": 1, "hidden": 20} for name in names() if name != "gpt2"}
@@ -48,6 +53,104 @@ def test_hidden_is_the_body_of_the_embedding_and_the_head_scores_it(name):
         x = model.body(model.embed(tokens, positions), positions)
         assert np.array_equal(model.hidden(tokens).data, x.data)
         assert np.array_equal(model(tokens).data, model.head(x).data)
+
+
+def lively(name, seed=0, dtype=np.float32, std=0.4, **changes):
+    """A small model whose weights are large enough for every part of it to matter."""
+    model, rng = small(name, None, **changes), np.random.default_rng(seed)
+    for p in model.parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
+    return model
+
+
+@each_family
+@given(t=st.integers(1, 7), other=st.integers(0, 10), seed=st.integers(0, 9))
+def test_no_position_sees_a_later_token(name, t, other, seed):
+    model, tokens = lively(name, seed), np.random.default_rng(seed).integers(0, 11, (1, 8))
+    changed = tokens.copy()
+    changed[0, t:] = other
+    before, after = model(tokens).data[0], model(changed).data[0]
+    np.testing.assert_array_equal(before[:t], after[:t])
+    if tokens[0, t] != other:
+        assert not np.allclose(before[t], after[t])
+
+
+@each_family
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(
+    pieces=st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda n: sum(n) <= 8),
+    batch=st.integers(1, 3),
+    seed=st.integers(0, 9),
+)
+def test_logits_in_pieces_and_in_any_batch_equal_logits_at_once(name, backend, pieces, batch, seed):
+    model, tokens = lively(name, seed), np.random.default_rng(seed).integers(0, 11, (batch, sum(pieces)))
+    cache, parts, start = model.new_cache(batch), [], 0
+    with ops.use(backend), no_grad():
+        whole = model(tokens).data
+        alone = np.concatenate([model(row).data for row in tokens])
+        for n in pieces:
+            parts.append(model(tokens[:, start : start + n], cache).data)
+            start += n
+    pieced = np.concatenate(parts, axis=1)
+    if backend == "compiled":
+        assert np.array_equal(pieced, whole) and np.array_equal(alone, whole)
+    np.testing.assert_allclose(pieced, whole, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(alone, whole, rtol=1e-4, atol=1e-4)
+
+
+@each_family
+def test_the_gradient_is_the_slope_of_the_loss(name):
+    model, rng = lively(name, 1, np.float64), np.random.default_rng(0)
+    tokens, targets = rng.integers(0, 11, (2, 3, 8))
+    targets[0, :3] = -100
+    with ops.use("numpy"):
+        model.loss(tokens, targets).backward()
+        for part, p in model.named_parameters():  # one random direction for each, so that none hides
+            direction, here, slopes = rng.normal(size=p.shape), p.data, []
+            for h in (1e-5, -1e-5):
+                p.data = here + h * direction
+                slopes.append(model.loss(tokens, targets).item())
+            p.data = here
+            slope = (slopes[0] - slopes[1]) / 2e-5
+            assert abs((p.grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), part
+
+
+@each_family
+def test_a_new_model_knows_nothing_and_learns_a_batch_by_heart(name):
+    model, tokens = small(name), np.random.default_rng(0).integers(0, 11, (4, 9))
+    assert abs(model.loss(tokens[:, :-1], tokens[:, 1:]).item() - np.log(11)) < 0.1
+    for _ in range(300):
+        model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+        for p in model.parameters():
+            p.data, p.grad = p.data - 0.5 * p.grad, None
+    assert model.loss(tokens[:, :-1], tokens[:, 1:]).item() < 1.0
+
+
+@each_family
+@pytest.mark.parametrize("tokens, error, message", [
+    ([], UserError, "at least one token"),
+    ([[[1]]], UserError, "shape"),
+    ([1, 11], UserError, "token 11 is outside of the model's vocabulary of 11"),
+    ([1, -1], UserError, "token -1 is outside"),
+    ([0] * 9, UserError, "9 tokens exceed the model's context of 8"),
+    ([1.0, 2.0], TypeError, "whole numbers"),
+])  # fmt: skip
+def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
+    with pytest.raises(error, match=message):
+        small(name)(tokens)
+
+
+@each_family
+def test_a_cache_that_would_overflow_is_refused_and_unchanged(name):
+    model = small(name)
+    cache = model.new_cache()
+    model([1, 2, 3, 4, 5, 6], cache)
+    with pytest.raises(UserError, match="9 tokens exceed the model's context of 8"):
+        model([1, 2, 3], cache)
+    assert [layer.length for layer in cache] == [6, 6]
+    model([1, 2], cache)
+    with pytest.raises(ValueError, match="must have the shape"):
+        model.loss([1, 2], [1])
 
 
 @each_family
