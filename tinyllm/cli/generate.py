@@ -55,8 +55,8 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, _ = load_run(run, which=which)
-    options = {"max_tokens": tokens, "n": samples, "tokenizer": tokenizer} | _options(values)
-    steps = stream(model, [_valid(prompt)], **options)
+    options = {"n": samples, "tokenizer": tokenizer} | _options(values)
+    steps = stream(model, [_valid(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     show = None if json else _Display(prompt, samples)
     try:

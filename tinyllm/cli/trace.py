@@ -90,11 +90,11 @@ def show_difference(runs: list[str], models: list, ids: list[int], mine: str | N
 
     if mine is None:
         check_alike(runs, models, ids)
-        roots, names = [observe(model, ids) for model, _, _ in models], runs
+        a, b, names = observe(models[0][0], ids), observe(models[1][0], ids), runs
     else:
-        *roots, called = observe_mine(mine, models[0][0], ids)
+        a, b, called = observe_mine(mine, models[0][0], ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
-    comparison = set_side_by_side(*roots, ids, *names)
+    comparison = set_side_by_side(a, b, ids, names[0], names[1])
     say(show_comparison(comparison))
     if out:
         size = write_comparison(comparison, out)

@@ -132,7 +132,6 @@ class _Recorder:
 @contextmanager
 def _named_calls(model: Module, around_part: Callable) -> Iterator[None]:
     """Let the calls of a model's parts go through `around_part(path, call, part, *inputs)`."""
-
     before = [(part, type(part)) for _, part in model.named_modules()]
     try:
         for path, part in list(model.named_modules()):

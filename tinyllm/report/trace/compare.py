@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyllm.ops.softmax import log_softmax
 from tinyllm.report.trace.capture import Step
 
 ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
@@ -97,7 +98,7 @@ def _values(path, ops, x, y):
 
 def _what(step: Step) -> str:
     """Return the op of a step, or the one or two ops of a part, or "" where they are more."""
-    ops = [step.op] if step.op else [inner.op for inner in step.ops()]
+    ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
@@ -161,7 +162,7 @@ def set_side_by_side(a: Step, b: Step, ids: list[int], name_a: str, name_b: str)
     logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
     alike = logits[0].shape == logits[1].shape
     agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
-    nats = tuple(_nats(x, ids) for x in logits)
+    nats = _nats(logits[0], ids), _nats(logits[1], ids)
     layers = layers_apart(a, b)
     return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
                       nats if len(ids) > 1 else None)
@@ -169,6 +170,5 @@ def set_side_by_side(a: Step, b: Step, ids: list[int], name_a: str, name_b: str)
 
 def _nats(logits: np.ndarray, ids: list[int]) -> float:
     """Compute the mean surprisal of a text: logits (T, V) -> nats per token."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    log_p = log_softmax.reference(logits)
     return float(-log_p[np.arange(len(ids) - 1), ids[1:]].mean()) if len(ids) > 1 else float("nan")
