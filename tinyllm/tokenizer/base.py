@@ -5,8 +5,10 @@ A subclass brings its vocabulary, `_encode_ordinary`, which turns text without s
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import count
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,8 +16,10 @@ from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.byte_characters import token_bytes
+from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.json_file import dump
 from tinyllm.tokenizer.strings import (
+    Text,
     blocks,
     bytes_from_text,
     check_names,
@@ -23,7 +27,11 @@ from tinyllm.tokenizer.strings import (
     text_from_bytes,
     text_keeping_bytes,
 )
+from tinyllm.tokenizer.template import Template
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
+
+Allowed = Iterable[str]  # names of special tokens, or "all"
+Ids = Iterable[int] | np.ndarray
 
 
 class Tokenizer:
@@ -36,9 +44,9 @@ class Tokenizer:
     """
 
     kind = ""  # the name of this kind in the command line
-    normalizer = None  # "NFC": text is composed before it is encoded, as in Qwen's files
-    template = None  # the special tokens that a model wants around a text: a `Template`, or None
-    chat = None  # how conversations are written: a `ChatTemplate`, for a tokenizer that has one
+    normalizer: str | None = None  # "NFC": text is composed before it is encoded, as in Qwen's files
+    template: Template | None = None  # the special tokens that a model wants around a text
+    chat: ChatTemplate | None = None  # how conversations are written
 
     def __init__(self, tokens, special_tokens=()):
         """Number the special tokens after the ordinary ones, or as they say themselves.
@@ -52,7 +60,7 @@ class Tokenizer:
         self.added_tokens: dict[str, int] = {}  # names that are found in every text, and are not special
         self._tokens = _with_special(list(tokens), self.special_tokens)
 
-    def add_tokens(self, names):
+    def add_tokens(self, names: dict[str, int]) -> None:
         """Add {name: id} of tokens that are found in every text, and are not special."""
         for name, i in names.items():
             self._tokens += [None] * (i + 1 - len(self._tokens))
@@ -60,14 +68,14 @@ class Tokenizer:
         self.added_tokens = dict(names)
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         """The largest id plus one: how many ids there are, special tokens included, unless some are free."""
         return len(self._tokens)
 
     def __repr__(self):
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
 
-    def encode(self, text, allowed_special=()):
+    def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Write a text as a list of token ids.
 
         text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by
@@ -77,7 +85,7 @@ class Tokenizer:
         """
         return self.encode_to_numpy(text, allowed_special).tolist()
 
-    def encode_to_numpy(self, text, allowed_special=()):
+    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Return the same ids as `encode`, in an int32 array."""
         names = self._names(allowed_special)
         parts = [
@@ -86,11 +94,11 @@ class Tokenizer:
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
-    def encode_batch(self, texts, allowed_special=()):
+    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
         """Encode each of several texts: a list of lists of ids."""
         return [self.encode(text, allowed_special) for text in texts]
 
-    def offsets(self, text, allowed_special=()):
+    def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
         """Find where in the text each token of `encode(text, allowed_special)` stands.
 
         text: n characters or n bytes -> list of (start, end), one per token, so that a token is
@@ -110,7 +118,7 @@ class Tokenizer:
             starts, ends = character[starts], character[ends - 1] + 1
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def encode_file(self, file):
+    def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
         """Encode a text larger than memory -> iterator of int32 arrays, which together are its ids.
 
         file: opened in binary mode. Special tokens are not looked for.
@@ -121,7 +129,7 @@ class Tokenizer:
         """Return the last place where bytes can be cut and both sides encoded alone; 0 if there is none."""
         return 0
 
-    def decode_bytes(self, ids):
+    def decode_bytes(self, ids: Ids) -> bytes:
         """Put the bytes of the tokens one after the other; a special token gives its name.
 
         ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
@@ -160,7 +168,7 @@ class Tokenizer:
             raise UserError(f"there is no token {free}: this vocabulary leaves that id free")
         return ids
 
-    def decode(self, ids, errors="replace"):
+    def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids back into text.
 
         What `encode` made of a str comes back exactly. Where a model's ids are not UTF-8, `errors` decides
@@ -168,7 +176,7 @@ class Tokenizer:
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
         The `tokenizers` library reads all of it but model["tinyllm"], where `load_tokenizer` finds what the
@@ -198,7 +206,7 @@ class Tokenizer:
             "model": model | ({"tinyllm": extra} if extra else {}),
         }
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return the SHA-256 of the saved file, in hexadecimal: equal fingerprints, equal tokenizers."""
         return hashlib.sha256(dump(self.to_dict())).hexdigest()
 
@@ -241,7 +249,7 @@ def _with_special(tokens, special_tokens):
     return tokens
 
 
-def numbered(vocab, names):
+def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
     """Return {name: id} as the `tokenizers` library numbers added tokens, whatever the file says."""
     ids, largest = {}, -1
     for name in names:

@@ -4,9 +4,12 @@ The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they spli
 (csrc/bpe/); otherwise `bpe_fast.py` does, and this class remembers the pieces that it has seen.
 """
 
+from __future__ import annotations
+
 import operator
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -14,9 +17,9 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.base import Allowed, Tokenizer
 from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
-from tinyllm.tokenizer.strings import blocks, bytes_from_text, cut_at_names, text_keeping_bytes
+from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
@@ -38,7 +41,9 @@ class BPETokenizer(Tokenizer):
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
     @classmethod
-    def from_vocabulary(cls, vocabulary, pattern, special_tokens):
+    def from_vocabulary(
+        cls, vocabulary: Vocabulary, pattern: str, special_tokens: Iterable[str]
+    ) -> BPETokenizer:
         """Make a tokenizer of any `Vocabulary`.
 
         special_tokens: {name: id}, ids that it leaves free, or names to number after it.
@@ -48,7 +53,9 @@ class BPETokenizer(Tokenizer):
         return tokenizer
 
     @classmethod
-    def from_ranks(cls, ranks, pattern, special_tokens=()):
+    def from_ranks(
+        cls, ranks: dict[bytes, int], pattern: str, special_tokens: Iterable[str] = ()
+    ) -> BPETokenizer:
         """Make the tokenizer that `tiktoken.Encoding` makes of the same ranks, pattern and special tokens.
 
         ranks: {bytes: rank}; two neighbours merge if together they are a token, the lowest rank first and
@@ -66,7 +73,7 @@ class BPETokenizer(Tokenizer):
         self._cache = {}
 
     @property
-    def merges(self):
+    def merges(self) -> dict[tuple[int, int], int]:
         """Which pairs of tokens make which: {(left, right): new token}, the first to go first."""
         return self.vocabulary.merges
 
@@ -98,24 +105,24 @@ class BPETokenizer(Tokenizer):
         merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress, on_merge)
         return cls(merges, pattern, special_tokens)
 
-    def pieces(self, text):
+    def pieces(self, text: Text) -> Iterator[bytes]:
         """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 
-    def encode(self, text, allowed_special=()):
+    def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Write a text as a list of token ids, as `Tokenizer.encode` says."""
         if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled([text], allowed_special)[0]
         return super().encode(text, allowed_special)
 
-    def encode_to_numpy(self, text, allowed_special=()):
+    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Return the same ids as `encode`, in an int32 array."""
         if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled([text], allowed_special, arrays=True)[0]
         return super().encode_to_numpy(text, allowed_special)
 
-    def encode_batch(self, texts, allowed_special=()):
+    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
         """Encode each of several texts, in parallel: a list of lists of ids."""
         if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled(texts, allowed_special)
@@ -169,8 +176,8 @@ class BPETokenizer(Tokenizer):
         return byte_level_document(self.vocabulary, self.pattern)
 
 
-def check_plain(tokenizer, format):
-    """Raise UserError for a tokenizer that has more than byte-level BPE, a pattern and special tokens."""
+def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
+    """Return a tokenizer. Raises UserError if it is more than byte-level BPE, pattern and special tokens."""
     if not isinstance(tokenizer, BPETokenizer):
         raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
     if tokenizer.chat:
@@ -178,17 +185,18 @@ def check_plain(tokenizer, format):
     for name in ("normalizer", "template", "added_tokens"):
         if getattr(tokenizer, name):
             raise UserError(f"{format} has no place for the {name} of this tokenizer; take huggingface")
+    return tokenizer
 
 
-def byte_level_document(vocabulary, pattern):
+def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[dict, dict]:
     """Return pre_tokenizer, decoder and model of a tokenizer.json, and what only tinyllm reads.
 
     pattern: as `BPETokenizer` takes it, or None where text is not split.
     """
     words, merges = vocabulary.words()
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    source = PATTERNS.get(pattern, pattern)
-    cut, extra = level | {"use_regex": NAMES.get(source) == "gpt2"}, {}
+    source = None if pattern is None else PATTERNS.get(pattern, pattern)
+    cut, extra = level | {"use_regex": source is not None and NAMES.get(source) == "gpt2"}, {}
     if source is not None and not cut["use_regex"]:
         split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
         cut = {"type": "Sequence", "pretokenizers": [split, cut]}

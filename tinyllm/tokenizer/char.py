@@ -1,10 +1,12 @@
 """The tokenizer that everybody starts with: a token is a character that occurs in the training text."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.strings import bytes_from_text
+from tinyllm.tokenizer.strings import Text, bytes_from_text
 
 EVERY_CHARACTER = {
     "type": "Split",
@@ -33,7 +35,7 @@ class CharTokenizer(Tokenizer):
         self._codes = np.array([ord(c) for c in characters], np.uint32)
 
     @classmethod
-    def train(cls, text, special_tokens=()):
+    def train(cls, text: Text, special_tokens: Iterable[str] = ()) -> "CharTokenizer":
         """Take every character that occurs in the text. text: str or UTF-8 bytes, not empty (UserError)."""
         return cls(sorted(set(_characters(text))), special_tokens)
 

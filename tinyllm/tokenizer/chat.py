@@ -7,8 +7,9 @@ Every text is encoded alone. So a message never changes the tokens of its neighb
 conversation begins with the tokens of a shorter one, which a KV cache may then keep.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tinyllm.errors import UserError
 
@@ -58,12 +59,12 @@ class ChatTemplate:
         yield "the end", self.end
 
     @property
-    def special_tokens(self):
+    def special_tokens(self) -> list[str]:
         """The names of the special tokens that a tokenizer must have, each once."""
         found = (part.name for _, parts in self._places() for part in parts if isinstance(part, Special))
         return list(dict.fromkeys(found))
 
-    def check(self, tokenizer):
+    def check(self, tokenizer: Any) -> None:
         """Raise UserError if the tokenizer lacks a special token of this template."""
         for place, parts in self._places():
             for part in parts:
@@ -73,7 +74,7 @@ class ChatTemplate:
                         "this tokenizer lacks; train one with special_tokens=template.special_tokens"
                     )
 
-    def encode(self, tokenizer, messages, reply=False):
+    def encode(self, tokenizer: Any, messages: Iterable[dict], reply: bool = False) -> ChatTokens:
         """Write a conversation in tokens.
 
         messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the model's next
@@ -96,7 +97,7 @@ class ChatTemplate:
             mask += [False] * (len(ids) - len(mask))
         return ChatTokens(ids, mask)
 
-    def user_turn(self, tokenizer, text, before=()):
+    def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
         """Write a user's turn behind a conversation, and open the model's -> the ids to add.
 
         before: the ids so far, which end in a turn of the model; none begin a conversation. A turn that was
@@ -109,7 +110,7 @@ class ChatTemplate:
         done = closing.index(self.stop_id(tokenizer)) + 1 if before[-1] == self.stop_id(tokenizer) else 0
         return closing[done:] + ids[len(self._ids(tokenizer, self.begin)) :]
 
-    def stop_id(self, tokenizer):
+    def stop_id(self, tokenizer: Any) -> int:
         """Return the special token that ends a turn: what `generate(..., stop=[id])` waits for."""
         self.check(tokenizer)
         return next(tokenizer.special_tokens[part.name] for part in self.end if isinstance(part, Special))
@@ -135,14 +136,14 @@ class ChatTemplate:
             raise UserError(f"the content of a message is a text, not {type(content).__name__}")
         return role, content
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return the template as JSON can hold it: a special token is {"special": name}, a text is itself."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
         ends = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
         return {"model": self.model, "roles": roles} | ends
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: Any) -> "ChatTemplate":
         """Build a template of what `to_dict` gave. For anything else, UserError says what is wrong."""
         if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")

@@ -9,10 +9,12 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 from tinyllm.tokenizer import json_file
+from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.byte_characters import CHARACTERS, token_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
@@ -21,13 +23,13 @@ HEADER = "#version: 0.2"
 MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
 
 
-def looks_like_merges(data):
+def looks_like_merges(data: bytes) -> bool:
     """Return True if a file begins as a `merges.txt` does: with its header, or with two words."""
     first = data[:1000].split(b"\n", 1)[0].strip()
     return first.startswith(b"#version") or (first[:1] not in b'{["' and len(first.split(b" ")) == 2)
 
 
-def looks_like_vocab(content):
+def looks_like_vocab(content: Any) -> bool:
     """Return True if the content of a JSON file is a `vocab.json`: an object of numbers."""
     return isinstance(content, dict) and type(content.get("!")) is int  # "model" may well be a token
 
@@ -97,14 +99,13 @@ def _numbered(vocab, special_tokens):
     return numbered
 
 
-def save(tokenizer, folder):
+def save(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write `vocab.json` and `merges.txt` into a folder, which is made if need be.
 
     What was written is read again: raises UserError unless that gives the same tokenizer.
     """
-    check_plain(tokenizer, "GPT-2's format")
+    words, pairs = check_plain(tokenizer, "GPT-2's format").vocabulary.words()
     wanted = tokenizer.to_dict()
-    words, pairs = tokenizer.vocabulary.words()
     vocab = dict(sorted((tokenizer.special_tokens | words).items(), key=lambda item: item[1]))
     merges = "\n".join([HEADER, *map(" ".join, pairs)]) + "\n"
     try:

@@ -12,8 +12,8 @@ from itertools import groupby
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.strings import bytes_from_text
+from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
+from tinyllm.tokenizer.strings import Text, bytes_from_text
 from tinyllm.tokenizer.template import Template
 from tinyllm.tokenizer.vocabulary import LARGEST_ID
 
@@ -28,7 +28,7 @@ class LibraryTokenizer(Tokenizer):
 
     kind = "huggingface"
 
-    def __init__(self, document, feature="its pipeline"):
+    def __init__(self, document: dict, feature: str = "its pipeline"):
         """document: the content of a `tokenizer.json`; feature: what needs the library. Raises UserError."""
         self._content = document
         self._library = _load(document, feature)
@@ -45,17 +45,17 @@ class LibraryTokenizer(Tokenizer):
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
         if document.get("post_processor"):
             with suppress(UserError):  # the vocabulary may not know the letter
-                sides = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
-                self.template = Template(*sides, document["post_processor"])
+                single, pair = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
+                self.template = Template(single, pair, document["post_processor"])
 
     def __reduce__(self):
         return LibraryTokenizer, (self._content,), {"chat": self.chat}
 
-    def encode_to_numpy(self, text, allowed_special=()):
+    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Return the same ids as `encode`, in an int32 array."""
         return np.array(self._encoding(text, allowed_special).ids, np.int32)
 
-    def offsets(self, text, allowed_special=()):
+    def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
         """Return the places that the library names -> list of (start, end), in characters, or in bytes."""
         places = self._encoding(text, allowed_special).offsets
         if isinstance(text, str):
@@ -63,7 +63,7 @@ class LibraryTokenizer(Tokenizer):
         at = np.cumsum([0, *(len(character.encode()) for character in bytes(text).decode())]).tolist()
         return [(at[start], at[end]) for start, end in places]
 
-    def decode(self, ids, errors="replace"):
+    def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids into text as the library's decoder does, special tokens included.
 
         ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD whatever
@@ -71,11 +71,11 @@ class LibraryTokenizer(Tokenizer):
         """
         return self._run(self._library.decode, self._checked(ids), skip_special_tokens=False)
 
-    def decode_bytes(self, ids):
+    def decode_bytes(self, ids: Ids) -> bytes:
         """Return the UTF-8 of the text that `decode` returns."""
         return self.decode(ids).encode()
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return the content of the file that this tokenizer was read from, with the chat template."""
         if not self.chat:
             return self._content

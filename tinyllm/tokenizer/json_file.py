@@ -1,6 +1,7 @@
 """Tokenizer files as JSON: sizes, nesting and types are checked before anything is built from them."""
 
 import json
+from typing import Any
 
 from tinyllm.errors import UserError
 
@@ -11,7 +12,7 @@ _WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
           float: "a number", type(None): "null"}  # fmt: skip
 
 
-def dump(fields):
+def dump(fields: dict) -> bytes:
     """Write a dict as JSON bytes, one field a line, pure ASCII, the same bytes for equal dicts."""
     lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
     data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
@@ -19,7 +20,7 @@ def dump(fields):
     return data
 
 
-def check_size(data):
+def check_size(data: bytes) -> None:
     """Raise UserError for the bytes of a JSON file that `read` or `parse` would refuse."""
     if len(data) > LARGEST or _values(data) > MOST:
         most = f"{LARGEST >> 20} MB and {MOST} values"
@@ -31,7 +32,7 @@ def _values(data):
     return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
-def read(path):
+def read(path) -> bytes:
     """Return the bytes of a file of reasonable size. Raises UserError."""
     try:
         with open(path, "rb") as file:
@@ -43,7 +44,7 @@ def read(path):
     return data
 
 
-def parse(data):
+def parse(data: bytes) -> Any:
     """Parse the bytes of a JSON file. Raises UserError."""
     if _values(data) > MOST:
         raise UserError(f"not a tokenizer file: it holds more than {MOST} values")
@@ -61,7 +62,7 @@ def parse(data):
         raise UserError("not a tokenizer file: it holds a number that is too long") from None
 
 
-def one_of(value, where, *kinds):
+def one_of(value: Any, where: str, *kinds: type) -> Any:
     """Return the value, if it has one of the types; true is no number here. Raises UserError."""
     if type(value) not in kinds:
         expected = " or ".join(_WORDS[kind] for kind in kinds)

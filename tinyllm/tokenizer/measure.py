@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
-from tinyllm.tokenizer.strings import bytes_from_text
+from tinyllm.tokenizer.strings import Text, bytes_from_text
 
 LONGEST = 5  # tokens that are listed
 
 
-def measure(tokenizer, text):
+def measure(tokenizer: Tokenizer, text: Text) -> dict:
     """Encode a text and count: str or bytes -> dict.
 
     tokens, bytes, bytes_per_token; used: how many different tokens occur, coverage: what share of the

@@ -1,6 +1,8 @@
 """Cut a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
 
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import regex
@@ -19,7 +21,7 @@ NAMES = {source: name for name, source in PATTERNS.items()} | {
 _BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in each of PATTERNS; from the end
 
 
-def compile_pattern(pattern):
+def compile_pattern(pattern: str) -> regex.Pattern:
     """Compile a name in PATTERNS or a regular expression. Raises UserError, which says what is wrong."""
     if not isinstance(pattern, str):
         names = ", ".join(PATTERNS)
@@ -66,7 +68,7 @@ def _matches(compiled, text):
     )
 
 
-def split(compiled, text):
+def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
     """Cut a text into pieces: the matches of the pattern, and also the parts between them.
 
     text: str -> iterator of non-empty str. The pieces joined are the text, whatever the pattern: `findall`
@@ -86,12 +88,12 @@ def split(compiled, text):
 class Splitter:
     """Cuts text into pieces by a pattern, in C where it is a published one."""
 
-    def __init__(self, pattern):
+    def __init__(self, pattern: str):
         """pattern: a name in PATTERNS or a regular expression. Raises UserError."""
         self._compiled = compile_pattern(pattern)
         self.published = pattern if pattern in PATTERNS else NAMES.get(pattern)  # None: a regex of the user
 
-    def pieces(self, text):
+    def pieces(self, text: str) -> Iterator[str]:
         """Cut a str -> iterator of non-empty str."""
         if self.published and split_pieces.replaced:
             data = text.encode("utf-8", "surrogateescape")
@@ -100,29 +102,29 @@ class Splitter:
             return (data[start:end].decode("utf-8", "surrogateescape") for start, end in bounds)
         return split(self._compiled, text)
 
-    def ends(self, data):
+    def ends(self, data: bytes) -> np.ndarray:
         """Find where the pieces of some bytes end -> int64 array."""
         text = data.decode("utf-8", "surrogateescape")
         pieces = self.pieces(text)
         if len(text) == len(data):  # each character is one byte
-            sizes = map(len, pieces)
-        else:
-            sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
+            return np.fromiter(accumulate(map(len, pieces)), np.int64)
+        sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
         return np.fromiter(accumulate(sizes), np.int64)
 
-    def cuts(self, texts):
+    def cuts(self, texts: list[bytes]) -> tuple[str | None, list[np.ndarray] | None]:
         """Return (name of a published pattern, None) or (None, ends of pieces), as the kernels take it."""
         if self.published and split_pieces.backend == "compiled":
             return self.published, None
         return None, [self.ends(text) for text in texts]
 
-    def last_cut(self, data):
+    def last_cut(self, data: bytes) -> int:
         """Return the last place where bytes can be cut and no piece is, whatever is around; 0 if none."""
         if not self.published or split_pieces.replaced:
             return 0  # nobody knows what such a pattern looks at
         if split_pieces.backend == "compiled":
+            kernels: Any = _compiled
             for back in (2**10, 2**16, len(data)):
-                at = _compiled.piece_cut(data, max(len(data) - back, 0))
+                at = kernels.piece_cut(data, max(len(data) - back, 0))
                 if at < len(data):
                     return at
             return 0

@@ -2,10 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import Any, BinaryIO
 
 from tinyllm.errors import UserError
 
+Text = str | bytes | bytearray | memoryview
 END = ""  # the key under which a node of the trie says that a name ends there
 LONGEST_NAME = 512  # characters or bytes: a file must not make every step through a text a long one
 MOST_NAMES = 2**22  # characters of all names together
@@ -13,7 +16,7 @@ BLOCK = 2**24  # bytes of a file that are read at a time
 LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
 
 
-def bytes_from_text(text):
+def bytes_from_text(text: Text) -> bytes:
     """Return the UTF-8 bytes of a str, or bytes as they are.
 
     A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
@@ -26,7 +29,7 @@ def bytes_from_text(text):
     raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
 
 
-def text_keeping_bytes(text):
+def text_keeping_bytes(text: Text) -> str:
     """Return a str to match patterns on: UTF-8 read as characters, every other byte as one lone surrogate.
 
     `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so
@@ -35,7 +38,7 @@ def text_keeping_bytes(text):
     return bytes_from_text(text).decode("utf-8", "surrogateescape")
 
 
-def text_from_bytes(data, errors="replace"):
+def text_from_bytes(data: bytes, errors: str = "replace") -> str:
     """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
 
     If anything else is wrong with them, `errors` decides. So the broken output of a model does not grow
@@ -49,7 +52,7 @@ def text_from_bytes(data, errors="replace"):
     return data.decode("utf-8", errors)
 
 
-def check_names(names):
+def check_names(names: Iterable[str]) -> list[str]:
     """Return the names of special tokens as a list: distinct, not empty, not too long, valid UTF-8."""
     if isinstance(names, str):
         raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
@@ -70,7 +73,7 @@ def check_names(names):
     return names
 
 
-def cut_at_names(text, ids):
+def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between them.
 
     Text and names are all str, or all bytes. The leftmost name wins, and the longest of those.
@@ -117,13 +120,14 @@ def _finder(names):
     return find
 
 
-def blocks(file, last_cut, size=BLOCK):
+def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) -> Iterator[bytes]:
     """Read a binary file larger than memory -> iterator of bytes, each of about `size`.
 
     last_cut(data) returns the last place where bytes can be cut, whatever stands before and after them, or
     0. Without one, a block grows until there is one. Raises UserError beyond LARGEST_BLOCK.
     """
-    held, n = [], 0
+    held: list[bytes] = []
+    n = 0
     while chunk := file.read(size):
         if not isinstance(chunk, bytes):
             raise TypeError("a text is read from a file opened in binary mode: open(path, 'rb')")

@@ -3,6 +3,7 @@
 `encode` never adds them, because the tokens of a text are the text's.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tinyllm.errors import UserError
@@ -22,16 +23,16 @@ class Template:
     pair: tuple
     document: dict
 
-    def __call__(self, ids, second=None):
+    def __call__(self, ids: Iterable[int], second: Iterable[int] | None = None) -> list[int]:
         """Put the ids of one text, or of two, between the tokens of the template: a list of ids."""
-        texts = {"A": ids, "B": second}
-        framed = []
+        texts = {"A": ids, "B": second or ()}
+        framed: list[int] = []
         for item in self.single if second is None else self.pair:
             framed += texts.get(item, [item])
         return framed
 
     @classmethod
-    def from_dict(cls, document, known_ids):
+    def from_dict(cls, document: dict, known_ids: Collection[int]) -> "Template":
         """Read a TemplateProcessing; every id must be one of known_ids. Raises UserError."""
         special = {}
         for name, token in one_of(document.get("special_tokens"), "special_tokens", dict).items():
@@ -40,8 +41,8 @@ class Template:
             for i in special[name]:
                 if one_of(i, f"{where}.ids", int) not in known_ids:
                     raise UserError(f"post_processor has the id {str(i)[:20]}, which is no token")
-        sides = (_items(document.get(side), special, side) for side in ("single", "pair"))
-        return cls(*sides, document)
+        single, pair = (_items(document.get(side), special, side) for side in ("single", "pair"))
+        return cls(single, pair, document)
 
 
 def _items(items, special, where):

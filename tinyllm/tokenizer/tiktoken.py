@@ -6,23 +6,24 @@ They say neither where the text is cut nor which special tokens there are: the c
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import bpe_fast
+from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
-def looks_like_ranks(data):
+def looks_like_ranks(data: bytes) -> bool:
     """Return True if the first line is one of a rank file: base64 comes in fours, and merges do not."""
-    line = re.match(rb"\s*([^\r\n]*)", data)[1]
-    match = _LINE.fullmatch(line)
-    return bool(match) and len(match[1]) % 4 == 0
+    match = re.match(rb"\s*%b(?=[\r\n]|\Z)" % _LINE.pattern, data)
+    return match is not None and len(match[1]) % 4 == 0
 
 
-def load(data, pattern, special_tokens):
+def load(data: bytes, pattern: str | None, special_tokens: Iterable[str] | None) -> BPETokenizer:
     """Make a tokenizer of the bytes of a rank file. Raises UserError, naming the line."""
     if pattern is None:
         raise UserError(
@@ -52,21 +53,21 @@ def _read(data):
     return ranks
 
 
-def dump(tokenizer) -> bytes:
+def dump(tokenizer: Tokenizer) -> bytes:
     """Write the ranks; the pattern and the special tokens have no place in the file. Raises UserError."""
-    check_plain(tokenizer, "a rank file")
-    ranks = sorted(ranks_of(tokenizer.vocabulary).items(), key=lambda item: item[1])
+    vocabulary = check_plain(tokenizer, "a rank file").vocabulary
+    ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
 
 
-def ranks_of(vocabulary) -> dict[bytes, int]:
+def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
     """Return a vocabulary as {bytes: rank}. Raises UserError unless it merges alike by tiktoken's rule."""
     vocabulary.words()  # raises where two tokens have the same bytes
     ranked = Vocabulary.from_ranks(vocabulary.ids)
     if list(ranked.merges.items()) != (merges := live_merges(vocabulary)):
         different = {*ranked.merges.items()} ^ {*merges} or merges
         token = min(token for _, token in different)
-        name = f"token {token}, {vocabulary.tokens[token][:40]!r}"
+        name = f"token {token}, {(vocabulary.tokens[token] or b'')[:40]!r}"
         raise UserError(f"ranks cannot say how the {name}, is made")
     if ranked.ignore_merges and not vocabulary.ignore_merges:
         token = min({i for token, i in vocabulary.ids.items() if len(token) > 1} - {i for _, i in merges})
@@ -74,7 +75,7 @@ def ranks_of(vocabulary) -> dict[bytes, int]:
     return vocabulary.ids
 
 
-def live_merges(vocabulary):
+def live_merges(vocabulary: Vocabulary) -> list[tuple[tuple[int, int], int]]:
     """Return the merges that happen in some text, the first to go first: a list of (pair, token).
 
     A merge that joins l and r to the token t happens only if it is the last one when the bytes of t are
@@ -83,14 +84,15 @@ def live_merges(vocabulary):
     and these pairs go in the same order.
     """
     merges, order = dict(vocabulary.merges), dict(vocabulary.order or vocabulary.merges)
-    makers, live = {}, {}
+    makers: dict[int, list] = {}
+    live = {}
     for pair, token in merges.items():
         makers.setdefault(token, []).append(pair)
     for token, pairs in makers.items():
         ranks = [order.pop(pair) for pair in pairs]
         for pair in pairs:
             del merges[pair]
-        ids = [vocabulary.byte_ids[byte] for byte in vocabulary.tokens[token]]
+        ids = [vocabulary.byte_ids[byte] for byte in vocabulary.tokens[token] or b""]
         parts = tuple(bpe_fast.merge_all(ids, merges, order))
         merges.update(dict.fromkeys(pairs, token))
         order.update(zip(pairs, ranks, strict=True))

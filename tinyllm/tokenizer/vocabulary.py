@@ -4,10 +4,14 @@ A vocabulary that was learnt here numbers the bytes 0 to 255 and the merges from
 own order: GPT-2's file puts the printable bytes first, tiktoken's leave gaps for special tokens.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
@@ -37,19 +41,19 @@ class Vocabulary:
     ignore_merges: bool = False
 
     @classmethod
-    def from_merges(cls, pairs):
+    def from_merges(cls, pairs: Iterable) -> Vocabulary:
         """Number the bytes 0 to 255, and the token that pair i makes 256 + i.
 
         Raises UserError for a pair that is there twice or that uses a token which does not exist yet.
         """
         pairs = _check_pairs(pairs)
-        tokens = [bytes([i]) for i in range(BYTES)]
+        tokens: list[Any] = [bytes([i]) for i in range(BYTES)]
         for left, right in pairs:
             tokens.append(tokens[left] + tokens[right])
         return cls(tokens, list(_BYTE_IDS), {pair: BYTES + i for i, pair in enumerate(pairs)})
 
     @classmethod
-    def from_ranks(cls, ranks):
+    def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
         """Find the merges that tiktoken's rule makes: neighbours that make a token merge, lowest rank first.
 
         ranks: {bytes: rank}, where the ranks are the ids and every single byte is there. Raises UserError.
@@ -59,7 +63,8 @@ class Vocabulary:
         """
         tokens = _check_ranks(ranks)
         byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
-        merges, unreached = {}, False
+        merges: dict[tuple, int] = {}
+        unreached = False
         for token in sorted(ranks, key=len)[BYTES:]:
             parts = tuple(bpe_fast.merge_all([byte_ids[byte] for byte in token], merges, merges))
             if len(parts) == 2:
@@ -70,7 +75,8 @@ class Vocabulary:
         return cls(tokens, byte_ids, merges, ignore_merges=unreached)
 
     @classmethod
-    def from_words(cls, vocab, merges, ignore_merges, names=()):
+    def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
+                   names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
         """Read tokens that are written in GPT-2's characters.
 
         vocab: {token: id}. merges: [(left, right)], the first to go first. names: added tokens, which are no
@@ -84,7 +90,7 @@ class Vocabulary:
                 raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
             pairs[pair], order[pair] = new, rank
         made = {*pairs.values(), *(vocab.get(character) for character in CHARACTERS.values())}
-        tokens = [None] * (max(vocab.values(), default=-1) + 1)
+        tokens: list[bytes | None] = [None] * (max(vocab.values(), default=-1) + 1)
         for word, i in vocab.items():
             if word in names and i not in made:
                 continue
@@ -97,7 +103,7 @@ class Vocabulary:
         ascending = all(a < b for a, b in pairwise(pairs.values()))
         return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
 
-    def words(self):
+    def words(self) -> tuple[dict[str, int], list[list[str]]]:
         """Return {token: id} and the merges in order, tokens written in GPT-2's characters.
 
         Raises UserError if two tokens have the same bytes, for which there is no spelling.
@@ -106,20 +112,20 @@ class Vocabulary:
         for i, token in enumerate(self.tokens):
             if token is not None and (other := vocab[characters(token)]) != i:
                 raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can say")
-        spelt = [token and characters(token) for token in self.tokens]
+        spelt = [characters(token or b"") for token in self.tokens]
         return vocab, [[spelt[left], spelt[right]] for left, right in self.in_order()]
 
     @cached_property
-    def ids(self):
+    def ids(self) -> dict[bytes, int]:
         """{bytes: id} of the ordinary tokens."""
         return {token: i for i, token in enumerate(self.tokens) if token is not None}
 
-    def in_order(self):
+    def in_order(self) -> list[tuple[int, int]]:
         """Return the merges as a list of pairs, the first to go first."""
         order = self.merges if self.order is None else self.order
         return sorted(self.merges, key=order.__getitem__)
 
-    def encode(self, piece):
+    def encode(self, piece: bytes) -> list[int]:
         """Write a piece in tokens: bytes -> list of ids.
 
         A replaced `bpe_encode` runs if there is one. Raises UserError where it cannot know the order.
@@ -132,7 +138,7 @@ class Vocabulary:
             return [whole]
         return bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
 
-    def first_ids(self, piece):
+    def first_ids(self, piece: bytes) -> bytes | list[int]:
         """Return the ids of single bytes; bytes are that already where they are numbered 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 

@@ -17,16 +17,16 @@ def text_of(text: str | None, file: str | None) -> bytes:
             print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
         return sys.stdin.buffer.read()
     if file is None:
-        return os.fsencode(text)  # the bytes as typed, UTF-8 or not
+        return os.fsencode(text or "")  # the bytes as typed, UTF-8 or not
     try:
         return Path(file).read_bytes()
     except OSError as e:
         raise UserError(f"cannot read {file}: {e.strerror or e}") from None
 
 
-def allowed_special(names: list[str]) -> list[str] | str:
+def allowed_special(names: list[str] | None) -> list[str] | str:
     """Return what `--allow-special` means for `encode`."""
-    return "all" if list(names) == ["all"] else names
+    return "all" if names == ["all"] else names or []
 
 
 def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:

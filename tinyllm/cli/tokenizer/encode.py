@@ -15,8 +15,9 @@ from tinyllm.tokenizer import load_tokenizer, save_tokenizer
 
 
 @command("tokenizer encode")
-def encode(path: str, text: str | None = None, *, file: str | None = None, allow_special: list[str] = (),
-           json: bool = False, out: str | None = None, overwrite: bool = False) -> None:  # fmt: skip
+def encode(path: str, text: str | None = None, *, file: str | None = None,
+           allow_special: list[str] | None = None, json: bool = False, out: str | None = None,
+           overwrite: bool = False) -> None:  # fmt: skip
     """Turn text into token ids.
 
     With --out the file may be larger than memory; training maps the result from the disk:
@@ -63,7 +64,7 @@ def _encode_file(path, file, out, json):
 
 
 @command("tokenizer decode")
-def decode(path: str, ids: list[str] = ()) -> None:
+def decode(path: str, ids: list[str] | None = None) -> None:
     """Turn token ids into text, byte for byte.
 
     PATH  a tokenizer file, or a folder with one
@@ -74,7 +75,7 @@ def decode(path: str, ids: list[str] = ()) -> None:
       echo "84 111 32 98 101" | tinyllm tokenizer decode book.json
     """
     tokenizer = load_tokenizer(path)
-    if list(ids) in ([], ["-"]):
+    if not ids or ids == ["-"]:
         ids = [sys.stdin.buffer.read().decode("utf-8", "replace")]
     words = re.split(r"[\s,\[\]]+", " ".join(ids))  # lists as Python and JSON write them are welcome too
     for word in filter(None, words):

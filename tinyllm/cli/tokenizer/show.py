@@ -10,7 +10,7 @@ from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 
 @command("tokenizer show")
 def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096",
-         allow_special: list[str] = (), json: bool = False) -> None:  # fmt: skip
+         allow_special: list[str] | None = None, json: bool = False) -> None:  # fmt: skip
     """Show a text in its tokens, in colours, with their ids.
 
     A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text as \\xff.

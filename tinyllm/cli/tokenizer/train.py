@@ -18,7 +18,7 @@ from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
 
 
 @command("tokenizer train")
-def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: list[str] = (),
+def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: list[str] | None = None,
           chat: Literal["roles", "chatml", "llama3"] | None = None, watch: bool = False,
           overwrite: bool = False, json: bool = False) -> None:  # fmt: skip
     """Learn a byte-level BPE vocabulary from text.
@@ -41,8 +41,8 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     if watch and json:
         raise UserError("--watch is for people and --json for programs: choose one")
     target = free_path(out, overwrite)
-    template = CHAT_TEMPLATES.get(chat)
-    names = list(dict.fromkeys([*special, *(template.special_tokens if template else ())]))
+    template = CHAT_TEMPLATES[chat] if chat else None
+    names = list(dict.fromkeys([*(special or ()), *(template.special_tokens if template else ())]))
     with _opened(file) as data:
         start = time.perf_counter()
         if watch:
