@@ -4,8 +4,7 @@ Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023. Wh
 RMSNorm, which does not subtract the mean; positions that turn queries and keys (RoPE) where GPT-2 adds a
 vector; a gate in the MLP (SwiGLU); no biases, and an output layer of its own. Query heads may share keys
 and values (grouped-query attention: Ainslie et al., "GQA", 2023), which makes the KV cache smaller.
-Parameter names are those of Hugging Face's checkpoints; the matrices here are (n_in, n_out), theirs lie
-the other way round.
+Parameter names are those of Hugging Face's checkpoints, which store the matrices of linear layers transposed.
 """
 
 from dataclasses import dataclass
