@@ -46,7 +46,7 @@ static struct array {
     int64_t bytes, mapped;
     int output, sealed;
     uint64_t hash;
-} kept[64];
+} kept[256];
 static int arrays;
 static uint64_t state;
 static int awkward; /* put infinities, NaN and subnormals among the numbers */

@@ -1,7 +1,8 @@
 /* One short function per group of kernels that calls each of them on arrays of odd sizes (see csrc_kernels.c).
  *
- * A new kernel goes here: csrc_kernels.c fails on one that nobody calls. An output (`out`) belongs to the one CALL that
- * writes it, and is read-only for those that follow; everything else is read-only from the first CALL on.
+ * A kernel whose signature is not driven from the table goes here: csrc_kernels.c fails on one that nobody calls. An
+ * output (`out`) belongs to the one CALL that writes it, and is read-only for those that follow; everything else is
+ * read-only from the first CALL on.
  */
 
 /* Those that promise the same bits on any number of threads, but not at every level. */
@@ -12,12 +13,42 @@ static const int64_t sizes[][2] = { /* rows, n */
     {150, 130}, {9, 520},
 };
 
-static void drive_softmax(int64_t rows, int64_t n) {
-    float *y = out(rows * n), *dx = out(rows * n), *logs = out(rows * n), *dlogs = out(rows * n), *x = in(rows * n);
-    CALL(softmax)(y, x, rows, n);
-    CALL(softmax_backward)(dx, x, y, rows, n);
-    CALL(log_softmax)(logs, x, rows, n);
-    CALL(log_softmax_backward)(dlogs, x, logs, rows, n);
+/* Kernels of the commonest signatures are driven from the table of tinyllm.h: what is written element by element, with or
+ * without rows, needs no function here. */
+typedef void unary(float *, const float *, int64_t);
+typedef void binary(float *, const float *, const float *, int64_t);
+typedef void unary_rows(float *, const float *, int64_t, int64_t);
+typedef void binary_rows(float *, const float *, const float *, int64_t, int64_t);
+
+static void drive_unary(int kernel, unary *run, int64_t rows, int64_t n) {
+    float *y = out(rows * n), *x = in(rows * n);
+    begin(kernel);
+    run(y, x, rows * n);
+}
+static void drive_binary(int kernel, binary *run, int64_t rows, int64_t n) {
+    float *z = out(rows * n), *x = in(rows * n), *y = in(rows * n);
+    begin(kernel);
+    run(z, x, y, rows * n);
+}
+static void drive_unary_rows(int kernel, unary_rows *run, int64_t rows, int64_t n) {
+    float *y = out(rows * n), *x = in(rows * n);
+    begin(kernel);
+    run(y, x, rows, n);
+}
+static void drive_binary_rows(int kernel, binary_rows *run, int64_t rows, int64_t n) {
+    float *z = out(rows * n), *x = in(rows * n), *y = in(rows * n);
+    begin(kernel);
+    run(z, x, y, rows, n);
+}
+static void drive_by_hand(int kernel, ...) { (void)kernel; }
+
+static void drive_table(int64_t rows, int64_t n) {
+#define X(file, result, name, arguments)                                                                              \
+    if (index_##name != index_column_sum) /* whose result is one row */                                               \
+        _Generic(kernels->name, unary *: drive_unary, binary *: drive_binary, unary_rows *: drive_unary_rows,         \
+                 binary_rows *: drive_binary_rows, default: drive_by_hand)(index_##name, kernels->name, rows, n);
+    TINYLLM_KERNELS(X)
+#undef X
 }
 
 static void drive_norm(int64_t rows, int64_t c) {
@@ -97,23 +128,9 @@ static void drive_attention(int64_t rows, int64_t n) {
 
 static void drive_elementwise(int64_t rows, int64_t n) {
     n *= rows;
-    float *y[15];
-    for (int i = 0; i < 15; i++) y[i] = out(n);
-    float *x = in(n), *z = in(n), *dy = in(n);
-    CALL(gelu)(y[0], x, n);
-    CALL(gelu_backward)(y[1], dy, x, n);
-    CALL(gelu_tanh)(y[2], x, n);
-    CALL(gelu_tanh_backward)(y[3], dy, x, n);
-    CALL(silu)(y[4], x, n);
-    CALL(silu_backward)(y[5], dy, x, n);
-    CALL(swiglu)(y[6], x, z, n);
-    CALL(swiglu_backward)(y[7], y[8], dy, x, z, n);
-    CALL(add)(y[9], x, z, n);
-    CALL(approx_exp)(y[11], x, n);
-    CALL(approx_log)(y[12], x, n);
-    CALL(approx_tanh)(y[13], x, n);
-    CALL(approx_erf)(y[14], x, n);
-    CALL(dropout)(y[10], x, UINT64_MAX, next(), 6554, 1.25f, n);
+    float *dgate = out(n), *dup = out(n), *y = out(n), *dy = in(n), *gate = in(n), *up = in(n);
+    CALL(swiglu_backward)(dgate, dup, dy, gate, up, n);
+    CALL(dropout)(y, dy, UINT64_MAX, next(), 6554, 1.25f, n);
 }
 
 static void drive_embedding(int64_t rows, int64_t n) {
@@ -139,11 +156,6 @@ static void drive_optim(int64_t rows, int64_t n) {
     CALL(adamw_step)(w, m, v, g, n, 1 + rows, 1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5);
     *sum = CALL(sum_squares)(1.0, sums, g, n);
     CALL(scale)(clipped, g, 0.3f, n);
-}
-
-static void drive_lowp(int64_t rows, int64_t n) {
-    float *y = out(rows * n), *x = in(rows * n);
-    CALL(round_bf16)(y, x, rows * n);
 }
 
 static void drive_sample(int64_t rows, int64_t n) {
@@ -195,7 +207,7 @@ static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what t
 }
 
 static void (*const drives[])(int64_t rows, int64_t n) = {
-    drive_softmax, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_lowp, drive_sample, drive_output_layer, drive_split, drive_quant,
+    drive_table, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
+    drive_rope, drive_optim, drive_sample, drive_output_layer, drive_split, drive_quant,
     drive_probe,
 };

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from native import CSRC, HERE, compiler, have, run_installed
+from native import CSRC, compiler, have, run_installed
 from verify_kernels import hashes
 
 from tinyllm.ops.registry import _compiled
@@ -14,16 +14,10 @@ pytestmark = pytest.mark.skipif(
 TABLE = re.findall(r"^    X\(\w+, \w+, (\w+),", (CSRC / "tinyllm.h").read_text(), re.MULTILINE)
 
 
-def test_the_driver_calls_every_kernel_of_the_table():
-    called = set(re.findall(r"\bCALL\((\w+)\)", (HERE / "csrc_kernels.h").read_text()))
-    assert len(TABLE) > 40
-    assert called == set(TABLE)
-
-
 def test_no_kernel_leaves_its_operands_and_all_levels_agree():
     code, text = run_installed("csrc_kernels.c", "guard", timeout=120)
-    assert code == 0, text
-    assert set(hashes(text)) == set(TABLE)
+    assert code == 0, text  # 1 also for a kernel that nobody calls
+    assert set(hashes(text)) == set(TABLE) and len(TABLE) > 40
 
 
 @pytest.mark.parametrize("offence, said", [
