@@ -85,18 +85,15 @@ def test_ranks_have_a_limit():
         BPETokenizer.from_ranks(BYTES | {b"a" * 2**23: 256}, "gpt2")
 
 
-@pytest.mark.parametrize(
-    "change, match",
-    [
-        ({b"a": ...}, "0x61"),
-        ({b"ab": 97}, "same id 97"),
-        ({b"ab": -1}, "id of the token"),
-        ({b"ab": 2**40}, "id of the token"),
-        ({b"ab": True}, "id of the token"),
-        ({b"": 300}, "at least one byte"),
-        ({"ab": 300}, "at least one byte"),
-    ],
-)
+@pytest.mark.parametrize("change, match", [
+    ({b"a": ...}, "0x61"),
+    ({b"ab": 97}, "same id 97"),
+    ({b"ab": -1}, "id of the token"),
+    ({b"ab": 2**40}, "id of the token"),
+    ({b"ab": True}, "id of the token"),
+    ({b"": 300}, "at least one byte"),
+    ({"ab": 300}, "at least one byte"),
+])  # fmt: skip
 def test_bad_ranks_are_refused(change, match):
     ranks = {token: rank for token, rank in {**BYTES, **change}.items() if rank is not ...}
     with pytest.raises(UserError, match=match):
@@ -124,21 +121,18 @@ def test_a_rank_file_is_read_with_its_pattern(tmp_path):
         load_tokenizer(path)
 
 
-@pytest.mark.parametrize(
-    "line, match",
-    [
-        (b"YQ== 300", "line 257.*before"),
-        (b"YWI= 97", "same id 97"),
-        (b"YWI 300", "line 257"),
-        (b"YWI= -3", "line 257"),
-        (b"YWI= 9999999999", "line 257"),
-        (b"YWI= 99999999", "id of the token"),
-        (b"YWI=  300", "line 257"),
-        (b"Y\xffI= 300", "line 257"),
-        (b"=WI= 300", "line 257"),
-        (b" 300", "line 257"),
-    ],
-)
+@pytest.mark.parametrize("line, match", [
+    (b"YQ== 300", "line 257.*before"),
+    (b"YWI= 97", "same id 97"),
+    (b"YWI 300", "line 257"),
+    (b"YWI= -3", "line 257"),
+    (b"YWI= 9999999999", "line 257"),
+    (b"YWI= 99999999", "id of the token"),
+    (b"YWI=  300", "line 257"),
+    (b"Y\xffI= 300", "line 257"),
+    (b"=WI= 300", "line 257"),
+    (b" 300", "line 257"),
+])  # fmt: skip
 def test_a_bad_line_of_a_rank_file_is_named(line, match, tmp_path):
     (tmp_path / "r").write_bytes(rank_file(BYTES) + line + b"\n")
     with pytest.raises(UserError, match=match):
@@ -186,24 +180,21 @@ def test_gpt2_files_are_read_from_either_or_from_the_folder(tmp_path):
     assert named.decode([259]) == "never"
 
 
-@pytest.mark.parametrize(
-    "vocab, merges, match",
-    [
-        ({"a": 70}, GPT2_MERGES, "same id"),
-        ({"a": -1}, GPT2_MERGES, "id of the token 'a'"),
-        ({"a": 2**30}, GPT2_MERGES, "id of the token 'a'"),
-        ({"a": "64"}, GPT2_MERGES, "id of the token 'a'"),
-        ({"a": ...}, GPT2_MERGES, "0x61"),
-        ({"": 300}, GPT2_MERGES, "''"),
-        ({}, GPT2_MERGES + "x y\n", r"merges\[3\].*'xy'"),
-        ({}, GPT2_MERGES + "xx y\n", r"merges\[3\].*'xx'"),
-        ({}, GPT2_MERGES + "h e\n", r"merges\[3\].*twice"),
-        ({}, GPT2_MERGES + "h e e\n", "line 5"),
-        ({}, GPT2_MERGES + "he\n", "line 5"),
-        ({}, GPT2_MERGES + " he\n", "line 5"),
-        ({}, "", "not a tokenizer file|cannot read|no JSON"),
-    ],
-)
+@pytest.mark.parametrize("vocab, merges, match", [
+    ({"a": 70}, GPT2_MERGES, "same id"),
+    ({"a": -1}, GPT2_MERGES, "id of the token 'a'"),
+    ({"a": 2**30}, GPT2_MERGES, "id of the token 'a'"),
+    ({"a": "64"}, GPT2_MERGES, "id of the token 'a'"),
+    ({"a": ...}, GPT2_MERGES, "0x61"),
+    ({"": 300}, GPT2_MERGES, "''"),
+    ({}, GPT2_MERGES + "x y\n", r"merges\[3\].*'xy'"),
+    ({}, GPT2_MERGES + "xx y\n", r"merges\[3\].*'xx'"),
+    ({}, GPT2_MERGES + "h e\n", r"merges\[3\].*twice"),
+    ({}, GPT2_MERGES + "h e e\n", "line 5"),
+    ({}, GPT2_MERGES + "he\n", "line 5"),
+    ({}, GPT2_MERGES + " he\n", "line 5"),
+    ({}, "", "not a tokenizer file|cannot read|no JSON"),
+])  # fmt: skip
 def test_bad_gpt2_files_are_refused(vocab, merges, match, tmp_path):
     changed = {word: i for word, i in {**GPT2_VOCAB, **vocab}.items() if i is not ...}
     gpt2_folder(tmp_path, changed, merges)
