@@ -6,13 +6,7 @@ corpus = tl.load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.data)
 model = tl.GPT(tl.GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=4, heads=4, width=128))
 tokens = tl.token_array(corpus.data, tokenizer)
-optimizer = tl.AdamW(model.parameters(), lr=1e-3)
-for step in range(100):
-    x, y = tl.get_batch(tokens, seed=0, step=step, batch=12, context=64)
-    loss = model.loss(x, y)
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+tl.fit(model, tokens, steps=100)
 print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
 """
 
