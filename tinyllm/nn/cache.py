@@ -8,10 +8,9 @@ from tinyllm.errors import UserError
 class KVCache:
     """Keys and values of one attention layer for a batch of rows, each row with a length of its own.
 
-    Row b's keys stand at positions 0 ... lengths[b] - 1 of `keys` (B, context, K, D); what stands behind
-    is of no meaning, and `attention(q, keys, values, lengths=cache.lengths)` never looks there. So
-    prompts of different lengths are decoded together without padding. The memory is taken once, for the
-    whole context.
+    Row b's keys are at positions 0 ... lengths[b] - 1 of `keys` (B, context, K, D). The rest has no meaning,
+    and `attention(q, keys, values, lengths=cache.lengths)` never reads it. So prompts of different lengths
+    are decoded together without padding. The memory is taken once, for the whole context.
     """
 
     def __init__(self, batch, context, heads, width, dtype=np.float32):
@@ -21,7 +20,7 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """The number of positions that the longest row holds."""
+        """How many positions the longest row holds."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
 
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Linear layers with weights of 8 or 4 bits, for generating: decoding is bound by reading the weights.
 
-`quantize(model, 8)` swaps them in. What such a layer holds, how well it agrees with the one that it was made
-from, and why it is fast stands in `ops/quant.py`.
+`quantize(model, 8)` swaps them in. `ops/quant.py` explains the format of the packed weights, how large their
+errors are, and why the products are fast.
 """
 
 from itertools import accumulate
@@ -18,10 +18,9 @@ from tinyllm.tensor import Tensor, record
 
 
 class QuantizedLinear(Module):
-    """What Int8Linear and Int4Linear share: y = x @ W + bias, with packed weights, for inference only.
+    """Base of Int8Linear and Int4Linear: y = x @ W + bias, with packed weights, for inference only.
 
-    x (..., n_in) -> y (..., n_out). A new layer holds zeros. Raises RuntimeError when a gradient is asked
-    for.
+    x (..., n_in) -> y (..., n_out). A new layer holds zeros. A gradient raises RuntimeError.
     """
 
     bits: int
