@@ -158,7 +158,7 @@ static void attend_block(const struct attention_job *job, int64_t b, int64_t h, 
             tile_product(score, BLOCK, q + r * job->H * D, job->H * D, 1, k_turned, BLOCK, height,
                          round_up(last, COLUMNS), D, 0);
             for (int64_t i = 0; i < height; i++) {
-                int64_t row = s + r + i, end = seen(job, b, row, first, keys);
+                int64_t row = s + r + i, end = seen(job, b, row, first, last);
                 float scale = job->ends ? mask_and_bias(job, b, h, row, first, score + i * BLOCK, end) : job->scale;
                 rescale_row(y + (r + i) * width, online_softmax(score + i * BLOCK, end, scale, &query[r + i]), width);
             }

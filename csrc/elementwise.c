@@ -167,9 +167,10 @@ static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, in
     share_out(dropout_part, e, 16);
 }
 
-/* --- the functions of approx.h, for tests --------------------------------------------------------------- */
+/* --- the functions of approx.h ---------------------------------------------------------------------------- */
 
 UNARY(approx_exp, v_exp(x))
 UNARY(approx_log, v_log(x))
 UNARY(approx_tanh, v_tanh(x))
-UNARY(approx_erf, v_erf(x))
+UNARY(approx_erf, v_erf(x)) /* for tests alone: gelu has a form of its own */
+UNARY(sigmoid, v_sigmoid(x))

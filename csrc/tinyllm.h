@@ -52,6 +52,7 @@
     X(elementwise, void, approx_exp, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
     X(elementwise, void, approx_tanh, (float *y, const float *x, int64_t n))                                          \
+    X(elementwise, void, sigmoid, (float *y, const float *x, int64_t n))                                              \
     X(elementwise, void, approx_erf, (float *y, const float *x, int64_t n))                                           \
     X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
     X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \

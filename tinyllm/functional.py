@@ -12,7 +12,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
-from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable
+from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable, run
 
 
 def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
@@ -72,7 +72,7 @@ exp, log, tanh = Tensor.exp, Tensor.log, Tensor.tanh  # x (...) -> (...)
 
 def sigmoid(x: Tensor) -> Tensor:
     """Compute 1 / (1 + exp(-x)): x (...) -> (...)."""
-    y = ops.sigmoid(x.data)
+    y = run(ops.sigmoid, x.data)
 
     def backward(dy):
         return (dy * y * (1 - y),)
@@ -82,10 +82,12 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def log_sigmoid(x: Tensor) -> Tensor:
     """Compute log sigmoid(x) = -log(1 + exp(-x)), finite where sigmoid(x) is 0: x (...) -> (...)."""
-    y = np.minimum(x.data, 0) - np.log1p(np.exp(-np.abs(x.data)))
+    e = run(ops.exp, -np.abs(x.data))
+    near = 1 + e  # log(1 + e) = log(near) + what rounding took from near
+    y = np.minimum(x.data, 0) - (run(ops.log, near) + (e - (near - 1)) / near)
 
     def backward(dy):
-        return (dy * ops.sigmoid(-x.data),)
+        return (dy * run(ops.sigmoid, -x.data),)
 
     return record(y, (x,), backward)
 

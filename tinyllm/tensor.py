@@ -139,14 +139,14 @@ def gradients(y, dy):
     return {leaf: dx for (leaf, _), dx in grads.items()}
 
 
+def run(op, *arrays):
+    """Run an op, or its specification where an array is not float32: kernels take nothing else."""
+    return (op if all(x.dtype == np.float32 for x in arrays) else op.variants["numpy"])(*arrays)
+
+
 def plus(x, y):
     """Add two arrays: by the op where both are float32 of one shape, else by NumPy, which broadcasts."""
     return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == np.float32 else x + y
-
-
-def product(x, y):
-    """Multiply matrices: by the op where both are float32, all that kernels take, else by its spec."""
-    return (ops.matmul if x.dtype == y.dtype == np.float32 else ops.matmul.variants["numpy"])(x, y)
 
 
 class Tensor:
@@ -255,11 +255,11 @@ class Tensor:
             if x.dtype == y.dtype == np.float32:
                 return ops.matmul_backward(dz, x.data, y.data)
             return (
-                ops.sum_to_shape(product(dz, y.data.swapaxes(-1, -2)), x.shape),
-                ops.sum_to_shape(product(x.data.swapaxes(-1, -2), dz), y.shape),
+                ops.sum_to_shape(run(ops.matmul, dz, y.data.swapaxes(-1, -2)), x.shape),
+                ops.sum_to_shape(run(ops.matmul, x.data.swapaxes(-1, -2), dz), y.shape),
             )
 
-        return record(product(x.data, y.data), (x, y), backward)
+        return record(run(ops.matmul, x.data, y.data), (x, y), backward)
 
     def __pow__(self, n):
         """Raise to a power n, a number."""
@@ -289,7 +289,7 @@ class Tensor:
 
     def exp(self) -> "Tensor":
         """Return e to the power of each number."""
-        y = np.exp(self.data)
+        y = run(ops.exp, self.data)
 
         def backward(dy):
             return (dy * y,)
@@ -302,11 +302,11 @@ class Tensor:
         def backward(dy):
             return (dy / self.data,)
 
-        return record(np.log(self.data), (self,), backward)
+        return record(run(ops.log, self.data), (self,), backward)
 
     def tanh(self) -> "Tensor":
         """Return the hyperbolic tangent of each number."""
-        y = np.tanh(self.data)
+        y = run(ops.tanh, self.data)
 
         def backward(dy):
             return (dy * (1 - y * y),)

@@ -53,6 +53,10 @@ def swiglu_backward(dy, gate, up):
     return dgate, dup
 
 
+def sigmoid(x):
+    return unary(run_sigmoid, x)
+
+
 def add(x, y):
     return binary(run_add, x, "x", y, "y")
 
@@ -68,15 +72,15 @@ def dropout_backward(dy, key, p):
     return dropout(f32(dy, "dy"), key, p)
 
 
-def _exp(x):
+def exp(x):
     return unary(run_approx_exp, x)
 
 
-def _log(x):
+def log(x):
     return unary(run_approx_log, x)
 
 
-def _tanh(x):
+def tanh(x):
     return unary(run_approx_tanh, x)
 
 

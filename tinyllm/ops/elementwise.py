@@ -15,6 +15,25 @@ from tinyllm.rng import MASK, Random
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
 
 
+@op(flops=1)
+def exp(x):
+    """Raise e to the power of every number: x (...) -> (...)."""
+    return np.exp(x)
+
+
+@op(flops=1)
+def log(x):
+    """Take the natural logarithm of every number: x (...) -> (...); -inf at 0, NaN below."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(x)
+
+
+@op(flops=1)
+def tanh(x):
+    """Take the hyperbolic tangent of every number: x (...) -> (...)."""
+    return np.tanh(x)
+
+
 @op(flops=4)
 def sigmoid(x):
     """Map every number into 0..1: y = 1 / (1 + exp(-x)).
