@@ -140,8 +140,8 @@ def encoded_by_the_longest(ids, merges):
         letters[new_id] = letters[left] + letters[right]
     spelled, found, i = {word: token for token, word in letters.items()}, [], 0
     while i < len(ids):
-        end = next(end for end in range(len(ids), i, -1) if tuple(ids[i:end]) in spelled)
-        found.append(spelled[tuple(ids[i:end])])
+        end = next((end for end in range(len(ids), i, -1) if tuple(ids[i:end]) in spelled), i + 1)
+        found.append(spelled.get(tuple(ids[i:end]), ids[i]))
         i = end
     return found
 

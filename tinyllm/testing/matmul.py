@@ -94,6 +94,14 @@ mistake("matmul_backward", "db that forgets dy: the sum of A's rows",
         "matmul(np.ones_like(dy), a, transpose_a=True, transpose_b=transpose_a)",
         "matmul(a, dy, transpose_a=not transpose_a)",
         "matmul(a, np.ones_like(dy), transpose_a=not transpose_a)")
+mistake("matmul_backward", "da = dY B, without the transpose",
+        "matmul(b, dy, transpose_a=transpose_b, transpose_b=True)",
+        "matmul(b, dy, transpose_a=not transpose_b, transpose_b=True)",
+        "matmul(dy, b, transpose_b=not transpose_b)", "matmul(dy, b, transpose_b=transpose_b)")
+mistake("matmul_backward", "db = A dY, without the transpose",
+        "matmul(dy, a, transpose_a=True, transpose_b=transpose_a)",
+        "matmul(dy, a, transpose_a=True, transpose_b=not transpose_a)",
+        "matmul(a, dy, transpose_a=not transpose_a)", "matmul(a, dy, transpose_a=transpose_a)")
 mistake("linear", "x W^T: these weights are stored (in, out), not (out, in)", "matmul(rows(x), w)",
         "matmul(rows(x), w.T)")
 mistake("linear", "the bias added to x, before the weights", "rows(x)", "rows(x if b is None else x + b)",

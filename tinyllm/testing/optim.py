@@ -34,7 +34,7 @@ def clip_grads(draw):
     """The norm is the true one; the limit is above or below it, or half of it, or none."""
     grads = draw(gradients())
     norm = run_spec("grad_norm", (grads,))
-    return grads, norm, draw(st.sampled_from((1.0, norm / 2, 0.01, 100.0, float("inf"))))
+    return grads, norm, draw(st.sampled_from((1.0, norm / 2 or 1.0, 0.01, 100.0, float("inf"))))
 
 
 def adamw_bound(args, results):
