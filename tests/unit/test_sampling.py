@@ -56,3 +56,14 @@ def test_numbers_of_many_streams_are_those_of_each():
     streams = [Random(i, "sample", 7) for i in range(5)]
     for n in (0, 1, 2):
         assert uniforms([r.key for r in streams], [n] * 5).tolist() == [r.uniform() for r in streams]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0, repetition_penalty=9), Sampling(0.7, 5, 0.9, 0.1, 1.5)])
+def test_no_row_looks_at_another(sampling):
+    logits = np.random.default_rng(0).normal(size=(8, V)).astype(np.float32)
+    logits[:, 0] = 3  # likely, and an id that no row has used
+    ids = [[1 + (7 * b + i) % (V - 1) for i in range(1 + 2 * b)] for b in range(8)]
+    u = Random(1).uniform(8)
+    together = sampling.choose(logits, ids, u)
+    alone = [sampling.choose(logits[b : b + 1], ids[b : b + 1], u[b : b + 1])[0] for b in range(8)]
+    assert together.tolist() == alone
