@@ -136,7 +136,8 @@ def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
     model, ids = tiny_gpt(CHARS.vocab_size, width=32), np.array([CHARS.encode(TEXT)])
     model = quantize(model, bits) if bits else model
     before = {name: o._run for name, o in OPS.items()}
-    classes = {type(part): dict(vars(type(part))) for _, part in model.named_modules()}
+    kinds = [type(part) for _, part in model.named_modules()]
+    classes = {kind: dict(vars(kind)) for kind in kinds}
     with inference(model):
         plain = model(ids).data
         with capture(model) as root:
@@ -146,6 +147,7 @@ def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
         model(np.array([[999]]))
     assert all(OPS[name]._run is run for name, run in before.items())
     assert all(dict(vars(cls)) == attributes for cls, attributes in classes.items())
+    assert kinds == [type(part) for _, part in model.named_modules()]
     assert "__call__" not in vars(Int8Linear)  # it inherits its own
 
 

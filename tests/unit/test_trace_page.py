@@ -11,7 +11,6 @@ from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.nn import inference
-from tinyllm.nn.module import Module
 from tinyllm.report.trace import capture, examine, page
 from tinyllm.report.trace.compare import set_side_by_side
 from tinyllm.report.trace.comparison_page import render_comparison
@@ -275,7 +274,3 @@ def test_diff_names_a_students_mistake(trained, tmp_path, capsys, monkeypatch):
     assert "NameError" in complaint(capsys, *words)
     exercise.write_text("def softmax(x:\n")
     assert "line 1: '(' was never closed" in complaint(capsys, *words)
-
-
-def test_the_model_is_a_module_like_any_other():
-    assert "__call__" not in vars(Module)  # what `record` puts there is gone
