@@ -33,7 +33,7 @@ class Bench:
         self.last, self.calls = None, 0
 
     def answer(self, args, kwargs):
-        """Carry out a call -> the reply for `launcher.remote`."""
+        """Carry out a call -> the reply for `fork_server.remote`."""
         self.calls += 1
         try:
             bound = OPS[self.op].__signature__.bind(*args, **kwargs)
