@@ -70,7 +70,7 @@ def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=N
 
 
 def subject(title, why, formed, kind):
-    """Which property a complaint is about: title is the one tried, kind that of the input shown."""
+    """Return the property that a complaint is about: title is the one tried, kind that of the input shown."""
     if isinstance(why, Failure):
         return kind
     if why == WRITES:
@@ -102,12 +102,12 @@ def widths(args):
 
 
 def plainness(args):
-    """The place of a case's nature: ordinary numbers come first."""
+    """Return the rank of a case's nature: ordinary numbers come first."""
     return NATURES.index(nature(args))
 
 
 def form_error(name, results, args):
-    """What is wrong with the types and shapes of results, a sentence, or None."""
+    """Say what is wrong with the types and shapes of results: a sentence, or None."""
     try:
         require_forms(name, results, args)
     except AssertionError as error:
@@ -116,7 +116,7 @@ def form_error(name, results, args):
 
 
 def weight(args):
-    """How large an input is: numbers in its arrays, then letters to write it; an empty one says least."""
+    """Measure an input: numbers in its arrays, then letters to write it; an empty one says least."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args))
 
@@ -144,7 +144,7 @@ def name_mistake(name, failing, more=(), passing=(), seconds=None):
 
 
 def shows(name, args, got, function):
-    """Whether somebody's results are wrong just as a mistake's are: in their numbers, or in their types."""
+    """Return whether results are wrong as a mistake's are: in their numbers, or in their types."""
     theirs = outcome(name, function, args)
     if got is None or theirs is None or not alike(got, theirs):
         return False
@@ -182,14 +182,14 @@ def undefined(results):
 
 
 def tells_apart(name, args, function):
-    """Whether a mistake is clearly wrong on a case."""
+    """Return whether a mistake is clearly wrong on a case."""
     theirs = outcome(name, function, args)
     wrong = theirs is None or numbers_wrong(name, theirs, args)
     return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
 
 
 def numbers_wrong(name, results, args):
-    """Whether results are wrong even if their types are not looked at."""
+    """Return whether results are wrong even if their types are not looked at."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
         results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
@@ -201,7 +201,7 @@ def numbers_wrong(name, results, args):
 
 
 def as_wanted(got, want):
-    """A result in the type that is due, if it has the numbers for that."""
+    """Return a result in the type that is due, if it has the numbers for that."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
         return got
     with np.errstate(all="ignore"):  # float64 may be too large
@@ -210,7 +210,7 @@ def as_wanted(got, want):
 
 
 def alike(got, other, close=CLOSE):
-    """Whether results agree, also where there are none, or they are too odd to be compared."""
+    """Return whether results agree, also where there are none, or they are too odd to be compared."""
     if got is None or other is None:
         return got is other
     try:
@@ -244,12 +244,12 @@ class Tries:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def part(self, args):
-        """The first part of a case that fails, with its complaint -> pair, or None."""
+        """Find the first part of a case that fails, with its complaint -> pair, or None."""
         tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args):
-        """Whether an input is of the kind looked for, and shows what it must."""
+        """Return whether an input is of the kind looked for, and shows what it must."""
         if self.kind not in (None, nature(args)):
             return False
         why = self.complaint(args)
@@ -258,14 +258,14 @@ class Tries:
         return shows(self.task.op, args, self.output(args), self.mistake)
 
     def output(self, args):
-        """The results on an input, or None where there are none; where C strays, that is the result."""
+        """Return the results on an input, None where there are none; where C strays, its message."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args):
-        """The smallest input that fails and that Hypothesis finds; otherwise the one given."""
+        """Find the smallest input that fails; otherwise the one given."""
         name, best, deadline = self.task.op, args, time.monotonic() + SHRINK_SECONDS
 
         def fails(drawn):
@@ -288,7 +288,7 @@ class Tries:
         return best if self.cut else tuple(bind(name, found).values())
 
     def readable(self, args):
-        """The shortest of more cases that fail, where this one is long to read; else the one given.
+        """Find the shortest of more cases that fail, where this one is long to read; else return it.
 
         It is bounded by counts and by no clock, so that a grader says the same whenever it is asked.
         """
@@ -301,11 +301,11 @@ class Tries:
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 
     def letters(self, args):
-        """How much there is to read of an input."""
+        """Count the letters of an input as it is shown."""
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args):
-        """Which variable of the specification none of the student's equals, and its value -> str or None."""
+        """Find the first variable of the specification that the function has nowhere -> str or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):

@@ -1,4 +1,4 @@
-"""Which inputs a task is tried on, drawn by Hypothesis from a seed and sorted into properties.
+"""Choose the inputs that a task is tried on, drawn by Hypothesis from a seed, and sort them.
 
 The same seed gives the same inputs on every machine with the same Hypothesis, whatever else is imported.
 """
@@ -29,7 +29,7 @@ MORE_CASES = 400  # to choose from where the others will not do
 
 
 def nature(args):
-    """Which property a case belongs to: what is special about it, the most special thing first."""
+    """Return the property that a case belongs to: what is special about it, the most special thing first."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
@@ -46,7 +46,7 @@ def nature(args):
 
 
 def plain(args):
-    """The arguments that are Python values."""
+    """Return the arguments that are Python values."""
     return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
 
@@ -59,7 +59,7 @@ WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 @functools.cache
 def properties(name, count=CASES_PER_TASK, variant=0):
-    """The properties of an op and the cases that try them -> {property: list of argument tuples}.
+    """Return the properties of an op and the cases that try them -> {property: list of argument tuples}.
 
     The cases are those that every student meets, and, with a variant, some from that seed.
     """

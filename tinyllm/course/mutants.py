@@ -52,7 +52,7 @@ class Bench:
 
 
 def size(value):
-    """How many numbers there are in an argument, where an empty axis counts as one: what it may cost."""
+    """Count the numbers in an argument, an empty axis as one: what it may cost."""
     if isinstance(value, np.ndarray):
         return math.prod(max(n, 1) for n in value.shape)
     if isinstance(value, list | tuple):
@@ -107,7 +107,7 @@ def judge_tests(task, start, folder=None, variant=0, **options):
 
 
 def ended(run):
-    """Whether a test did not come to a judgement: there is none, it was blocked, or its time was up."""
+    """Return whether a test came to no judgement: there is none, it was blocked, or its time was up."""
     return run[0] is not None and run[0].state != "failed"
 
 
@@ -137,5 +137,5 @@ def run_test(task, start, function):
 
 
 def parameters_of(task):
-    """The op with its arguments, as a test calls it."""
+    """Write the op with its arguments, as a test calls it."""
     return f"{task.op}({', '.join(parameters(task.op))})"

@@ -15,7 +15,7 @@ TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
 
 
 def absolute(value):
-    """The same argument with every number made positive; anything that is no float array is left alone."""
+    """Make every number of an argument positive; leave alone what is no array of floats."""
     return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
@@ -39,12 +39,12 @@ def ulps(n):
 
 
 def largest(x, axis=-1):
-    """The largest finite size along an axis, which is kept: the scale of a row."""
+    """Return the largest finite size along an axis, which is kept: the scale of a row."""
     return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
 
 
 def mean(x):
-    """The mean along the last axis, which is kept."""
+    """Return the mean along the last axis, which is kept."""
     return x.mean(axis=-1, keepdims=True)
 
 

@@ -35,7 +35,7 @@ def check(name, function, args, contiguous=False):
 
 
 def require_all(name, function, args, contiguous):
-    """All the properties of `check`, one after another."""
+    """Require all the properties of `check`, one after another."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):
@@ -69,7 +69,7 @@ def run(name, function, args):
 
 
 class Results(list):
-    """The results of an op as a list, which knows what they came in: a tuple, a list, or neither."""
+    """A list of an op's results, with the kind of value that they came in: a tuple, a list, or neither."""
 
     def __init__(self, value):
         super().__init__(value if isinstance(value, tuple | list) else [value])
@@ -88,7 +88,7 @@ def require_container(results, expected):
 
 
 def widen(value):
-    """The same argument in float64, also inside a list."""
+    """Return the same argument in float64, also inside a list."""
     if isinstance(value, list):
         return [widen(element) for element in value]
     is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32
@@ -96,7 +96,7 @@ def widen(value):
 
 
 def bits(value):
-    """What must be equal for two arguments or results to be the same bits."""
+    """Return what is equal for two arguments or results with the same bits."""
     if isinstance(value, list):
         return [bits(element) for element in value]
     is_array = isinstance(value, np.ndarray | np.generic)
@@ -113,7 +113,7 @@ def arrays(values):
 
 
 def require_own_memory(name, results, args, contiguous):
-    """Every result is an array of its own, not a view of an input or of another result."""
+    """Require that no result is a view of an input or of another result."""
     if name in MAY_RETURN_INPUTS:
         return
     taken = list(arrays(args))
@@ -125,12 +125,12 @@ def require_own_memory(name, results, args, contiguous):
 
 
 def require_expected(name, results, args):
-    """Every result has the type, shape and numbers of the specification's."""
+    """Require the types, shapes and numbers that the specification gives."""
     require_close(name, results, expectation(name, args))
 
 
 def expectation(name, args):
-    """What is right on one case -> (results, results on neighbouring cases, bounds)."""
+    """Compute what is right on one case -> (results, results on neighbouring cases, bounds)."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
     others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
@@ -139,7 +139,7 @@ def expectation(name, args):
 
 
 def require_close(name, results, wanted):
-    """Every result agrees with an `expectation`. Raises AssertionError."""
+    """Raise AssertionError unless every result agrees with an `expectation`."""
     expected, others, bounds = wanted
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
@@ -147,7 +147,7 @@ def require_close(name, results, wanted):
 
 
 def labelled(name, results, expected):
-    """What each result is called, the result, and what is expected -> list. Raises AssertionError."""
+    """Return each result's name, the result and what is expected. Raises AssertionError on another number."""
     require_container(results, expected)
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
@@ -159,7 +159,7 @@ def labelled(name, results, expected):
 
 
 def require_form(label, got, want):
-    """One result has the right type: an array's dtype and shape, or a Python value's type."""
+    """Require the right type: an array's dtype and shape, or a Python value's type."""
     if not isinstance(want, np.ndarray | np.generic):
         kind = type(want).__name__
         same = isinstance(got, type(want)) or (isinstance(want, float) and as_array(got).ndim == 0)
@@ -173,12 +173,12 @@ def require_form(label, got, want):
 
 
 def as_array(value):
-    """A result as an array; of objects where it holds text, which numpy would pad to the longest of all."""
+    """Return a result as an array; of objects where it holds text, which numpy would pad to the longest."""
     return np.asarray(value, object if holds_text(value) else None)
 
 
 def holds_text(value):
-    """Whether a list, of any depth, has text or bytes in it."""
+    """Return whether a list, of any depth, has text or bytes in it."""
     return isinstance(value, list | tuple) and any(isinstance(x, str | bytes) or holds_text(x) for x in value)
 
 
@@ -231,13 +231,13 @@ def agree(a, b, close=CLOSE):
 
 
 def describe(name, args):
-    """The arguments of a case, one short line each."""
+    """Describe the arguments of a case, one short line each."""
     pairs = zip(parameters(name), args, strict=False)
     return "\n".join(f"  {argument} = {as_text(value)}" for argument, value in pairs)
 
 
 def as_text(value, limit=200):
-    """A value in one short line: of an array its type, shape and numbers."""
+    """Write a value in one short line: of an array its type, shape and numbers."""
     if isinstance(value, np.ndarray):
         strides = ", ".join(map(str, value.strides))
         layout = "" if value.flags.c_contiguous else f", a view (not contiguous, strides {strides}),"

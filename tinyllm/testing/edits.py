@@ -51,12 +51,12 @@ class Edit:
 
     @functools.cached_property
     def function(self):
-        """The edited specification. Raises ValueError where it has no such code."""
+        """Make the edited specification. Raises ValueError where it has no such code."""
         return edited(self.__name__, *self.changes, times=self.times)
 
     @property
     def texts(self):
-        """The source of the edited functions: {name: text}."""
+        """Return the source of the edited functions: {name: text}."""
         trees = edit_trees(self.__name__, *self.changes, times=self.times)
         return {tree.name: ast.unparse(tree) for tree in trees.values()}
 

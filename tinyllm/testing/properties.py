@@ -1,4 +1,4 @@
-"""What the properties of an op are called, in a checker's report and where a mistake says which it breaks."""
+"""Names of an op's properties, for a checker's report and for mistakes, which say what they break."""
 
 ORDINARY = "right on ordinary numbers"
 ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers

@@ -1,4 +1,4 @@
-"""What the names in signatures say: what an op returns, and where the arguments of its backward come from.
+"""Read signatures: what an op returns, and where the arguments of its backward come from.
 
 `layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by their
 names, and returns one gradient for each differentiable input. So the cases and the gradient check of every
@@ -16,7 +16,7 @@ FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
 
 def parameters(name):
-    """The names of an op's arguments, in order."""
+    """Return the names of an op's arguments, in order."""
     return tuple(OPS[name].__signature__.parameters)
 
 
