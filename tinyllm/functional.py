@@ -1,18 +1,22 @@
-"""Differentiable ops: the forward pass on top, and right under it how the gradient flows back.
+"""Differentiable ops: each function holds a forward pass and, inside it, its backward pass.
 
-Shapes, formulas and errors are those of the op of the same name in `tinyllm.ops`. What a closure mentions is
-what stays in memory until the backward pass. Token ids, targets, masks and tables are plain arrays: no
-gradient flows into them. A weight that is frozen (requires_grad False) costs no product in the backward pass.
+Shapes, formulas and errors are documented at the op of the same name in `tinyllm.ops`. An array that a
+`backward` closure uses stays in memory until the backward pass. Token ids, targets, masks and tables get no
+gradient. A frozen weight (requires_grad False) costs no product in the backward pass.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinyllm import ops
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable, run
+
+Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 
 def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
@@ -65,7 +69,7 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
 
 
-# Arithmetic beside Tensor's operators. Inputs broadcast; a number or a plain array takes the Tensor's dtype.
+# Arithmetic without operators. Inputs broadcast; numbers and plain arrays take the Tensor's dtype.
 
 exp, log, tanh = Tensor.exp, Tensor.log, Tensor.tanh  # x (...) -> (...)
 
@@ -92,8 +96,8 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return record(y, (x,), backward)
 
 
-def minimum(x, y) -> Tensor:
-    """Return the smaller of each pair of two Tensors, or of one and numbers; at a tie x gets the gradient."""
+def minimum(x: Any, y: Any) -> Tensor:
+    """Return the elementwise minimum; x or y is a Tensor. Where they are equal, x gets the gradient."""
     x, y = (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
     first = x.data <= y.data
 
@@ -103,13 +107,13 @@ def minimum(x, y) -> Tensor:
     return record(np.minimum(x.data, y.data), (x, y), backward)
 
 
-def maximum(x, y) -> Tensor:
-    """Return the larger of each pair of two Tensors, or of one and numbers; at a tie x gets the gradient."""
+def maximum(x: Any, y: Any) -> Tensor:
+    """Return the elementwise maximum; x or y is a Tensor. Where they are equal, x gets the gradient."""
     return -minimum(-x, -y)
 
 
-def clip(x: Tensor, low, high) -> Tensor:
-    """Cut x (...) to low..high, numbers or plain arrays; what is cut off gets no gradient."""
+def clip(x: Tensor, low: Any, high: Any) -> Tensor:
+    """Limit x (...) to low..high, numbers or plain arrays; elements outside the limits get no gradient."""
     inside = (low <= x.data) & (x.data <= high)
 
     def backward(dy):
@@ -119,7 +123,7 @@ def clip(x: Tensor, low, high) -> Tensor:
 
 
 def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
-    """Join tensors along an axis; their other axes agree. Raises ValueError when they do not."""
+    """Join tensors along an axis. Raises ValueError unless their other axes agree."""
     tensors = tuple(tensors)
     ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
 
@@ -149,7 +153,7 @@ def log_softmax(x: Tensor) -> Tensor:
     return record(y, (x,), backward)
 
 
-def cross_entropy(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Average the losses of tokens: logits (..., V), targets (...) ints -> nats ()."""
     targets = np.asarray(as_array(targets))
     loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
@@ -160,7 +164,7 @@ def cross_entropy(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
     return record(loss, (logits,), backward)
 
 
-def token_losses(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
+def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Score every token: logits (..., V), targets (...) ints -> nats (...), 0 where the target is ignored."""
     targets = np.asarray(as_array(targets))
     losses, lse = ops.token_losses(logits.data, targets, ignore_index)
@@ -171,10 +175,10 @@ def token_losses(logits: Tensor, targets, ignore_index: int = -100) -> Tensor:
     return record(losses, (logits,), backward)
 
 
-def linear_token_losses(x: Tensor, w: Tensor, targets, ignore_index: int = -100) -> Tensor:
-    """Score every token by the logits x w^T, which are not stored: x (..., C), w (V, C) -> nats (...).
+def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
+    """Score every token by the logits x w^T without storing them: x (..., C), w (V, C) -> nats (...).
 
-    targets (...) ints; the loss of one that is ignored is 0.
+    targets (...) ints; the loss of an ignored target is 0.
     """
     targets = np.asarray(as_array(targets))
     losses, lse = ops.linear_token_losses(x.data, w.data, targets, ignore_index)
@@ -186,10 +190,11 @@ def linear_token_losses(x: Tensor, w: Tensor, targets, ignore_index: int = -100)
     return record(losses, (x, w), backward)
 
 
-def linear_cross_entropy(x: Tensor, w: Tensor, targets, ignore_index: int = -100) -> Tensor:
-    """Average the linear_token_losses that count: x (..., C), w (V, C), targets (...) ints -> nats ().
+def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
+    """Average linear_token_losses over the targets that are not ignored.
 
-    A function that replaces ops.cross_entropy is used: then the logits are stored.
+    x (..., C), w (V, C), targets (...) ints -> nats (). If ops.cross_entropy is replaced, the replacement
+    runs and the logits are stored.
     """
     if ops.cross_entropy.replaced or ops.cross_entropy_backward.replaced:
         return cross_entropy(matmul(x, w, transpose_b=True), targets, ignore_index)
@@ -228,7 +233,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """Apply the tanh form of gelu, that of GPT-2: x (...) -> (...)."""
+    """Apply GPT-2's gelu, an approximation with tanh: x (...) -> (...)."""
 
     def backward(dy):
         return (ops.gelu_tanh_backward(dy, x.data),)
@@ -257,7 +262,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return record(forward(), (gate, up), backward, again=forward)
 
 
-def embedding(w: Tensor, ids) -> Tensor:
+def embedding(w: Tensor, ids: Ints) -> Tensor:
     """Look up rows of a table: w (V, C), ids (...) ints -> (..., C)."""
     ids = np.asarray(as_array(ids))
     vocab_size = w.shape[0]
@@ -268,15 +273,15 @@ def embedding(w: Tensor, ids) -> Tensor:
     return record(ops.embedding(w.data, ids), (w,), backward)
 
 
-def take(x: Tensor, index) -> Tensor:
+def take(x: Tensor, index: Ints) -> Tensor:
     """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError when one is outside 0..N-1."""
     return embedding(x, index)
 
 
-def put(x: Tensor, index, n: int) -> Tensor:
+def put(x: Tensor, index: Ints, n: int) -> Tensor:
     """Scatter rows, the transpose of take: x (..., C), index (...) ints in 0..n-1 -> (n, C).
 
-    Row i is the sum of the rows of x whose index is i, and 0 where there is none.
+    Row i is the sum of the rows of x whose index is i, or 0 if there are none.
     """
     index = np.asarray(as_array(index))
 
@@ -286,8 +291,8 @@ def put(x: Tensor, index, n: int) -> Tensor:
     return record(ops.embedding_backward(x.data, index, n), (x,), backward)
 
 
-def rope(x: Tensor, cos, sin) -> Tensor:
-    """Turn pairs of channels: x (B, T, H, D), cos and sin ([B,] T, D/2) of `ops.rope_tables` -> x's shape."""
+def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
+    """Rotate pairs of channels by tables cos, sin ([B,] T, D/2): x (B, T, H, D) -> (B, T, H, D)."""
     cos, sin = as_array(cos), as_array(sin)
 
     def backward(dy):
@@ -296,13 +301,14 @@ def rope(x: Tensor, cos, sin) -> Tensor:
     return record(ops.rope(x.data, cos, sin), (x,), backward)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths=None, bias=None,
-              window: int | None = None, starts=None, ends=None) -> Tensor:
-    """Let every query read values: q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
+              bias: Any = None, window: int | None = None, starts: np.ndarray | None = None,
+              ends: np.ndarray | None = None) -> Tensor:  # fmt: skip
+    """Average values with softmax(q k^T / sqrt(D)): q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
 
-    Beside causal and lengths (see `ops.attention`): bias, a Tensor or array that broadcasts to (H, S, T), is
-    added to the scores; window is how many keys back a query sees, its own included; starts (B, S) is the
-    first key of each query, ends (B, S) the end of its keys in place of causal's (see `key_ranges`).
+    causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores.
+    window: how many keys a query sees, counted back from its own position, which is included.
+    starts, ends (B, S): the keys of a query, starts <= t < ends, in place of causal (see `key_ranges`).
     """
     if any(x is not None for x in (bias, window, starts, ends)):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
@@ -315,8 +321,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths=None
     return record(y, (q, k, v), backward)
 
 
-def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts, ends, bias: Tensor | None = None) -> Tensor:
-    """Let every query read the values of the keys starts <= t < ends (B, S), with a bias on the scores."""
+def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
+                     bias: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Compute attention in which a query sees the keys starts <= t < ends (B, S); bias is added to scores."""
     b = None if bias is None else bias.data
     y, lse = ops.attention_ranges(q.data, k.data, v.data, starts, ends, b)
 
@@ -351,10 +358,11 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
 def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:
     """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
 
-    Less memory for more time. fn maps Tensors to one Tensor and must give the same bits when called again, so
-    its randomness has to come in as numbers. params are the other leaves with gradients that fn uses, such as
-    a block's parameters. Raises RuntimeError when fn used one that is not listed: at once if nothing else
-    needs a gradient, else in backward. (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.)
+    This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
+    again, so random numbers must be among its inputs. params are the other leaves with gradients that fn
+    uses, such as a block's parameters. Raises RuntimeError if fn uses a leaf that is not listed: at once if
+    nothing else needs a gradient, else in backward. Source: Chen et al., "Training Deep Nets with Sublinear
+    Memory Cost", 2016.
     """
     params = tuple(params)
     if not any(x.requires_grad for x in inputs + params):  # then nothing may be recorded
@@ -373,7 +381,7 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
 
 
 def _run_again(fn, inputs):
-    """Compute fn(*inputs) with a graph of its own -> (leaves that stand for the inputs, the output)."""
+    """Compute fn(*inputs) in a separate graph -> (leaves that replace the inputs, the output)."""
     leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
     with recording(True):
         return leaves, fn(*leaves)

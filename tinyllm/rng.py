@@ -45,11 +45,11 @@ def _fold(key):
     return state
 
 
-def uniforms(keys, counters):
-    """Draw one number from each of many streams.
+def uniforms(keys: Sequence[int], counters: Sequence[int]) -> np.ndarray:
+    """Draw one number from each of many streams -> float64 (n,) in [0, 1).
 
-    keys (n,): the `key` of each Random; counters (n,): how many words were drawn from it -> float64 (n,) in
-    [0, 1), the numbers that `uniform()` of each would draw.
+    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The result is what
+    `uniform()` of each Random would draw next.
     """
     z = np.array(counters, np.uint64) + np.uint64(1)
     z *= np.uint64(GOLDEN)
@@ -70,13 +70,13 @@ class Random:
 
     @classmethod
     def at(cls, key: int, counter: int) -> "Random":
-        """Return the stream that stands where `reserve` said: its key and its counter."""
+        """Return the stream with this key, moved to this counter, as `reserve` returned them."""
         random = cls()
         random.key, random.counter = key, counter
         return random
 
     def reserve(self, n: int) -> tuple[int, int]:
-        """Skip n words and return where they begin, (key, counter), so that they can be drawn later."""
+        """Skip n words and return (key, counter) of the first, so that `Random.at` can draw them later."""
         first = self.key, self.counter
         self.counter += n
         return first
@@ -104,8 +104,8 @@ class Random:
     def integers(self, n: int, size: Any = None) -> Any:
         """Draw an integer in [0, n), n at most 2**31.
 
-        The top 32 bits are multiplied by n (Lemire 2019, without the rejection): the bias is below n / 2**32,
-        which no use here can see.
+        The top 32 bits are multiplied by n (Lemire 2019, without the rejection). The bias is below n / 2**32,
+        which is too small to matter here. Raises ValueError for an n out of range.
         """
         if not 0 < n <= 2**31:
             raise ValueError(f"integers(n) needs 0 < n <= 2**31, got {n}")

@@ -1,10 +1,9 @@
 """Tensor: an array that remembers how it was computed, so that gradients can find their way back.
 
-Every differentiable function computes its output with NumPy arrays and hands it to `record`, with its inputs
-and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks these
-records from the last to the first. Each record is freed as soon as it has been used, and with it the
-activations that its closure kept: a second `backward()` through the same records is an error, and there are
-no gradients of gradients.
+Every differentiable function computes its output with NumPy arrays. It passes the output to `record`, with
+its inputs and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks
+these records from the last to the first, and frees each one with the activations that its closure kept. So a
+second `backward()` through the same records is an error, and there are no gradients of gradients.
 
     def softmax(x):
         y = ops.softmax(x.data)
@@ -16,7 +15,7 @@ no gradients of gradients.
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,24 +33,24 @@ class Node:
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")
 
-    def __init__(self, sources, backward, outputs):
+    def __init__(self, sources: tuple, backward: Callable | None, outputs: tuple):
         self.sources = sources
         self.backward = backward
         self.outputs = outputs
 
 
 class Mode(threading.local):
-    """Whether this thread records what it computes, and which outputs it may let go of (see `remaking`)."""
+    """Per-thread switches: record computations or not; list droppable outputs or not (see `remaking`)."""
 
-    recording = True
-    remade = None
+    recording: bool = True
+    remade: "list[weakref.ref[Remade]] | None" = None
 
 
 _mode = Mode()
 
 
 @contextlib.contextmanager
-def recording(flag):
+def recording(flag: bool) -> Iterator[None]:
     """Switch recording on or off for the length of a `with` block."""
     before, _mode.recording = _mode.recording, flag
     try:
@@ -66,30 +65,29 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def remaking():
-    """Let go, at the end of a `with` block, of the outputs in it that are cheap to make again.
+def remaking() -> Iterator[None]:
+    """Drop, at the end of a `with` block, the outputs computed in it that are cheap to compute again.
 
-    Those are the outputs of steps that give `record` an `again`. The backward pass makes them as it needs
-    them, one after the other, each with the bits that it had: less memory for more time. Source: Korthikanti
-    et al., "Reducing Activation Recomputation in Large Transformer Models", 2022, section 5.
+    These are the outputs of steps that pass `again` to `record`; the backward pass recomputes the same bits.
+    Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
-    before, _mode.remade = _mode.remade, []
+    made: list[weakref.ref[Remade]] = []
+    before, _mode.remade = _mode.remade, made
     try:
         yield
     finally:
-        made, _mode.remade = _mode.remade, before
+        _mode.remade = before
         for reference in made:
             if (tensor := reference()) is not None:
                 tensor.array = None
 
 
-def record(y, parents: Sequence["Tensor"], backward: Callable, again: Callable | None = None) -> Any:
+def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Callable | None = None) -> Any:
     """Wrap the output of a step, and remember how its gradient flows back to the parents.
 
-    `backward(dy)` returns one gradient per parent, in order, and changes nothing; None means zero. When y is
-    a tuple, so are the outputs, and backward takes one gradient for each. `again()` returns y once more, for
-    a step that costs little (see `remaking`). A backward may leave out what a frozen parent, whose
-    `requires_grad` is False, does not need.
+    y is an array or a tuple of arrays -> a Tensor or a tuple of Tensors. `backward(dy)` takes one gradient
+    per output and returns one per parent, in order; None means zero. It changes no array, and may return None
+    for a parent without `requires_grad`. `again()`, for cheap steps, computes y once more (see `remaking`).
     """
     if not _mode.recording and not isinstance(y, tuple):  # generation makes thousands of these per second
         return Tensor(y)
@@ -104,12 +102,13 @@ def record(y, parents: Sequence["Tensor"], backward: Callable, again: Callable |
     return outputs if isinstance(y, tuple) else outputs[0]
 
 
-def topological(root):
-    """List root and the nodes it depends on, each after the ones it depends on itself.
+def topological(root: Node) -> list[Node]:
+    """List root and all nodes it depends on, so that every node comes after the ones it depends on.
 
-    It is a loop with a stack of its own, because a graph may be deeper than Python's recursion limit.
+    It is a loop with an explicit stack, because a graph may be deeper than Python's recursion limit.
     """
-    order, seen, stack = [], set(), [(root, False)]
+    order: list[Node] = []
+    seen, stack = set(), [(root, False)]
     while stack:
         node, done = stack.pop()
         if done:
@@ -121,9 +120,9 @@ def topological(root):
     return order
 
 
-def gradients(y, dy):
+def gradients(y: "Tensor", dy: np.ndarray) -> dict["Tensor", np.ndarray]:
     """Walk back from y, whose gradient is dy, and free the records on the way -> {leaf: its gradient}."""
-    grads = {y.source: dy}
+    grads: dict[Any, Any] = {y.source: dy}
     order = topological(y._node) if y._node else []
     while order:
         node = order.pop()
@@ -139,13 +138,13 @@ def gradients(y, dy):
     return {leaf: dx for (leaf, _), dx in grads.items()}
 
 
-def run(op, *arrays):
-    """Run an op, or its specification where an array is not float32: kernels take nothing else."""
+def run(op: Any, *arrays: np.ndarray) -> Any:
+    """Run an op, or its specification unless all arrays are float32, the only dtype of kernels."""
     return (op if all(x.dtype == np.float32 for x in arrays) else op.variants["numpy"])(*arrays)
 
 
-def plus(x, y):
-    """Add two arrays: by the op where both are float32 of one shape, else by NumPy, which broadcasts."""
+def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Add two arrays: with the op if both are float32 of one shape, else with NumPy, which broadcasts."""
     return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == np.float32 else x + y
 
 
@@ -154,29 +153,30 @@ class Tensor:
 
     `data` is the array: lists and Python floats become float32, arrays keep their dtype. `grad` is None, or
     an array like `data` that `backward` has added to; it may share memory with other gradients, so replace
-    it, never write into it.
+    it, never write into it. Raises TypeError if a tensor that requires a gradient does not hold floats.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
-    __array_ufunc__ = None  # array + tensor is the tensor's business, not NumPy's
+    __array_ufunc__ = None  # so that array + tensor calls the tensor's __radd__
 
-    def __init__(self, data, requires_grad: bool = False):
+    def __init__(self, data: Any, requires_grad: bool = False):
         self.data = data if type(data) is np.ndarray else np.asarray(data)
         if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"only floats have gradients, got {self.data.dtype}; use astype(np.float32)")
         self.requires_grad = requires_grad
-        self.grad = None
-        self._node, self._output = None, 0  # the step this is an output of, or None for a leaf
+        self.grad: Any = None
+        self._node: Node | None = None  # the step that made this, or None for a leaf
+        self._output = 0  # the index among the outputs of that step
 
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
 
     @property
-    def source(self):
-        """Name the place where this tensor's gradient is collected (see Node)."""
+    def source(self) -> tuple[Any, int] | None:
+        """Return the key under which this tensor's gradient is collected, or None (see Node)."""
         return (self._node or self, self._output) if self.requires_grad else None
 
     def __repr__(self):
@@ -197,12 +197,12 @@ class Tensor:
         """Return the same array as a new leaf that needs no gradient."""
         return Tensor(self.data)
 
-    def backward(self, grad=None) -> None:
-        """Add the gradient of this tensor with respect to every leaf that requires one to the leaf's `grad`.
+    def backward(self, grad: Any = None) -> None:
+        """Compute the gradient of this tensor for every leaf that requires one, and add it to `leaf.grad`.
 
-        grad is the gradient to start from, 1 for a tensor with one element. Frees the graph. Raises
-        RuntimeError when nothing was recorded or the graph was freed, ValueError when grad is missing or has
-        another shape.
+        grad is the gradient to start from, by default 1 for a tensor with one element. Frees the graph.
+        Raises RuntimeError when nothing was recorded or the graph was freed, ValueError when grad is missing
+        or has another shape than the tensor.
         """
         if not self.requires_grad:
             raise RuntimeError("backward() needs a tensor that requires_grad, computed outside no_grad()")
@@ -216,8 +216,8 @@ class Tensor:
 
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
-    def like(self, x) -> "Tensor":
-        """Return another operand as a Tensor; a number or a plain array takes this one's float dtype."""
+    def like(self, x: Any) -> "Tensor":
+        """Return x as a Tensor; a number or a plain array takes this tensor's float dtype."""
         if isinstance(x, Tensor):
             return x
         return Tensor(np.asarray(x, self.dtype if self.dtype.kind == "f" else None))
@@ -313,7 +313,7 @@ class Tensor:
 
         return record(y, (self,), backward)
 
-    def sum(self, axis=None, keepdims: bool = False) -> "Tensor":
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Sum over an axis, several, or all."""
         shape = self.shape
 
@@ -324,12 +324,12 @@ class Tensor:
 
         return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)
 
-    def mean(self, axis=None, keepdims: bool = False) -> "Tensor":
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Average over an axis, several, or all."""
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
-    def reshape(self, *shape) -> "Tensor":
+    def reshape(self, *shape: Any) -> "Tensor":
         """Return the same numbers in the same order under another shape."""
         before = self.shape
 
@@ -365,27 +365,29 @@ class Tensor:
 
 
 class Remade(Tensor):
-    """A tensor whose array may be let go of, because `again()` makes it once more."""
+    """A tensor whose array may be dropped, because `again()` computes it once more."""
 
     __slots__ = ("again", "array")
+    array: np.ndarray | None
 
-    def __init__(self, y, again):
+    def __init__(self, y: np.ndarray, again: Callable):
         super().__init__(y)
         self.again = again
 
     @property
-    def data(self):
+    def data(self) -> np.ndarray:  # type: ignore[override]
+        """Return the array; compute it if it was dropped."""
         if self.array is None:
             self.array = self.again()
         return self.array
 
     @data.setter
-    def data(self, y):
+    def data(self, y: np.ndarray) -> None:
         self.array = y
 
 
-def remakeable(y, again):
-    """Return y as a tensor, one that is let go of if this is a block of `remaking`."""
+def remakeable(y: np.ndarray, again: Callable) -> Tensor:
+    """Return y as a tensor; inside a `remaking` block, as one whose array is dropped at its end."""
     if _mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)
@@ -393,6 +395,6 @@ def remakeable(y, again):
     return tensor
 
 
-def as_array(x):
-    """Return the array of a Tensor; anything else as it is."""
+def as_array(x: Any) -> Any:
+    """Return the array of a Tensor; anything else unchanged."""
     return x.data if isinstance(x, Tensor) else x
