@@ -308,7 +308,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
 
     causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores.
     window: how many keys a query sees, counted back from its own position, which is included.
-    starts, ends (B, S): the keys of a query, starts <= t < ends, in place of causal (see `key_ranges`).
+    starts, ends (B, S): a query sees the keys starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
     if any(x is not None for x in (bias, window, starts, ends)):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
