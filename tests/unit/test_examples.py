@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import tinyllm
-from tinyllm.data import sources
+from tinyllm.data import rows, sources
 from tinyllm.errors import UserError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -64,9 +64,9 @@ def test_names_are_invented(run):
 
 
 def test_names_of_different_lengths_make_a_batch():
-    x, y = runpy.run_path(str(EXAMPLES / "names.py"))["batch"]([[0, 5, 6, 0], [0, 7, 0]])
-    assert x.tolist() == [[0, 5, 6], [0, 7, 0]]
-    assert y.tolist() == [[5, 6, 0], [7, 0, -100]]
+    batch = rows([[0], [0]], [[5, 6, 0], [7, 0]], context=8)
+    assert batch.tokens.tolist() == [[0, 5, 6], [0, 7, 0]]
+    assert batch.targets.tolist() == [[5, 6, 0], [7, 0, -100]]
 
 
 def test_chat_trains_once_then_remembers(run, monkeypatch):
