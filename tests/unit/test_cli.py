@@ -10,7 +10,7 @@ from tinyllm.cli import main
     ("tokeniser train", "did you mean `tinyllm tokenizer`?"),
     ("qqqq", "`tinyllm --help` lists the commands"),
     ("check 4 a.py b.py", "unrecognized arguments: b.py (see `tinyllm check --help`)"),
-    ("train --mine 4 6", "unrecognized arguments: 6 (see `tinyllm train --help`)"),
+    ("train --mine 4 6", "there is no recipe '6'; there are pretrain, sft"),
     ("--nonsense", "unrecognized arguments: --nonsense (see `tinyllm --help`)"),
     ("\x1b[2J" + "x" * 500, "there is no command '\\x1b[2J"),
 ])  # fmt: skip

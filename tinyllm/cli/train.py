@@ -84,16 +84,25 @@ def train(
     given = {setting: value for setting, value in flags.items() if value is not None}
     from tinyllm.course.training import plugged_in  # the one thing that training knows of the course
 
-    if resume and overwrite:
-        raise UserError("--overwrite is not allowed with --resume: choose one of them")
-    if resume and not out:
-        raise UserError("--resume needs --out DIR: which run do you mean?")
+    check_arguments(recipe, out, resume, overwrite)
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction and not json:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | settings_of(config, given, set or [])
         opened = resumed_run(out, settings) if resume else new_run(out, settings, overwrite, plugins.ending)
         return train_run(opened, resume, plugins, json)
+
+
+def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
+    """Raise UserError on arguments that cannot be meant, before anything is read."""
+    from tinyllm.train.recipe import find_recipe
+
+    if recipe is not None:
+        find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
+    if resume and overwrite:
+        raise UserError("--overwrite is not allowed with --resume: choose one of them")
+    if resume and not out:
+        raise UserError("--resume needs --out DIR: which run do you mean?")
 
 
 def train_run(opened, resume, plugins, as_json):
