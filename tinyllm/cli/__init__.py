@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import textwrap
+from typing import NoReturn
 
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError
@@ -47,15 +48,15 @@ EXAMPLE = """example:
 class Help(argparse.RawDescriptionHelpFormatter):
     """Help that keeps the line breaks of an example, and folds what is wider than the terminal."""
 
-    def _fill_text(self, text, width, indent):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
         return folded(super()._fill_text(text, width, indent), width)
 
 
-def folded(text, width):
-    """A text with its paragraphs and `NAME   explanation` rows broken at a width; commands stay whole."""
+def folded(text: str, width: int) -> str:
+    """Break the paragraphs and the `NAME   explanation` rows of a text at a width; keep commands whole."""
     if all(len(line) <= width for line in text.splitlines()):
         return text
-    rows = []  # [text, where its further lines begin]
+    rows: list[list] = []  # [text, where its further lines begin]
     for line in text.splitlines():
         indent = len(line) - len(line.lstrip())
         explained = re.match(r"\s+\S+(?: \S+)*\s{2,}(?=\S)", line)
@@ -67,7 +68,7 @@ def folded(text, width):
     return "\n".join(row if hang is None else _fold(row, hang, width) for row, hang in rows)
 
 
-def _fold(row, hang, width):
+def _fold(row: str, hang: int, width: int) -> str:
     if hang > width - 28 and len(row) > width:  # little room beside it: below it is more
         return row[:hang].rstrip() + "\n" + textwrap.fill(row[hang:], width, initial_indent=" " * 6)
     return textwrap.fill(row, width, subsequent_indent=" " * hang) if len(row) > width else row
@@ -81,17 +82,11 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
-def add_command(subparsers, name, what, example, description=None):
-    """Add one command: `what` in the list of commands, the description and the example in its own help."""
-    description = description or what[0].upper() + what[1:] + "."
-    return subparsers.add_parser(name, help=what, description=description, epilog=example)
-
-
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
     if sys.stdout is None:  # closed by whoever started this
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
@@ -122,7 +117,7 @@ def main(argv=None):
         return _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
 
 
-def _run(argv):
+def _run(argv: list[str]) -> int:
     command = argv[0] if argv else None
     if command and command not in COMMANDS and not command.startswith("-"):
         near = difflib.get_close_matches(command, COMMANDS, 1)
@@ -133,22 +128,21 @@ def _run(argv):
     if unknown:
         of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
         raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} (see `{of} --help`)")
-    call = getattr(args, "_call", None) or getattr(args, "run", None)
-    if call is None:
+    if "_call" not in args:
         parser.print_help()
         return 0
-    code = call(args) or 0
+    code = args._call(args) or 0
     sys.stdout.flush()  # here, where a broken pipe is still caught
     return code
 
 
-def _complain(message):
+def _complain(message: object) -> int:
     line = " ".join(str(message).splitlines())
     print(f"tinyllm: error: {line}", file=sys.stderr)
     return 2
 
 
-def build_parser(command=None):
+def build_parser(command: str | None = None) -> Parser:
     """Return the parser. Only `command` gets its real options; the others stand there with their names."""
     version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
@@ -162,9 +156,6 @@ def build_parser(command=None):
         if command not in COMMANDS:
             subparsers.add_parser(name, help=what)
         elif module == COMMANDS[command][0] and name not in subparsers.choices:
-            imported = importlib.import_module(f"tinyllm.cli.{module}")
-            if hasattr(imported, "add_parser"):
-                imported.add_parser(subparsers)
-            else:
-                add_commands(name, what, subparsers.add_parser)
+            importlib.import_module(f"tinyllm.cli.{module}")
+            add_commands(name, what, subparsers.add_parser)
     return parser

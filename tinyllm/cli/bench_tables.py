@@ -3,10 +3,10 @@
 A line is at most 80 columns wide; what a table leaves out is in `--json`.
 """
 
-import textwrap
 from statistics import median
 
 from tinyllm.bench.ops import PRODUCTS
+from tinyllm.cli.text import fold
 
 OPS_HEAD = f"{'ops: kernel against spec':29}{'shapes':18}{'time':>7}{'rate':>13}{'roof':>6}{'ratio':>6}"
 TRAIN_HEAD = (
@@ -26,8 +26,8 @@ TOKENIZER_HEAD = (
 SCALING_HEAD = "scaling: one size grows, the rest stays (nano); then attention alone, 6 x 64"
 
 
-def ops_line(r):
-    """One op at one size."""
+def ops_line(r: dict) -> str:
+    """Write one op at one size."""
     rate = f"{short(r['gflops'])} GFLOP/s" if "gflops" in r else f"{short(r['gb_per_second'])} GB/s"
     mark = "!" if r["slower_than_spec"] else ""
     shapes = r["shape"] if len(r["shape"]) <= 17 else r["shape"].split(",")[0]
@@ -36,8 +36,8 @@ def ops_line(r):
     return f"{name} {time(r['seconds']):>7}{rate:>13}{share(r)}{short(r['times_spec']):>6}{mark}"
 
 
-def ops_verdict(records):
-    """Which kernels are slower than their specs, and how the products stand against OpenBLAS."""
+def ops_verdict(records: list[dict]) -> str:
+    """Name the kernels that are slower than their specs, and compare the products with OpenBLAS."""
     if not records:
         return "No op has a kernel here; `tinyllm doctor` says why."
     slower = [f"{r['op']} ({r['setting']}, {r['shape']})" for r in records if r["slower_than_spec"]]
@@ -53,10 +53,10 @@ def ops_verdict(records):
     return text
 
 
-def train_line(r):
-    """One engine on one model."""
+def train_line(r: dict) -> str:
+    """Write one engine that trains one model."""
     if "skipped" in r:
-        return wrapped(f"{r['setting']:5} {r['engine']}: left out, {r['skipped']}")
+        return fold(f"{r['setting']:5} {r['engine']}: left out, {r['skipped']}")
     against = f" {r['times_spec']:.1f} x numpy" if "times_spec" in r else ""
     if "times_torch" in r:
         against = f" {r['times_torch']:.2f} x {r['best_torch'].removeprefix('torch ')}"
@@ -66,27 +66,27 @@ def train_line(r):
     return f"{name}{speed:>10}{share(r)}{peak:>10} {against}".rstrip()
 
 
-def generate_line(r):
-    """One engine at one task."""
+def generate_line(r: dict) -> str:
+    """Write one engine that generates."""
     if "skipped" in r:
-        return wrapped(f"{r['setting']:11} {r['engine']}: left out, {r['skipped']}")
+        return fold(f"{r['setting']:11} {r['engine']}: left out, {r['skipped']}")
     speed = f"{r['tokens_per_second']:,.1f} tokens/s"
     times = f"{r['times']:>7.2f} x" if "times" in r else ""
     name = f"{r['setting']:11}{r['task']:8}{r['engine']:15}{r['tokens']:>4}"
     return f"{name}{time(r['seconds']):>9}{speed:>18}{share(r)}{times}"
 
 
-def memory_line(r):
-    """One engine's memory."""
+def memory_line(r: dict) -> str:
+    """Write the memory of one engine."""
     of_torch = f"  {r['share_of_torch']:.2f} of torch" if r.get("share_of_torch") else ""
     before = mib(r["libraries_mb"])
     return f"{r['setting']:5}{r['engine']:9}{mib(r['peak_rss_mb']):>12} peak, {before} at start{of_torch}"
 
 
-def tokenizer_line(r):
-    """One engine at one task, or one text doubled, or the memory of training."""
+def tokenizer_line(r: dict) -> str:
+    """Write one engine at one task, or the time of a text twice as long, or the memory of training."""
     if "skipped" in r:
-        return wrapped(f"{r['engine']}: left out, {r['skipped']}")
+        return fold(f"{r['engine']}: left out, {r['skipped']}")
     size = f"{r['bytes'] / 1e6:.1f} MB"
     if r["task"] == "memory":
         parts = f"{mib(r['libraries_mb'])} at start, {mib(r['text_mb'])} with the text"
@@ -100,8 +100,8 @@ def tokenizer_line(r):
     return f"{name}{time(r['seconds']):>10}{short(r['mb_per_second']):>9} MB/s{times}"
 
 
-def scaling_line(r):
-    """One size, or the exponent that was fitted through all sizes of an axis."""
+def scaling_line(r: dict) -> str:
+    """Write one size, or the exponent that was fitted through all sizes of an axis."""
     if "time_exponent" in r:
         text = f"{r['axis']:10} time ~ size^{r['time_exponent']:.2f}"
         return text + (f", memory ~ size^{r['memory_exponent']:.2f}" if "memory_exponent" in r else "")
@@ -110,18 +110,18 @@ def scaling_line(r):
     return f"{r['axis']:10}{r['size']:>7}{time(r['seconds']):>10}{rate:>16}{share(r)}{memory}"
 
 
-def share(r):
-    """The share of the roof, in five columns: 0.87 -> ' 87%'."""
+def share(r: dict) -> str:
+    """Write the share of the roof in six columns: 0.87 -> '   87%'."""
     known = r.get("share_of_roof")
     return "     -" if known is None else f"{100 * known:>5.0f}%"
 
 
-def short(rate):
+def short(rate: float) -> str:
     """Write a number of at least 100 without decimals, others with one."""
     return f"{rate:.0f}" if rate >= 99.95 else f"{rate:.1f}"
 
 
-def time(seconds):
+def time(seconds: float) -> str:
     """Write a time with three digits and a unit: 0.00123 -> 1.23 ms."""
     for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= 0.9995 * size:
@@ -129,11 +129,6 @@ def time(seconds):
     return f"{seconds * 1e9:.3g} ns"
 
 
-def mib(amount):
-    """Write an amount of memory."""
+def mib(amount: float | None) -> str:
+    """Write an amount of memory: 12.3 -> 12 MiB."""
     return "? MiB" if amount is None else f"{amount:,.0f} MiB"
-
-
-def wrapped(text):
-    """Fold a text to 80 columns."""
-    return textwrap.fill(text, 80)

@@ -28,15 +28,15 @@ def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
     return fold(text, " " * indent, " " * further)
 
 
-def entry(head: str, text: str) -> str:
+def entry(head: str, text: str, cut: bool = False) -> str:
     """Return a text beside its head, folded at 80 columns; further lines stand below the first."""
-    return fold(text, head, " " * len(head))
+    return fold(text, head, " " * len(head), cut)
 
 
-def fold(text: str, first: str, further: str) -> str:
-    """Fold a text at 80 columns; `first` and `further` begin its lines."""
+def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
+    """Fold a text at 80 columns; `first` and `further` begin its lines, and `cut` breaks longer words."""
     return textwrap.fill(text, 80, initial_indent=first, subsequent_indent=further,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+                         break_long_words=cut, break_on_hyphens=False)  # fmt: skip
 
 
 def indented(text: str, lines: int | None = None) -> str:
