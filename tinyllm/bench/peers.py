@@ -1,4 +1,4 @@
-"""Load what runs other libraries for comparison: benchmarks/, which is outside of the package."""
+"""Load the modules of benchmarks/, outside of the package, that run other libraries for comparison."""
 
 import importlib.util
 import sys
@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 def load(name: str) -> ModuleType:
     """Return the module benchmarks/NAME.py of the checkout that this copy of tinyllm runs from.
 
-    Raises UserError where there is no checkout, ImportError where the module needs what is not installed.
+    Raises UserError where there is no checkout, ImportError where a library that it needs is not installed.
     """
     known = f"benchmarks.{name}"
     if known not in sys.modules:
@@ -20,6 +20,7 @@ def load(name: str) -> ModuleType:
         if path is None or not path.is_file():
             raise UserError("--peers needs a checkout: benchmarks/ is not in the installed package")
         spec = importlib.util.spec_from_file_location(known, path)
+        assert spec and spec.loader  # as there always are for a .py file
         sys.modules[known] = module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
