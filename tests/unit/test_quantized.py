@@ -244,30 +244,30 @@ def part(model):
     return model.model.layers[1].self_attn
 
 
-def apart(model):
+def unfused(model):
     """The same model, each layer for itself."""
     model = copy.deepcopy(model)
     for _, module in model.named_modules():
-        if getattr(module, "joint", None):
-            module.joint = None
+        if getattr(module, "fused", None):
+            module.fused = None
     return model
 
 
-def joined(layers, n_in):
-    return layers[0].joint.serves(Tensor(np.zeros((1, n_in), np.float32)))
+def is_fused(layers, n_in):
+    return layers[0].fused.applies_to(Tensor(np.zeros((1, n_in), np.float32)))
 
 
 @bits
-def test_joint_layers_give_the_bits_that_each_gives_alone(bits):
+def test_fused_layers_give_the_bits_that_each_gives_alone(bits):
     model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
     attention, mlp = part(model), model.model.layers[1].mlp
-    assert joined((attention.q_proj, attention.k_proj, attention.v_proj), 64)
-    assert joined((mlp.gate_proj, mlp.up_proj), 64)
-    assert np.array_equal(next_logits(model), next_logits(apart(model)))
+    assert is_fused((attention.q_proj, attention.k_proj, attention.v_proj), 64)
+    assert is_fused((mlp.gate_proj, mlp.up_proj), 64)
+    assert np.array_equal(next_logits(model), next_logits(unfused(model)))
 
 
 @bits
-def test_joint_layers_follow_what_happens_to_each(bits):
+def test_fused_layers_follow_what_happens_to_each(bits):
     model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
     other = quantize(Llama(SMALL_LLAMA, seed=2), bits)
     twin = copy.deepcopy(model)
@@ -284,11 +284,11 @@ def test_joint_layers_follow_what_happens_to_each(bits):
         before = next_logits(model)
         exchange(part(model))
         assert not np.array_equal(next_logits(model), before)
-        assert np.array_equal(next_logits(model), next_logits(apart(model)))
+        assert np.array_equal(next_logits(model), next_logits(unfused(model)))
 
 
 @bits
-def test_layers_without_whole_groups_of_outputs_are_not_joined(bits):
+def test_layers_without_whole_groups_of_outputs_are_not_fused(bits):
     model = quantize(Llama(LlamaConfig(**vars(SMALL_LLAMA) | {"width": 40, "hidden": 50}), seed=1), bits)
-    assert part(model).q_proj.joint is None and model.model.layers[0].mlp.gate_proj.joint is None
+    assert part(model).q_proj.fused is None and model.model.layers[0].mlp.gate_proj.fused is None
     assert np.isfinite(next_logits(model)).all()

@@ -19,7 +19,7 @@ from tinyllm.files import atomic_write_text
 from tinyllm.models.weights import Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Module
 from tinyllm.nn.module import fitting, without_memory
-from tinyllm.nn.quantized import bits_of, hollow, join
+from tinyllm.nn.quantized import bits_of, fuse_linears, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 
@@ -111,14 +111,14 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     with without_memory():
         model = cls(config, seed=None)
         if bits:
-            hollow(model, bits)
+            quantized_zeros(model, bits)
     transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
     stored = _without_tied_head(model, stored)
     model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
     for name, tensor in model.named_tensors():
         array = stored[name].read()
         tensor.data = fitting(name, array.T if name in transposed else array, tensor)
-    join(model)
+    fuse_linears(model)
     return model.eval()
 
 

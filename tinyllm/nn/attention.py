@@ -1,4 +1,4 @@
-"""Self-attention: how a position gathers what earlier positions know."""
+"""Self-attention: every position reads from the positions before it."""
 
 from typing import Any
 
@@ -6,28 +6,31 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import ops
+from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
 
+Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
+
 
 class Rope:
-    """Give each position the angles by which rotary embeddings turn queries and keys.
+    """Compute the angles of rotary position embeddings, which rotate queries and keys by their positions.
 
-    The tables grow with the positions that are asked for. Source: Su et al., "RoFormer", 2021.
+    The tables grow when a larger position is asked for. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
         self.width, self.theta, self.scaling = width, theta, scaling
-        self.tables: tuple[np.ndarray, np.ndarray] | None = None
+        self.tables: Angles | None = None
 
-    def tabulate(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def tabulate(self, count: int) -> Angles:
         """Return the tables of the first `count` positions; `scaling` is Hugging Face's rope_scaling."""
         if self.scaling is None:
             return ops.rope_tables(np.arange(count), self.width, self.theta)
         return ops.scaled_rope_tables(np.arange(count), self.width, self.theta, self.scaling)
 
-    def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, positions: np.ndarray) -> Angles:
         """Return the cosines and sines of positions: ints (B, T) -> two float32 (B, T, width / 2)."""
         end = int(positions.max(initial=0)) + 1
         if self.tables is None or end > len(self.tables[0]):
@@ -38,11 +41,12 @@ class Rope:
 
 
 class Attention(Module):
-    """Let every position look back: mix the values of all up to itself, weighted by query times key.
+    """Average the values of all positions up to the own one, weighted by softmax(query times key).
 
     H heads of width D = C / H; query heads may share K heads of keys and values. With a cache, the input
-    holds the newest positions only, and their keys and values join those that the cache holds; the result is
-    the same, bit for bit on the compiled backend. A subclass makes queries, keys and values for `mix`.
+    holds the newest positions only, and their keys and values are appended to the cache; the result is the
+    same, bit for bit on the compiled backend. A subclass computes queries, keys and values for `mix`. Raises
+    ValueError if the heads do not divide the width.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
@@ -50,13 +54,14 @@ class Attention(Module):
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, width // heads
-        self.window = window  # how many keys back a query sees, its own included; None means all
+        self.window = window  # how many keys a query sees, counted back from its own; None means all
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache=None, angles=None, **where: Any) -> Tensor:
-        """Return what each query gathers: q (B, T, H * D), k and v (B, T, K * D) -> (B, T, H * D).
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None = None,
+            angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
+        """Return the average of values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
-        `angles`, a pair of tables from `Rope`, turns queries and keys by their positions. The cache keeps the
-        turned keys: an angle belongs to a position, and a position never changes. `where` goes to
+        `angles`, a pair of tables from `Rope`, rotates queries and keys by their positions. The cache keeps
+        the rotated keys, because the position of a key never changes. `where` are arguments of
         `F.attention`: causal, bias, starts, ends.
         """
         if self.window is not None:
@@ -73,26 +78,26 @@ class Attention(Module):
             y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths, **where)
         return y.reshape(B, T, C)
 
-    def flops(self, batch, context):
-        pairs = context * (context + 1) // 2  # each query meets the keys up to its own position
+    def flops(self, batch: int, context: int) -> dict[str, int]:
+        pairs = context * (context + 1) // 2  # each query is multiplied with the keys up to its own position
         return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
 
 
 class SelfAttention(Attention):
-    """Attention as in GPT-2: query, key and value in one product: x (B, T, C) -> (B, T, C)."""
+    """Attention as in GPT-2, with one product for query, key and value: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, width: int, heads: int, bias: bool = True):
         super().__init__(width, heads)
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x: Tensor, cache=None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
         q, k, v = F.split(self.c_attn(x), 3)
         return self.c_proj(self.mix(q, k, v, cache, **where))
 
 
 class GroupedAttention(Attention):
-    """Attention as in LLaMA: three products, and positions as angles: x (B, T, C) -> (B, T, C)."""
+    """Attention as in LLaMA, with three products and rotary positions: x (B, T, C) -> (B, T, C)."""
 
     same_input = ("q_proj", "k_proj", "v_proj")
 
@@ -103,6 +108,6 @@ class GroupedAttention(Attention):
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.o_proj = Linear(width, width, bias=False)
 
-    def __call__(self, x: Tensor, angles, cache=None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         return self.o_proj(self.mix(q, k, v, cache, angles, **where))

@@ -1,34 +1,35 @@
-"""The KV cache: what attention has computed for the past, so that decoding pays for the newest token only."""
+"""The KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinyllm.errors import UserError
 
 
 class KVCache:
-    """Keys and values of one attention layer for a batch of rows, each row with a length of its own.
+    """Keys and values of one attention layer for a batch of rows; every row has its own length.
 
     Row b's keys are at positions 0 ... lengths[b] - 1 of `keys` (B, context, K, D). The rest has no meaning,
     and `attention(q, keys, values, lengths=cache.lengths)` never reads it. So prompts of different lengths
     are decoded together without padding. The memory is taken once, for the whole context.
     """
 
-    def __init__(self, batch, context, heads, width, dtype=np.float32):
+    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
         self.keys = np.zeros((batch, context, heads, width), dtype)
         self.values = np.zeros((batch, context, heads, width), dtype)
         self.lengths = np.zeros(batch, np.int64)
 
     @property
     def length(self) -> int:
-        """How many positions the longest row holds."""
+        """Return the number of positions that the longest row holds."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
 
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Put S new positions behind the past of every row.
+        """Append S new positions to every row.
 
-        k, v (B, S, K, D) -> keys, values (B, context, K, D), the cache's own arrays: read them, and read
-        only the first `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row
-        has no room for S more.
+        k, v (B, S, K, D) -> keys, values (B, context, K, D). These are the cache's own arrays: do not write
+        to them, and read only the first `lengths[b]` positions of row b. Raises UserError, and changes
+        nothing, when a row cannot hold S more. Raises ValueError for other shapes.
         """
         batch, context, heads, width = self.keys.shape
         S = k.shape[1]
@@ -48,7 +49,7 @@ class KVCache:
         return self.keys, self.values
 
     def truncate(self, length: int) -> None:
-        """Forget what stands at position `length` and behind it, in every row."""
+        """Shorten every row to at most `length` positions."""
         np.minimum(self.lengths, length, out=self.lengths)
 
     def rows(self, begin: int, end: int) -> "KVCache":
@@ -63,7 +64,7 @@ class KVCache:
         return self.rows(b, b + 1)
 
     def copy(self, other: "KVCache", rows: np.ndarray, targets: np.ndarray) -> None:
-        """Copy some rows of another cache, or of this one, over the rows `targets` of this one."""
+        """Overwrite the rows `targets` of this cache with `rows` of another cache, or of this one."""
         if len(rows):
             longest = other.lengths[rows].max()
             self.keys[targets, :longest] = other.keys[rows, :longest]
@@ -71,7 +72,7 @@ class KVCache:
             self.lengths[targets] = other.lengths[rows]
 
     def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
-        """Return a new cache that holds a copy of the given rows, in the given order."""
+        """Return a new cache with copies of the given rows, in the given order."""
         kept = object.__new__(KVCache)
         kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
         return kept

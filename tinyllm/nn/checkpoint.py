@@ -7,10 +7,10 @@ from tinyllm.tensor import Tensor
 
 
 def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
-    """Compute module(*inputs) and keep its inputs only; the second time draws the same dropout masks.
+    """Compute module(*inputs) and keep only its inputs; the backward pass computes the module again.
 
-    The module maps Tensors to one Tensor. Source: Chen et al., "Training Deep Nets with Sublinear Memory
-    Cost", 2016.
+    Both times the same dropout masks are drawn. The module maps Tensors to one Tensor. Source: Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", 2016.
     """
     dropouts = [m for _, m in module.named_modules() if isinstance(m, Dropout)]
     first = [d.random.counter for d in dropouts]

@@ -1,8 +1,9 @@
-"""DecoderLM: what all models share that read tokens from left to right and score the next one."""
+"""DecoderLM: the base of all models that read tokens from left to right and score the next one."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import UserError
@@ -20,8 +21,8 @@ Cache = list[KVCache] | None
 class DecoderLM(Module):
     """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
 
-    A family defines the modules, the attribute `lm_head`, and two methods: `embed(tokens, positions)` makes
-    vectors (B, T, C) of ids, and `body(x, positions, cache)` runs the blocks and the last norm on them. Its
+    A family defines the modules, the attribute `lm_head`, and two methods: `embed(tokens, positions)` turns
+    ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm on them. Its
     config has at least vocab_size, context, layers, heads, kv_heads and width.
     """
 
@@ -36,16 +37,16 @@ class DecoderLM(Module):
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C).
 
-        `where` are arguments of `F.attention` that say what each position sees: bias, starts, ends.
+        `where` are arguments of `F.attention` that choose the keys of each position: bias, starts, ends.
         """
         raise NotImplementedError
 
     def finish(self, seed: int | None) -> None:
         """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
 
-        A seed of None leaves the matrices zero. The std is `config.init_std`, or 0.02. Where a layer adds to
-        the residual stream, it is divided by sqrt(2 * layers): so many sums would make the stream grow
-        (Radford et al. 2019, section 2.3).
+        A seed of None leaves the matrices zero. The standard deviation is `config.init_std`, or 0.02. For
+        layers that add to the residual stream it is divided by sqrt(2 * layers), the root of the number of
+        sums, so that the stream does not grow (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         if seed is not None:
@@ -54,50 +55,51 @@ class DecoderLM(Module):
             self.dropout_stream(seed, 0)
         recompute(fuse(self))
 
-    def __call__(self, tokens, cache: Cache = None, **where: Any) -> Tensor:
+    def __call__(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:
         """Score every possible next token after every position.
 
-        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens follow those that it has
-        seen. `where` are arguments of `F.attention` for every block: `starts` keeps packed documents apart,
-        `ends` makes a prefix see itself whole. Raises UserError when there are no tokens, more than the
+        tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens continue the cached ones.
+        `where` are arguments of `F.attention` for every block: `starts` separates packed documents, `ends`
+        lets the tokens of a prefix see each other. Raises UserError when there are no tokens, more than the
         context holds, or some outside the vocabulary.
         """
         return self.head(self.hidden(tokens, cache, **where))
 
-    def hidden(self, tokens, cache: Cache = None, **where: Any) -> Tensor:
-        """Run all but the output layer, which decoding needs at the last position only.
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:
+        """Run all but the output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        tokens (B, T) or (T,), ints -> (B, T, C). Raises UserError as calling the model does.
+        Decoding needs the output layer at the last position only. Raises UserError as calling the model does.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
         return self.body(self.embed(tokens, positions), positions, cache, **where)
 
     def head(self, x: Tensor) -> Tensor:
-        """Score each token by how well its vector in the output layer agrees with x: (..., C) -> (..., V)."""
+        """Compute the logits, the products of x with each token's output vector: (..., C) -> (..., V)."""
         return self.lm_head(x)
 
-    def loss(self, tokens, targets, weights=None, **where: Any) -> Tensor:
+    def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
+             **where: Any) -> Tensor:  # fmt: skip
         """Return the mean cross-entropy of the true next tokens, in nats, weighted if there are weights.
 
-        tokens, targets, weights (B, T) -> (). Targets of -100 do not count. A model that knows nothing pays
-        ln V. Raises ValueError when targets or weights have another shape than tokens.
+        tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess costs ln V. Raises
+        ValueError when targets or weights have another shape than tokens.
         """
         if weights is not None:
             losses = self.token_losses(tokens, targets, **where)
-            weights = check_targets(weights, losses.shape, "weights").astype(np.float32)
-            weights = weights * (np.atleast_2d(targets) != IGNORED)
-            return (losses * weights).sum() / float(max(weights.sum(), 1e-20))
+            w = check_targets(weights, losses.shape, "weights").astype(np.float32)
+            w *= np.atleast_2d(targets) != IGNORED
+            return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
-        if type(self.lm_head) is not Head:  # quantized, or watched by somebody
+        if type(self.lm_head) is not Head:  # quantized or tapped
             return F.cross_entropy(self.lm_head(x), targets)
-        return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # both, by chunks of logits
+        return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
 
-    def token_losses(self, tokens, targets, **where: Any) -> Tensor:
+    def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
         """Return the cross-entropy of every true next token: tokens, targets (B, T) -> nats (B, T).
 
-        Targets of -100 cost 0. Its mean is `loss`, its negative `log_probs`.
+        Ignored targets (-100) cost 0. `loss` is the mean of the others.
         """
         x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
@@ -105,8 +107,8 @@ class DecoderLM(Module):
             return F.token_losses(self.lm_head(x), targets)
         return F.linear_token_losses(x, self.lm_head.weight, targets)
 
-    def log_probs(self, tokens, targets, **where: Any) -> Tensor:
-        """Return the log-probability of every target after its token: tokens, targets (B, T) -> (B, T)."""
+    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return the log-probability of every target, -token_losses: tokens, targets (B, T) -> (B, T)."""
         return -self.token_losses(tokens, targets, **where)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
@@ -120,11 +122,11 @@ class DecoderLM(Module):
         return [KVCache(batch, room, c.kv_heads, c.width // c.heads, dtype) for _ in range(c.layers)]
 
 
-def check_tokens(tokens, vocab_size: int) -> np.ndarray:
+def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
     """Return tokens as an array (B, T) of ids.
 
     (B, T) or (T,), ints -> (B, T). Raises UserError when there are none, or some outside the vocabulary,
-    TypeError when they are no whole numbers.
+    TypeError when they are not whole numbers.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim == 1:
@@ -140,10 +142,9 @@ def check_tokens(tokens, vocab_size: int) -> np.ndarray:
 
 
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
-    """Return where each token stands, behind what its row's cache has seen.
+    """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
-    tokens (B, T), a list of KVCache or None -> positions int64 (B, T). Raises UserError when the context
-    does not hold them all.
+    Positions continue those in the cache. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])
@@ -153,7 +154,7 @@ def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) 
     return positions
 
 
-def check_targets(targets, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
+def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
     """Return targets as an array (B, T). Raises ValueError unless there is one for each token."""
     targets = np.atleast_2d(targets)
     if targets.shape != tuple(tokens_shape):

@@ -1,4 +1,4 @@
-"""LoRA: train two thin matrices beside each frozen one. Hu et al., "LoRA", 2021.
+"""LoRA: freeze each matrix and train two small ones that are added to it. Hu et al., "LoRA", 2021.
 
 nn.adapt(model, rank=8)                        # frozen but for the adapters
 tl.fit(model, ...)
@@ -21,8 +21,8 @@ from tinyllm.tensor import Tensor
 class LoRALinear(Module):
     """A frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
 
-    x (..., n_in) -> y (..., n_out). A (n_in, rank) begins with random numbers, B (rank, n_out) with zeros, so
-    that a new adapter changes nothing.
+    x (..., n_in) -> y (..., n_out). A (n_in, rank) starts with random numbers, B (rank, n_out) with zeros, so
+    a new adapter changes nothing.
     """
 
     def __init__(self, linear: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
@@ -41,7 +41,7 @@ class LoRALinear(Module):
         return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_b)
 
     def merged(self) -> Linear:
-        """Return a linear layer that does the same."""
+        """Return a plain linear layer that computes the same."""
         n_in, n_out = self.weight.shape
         linear = Linear(n_in, n_out, bias=self.bias is not None)
         linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
@@ -49,16 +49,16 @@ class LoRALinear(Module):
             linear.bias = Parameter(self.bias.data)
         return linear
 
-    def flops(self, batch, context):
+    def flops(self, batch: int, context: int) -> dict[str, int]:
         sizes = (p.data.size for p in (self.weight, self.lora_a, self.lora_b))
         return {"": 2 * batch * context * sum(sizes)}
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
-    """Freeze a model and put an adapter on every linear layer whose name matches, in place.
+    """Freeze a model and add an adapter to every linear layer whose name matches, in place.
 
-    `where` is a regular expression that is searched in the layers' names, such as `attn`.
-    Returns the model.
+    `where` is a regular expression that is searched in the names of the layers, such as `attn`. Returns the
+    model.
     """
 
     def adapter(name, linear):
@@ -80,5 +80,5 @@ def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
 
 
 def merge(model: Module) -> Module:
-    """Swap every adapted layer for a plain one that does the same, in place; returns the model."""
+    """Replace every adapted layer by a plain one that computes the same, in place; return the model."""
     return replace(model, LoRALinear, lambda name, layer: cast(LoRALinear, layer).merged())

@@ -13,7 +13,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 class _Memory(threading.local):
-    """Says whether new arrays of this thread take memory."""
+    """Per-thread switch: new arrays take memory, or have a shape only (see `without_memory`)."""
 
     real = True
 
@@ -23,9 +23,9 @@ _memory = _Memory()
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Make modules in a `with` block whose arrays have shapes but take no memory, and cannot be written.
+    """Create modules in a `with` block whose arrays have shapes but take no memory, and cannot be written.
 
-    So the names and shapes of a file are checked against a model before anything large is made.
+    This is for checking the names and shapes of a file against a model before allocating anything large.
     """
     before, _memory.real = _memory.real, False
     try:
@@ -41,11 +41,11 @@ def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.floa
 
 
 class Parameter(Tensor):
-    """A tensor that training changes: it asks for its gradient, and its module lists it by name."""
+    """A tensor that training changes: it requires a gradient, and its module lists it by name."""
 
     __slots__ = ()
 
-    def __init__(self, data):
+    def __init__(self, data: Any):
         super().__init__(data, requires_grad=True)
 
 
@@ -57,7 +57,7 @@ class Buffer(Tensor):
 
     __slots__ = ("check",)
 
-    def __init__(self, data, check=None):
+    def __init__(self, data: Any, check: Callable[[str, np.ndarray], None] | None = None):
         super().__init__(data)
         self.check = check
 
@@ -69,10 +69,10 @@ class Module:
     assignment, and has the attribute's name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
     """
 
-    training = True  # dropout acts only while this holds; `train` and `eval` set it
+    training = True  # dropout acts only while this is True; `train` and `eval` set it
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Compute the output: every kind of module says how."""
+        """Compute the output; every subclass defines this."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
@@ -92,11 +92,11 @@ class Module:
             yield from child.named_modules(_join(prefix, name))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (name, parameter) in order of definition; one in two places comes once, by its first name."""
+        """Yield (name, parameter) in order of definition; a shared one comes once, by its first name."""
         yield from self._named(Parameter)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, tensor) of all that is saved: parameters and buffers, as `named_parameters` does."""
+        """Yield (name, tensor) of all that is saved, parameters and buffers, each once."""
         yield from self._named((Parameter, Buffer))
 
     def _named(self, kinds):
@@ -112,17 +112,17 @@ class Module:
         return [p for _, p in self.named_parameters() if p.requires_grad or not trainable]
 
     def freeze(self) -> "Module":
-        """Let no parameter inside ask for a gradient any more; returns the module."""
+        """Set `requires_grad` of all parameters inside to False; return the module."""
         for p in self.parameters():
             p.requires_grad = False
         return self
 
     def num_parameters(self) -> int:
-        """Count the numbers that training can change."""
+        """Return how many numbers all parameters hold."""
         return sum(p.data.size for p in self.parameters())
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return {name: array} of all parameters and buffers. They are not copies: copy what must last."""
+        """Return {name: array} of all parameters and buffers: the arrays themselves, not copies."""
         return {name: tensor.data for name, tensor in self.named_tensors()}
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -142,10 +142,10 @@ class Module:
                 )
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Copy {name: array} into parameters and buffers. All is checked first: a bad state changes nothing.
+        """Copy {name: array} into parameters and buffers.
 
-        Raises UserError naming the first that is missing, unknown, has another shape or another kind of
-        numbers, or holds one that is not finite.
+        Raises UserError naming the first array that is missing, unknown, not finite, or has another shape or
+        another kind of numbers. Everything is checked first, so a bad state changes nothing.
         """
         self.check_state({name: np.shape(array) for name, array in state.items()})
         arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
@@ -166,8 +166,8 @@ class Module:
         """Name the random numbers of dropout: `model.dropout_stream(seed, step)` before each training step.
 
         Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
-        draws from zero. So the masks of a step depend on seed, step and layer only: a resumed run draws
-        the same ones, and each micro-batch of a step draws fresh ones. Processes that train side by side
+        draws from zero. So the masks of a step depend on seed, step and layer only. A resumed run draws the
+        same masks, and each micro-batch of a step draws new ones. Processes that train one model together
         add their rank to the key.
         """
         for name, module in self.named_modules():
@@ -184,9 +184,9 @@ class Module:
 
 @contextmanager
 def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
-    """Run a block without gradients and without dropout, then put every module back as it was.
+    """Run a `with` block without gradients and without dropout, then put every module back as it was.
 
-    `modules`, a list of all modules inside, saves making it again for every token.
+    `modules`, a list of all modules inside, saves the time of collecting them.
     """
     everything = (m for _, m in module.named_modules()) if modules is None else modules
     were_training = [m for m in everything if m.training]
@@ -205,9 +205,9 @@ def _join(prefix, name):
 
 
 def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Return an array in the dtype and layout of a tensor, for which it is about to be loaded.
+    """Return an array converted to the dtype of the tensor that it will be copied into.
 
-    Raises UserError when it holds another kind of numbers, or one that is not finite.
+    Raises UserError, with the name, when the array holds another kind of numbers, or one that is not finite.
     """
     array, kind = np.asarray(array), tensor.dtype
     if kind.kind != "f" and array.dtype != kind:
@@ -224,9 +224,9 @@ def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Module], Module]) -> Module:
-    """Swap every module of a kind inside a model for `fn(name, module)`, in place; returns the model.
+    """Replace every module of a class inside a model by `fn(name, module)`, in place; return the model.
 
-    All new modules are made first: when fn raises, the model is unchanged.
+    All new modules are made first, so the model is unchanged if fn raises.
     """
     swaps = [
         (module, name, child, fn(_join(path, name), child))

@@ -1,6 +1,7 @@
-"""Passes over a finished model: they change how modules are run, never a bit of what comes out.
+"""Passes over a finished model: `fuse`, `recompute` and `tap` change how modules are run.
 
-`DecoderLM` applies `fuse` and `recompute` to every new model. A model file stays plain mathematics.
+`fuse` and `recompute` never change a bit of the output. `DecoderLM` applies them to every new model, so that
+model files hold mathematics only.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +14,13 @@ from tinyllm.nn.layers import MLP, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
-LARGE = 2 << 20  # bytes of an input from which on memory is worth the time that saving it costs
+LARGE = 2 << 20  # bytes of an input above which `recompute` drops activations: below, time matters more
 
 
 def around(module: Module, fn: Callable[..., Any]) -> None:
-    """Let calls of one module go through `fn(call, module, *inputs)`, where `call(module, *inputs)` runs it.
+    """Wrap the calls of one module: `fn(call, module, *inputs)` runs, and may run `call(module, *inputs)`.
 
-    The module gets a subclass of its class, so modules that nobody stands around cost nothing.
+    The module gets a subclass of its class, so modules that are not wrapped cost nothing.
     """
     kind = type(module)
 
@@ -31,10 +32,10 @@ def around(module: Module, fn: Callable[..., Any]) -> None:
 
 @contextmanager
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
-    """Watch the part of a model with this name in a `with` block, and change what it returns if you like.
+    """Watch or change the output of one module of a model inside a `with` block.
 
-    `fn(x, y)` sees the first input and the output of every call. A Tensor that it returns takes the place of
-    y; None leaves y as it is. Yields the part. Raises KeyError when the model has no part of that name.
+    `fn(x, y)` gets the first input and the output of every call. A Tensor that it returns replaces y; None
+    leaves y as it is. Yields the module. Raises KeyError when the model has no module of this name.
 
         with nn.tap(model, "h.1.mlp", lambda x, y: y * 0):
             logits = model(tokens)
@@ -55,11 +56,12 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:
-    """Let the blocks of a model keep little for the backward pass, which makes the rest again.
+    """Make the blocks of a model keep less for the backward pass, which computes the rest again.
 
-    A block is a module in a list. It keeps the residual stream and what attention reads and returns; norms,
-    activations and the wide layers before them are made again, if its input has at least `large` bytes. With
-    products in bf16 all is kept, because they leave no time to make things twice. Returns the model.
+    A block is a module in a list. It keeps the residual stream and the inputs and output of attention; norms,
+    activations and the wide layers before them are computed again, if its input has at least `large` bytes.
+    With products in bf16 everything is kept, because there computing it again would cost too much time.
+    Returns the model.
     """
     for _, module in model.named_modules():
         for name, block in module.named_children():
@@ -78,16 +80,16 @@ def _remade(call, block, x, *args, **kwargs):
 
 
 class FusedMLP(MLP):
-    """An MLP whose first product and activation are one pass over memory: see `fuse`."""
+    """An MLP whose first layer and activation run in one kernel: see `fuse`."""
 
-    def __call__(self, x):
-        if type(self.c_fc) is not Linear:  # quantized, adapted, or watched by somebody
+    def __call__(self, x: Tensor) -> Tensor:
+        if type(self.c_fc) is not Linear:  # quantized, adapted or tapped
             return super().__call__(x)
         return self.c_proj(F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias))
 
 
 def fuse(model: Module) -> Module:
-    """Let every MLP of a model run its first layer and the activation in one kernel; returns the model."""
+    """Make every MLP of a model run its first layer and activation in one kernel; return the model."""
     for _, module in model.named_modules():
         if type(module) is MLP:
             module.__class__ = FusedMLP

@@ -1,11 +1,11 @@
-"""Linear layers with weights of 8 or 4 bits, for generating: decoding is bound by reading the weights.
+"""Linear layers with weights of 8 or 4 bits, for generating: reading the weights bounds its speed.
 
-`quantize(model, 8)` swaps them in. `ops/quant.py` explains the format of the packed weights, how large their
-errors are, and why the products are fast.
+`quantize(model, 8)` puts them into a model. `ops/quant.py` explains the format of the packed weights, how
+large their errors are, and why the products are fast.
 """
 
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,14 +20,14 @@ from tinyllm.tensor import Tensor, record
 class QuantizedLinear(Module):
     """Base of Int8Linear and Int4Linear: y = x @ W + bias, with packed weights, for inference only.
 
-    x (..., n_in) -> y (..., n_out). A new layer holds zeros. A gradient raises RuntimeError.
+    x (..., n_in) -> y (..., n_out). A new layer holds zeros. The backward pass raises RuntimeError.
     """
 
     bits: int
     kind: type
-    joint: "Joint | None" = None  # with the layers beside it, which `quantize` makes
+    fused: "FusedLinears | None" = None  # one product for sibling layers; `quantize` sets it
 
-    def __init__(self, n_in, n_out, bias=True):
+    def __init__(self, n_in: int, n_out: int, bias: bool = True):
         q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
         self.q = Buffer(full(q_shape, 0, self.kind))
         self.scales = Buffer(full(scales_shape, 0, np.uint16), check_scales)
@@ -36,31 +36,32 @@ class QuantizedLinear(Module):
 
     @classmethod
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
-        """Make a layer of arrays: weight (n_in, n_out), bias (n_out,) or None.
+        """Quantize arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
 
-        Raises ValueError when a weight is not finite, or 2^127 and more.
+        Raises ValueError when a weight is not finite, or its size is 2^127 or more.
         """
         n_in, n_out = weight.shape
         layer = cls(n_in, n_out, bias=bias is not None)
         q, scales = getattr(ops, f"quantize_int{cls.bits}")(np.asarray(weight, np.float32))
         layer.q.data, layer.scales.data = q, scales
-        if bias is not None:
+        if layer.bias is not None:
             layer.bias.data = np.array(bias, np.float32)
         return layer
 
     @classmethod
     def from_linear(cls, linear: Linear) -> "QuantizedLinear":
-        """Make a layer that does nearly what a `Linear` does. Raises ValueError as from_weights does."""
+        """Quantize a `Linear`. Raises ValueError as from_weights does."""
         return cls.from_weights(linear.weight.data, None if linear.bias is None else linear.bias.data)
 
-    def __call__(self, x):
-        if self.joint is not None and self.joint.serves(x):
-            return self.joint(self, x)
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.fused is not None and self.fused.applies_to(x):
+            return self.fused(self, x)
         bias = None if self.bias is None else self.bias.data
         return self.product(x, self.q.data, self.scales.data, self.n_out, bias)
 
-    def product(self, x, q, scales, n_out, bias):
-        """Multiply x by packed weights of this layer's kind."""
+    def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
+                bias: np.ndarray | None) -> Tensor:  # fmt: skip
+        """Multiply x by packed weights with as many bits as this layer: x (..., n_in) -> (..., n_out)."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
@@ -69,23 +70,23 @@ class QuantizedLinear(Module):
             f"{type(self).__name__} is for inference and has no gradient: train the model first"
         )
 
-    def flops(self, batch, context):
+    def flops(self, batch: int, context: int) -> dict[str, int]:
         return {"": 2 * batch * context * self.n_in * self.n_out}
 
 
 class Int8Linear(QuantizedLinear):
-    """A linear layer with weights of 8 bits: a quarter of float32's bytes.
+    """A linear layer with weights of 8 bits, a quarter of float32: x (..., n_in) -> (..., n_out).
 
-    x (..., n_in) -> y (..., n_out). Raises RuntimeError when a gradient is asked for.
+    The backward pass raises RuntimeError.
     """
 
     bits, kind = 8, np.int8
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear layer with weights of 4 bits: a seventh of float32's bytes.
+    """A linear layer with weights of 4 bits, a seventh of float32: x (..., n_in) -> (..., n_out).
 
-    x (..., n_in) -> y (..., n_out). Raises RuntimeError when a gradient is asked for.
+    The backward pass raises RuntimeError.
     """
 
     bits, kind = 4, np.uint8
@@ -94,28 +95,28 @@ class Int4Linear(QuantizedLinear):
 LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
-class Joint:
-    """Layers with one input, whose packed weights lie side by side: for one row, one product does for all.
+class FusedLinears:
+    """Compute several quantized layers that read the same input with one product, for one row of input.
 
-    A token pays for every call, and between two calls no weights are read. Each layer keeps its own arrays,
-    which are parts of the joint ones. The layer that is called first computes for all; the others find their
-    part when they are called with the same tensor. Of several rows, the parts would have to be copied.
+    Fewer calls make decoding faster. The arrays of the layers become views into the concatenated arrays. The
+    layer that is called first computes the product of all layers; the others take their part of it when they
+    are called with the same tensor. For several rows this does not pay, because the parts must be copied.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: list):
         self.layers = tuple(layers)
         self.q, self.scales = (self._gather(name) for name in ("q", "scales"))
         ends = list(accumulate(layer.n_out for layer in layers))
         self.parts = {id(layer): slice(end - layer.n_out, end)
                       for layer, end in zip(layers, ends, strict=True)}  # fmt: skip
         self.n_in, self.n_out = layers[0].n_in, ends[-1]
-        self.latest = None, None  # an input, and the product with it
+        self.latest: tuple[Any, Any] = None, None  # an input, and the product with it
         for layer in layers:
-            layer.joint = self
+            layer.fused = self
 
     @staticmethod
-    def possible(layers: list) -> bool:
-        """Return True if layers can be joined: packed alike, in whole groups of outputs, without a bias."""
+    def can_fuse(layers: list) -> bool:
+        """Return True if layers can be fused: same bits and input width, whole groups of outputs, no bias."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
@@ -129,8 +130,8 @@ class Joint:
             buffer.data = joint[end - len(buffer.data) : end]
         return joint
 
-    def serves(self, x: Tensor) -> bool:
-        """Return True if this can stand for its layers now: for one row, and if no array was exchanged."""
+    def applies_to(self, x: Tensor) -> bool:
+        """Return True if one product can serve all layers: x is one row, and no layer got another array."""
         if x.data.size != self.n_in:
             return False
         if x is self.latest[0]:
@@ -140,7 +141,7 @@ class Joint:
             layer.q.data.base is q and layer.scales.data.base is scales for layer in self.layers
         )  # fmt: skip
 
-    def __call__(self, layer, x):
+    def __call__(self, layer: QuantizedLinear, x: Tensor) -> Tensor:
         latest, y = self.latest
         if latest is not x:
             y = layer.product(x, self.q, self.scales, self.n_out, None)
@@ -149,7 +150,7 @@ class Joint:
 
 
 def aligned(x: np.ndarray) -> np.ndarray:
-    """Return a copy of an array that begins at a multiple of 64 bytes, as kernels like it."""
+    """Return a copy of an array whose address is a multiple of 64 bytes, for the speed of kernels."""
     memory = np.empty(x.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
     y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
@@ -164,19 +165,20 @@ def check_scales(name: str, scales: np.ndarray) -> None:
 
 
 def quantize(model: Module, bits: int) -> Module:
-    """Swap every Linear of a model for one with weights of 8 or 4 bits, in place; returns the model.
+    """Replace every Linear of a model by one with weights of 8 or 4 bits, in place; return the model.
 
-    The output layer (`Head`) becomes one of these too, also where it is the embedding, which stays as it is,
-    to look tokens up. Norms, biases and embeddings stay float32. Raises UserError on other bits, and on
+    The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
+    keeps the original. Norms, biases and embeddings stay float32. Raises UserError on other bits, and on
     weights that cannot be quantised, naming the layer; the model is then unchanged.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
-    return join(replace(model, (Linear, Head), lambda name, layer: packed(name, layer, bits)))
+    replace(model, (Linear, Head), lambda name, layer: quantized_layer(name, layer, bits))
+    return fuse_linears(model)
 
 
-def packed(name: str, layer: Module, bits: int) -> QuantizedLinear:
-    """Return a packed layer made of a `Linear` or a `Head`. Raises UserError naming the layer."""
+def quantized_layer(name: str, layer: Module, bits: int) -> QuantizedLinear:
+    """Quantize a `Linear` or a `Head`. Raises UserError naming the layer."""
     try:
         if isinstance(layer, Head):
             return LAYERS[bits].from_weights(layer.weight.data.T)
@@ -185,8 +187,8 @@ def packed(name: str, layer: Module, bits: int) -> QuantizedLinear:
         raise UserError(f"cannot quantise {name}: {error}") from error
 
 
-def hollow(model: Module, bits: int) -> Module:
-    """Swap layers for packed ones of zeros, to load quantised weights into; `join` comes after that."""
+def quantized_zeros(model: Module, bits: int) -> Module:
+    """Replace layers by quantized ones of zeros, to load weights into; then call `fuse_linears`."""
 
     def empty(name, layer):
         if isinstance(layer, Head):
@@ -196,12 +198,12 @@ def hollow(model: Module, bits: int) -> Module:
     return replace(model, (Linear, Head), empty)
 
 
-def join(model: Module) -> Module:
-    """Let packed layers that read one input lie side by side, where a module lists them in `same_input`."""
+def fuse_linears(model: Module) -> Module:
+    """Fuse the quantized layers that a module lists in `same_input`, where possible; return the model."""
     for _, module in model.named_modules():
-        beside = [getattr(module, name) for name in getattr(module, "same_input", ())]
-        if beside and Joint.possible(beside):
-            Joint(beside)
+        siblings = [getattr(module, name) for name in getattr(module, "same_input", ())]
+        if siblings and FusedLinears.can_fuse(siblings):
+            FusedLinears(siblings)
     return model
 
 

@@ -1,4 +1,4 @@
-"""The table of a model's parts: where its parameters are and where its time goes."""
+"""The table of a model's parts, with the parameters and floating-point operations of each."""
 
 import re
 
@@ -10,10 +10,9 @@ WIDTH = 80
 def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     """Return a table, at most 80 columns wide, of a model's parts for a forward pass over tokens (B, T).
 
-    Equal parts of a stack share a line that says how many they are: `h.*.ln_1` and 12. FLOPs are those of
-    matrix products and of causal attention, two for a multiplication with its addition; norms,
-    activations and sums, about one percent, are left out. A backward pass takes twice as many as a
-    forward pass.
+    Equal parts of a stack share a line with their number: `h.*.ln_1` and 12. FLOPs count matrix products and
+    causal attention, two for a multiplication with its addition. Norms, activations and sums, about one
+    percent, are left out. A backward pass takes twice as many FLOPs as a forward pass.
     """
     rows = _rows(model, batch, context)
     parameters = sum(n for _, _, n, _ in rows.values())
@@ -46,7 +45,7 @@ def _rows(model, batch, context):
 
 
 def _add(rows, name, shape, parameters, flops):
-    """Add to the row of a name in which the numbers of a stack's layers are replaced by `*`."""
+    """Add to the row of a part, whose name has `*` for the number of a layer in a stack."""
     part = re.sub(r"\.\d+(?=\.|$)", ".*", name)
     count, first_shape, n, f = rows.get(part, (0, shape, 0, 0))
     rows[part] = count + 1, first_shape, n + parameters, f + flops
