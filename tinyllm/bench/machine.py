@@ -1,4 +1,4 @@
-"""The machine and the installation, as facts: what `bench` prints above its numbers and `doctor` judges."""
+"""Facts about the machine and the installation, for the head of `bench` and for `doctor` to judge."""
 
 import os
 import platform
@@ -7,18 +7,52 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyllm.data import cache_folder
 from tinyllm.ops import registry
 
-VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # what these name changes speed or backend
-TEST_LEVELS = ("narrow", "wide")  # slow: there to prove that other vectors give the same bits
+KERNELS: Any = registry._compiled  # None where they were not built
+VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
+TEST_LEVELS = ("narrow", "wide")  # slow: there to prove that vectors of other widths give the same bits
 
 
-def cpu_model():
-    """Return the name of the CPU, as far as the system tells."""
+def summary() -> dict:
+    """Return the facts that stand above every list of measurements, None where the system does not tell."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return {
+        "cpu": cpu_model(),
+        "cpus": cpus,  # that this process may use
+        "level": KERNELS.level() if KERNELS else None,  # instructions of the kernels
+        "threads": registry.threads(),
+        "compiled_ops": len(backends().get("compiled", [])),
+        "ops": len(registry.OPS),
+        "blas": " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown",
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # of the last minute
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
+    }
+
+
+def installation() -> dict:
+    """Return the facts that `doctor` needs beside those of `summary`."""
+    levels = KERNELS.levels() if KERNELS else []
+    packages = ("numpy", "regex", "safetensors", "tqdm")
+    return {
+        "compilers": compilers(),
+        "levels": [name for name in levels if name not in TEST_LEVELS],  # that this CPU can run, best first
+        "backends": backends(),
+        "memory": memory(),
+        "pool": registry.memory(),
+        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in packages},
+        "cache": cache(),
+    }
+
+
+def cpu_model() -> str:
+    """Return the name of the CPU, or of its architecture where the system does not tell more."""
     for line in _lines("/proc/cpuinfo"):
         if line.startswith("model name"):
             return " ".join(line.split(":", 1)[1].split())
@@ -27,28 +61,7 @@ def cpu_model():
     return platform.processor() or platform.machine()
 
 
-def cpus():
-    """Count the CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def level():
-    """Return the instruction set of the kernels, or None without kernels."""
-    return registry._compiled.level() if registry._compiled else None
-
-
-def levels():
-    """Return the instruction sets that the kernels could run on here, best first, test levels left out."""
-    found = registry._compiled.levels() if registry._compiled else []
-    return [name for name in found if name not in TEST_LEVELS]
-
-
-def pool():
-    """Return what the kernels' pool of memory has done so far in this process, or None without kernels."""
-    return registry.memory()
-
-
-def backends():
+def backends() -> dict[str, list[str]]:
     """Return {backend: [names of the ops that it runs now]}."""
     found: dict[str, list[str]] = {}
     for name, o in registry.OPS.items():
@@ -56,8 +69,8 @@ def backends():
     return found
 
 
-def memory():
-    """Return {"total": bytes, "available": bytes}, None where the system does not say."""
+def memory() -> dict[str, int | None]:
+    """Return {"total": bytes, "available": bytes}, None where the system does not tell."""
     amounts = {}
     for line in _lines("/proc/meminfo"):
         name, _, rest = line.partition(":")
@@ -68,8 +81,8 @@ def memory():
     return {"total": total, "available": amounts.get("MemAvailable")}
 
 
-def compilers():
-    """Return {command: what it says about its version} of the C compilers at hand; one for several names."""
+def compilers() -> dict[str, str]:
+    """Return {command: its version} of the installed C compilers; of several names for one, the first."""
     found, seen = {}, set()
     names = [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]
     for name in names:
@@ -80,20 +93,8 @@ def compilers():
     return found
 
 
-def blas():
-    """Return the name and version of the library that multiplies matrices for NumPy."""
-    build = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return " ".join(str(build[key]) for key in ("name", "version") if build.get(key)) or "unknown"
-
-
-def versions():
-    """Return {what: version} of Python and of the packages that tinyllm needs."""
-    packages = ("numpy", "regex", "safetensors", "tqdm")
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
-
-
-def cache():
-    """Return the folder of the token cache, whether it can be written, how many files it holds and bytes."""
+def cache() -> dict:
+    """Return the folder of the token cache, if it can be written, and the number and bytes of its files."""
     folder = cache_folder()
     place = folder
     while not place.exists() and place != place.parent:
@@ -103,45 +104,20 @@ def cache():
     return {"folder": str(folder), "writable": writable, "files": len(sizes), "bytes": sum(sizes)}
 
 
-def environment():
-    """Return the environment variables that are set and change speed or backend."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
-
-
-def summary():
-    """Return what every list of measurements has to say about the machine it was made on."""
-    return {
-        "cpu": cpu_model(),
-        "cpus": cpus(),
-        "level": level(),
-        "threads": registry.threads(),
-        "compiled_ops": len(backends().get("compiled", [])),
-        "ops": len(registry.OPS),
-        "blas": blas(),
-        "load": load(),
-        "environment": environment(),
-    }
-
-
-def load():
-    """Return how many programs wanted a CPU, on average over the last minute; None where nobody counts."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def source_folder():
+def source_folder() -> Path | None:
     """Return the folder of tinyllm's source if this copy runs from there, else None."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "csrc").is_dir() else None
 
 
-def _lines(path):
+def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
 
 
-def _output(command):
+def _output(command: list[str]) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tinyllm.bench
 from tinyllm.bench.peers import load_torch
@@ -17,39 +19,40 @@ from tinyllm.ops.registry import threads
 from tinyllm.train.log import peak_rss_mb
 
 CHILD = """import json, sys
-from tinyllm.bench.memory import train_and_look
-print(json.dumps(train_and_look(**json.loads(sys.argv[1]))))
+from {module} import {name} as run
+print(json.dumps(run(**json.loads(sys.argv[1]))))
 """
 
 
-def train_and_look(setting, engine, n_threads, steps):
+def train_and_look(setting: dict, engine: str, n_threads: int, steps: int) -> dict[str, float | None]:
     """Train for some steps in this process, which should be a fresh one -> peaks in MiB before and after.
 
     Before is the interpreter and its libraries, after is what training has added to that.
     """
-    setting = Setting(**setting)
+    sizes = Setting(**setting)
     peers = load_torch() if engine == "torch" else None
     before = peak_rss_mb()
     threads(n_threads)
-    step = peers.training_step(setting, n_threads)[0] if peers else training_step(setting)
+    step = peers.training_step(sizes, n_threads)[0] if peers else training_step(sizes)
     for _ in range(steps):
         step()
     return {"libraries_mb": before, "peak_rss_mb": peak_rss_mb()}
 
 
 @functools.cache  # a number of bytes is the same for every bench that asks
-def peak_memory(setting, engine, steps=3):
+def peak_memory(setting: Setting, engine: str, steps: int = 3) -> dict:
     """Train in a fresh process -> record. Raises UserError when that process fails."""
     work = {"setting": asdict(setting), "engine": engine, "n_threads": threads(), "steps": steps}
-    record = {"bench": "memory", "setting": setting.name, "engine": engine}
-    return record | run_child(CHILD, work, f"training {setting.name} with {engine}") | {"steps": steps}
+    record = {"bench": "memory", "setting": setting.name, "engine": engine, "steps": steps}
+    return record | run_child(train_and_look, work, f"training {setting.name} with {engine}")
 
 
-def run_child(script, work, what):
-    """Run a script in a fresh process with `work` as its argument -> the object that it prints, in JSON.
+def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) -> dict:
+    """Run function(**work) in a fresh process -> its result. Arguments and result travel as JSON.
 
-    Raises UserError when that process fails, saying what it was about to do.
+    Raises UserError when that process fails; `what` says in the message what it was about to do.
     """
+    script = CHILD.format(module=function.__module__, name=function.__name__)
     package = str(Path(tinyllm.bench.__file__).parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     child = subprocess.run(
@@ -62,7 +65,7 @@ def run_child(script, work, what):
     return json.loads(child.stdout)
 
 
-def measure_memory(setting, peers=False):
+def measure_memory(setting: Setting, peers: bool = False) -> Iterator[dict]:
     """Yield the record of tinyllm, and with `peers` that of PyTorch."""
     if peers:
         load_torch()
@@ -75,5 +78,5 @@ def measure_memory(setting, peers=False):
     yield theirs
 
 
-def _share(ours, theirs):
+def _share(ours: float | None, theirs: float | None) -> float | None:
     return ours / theirs if ours and theirs else None

@@ -1,10 +1,11 @@
 """Scaling: how time and memory grow with the context, the batch, the width and the threads.
 
 A line is fitted through the logarithms, so `time ~ size^exponent`: 1 is linear, 2 quadratic. Attention is
-measured alone too, forward and backward, up to thousands of tokens, where its time must be that of its
-arithmetic and its memory linear in the length, since no scores are stored.
+measured alone too, forward and backward, up to thousands of tokens: there its time should be quadratic in
+the length and its memory linear, since no scores are stored.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -13,7 +14,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.bench.memory import run_child
-from tinyllm.bench.setting import SETTINGS
+from tinyllm.bench.setting import SETTINGS, Setting
 from tinyllm.bench.timing import Contender, race
 from tinyllm.bench.train import step_flops, training_step
 from tinyllm.ops.registry import threads
@@ -21,13 +22,9 @@ from tinyllm.train.log import peak_rss_mb
 
 HEADS, WIDTH = 6, 64  # of the attention that is measured alone: the heads of `mini`
 LENGTHS = (512, 1024, 2048, 4096, 8192)
-CHILD = """import json, sys
-from tinyllm.bench.scaling import attend_and_look
-print(json.dumps(attend_and_look(**json.loads(sys.argv[1]))))
-"""
 
 
-def axes(base, quick=False):
+def axes(base: Setting, quick: bool = False) -> dict[str, list[tuple[int, Setting, int]]]:
     """Return {axis: [(size, setting, threads)]}: one size changes, the others stay those of `base`."""
     n = threads()
     few = 2 if quick else 4
@@ -42,7 +39,8 @@ def axes(base, quick=False):
     }
 
 
-def measure_scaling(seconds, least=3, quick=False, base=None, lengths=None):
+def measure_scaling(seconds: float, least: int = 3, quick: bool = False, base: Setting | None = None,
+                    lengths: Sequence[int] | None = None) -> Iterator[dict]:  # fmt: skip
     """Time training steps along each axis, then attention alone -> yields records and fits."""
     for axis, points in axes(base or SETTINGS["nano"], quick).items():
         yield from _with_fit(axis, [_training(axis, *point, seconds, least) for point in points])
@@ -51,7 +49,7 @@ def measure_scaling(seconds, least=3, quick=False, base=None, lengths=None):
     yield from _with_fit("attention", [_attention(n, seconds, least) for n in few])
 
 
-def _training(axis, size, setting, n_threads, seconds, least):
+def _training(axis: str, size: int, setting: Setting, n_threads: int, seconds: float, least: int) -> dict:
     before = threads()
     threads(n_threads)
     try:
@@ -62,12 +60,13 @@ def _training(axis, size, setting, n_threads, seconds, least):
     return record | {"gflops": step_flops(setting) / took / 1e9}
 
 
-def _attention(length, seconds, least):
-    """Attention over one row of `length` tokens, forward and backward, which makes the scores once more."""
+def _attention(length: int, seconds: float, least: int) -> dict:
+    """Time attention over one row of `length` tokens, forward and backward -> record."""
     took = median(race({"both": Contender(partial(_both, *_inputs(length)))}, seconds, least)["both"])
-    flops = 7 * 2 * HEADS * WIDTH * (length * (length + 1) // 2)  # two products forward, five backward
+    flops = 7 * 2 * HEADS * WIDTH * (length * (length + 1) // 2)  # 2 products forward, 5 backward
     record = {"bench": "scaling", "axis": "attention", "size": length, "threads": threads(), "seconds": took}
-    look = run_child(CHILD, {"length": length, "n_threads": threads()}, f"attention over {length} tokens")
+    work = {"length": length, "n_threads": threads()}
+    look = run_child(attend_and_look, work, f"attention over {length} tokens")
     if look["peak_rss_mb"]:
         record["memory_mb"] = look["peak_rss_mb"] - look["libraries_mb"]
     return record | {"gflops": flops / took / 1e9}
@@ -83,7 +82,7 @@ def _both(q, k, v, dy):
     ops.attention_backward(dy, q, k, v, y, lse)
 
 
-def attend_and_look(length, n_threads):
+def attend_and_look(length: int, n_threads: int) -> dict[str, float | None]:
     """Run attention in this process, which should be a fresh one -> peaks in MiB before and after."""
     threads(n_threads)
     _both(*_inputs(64))  # wakes threads and libraries
@@ -92,7 +91,7 @@ def attend_and_look(length, n_threads):
     return {"libraries_mb": before, "peak_rss_mb": peak_rss_mb()}
 
 
-def _with_fit(axis, records):
+def _with_fit(axis: str, records: list[dict]) -> Iterator[dict]:
     yield from records
     if len(records) > 1:
         fit = {"bench": "scaling", "axis": axis, "time_exponent": exponent(records, "seconds")}
@@ -101,7 +100,7 @@ def _with_fit(axis, records):
         yield fit
 
 
-def exponent(records, what):
+def exponent(records: list[dict], what: str) -> float:
     """Fit `what ~ size^exponent` through all records by least squares of the logarithms."""
     sizes = np.log([r["size"] for r in records])
     values = np.log([max(r[what], 1e-9) for r in records])

@@ -1,9 +1,10 @@
 """Tokenizers: how fast they split, learn, encode and decode, and whether time and memory stay linear.
 
-Everybody gets the same text, in documents of about 256 KiB, the same pattern and, to encode and decode,
+Every engine gets the same text, in documents of about 256 KiB, the same pattern and, to encode and decode,
 the same vocabulary. Before anything is timed, all must give the same ids and the same bytes.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from statistics import median
 from typing import NamedTuple
@@ -23,14 +24,10 @@ from tinyllm.train.log import peak_rss_mb
 
 PATTERN = "gpt4"
 DOCUMENT = 2**18  # bytes: many documents keep all threads busy
-CHILD = """import json, sys
-from tinyllm.bench.tokenizer import train_and_look
-print(json.dumps(train_and_look(**json.loads(sys.argv[1]))))
-"""
 
 
 class Scale(NamedTuple):
-    """How much is measured: bytes of the text (None: all), tokens to learn, bytes of the hostile texts."""
+    """Sizes: bytes of the text (None: all of it), tokens to learn, bytes of each hostile text."""
 
     text: int | None
     vocab_size: int
@@ -41,7 +38,8 @@ FULL = Scale(None, 8192, 1_000_000)
 QUICK = Scale(1_000_000, 1024, 100_000)
 
 
-def measure_tokenizer(name, scale, seconds, least=3, peers=False):
+def measure_tokenizer(name: str, scale: Scale, seconds: float, least: int = 3,
+                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
     """Yield a record for each task and engine. Raises UserError when two engines do not agree.
 
     name: of a corpus or file. Tasks: train, encode (with one thread, and with all), decode, split; then
@@ -65,8 +63,8 @@ def measure_tokenizer(name, scale, seconds, least=3, peers=False):
     yield about | _memory(name, scale)
 
 
-def _documents(name, most):
-    """The text, and the same cut at line ends into documents."""
+def _documents(name: str, most: int | None) -> tuple[bytes, list[str]]:
+    """Return the text, and the same text cut at line ends into documents."""
     data = load_corpus(name).data[:most]
     data = data[: data.rfind(b"\n") + 1] or data
     texts, start = [], 0
@@ -75,13 +73,13 @@ def _documents(name, most):
         try:
             texts.append(data[start:end].decode())
         except UnicodeDecodeError:
-            raise UserError(f"{name} is not UTF-8, which others cannot read; choose other --data") from None
+            raise UserError(f"{name} is not UTF-8, as peers need it; choose other --data") from None
         start = end
     return data, texts
 
 
 def _peers(tokenizer):
-    """Engines and trainers of others, and records that say which are left out."""
+    """Return other libraries' engines and trainers, and a record for each that is not installed."""
     others = load("tokenizer")
     others.use_threads(threads())
     found, missing = ({}, {}), []
@@ -149,8 +147,8 @@ def _records(task, n, size, times):
         yield record
 
 
-def _twice(data, scale, seconds, least):
-    """How much longer twice as much takes: to learn, and to encode with what was learnt of all of it."""
+def _twice(data: bytes, scale: Scale, seconds: float, least: int) -> Iterator[dict]:
+    """Yield, for learning and for encoding, the time of each hostile text over the time of half of it."""
     for kind, long in hostile_texts(data, scale.hostile).items():
         half = long[: len(long) // 8 * 4]  # between characters of four bytes
         train = {"2n": partial(BPETokenizer.train, long, scale.vocab_size, PATTERN)}
@@ -165,8 +163,8 @@ def _twice(data, scale, seconds, least):
             yield record | {"twice": ratio(times, "2n", "n")}
 
 
-def hostile_texts(data, size):
-    """Texts that tokenizers have stumbled over -> {what: bytes}; data itself comes first."""
+def hostile_texts(data: bytes, size: int) -> dict[str, bytes]:
+    """Return {name: text} of texts on which tokenizers have been slow; data itself comes first."""
     solid = b"".join(data.split()) or b"x"
     emoji = np.random.default_rng(0).integers(0x1F600, 0x1F640, size // 4).tolist()
     return {
@@ -179,18 +177,18 @@ def hostile_texts(data, size):
     }
 
 
-def train_and_look(name, scale, n_threads):
+def train_and_look(name: str, scale: list, n_threads: int) -> dict[str, float | None]:
     """Train in this process, which should be a fresh one -> peaks in MiB: libraries, text, and in all."""
-    scale = Scale(*scale)
+    sizes = Scale(*scale)
     threads(n_threads)
     libraries = peak_rss_mb()
-    data = load_corpus(name).data[: scale.text]
+    data = load_corpus(name).data[: sizes.text]
     before = peak_rss_mb()
-    BPETokenizer.train(data, scale.vocab_size, PATTERN)
+    BPETokenizer.train(data, sizes.vocab_size, PATTERN)
     return {"libraries_mb": libraries, "text_mb": before, "peak_rss_mb": peak_rss_mb()}
 
 
-def _memory(name, scale):
+def _memory(name: str, scale: Scale) -> dict:
     work = {"name": name, "scale": scale, "n_threads": threads()}
     record = {"task": "memory", "engine": "tinyllm", "threads": threads()}
-    return record | run_child(CHILD, work, f"training a tokenizer on {name}")
+    return record | run_child(train_and_look, work, f"training a tokenizer on {name}")

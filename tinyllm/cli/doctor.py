@@ -1,21 +1,21 @@
-"""`tinyllm doctor`: what this machine and this installation can do, and what to do about what is wrong."""
+"""`tinyllm doctor`: what this machine and this installation can do, what is wrong, and how to mend it."""
 
 import importlib
 import inspect
 import math
 import sys
-import textwrap
+from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
 from tinyllm.cli.command import command
+from tinyllm.cli.text import entry, fold
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry
-
-WIDTH, LABEL = 80, 11
 
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."
 
@@ -41,31 +41,15 @@ def doctor(*, json: bool = False) -> int:
     return 1 if problems else 0
 
 
-def examine():
-    """Return all facts as a dict. Three training steps are done on the way, as a trial."""
-    return {
-        "tinyllm": sys.modules["tinyllm"].__version__,
-        "compilers": machine.compilers(),
-        "cpu": machine.cpu_model(),
-        "cpus": machine.cpus(),
-        "level": machine.level(),
-        "levels": machine.levels(),
-        "threads": registry.threads(),
-        "kernels": kernels(),
-        "trial": trial(),
-        "backends": machine.backends(),
-        "memory": machine.memory(),
-        "pool": machine.pool(),
-        "versions": machine.versions(),
-        "blas": machine.blas(),
-        "cache": machine.cache(),
-        "isolation": {level: why_not(level) for level in LEVELS},
-        "environment": machine.environment(),
-    }
+def examine() -> dict:
+    """Return all facts. Three training steps are done on the way, as a trial."""
+    facts = {"tinyllm": sys.modules["tinyllm"].__version__, "kernels": kernels(), "trial": trial()}
+    facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
+    return facts | machine.summary() | machine.installation()
 
 
-def kernels():
-    """Return whether there are kernels, why not, and which are out of date."""
+def kernels() -> dict:
+    """Return if there are kernels, why not, and which are out of date."""
     module = registry._compiled
     reason = None
     if module is None:
@@ -83,12 +67,12 @@ def kernels():
     }
 
 
-def _same_arguments(o):
+def _same_arguments(o: registry.Op) -> bool:
     twin = inspect.signature(o.compiled).parameters
     return list(twin) == list(inspect.signature(o.reference).parameters)
 
 
-def _newer_source(module):
+def _newer_source(module: Any) -> str | None:
     """Return a source file that has changed since the kernels were built; None outside of a source folder."""
     root = machine.source_folder()
     if root is None or not getattr(module, "__file__", None):
@@ -98,8 +82,8 @@ def _newer_source(module):
     return next((str(path.relative_to(root)) for path in sorted(files) if path.stat().st_mtime > built), None)
 
 
-def trial(steps=3):
-    """Train nano for some steps as the ops are set now, and on the specs -> the last loss of both."""
+def trial(steps: int = 3) -> dict:
+    """Train nano for some steps, as the ops are set now and on the specs -> the last loss of both."""
     losses = []
     for backend in (None, "numpy"):
         with registry.use(backend):
@@ -109,13 +93,13 @@ def trial(steps=3):
     return {"loss": now, "loss_of_specs": specs, "agree": math.isclose(now, specs, rel_tol=1e-2)}
 
 
-def diagnose(facts):
+def diagnose(facts: dict) -> list[dict[str, str]]:
     """Return [{"problem": what is wrong, "advice": what to do}] from the facts."""
     found = [*_kernel_problems(facts), *_setting_problems(facts)]
     return [{"problem": problem, "advice": advice} for problem, advice in found]
 
 
-def _kernel_problems(facts):
+def _kernel_problems(facts: dict) -> Iterator[tuple[str, str]]:
     state = facts["kernels"]
     again = f"in the folder of tinyllm's source run: {REINSTALL}"
     if not state["built"]:
@@ -137,7 +121,7 @@ def _kernel_problems(facts):
         yield best, "unset TINYLLM_CPU"
 
 
-def _setting_problems(facts):
+def _setting_problems(facts: dict) -> Iterator[tuple[str, str]]:
     if facts["threads"] > facts["cpus"]:
         what = f"{facts['threads']} threads share {facts['cpus']} CPUs, which makes them wait for each other"
         yield what, f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"
@@ -146,25 +130,25 @@ def _setting_problems(facts):
         yield f"only {_size(available)} of memory are available", "close other programs, or train nano only"
     cache = facts["cache"]
     if not cache["writable"]:
-        what = f"the cache folder {cache['folder']} cannot be written, so each text is encoded anew"
-        yield what, "set TINYLLM_CACHE to a folder that can"
+        what = f"the cache folder {cache['folder']} cannot be written, so each text is encoded every time"
+        yield what, "set TINYLLM_CACHE to a folder that you may write to"
 
 
-def report(facts, problems):
+def report(facts: dict, problems: list[dict[str, str]]) -> str:
     """Write the facts and the problems as text, at most 80 columns wide."""
-    lines = [_entry(label, text) for label, text in _entries(facts)]
+    lines = [entry(f"{label:11}", text, cut=True) for label, text in _entries(facts)]
     if not problems:
         return "\n".join([*lines, "", "all is well"])
     count = len(problems)
     lines += ["", "1 thing needs attention:" if count == 1 else f"{count} things need attention:"]
     for p in problems:
-        lines.append(_wrapped(p["problem"], "- ", "  "))
-        lines.append(_wrapped(p["advice"], "  -> ", "     "))
+        lines.append(entry("- ", p["problem"], cut=True))
+        lines.append(fold(p["advice"], "  -> ", " " * 5, cut=True))
     return "\n".join(lines)
 
 
-def _entries(facts):
-    """Yield (label, text); an empty label goes on with the one above."""
+def _entries(facts: dict) -> Iterator[tuple[str, str]]:
+    """Yield (label, text); a text without a label belongs to the label above."""
     yield "tinyllm", facts["tinyllm"]
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield "", f"NumPy's BLAS: {facts['blas']}"
@@ -192,8 +176,8 @@ def _entries(facts):
         yield "" if i else "settings", f"{name}={value}"
 
 
-def _isolation(reasons):
-    """What students' code is fenced in with here: the best level that works, and why others do not."""
+def _isolation(reasons: dict[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Yield the best isolation of exercises that works here, and the reasons why others do not."""
     best = next(level for level, reason in reasons.items() if reason is None)
     yield "isolation", isolation_words(best).removeprefix("isolation: ")
     others = [f"{level} works" if reason is None else f"{level} does not work: {reason}"
@@ -204,17 +188,7 @@ def _isolation(reasons):
         yield "", f"plain is here: {plain_words()}"
 
 
-def _entry(label, text):
-    return _wrapped(text, f"{label:{LABEL}}", " " * LABEL)
-
-
-def _wrapped(text, first, rest):
-    return textwrap.fill(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
-
-
-def _size(n_bytes):
+def _size(n_bytes: int | None) -> str:
     """Write a number of bytes with a unit: 1234567 -> 1.2 MiB."""
     if n_bytes is None:
         return "an unknown amount"
