@@ -1,17 +1,20 @@
-"""Generation: how fast a prompt is read, and how fast tokens are written, by us, our specs, and others.
+"""Generation: how fast tinyllm, its specs and other libraries read a prompt and write tokens.
 
-Every engine runs the same weights, untrained, and takes the likeliest token. Where others take part, their
-logits after the prompt must be ours before anything is timed.
+Every engine runs the same weights, untrained, and takes the likeliest token. Before another library is
+timed, its logits after the prompt must be ours.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.bench import peers
+from tinyllm.bench.setting import LlamaSetting, Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.generate import generate, stream
@@ -23,39 +26,39 @@ from tinyllm.tensor import Tensor
 GREEDY = Sampling(temperature=0)
 NEW = 32  # tokens per sample, or as many as fit in half a context
 LONGEST = 512  # tokens of the prompt that prefill reads
-WITHOUT_CACHE = 10**7  # parameters: for larger models nobody would decode without a cache
+WITHOUT_CACHE = 10**7  # parameters: larger models are not decoded without a cache, which would take minutes
 
 
 class Engine:
     """A tinyllm model, run by its kernels or, inside of `around()`, by something else."""
 
-    def __init__(self, model, around=nullcontext, use_cache=True):
+    def __init__(self, model: Any, around: Callable = nullcontext, use_cache: bool = True) -> None:
         self.model, self.around, self.use_cache = model, around, use_cache
 
-    def prefill(self, prompt):
+    def prefill(self, prompt: list[int]) -> np.ndarray:
         """Read a prompt (ids) and return the logits of the token that follows, (V,)."""
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
-    def begin(self, prompt, new):
-        """Read the prompt, so that `new` tokens can follow; what comes back is for `go_on`."""
-        options = {"max_tokens": new + 1, "sampling": GREEDY, "use_cache": self.use_cache}
+    def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
+        """Read the prompt, so that `new` tokens can follow -> the arguments of `go_on`."""
+        options: dict[str, Any] = {"max_tokens": new + 1, "sampling": GREEDY, "use_cache": self.use_cache}
         steps = stream(self.model, [prompt], **options)
         next(steps)
         return steps, new
 
-    def go_on(self, steps, new):
+    def go_on(self, steps: Iterator, new: int) -> None:
         """Write `new` tokens."""
         for _ in steps:
             pass
 
 
-def measure_generation(setting, seconds, least=3, with_peers=False):
+def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: int = 3,
+                       with_peers: bool = False) -> Iterator[dict]:  # fmt: skip
     """Time generation of one row with untrained weights -> yields a record for each task and engine.
 
-    prefill: read a prompt and choose the next token. decode: go on from half a context, reading the prompt
-    off the clock; decode without cache: the same, where every token reads all before it again. With
-    `with_peers`, engines that are missing come as records that say so. Raises UserError when a peer's
-    logits differ.
+    prefill: read a prompt and choose the next token. decode: write tokens after half a context, which is read
+    off the clock; without a cache, every token reads all before it again. With `with_peers`, an engine that
+    is not installed has a record that says so. Raises UserError when a peer's logits differ.
     """
     model = setting.model()
     context, vocab_size = model.config.context, model.config.vocab_size
@@ -81,14 +84,15 @@ def measure_generation(setting, seconds, least=3, with_peers=False):
     yield from _records(setting, engines, "decode", new, race(writing, seconds, least), len(half))
 
 
-def measure_batch(setting, rows, seconds, least=3):
+def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
+                  least: int = 3) -> Iterator[dict]:  # fmt: skip
     """Time the generation of many rows at once, prompts of 16 tokens and 40 new ones -> yields one record."""
     model = setting.model()
     new = min(40, model.config.context - 16)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
     run = partial(generate, model, prompts, max_tokens=new, batch=rows)
     samples = race({"tinyllm": Contender(run)}, seconds, least)["tinyllm"]
-    record = {"bench": "generate", "setting": setting.name, "task": "batch", "engine": "tinyllm"}
+    record: dict = {"bench": "generate", "setting": setting.name, "task": "batch", "engine": "tinyllm"}
     record |= {"rows": rows, "tokens": rows * new, "seconds": median(samples), "rounds": len(samples)}
     yield record | {"tokens_per_second": rows * new / median(samples)}
 
@@ -117,14 +121,14 @@ def _records(setting, engines, task, tokens, times, past=0):
         yield record
 
 
-def prefill_flops(model, tokens):
-    """Count the operations of reading a prompt, of which only the last position meets the output layer."""
+def prefill_flops(model: Any, tokens: int) -> int:
+    """Count the operations of reading a prompt; the output layer runs at its last position only."""
     parts = {name: sum(m.flops(1, tokens).values()) for name, m in model.named_modules()}
     head = 2 * model.config.width * model.config.vocab_size
     return sum(parts.values()) - head * (tokens - 1)
 
 
-def decode_bytes(model, length):
+def decode_bytes(model: Any, length: float) -> float:
     """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():

@@ -6,39 +6,42 @@ arguments and results, each counted once.
 """
 
 import inspect
+from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.registry import OPS
 
-LAYER_ONLY = {"small"}  # settings whose products alone are measured, those of one layer
+LAYER_ONLY = {"small"}  # settings of which only the products of one block are measured
+Floats = Callable[..., np.ndarray]  # shape -> random numbers
 PRODUCTS = {"linear", "linear_backward", "matmul", "matmul_backward"}  # whose spec is NumPy's OpenBLAS
 
 
 class Case(NamedTuple):
-    """One call to measure; `flops` is its arithmetic where that is what takes the time."""
+    """One call to measure; `flops` counts its arithmetic, None where memory bounds the time."""
 
     op: str
     args: tuple
     flops: int | None = None
 
 
-def cases(setting):
-    """Yield the calls of a setting, each with arrays that are free again when the next one is drawn."""
+def cases(setting: Setting) -> Iterator[Case]:
+    """Yield the calls of a setting one by one: the arrays of each are free when the next makes its own."""
     random = np.random.default_rng(0)
     parts = (products, quantised, heads, rows, elements, tables, updates, sampling)
     for part in (layer,) if setting.name in LAYER_ONLY else parts:
         yield from part(setting, lambda *shape: random.standard_normal(shape, np.float32))
 
 
-def layer(s, floats):
-    """The four linear layers of a block."""
+def layer(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield the four linear layers of a block."""
     B, T, C = s.batch, s.context, s.width
     for n_in, n_out in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)):
         x, w, b = floats(B, T, n_in), floats(n_in, n_out), floats(n_out)
@@ -50,8 +53,8 @@ def layer(s, floats):
             yield Case("linear_gelu_backward", (floats(B, T, n_out), x, w, floats(B, T, n_out)), 2 * flops)
 
 
-def products(s, floats):
-    """All products: those of a layer, and the output layer."""
+def products(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield all products: those of a block, and the output layer."""
     yield from layer(s, floats)
     B, T, C, V = s.batch, s.context, s.width, s.vocab_size
     x, w = floats(B, T, C), floats(V, C)
@@ -63,8 +66,8 @@ def products(s, floats):
     yield Case("round_bf16", (x,))
 
 
-def quantised(s, floats):
-    """The widest linear layer with weights of 8 and 4 bits, for one row, as in decoding."""
+def quantised(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield the widest linear layer with weights of 8 and 4 bits, for one row, as in decoding."""
     n_in, n_out = s.width, 4 * s.width
     x, w = floats(1, n_in), floats(n_in, n_out)
     yield Case("quantize_rows", (x,))
@@ -75,8 +78,8 @@ def quantised(s, floats):
         yield Case(f"linear_int{bits}", (x, q, scales, n_out))
 
 
-def heads(s, floats):
-    """Attention and positions. Backward has five products, forward two: it makes the scores again."""
+def heads(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield attention and positions. Backward has five products, forward two: it makes the scores again."""
     B, T, H, D = s.batch, s.context, s.heads, s.width // s.heads
     q, k, v, dy = (floats(B, T, H, D) for _ in range(4))
     y, lse = ops.attention(q, k, v)
@@ -95,8 +98,8 @@ def heads(s, floats):
         yield Case("rope_backward", (dy, cos, sin))
 
 
-def rows(s, floats):
-    """Norms over the width; softmax and loss over the vocabulary."""
+def rows(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield norms over the width; softmax and losses over the vocabulary."""
     B, T, C, V = s.batch, s.context, s.width, s.vocab_size
     x, dy, w, b = floats(B, T, C), floats(B, T, C), floats(C), floats(C)
     _, mean, rstd = ops.layernorm(x, w, b)
@@ -121,8 +124,8 @@ def rows(s, floats):
     yield Case("linear_token_losses_backward", (np.ones_like(losses), x, w, targets, lse), 3 * flops)
 
 
-def elements(s, floats):
-    """Activations in the hidden layer, the residual sum, dropout."""
+def elements(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield activations in the hidden layer, the residual sum, dropout."""
     x, dy, up = (floats(s.batch, s.context, 4 * s.width) for _ in range(3))
     for name in ("exp", "log", "tanh", "sigmoid"):
         yield Case(name, (np.abs(x) + 1,))
@@ -137,15 +140,15 @@ def elements(s, floats):
     yield Case("dropout_backward", (y, (1, 2), 0.1))
 
 
-def tables(s, floats):
-    """The embedding of tokens."""
+def tables(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield the embedding of tokens."""
     ids, _ = s.tokens()
     yield Case("embedding", (floats(s.vocab_size, s.width), ids))
     yield Case("embedding_backward", (floats(*ids.shape, s.width), ids, s.vocab_size))
 
 
-def updates(s, floats):
-    """The optimizer: one step of the largest matrix; the norm and the clipping of all gradients."""
+def updates(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield the optimizer: one step of the largest matrix; norm and clipping of all gradients."""
     w, g, m, v = (floats(s.width, 4 * s.width) for _ in range(4))
     yield Case("adamw_step", (w, g, m, v * v, 10, 1e-3))
     grads = [floats(*p.shape) for p in s.model().parameters()]
@@ -154,8 +157,8 @@ def updates(s, floats):
     yield Case("clip_grads", (grads, norm, 1.0))
 
 
-def sampling(s, floats):
-    """What generation does for one token: one row of logits at a time."""
+def sampling(s: Setting, floats: Floats) -> Iterator[Case]:
+    """Yield the work of sampling one token, on one row of logits."""
     logits = floats(s.vocab_size)
     yield Case("temperature", (logits, 0.8))
     yield Case("top_k", (logits, min(50, s.vocab_size)))
@@ -165,7 +168,7 @@ def sampling(s, floats):
     yield Case("sample", (ops.softmax(logits), np.array(0.5)))
 
 
-def measure_ops(setting, seconds, least=3):
+def measure_ops(setting: Setting, seconds: float, least: int = 3) -> Iterator[dict]:
     """Time every op that has a kernel -> yields one record for each call of `cases`."""
     for case in cases(setting):
         o = OPS[case.op]
@@ -176,7 +179,7 @@ def measure_ops(setting, seconds, least=3):
             "spec": Contender(partial(o.reference, *case.args), around=partial(ops.use, "numpy")),
         }, seconds, least)  # fmt: skip
         took, speedup = median(times["compiled"]), ratio(times, "spec", "compiled")
-        record = {"bench": "ops", "setting": setting.name, "op": case.op, "shape": shape(case.args)}
+        record: dict = {"bench": "ops", "setting": setting.name, "op": case.op, "shape": shape(case.args)}
         record |= {"seconds": took, "spec_seconds": median(times["spec"]), "times_spec": speedup}
         if case.flops:
             record["gflops"] = case.flops / took / 1e9
@@ -185,7 +188,7 @@ def measure_ops(setting, seconds, least=3):
         yield record | {"slower_than_spec": speedup < 1, "rounds": len(times["spec"])}
 
 
-def shape(args):
+def shape(args: tuple) -> str:
     """Write the first two different shapes of the arrays: `12x64x128, 128x384`; of a list, its length."""
     shapes = []
     for arg in args:
@@ -196,7 +199,7 @@ def shape(args):
     return ", ".join(list(dict.fromkeys(shapes))[:2])
 
 
-def traffic(case):
+def traffic(case: Case) -> int:
     """Count the bytes that a call must read and write, each once."""
     o = OPS[case.op]
     bound = inspect.signature(o.reference).bind(*case.args).arguments
@@ -204,7 +207,7 @@ def traffic(case):
     return _size(case.args) + _size(written) + _size(o(*case.args))
 
 
-def _size(value):
+def _size(value: Any) -> int:
     if isinstance(value, (tuple, list)):
         return sum(map(_size, value))
     return getattr(value, "nbytes", 0)

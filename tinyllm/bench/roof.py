@@ -8,6 +8,7 @@ which all threads together sum an array that no cache holds (Williams, Waterman 
 import os
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +21,14 @@ BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
 
 @dataclass(frozen=True)
 class Roof:
-    """The best rate that was seen of each kind; None where there is no such thing."""
+    """The best rate that was measured of each kind; None without kernels, or without bf16 instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None
     gb_per_second: float | None = None
 
-    def share(self, record):
-        """Return what share of the roof a record's rate is, or None where one of the two is missing."""
+    def share(self, record: dict) -> float | None:
+        """Return a record's rate as a share of the roof, or None where one of the two is missing."""
         if record.get("gb_per_second") is not None:
             return record["gb_per_second"] / self.gb_per_second if self.gb_per_second else None
         roof = self.gflops
@@ -37,11 +38,12 @@ class Roof:
         return rate / roof if rate is not None and roof else None
 
 
-def measure_roof(seconds=1.0):
+def measure_roof(seconds: float = 1.0) -> Roof:
     """Let the probes take turns for so many seconds, with as many threads as the kernels -> Roof."""
-    if registry._compiled is None:
+    kernels: Any = registry._compiled
+    if kernels is None:
         return Roof()
-    probe = registry._compiled.probe
+    probe = kernels.probe
     buffer = np.ones(_buffer_bytes() // 4, np.float32)
     best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
     settle()
@@ -55,7 +57,7 @@ def measure_roof(seconds=1.0):
     return Roof(best["fma"], best["bf16"] or None, best["read"])
 
 
-def _buffer_bytes():
+def _buffer_bytes() -> int:
     try:
         last = max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), os.sysconf("SC_LEVEL2_CACHE_SIZE"))
     except (AttributeError, ValueError, OSError):  # a system that does not say

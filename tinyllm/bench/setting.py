@@ -1,4 +1,4 @@
-"""What is measured: the presets, as they train, and two models of the size that people decode with."""
+"""Settings of the measurements: the presets, as they train, and two larger models to decode with."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,7 +11,7 @@ from tinyllm.train import make_config
 
 @dataclass(frozen=True)
 class Setting:
-    """A model's sizes and its batch, under a name. The vocabulary is that of Shakespeare's characters."""
+    """The sizes of a GPT and of its batch, under a name; 65 characters, as in Shakespeare's works."""
 
     name: str
     layers: int
@@ -21,13 +21,13 @@ class Setting:
     batch: int
     vocab_size: int = 65
 
-    def model(self):
+    def model(self) -> GPT:
         """Return an untrained GPT of this size, always with the same weights."""
         sizes = asdict(self)
         del sizes["name"], sizes["batch"]
         return GPT(GPTConfig(**sizes))
 
-    def tokens(self):
+    def tokens(self) -> tuple[np.ndarray, np.ndarray]:
         """Return a batch of random tokens: x, y int64 (B, T)."""
         shape = self.batch, self.context + 1
         window = np.random.default_rng(0).integers(0, self.vocab_size, shape)
@@ -40,12 +40,13 @@ class LlamaSetting:
 
     name: str
 
-    def model(self):
+    def model(self) -> Llama:
         """Return an untrained LLaMA of this preset, always with the same weights."""
-        return Llama(LlamaConfig(**Llama.PRESETS[self.name]))
+        sizes: dict = Llama.PRESETS[self.name]
+        return Llama(LlamaConfig(**sizes))
 
 
-def preset(name):
+def preset(name: str) -> Setting:
     """Return the setting of a preset, as `tinyllm train` would train it."""
     config = make_config({"preset": name})
     sizes = {size: config.model[size] for size in ("layers", "heads", "width", "context")}
@@ -57,7 +58,7 @@ SMALL = Setting("small", batch=1, vocab_size=50257, **GPT.PRESETS["small"])  # G
 LLAMA = LlamaSetting("llama-110m")
 
 
-def settings(work, quick=False):
+def settings(work: str | None, quick: bool = False) -> list:
     """Return the settings that a kind of measurement runs; the first alone when it has to be quick."""
-    extra = {"ops": [SMALL], "generate": [SMALL, LLAMA]}.get(work, [])
-    return [*SETTINGS.values(), *extra][: 1 if quick else None]
+    larger: dict[str | None, list] = {"ops": [SMALL], "generate": [SMALL, LLAMA]}
+    return [*SETTINGS.values(), *larger.get(work, [])][: 1 if quick else None]

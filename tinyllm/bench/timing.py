@@ -1,4 +1,4 @@
-"""Timing side by side: A B A B, then medians, for no machine is equally fast all the time.
+"""Time functions side by side, A B A B, and take medians: no machine is equally fast all the time.
 
 Two runs that take turns see the same interruptions, so the ratio of neighbours is steadier than either. But
 the one that has just run must not disturb the next: the idle threads of a library may spin for a while
@@ -24,14 +24,14 @@ class Contender(NamedTuple):
     around: Callable = nullcontext
 
 
-def race(contenders, seconds, least=3):
+def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> dict[str, list[float]]:
     """Let contenders take turns for about so many seconds -> {name: [seconds per call, one per round]}.
 
-    contenders: {name: Contender}. There are at least `least` rounds, however long they take. Each contender
-    first runs off the clock, so that caches and pools are warm.
+    There are at least `least` rounds, however long they take. Each contender first runs off the clock, so
+    that caches and pools are warm.
     """
     turns = {name: _calibrate(contender) for name, contender in contenders.items()}
-    times = {name: [] for name in contenders}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
     rounds, end = 0, perf_counter() + seconds
     while rounds < least or perf_counter() < end:
         for name, contender in contenders.items():
@@ -40,12 +40,12 @@ def race(contenders, seconds, least=3):
     return times
 
 
-def ratio(times, slow, fast):
-    """How many times as long `slow` took as `fast`: the median over the rounds of a race."""
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """Return the time of `slow` over that of `fast`: the median over the rounds of a race."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
-def settle(patience=1.0):
+def settle(patience: float = 1.0) -> None:
     """Wait, at most `patience` seconds, until no thread of this process uses its core."""
     end = perf_counter() + patience
     while perf_counter() < end:
@@ -55,8 +55,8 @@ def settle(patience=1.0):
             return
 
 
-def _calibrate(contender):
-    """How many calls make one sample, and how long to warm up. What is prepared is used up by one call."""
+def _calibrate(contender: Contender) -> tuple[int, float]:
+    """Return the calls in a sample (1 with `prepare`, which serves one call), and seconds to warm up."""
     once = _sample(contender, 1, 0)
     if once > 100 * SHORTEST:  # so long that waking its threads is lost in it
         return 1, 0
@@ -64,8 +64,9 @@ def _calibrate(contender):
     return 1 if contender.prepare else max(1, min(1000, round(SHORTEST / again))), WARM_UP
 
 
-def _sample(contender, calls, warm_up):
-    run, prepare = contender.run, contender.prepare or tuple
+def _sample(contender: Contender, calls: int, warm_up: float) -> float:
+    run = contender.run
+    prepare: Callable = contender.prepare or tuple
     settle()
     with contender.around():
         warm = perf_counter() + warm_up

@@ -1,12 +1,13 @@
 """A whole training step: forward, backward, clip, AdamW."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
 
 from tinyllm import ops
 from tinyllm.bench.peers import load_torch
+from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
@@ -17,10 +18,10 @@ OURS: dict[str, Callable] = {  # engine -> what holds around its steps
     "tinyllm bf16": partial(ops.use, matmul="bf16"),
     "numpy": partial(ops.use, "numpy"),
 }
-SLOW = 10**11  # operations in a step: NumPy's specs then do not take part, or nobody would wait for the end
+SLOW = 10**11  # operations in a step: with more, NumPy's specs are left out, for they would take minutes
 
 
-def training_step(setting):
+def training_step(setting: Setting) -> Callable[[], float]:
     """Make a model and its optimizer -> a function that does one update and returns the loss before it."""
     model = setting.model()
     x, y = setting.tokens()
@@ -36,19 +37,20 @@ def training_step(setting):
     return step
 
 
-def step_flops(setting):
-    """Count the operations of a step's products: those of the forward pass, and twice as many backward."""
+def step_flops(setting: Setting) -> int:
+    """Count the operations of a step's matrix products: the forward pass, and twice as many backward."""
     parts = (m.flops(setting.batch, setting.context) for _, m in setting.model().named_modules())
     return 3 * sum(n for part in parts for n in part.values())
 
 
-def measure_training(setting, seconds, least=3, peers=False):
+def measure_training(setting: Setting, seconds: float, least: int = 3,
+                     peers: bool = False) -> Iterator[dict]:  # fmt: skip
     """Time training steps -> yields a record for each engine, and one for each that had to be left out.
 
     Engines: our kernels in float32 and with products in bfloat16, our NumPy specs, and with `peers` PyTorch:
-    eager and compiled, float32 and bfloat16 autocast. They take turns, with the same weights to begin with,
-    the same batch and as many threads. Raises UserError when PyTorch is missing, and when its loss is not
-    ours: then the two would not do the same work.
+    eager and compiled, float32 and bfloat16 autocast. They take turns, from the same weights, with the same
+    batch and as many threads. Raises UserError when PyTorch is missing, and when its loss is not ours, since
+    then the two would not do the same work.
     """
     flops = step_flops(setting)
     engines: dict[str, dict] = {name: {} for name in OURS if name != "numpy" or flops < SLOW}
@@ -79,11 +81,11 @@ def measure_training(setting, seconds, least=3, peers=False):
         yield record | _against(engine, times) | about
 
 
-def _against(engine, times):
-    """How many times as fast we are as NumPy, and as the fastest of PyTorch's modes that may be compared."""
+def _against(engine: str, times: dict[str, list[float]]) -> dict:
+    """Compare an engine of ours with NumPy, and with the fastest of PyTorch's modes in the same precision."""
     if not engine.startswith("tinyllm"):
         return {}
-    found = {"times_spec": ratio(times, "numpy", engine)} if "numpy" in times else {}
+    found: dict = {"times_spec": ratio(times, "numpy", engine)} if "numpy" in times else {}
     rivals = [n for n in times if n.startswith("torch") and ("bf16" in engine or "bf16" not in n)]
     if rivals:
         best = min(rivals, key=lambda name: median(times[name]))
