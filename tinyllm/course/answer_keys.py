@@ -8,9 +8,11 @@ same lists serve `course selftest`, the tests, and, for C, the checker that name
 import functools
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.syllabus import Task, find_lesson
 
 INSIDE = "it stays inside its arrays"
 NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  # no output to compare
@@ -41,18 +43,18 @@ class Answers:
 
 
 @functools.cache
-def read(number):
+def read(number: int) -> dict[str, Any]:
     """Read the answers of a lesson -> dict; the file says how they are written."""
     return tomllib.loads((find_lesson(number).path / "answers.toml").read_text("utf-8"))
 
 
-def answers(task):
+def answers(task: Task) -> Answers:
     """Return the answers to a task in C or to one that is a property test -> Answers."""
     return kernels(task.op) if task.kind == "c" else suites(task)
 
 
 @functools.cache
-def kernels(op):
+def kernels(op: str) -> Answers:
     """Return right and wrong kernels of an op -> Answers."""
     found = read(10)[op]
     reference = found["reference"]
@@ -61,7 +63,7 @@ def kernels(op):
     return Answers("exercise.c", reference, tuple(Answer(*x) for x in found["right"]), wrong)
 
 
-def edited(text, edits):
+def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
     """Replace some parts of a text. Raises ValueError where it has no such part."""
     for old, new in edits:
         if old not in text:
@@ -70,13 +72,14 @@ def edited(text, edits):
     return text
 
 
-def catalogue(op):
+def catalogue(op: str) -> tuple[list[str], str]:
     """Return all wrong kernels that give an output, as one C file -> (their sentences, the source).
 
     `tinyllm_which` chooses the one that stands behind the op's name.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
-    signature = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)[1]
+    found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)
+    signature = found[1]
     names = ", ".join(part.split()[-1].lstrip("*") for part in signature.split(","))
     pieces = [f"#define {op} wrong_{i}\n{x.text}#undef {op}\n" for i, x in enumerate(chosen)]
     table = ", ".join(f"wrong_{i}" for i in range(len(chosen)))
@@ -86,7 +89,7 @@ def catalogue(op):
     return [answer.said for answer in chosen], "".join(pieces)
 
 
-def suites(task):
+def suites(task: Task) -> Answers:
     """Return right and wrong property tests of a function -> Answers."""
     every = read(11)
     found = every[task.op]

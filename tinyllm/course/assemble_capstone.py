@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinyllm.course.capstone import PARTS
 from tinyllm.course.plugins import Part, attempted, import_file, validated
-from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import shown
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -15,7 +15,7 @@ LESSONS = (4, 5, 6, 7, 8, 9)
 MARK = "# gathered from your lessons; SHA-256 of what follows: "
 
 
-def gather(folder):
+def gather(folder: str | Path) -> str:
     """Put all that was written in lessons 4 to 9 into folder/exercise.py -> a line that says what was done.
 
     The lessons are looked for beside the folder. A file that the student has changed stays as it is. Raises
@@ -30,7 +30,9 @@ def gather(folder):
         return f"{shown(target)} has work of yours in it and was left alone"
     if target == stub:
         return "this is the library's own copy of the lesson; `tinyllm lesson start 12` makes yours"
-    imports, pieces, lessons = {}, {}, []
+    imports: dict[str, None] = {}
+    pieces: dict[str, tuple[str, str]] = {}
+    lessons = []
     for number in LESSONS:
         lesson = find_lesson(number)
         path = folder.parent / lesson.folder / "exercise.py"
@@ -44,7 +46,7 @@ def gather(folder):
     return f"lessons {', '.join(lessons)} were gathered in {shown(target)}"
 
 
-def collect(path, lesson, imports, pieces):
+def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
     """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
     source = path.read_text("utf-8-sig")
     written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
@@ -69,7 +71,7 @@ def collect(path, lesson, imports, pieces):
     return bool(seen)
 
 
-def names_of(node):
+def names_of(node: ast.stmt) -> list[str]:
     """Return the names that a statement of a module defines, as far as `plugins.attempted` knows them."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
@@ -78,7 +80,7 @@ def names_of(node):
     return []
 
 
-def parts_in(folder):
+def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
     """Import the capstone's parts of a folder -> (list of Part, missing names). Raises UserError."""
     path = Path(folder).absolute() / "exercise.py"
     source = path.read_text("utf-8-sig")

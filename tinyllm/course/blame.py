@@ -12,7 +12,9 @@ loss.
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +55,7 @@ class Finding:
     confirmed: bool = False  # the other parts, without these, are in range
 
 
-def rounded_otherwise(op):
+def rounded_otherwise(op: str) -> Callable[..., Any]:
     """A right function with other last bits: the specification, every third number moved to its neighbour."""
     o = OPS[op]
 
@@ -65,7 +67,7 @@ def rounded_otherwise(op):
     return function
 
 
-def nudged(value):
+def nudged(value: Any) -> Any:
     """An array of floats with every third number moved to the next; anything else as it is."""
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         return value
@@ -76,7 +78,8 @@ def nudged(value):
     return flat.reshape(value.shape)
 
 
-def allowed(values, control, least=ALLOWED):
+def allowed(values: Sequence[float], control: Sequence[float],
+            least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
     """How far each step's loss, or another number, may be from the library's -> tuple of float."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
@@ -92,7 +95,7 @@ class Blame:
         self.tick = tick
         self.losses = self.allowed = self.norms = self.allowed_norms = ()
 
-    def expected(self):
+    def expected(self) -> tuple[float, ...]:
         """The losses of the library's own functions, once -> tuple of float."""
         if not self.losses:
             self.losses, self.norms = self.run_through("the library's own")
@@ -102,7 +105,7 @@ class Blame:
             self.allowed_norms = allowed(self.norms, norms, ALLOWED_NORM * np.array(self.norms))
         return self.losses
 
-    def run_through(self, title):
+    def run_through(self, title: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The losses and gradient norms of a training that nothing stops -> two tuples of float."""
         training, steps = self.setup.steps(), []
         for _ in range(self.steps):
@@ -110,7 +113,7 @@ class Blame:
             steps.append(next(training))
         return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
-    def trial(self, ops, title):
+    def trial(self, ops: Sequence[str], title: str) -> Trial:
         """Train with some of the student's parts, until a loss or gradient leaves the range -> Trial."""
         expected, training = self.expected(), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
@@ -131,14 +134,14 @@ class Blame:
                     return Trial(False, step, "gradient norm", norm, self.norms[step - 1])
         return Trial(True)
 
-    def find(self):
+    def find(self) -> Finding:
         """Name the culprits -> Finding, whose culprits are empty when the losses are in range."""
         ops = list(self.parts)
         whole = self.trial(ops, "all of yours")
         if whole.right:
             return Finding((), self.expected(), whole, {})
         ops = [op for op in ops if self.parts[op].calls] or ops  # what was never called is innocent
-        failures = {}
+        failures: dict[str, str] = {}
         single = [op for op in ops if self.without(ops, op, failures).right] if len(ops) > 1 else ops
         if len(single) == 1:
             return Finding(tuple(single), self.expected(), whole, failures, confirmed=len(ops) > 1)
@@ -149,11 +152,11 @@ class Blame:
             return Finding(guilty, self.expected(), whole, failures, confirmed=confirmed)
         return Finding(tuple(single or ops), self.expected(), whole, failures, together=True)
 
-    def without(self, ops, op, failures):
+    def without(self, ops: Sequence[str], op: str, failures: dict[str, str]) -> Trial:
         """A trial with one part back in the library's hands."""
         return self._noting([other for other in ops if other != op], f"without your {op}", failures)
 
-    def alone(self, op, failures):
+    def alone(self, op: str, failures: dict[str, str]) -> Trial:
         """A trial with this part alone."""
         return self._noting([op], f"with your {op} alone", failures)
 

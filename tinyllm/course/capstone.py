@@ -10,7 +10,9 @@ import functools
 import json
 import platform
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from tinyllm.course.checker import Verdict, complaint, said, unusable
 from tinyllm.course.drawing import HIDDEN_CASES
 from tinyllm.course.lesson_runner import note
 from tinyllm.course.plugins import Part, PartFailure, plug_in, validated
-from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import shown
 from tinyllm.errors import UserError
@@ -27,7 +29,7 @@ from tinyllm.files import atomic_write_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import specs_only
-from tinyllm.train import make_config, prepare
+from tinyllm.train import TrainSetup, make_config, prepare
 
 PARTS = {  # what a GPT's training calls -> the lesson that builds it
     "softmax": 4, "softmax_backward": 4, "cross_entropy": 4, "cross_entropy_backward": 4, "linear": 5,
@@ -45,7 +47,7 @@ CASES = 20  # that each part is tried on by itself
 
 
 @functools.cache
-def setup(seed):
+def setup(seed: int) -> TrainSetup:
     """Data, tokenizer, settings and model of a seed -> TrainSetup."""
     return prepare(make_config(SETTINGS | {"seed": seed}))
 
@@ -54,7 +56,7 @@ class OutOfTime(PartFailure):
     """A part that does not come to an end within the time of its worker."""
 
 
-def train(seed, parts=()):
+def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
     """Return the losses of all steps, on these parts in place of the library's -> list of float.
 
     Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
@@ -72,30 +74,30 @@ def train(seed, parts=()):
 
 
 @functools.cache
-def expected(seed):
+def expected(seed: int) -> tuple[float, ...]:
     """Return the library's own losses -> tuple of float."""
     return tuple(train(seed))
 
 
 @functools.cache
-def tolerance(seed):
+def tolerance(seed: int) -> tuple[float, ...]:
     """Return how far a right training's losses may be from these at each step -> tuple; see `blame`."""
     with override(**{op: rounded_otherwise(op) for op in PARTS}):
         return allowed(expected(seed), train(seed))
 
 
-def limits():
+def limits() -> tuple[float, float]:
     """Read the range that the final loss must be in, for every seed, from syllabus.toml -> (low, high)."""
     (entry,) = (entry for entry in find_lesson(12).expected if "low" in entry)
     return entry["low"], entry["high"]
 
 
-def final(losses):
+def final(losses: Sequence[float]) -> float:
     """Return the loss that counts: the mean of the last steps."""
     return float(np.mean(losses[-LAST:]))
 
 
-def seeds(variant):
+def seeds(variant: int) -> dict[str, int]:
     """Return the seeds of the trainings that are judged -> {what messages call it: seed}.
 
     A grader's are hidden, because losses that are known can be learnt by heart.
@@ -105,13 +107,14 @@ def seeds(variant):
     return {"a hidden seed": variant, "another hidden seed": variant + 1}
 
 
-def expect(variant):
+def expect(variant: int) -> None:
     """Compute what the trainings of a variant are compared with, for all processes that are forked later."""
     for seed in seeds(variant).values():
         tolerance(seed)
 
 
-def judge_run(task, start, folder=None, variant=0, **options):
+def judge_run(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
+              **options: Any) -> Verdict:
     """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
     titles = [ALONE.format(op) for op in PARTS]
     titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
@@ -150,7 +153,7 @@ IN_RANGE = "the loss with {} ends in the range"
 AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
-def compared(seed, losses, name):
+def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], str]:
     """Compare the losses of one seed with the right ones -> (titles that hold, what is wrong or "")."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
@@ -168,7 +171,7 @@ def compared(seed, losses, name):
     return held, why
 
 
-def parts_alone(yours, start, variant):
+def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
     """Try each function on cases of its own -> (titles that hold, what is wrong or "", state).
 
     The losses come from a function of the student's, so they prove nothing unless that function is right: one
@@ -190,13 +193,13 @@ def parts_alone(yours, start, variant):
     return held, why, state
 
 
-def is_there(worker, op):
+def is_there(worker: Any, op: str) -> bool:
     """Say if the exercise has a function for an op, and it does something."""
     answer = worker.call(op, draw_cases(op, 1)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
 
-def in_worker(worker, op):
+def in_worker(worker: Any, op: str) -> Part:
     """Return a part whose function runs in a worker."""
     part = Part(op, 12, Path("exercise.py"), None, "")
 
@@ -217,7 +220,7 @@ def in_worker(worker, op):
     return part
 
 
-def written_back(op, args, value, after):
+def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
     """Do to the arrays here what an op that works in place did to those over there. Raises PartFailure."""
     names = list(OPS[op].__signature__.parameters)
     for name in OPS[op].mutates:
@@ -229,7 +232,7 @@ def written_back(op, args, value, after):
     return value
 
 
-def hand_in(folder, parts, missing):
+def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[str, Any]:
     """Train with the student's parts and write report.json and report.md into a folder -> the report.
 
     The same functions give the same bytes. Raises PartFailure.
@@ -258,7 +261,7 @@ def hand_in(folder, parts, missing):
     return report
 
 
-def conclusion(report, folder):
+def conclusion(report: dict[str, Any], folder: str | Path) -> str:
     """Say if the range was reached, on whose parts, and where the report is -> lines of text."""
     outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
     missing = len(report["missing"])
@@ -271,7 +274,7 @@ def conclusion(report, folder):
     return "\n".join([said, *(shown(Path(folder, name)) for name in REPORT)])
 
 
-def markdown(report):
+def markdown(report: dict[str, Any]) -> str:
     """Format the report for people, in Markdown."""
     low, high = report["range"]
     lines = ["# A GPT on my own parts", ""]

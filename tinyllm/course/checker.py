@@ -8,13 +8,16 @@ by `diagnose`.
 import functools
 import importlib
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tinyllm.course.diagnose import explained
 from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
 from tinyllm.course.failures import complaint, said
-from tinyllm.course.syllabus import ready
-from tinyllm.course.workers import Failure, printable
+from tinyllm.course.syllabus import Lesson, Task, ready
+from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.testing.relations import specs_only
 
 SHRINK_EXAMPLES = 300
@@ -39,7 +42,7 @@ class Verdict:
     runs: bool = True  # whether the file itself runs; if not, nothing in it was tried
 
 
-def judge_task(task, start, folder, **options):
+def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
     """Check one task of any kind -> Verdict. folder: where the student's files are; options as in `judge`."""
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
@@ -47,7 +50,7 @@ def judge_task(task, start, folder, **options):
 SOON = {"cpu_seconds": 10}  # for a function on small arrays, and somebody who waits for the answer
 
 
-def judge_lesson(lesson, launcher, path):
+def judge_lesson(lesson: Lesson, launcher: Launcher, path: Path) -> Iterator[tuple[Verdict, str]]:
     """Check every task of a lesson in a student's file -> pairs of Verdict and what was printed first.
 
     A file that does not run is tried once, and not for every task and property again.
@@ -57,7 +60,7 @@ def judge_lesson(lesson, launcher, path):
     for task in lesson.tasks:
         if not ready(task) or task.kind not in JUDGES:
             continue
-        workers = []
+        workers: list[Any] = []
         if broken and task.kind != "c":  # what is written in C is in a file of its own
             every = properties(task.op) if task.kind == "op" else ()
             yield unusable(task, broken, every), ""
@@ -75,14 +78,15 @@ WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILI
 FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE)  # of a student's own warning
 
 
-def first_lines(output, count=5):
+def first_lines(output: bytes | bytearray, count: int = 5) -> str:
     """Return the first lines of what a student's code printed, fit for a terminal -> str."""
     lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
     return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
 
 
-def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=None, effort=SHRINK_EXAMPLES,
-          known=(), cut=None):  # fmt: skip
+def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
+          explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
+          known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
     start: a function that gives a fresh worker with the student's exercise.py. variant: the cases' seed.
@@ -90,7 +94,9 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
     known: mistakes to recognise beside those of the op, as (sentence, function).
     cut: a function from a case to the smaller ones that it is made of, which an explanation then shows.
     """
-    held, broken, first = [], {}, None
+    held: list[str] = []
+    broken: dict[str, list[tuple]] = {}
+    first: Any = None
     with specs_only():
         for title, cases in properties(task.op, count, variant).items():
             with start() as worker:
@@ -119,14 +125,14 @@ def judge(task, start, count=CASES_PER_TASK, variant=0, explain=True, folder=Non
         return explained(task, start, broken, verdict, effort, known, ordinary, cut)
 
 
-def unusable(task, failure, every):
+def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
     """Return the verdict on a function whose file cannot be imported."""
     state = "blocked" if failure.state == "failed" else failure.state
     message = said(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)
 
 
-def elsewhere(module, name):
+def elsewhere(module: str, name: str) -> Callable[..., Verdict]:
     """Return a judge that lives in another module of this package, which imports this one."""
 
     def judge_there(task, start, **options):

@@ -11,12 +11,15 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import find, settings
 
 from tinyllm.course.drawing import MORE_CASES, NATURES, PLAIN, WRITES, nature
 from tinyllm.course.failures import complaint, out_of_bounds, require_forms, results_of, right, said
+from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import CASES, MISTAKES, QUIET, draw_cases, without_found_constants
@@ -34,7 +37,9 @@ CONFIRMING = 16  # how many cases that fail, and how many that do not, a mistake
 ROUNDED = 1e-4  # of the largest number: another order of sums may differ by this, and no mistake
 
 
-def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=None):
+def explained(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
+              known: Sequence[tuple] = (), ordinary: Sequence[tuple] = (),
+              cut: Callable[..., Any] | None = None) -> Any:
     """Find the smallest input that fails, and what the student did there.
 
     broken: {property: [(args, complaint)]}. ordinary: cases of ordinary numbers, whether they fail or not.
@@ -69,7 +74,7 @@ def explained(task, start, broken, verdict, effort, known=(), ordinary=(), cut=N
     )  # fmt: skip
 
 
-def subject(title, why, formed, kind):
+def subject(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the property that a complaint is about: title is the one tried, kind that of the input shown."""
     if isinstance(why, Failure):
         return kind
@@ -80,13 +85,15 @@ def subject(title, why, formed, kind):
     return kind if formed else FORM
 
 
-def confirming(pairs):
+def confirming(pairs: list[tuple]) -> list[tuple]:
     """Choose the cases on which a mistake is confirmed, the plainest and smallest first, of different widths.
 
     pairs: a case, and anything about it.
     """
     pairs = sorted(pairs, key=lambda pair: (plainness(pair[0]), weight(pair[0])))
-    half, seen, chosen = CONFIRMING // 2, set(), []
+    half = CONFIRMING // 2
+    seen: set = set()
+    chosen: list[int] = []
     for i, (args, _) in enumerate(pairs):
         if widths(args) not in seen and len(chosen) < half:
             seen.add(widths(args))
@@ -96,17 +103,17 @@ def confirming(pairs):
     return [pairs[i] for i in sorted(chosen)]
 
 
-def widths(args):
+def widths(args: Sequence[Any]) -> Any:
     """Return how wide the arrays of a case are, or where it has none, the case as it is written."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
 
 
-def plainness(args):
+def plainness(args: Sequence[Any]) -> int:
     """Return the rank of a case's nature: ordinary numbers come first."""
     return NATURES.index(nature(args))
 
 
-def form_error(name, results, args):
+def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:
     """Say what is wrong with the types and shapes of results: a sentence, or None."""
     try:
         require_forms(name, results, args)
@@ -115,13 +122,14 @@ def form_error(name, results, args):
     return None
 
 
-def weight(args):
+def weight(args: Sequence[Any]) -> tuple[int, int]:
     """Measure an input: numbers in its arrays, then letters to write it; an empty one says least."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args))
 
 
-def name_mistake(name, failing, more=(), passing=(), seconds=None):
+def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
+                 seconds: float | None = None) -> tuple[str, Callable[..., Any]] | None:
     """Find the mistake behind some answers: a pair of a sentence and a function, or None.
 
     failing: pairs of a case and the results on it, or None where there are none; the plainest first. more:
@@ -143,7 +151,7 @@ def name_mistake(name, failing, more=(), passing=(), seconds=None):
     return found
 
 
-def shows(name, args, got, function):
+def shows(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
     """Return whether results are wrong as a mistake's are: in their numbers, or in their types."""
     theirs = outcome(name, function, args)
     if got is None or theirs is None or not alike(got, theirs):
@@ -154,7 +162,8 @@ def shows(name, args, got, function):
     return error is not None and error == form_error(name, theirs, args)
 
 
-def denied(name, failing, shown, function, passing):
+def denied(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
+           passing: Sequence[tuple]) -> bool:
     """Return whether other cases speak against a mistake that some of them show.
 
     On ordinary numbers, views included, each one counts. Elsewhere a second mistake may hide the first:
@@ -176,19 +185,19 @@ def denied(name, failing, shown, function, passing):
     return few or any(tells_apart(name, args, function) for args in passing)
 
 
-def undefined(results):
+def undefined(results: list[Any] | None) -> bool:
     """Return whether there is a NaN in some results."""
     return any(np.isnan(a).any() for a in arrays(results or ()) if a.dtype.kind == "f")
 
 
-def tells_apart(name, args, function):
+def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
     """Return whether a mistake is clearly wrong on a case."""
     theirs = outcome(name, function, args)
     wrong = theirs is None or numbers_wrong(name, theirs, args)
     return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
 
 
-def numbers_wrong(name, results, args):
+def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
     """Return whether results are wrong even if their types are not looked at."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
@@ -200,7 +209,7 @@ def numbers_wrong(name, results, args):
     return False
 
 
-def as_wanted(got, want):
+def as_wanted(got: Any, want: Any) -> Any:
     """Return a result in the type that is due, if it has the numbers for that."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
         return got
@@ -209,7 +218,7 @@ def as_wanted(got, want):
     return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
 
 
-def alike(got, other, close=CLOSE):
+def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
     """Return whether results agree, also where there are none, or they are too odd to be compared."""
     if got is None or other is None:
         return got is other
@@ -234,21 +243,21 @@ class Tries:
         if self.worker:
             self.worker.__exit__()
 
-    def fresh(self):
+    def fresh(self) -> Any:
         if self.worker is None or self.worker.failure:
             self.__exit__()
             self.worker = self.start()
         return self.worker
 
-    def complaint(self, args):
+    def complaint(self, args: Sequence[Any]) -> Failure | str | None:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
-    def part(self, args):
+    def part(self, args: Sequence[Any]) -> tuple | None:
         """Find the first part of a case that fails, with its complaint -> pair, or None."""
         tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
-    def fails(self, args):
+    def fails(self, args: Sequence[Any]) -> bool:
         """Return whether an input is of the kind looked for, and shows what it must."""
         if self.kind not in (None, nature(args)):
             return False
@@ -257,14 +266,14 @@ class Tries:
             return why is not None
         return shows(self.task.op, args, self.output(args), self.mistake)
 
-    def output(self, args):
+    def output(self, args: Sequence[Any]) -> list[Any] | None:
         """Return the results on an input, None where there are none; where C strays, its message."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
-    def smallest(self, args):
+    def smallest(self, args: tuple) -> tuple:
         """Find the smallest input that fails; otherwise the one given."""
         name, best, deadline = self.task.op, args, time.monotonic() + SHRINK_SECONDS
 
@@ -287,7 +296,7 @@ class Tries:
             return best
         return best if self.cut else tuple(bind(name, found).values())
 
-    def readable(self, args):
+    def readable(self, args: tuple) -> tuple:
         """Find the shortest of more cases that fail, where this one is long to read; else return it.
 
         It is bounded by counts and by no clock, so that a grader says the same whenever it is asked.
@@ -300,11 +309,11 @@ class Tries:
         smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 
-    def letters(self, args):
+    def letters(self, args: Sequence[Any]) -> int:
         """Count the letters of an input as it is shown."""
         return len(describe(self.task.op, args))
 
-    def first_different_step(self, args):
+    def first_different_step(self, args: Sequence[Any]) -> str | None:
         """Find the first variable of the specification that the function has nowhere -> str or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
@@ -319,7 +328,7 @@ class Tries:
         return None
 
 
-def steps_of(function, args):
+def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
     """Run a function and look at its variables when it returns -> pairs of name and value, in order."""
     found = {}
 

@@ -4,6 +4,8 @@ The same seed gives the same inputs on every machine with the same Hypothesis, w
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ LEAST = 12  # ordinary cases: some ops draw few, and what fails on ordinary numb
 MORE_CASES = 400  # to choose from where the others will not do
 
 
-def nature(args):
+def nature(args: Sequence[Any]) -> str:
     """Return the property that a case belongs to: what is special about it, the most special thing first."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
@@ -45,7 +47,7 @@ def nature(args):
     return ORDINARY if numbers else ORDINARY_INPUT
 
 
-def plain(args):
+def plain(args: Sequence[Any]) -> list[Any]:
     """Return the arguments that are Python values."""
     return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
@@ -58,7 +60,7 @@ WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 
 @functools.cache
-def properties(name, count=CASES_PER_TASK, variant=0):
+def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
     """Return the properties of an op and the cases that try them -> {property: list of argument tuples}.
 
     The cases are those that every student meets, and, with a variant, some from that seed.

@@ -43,7 +43,7 @@ SYMTAB, RUN_AT_LOAD, IFUNC = 2, (14, 15, 16), 10  # sh_type, sh_type (INIT_, FIN
 NO_OBJECT = "it does not compile: the compiler's output cannot be read"
 
 
-def refusal(data):
+def refusal(data: bytes) -> str:
     """Say why an object file may not be linked, in one line; "" if it may. data: the bytes of the file.
 
     What is no ELF of 64 bits, little-endian, is let through: other systems have other formats.
@@ -66,7 +66,7 @@ def refusal(data):
     return ""
 
 
-def names(data):
+def names(data: bytes) -> tuple[set[str], set[str], bool]:
     """Read an object file's symbols -> (names asked of others, names defined for others, runs early: bool).
 
     Raises struct.error, IndexError, ValueError or OverflowError where the file is damaged.
@@ -75,7 +75,9 @@ def names(data):
     if size != SECTION.size:
         raise ValueError("no section headers")
     sections = [SECTION.unpack_from(data, at + i * size) for i in range(count)]
-    asked, defined, early = set(), set(), False
+    asked: set[str] = set()
+    defined: set[str] = set()
+    early = False
     for _, kind, _, _, offset, length, link, _, _, _ in sections:
         early = early or kind in RUN_AT_LOAD
         if kind != SYMTAB:

@@ -1,6 +1,8 @@
 """What is wrong with one answer, if anything: a student's results on one case, under one property."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from tinyllm.testing.properties import FORM, PURE, STEADY
 from tinyllm.testing.relations import parameters
 
 
-def complaint(name, title, worker, function, args):
+def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
     """Say what is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
@@ -42,7 +44,7 @@ def complaint(name, title, worker, function, args):
     return None
 
 
-def shapeless(name, value, args):
+def shapeless(name: str, value: Any, args: Sequence[Any]) -> str | None:
     """Say what is wrong with a value that is None, or a list where an array is due; None if nothing is."""
     if OPS[name].mutates:
         return None
@@ -56,7 +58,7 @@ def shapeless(name, value, args):
 _right: dict = {}  # id of a case -> the case, which must live as long, and what is right on it
 
 
-def right(name, args):
+def right(name: str, args: Sequence[Any]) -> tuple[Results, list, Any]:
     """Return the right results on a case; they are kept, because a class is asked the same questions."""
     if id(args) not in _right:
         if len(_right) > 100_000:
@@ -65,7 +67,7 @@ def right(name, args):
     return _right[id(args)][1]
 
 
-def results_of(name, value, after):
+def results_of(name: str, value: Any, after: Any) -> list[Any]:
     """Return the list of an op's results: what it returned, or the arguments that it changed in place."""
     if OPS[name].mutates:
         places = [parameters(name).index(argument) for argument in OPS[name].mutates]
@@ -73,14 +75,14 @@ def results_of(name, value, after):
     return Results(value)
 
 
-def require_forms(name, results, args):
+def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
     """Compare types and shapes alone. Raises AssertionError."""
     expected = right(name, args)[0]
     for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
 
 
-def said(why):
+def said(why: Failure | str) -> str:
     """Format a complaint as one line."""
     line = printable(why.message if isinstance(why, Failure) else why)
     if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
@@ -95,6 +97,6 @@ STANDARD = ("math", "random", "re", "heapq", "itertools", "functools", "collecti
 IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STANDARD}
 
 
-def out_of_bounds(failure):
+def out_of_bounds(failure: Failure) -> bool:
     """Say if a C function failed by leaving its arrays; `guard_pages` then says where."""
     return failure.message.startswith("Outside: ")

@@ -20,20 +20,26 @@ import sys
 import time
 import traceback
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
+    from collections.abc import Callable
+    from types import FrameType, ModuleType
+    from typing import Any
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_TEXT = 4000  # characters of an error that are worth sending
 
 
-def load_file(name, path):
+def load_file(name: str, path: str) -> "Any":
     """Import one file as a module of that name."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def main(where, numpy_folder):
+def main(where: str, numpy_folder: str) -> None:
     """Load what workers need, then serve, or be a single worker, until the grader hangs up."""
     sys.path.append(numpy_folder)
     for name in ("numpy", "numpy.linalg", "numpy.random"):
@@ -51,7 +57,7 @@ def main(where, numpy_folder):
     run_worker(protocol, sandbox, sock, protocol.receive(sock))
 
 
-def serve(protocol, sandbox, control):
+def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket) -> None:
     """Fork workers until the grader hangs up."""
     ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     protocol.send(control, "ready")
@@ -74,7 +80,7 @@ def serve(protocol, sandbox, control):
             os.close(each)
 
 
-def run_worker(protocol, sandbox, sock, request):
+def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
     """Be a worker until the grader hangs up; never return."""
     code = 1
     try:
@@ -85,7 +91,7 @@ def run_worker(protocol, sandbox, sock, request):
         os._exit(code)
 
 
-def descendants(root=None):
+def descendants(root: int | None = None) -> list[int]:
     """Return the processes that descend from this one, or from `root`, in any depth; needs Linux's /proc."""
     found, todo = [], [root or os.getpid()]
     while todo:
@@ -105,7 +111,7 @@ def descendants(root=None):
     return found
 
 
-def asleep(pids):
+def asleep(pids: list[int]) -> bool:
     """Say if each thread of these processes waits, and not for a processor; False without Linux's /proc.
 
     What is ready to run and gets no processor, because others have them all, is not asleep.
@@ -119,7 +125,7 @@ def asleep(pids):
     return "S" in states and states <= {"S", "Z"}
 
 
-def used():
+def used() -> float:
     """Return the seconds of processor time of the children that have ended; 0 where nobody counts them."""
     try:
         import resource
@@ -129,14 +135,14 @@ def used():
     return found.ru_utime + found.ru_stime
 
 
-def end(child, patience):
+def end(child: int | None, patience: int) -> dict:
     """End a worker -> {"signal": what it had died of by itself, or None, "cpu": seconds of processor time}.
 
     patience: milliseconds to wait for one that is about to end by itself.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):
-        pid, status = os.waitpid(child, os.WNOHANG)
+        pid, status = os.waitpid(child or 0, os.WNOHANG)
         if pid:
             died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             break
@@ -145,10 +151,10 @@ def end(child, patience):
     return {"signal": died_of, "cpu": used() - before}
 
 
-def kill_all(child=None):
+def kill_all(child: int | None = None) -> None:
     """Kill every descendant until there is none (hostile: a fork bomb)."""
     for _ in range(10_000):
-        for pid in {child, *descendants()} - {None}:
+        for pid in {*descendants(), *([child] if child else [])}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         child = None
@@ -160,7 +166,7 @@ def kill_all(child=None):
         time.sleep(0.001)
 
 
-def detach(control, fds):
+def detach(control: socket.socket, fds: list[int]) -> socket.socket:
     """Let go of the server's files -> the socket to the grader. fds: that socket, and where output goes."""
     os.setsid()
     control.close()
@@ -175,7 +181,7 @@ def detach(control, fds):
     return sock
 
 
-def work(protocol, sandbox, sock, request):
+def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
     """Put up the fences, import the student's file, and answer calls."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     os.environ.clear()
@@ -198,7 +204,7 @@ def work(protocol, sandbox, sock, request):
         answer(protocol, sock, module, protocol.receive(sock), request["code"])
 
 
-def answer(protocol, sock, module, call, code):
+def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", call: dict, code: str) -> None:
     """Run one function of the student's module, and send what comes of it."""
     try:
         function = getattr(module, call["function"], None)
@@ -219,7 +225,7 @@ def answer(protocol, sock, module, call, code):
     sock.sendall(frame)
 
 
-def remote(protocol, sock, name):
+def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable":
     """Return a function that the grader carries out: it gets the arguments and sends the result."""
 
     def ask(*args, **kwargs):
@@ -242,11 +248,11 @@ class Steps:
         self.code, self.found = getattr(function, "__code__", None), {}
         sys.setprofile(self.look)
 
-    def look(self, frame, event, value):
+    def look(self, frame: "FrameType", event: str, value: object) -> None:
         if event == "return" and frame.f_code is self.code:
             self.found = dict(frame.f_locals)
 
-    def stop(self, protocol):
+    def stop(self, protocol: "ModuleType") -> list[tuple]:
         """Return the variables that can be sent, as pairs of name and value."""
         sys.setprofile(None)
         steps = []
@@ -259,7 +265,7 @@ class Steps:
         return steps
 
 
-def describe(error, code):
+def describe(error: "Any", code: str) -> dict:
     """Return the kind, the message and the line of the student's file for an exception -> dict."""
     kind = type(error).__name__
     of_the_file = isinstance(error, SyntaxError) and error.filename == code

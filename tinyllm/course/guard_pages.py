@@ -113,7 +113,7 @@ class Operand:
             if libc.mprotect(ctypes.c_void_p(self.base + begin), ctypes.c_size_t(MARGIN), NOTHING):
                 raise OSError(ctypes.get_errno(), "mprotect")
 
-    def lay(self, name, a, at_end, constant):
+    def lay(self, name: str, a: np.ndarray, at_end: bool, constant: bool) -> None:
         """Put an array in. constant: whether the function may only read it."""
         room = max(-(-a.nbytes // mmap.PAGESIZE), 1) * mmap.PAGESIZE
         if room > ROOM:
@@ -126,7 +126,7 @@ class Operand:
         self.before = self.bytes[low : low + room].copy()
         self.start, self.constant = self.base + self.first, constant
 
-    def where(self, address):
+    def where(self, address: int) -> str | None:
         """Describe an address in or beside this operand; None if it is neither."""
         if not self.base <= address < self.base + len(self.bytes):
             return None
@@ -134,7 +134,7 @@ class Operand:
         side = "before the beginning" if at < 0 else "after the end"
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
-    def out_of_bounds(self):
+    def out_of_bounds(self) -> str | None:
         """Say where it was written to and should not have been; None if nowhere."""
         low, high = self.pages
         changed = self.bytes[low:high] != self.before
@@ -148,17 +148,18 @@ class Operand:
         side = "before the beginning" if at < 0 else "after the end"
         return f"it writes to {self.name}[{at}], {side} of {self.name}, which has {self.size // 4} elements"
 
-    def opened(self, library):
+    def opened(self, library: ctypes.CDLL) -> bool:
         """Say if a page beside the memory of this operand no longer gives a fault."""
         pages = (self.base + MARGIN - 1, self.base + MARGIN + ROOM)
         return any(library.tinyllm_open(ctypes.c_void_p(page)) for page in pages)
 
-    def values(self, shape):
+    def values(self, shape: tuple) -> np.ndarray:
         """Return a copy of the elements."""
         return self.bytes[self.first : self.first + self.size].view(np.float32).reshape(shape).copy()
 
 
-def call_guarded(name, shape, inputs, sizes, at_end):
+def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int],
+                 at_end: bool) -> np.ndarray:
     """Call the C function once -> y. Raises Outside or Crash."""
     arrays = [np.full(shape, np.nan, np.float32), *inputs]
     operands = OPERANDS[: len(arrays)]
@@ -166,7 +167,7 @@ def call_guarded(name, shape, inputs, sizes, at_end):
         operand.lay(called, a, at_end, constant=operand is not operands[0])
     fault = ctypes.c_void_p()
     pointers = [ctypes.c_void_p(operand.start) for operand in operands]
-    pointers += [None] * (3 - len(pointers))
+    pointers += [ctypes.c_void_p()] * (3 - len(pointers))
     number = LIBRARY.tinyllm_guard(ctypes.byref(fault), *pointers, *(ctypes.c_long(size) for size in sizes))
     if number:
         raise failure(number, fault.value or 0, operands)
@@ -178,7 +179,7 @@ def call_guarded(name, shape, inputs, sizes, at_end):
     return operands[0].values(shape)
 
 
-def failure(number, address, operands):
+def failure(number: int, address: int, operands: list[Operand]) -> Outside | Crash:
     """Return the exception for a signal that the function ran into."""
     if number in (signal.SIGSEGV, signal.SIGBUS):
         for operand in operands:
@@ -187,12 +188,14 @@ def failure(number, address, operands):
         if address < 4096:
             return Outside("it follows a null pointer")
         return Outside("it touches memory far from its arrays: a wild index, or a recursion without end")
-    words = {signal.SIGFPE: "it divides a whole number by zero",
-             signal.SIGABRT: "it calls abort(), as an assert does that fails"}  # fmt: skip
-    return Crash(words.get(number, signal.strsignal(number)))
+    if number == signal.SIGFPE:
+        return Crash("it divides a whole number by zero")
+    if number == signal.SIGABRT:
+        return Crash("it calls abort(), as an assert does that fails")
+    return Crash(signal.strsignal(number))
 
 
-def twice(name, shape, inputs, sizes):
+def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | tuple) -> np.ndarray:
     """Call it with the operands against both ends of their pages -> y. Raises Outside or Crash."""
     sizes = [*sizes, *[0] * (3 - len(sizes))]
     first, second = (call_guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
@@ -201,27 +204,27 @@ def twice(name, shape, inputs, sizes):
     return first
 
 
-def softmax(x):
+def softmax(x: np.ndarray) -> np.ndarray:
     """x (rows, n) -> y (rows, n), by the student's C."""
     return twice("softmax", x.shape, [x], x.shape)
 
 
-def matmul(a, b):
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a (m, k), b (k, n) -> y (m, n), by the student's C."""
     return twice("matmul", (a.shape[0], b.shape[1]), [a, b], [*a.shape, b.shape[1]])
 
 
-def choose(which):
+def choose(which: int) -> None:
     """Take another of the kernels that were compiled into one file; see `known.kernels.catalogue`."""
     ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 
-def library():
+def library() -> ctypes.CDLL:
     """Return the shared library beside this file."""
     return ctypes.CDLL(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py"))
 
 
-def speed(name, seconds=0.3):
+def speed(name: str, seconds: float = 0.3) -> float:
     """Measure a student's function without guard pages: GFLOP/s of matmul, GB/s of softmax."""
     function, rng = getattr(library(), name), np.random.default_rng(0)
     n = 512 if name == "matmul" else 1024

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,14 +43,14 @@ if sys.platform == "win32":  # the guard pages are POSIX
     NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 
 
-def find_compiler():
+def find_compiler() -> str | None:
     """Return the system's C compiler, as an absolute path, or None."""
     if sys.platform == "win32":
         return None
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
-def build(source, op, folder, level, home):
+def build(source: str, op: str, folder: str | Path, level: str, home: str | Path) -> Path | Failure:
     """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure.
 
     home: where the student's own headers are. `elf_symbols` says what a source may ask of others.
@@ -70,10 +72,10 @@ def build(source, op, folder, level, home):
     return runner
 
 
-def compile_in(folder, level, arguments):
+def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None:
     """Run the compiler in a folder, behind fences -> None, or a Failure with what it says."""
     script = str(Path(__file__).with_name("sandbox.py"))
-    command = [sys.executable, "-I", "-S", script, level, find_compiler(), *FLAGS, *arguments]
+    command = [sys.executable, "-I", "-S", script, level, find_compiler() or "", *FLAGS, *arguments]
     messages = folder / "messages.txt"  # a file, whose size is limited: no pipe of that into our memory
     with open(messages, "wb") as f:
         compiler = subprocess.Popen(
@@ -91,7 +93,7 @@ def compile_in(folder, level, arguments):
         return refused(f.read(2**16).decode("utf-8", "replace"))
 
 
-def refused(said):
+def refused(said: str) -> Failure:
     """Read the first error of a compiler -> Failure with its line."""
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d+):(?:\d+:)? (?:fatal )?error: (.*)", line):
@@ -100,14 +102,14 @@ def refused(said):
     return Failure("failed", printable(f"it does not compile: {first}"))
 
 
-def written(source, op):
+def written(source: str, op: str) -> bool:
     """Say if a C source defines a function, with something between its braces."""
     bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", " ", source, flags=re.DOTALL)
     body = re.search(rf"\b{op}\s*\([^()]*\)[^;{{}}]{{0,200}}\{{\s*(.)", bare, re.DOTALL)
     return body is not None and body[1] != "}"
 
 
-def measure(op, folder):
+def measure(op: str, folder: str | Path) -> float | str:
     """Measure the speed of a function of folder/exercise.c in another process -> number, or why it has none.
 
     GFLOP/s for matmul, GB/s for softmax.
@@ -130,7 +132,7 @@ def measure(op, folder):
             return "it did not come to its end; `tinyllm check 10` says why"
 
 
-def matrices(op, args):
+def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
     """Cut the arguments of a case into matrices for a C function -> list of argument tuples."""
     if op == "softmax":
         x = args[0]
@@ -139,7 +141,8 @@ def matrices(op, args):
     return [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(a.shape[:-2])]
 
 
-def pair(a, b, transpose_a=False, transpose_b=False):
+def pair(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
+         transpose_b: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return the two stacks of matrices that are multiplied, of equal length."""
     a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -159,24 +162,24 @@ class KernelWorker:
         self.worker.__exit__(*exc)
 
     @property
-    def failure(self):
+    def failure(self) -> Failure | None:
         """Return why it cannot run anything -> Failure, or None."""
         return self.worker.failure
 
-    def call(self, function, args, send_args=False):
+    def call(self, function: str, args: Sequence[Any], send_args: bool = False) -> Any:
         """Call the C function, as `Worker.call`."""
         value = self.softmax(*args) if self.op == "softmax" else self.matmul(*args)
         return value if isinstance(value, Failure) or not send_args else (value, list(args))
 
-    def steps(self, function, args):
+    def steps(self, function: str, args: Sequence[Any]) -> Failure:
         """Return a Failure: C has no variables to look at."""
         return Failure("failed", "no steps")
 
-    def softmax(self, x):
+    def softmax(self, x: np.ndarray) -> np.ndarray | Failure:
         [sent] = matrices("softmax", [x])
         return self.shaped(self.worker.call("softmax", sent), sent[0].shape, x.shape)
 
-    def matmul(self, *args):
+    def matmul(self, *args: Any) -> np.ndarray | Failure:
         a, b = pair(*args)
         y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
         for i, sent in zip(np.ndindex(y.shape[:-2]), matrices("matmul", args), strict=True):
@@ -187,7 +190,7 @@ class KernelWorker:
         return y
 
     @staticmethod
-    def shaped(y, sent, shape):
+    def shaped(y: Any, sent: tuple, shape: tuple) -> np.ndarray | Failure:
         if isinstance(y, Failure):
             return y
         if not isinstance(y, np.ndarray) or y.shape != sent or y.dtype != np.float32:
@@ -213,11 +216,11 @@ class KnownKernels:
         if self.worker:
             self.worker.__exit__()
 
-    def mistakes(self):
+    def mistakes(self) -> list[tuple[str, Callable[..., Any]]]:
         """Return the mistakes as `checker.judge` takes them -> list of (sentence, function)."""
         return [(said, functools.partial(self.run, i)) for i, said in enumerate(self.sentences)]
 
-    def compiled(self):
+    def compiled(self) -> Path:
         """Lay out the library, which is compiled once in a process -> the path to run. Raises ValueError."""
         self.folder.mkdir()
         runner, key = self.folder / "run.py", (self.op, self.launcher.level)
@@ -231,7 +234,7 @@ class KnownKernels:
             runner.write_bytes(COMPILED[key][1])
         return runner
 
-    def run(self, which, *args):
+    def run(self, which: int, *args: Any) -> Any:
         """Run one of them on a case -> numbers, or where it leaves its arrays. Raises ValueError."""
         if self.worker is None:
             self.worker = KernelWorker(self.launcher.start(self.compiled()), self.op)
@@ -242,7 +245,7 @@ class KnownKernels:
         return answer.message if isinstance(answer, Failure) else answer
 
 
-def judge_c(task, start, folder=None, **options):
+def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, **options: Any) -> Verdict:
     """Check one C function -> Verdict; the arguments are those of `checker.judge`.
 
     folder: where exercise.c is. State blocked where this machine has no compiler.
@@ -268,10 +271,9 @@ def judge_c(task, start, folder=None, **options):
         launcher, limits = worker.launcher, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
         runner = build(source, task.op, scratch, launcher.level, path.parent)
-        refused = isinstance(runner, Failure)
-        if not attempted and not (refused and runner.line):
+        if not attempted and not (isinstance(runner, Failure) and runner.line):
             return Verdict(task.name, "not_attempted", broken=tuple(titles))
-        if refused:
+        if isinstance(runner, Failure):
             state, message, line = runner.state, runner.message, runner.line
             return Verdict(task.name, state, broken=tuple(titles), message=message, line=line)
         with KnownKernels(launcher, task.op, scratch) as known:
@@ -280,7 +282,7 @@ def judge_c(task, start, folder=None, **options):
             return judged(task, lambda: KernelWorker(kernel(), task.op), titles, options)
 
 
-def judged(task, start, titles, options):
+def judged(task: Task, start: Callable[[], Any], titles: list[str], options: dict[str, Any]) -> Verdict:
     """Judge a function that has been compiled."""
     inner = Task(task.op, task.op)
     every = properties(task.op, options["count"], options["variant"])

@@ -11,8 +11,10 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyllm.errors import UserError
 
@@ -28,15 +30,14 @@ class Cell:
     text: str
 
 
-def cells(source):
+def cells(source: str) -> list[Cell]:
     """Cut a script in percent format -> list of Cell."""
-    found, current = [], None
+    found: list[tuple[int, bool, list[str]]] = []
     for number, line in enumerate(source.splitlines(), 1):
         if line.startswith("# %%"):
-            current = (number, "[markdown]" in line, [])
-            found.append(current)
-        elif current:
-            current[2].append(line)
+            found.append((number, "[markdown]" in line, []))
+        elif found:
+            found[-1][2].append(line)
     return [Cell(n, prose, _text(lines, prose)) for n, prose, lines in found]
 
 
@@ -46,12 +47,12 @@ def _text(lines, prose):
     return "\n".join(lines).strip("\n")
 
 
-def interactive():
+def interactive() -> bool:
     """Say if somebody sits at a terminal and has not asked for quiet."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
 
 
-def begin():
+def begin() -> Path:
     """Step through the script that calls this first -> its folder; a notebook's is the current folder.
 
     Without a terminal nothing waits.
@@ -139,7 +140,7 @@ def _ask(prompt):
     return answer
 
 
-def predict(question):
+def predict(question: str) -> float | None:
     """Ask for a number before the result is shown -> float, or None where nobody can answer or will."""
     notebook = "ipykernel" in sys.modules and os.environ.get(QUIET) != "quiet"
     how = "(a number, or Enter to pass) "
@@ -162,7 +163,7 @@ def predict(question):
     return None
 
 
-def compare(guess, actual):
+def compare(guess: float | None, actual: float) -> str:
     """Set a prediction beside the result -> one line to print."""
     said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
     if guess is None:
@@ -176,7 +177,7 @@ def compare(guess, actual):
     return f"it is {said}; you said {guess:.6g}"
 
 
-def bars(values, labels, width=48):
+def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:
     """Draw values >= 0 as bars, a line each -> str."""
     values = [float(v) for v in values]
     if len(values) != len(labels):
@@ -189,6 +190,6 @@ def bars(values, labels, width=48):
     )
 
 
-def note(text):
+def note(text: str) -> str:
     """Lay out a paragraph for a terminal -> str."""
     return textwrap.fill(" ".join(text.split()), 80)

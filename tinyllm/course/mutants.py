@@ -11,10 +11,14 @@ rating diagnostic tests", 1950). `assert False` catches all and accuses all: 0, 
 
 import math
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyllm.course.checker import Verdict, said, unusable
+from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
@@ -32,7 +36,7 @@ class Bench:
         self.op, self.function = op, function
         self.last, self.calls = None, 0
 
-    def answer(self, args, kwargs):
+    def answer(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Carry out a call -> the reply for `fork_server.remote`."""
         self.calls += 1
         try:
@@ -51,7 +55,7 @@ class Bench:
         return {"value": value, "changed": [(at, args[at]) for at in changed]}
 
 
-def size(value):
+def size(value: Any) -> int:
     """Count the numbers in an argument, an empty axis as one: what it may cost."""
     if isinstance(value, np.ndarray):
         return math.prod(max(n, 1) for n in value.shape)
@@ -64,12 +68,13 @@ def size(value):
     return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
 
 
-def rights(op):
+def rights(op: str) -> list[Callable[..., Any]]:
     """Every right implementation of an op -> list of functions, the specification first."""
     return [OPS[op].reference, *VARIANTS.get(op, [])]
 
 
-def judge_tests(task, start, folder=None, variant=0, **options):
+def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
+                **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
     mutants, innocent = MISTAKES[task.op], rights(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
@@ -78,24 +83,23 @@ def judge_tests(task, start, folder=None, variant=0, **options):
             return unusable(task, worker.failure, unknown)
     trial = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
     runs = [trial] if ended(trial) else run_all(task, start, innocent, mutants, variant)
-    alarms, first = 0, None
+    alarms: list[tuple[Failure, str | None]] = []
     for failure, bench in runs[: len(innocent)]:
-        if ended((failure, bench)):
+        if failure and ended((failure, bench)):
             state, message, line = failure.state, failure.message, failure.line
             return Verdict(task.name, state, broken=unknown, message=message, line=line)
         if failure:
-            alarms += 1
-            first = first or (failure, bench.last)
+            alarms.append((failure, bench.last))
     caught = [i for i, run in enumerate(runs[len(innocent) :]) if run[0] and not ended(run)]
-    if alarms == len(innocent):  # it accuses everybody: what it says of mutants means nothing
+    if len(alarms) == len(innocent):  # it accuses everybody: what it says of mutants means nothing
         caught = []
-    share = len(caught) / len(mutants) - alarms / len(innocent)
+    share = len(caught) / len(mutants) - len(alarms) / len(innocent)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
-        why, last = first
-        message = f"it accuses {alarms} of {len(innocent)} right implementations: {said(why)}"
+        why, last = alarms[0]
+        message = f"it accuses {len(alarms)} of {len(innocent)} right implementations: {said(why)}"
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
@@ -106,12 +110,13 @@ def judge_tests(task, start, folder=None, variant=0, **options):
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
 
 
-def ended(run):
+def ended(run: tuple[Failure | None, Bench]) -> bool:
     """Return whether a test came to no judgement: there is none, it was blocked, or its time was up."""
     return run[0] is not None and run[0].state != "failed"
 
 
-def run_all(task, start, innocent, mutants, variant):
+def run_all(task: Task, start: Callable[[], Any], innocent: list[Callable[..., Any]], mutants: list[tuple],
+            variant: int) -> list[tuple[Failure | None, Bench]]:
     """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
 
     They run in an order that the variant decides. Workers are fresh, but a clock goes on, and so do the
@@ -124,7 +129,8 @@ def run_all(task, start, innocent, mutants, variant):
     return [runs[i] for i in range(len(functions))]
 
 
-def run_test(task, start, function):
+def run_test(task: Task, start: Callable[[], Any],
+             function: Callable[..., Any]) -> tuple[Failure | None, Bench]:
     """Run the student's test on one implementation -> (Failure or None, its Bench)."""
     bench = Bench(task.op, function)
     with start() as worker:
@@ -136,6 +142,6 @@ def run_test(task, start, function):
     return None, bench
 
 
-def parameters_of(task):
+def parameters_of(task: Task) -> str:
     """Write the op with its arguments, as a test calls it."""
     return f"{task.op}({', '.join(parameters(task.op))})"

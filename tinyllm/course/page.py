@@ -1,6 +1,11 @@
 """A lesson's pictures: one HTML file without scripts, which opens from disk and asks nothing of a network."""
 
-from tinyllm.report.page import assemble, html, row_head, table, tag, write
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.report.page import Html, assemble, html, row_head, table, tag, write
 from tinyllm.report.svg import Series, chart
 from tinyllm.report.trace.token_labels import plain
 
@@ -9,7 +14,7 @@ WIDE = "grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr))"
 FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script, no network."
 
 
-def curves(title, unit, values, log=False):
+def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False) -> Html:
     """Draw at most four curves in one frame: values {name: list of numbers, by step} -> HTML."""
     series = [Series(name, list(enumerate(map(float, ys))), style)
               for (name, ys), style in zip(values.items(), STYLES, strict=False)]  # fmt: skip
@@ -17,7 +22,7 @@ def curves(title, unit, values, log=False):
     return chart(title, words, series, unit, log=log, tall=True)
 
 
-def weights(title, tokens, rows):
+def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
     """Draw attention weights as a table: rows (T, T), a query's weights in each, for T tokens -> HTML."""
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
     body = [[row_head(token, class_="tok"),
@@ -26,7 +31,7 @@ def weights(title, tokens, rows):
     return tag("section", tag("h3", title), table(title, head, body, class_="lens"))
 
 
-def write_page(path, title, lead, figures):
+def write_page(path: str | Path, title: str, lead: str, figures: Iterable[Html]) -> str:
     """Write figures one below the other to a file -> a line that says so. Raises UserError."""
     body = [tag("div", [html(figure) for figure in figures], class_="duo", style=WIDE)]
     size = write(path, assemble(plain(title), plain(lead), body, FOOTER))

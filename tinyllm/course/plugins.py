@@ -12,12 +12,16 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import Progress, shown
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS, override
@@ -48,16 +52,16 @@ class Part:
     forms: dict = field(default_factory=dict)  # form of the arguments -> of results that were looked at
 
     @property
-    def title(self):
+    def title(self) -> str:
         """Return the name for messages."""
         return f"your {self.op} (lesson {self.lesson}, {shown(self.path)})"
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Return the record that a run keeps of it."""
         return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
 
 
-def parse_lessons(texts):
+def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
     """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError."""
     numbers = [number.strip() for text in texts for number in text.split(",")]
     if "" in numbers:
@@ -66,7 +70,7 @@ def parse_lessons(texts):
     return [lesson for i, lesson in enumerate(found) if lesson not in found[:i]]
 
 
-def load_parts(lessons, workspace):
+def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], list[str]]:
     """Import what a student has written in some lessons -> (list of Part, lines about what is not used).
 
     Raises UserError, in one line, when a file is missing or cannot be imported, a function takes other
@@ -106,7 +110,7 @@ def _read(path):
         raise UserError(f"{shown(path)} is not text in UTF-8") from None
 
 
-def attempted(source, stub, path):
+def attempted(source: str, stub: str, path: Path) -> set[str]:
     """Return the names whose definitions differ from those of the stub -> set of str. Raises UserError."""
     untouched = _definitions(ast.parse(stub))
     try:
@@ -135,10 +139,10 @@ def _definitions(tree):
     return found
 
 
-def import_file(path):
+def import_file(path: Path) -> ModuleType:
     """Run a student's file as a module of its own. Raises UserError with the line that failed."""
     name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for the names in their annotations
     sys.path.insert(0, str(path.parent))
@@ -175,7 +179,7 @@ def _part(name, lesson, path, module, source):
     return part
 
 
-def takes(signature, names):
+def takes(signature: inspect.Signature, names: list[str]) -> bool:
     """Say if arguments of these names can be given, by place and by name; it may have defaults for more."""
     try:
         signature.bind(*names)
@@ -185,7 +189,7 @@ def takes(signature, names):
     return True
 
 
-def validated(part, function):
+def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
     Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite
@@ -194,7 +198,7 @@ def validated(part, function):
     o = OPS[part.op]
 
     @functools.wraps(function)
-    def call(*args, **kwargs):
+    def call(*args: Any, **kwargs: Any) -> Any:
         part.calls += 1
         bound = o.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
@@ -216,7 +220,7 @@ def validated(part, function):
             part.forms[arguments] = form
         return result
 
-    call.__signature__ = o.__signature__
+    call.__signature__ = o.__signature__  # type: ignore[attr-defined]
     return call
 
 
@@ -271,12 +275,12 @@ def _at(path, line, message):
     return f"{where}: {' '.join(str(message).split())}"
 
 
-def plug_in(parts):
+def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
     """Let the model run on these parts, from now on or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
 
 
-def unproven(parts, workspace):
+def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
     """Say which parts `tinyllm check` has not passed, by the workspace's progress -> a line, or None."""
     progress, names = Progress(workspace), []
     for part in parts:
@@ -286,7 +290,7 @@ def unproven(parts, workspace):
     return f"`tinyllm check` has not passed these yet: {', '.join(names)}" if names else None
 
 
-def idle(parts, by):
+def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
     """Yield lines about the parts that were never called, and why, if that is known; `by` says what ran."""
     names = [part.op for part in parts if not part.calls]
     if names:

@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,7 @@ START_SECONDS = 60  # by the clock, for a process of ours to be there
 OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # what died of this has used up its processor time
 
 
-def python_command(where):
+def python_command(where: str) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts fork_server.py, and its environment; where: as that file says."""
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
@@ -38,7 +40,7 @@ def python_command(where):
     return [*command, str(SCRIPT), where, str(Path(np.__file__).parents[1])], environment
 
 
-def readable_paths():
+def readable_paths() -> list[str]:
     """Return what a worker may read: Python's library without installed packages, numpy, shared libraries."""
     base, found = {"base": sys.base_prefix, "installed_base": sys.base_prefix}, set()
     for folder in {sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")}:
@@ -69,7 +71,7 @@ class ForkServer:
             self.close()
             raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
 
-    def close(self):
+    def close(self) -> None:
         """End the server, which ends all that has grown from it."""
         self.control.close()
         try:
@@ -78,7 +80,7 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
 
-    def request(self, message, fds=()):
+    def request(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Any:
         """Send a request -> the answer, if there is one. Raises Closed, ProtocolError or OSError."""
         protocol.send(self.control, message, 10)
         if fds:
@@ -100,7 +102,7 @@ class Forked:
             theirs.close()
             os.close(writing)
 
-    def end(self, patience):
+    def end(self, patience: int) -> int | None:
         """Kill the worker and all that it has started -> the signal that had ended it, as `fork_server.end`.
 
         patience: milliseconds to wait for one that is about to end by itself. `cpu` is then what it has used.
@@ -113,7 +115,7 @@ class Forked:
         self.cpu = answer["cpu"]
         return answer["signal"]
 
-    def asleep(self):
+    def asleep(self) -> bool:
         """Say if it does nothing, at this moment."""
         return asleep(descendants(self.server.process.pid))
 
@@ -154,7 +156,7 @@ class Spawned:
                 break
         raise OSError("nobody has called")
 
-    def end(self, patience):
+    def end(self, patience: int) -> int | None:
         """End the process -> the signal that it had died of, as `Forked.end`."""
         code, before = None, used()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -166,7 +168,7 @@ class Spawned:
             self.sock.close()
         return code if code is None else max(-code, 0)
 
-    def asleep(self):
+    def asleep(self) -> bool:
         """Nobody looks: the limit by the clock ends one that sleeps."""
         return False
 

@@ -18,6 +18,11 @@ import time
 
 import numpy as np
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
+    from collections.abc import Callable
+    from typing import Any
+
 MAGIC = b"TLW1"
 PREFIX = struct.Struct("<4sI")
 MAX_HEADER = 2**22  # bytes (hostile: a huge header)
@@ -38,9 +43,9 @@ class Closed(EOFError):
     """The other side has gone."""
 
 
-def dump(value):
+def dump(value: object) -> bytes:
     """Write a value as a frame: any of the types above -> bytes. Raises ProtocolError for other types."""
-    arrays = []
+    arrays: list = []
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
     data = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
@@ -77,7 +82,7 @@ def _plain(value, arrays, depth):
     raise ProtocolError(f"a {type(value).__name__} is neither an array nor a plain value")
 
 
-def layout_of(a):
+def layout_of(a: np.ndarray) -> str:
     """Name the memory layout of an array: a view must arrive as a view, because a function may care."""
     if not a.flags.c_contiguous:
         return "fortran" if a.flags.f_contiguous else "gaps"
@@ -110,7 +115,7 @@ def _array(a, arrays):
     return len(arrays) - 1
 
 
-def read_header(data):
+def read_header(data: bytes) -> tuple:
     """Read a frame's header -> (the value in JSON, [(dtype, shape, bytes) of each array]).
 
     Raises ProtocolError.
@@ -138,7 +143,7 @@ def _read_form(dtype, shape):
     return dtype, tuple(shape), dtype.itemsize * math.prod(shape)
 
 
-def load(value, arrays):
+def load(value: object, arrays: list) -> "Any":
     """Build a value from a header's JSON and the arrays. Raises ProtocolError."""
     try:
         return _value(value, list(arrays), 0)
@@ -177,7 +182,7 @@ def _value(x, arrays, depth):
     raise ProtocolError("not a frame: an object of no known kind")
 
 
-def send(sock, value, seconds=None):
+def send(sock: "Any", value: object, seconds: float | None = None) -> None:
     """Send a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds."""
     sock.settimeout(seconds)
     try:
@@ -186,7 +191,7 @@ def send(sock, value, seconds=None):
         raise Closed("the other side has gone") from None
 
 
-def receive(sock, seconds=None, idle=None):
+def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
     """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds in all.
 
     idle: called whenever nothing came for a quarter of a second; where it is true, that is a TimeoutError.

@@ -1,11 +1,15 @@
 """A verdict as a record for programs, which `check --json` and `course grade --json` print, and in words."""
 
+from typing import Any
+
+from tinyllm.course.checker import Verdict
+from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workspace import hints
 
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # of states; any other is its own word
 
 
-def as_record(lesson, verdict):
+def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as plain values -> dict."""
     return {
         "task": verdict.task, "state": verdict.state, "properties_held": len(verdict.held),

@@ -3,24 +3,27 @@
 import ast
 import inspect
 import types
+from collections.abc import Callable
+from typing import Any
 
+from tinyllm.course.syllabus import Task
 from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS, Op
 
 STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
 
 
-def solved(task):
+def solved(task: Task) -> str:
     """Return the source of an exercise with one task solved: the op and all that it calls, as functions."""
-    found = {}
+    found: dict[str, str] = {}
     collect(OPS[task.op].reference, found)
     body = "\n\n".join(reversed(found.values()))
     return STANDARD + body + (f"\n\n{task.name} = {task.op}\n" if task.name != task.op else "\n")
 
 
-def collect(function, found):
+def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
     """Add the source of a function, without its decorators, and of what it uses of tinyllm."""
-    tree = ast.parse(inspect.getsource(function))
+    tree: Any = ast.parse(inspect.getsource(function))
     tree.body[0].decorator_list = []
     found[function.__name__] = ast.unparse(tree)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -35,17 +38,19 @@ def collect(function, found):
             found[name] = f"{name} = {value!r}"
 
 
-def helpers(function):
+def helpers(function: Callable[..., Any]) -> list[Callable[..., Any]]:
     """Return a function's helpers in tinyllm that are no ops -> list, each before what calls it.
 
     Those of ops/shapes.py are left out: they only refuse what does not fit.
     """
-    found = []
-    for statement in ast.parse(inspect.getsource(function)).body[0].body:
+    found: list[Callable[..., Any]] = []
+    tree: Any = ast.parse(inspect.getsource(function)).body[0]
+    for statement in tree.body:
         for node in ast.walk(statement):
-            value = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+            value: Any = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
             if not isinstance(value, types.FunctionType) or value.__module__ == shapes.__name__:
                 continue
             if value.__module__.startswith("tinyllm") and value is not function:
-                found += [each for each in (*helpers(value), value) if each not in found]
+                inner: list[Callable[..., Any]] = [*helpers(value), value]
+                found += [each for each in inner if each not in found]
     return found

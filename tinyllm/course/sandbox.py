@@ -47,7 +47,7 @@ def _call(number, *args):
     return result
 
 
-def landlock_version():
+def landlock_version() -> int:
     """Return the version of Landlock that this kernel offers; 0 if there is none."""
     if sys.platform != "linux":
         return 0
@@ -57,7 +57,7 @@ def landlock_version():
         return 0
 
 
-def landlock(readable=(), writable=(), executable=()):
+def landlock(readable: list | tuple = (), writable: list | tuple = (), executable: list | tuple = ()) -> None:
     """Let this process open only what lies below these paths. Raises OSError where that cannot be done.
 
     Hostile: hidden tests; other students' folders; the library's own source, read; a report in the grader's
@@ -148,7 +148,7 @@ NUMBER, MACHINE = 0, 4  # where the filter finds call and architecture
 SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
 
 
-def seccomp_program(machine):
+def seccomp_program(machine: str) -> list[tuple]:
     """Return the filter in classic BPF: a list of (code, jump if true, jump if false, number)."""
     column, program = MACHINES[machine][0], for_calls(machine, ALLOWED, ALLOW)
     commands = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
@@ -156,12 +156,12 @@ def seccomp_program(machine):
     commands = [(EQUAL, 0, 1, command) for command in ALLOWED_IOCTL]
     program += for_argument(IOCTL[column], SECOND, commands, ALLOW, DENY)
     for numbers, where in ((OPEN, SECOND), (OPENAT, THIRD)):
-        if numbers[column] is not None:
-            program += for_argument(numbers[column], where, [(ANY_OF, 0, 1, O_TRUNC)], DENY, ALLOW)
+        if (number := numbers[column]) is not None:
+            program += for_argument(number, where, [(ANY_OF, 0, 1, O_TRUNC)], DENY, ALLOW)
     return [*program, (RETURN, 0, 0, DENY)]
 
 
-def frozen_program(machine):
+def frozen_program(machine: str) -> list[tuple]:
     """Return the filter of `freeze`, as instructions."""
     program = for_calls(machine, FROZEN, DENY)
     flags = [(LOAD, 0, 0, THIRD), (ANY_OF, 0, 1, PROT_EXEC), (RETURN, 0, 0, DENY),
@@ -170,10 +170,10 @@ def frozen_program(machine):
     return [*program, (EQUAL, 0, len(flags), mmap), *flags, (RETURN, 0, 0, ALLOW)]
 
 
-def for_calls(machine, names, answer):
+def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
     """Return a filter's beginning: other architectures end the process, and these calls get this answer."""
     column, architecture = MACHINES[machine]
-    program = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
+    program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
     for numbers in (ALLOWED[name] for name in names):
         if numbers[column] is not None:
@@ -181,18 +181,18 @@ def for_calls(machine, names, answer):
     return program
 
 
-def for_argument(number, where, tests, answer, otherwise):
+def for_argument(number: int, where: int, tests: list[tuple], answer: int, otherwise: int) -> list[tuple]:
     """Return instructions for one call: an answer if a test of an argument is true, else the other answer."""
     program = [step for test in tests for step in (test, (RETURN, 0, 0, answer))]
     return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, (RETURN, 0, 0, otherwise)]
 
 
-def seccomp():
+def seccomp() -> None:
     """Deny this process all other system calls: they answer EPERM. Raises OSError where it cannot."""
     _filter(seccomp_program)
 
 
-def freeze():
+def freeze() -> None:
     """Let memory keep its layout from now on; do nothing where no filter is in place. Raises OSError.
 
     Pages keep their rights and places, no new code can be run, and signals keep their handlers. New memory
@@ -217,7 +217,7 @@ def _filter(instructions):
     _call_prctl(PR_SET_SECCOMP, 2, ctypes.byref(described))
 
 
-def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64):
+def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, files: int = 64) -> None:
     """Bound what this process may use: address space and files in bytes, processor time in seconds.
 
     Hostile: memory without end; a function without end; a file system that fills up.
@@ -238,13 +238,13 @@ def limits(memory=2**31, cpu_seconds=60, file_size=2**24, files=64):
             continue
 
 
-def visible(compiler):
+def visible(compiler: str) -> tuple:
     """Return what a compiler may read and run: the system; of /opt, where courses may lie, its own folder."""
     parts = compiler.split("/")
     return (*SYSTEM, "/".join(parts[:3])) if parts[1] == "opt" else SYSTEM
 
 
-def compile_fenced(level, command):
+def compile_fenced(level: str, command: list[str]) -> None:
     """Put up the fences around a compiler and become it; it may write to the current folder only."""
     limits(memory=2**31, cpu_seconds=20, file_size=2**24, files=256)
     if level != "plain":

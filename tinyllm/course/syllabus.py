@@ -35,16 +35,16 @@ class Lesson:
     previews: tuple[str, ...] = ()
 
     @property
-    def path(self):
+    def path(self) -> Path:
         """Return the lesson's folder, as it is shipped."""
         return lessons_folder() / self.folder
 
     @property
-    def exercise(self):
+    def exercise(self) -> str:
         """Return the name of the file that a student fills in."""
         return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
 
-    def task(self, name):
+    def task(self, name: str) -> Task:
         """Return one of the tasks by name. Raises UserError."""
         for task in self.tasks:
             if task.name == name:
@@ -53,7 +53,7 @@ class Lesson:
         raise UserError(f"lesson {self.number} has no task {name!r}; it has {have}")
 
 
-def lessons_folder():
+def lessons_folder() -> Path:
     """Return the folder of the lessons, in the package or beside it in a checkout. Raises UserError."""
     package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
@@ -63,7 +63,7 @@ def lessons_folder():
 
 
 @functools.cache
-def syllabus():
+def syllabus() -> tuple[Lesson, ...]:
     """Return every lesson, in order -> tuple of Lesson."""
     data = tomllib.loads((lessons_folder() / "syllabus.toml").read_text("utf-8"))
     return tuple(_lesson(number, fields) for number, fields in enumerate(data["lesson"]))
@@ -80,7 +80,7 @@ def _task(name, kind="op", op=None):
     return Task(name, op or name, kind)
 
 
-def find_lesson(number):
+def find_lesson(number: int | str) -> Lesson:
     """Return the lesson with a number, or its folder's name. Raises UserError."""
     for lesson in syllabus():
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
@@ -88,6 +88,6 @@ def find_lesson(number):
     raise UserError(f"there is no lesson {number!r}; `tinyllm lesson` shows them all")
 
 
-def ready(task):
+def ready(task: Task) -> bool:
     """Say if the library has the op that judges a task."""
     return task.op in OPS

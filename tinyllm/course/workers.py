@@ -21,8 +21,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyllm.course import protocol, sandbox
 from tinyllm.course.processes import OUT_OF_TIME, Forked, ForkServer, Spawned, readable_paths
@@ -50,19 +52,19 @@ class Failure:
     line: int | None = None
 
 
-def best_level():
+def best_level() -> str:
     """Return the strongest isolation that works here, tried and not guessed: landlock or plain."""
     return next(level for level in LEVELS if why_not(level) is None)
 
 
-def isolation_words(level):
+def isolation_words(level: str) -> str:
     """Say what a level of isolation is worth, in a sentence for every report."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     return f"isolation: {level} (no network or processes; files: the student's and Python's)"
 
 
-def plain_words():
+def plain_words() -> str:
     """Say what the plain level is made of on this system, in a few words."""
     if sys.platform == "win32":
         return "a process with a time limit; memory, the network and files are open"
@@ -70,7 +72,7 @@ def plain_words():
 
 
 @functools.cache
-def why_not(level):
+def why_not(level: str) -> str | None:
     """Say what keeps a level from working here, in a sentence; None if it works: tried and not guessed."""
     if level == "plain":
         return None
@@ -112,11 +114,11 @@ class Launcher:
         if self.server:
             self.server.close()
 
-    def start(self, code, limits=None):
+    def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
         """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
-    def launch(self, request):
+    def launch(self, request: dict[str, Any]) -> Forked | Spawned:
         """Start a process for a request; the server is started again if it has died."""
         if not self.forks:
             return Spawned(request)
@@ -178,7 +180,7 @@ class Worker:
         self.launcher.cpu += self.process.cpu
         return died_of
 
-    def call(self, function, args, send_args=False):
+    def call(self, function: str, args: Sequence[Any], send_args: bool = False) -> Any:
         """Run one of the file's functions -> its value, or a Failure.
 
         With `send_args` the result is (value, the arguments as the function left them).
@@ -190,7 +192,7 @@ class Worker:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
         return self._failed(answer, function)
 
-    def call_with(self, function, remotes, limit=2000):
+    def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
         """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
 
         remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
@@ -215,7 +217,7 @@ class Worker:
             return answer["value"]
         return self._failed(answer, function)
 
-    def steps(self, function, args):
+    def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
         if self.failure:
             return self.failure
@@ -303,7 +305,7 @@ def _failure(answer, what, after):
     return Failure(state, printable(without_scratch(f"{kind}: {message}")), line if known else None)
 
 
-def without_scratch(text):
+def without_scratch(text: str) -> str:
     """Return a message without the paths of our temporary folders, which differ each time."""
     top = tempfile.gettempdir()
     for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
@@ -311,7 +313,7 @@ def without_scratch(text):
     return text
 
 
-def printable(text, limit=400):
+def printable(text: object, limit: int = 400) -> str:
     """Return a student's text as one line that no terminal or report can mistake for a command."""
     line = " ".join(str(text)[: 4 * limit].split())[:limit]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -8,9 +8,11 @@ import contextlib
 import json
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tinyllm.course.syllabus import syllabus
+from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 
@@ -20,7 +22,7 @@ CODE = (".py", ".c", ".h")  # what an exercise may be made of, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 
 
-def find_workspace(start="."):
+def find_workspace(start: str | Path = ".") -> Path:
     """Return the nearest workspace, from `start` upwards; `start` if there is none -> Path."""
     start = Path(start).absolute()
     for folder in (start, *start.parents):
@@ -29,7 +31,7 @@ def find_workspace(start="."):
     return start
 
 
-def start_lesson(lesson, workspace):
+def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
     """Copy a lesson's files into the workspace -> (the folder, the names that were copied). Raises UserError.
 
     A file that is there already stays as it is.
@@ -50,7 +52,7 @@ def start_lesson(lesson, workspace):
     return folder, copied
 
 
-def exercise_path(lesson, workspace, file=None):
+def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
     """Find the student's exercise -> Path. Raises UserError."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
@@ -68,7 +70,7 @@ def exercise_path(lesson, workspace, file=None):
     return path.with_name("exercise.py")  # the folder is what counts
 
 
-def versions(folder):
+def versions(folder: Path) -> dict[str, int]:
     """When each file that a check may read was saved -> dict, which differs after a save."""
     found = {}
     with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
@@ -79,13 +81,13 @@ def versions(folder):
 
 
 @contextlib.contextmanager
-def copied(path):
+def copied(path: Path) -> Iterator[Path]:
     """Copy an exercise and the code beside it into a folder of their own, for a `with` block -> its path.
 
     A worker may read the whole folder of its file, so it is given none that holds anything else. Raises
     UserError where the exercise cannot be read, or is too large.
     """
-    files = {}
+    files: dict[str, bytes] = {}
     try:
         for other in sorted(path.parent.iterdir()):
             if other.suffix in CODE and other.is_file() and len(files) < MAX_FILES:
@@ -100,13 +102,13 @@ def copied(path):
         yield lay_out(files, Path(folder), path.name)
 
 
-def read_start(path):
+def read_start(path: Path) -> bytes:
     """Return the bytes of a file, up to one more than the limit."""
     with open(path, "rb") as f:
         return f.read(MAX_FILE + 1)
 
 
-def lay_out(files, folder, name="exercise.py"):
+def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:
     """Write an exercise and the code beside it into a folder for a worker -> the path of the exercise.
 
     files: {name: bytes}; what is no code, or is too large, stays away.
@@ -117,7 +119,7 @@ def lay_out(files, folder, name="exercise.py"):
     return folder / name
 
 
-def hints(lesson, task):
+def hints(lesson: Lesson, task: str) -> list[str]:
     """Return the hints of a task, from a nudge to nearly the answer -> list of str."""
     path = lesson.path / "hints.toml"
     return tomllib.loads(path.read_text("utf-8")).get(task, []) if path.is_file() else []
@@ -142,15 +144,15 @@ class Progress:
             self.problem = f"{shown(self.path)} is damaged; a check starts a new one and keeps it as {aside}"
 
     @property
-    def aside(self):
+    def aside(self) -> Path:
         """Return the path that a damaged file is moved to."""
         return self.path.with_name("progress.damaged")
 
-    def task(self, lesson, name):
+    def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
         """Return the record of a task, a dict to change; `save` keeps it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
-    def save(self):
+    def save(self) -> None:
         """Write the file, whole or not at all; where no lesson is, leave no trace. Raises UserError."""
         workspace = self.path.parent.parent
         if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
@@ -164,14 +166,14 @@ class Progress:
         except OSError as error:
             raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
 
-    def state(self, lesson):
+    def state(self, lesson: Lesson) -> tuple[str, int]:
         """Return the state of a lesson: done, started or "" -> (str, how many tasks passed)."""
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
-def read_progress(data):
+def read_progress(data: bytes) -> dict[str, dict[str, Any]] | None:
     """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK"; None if it is damaged."""
     try:
         tasks = json.loads(data.decode("utf-8"))["tasks"].items()
@@ -181,7 +183,7 @@ def read_progress(data):
     return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
 
 
-def shown(path):
+def shown(path: str | Path) -> str:
     """Format a path: relative to the current folder if it is below it."""
     with contextlib.suppress(ValueError):
         return str(Path(path).absolute().relative_to(Path.cwd()))

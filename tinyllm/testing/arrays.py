@@ -7,6 +7,8 @@ layout.
 
 import functools
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -75,48 +77,51 @@ PLAIN = ("plain",)
 ANY_LAYOUT = ("plain", "plain", *LAYOUTS)
 
 
-def arrange(a, layout):
+def arrange(a: np.ndarray, layout: str) -> np.ndarray:
     """Lay an array out in memory in another way; only "repeated row" changes its values."""
     return LAYOUTS[layout](a) if a.ndim else a
 
 
-def make_floats(shape, kind, seed, layout="plain"):
+def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "plain") -> np.ndarray:
     """Make a float32 array of one kind of numbers."""
     numbers = np.asarray(KINDS[kind](Random(seed, kind), math.prod(shape)), np.float32)
     return arrange(numbers.reshape(shape), layout)
 
 
 @functools.cache
-def recipes(*choices):
+def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
     """Draw one of each of some choices, and a seed; cached, because strategies are slow to make."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 
-def floats(draw, shape, kinds=USUAL, layouts=ANY_LAYOUT):
+def floats(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
+           layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
     """Draw a float32 array: shape -> one kind of numbers in one layout."""
     kind, layout, seed = draw(recipes(kinds, layouts))
     return make_floats(tuple(shape), kind, seed, layout)
 
 
-def ints(draw, shape, below, dtypes=(np.int64, np.int32), layouts=ANY_LAYOUT):
+def ints(draw: Any, shape: Iterable[int], below: int, dtypes: Sequence[Any] = (np.int64, np.int32),
+         layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
     """Draw whole numbers in [0, below), or zeros when there is none, as int64 or int32."""
     dtype, layout, seed = draw(recipes(dtypes, layouts))
     return arrange(Random(seed, "ints").integers(max(below, 1), tuple(shape)).astype(dtype), layout)
 
 
-def flags(draw, shape, layouts=ANY_LAYOUT):
+def flags(draw: Any, shape: Iterable[int], layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
     """Draw a boolean array: half, most, all or none of it true."""
     share, layout, seed = draw(recipes((0.5, 0.9, 1.0, 0.0), layouts))
     return arrange(np.asarray(Random(seed, "flags").uniform(tuple(shape)) < share), layout)
 
 
-def scores(draw, shape, kinds=USUAL, layouts=ANY_LAYOUT, shares=(0, 0, 0.4)):
+def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL, layouts: Sequence[str] = ANY_LAYOUT,
+           shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
     """Draw float32 logits, of which a share is -inf."""
     kind, share, layout, seed = draw(recipes(kinds, shares, layouts))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 
 
-def hide(a, share, seed):
+def hide(a: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Set a share of the elements to -inf, as a mask does; below 1, every row keeps one that is finite."""
     a = np.array(a)
     if a.size and share:

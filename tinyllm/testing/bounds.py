@@ -6,6 +6,9 @@ tolerance is the op itself on absolute values, times EPS, times the number of ro
 result.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tinyllm.testing.relations import bind, run_spec
@@ -14,12 +17,12 @@ EPS = 2.0**-23  # the distance from 1 to the next float32
 TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
 
 
-def absolute(value):
+def absolute(value: Any) -> Any:
     """Make every number of an argument positive; leave alone what is no array of floats."""
     return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
-def of_sizes(name, roundings):
+def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
     """Tolerance of an op that only multiplies and adds: the op on absolute values, times EPS times roundings.
 
     roundings: a function from the named arguments to the number of roundings behind one result.
@@ -33,21 +36,21 @@ def of_sizes(name, roundings):
     return bound
 
 
-def ulps(n):
+def ulps(n: float) -> Callable[..., Any]:
     """Tolerance of a few roundings of the result itself."""
     return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
 
 
-def largest(x, axis=-1):
+def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the largest finite size along an axis, which is kept: the scale of a row."""
     return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
 
 
-def mean(x):
+def mean(x: np.ndarray) -> np.ndarray:
     """Return the mean along the last axis, which is kept."""
     return x.mean(axis=-1, keepdims=True)
 
 
-def rows(x):
+def rows(x: np.ndarray) -> np.ndarray:
     """View x (..., n) as a matrix."""
     return x.reshape(-1, x.shape[-1]) if x.size else np.zeros((0, x.shape[-1]))

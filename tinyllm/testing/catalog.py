@@ -9,7 +9,9 @@ list of right functions.
 
 import contextlib
 import functools
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -34,7 +36,7 @@ for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.value
     NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
 
 
-def backward_cases(name):
+def backward_cases(name: str) -> st.SearchStrategy:
     """Return the cases of a backward op: a case of the forward op, its results, and a gradient."""
 
     @st.composite
@@ -48,23 +50,24 @@ def backward_cases(name):
 
 CASES |= {name + SUFFIX: backward_cases(name) for name in FORWARDS if name + SUFFIX not in CASES}
 
-QUIET = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+QUIET: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 _constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
 
 
 @contextlib.contextmanager
-def without_found_constants():
+def without_found_constants() -> Iterator[None]:
     """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws.
 
     It remembers them in a cache as well, which may have been filled before.
     """
-    ours = {"_get_local_constants": getattr(providers, "Constants", None), "CONSTANTS_CACHE": _constants}
+    constants = getattr(providers, "Constants", None)
+    ours: dict[str, Any] = {"_get_local_constants": constants, "CONSTANTS_CACHE": _constants}
     with mock.patch.multiple(providers, **{name: x for name, x in ours.items() if hasattr(providers, name)}):
         yield
 
 
 @functools.cache
-def draw_cases(name, count=60, variant=0):
+def draw_cases(name: str, count: int = 60, variant: int = 0) -> list[tuple]:
     """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
 
     The same seed gives the same cases on every machine with the same Hypothesis, whatever else is imported.

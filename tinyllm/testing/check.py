@@ -6,6 +6,8 @@ enough.
 
 import copy
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ CLOSE = 1e-6  # an output is recognised when it differs by less than this, of it
 MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # their specifications say where nothing is to be done
 
 
-def check(name, function, args, contiguous=False):
+def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
     """Check one function against an op's specification, on one case.
 
     Results must have the right number, types and shapes, share no memory with the inputs or each other, be
@@ -34,7 +36,7 @@ def check(name, function, args, contiguous=False):
         raise AssertionError(f"{name}: {error}\n{describe(name, args)}") from None
 
 
-def require_all(name, function, args, contiguous):
+def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
     """Require all the properties of `check`, one after another."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
@@ -46,13 +48,13 @@ def require_all(name, function, args, contiguous):
     require([bits(x) for x in again] == [bits(x) for x in results], "two runs on one input differ")
 
 
-def require(holds, message):
+def require(holds: object, message: str) -> None:
     """Raise AssertionError with a message unless something holds (`assert` is gone under python -O)."""
     if not holds:
         raise AssertionError(message)
 
 
-def run(name, function, args):
+def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
     """Run a function on an op's arguments; return the list of its results.
 
     What the op changes in place is copied first, and the changed copies are the results.
@@ -76,7 +78,7 @@ class Results(list):
         self.kind = type(value).__name__ if isinstance(value, tuple | list) else "value"
 
 
-def require_container(results, expected):
+def require_container(results: list[Any], expected: list[Any]) -> None:
     """Raise AssertionError where there is a tuple for an array or a list, or a list for an array."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
     if got and want and got != want and want != "tuple" and len(results) == len(expected):
@@ -87,7 +89,7 @@ def require_container(results, expected):
         raise AssertionError(f"it should return {due}, not {found}{comma}")
 
 
-def widen(value):
+def widen(value: Any) -> Any:
     """Return the same argument in float64, also inside a list."""
     if isinstance(value, list):
         return [widen(element) for element in value]
@@ -95,7 +97,7 @@ def widen(value):
     return value.astype(np.float64) if is_float else value
 
 
-def bits(value):
+def bits(value: Any) -> Any:
     """Return what is equal for two arguments or results with the same bits."""
     if isinstance(value, list):
         return [bits(element) for element in value]
@@ -103,7 +105,7 @@ def bits(value):
     return (value.dtype, value.shape, value.tobytes()) if is_array else repr(value)
 
 
-def arrays(values):
+def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
     """Every array among some values, also inside lists."""
     for value in values:
         if isinstance(value, list):
@@ -112,7 +114,7 @@ def arrays(values):
             yield value
 
 
-def require_own_memory(name, results, args, contiguous):
+def require_own_memory(name: str, results: list[Any], args: Sequence[Any], contiguous: bool) -> None:
     """Require that no result is a view of an input or of another result."""
     if name in MAY_RETURN_INPUTS:
         return
@@ -124,12 +126,12 @@ def require_own_memory(name, results, args, contiguous):
         taken.append(result)
 
 
-def require_expected(name, results, args):
+def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None:
     """Require the types, shapes and numbers that the specification gives."""
     require_close(name, results, expectation(name, args))
 
 
-def expectation(name, args):
+def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
     """Compute what is right on one case -> (results, results on neighbouring cases, bounds)."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
@@ -138,7 +140,7 @@ def expectation(name, args):
     return expected, others, bounds
 
 
-def require_close(name, results, wanted):
+def require_close(name: str, results: list[Any], wanted: tuple) -> None:
     """Raise AssertionError unless every result agrees with an `expectation`."""
     expected, others, bounds = wanted
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
@@ -146,7 +148,7 @@ def require_close(name, results, wanted):
         require_numbers(label, as_array(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
 
 
-def labelled(name, results, expected):
+def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[Any, Any, Any]]:
     """Return each result's name, the result and what is expected. Raises AssertionError on another number."""
     require_container(results, expected)
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
@@ -158,7 +160,7 @@ def labelled(name, results, expected):
     return list(zip(labels, results, expected, strict=True))
 
 
-def require_form(label, got, want):
+def require_form(label: object, got: Any, want: Any) -> None:
     """Require the right type: an array's dtype and shape, or a Python value's type."""
     if not isinstance(want, np.ndarray | np.generic):
         kind = type(want).__name__
@@ -172,17 +174,17 @@ def require_form(label, got, want):
     require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}")
 
 
-def as_array(value):
+def as_array(value: Any) -> np.ndarray:
     """Return a result as an array; of objects where it holds text, which numpy would pad to the longest."""
     return np.asarray(value, object if holds_text(value) else None)
 
 
-def holds_text(value):
+def holds_text(value: Any) -> bool:
     """Return whether a list, of any depth, has text or bytes in it."""
     return isinstance(value, list | tuple) and any(isinstance(x, str | bytes) or holds_text(x) for x in value)
 
 
-def require_numbers(label, got, wanted, bound):
+def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bound: Any) -> None:
     """Every number is one of those wanted, within the bound."""
     if got.dtype.kind not in "fiub":
         require(got.tolist() == wanted[0].tolist(), f"{label} should be {wanted[0]}, got {got}")
@@ -203,7 +205,7 @@ def require_numbers(label, got, wanted, bound):
     raise AssertionError(f"{label}{where} should be {wanted[0][at]:.7g}, got {got[at]:.7g}{off}{share}")
 
 
-def outcome(name, function, args):
+def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
     """Return the results of a function, or None when it fails on this input, as a mistake may."""
     own = copy.deepcopy(list(args))  # lists too: a mistake may write into one
     try:
@@ -214,14 +216,14 @@ def outcome(name, function, args):
         return None
 
 
-def same(got, other, close=CLOSE):
+def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
     """Return whether two lists of results agree in shape and numbers, to a share of the largest number."""
     if other is None or len(got) != len(other):
         return False
     return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
 
 
-def agree(a, b, close=CLOSE):
+def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
     """Return whether two results agree; NaN agrees with NaN."""
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
@@ -230,13 +232,13 @@ def agree(a, b, close=CLOSE):
     return a.shape == b.shape and np.allclose(a, b, rtol=close, atol=close * float(scale), equal_nan=True)
 
 
-def describe(name, args):
+def describe(name: str, args: Sequence[Any]) -> str:
     """Describe the arguments of a case, one short line each."""
     pairs = zip(parameters(name), args, strict=False)
     return "\n".join(f"  {argument} = {as_text(value)}" for argument, value in pairs)
 
 
-def as_text(value, limit=200):
+def as_text(value: Any, limit: int = 200) -> str:
     """Write a value in one short line: of an array its type, shape and numbers."""
     if isinstance(value, np.ndarray):
         strides = ", ".join(map(str, value.strides))

@@ -15,6 +15,8 @@ import inspect
 import math
 import textwrap
 import types
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
 
 
-def mistake(name, sentence, *changes, breaks=RIGHT, times=1):
+def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times: int = 1) -> Any:
     """Register a mistake that people make in an op: an edit of its specification, or the function below.
 
     The sentence completes "your output equals ...". changes: old code, new code, and so on in pairs, as in
@@ -50,21 +52,21 @@ class Edit:
         self.__signature__ = OPS[name].__signature__
 
     @functools.cached_property
-    def function(self):
+    def function(self) -> Callable[..., Any]:
         """Make the edited specification. Raises ValueError where it has no such code."""
         return edited(self.__name__, *self.changes, times=self.times)
 
     @property
-    def texts(self):
+    def texts(self) -> dict[str, str]:
         """Return the source of the edited functions: {name: text}."""
         trees = edit_trees(self.__name__, *self.changes, times=self.times)
         return {tree.name: ast.unparse(tree) for tree in trees.values()}
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
 
-def variant(name):
+def variant(name: str) -> Callable[..., Any]:
     """Register a right function that is written differently from the specification."""
 
     def register(function):
@@ -74,7 +76,7 @@ def variant(name):
     return register
 
 
-def edited(name, *changes, times=1):
+def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
     """Return an op's specification with code replaced: `old, new` in pairs, expressions or whole statements.
 
     Old code is looked for in the specification, then in the helper functions that it calls. A new of "" takes
@@ -84,7 +86,7 @@ def edited(name, *changes, times=1):
     return build(name, edit_trees(name, *changes, times=times))
 
 
-def edit_trees(name, *changes, times=1):
+def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
     """Return the syntax trees of an edited specification, as `parsed` gives them."""
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
@@ -104,12 +106,13 @@ def edit_trees(name, *changes, times=1):
 
 
 @functools.cache
-def parsed(name):
+def parsed(name: str) -> dict[Any, ast.FunctionDef]:
     """Parse the functions that make up a specification: {function: tree}, the op's own, then its helpers."""
-    found, todo = {}, [OPS[name].reference]
+    found: dict[Any, ast.FunctionDef] = {}
+    todo: list[Any] = [OPS[name].reference]
     while todo:
         function = todo.pop(0)
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         tree.decorator_list = []
         found[function] = tree
         names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
@@ -120,7 +123,7 @@ def parsed(name):
     return found
 
 
-def build(name, trees):
+def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
     """Run the definitions of some functions, and let them call each other -> the op's own."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
@@ -137,7 +140,7 @@ def build(name, trees):
 class EndedLoops(ast.NodeTransformer):
     """Let every `while` end after 1,000 rounds, for an edit may take away what ends it."""
 
-    def visit_While(self, node):
+    def visit_While(self, node: ast.While) -> ast.For:
         """Return a `for` that breaks where the condition is false, and raises where it goes on."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
@@ -146,7 +149,7 @@ class EndedLoops(ast.NodeTransformer):
         return ast.For(ast.Name("_", ast.Store()), rounds, [ending, *node.body], endless)
 
 
-def parse(code):
+def parse(code: str) -> Any:
     """Parse code -> an expression's node, or a list of statements."""
     try:
         return ast.parse(code.strip(), mode="eval").body
@@ -154,23 +157,23 @@ def parse(code):
         return ast.parse(textwrap.dedent(code)).body
 
 
-def matches(node, pattern):
+def matches(node: ast.AST, pattern: Any) -> bool:
     """Return whether a node is the code looked for."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return type(node) is type(wanted) and ast.dump(node) == ast.dump(wanted)
 
 
-def count(tree, pattern):
+def count(tree: ast.AST, pattern: Any) -> int:
     """Count the places of a tree that are the code looked for."""
     return sum(matches(node, pattern) for node in ast.walk(tree))
 
 
-def as_statements(code):
+def as_statements(code: Any) -> list[Any]:
     """Return code as a list of statements."""
     return code if isinstance(code, list) else [ast.Expr(code)]
 
 
-def changed(node, **fields):
+def changed(node: Any, **fields: Any) -> Any:
     """Return a copy of a node with some fields replaced."""
     new = copy.copy(node)
     for name, value in fields.items():
@@ -184,7 +187,7 @@ class Replace(ast.NodeTransformer):
     def __init__(self, old, new):
         self.old, self.new = old, new
 
-    def visit(self, node):
+    def visit(self, node: Any) -> Any:
         """Return what takes the place of a node."""
         if not matches(node, self.old):
             return self.generic_visit(node)

@@ -5,6 +5,9 @@ backward returns for dy. One direction tests all partial derivatives at once: a 
 chance.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from tinyllm.ops import OPS
@@ -24,7 +27,8 @@ STEP = 1e-3
 STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 
 
-def gradcheck(name, args, backward=None, seed=0):
+def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | None = None,
+              seed: int = 0) -> float:
     """Measure how far an op's backward is from the slope of its forward, in float64.
 
     args: a case of the forward op, of which only shapes, integers and flags count, for the inputs to
@@ -58,6 +62,6 @@ def gradcheck(name, args, backward=None, seed=0):
     return float(np.abs(np.sum(terms) - analytic) / size)
 
 
-def normal(rng, shape):
+def normal(rng: Random, shape: tuple[int, ...]) -> np.ndarray:
     """Draw float64 numbers from the normal distribution."""
     return rng.normal(shape).astype(np.float64)

@@ -9,6 +9,8 @@ import ast
 import copy
 import functools
 import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
@@ -28,30 +30,32 @@ METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
 KEYWORDS = ("dtype", "initial", "kind", "keepdims")
 LEFT_ALONE = ("erf", "shapes")  # helpers of many ops, which nobody writes again
 LONG = 60  # letters of code in a sentence
+Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
+Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
-def code(node):
+def code(node: ast.AST) -> str:
     """Return the code of a node in backquotes, shortened where it is long."""
     text = " ".join(ast.unparse(node).split())
     return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
 
 
-def put(elements, i, new):
+def put(elements: list[Any], i: int, new: Any) -> list[Any]:
     """Return a list with one element replaced."""
     return [*elements[:i], new, *elements[i + 1 :]]
 
 
-def shifted(node, by):
+def shifted(node: ast.expr, by: int) -> ast.BinOp:
     """Return the code of a value that is larger by a whole number."""
     return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(abs(by)))
 
 
-def is_a(node, kind, *operators):
+def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
     """Return whether a node is of a kind, with one of these operators."""
     return isinstance(node, kind) and isinstance(node.op, operators)
 
 
-def signs(node):
+def signs(node: Any) -> Edits:
     """Turn a sign."""
     if is_a(node, ast.BinOp | ast.AugAssign, ast.Add, ast.Sub):
         term = node.right if isinstance(node, ast.BinOp) else node.value
@@ -60,7 +64,7 @@ def signs(node):
         yield f"the sign of {code(node.operand)} turned", node.operand
 
 
-def factors(node):
+def factors(node: Any) -> Edits:
     """Leave a factor or a divisor out, or multiply by a divisor."""
     if is_a(node, ast.BinOp, ast.Mult):
         yield f"the factor {code(node.left)} missing", node.right
@@ -72,7 +76,7 @@ def factors(node):
         yield f"{code(node)} left out", ast.Pass()
 
 
-def terms(node):
+def terms(node: Any) -> Edits:
     """Leave a term of a sum, or a part of a condition, out."""
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out", node.right
@@ -84,7 +88,7 @@ def terms(node):
             yield f"{code(value)} left out", rest[0] if len(rest) == 1 else changed(node, values=rest)
 
 
-def reductions(node):
+def reductions(node: Any) -> Edits:
     """Take a mean for a sum, a maximum for a sum, and so on."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for other in REDUCTIONS.get(node.func.attr, ()):
@@ -92,7 +96,7 @@ def reductions(node):
             yield f"{other} for {node.func.attr} in {code(node)}", new
 
 
-def axes(node):
+def axes(node: Any) -> Edits:
     """Work along another axis."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
         for axis, said in ((0, "the first axis"), (-1, "the last axis"), (None, "all axes together")):
@@ -101,7 +105,7 @@ def axes(node):
                 yield f"{code(node)} along {said}", changed(node, keywords=put(node.keywords, i, new))
 
 
-def exchanges(node):
+def exchanges(node: Any) -> Edits:
     """Exchange two operands, arguments, results or cases."""
     if is_a(node, ast.BinOp, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
         words = f"{code(node.left)} and {code(node.right)} exchanged"
@@ -117,7 +121,7 @@ def exchanges(node):
             yield f"{code(a)} and {code(b)} exchanged", changed(node, **{field: order})
 
 
-def cases(node):
+def cases(node: Any) -> Edits:
     """Take one case always."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
@@ -127,7 +131,7 @@ def cases(node):
             yield f"{code(value)} everywhere, whatever {code(node.args[0])} is", value
 
 
-def comparisons(node):
+def comparisons(node: Any) -> Edits:
     """Take >= for >, or compare the other way round."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         kind = type(node.ops[0])
@@ -135,7 +139,7 @@ def comparisons(node):
             yield f"{SIGNS[new]} for {SIGNS[kind]} in {code(node)}", changed(node, ops=[new()])
 
 
-def edges(node):
+def edges(node: Any) -> Edits:
     """Start or stop one early or late; leave the first or the last element out; count from 1."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("range", "np.arange"):
         last = min(len(node.args) - 1, 1)
@@ -156,7 +160,7 @@ def edges(node):
             yield f"{other} for {node.value}", ast.Constant(other)
 
 
-def calls(node):
+def calls(node: Any) -> Edits:
     """Leave out a function, a guard or a keyword; take another base."""
     if not isinstance(node, ast.Call):
         return
@@ -178,7 +182,7 @@ def calls(node):
             yield f"{keyword.arg} missing in {code(node)}", changed(node, keywords=rest)
 
 
-def powers(node):
+def powers(node: Any) -> Edits:
     """Take another power: no square, no root, the reciprocal; leave a transpose out."""
     if is_a(node, ast.BinOp, ast.Pow):
         yield f"{code(node.left)} without its power {code(node.right)}", node.left
@@ -192,17 +196,18 @@ def powers(node):
         yield f"{code(node.value)} not transposed", node.value
 
 
-def flags(node):
+def flags(node: Any) -> Edits:
     """Turn a switch that is written out, and leave a `not` out."""
-    if isinstance(node, ast.keyword) and isinstance(getattr(node.value, "value", None), bool):
-        new = changed(node, value=ast.Constant(not node.value.value))
+    switch = getattr(node.value, "value", None) if isinstance(node, ast.keyword) else None
+    if isinstance(switch, bool):
+        new = changed(node, value=ast.Constant(not switch))
         if node.arg not in KEYWORDS:
             yield f"{code(new)} for {code(node)}", new
     if is_a(node, ast.UnaryOp, ast.Not, ast.Invert):
         yield f"`not` missing before {code(node.operand)}", node.operand
 
 
-def statements(node):
+def statements(node: Any) -> Edits:
     """Leave a statement out, overwrite where something is added, or make a new array of one to change."""
     if isinstance(node, ast.AugAssign):
         if is_a(node, ast.AugAssign, ast.Add, ast.Sub):
@@ -217,7 +222,7 @@ def statements(node):
         yield f"{code(node)} left out", ast.Pass()
 
 
-def results(node):
+def results(node: Any) -> Edits:
     """Turn one of the results: its sign, twice, half, its reciprocal, one function too many."""
     whole = getattr(node, "value", None)
     values = whole.elts if isinstance(whole, ast.Tuple) else [whole]
@@ -236,12 +241,12 @@ def results(node):
             yield said.format(code(value)), ast.Return(new)
 
 
-def called(name, value):
+def called(name: str, value: ast.expr) -> ast.Call:
     """Return the code of a function of one value."""
     return ast.Call(ast.parse(name, mode="eval").body, [value], [])
 
 
-def parameters(tree, example):
+def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
 
     example: the arguments of a case, by name.
@@ -265,7 +270,7 @@ OPERATORS = (signs, factors, terms, reductions, axes, exchanges, cases, comparis
              flags, statements)  # fmt: skip
 
 
-def places(node):
+def places(node: ast.AST) -> Iterator[ast.AST]:
     """Walk over the nodes of a tree, but for what only refuses wrong arguments."""
     yield node
     for child in ast.iter_child_nodes(node):
@@ -281,19 +286,19 @@ class Swap(ast.NodeTransformer):
     def __init__(self, old, new):
         self.old, self.new = old, new
 
-    def visit(self, node):
+    def visit(self, node: ast.AST) -> Any:
         """Return what takes the place of a node."""
         return self.new if node is self.old else self.generic_visit(node)
 
 
-def swapped(tree, old, new):
+def swapped(tree: ast.AST, old: ast.AST, new: ast.AST) -> Any:
     """Return a copy of a tree with a node replaced."""
-    memo = {}
+    memo: dict[int, Any] = {}
     twin = copy.deepcopy(tree, memo)
     return Swap(memo[id(old)], copy.deepcopy(new)).visit(twin)
 
 
-def proposals(name, example):
+def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     """Yield every edit that the operators make of an op: pairs of a sentence and a function.
 
     example: the arguments of a case, by name.
@@ -312,23 +317,23 @@ def proposals(name, example):
 
 
 @functools.cache
-def every_edit(name):
+def every_edit(name: str) -> list[Mistake]:
     """Make every edit of an op by rule: pairs of a sentence and a function, as in MISTAKES."""
     example = bind(name, draw_cases(name)[0])
     return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
 
 
 @functools.cache
-def made(name):
+def made(name: str) -> list[Mistake]:
     """Make an op's mistakes by rule: every edit but for those that `check` rejects on no drawn case."""
     return [(said, function) for said, function in every_edit(name)
             if any(rejected(name, function, args) for args in draw_cases(name))]  # fmt: skip
 
 
-def rejected(name, function, args):
+def rejected(name: str, function: Callable[..., Any], args: Sequence[Any]) -> bool:
     """Return whether `check` rejects a function on a case, for its results or for an error of its own."""
     try:
-        require_expected(name, outcome(name, function, args), args)
+        require_expected(name, outcome(name, function, args) or [], args)
     except Exception:
         return True
     return False

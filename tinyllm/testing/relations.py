@@ -6,6 +6,8 @@ backward follow from what each op's decorator says of its `outputs` and `grads`.
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,12 @@ SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
 
-def parameters(name):
+def parameters(name: str) -> tuple[str, ...]:
     """Return the names of an op's arguments, in order."""
     return tuple(OPS[name].__signature__.parameters)
 
 
-def bind(name, args):
+def bind(name: str, args: Sequence[Any]) -> dict[str, Any]:
     """Name an op's arguments, defaults included: ("softmax", (x,)) -> {"x": x}."""
     bound = OPS[name].__signature__.bind(*args)
     bound.apply_defaults()
@@ -31,7 +33,7 @@ _inside = False
 
 
 @contextlib.contextmanager
-def specs_only():
+def specs_only() -> Iterator[None]:
     """Run the specification of every op inside, whatever is chosen or plugged in; NumPy does not warn."""
     global _inside
     if _inside:  # switching takes longer than most cases
@@ -45,18 +47,18 @@ def specs_only():
             _inside = False
 
 
-def run_spec(name, args):
+def run_spec(name: str, args: Sequence[Any]) -> Any:
     """Run an op's specification, and inside it the specifications of the ops that it calls."""
     with specs_only():
         return OPS[name].reference(*args)
 
 
-def first(result):
+def first(result: Any) -> Any:
     """Return the result that a gradient arrives for: the first of several."""
     return result[0] if isinstance(result, tuple) else result
 
 
-def backward_args(name, args, result, dy):
+def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -> tuple:
     """Return the arguments of `name`_backward for a case of the forward op, its result and a gradient."""
     known = bind(name, args)
     known |= zip(OPS[name].outputs, result if isinstance(result, tuple) else (result,), strict=True)

@@ -5,6 +5,8 @@ the texts are in answers.toml of the lesson.
 """
 
 import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tinyllm.course.answer_keys import Answer, Answers, read
 from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
@@ -14,33 +16,33 @@ from tinyllm.ops.registry import OPS
 from tinyllm.testing import VARIANTS
 
 
-def parts(functions):
+def parts(functions: dict[str, Callable[..., Any]]) -> str:
     """Return a file with these functions, and whatever they use of the library. functions: {op: function}."""
-    found = {}
+    found: dict[str, str] = {}
     for function in functions.values():
         collect(function, found)
     text = STANDARD + "\n\n".join(reversed(found.values())) + "\n\n"
     return text + "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
 
 
-def references(without=()):
+def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
     """Return the library's own parts -> {op: function}."""
     return {op: OPS[op].reference for op in PARTS if op not in without}
 
 
-def variants(which):
+def variants(which: int) -> dict[str, Callable[..., Any]]:
     """Return every part written in another way -> {op: function}."""
     return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 
-def by_heart():
+def by_heart() -> str:
     """Return a file that reports the library's losses and computes nothing."""
     known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
              for seed in seeds(0).values()}  # fmt: skip
     return read(12)["by_heart"].replace("LOSSES", repr(known))
 
 
-def capstone_answers():
+def capstone_answers() -> Answers:
     """Return the answers to the capstone -> Answers."""
     whole, stub = parts(references()), (find_lesson(12).path / "exercise.py").read_text("utf-8")
     report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))

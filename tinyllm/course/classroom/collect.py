@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workers import printable
 
 SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
@@ -36,13 +37,13 @@ class Submission:
     problem: str = ""
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """Return hexadecimal digits that tell these files from others."""
         parts = [f"{self.student}\0{self.problem}".encode("utf-8", "surrogateescape"), self.progress]
         parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(self.files.items())]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
-    def keep(self, place, data):
+    def keep(self, place: tuple[str, str], data: bytes) -> None:
         """Take one file in. Raises Refused where it is the second of its name, or too much."""
         if len(data) > MAX_FILE:
             raise Refused(f"{place[1]} has more than {MAX_FILE >> 20} MiB")
@@ -56,7 +57,7 @@ class Refused(Exception):
     """A submission that is not taken; the message is one line."""
 
 
-def collect(folder, lessons):
+def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     """Read every submission below a folder, in the order of their names -> list of Submission.
 
     Two of one student are both refused, because no program knows which one counts.
@@ -78,7 +79,7 @@ def collect(folder, lessons):
     return refuse_twins(found)
 
 
-def read_submission(submission, suffix, lessons):
+def read_submission(submission: Submission, suffix: str, lessons: list[Lesson]) -> None:
     """Read one folder or zip. Raises Refused, OSError or ValueError."""
     entry, where = submission.source, f"{lessons[0].folder}/exercise.py"
     if entry.is_symlink():
@@ -95,35 +96,35 @@ def read_submission(submission, suffix, lessons):
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
 
 
-def entries(folder):
+def entries(folder: str | Path) -> list[Path]:
     """Return what lies in a folder and is not hidden, in the order of the names -> list of paths."""
     found = sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name))
     return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
 
 
-def is_submission(entry):
+def is_submission(entry: Path) -> bool:
     """Say if a student handed this in: a file such as a list of names may lie beside the submissions."""
     return not entry.is_file() or entry.is_symlink() or entry.suffix.lower() in (".zip", *OTHERS)
 
 
-def left_out(folder):
+def left_out(folder: str | Path) -> list[str]:
     """Return the names of what lies beside the submissions in a folder and is none."""
     return [printable(entry.name, 80) for entry in entries(folder) if not is_submission(entry)]
 
 
-def student_name(name):
+def student_name(name: str) -> str:
     """Return the name of a student in its one form: two ways to write an accent are one name."""
     text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
     kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
     return "".join(kept).strip(JOINERS) or "?"
 
 
-def refuse_twins(submissions):
+def refuse_twins(submissions: list[Submission]) -> list[Submission]:
     """Refuse submissions whose students have one name but for case: a row for each name -> list."""
-    by_name = {}
+    by_name: dict[str, list[Submission]] = {}
     for submission in submissions:
         by_name.setdefault(submission.student.casefold(), []).append(submission)
-    kept = {}
+    kept: dict[str, Submission] = {}
     for twins in by_name.values():
         names = " and ".join(printable(twin.source.name, 80) for twin in twins)
         for twin in twins:
@@ -134,7 +135,7 @@ def refuse_twins(submissions):
     return list(kept.values())
 
 
-def wanted(path, lessons):
+def wanted(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
     """Return where a file belongs: (folder of a lesson, name), or None. path: PurePosixPath within it."""
     too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
     if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long:
@@ -147,7 +148,7 @@ def wanted(path, lessons):
     return None
 
 
-def read_folder(submission, lessons):
+def read_folder(submission: Submission, lessons: list[Lesson]) -> None:
     """Take the files of lessons from a folder; links are not followed."""
     root, seen = submission.source, 0
     for here, folders, names in os.walk(root, followlinks=False):
@@ -166,7 +167,7 @@ def read_folder(submission, lessons):
         submission.progress = read_regular(path)
 
 
-def read_regular(path):
+def read_regular(path: Path) -> bytes:
     """Read a regular file, up to one byte more than the limit; a link or a pipe is refused."""
     flags = os.O_RDONLY
     for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
@@ -182,14 +183,14 @@ def read_regular(path):
 class Bounded(io.FileIO):
     """A file that is read in parts of a reasonable size only."""
 
-    def read(self, size=-1):
+    def read(self, size: int | None = -1) -> bytes:
         """Read so many bytes. Raises Refused for very many."""
         if size is not None and size > MAX_DIRECTORY:
             raise Refused("its list of contents is far longer than that of an exercise")
         return super().read(size)
 
 
-def read_zip(submission, lessons):
+def read_zip(submission: Submission, lessons: list[Lesson]) -> None:
     """Take the files of lessons from a zip."""
     try:
         with Bounded(submission.source) as file, zipfile.ZipFile(file) as archive:
@@ -211,18 +212,18 @@ def read_zip(submission, lessons):
         raise Refused(f"it is no readable zip ({type(error).__name__})") from None
 
 
-def hidden(path):
+def hidden(path: PurePosixPath) -> bool:
     """Say if a path leads through a hidden folder, or one that macOS adds."""
     return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in path.parts)
 
 
-def read_entry(archive, entry):
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Read a zip's entry, up to one byte more than the limit, whatever its header says of the size."""
     with archive.open(entry) as f:
         return f.read(MAX_FILE + 1)
 
 
-def require_honest(entry):
+def require_honest(entry: zipfile.ZipInfo) -> None:
     """Refuse a zip with an entry that would be dangerous to unpack. Raises Refused."""
     said = printable(entry.filename, 60)
     parts = entry.filename.replace("\\", "/").split("/")

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.course.syllabus import find_lesson, ready, syllabus
+from tinyllm.course.syllabus import Lesson, find_lesson, ready, syllabus
 from tinyllm.errors import UserError
 
 COURSE_FILE = "course.toml"
@@ -39,8 +39,8 @@ partial = false
 class Part:
     """One lesson of a course: its tasks' points by name, and when it is due."""
 
-    lesson: object
-    points: dict
+    lesson: Lesson
+    points: dict[str, float]
     due: str = ""
 
 
@@ -55,11 +55,11 @@ class Course:
     parts: tuple[Part, ...]
 
     @property
-    def total(self):
+    def total(self) -> float:
         """Return the sum of all points."""
         return sum(sum(part.points.values()) for part in self.parts)
 
-    def variant(self, student):
+    def variant(self, student: str) -> int:
         """Return the seed of one student's hidden inputs: from 1, the same on every call."""
         if self.seed is None:
             raise ValueError("a course without a seed has no hidden inputs")
@@ -71,7 +71,7 @@ def _digest(text):
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
-def new_course():
+def new_course() -> str:
     """Return the text of a course file with every lesson, a point for each task, and a fresh seed -> str."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
@@ -80,12 +80,12 @@ def new_course():
     return "".join(lines)
 
 
-def new_seed():
+def new_seed() -> int:
     """Return a number that nobody can guess."""
     return secrets.randbits(48)
 
 
-def whole_course():
+def whole_course() -> Course:
     """Return the course that needs no file: every lesson, a point for each task, and no seed."""
     parts = tuple(
         Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus()
@@ -93,7 +93,7 @@ def whole_course():
     return Course("tinyllm", None, 1, False, parts)
 
 
-def load_course(path):
+def load_course(path: str | Path) -> Course:
     """Read a course file -> Course. Raises UserError for what is not there, not TOML, or not known."""
     path = Path(path)
     try:

@@ -7,9 +7,12 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.release import read, stubs
 from tinyllm.course.classroom.results import cell, headline, number, table, told
 from tinyllm.errors import UserError
@@ -84,7 +87,7 @@ pathlib.Path("result.json").write_text(json.dumps(result, indent=2) + "\\n")
 '''
 
 
-def pack(files):
+def pack(files: dict[str, str | bytes]) -> bytes:
     """Return a zip of texts or bytes by name, the same bytes each time; scripts may be run -> bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -97,14 +100,14 @@ def pack(files):
     return buffer.getvalue()
 
 
-def course_text(path):
+def course_text(path: str | Path) -> str:
     """Return the text of the course file, which a package needs. Raises UserError."""
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     return read(Path(path))
 
 
-def read_package(path):
+def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
 
     A registry may know the name for something else, so nothing is installed from one. Raises UserError.
@@ -121,7 +124,7 @@ def read_package(path):
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def seedless(course):
+def seedless(course: Course) -> str:
     """Return the text of a course file without its secret seed, for places that students can look into."""
     lines = [f"title = {json.dumps(course.title, ensure_ascii=False)}"]
     lines.append(f"partial = {json.dumps(course.partial)}")
@@ -131,21 +134,21 @@ def seedless(course):
     return "\n".join([*lines, ""])
 
 
-def gradescope(course, out, path, package):
+def gradescope(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
     """Write the zip to upload as an autograder. Students never see it, so it holds the whole course file."""
     name, data = read_package(package)
-    files = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
+    files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
     atomic_write_bytes(out, pack(files | {"course.toml": course_text(path), name: data}))
 
 
-def classroom50(course, out, path, package):
+def classroom50(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
     """Write autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file without its seed."""
     name, data = read_package(package)
-    files = {"autograder.py": CLASSROOM.replace("PACKAGE", name), "course.toml": seedless(course)}
-    atomic_write_bytes(out, pack(files | {name: data}))
+    files: dict[str, str | bytes] = {"autograder.py": CLASSROOM.replace("PACKAGE", name)}
+    atomic_write_bytes(out, pack(files | {"course.toml": seedless(course), name: data}))
 
 
-def nbgrader(course, out, path, package):
+def nbgrader(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> str | None:
     """Write `source/` with a notebook for each lesson: its stubs, and a cell for each task that checks it.
 
     Returns what is left out, in a sentence, or None.
@@ -168,12 +171,12 @@ def nbgrader(course, out, path, package):
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
-def notebook_tasks(part):
+def notebook_tasks(part: Part) -> list[str]:
     """Return the names of a lesson's tasks that a cell of a notebook can check."""
     return [name for name in part.points if part.lesson.task(name).kind == "op"]
 
 
-def notebook_cells(part, text):
+def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
     """Yield the exercise as one cell to fill in, then for each task a cell that gives points."""
     number = part.lesson.number
     intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
@@ -186,7 +189,7 @@ def notebook_cells(part, text):
         yield _cell("code", f"check-{number}-{name.replace('_', '-')}", test, marks)
 
 
-def kept(text):
+def kept(text: str) -> str:
     """Stubs with nbgrader's marks around each body, without which it empties the whole cell -> str."""
     marked = r"\1### BEGIN SOLUTION\n\1raise NotImplementedError\n\1### END SOLUTION"
     return re.sub(r"^([ \t]+)raise NotImplementedError$", marked, text, flags=re.MULTILINE)
@@ -198,7 +201,7 @@ def _cell(kind, name, text, marks=None):
     return found | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def canvas(results, out):
+def canvas(results: dict[str, Any], out: str | Path) -> None:
     """Write points as Canvas imports them: one assignment, named with the points that it is worth."""
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
@@ -213,15 +216,15 @@ def canvas(results, out):
 JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # every other state is an error
 
 
-def junit(results, out):
+def junit(results: dict[str, Any], out: str | Path) -> None:
     """Write JUnit's XML: a test suite for each student, a test case for each task."""
     root = ElementTree.Element("testsuites", name=results["course"])
     for record in results["submissions"]:
         states = [task["state"] for lesson in record["lessons"] for task in lesson["tasks"]]
         kinds = [JUNIT.get(state, "errors") for state in states]
         counts = {kind: str(kinds.count(kind)) for kind in ("failures", "errors", "skipped")}
-        tests = str(len(states))
-        suite = ElementTree.SubElement(root, "testsuite", name=record["student"], tests=tests, **counts)
+        about = {"name": record["student"], "tests": str(len(states))}
+        suite = ElementTree.SubElement(root, "testsuite", about | counts)
         for lesson in record["lessons"]:
             for task in lesson["tasks"]:
                 case = {"classname": f"lesson_{lesson['lesson']:02}", "name": task["task"]}
@@ -236,7 +239,7 @@ def junit(results, out):
     atomic_write_bytes(out, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
-def gradescope_results(results, out):
+def gradescope_results(results: dict[str, Any], out: str | Path) -> None:
     """Write the results.json of Gradescope for one submission."""
     if len(results["submissions"]) != 1:
         raise UserError(f"Gradescope wants one submission at a time, not {len(results['submissions'])}")

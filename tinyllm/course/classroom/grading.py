@@ -9,13 +9,17 @@ what uses no processor, and is too restless to be found asleep, comes so far.
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tinyllm.course.checker import JUDGES, Verdict, judge_task, unusable
+from tinyllm.course.classroom.collect import Submission
+from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
 from tinyllm.course.record import as_record
-from tinyllm.course.syllabus import ready
-from tinyllm.course.workers import Launcher
+from tinyllm.course.syllabus import Task, ready
+from tinyllm.course.workers import Failure, Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
@@ -25,9 +29,10 @@ CLOCK_SECONDS = 7200  # and by the clock
 USED_UP = "the tasks before it used up the time for a whole submission"
 
 
-def grade(submission, course, level):
+def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade everything that a submission holds -> record, a dict of plain values."""
-    record = {"student": submission.student, "problem": submission.problem, "isolation": level, "lessons": []}
+    record: dict[str, Any] = {"student": submission.student, "problem": submission.problem}
+    record |= {"isolation": level, "lessons": []}
     solutions = read_progress(submission.progress) or {}
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
@@ -41,16 +46,18 @@ def grade(submission, course, level):
     return record | {"points": round(sum(earned), 6), "of": course.total}
 
 
-def nothing(submission, course, level, problem):
+def nothing(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
     """Return the record of a submission of which nothing could be graded."""
-    record = {"student": submission.student, "problem": problem, "isolation": level, "lessons": []}
+    record: dict[str, Any] = {"student": submission.student, "problem": problem}
+    record |= {"isolation": level, "lessons": []}
     for part in course.parts:
         tasks = [_scored(part, Verdict(name, "not_attempted"), course) for name in part.points]
         record["lessons"].append({"lesson": part.lesson.number, "tasks": tasks})
     return record | {"points": 0, "of": course.total}
 
 
-def grade_lesson(submission, course, part, launcher, folder, end):
+def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
+                 end: float) -> list[dict[str, Any]]:
     """Grade one lesson's tasks -> list of records. end: when no further task is begun, in monotonic time."""
     lesson = part.lesson
     here = folder / lesson.folder
@@ -83,7 +90,7 @@ def _titles(task):
     return tuple(properties(task.op)) if task.kind == "op" else ()
 
 
-def safely(task, start, folder, variant):
+def safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
     """Judge one task; whatever goes wrong in the judging itself is said, and takes nothing else along."""
     try:
         return judge_task(task, start, folder, variant=variant, effort=0)
@@ -92,7 +99,7 @@ def safely(task, start, folder, variant):
         return Verdict(task.name, "blocked", message=text)
 
 
-def broken_file(start):
+def broken_file(start: Callable[[], Any]) -> Failure | None:
     """Say why a file cannot be run at all -> Failure, or None; asked once and not for every task."""
     with start() as worker:
         return worker.failure

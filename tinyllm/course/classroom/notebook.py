@@ -15,7 +15,7 @@ from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, best_level
 
 
-def check_cell(number, name, history):
+def check_cell(number: int, name: str, history: list[str]) -> None:
     """Judge one task on the cells that were run. Raises AssertionError with the verdict where it fails."""
     lesson = find_lesson(number)
     task = lesson.task(name)
@@ -28,7 +28,7 @@ def check_cell(number, name, history):
         raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))
 
 
-def written(history):
+def written(history: list[str]) -> str:
     """Join the cells that define or import something -> str. Jupyter's own commands become `pass`."""
     cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
     return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

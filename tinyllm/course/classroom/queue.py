@@ -15,15 +15,17 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyllm.course import capstone
-from tinyllm.course.classroom.collect import collect
-from tinyllm.course.classroom.config import new_seed
+from tinyllm.course.classroom.collect import Submission, collect
+from tinyllm.course.classroom.config import Course, new_seed
 from tinyllm.course.classroom.grading import UNJUDGED, grade, nothing
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
@@ -35,11 +37,11 @@ from tinyllm.files import atomic_write_text
 from tinyllm.testing.relations import specs_only
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock, after which a grading process is ended: see `grading`
-CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 LOST = "its grading process ended, by a crash or after four hours; grade again"
 
 
-def choose_level(wanted, required=False):
+def choose_level(wanted: str, required: bool = False) -> str:
     """Return the isolation to grade with. Raises UserError where it does not work here.
 
     required: refuse `plain`, which stops no attacker.
@@ -58,7 +60,9 @@ def choose_level(wanted, required=False):
     raise UserError(f"the isolation {wanted!r} does not work here: {reasons[wanted]}; `auto` takes what does")
 
 
-def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin=lambda total: None):
+def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, workers: int | None = None,
+              step: Callable[[], Any] = lambda: None,
+              begin: Callable[[int], Any] = lambda total: None) -> list[dict[str, Any]]:
     """Grade every submission of a folder -> list of records, in the order of the students' names.
 
     begin: called with how many there are; step: called whenever one is done. A course without a seed gets
@@ -93,7 +97,7 @@ def grade_all(folder, course, out, level, workers=None, step=lambda: None, begin
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
 
 
-def kept_seed(folder):
+def kept_seed(folder: Path) -> int:
     """Return the seed that is kept in a folder; the first call draws it."""
     seed = read(folder / "seed.json")
     if type(seed) is not int:
@@ -102,7 +106,7 @@ def kept_seed(folder):
     return seed
 
 
-def key(submission, course, level):
+def key(submission: Submission, course: Course, level: str) -> str:
     """Return a name for a record's file, made of all that the record depends on."""
     versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
     parts = [(p.lesson.number, p.points) for p in course.parts]
@@ -111,12 +115,12 @@ def key(submission, course, level):
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
 
 
-def write(path, record):
+def write(path: Path, record: Any) -> None:
     """Keep a record."""
     atomic_write_text(path, json.dumps(record, sort_keys=True, ensure_ascii=True))
 
 
-def read(path):
+def read(path: Path) -> Any:
     """Return a record that was kept, or None."""
     try:
         return json.loads(path.read_text("utf-8"))
@@ -124,7 +128,7 @@ def read(path):
         return None
 
 
-def is_final(record):
+def is_final(record: dict[str, Any] | None) -> bool:
     """Say if a record holds for the next grading, too: all was tried that another day could try.
 
     What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
@@ -135,7 +139,7 @@ def is_final(record):
     return record is not None and not any(ours) and all(t["state"] != "timed_out" for t in tasks)
 
 
-def prepare(course, variants, interrupted=()):
+def prepare(course: Course, variants: set[int], interrupted: Collection[int] = ()) -> None:
     """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
     if CONTEXT.get_start_method() != "fork":
         return
@@ -154,7 +158,7 @@ def prepare(course, variants, interrupted=()):
 
 
 @contextlib.contextmanager
-def interrupts():
+def interrupts() -> Iterator[list[int]]:
     """Take note of interrupts -> a list, which is empty while there was none.
 
     The exception is not enough: one that is raised in a callback, such as Hypothesis has for the garbage
@@ -176,12 +180,13 @@ def interrupts():
         signal.signal(signal.SIGINT, usual)
 
 
-def run_all(todo, course, level, workers, step, interrupted=()):
+def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
+            step: Callable[[], Any], interrupted: Collection[int] = ()) -> None:
     """Have so many processes work at a time, each on one submission, until something is in `interrupted`.
 
     A process that is killed takes its workers along: their server ends as its socket closes.
     """
-    todo, running = list(reversed(todo)), []
+    todo, running = list(reversed(todo)), list[tuple[Any, float]]()
     try:
         while todo or running:
             if interrupted:
@@ -205,7 +210,7 @@ def run_all(todo, course, level, workers, step, interrupted=()):
             process.join()
 
 
-def run_one(submission, course, level, path):
+def run_one(submission: Submission, course: Course, level: str, path: str) -> None:
     """Grade one submission in a process of its own, and write its record."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     write(Path(path), grade(submission, course, level))

@@ -12,8 +12,10 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tinyllm.course.answer_keys import answers
+from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.kernels import written
 from tinyllm.course.syllabus import lessons_folder, ready
 from tinyllm.errors import UserError
@@ -27,7 +29,7 @@ HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines 
 LONG_ENOUGH = 24  # characters of a line that cannot stand in a lesson by chance
 
 
-def write_release(course, out, source=None):
+def write_release(course: Course, out: str | Path, source: str | Path | None = None) -> list[Path]:
     """Write what students get into a new folder -> the paths written. Raises UserError before it writes."""
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -46,16 +48,16 @@ def write_release(course, out, source=None):
     scan(course, texts)
     texts["", "README.md"] = readme(course)
     try:
-        for (folder, name), text in texts.items():
-            (out / folder).mkdir(parents=True, exist_ok=True)
-            atomic_write_text(out / folder / name, text)
+        for (lesson, name), text in texts.items():
+            (out / lesson).mkdir(parents=True, exist_ok=True)
+            atomic_write_text(out / lesson / name, text)
     except (OSError, UserError) as error:
         shutil.rmtree(out, ignore_errors=True)
         raise UserError(f"cannot write to {out}: {error}") from None
-    return [out / folder / name for folder, name in texts]
+    return [out / lesson / name for lesson, name in texts]
 
 
-def read(path):
+def read(path: Path) -> str:
     """Read a file's text. Raises UserError."""
     try:
         return path.read_text("utf-8")
@@ -63,7 +65,7 @@ def read(path):
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
-def stubs(text, path):
+def stubs(text: str, path: Path) -> str:
     """Replace what stands between the markers -> str. Raises UserError for a malformed marker."""
     kept, inside = [], None
     for number, line in enumerate(text.splitlines(keepends=True), 1):
@@ -86,7 +88,7 @@ def stubs(text, path):
     return "".join(kept)
 
 
-def require_stubs(part, text, path):
+def require_stubs(part: Part, text: str, path: Path) -> None:
     """Raise UserError unless every task's function does nothing but raise NotImplementedError."""
     try:
         tree = ast.parse(text)
@@ -107,7 +109,7 @@ def require_stubs(part, text, path):
             raise UserError(f"{path}:{line}: {name} is more than a stub; mark its body with {BEGIN!r}")
 
 
-def require_empty_c(part, text, path):
+def require_empty_c(part: Part, text: str, path: Path) -> None:
     """Raise UserError where a C function that is a task has anything between its braces."""
     for name in part.points:
         task = part.lesson.task(name)
@@ -115,22 +117,22 @@ def require_empty_c(part, text, path):
             raise UserError(f"{path}: {task.op} is more than a stub; empty its braces")
 
 
-def is_stub(function):
+def is_stub(function: ast.FunctionDef) -> bool:
     """Say if a function is a docstring and `raise NotImplementedError`."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return len(body) == 1 and ast.unparse(body[0]).removesuffix("()") == "raise NotImplementedError"
 
 
-def solution_lines(course):
+def solution_lines(course: Course) -> dict[str, tuple[str, int]]:
     """Collect the library's lines that give a solution away -> {line without spaces: (op, lesson)}."""
-    found = {}
+    found: dict[str, tuple[str, int]] = {}
     for part in course.parts:
         for name in part.points:
             task = part.lesson.task(name)
             if not ready(task):
                 continue
             lines = answers(task).reference.splitlines() if task.kind == "c" else []
-            tree = ast.parse(inspect.getsource(OPS[task.op].reference)).body[0]
+            tree: Any = ast.parse(inspect.getsource(OPS[task.op].reference)).body[0]
             body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
             lines += [line for statement in body for line in ast.unparse(statement).splitlines()]
             for line in lines:
@@ -139,12 +141,12 @@ def solution_lines(course):
     return found
 
 
-def squeezed(line):
+def squeezed(line: str) -> str:
     """Return a line of code without the spaces and quotes that may be written in two ways."""
     return re.sub(r"\s+", "", line).replace('"', "'")
 
 
-def scan(course, texts):
+def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
     """Look for lines of solutions in what is about to leave. Raises UserError."""
     known = solution_lines(course)
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
@@ -156,7 +158,7 @@ def scan(course, texts):
                 raise UserError(f"{where} is a line of the solution of {op}; nothing was written")
 
 
-def readme(course):
+def readme(course: Course) -> str:
     """Write what students have to do, and until when -> Markdown."""
     install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
     lines = [f"# {course.title}", "", install, ""]

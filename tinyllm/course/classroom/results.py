@@ -10,15 +10,19 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from tinyllm.course.classroom.config import Course
 from tinyllm.course.record import WORDS
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 
 
-def write_results(out, course, records, level, left_out=()):
+def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
+                  left_out: Sequence[str] = ()) -> None:
     """Write all three into a folder; left_out: names of files that are no submissions.
 
     Raises UserError where it cannot be written.
@@ -30,13 +34,13 @@ def write_results(out, course, records, level, left_out=()):
         raise UserError(f"cannot write to {out}: {error.strerror}") from None
     for record in records:
         atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
-    results = {"course": course.title, "isolation": level, "note": isolation_words(level)}
+    results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     atomic_write_text(out / "grades.csv", grades(course, records))
 
 
-def read_results(out):
+def read_results(out: str | Path) -> dict[str, Any]:
     """Read what an earlier grading wrote -> the dict of results.json. Raises UserError."""
     path = Path(out) / "results.json"
     try:
@@ -49,24 +53,24 @@ def read_results(out):
     return results
 
 
-def cell(text):
+def cell(text: str) -> str:
     """Return a text for a spreadsheet, which must not take it for a formula."""
     return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # the last are the wide ones
 
 
-def number(value):
+def number(value: float) -> str:
     """Format points without a needless .0 -> str."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def table(rows):
+def table(rows: list[list[str]]) -> str:
     """Format rows as CSV, the same bytes on every system -> str."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def grades(course, records):
+def grades(course: Course, records: list[dict[str, Any]]) -> str:
     """Return the text of grades.csv: a row for each student, a column for each lesson."""
     numbers = [part.lesson.number for part in course.parts]
     rows = [["student", *(f"lesson_{n:02}" for n in numbers), "points", "of", "isolation", "note"]]
@@ -79,7 +83,7 @@ def grades(course, records):
     return table(rows)
 
 
-def feedback_name(student):
+def feedback_name(student: str) -> str:
     """Return a file name for a student: their own name where a file may be called so."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
@@ -87,12 +91,12 @@ def feedback_name(student):
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
 
 
-def quoted(text):
+def quoted(text: str) -> str:
     """Return a text as code in Markdown, which is shown as it is."""
     return "`" + text.replace("`", "'") + "`"
 
 
-def feedback(course, record):
+def feedback(course: Course, record: dict[str, Any]) -> str:
     """Return one student's page in Markdown -> str."""
     lines = [f"# {course.title}", "", f"{quoted(record['student'])}: {number(record['points'])} of "
              f"{number(record['of'])} points", ""]  # fmt: skip
@@ -110,14 +114,14 @@ def feedback(course, record):
     return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
 
 
-def headline(task):
+def headline(task: dict[str, Any]) -> str:
     """Say the state of a task in a few words -> str."""
     word = WORDS.get(task["state"], task["state"])
     tried = task["properties"] and task["state"] in ("passed", "failed")
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
-def told(task):
+def told(task: dict[str, Any]) -> list[str]:
     """Say what there is to say of a task below its headline -> list of lines, indented as in a list."""
     lines = []
     where = f" (line {task['line']})" if task["line"] else ""
@@ -138,10 +142,11 @@ def told(task):
     return lines
 
 
-def summary(results):
+def summary(results: dict[str, Any]) -> dict[str, Any]:
     """Sum up a grading: states of tasks, common bugs, who asked for solutions -> dict of plain values."""
     graded = [record for record in results["submissions"] if not record["problem"]]
-    tasks, bugs = {}, Counter()
+    tasks: dict[tuple[int, str], Counter] = {}
+    bugs: Counter = Counter()
     for record in graded:
         for lesson in record["lessons"]:
             for task in lesson["tasks"]:

@@ -9,18 +9,21 @@ import contextlib
 import os
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.checker import JUDGES, judge, judge_task
+from tinyllm.course.checker import JUDGES, Verdict, judge, judge_task
 from tinyllm.course.classroom.capstone_answers import capstone_answers
+from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import ready
+from tinyllm.course.syllabus import Lesson, Task, ready
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.relations import specs_only
@@ -44,17 +47,17 @@ class Row:
     blocked: str = ""
 
     @property
-    def killed(self):
+    def killed(self) -> int:
         """Return how many mutants were rejected by the property meant for them."""
         return sum(broken is not None for _, broken in self.rejected)
 
     @property
-    def accepted(self):
+    def accepted(self) -> int:
         """Return how many right answers were accepted."""
         return self.variants - len(self.wrongly)
 
     @property
-    def good(self):
+    def good(self) -> bool:
         """Say if everything came out as it must; a blocked task has not."""
         whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants > 0
         return self.reference == 1 and self.starter == 0 and whole
@@ -72,7 +75,7 @@ class Here:
     def __exit__(self, *exc):
         pass
 
-    def call(self, name, args, send_args=False):
+    def call(self, name: str, args: Sequence[Any], send_args: bool = False) -> Any:
         """Run the function on a copy of the arguments."""
         args = sent_and_received(list(args))
         try:
@@ -85,27 +88,28 @@ class Here:
 class Echo:
     """A socket that returns what was sent, for one `protocol.send` and one `protocol.receive`."""
 
-    def sendall(self, data):
+    def sendall(self, data: bytes) -> None:
         """Keep the bytes."""
         self.data = memoryview(data)
 
-    def recv(self, n):
+    def recv(self, n: int) -> memoryview:
         """Return the next bytes."""
         part, self.data = self.data[:n], self.data[n:]
         return part
 
-    def settimeout(self, seconds):
+    def settimeout(self, seconds: float | None) -> None:
         """Do nothing: the bytes are here."""
 
 
-def sent_and_received(value):
+def sent_and_received(value: Any) -> Any:
     """Return a value as the other side of a socket gets it."""
     echo = Echo()
     protocol.send(echo, value)
     return protocol.receive(echo)
 
 
-def run_selftest(course, level, workers=None, step=lambda row: None):
+def run_selftest(course: Course, level: str, workers: int | None = None,
+                 step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
     """Try every task of a course, each in a process of its own, several at a time -> list of Row.
 
     step is called with each row, in the course's order.
@@ -122,7 +126,7 @@ def run_selftest(course, level, workers=None, step=lambda row: None):
     return rows
 
 
-def try_task(lesson, task, level):
+def try_task(lesson: Lesson, task: Task, level: str) -> Row:
     """Try one task -> Row."""
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # a training takes the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
@@ -150,42 +154,42 @@ class Trial:
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
 
-    def starter(self):
+    def starter(self) -> Verdict:
         """Judge the lesson as it is handed out."""
         return self.judge(self.lesson.path)
 
-    def text(self, file, text, beside=()):
+    def text(self, file: str, text: str, beside: Sequence[tuple[str, str]] = ()) -> Verdict:
         """Judge a file, with others beside it."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             for name, content in (("exercise.py", ""), *beside, (file, text)):
                 Path(place, name).write_text(content, "utf-8")
             return self.judge(Path(place))
 
-    def judge(self, place):
+    def judge(self, place: Path) -> Verdict:
         """Judge the files of a folder."""
         limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
         code = place / "exercise.py"
         return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
 
-    def function(self, function):
+    def function(self, function: Callable[..., Any]) -> Verdict:
         """Judge a function of the library in this process."""
         with contextlib.redirect_stdout(None), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return judge(self.task, lambda: Here(self.task.name, function), explain=False)
 
 
-def share(verdict):
+def share(verdict: Verdict) -> float:
     """Return the share of properties that hold, from 0 to 1."""
     of = len(verdict.held) + len(verdict.broken)
     return len(verdict.held) / of if of else 0.0
 
 
-def meant(breaks, verdict):
+def meant(breaks: str, verdict: Verdict) -> str | None:
     """Return the property that a mistake was meant to break, where it did; otherwise None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None
 
 
-def complaint_of(verdict):
+def complaint_of(verdict: Verdict) -> str:
     """Say why a right answer was turned down."""
     return verdict.message or verdict.broken[0]
