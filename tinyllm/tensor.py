@@ -140,7 +140,8 @@ def gradients(y: "Tensor", dy: np.ndarray) -> dict["Tensor", np.ndarray]:
 
 def run(op: Any, *arrays: np.ndarray) -> Any:
     """Run an op, or its specification unless all arrays are float32, the only dtype of kernels."""
-    return (op if all(x.dtype == np.float32 for x in arrays) else op.variants["numpy"])(*arrays)
+    compiled = all(x.dtype == np.float32 for x in arrays)
+    return (op if compiled else op.variants["numpy"])(*map(np.asarray, arrays))
 
 
 def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -376,7 +377,6 @@ class Remade(Tensor):
 
     @property
     def data(self) -> np.ndarray:  # type: ignore[override]
-        """Return the array; compute it if it was dropped."""
         if self.array is None:
             self.array = self.again()
         return self.array
