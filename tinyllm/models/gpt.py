@@ -1,17 +1,21 @@
-"""GPT-2: a stack of blocks that attend and think, read from end to end in this file.
+"""GPT-2: a stack of transformer blocks, complete in this file.
 
 Radford, Wu, Child, Luan, Amodei and Sutskever, "Language Models are Unsupervised Multitask Learners",
-2019. Layout and parameter names are those of GPT-2's checkpoint, so the published weights load as they
-are. One thing is left out: dropout on attention's probabilities, because attention here never stores
-them.
+2019. Layout and parameter names equal GPT-2's checkpoint, so the published weights load as they are. One
+thing is left out: dropout on attention's probabilities, because attention here never stores them.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.nn import MLP, DecoderLM, Dropout, Embedding, Head, LayerNorm, Module, SelfAttention
+from tinyllm.nn import MLP, DecoderLM, Dropout, Embedding, Head, KVCache, LayerNorm, Module, SelfAttention
+from tinyllm.nn.decoder import Cache
+from tinyllm.tensor import Tensor
 
 PRESETS = {
     "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64},  # nanoGPT's setting for a laptop
@@ -26,7 +30,7 @@ DROPS = ("resid_pdrop", "embd_pdrop")
 class GPTConfig:
     """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
 
-    Raises UserError when they make no model.
+    Raises UserError if the sizes are inconsistent.
     """
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
@@ -50,18 +54,18 @@ class GPTConfig:
 
     @property
     def kv_heads(self) -> int:
-        """K: heads of keys and values; here every head has its own."""
+        """Return K, the number of heads of keys and values: in GPT-2 every head has its own."""
         return self.heads
 
 
 class Block(Module):
-    """Attend, then think: x + attention(norm(x)), then x + mlp(norm(x)).
+    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
-    x (B, T, C) -> (B, T, C). The sums make a straight road through all blocks, the residual stream; each
-    part reads a normalised copy of it and adds what it found.
+    x (B, T, C) -> (B, T, C). The sums form the residual stream through all blocks; attention and MLP each
+    read a normalised copy of it and add their result.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: GPTConfig):
         width, bias = config.width, config.bias
         self.ln_1 = LayerNorm(width, bias, config.eps)
         self.attn = SelfAttention(width, config.heads, bias)
@@ -69,7 +73,7 @@ class Block(Module):
         self.mlp = MLP(width, 4 * width, bias)
         self.drop = Dropout(config.dropout)
 
-    def __call__(self, x, cache=None, **where):
+    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.drop(self.attn(self.ln_1(x), cache, **where))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
@@ -77,8 +81,8 @@ class Block(Module):
 class GPT(Pretrained, DecoderLM):
     """GPT-2: tokens (B, T) -> logits (B, T, V).
 
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
-    weights from a file.
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
     """
 
     model_type = "gpt2"
@@ -97,7 +101,7 @@ class GPT(Pretrained, DecoderLM):
     }
     residual_outputs = ("c_proj.weight",)
 
-    def __init__(self, config, seed=0):
+    def __init__(self, config: GPTConfig, seed: int | None = 0):
         self.config = config
         self.wte = Embedding(config.vocab_size, config.width)  # what a token means
         self.wpe = Embedding(config.context, config.width)  # where it stands
@@ -107,10 +111,10 @@ class GPT(Pretrained, DecoderLM):
         self.lm_head = Head(self.wte.weight)  # the embedding is also the output layer
         self.finish(seed)
 
-    def embed(self, tokens, positions):
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
-    def body(self, x, positions, cache=None, **where):
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)

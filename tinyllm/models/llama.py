@@ -1,13 +1,14 @@
-"""LLaMA: GPT with four parts exchanged, read from end to end in this file.
+"""LLaMA: GPT with four parts exchanged, complete in this file.
 
 Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023. What differs from GPT-2:
 RMSNorm, which does not subtract the mean; positions that turn queries and keys (RoPE) where GPT-2 adds a
 vector; a gate in the MLP (SwiGLU); no biases, and an output layer of its own. Query heads may share keys
 and values (grouped-query attention: Ainslie et al., "GQA", 2023), which makes the KV cache smaller.
-Parameter names are those of Hugging Face's checkpoints, which store the matrices of linear layers transposed.
+Parameter names equal Hugging Face's checkpoints, which store the matrices of linear layers transposed.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,16 @@ from tinyllm.nn import (
     GatedMLP,
     GroupedAttention,
     Head,
+    KVCache,
     Module,
     Parameter,
     RMSNorm,
     Rope,
     full,
 )
+from tinyllm.nn.attention import Angles
+from tinyllm.nn.decoder import Cache
+from tinyllm.tensor import Tensor
 
 PRESETS = {
     "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
@@ -43,10 +48,10 @@ SIZE = {"min": 1, "max": 2**24}
 class LlamaConfig:
     """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
 
-    Raises UserError when they make no model.
+    Raises UserError if the sizes are inconsistent.
     """
 
-    qkv_bias, window = False, None  # no settings: families that differ here say so
+    qkv_bias, window = False, None  # not settings, but a derived family may override them
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
     context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
@@ -77,7 +82,7 @@ class LlamaConfig:
             self.check_scaling()
 
     def check_scaling(self) -> None:
-        """Raise UserError unless `scaling` gives angles."""
+        """Raise UserError unless `scaling` is valid and gives finite angles."""
         try:
             with np.errstate(all="ignore"):
                 tables = Rope(self.width // self.heads, self.theta, self.scaling).tabulate(2)
@@ -88,30 +93,30 @@ class LlamaConfig:
 
 
 class LlamaBlock(Module):
-    """Attend, then think: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config):
+    def __init__(self, config: LlamaConfig):
         self.input_layernorm = RMSNorm(config.width, config.eps)
         heads = config.heads, config.kv_heads
         self.self_attn = GroupedAttention(config.width, *heads, config.qkv_bias, config.window)
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
         self.mlp = GatedMLP(config.width, config.hidden)
 
-    def __call__(self, x, angles, cache=None, **where):
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class LlamaBody(Module):
-    """All but the output layer; a part of its own, because checkpoints call it `model`."""
+    """Run all but the output layer: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
 
-    def __init__(self, config):
+    def __init__(self, config: LlamaConfig):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
         self.layers = [LlamaBlock(config) for _ in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
         self.rope = Rope(config.width // config.heads, config.theta, config.scaling)
 
-    def __call__(self, x, positions, cache=None, **where):
+    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
             x = layer(x, angles, cache[i] if cache else None, **where)
@@ -121,8 +126,8 @@ class LlamaBody(Module):
 class Llama(Pretrained, DecoderLM):
     """LLaMA: tokens (B, T) -> logits (B, T, V).
 
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for a model that gets its
-    weights from a file.
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
     """
 
     model_type = "llama"
@@ -140,22 +145,22 @@ class Llama(Pretrained, DecoderLM):
     }
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
-    def __init__(self, config, seed=0):
+    def __init__(self, config: LlamaConfig, seed: int | None = 0):
         self.config = config
         self.model = LlamaBody(config)
         embedding = self.model.embed_tokens.weight
         self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
         self.finish(seed)
 
-    def embed(self, tokens, positions):
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.model.embed_tokens(tokens)
 
-    def body(self, x, positions, cache=None, **where):
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         return self.model(x, positions, cache, **where)
 
     @staticmethod
-    def hf_read(config):
-        """Return the settings with what old files leave out, and with the angles of new ones in one place."""
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with defaults for old files, and new files' rope settings as in old ones."""
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         if not isinstance(rope, dict):
             raise UserError(f"rope_scaling is {rope!r}, where an object belongs")

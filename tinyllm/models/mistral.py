@@ -1,4 +1,4 @@
-"""Mistral: LLaMA whose positions see the last tokens only. Jiang et al., "Mistral 7B", 2023."""
+"""Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from tinyllm.models.llama import SIZE, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class MistralConfig(LlamaConfig):
-    """The sizes of a Mistral, as LLaMA's, and its window. Raises UserError when they make no model."""
+    """The sizes of a Mistral: LLaMA's and the window. Raises UserError if they are inconsistent."""
 
     window: int | None = setting(  # type: ignore[assignment]
         None, **SIZE, hf="sliding_window", help="how many tokens back it sees"

@@ -1,8 +1,8 @@
-"""Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors.
+"""Checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
 
-What transformers wrote for a family of ours opens here, and what is written here opens there. A family says
-in its config's metadata how each setting is called there (`hf`), and in the attributes of `Pretrained` what
-else differs.
+tinyllm opens the checkpoints that transformers writes for these families, and transformers opens tinyllm's.
+The metadata `hf` of a config's field is its name in config.json; the attributes of `Pretrained` describe the
+other differences.
 """
 
 import dataclasses
@@ -35,20 +35,20 @@ class Pretrained(Module):
     # {setting: the values that this family can run, or a function from a config to them}. The first is
     # written; `...` among them lets every other value pass.
     hf_settings: ClassVar[dict[str, Any]] = {}
-    hf_prefix = ""  # names may begin with it
-    hf_ignored = r"(?!)"  # names that old files hold and no model needs: a regular expression
+    hf_prefix = ""  # a prefix that names in files may have
+    hf_ignored = r"(?!)"  # a regular expression: names in old files that no model needs
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return a config.json in the one form that the fields expect, where a family has several."""
+        """Return config.json in the form that the fields expect; families with several forms override it."""
         return config
 
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
-        Each file is whole or not there; config.json comes last. Raises UserError when the system refuses,
-        and while the model has adapters.
+        Each file is written whole or not at all; config.json comes last. Raises UserError when the system
+        refuses, and when the model has adapters.
         """
         folder = Path(folder)
         if any(isinstance(module, LoRALinear) for _, module in self.named_modules()):
@@ -75,7 +75,7 @@ def _write_json(path, value):
 
 
 def _describe(model):
-    """Return what config.json says of a model: its settings, and those that its family always has."""
+    """Return the config.json of a model: its settings, and the constant ones of its family."""
     found = {"architectures": [model.architecture], "model_type": model.model_type, "torch_dtype": "float32"}
     for field in dataclasses.fields(model.config):
         value = getattr(model.config, field.name)
@@ -88,7 +88,7 @@ def _describe(model):
 
 
 def _hf_names(field):
-    """Return what a field is called in config.json; the first name is the one that is read."""
+    """Return the names of a field in config.json; only the first is read."""
     names = field.metadata.get("hf", field.name)
     return names if isinstance(names, tuple) else (names,)
 
@@ -98,15 +98,15 @@ def _allowed(values, config):
 
 
 def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
-    """Load a model of a family from a folder, of which `found` is the config.json.
+    """Load a model of a family from a folder; `found` is the content of its config.json.
 
-    Names and shapes of the weights are checked before memory is taken for them. F64, F16 and BF16 become
+    Names and shapes of the weights are checked before memory is allocated for them. F64, F16 and BF16 become
     float32. Raises UserError when a file is missing or broken, or describes another kind of model.
     """
     config = _read_config(cls, folder, found)
     bits = _read_bits(folder, found)
     stored = _renamed(cls, _read_headers(folder))
-    if config.layers > len(stored):  # before that many blocks are made
+    if config.layers > len(stored):  # check before making so many blocks
         raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
     with without_memory():
         model = cls(config, seed=None)
@@ -178,7 +178,7 @@ def _is_plain_name(file):
 
 
 def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
-    """Name arrays as the model does, and leave out what old files hold and no model needs."""
+    """Rename arrays to the names in the model, and leave out arrays of old files that no model needs."""
     found: dict[str, Stored] = {}
     for name, array in stored.items():
         short = name.removeprefix(cls.hf_prefix)
@@ -191,7 +191,7 @@ def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
 
 
 def _without_tied_head(model, stored):
-    """Leave out an output layer that is the embedding. Raises UserError when the two differ."""
+    """Leave out an output layer tied to the embedding. Raises UserError when the two differ."""
     head = getattr(model.lm_head, "weight", None)
     tied = next((name for name, p in model.named_tensors() if p is head), "lm_head.weight")
     if "lm_head.weight" not in stored or tied not in stored or tied == "lm_head.weight":
@@ -202,7 +202,7 @@ def _without_tied_head(model, stored):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file. Raises UserError when it is missing, too large, or something else."""
+    """Read one JSON object from a file. Raises UserError if it is missing, too large or no object."""
     try:
         with open(path, "rb") as f:
             data = f.read(min(os.fstat(f.fileno()).st_size, MAX_JSON_BYTES) + 1)

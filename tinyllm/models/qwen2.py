@@ -8,7 +8,7 @@ from tinyllm.models.llama import Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class Qwen2Config(LlamaConfig):
-    """The sizes of a Qwen2, as LLaMA's. Raises UserError when they make no model."""
+    """The sizes of a Qwen2, the same as LLaMA's. Raises UserError if they are inconsistent."""
 
     qkv_bias = True
 

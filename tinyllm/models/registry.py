@@ -25,7 +25,7 @@ def names() -> list[str]:
 
 
 def family(name: str) -> Any:
-    """Return the class of a family by its model_type, or by a short name. Raises UserError on another."""
+    """Return the class of a family by its model_type, or by a short name. Raises UserError if unknown."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"there is no model {name!r}; there are {', '.join([*SHORT, *FAMILIES])}")
@@ -54,7 +54,7 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
     """Build an untrained model from a config, or from a dict as `make_config` takes it.
 
     `seed` decides the initial weights; None leaves the matrices zero, for weights that are read from a file.
-    Raises UserError on settings that make no model.
+    Raises UserError if the settings are inconsistent, TypeError for another type of config.
     """
     if isinstance(config, dict):
         config = make_config(config)
@@ -65,9 +65,10 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
 
 
 def from_pretrained(folder: Path | str) -> DecoderLM:
-    """Load a model from a folder as Hugging Face has it: config.json and model.safetensors, or its shards.
+    """Load a model from a Hugging Face folder: config.json and model.safetensors, or several such files.
 
-    Nothing is downloaded. The model is in evaluation mode; one that tinyllm has quantised stays so. Raises
+    Nothing is downloaded. The model is in evaluation mode; a quantised checkpoint gives a quantised
+    model. Raises
     UserError, in one line that names the file, when one is missing or broken, or describes a model that
     tinyllm cannot run.
     """

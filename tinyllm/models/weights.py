@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors files, the format of the field, with nothing in them that could run.
+"""Read and write weights as safetensors files, which hold arrays and cannot hold code.
 
 A file is eight bytes that give the length of the header, the header in JSON ({name: {dtype, shape,
 data_offsets}}), and the numbers, little-endian, one array after the other
@@ -31,14 +31,14 @@ DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-NUMPY = {theirs: np.dtype(ours).newbyteorder("<") for ours, theirs in DTYPES.items()}
+NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()}
 
 
 def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str] | None = None) -> None:
-    """Write a model, or {name: array}, to a safetensors file: whole, or the old file stays.
+    """Write a model, or {name: array}, to a safetensors file; if that fails, an old file stays unchanged.
 
     Arrays are written one by one, so that saving needs no second copy of them in memory. Raises UserError
-    when the system refuses to write, TypeError on numbers that the format has no name for.
+    when the system refuses to write, TypeError for dtypes that the format lacks.
     """
     state = model_or_state if isinstance(model_or_state, dict) else model_or_state.state_dict()
     state = {name: np.asarray(array) for name, array in state.items()}
@@ -67,7 +67,7 @@ def _header(state, metadata):
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file, which is not read yet."""
+    """An array in a safetensors file that has not been read yet."""
 
     path: Path
     dtype: str  # as the format calls it, such as F32
@@ -84,10 +84,10 @@ class Stored:
 
 
 def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
-    """Read what a safetensors file holds -> ({name: Stored}, metadata {str: str}), but no numbers yet.
+    """Read the header of a safetensors file -> ({name: Stored}, metadata {str: str}).
 
     Raises UserError when the file is missing, cut short, something else, names an array twice, or holds
-    numbers that NumPy has no type for.
+    a dtype that NumPy lacks.
     """
     path = Path(path)
     if not path.is_file():
