@@ -1,10 +1,9 @@
 """The training loop, for every model, every objective and every kind of data.
 
-Read `Loop.__iter__` first: it is the whole story, and every line of it is a method below. A run that was
-killed anywhere and resumed ends with the same bits as one that was not. That is not luck but four habits:
-batches and dropout are functions of the seed and the step, evaluation and samples draw from streams of
-their own, all that is carried from one step to the next stands in `Progress` or in an array that a
-checkpoint holds, and the log is cut back to where the checkpoint was.
+Read `Loop.__iter__` first: it calls all methods below. A run that was killed anywhere and resumed ends with
+the same bits as one that was not. There are four reasons: batches and dropout are functions of the seed and
+the step; evaluation and samples use separate random streams; all other state is in `Progress` or in arrays
+that a checkpoint holds; and on resuming, the log is cut back to its length at the checkpoint.
 """
 
 import math
@@ -23,7 +22,7 @@ from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 
 
 class Diverged(UserError):
-    """A number that must be finite is not: `what` says which and what is kept, without the advice."""
+    """A loss, gradient or weight is not finite. `what` is the message without the advice."""
 
     def __init__(self, what: str, advice: str):
         super().__init__(f"{what}; {advice}")
@@ -32,7 +31,7 @@ class Diverged(UserError):
 
 @dataclass
 class Progress:
-    """What is carried from one step to the next besides arrays; every checkpoint holds it."""
+    """The state of a run besides arrays; every checkpoint holds it."""
 
     step: int = 0
     best_step: int | None = None
@@ -47,7 +46,7 @@ class Progress:
         self.group_seconds += done.seconds
         counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
         if taken := done.numbers.keys() & {*counted, *STEP_FIELDS}:
-            raise ValueError(f"the log has a field {min(taken)!r} already: call the loss's number otherwise")
+            raise ValueError(f"the log has a field {min(taken)!r} already: rename the loss's number")
         for name, number in (counted | done.numbers).items():
             self.group[name] = self.group.get(name, 0) + number
 
@@ -66,8 +65,8 @@ class Loop:
     """Train a model: `for event in train(model, batches, loss, optimizer, steps=100): ...`
 
     `batches(step)` returns the batch of a step: a `Batch`, or (tokens, targets). `loss(model, batch)` returns
-    a Tensor, the mean over what counts in the batch, or (Tensor, {name: number}); the numbers go into the
-    log. Either may have `state_dict` and `load_state_dict`, and is then saved in checkpoints.
+    a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers go into the log.
+    If `batches` or `loss` has `state_dict` and `load_state_dict`, checkpoints save its state.
 
     Iterating raises Diverged when a loss or a gradient is not finite, and UserError when the disk refuses;
     the checkpoints are then whole.
@@ -93,7 +92,7 @@ class Loop:
     checkpoint_every: int = 200
     about: dict[str, Any] | None = None  # the first line of the log
     progress: Progress = field(default_factory=Progress)  # where to go on; see `Run.restore`
-    stop: Callable[[], bool] = lambda: False  # if true, the run saves itself and ends after the step at hand
+    stop: Callable[[], bool] = lambda: False  # if true, save and end after the current step
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
@@ -121,8 +120,8 @@ class Loop:
         else:
             yield events.Finished(progress.step)
 
-    def begin(self):
-        """Log what the run is about, and how good the untrained model is."""
+    def begin(self) -> Iterator[Any]:
+        """Write the first lines of the log: the data, and the evaluation of the untrained model."""
         if self.checkpoint and self.about is not None:
             self.checkpoint.log.append({"kind": "data"} | self.about)
         evaluation = None
@@ -142,7 +141,7 @@ class Loop:
         loss, numbers = forward_backward(self.model, batch, self.loss, self.accumulate, self.all_reduce)
         grad_norm = gradient_norm(optimizer.parameters)
         self.check_finite(step + 1, "loss", loss)
-        self.check_finite(step + 1, "gradient norm", grad_norm)  # now, before it spoils every weight
+        self.check_finite(step + 1, "gradient norm", grad_norm)  # before it reaches the weights
         if self.schedule:
             optimizer.lr = self.schedule(step)
         clipped_step(optimizer, grad_norm, self.clip)
@@ -154,7 +153,7 @@ class Loop:
         return done
 
     def measure(self) -> events.Evaluated:
-        """Evaluate the model, and see whether it is the best so far."""
+        """Evaluate the model, and note if it is the best so far."""
         progress = self.progress
         numbers = self.evaluate(self.model)
         loss = numbers["val_loss"]
@@ -165,13 +164,13 @@ class Loop:
         return events.Evaluated(progress.step, loss, numbers.get("val_loss_per_char"), best, numbers)
 
     def write(self) -> events.Sampled:
-        """Let the model write a sample, and log it."""
+        """Generate a sample, and log it."""
         text = self.sample(self.model)
         if self.checkpoint:
             self.checkpoint.log.append({"kind": "sample", "step": self.progress.step, "text": text})
         return events.Sampled(self.progress.step, text)
 
-    def log(self, evaluation=None) -> events.Logged:
+    def log(self, evaluation: events.Evaluated | None = None) -> events.Logged:
         """Add a line to the log: means since the last line, and the evaluation if this step had one."""
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
@@ -203,8 +202,8 @@ class Loop:
         states = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
         return events.Saved(progress.step, self.checkpoint.save(self.model, states, progress))
 
-    def check_finite(self, step, what, value):
-        """Stop the run when a number that must be finite is not. Nothing spoilt has been saved by then."""
+    def check_finite(self, step: int, what: str, value: float) -> None:
+        """Raise Diverged if a value is not finite, before anything computed from it is saved."""
         if not math.isfinite(value):
             last = self.checkpoint.last_checkpoint() if self.checkpoint else None
             kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
@@ -212,16 +211,16 @@ class Loop:
             raise Diverged(what, "try a smaller --lr")
 
 
-train = Loop  # the verb: `for event in train(...)`
+train = Loop  # so that one can write `for event in train(...)`
 
 
 def as_batch(batch: Any) -> Any:
-    """Return a batch as it is, and (tokens, targets) or (tokens, targets, weights) as a `Batch`."""
+    """Turn (tokens, targets) or (tokens, targets, weights) into a `Batch`; return a Batch unchanged."""
     return Batch(*batch) if isinstance(batch, tuple) else batch
 
 
 def stateful(**parts: Any) -> dict[str, Any]:
-    """Return those of the parts of a training run that have a state to be saved."""
+    """Return the parts of a training run that have a `state_dict`, which checkpoints save."""
     return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
 
@@ -230,11 +229,12 @@ def forward_backward(
 ) -> tuple[float, dict[str, float]]:
     """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of the loss's numbers}).
 
-    With `accumulate` n the batch goes through in n parts. Each part's mean counts by its share of all targets
-    that count, so the sum is the mean of the whole batch and the gradient is the same, while only a part's
-    activations are in memory. With `all_reduce` the whole is that of all processes.
+    With `accumulate` n the batch is computed in n parts, to have the activations of one part in memory at a
+    time. Each part's mean is weighted by its share of the targets that count, so the sum is the mean of the
+    whole batch, and the gradient is the same. With `all_reduce` the mean is over the batches of all
+    processes.
 
-    Raises UserError when nothing in the batch counts.
+    Raises UserError when no target of the batch counts.
     """
     count = batch.count
     total = all_reduce([count])[0] if all_reduce else count

@@ -1,10 +1,10 @@
-"""Recipes: what `tinyllm train NAME` trains for. A recipe is one function in one file of `recipes/`.
+"""Recipes of `tinyllm train NAME`. A recipe is one function in one file of `recipes/`.
 
     @recipe("pretrain", "predict the next token of a text")
     def pretrain(config, corpus, tokenizer, model):
         return Plan(batches, loss, evaluate, ...)
 
-It makes a `Plan` of data and model, which are read and built before.
+It gets data and model, and returns a `Plan`.
 """
 
 import difflib
@@ -17,11 +17,11 @@ from tinyllm.errors import UserError
 
 @dataclass
 class Plan:
-    """What a recipe makes of data and model: the arguments of `train`.
+    """The result of a recipe: the arguments of `train`, made from data and model.
 
-    `train_tokens` and `val_tokens` count the data; `prompt` is what a sample begins with where the setting
-    `train.sample_prompt` cannot be used. `healthy` gives the range of each number that the loss reports, and
-    what to do outside of it: {name: (low, high, advice)}.
+    `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
+    `train.sample_prompt` cannot be used. `healthy` holds the normal range of each number that the loss
+    reports, with advice for values outside of it: {name: (low, high, advice)}.
     """
 
     batches: Callable[[int], Any]
@@ -38,7 +38,7 @@ class Recipe:
     """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
 
     `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
-    that a new tokenizer learns from, where these are not the corpus as it is.
+    that a new tokenizer learns from, if they differ from the corpus.
     """
 
     name: str
@@ -73,10 +73,7 @@ def find_recipe(name: str) -> Recipe:
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Write the numbers that a loss reported, in a record of the log, as one line with advice.
-
-    Return "" when it reported none.
-    """
+    """Return one line with the numbers that the loss reported in a log record, and advice, or ""."""
     words = []
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:

@@ -1,4 +1,4 @@
-"""A run: the folder in which a training run keeps everything.
+"""A run: the folder that holds everything about one training run.
 
 runs/NAME/run.json          every setting; facts about the data, by SHA-256; notes of the caller
           tokenizer.json
@@ -29,7 +29,7 @@ from tinyllm.train.loop import Progress, stateful
 
 @dataclass(frozen=True)
 class Facts:
-    """What run.json remembers of the data and the tokenizer."""
+    """Facts about the data and the tokenizer, kept in run.json."""
 
     data: str
     bytes: int
@@ -45,7 +45,7 @@ class Facts:
 
 
 class Run:
-    """The folder of a run: where everything is, and what it remembers."""
+    """The folder of a run: paths of its files, and methods that write and read them."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -54,7 +54,7 @@ class Run:
         self.log = RunLog(self.folder / "log.jsonl")
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
-        self.notes: dict[str, Any] = {}  # what the caller wants remembered; see `note`
+        self.notes: dict[str, Any] = {}  # values stored by `note`
         self._content: dict[str, Any] = {}  # run.json without the notes
 
     def _files(self):
@@ -62,7 +62,7 @@ class Run:
         return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer, *old]
 
     def holds_something(self) -> bool:
-        """Say whether a run, or what is left of one, is in the folder."""
+        """Return True if the folder holds a run, or files of an incomplete one."""
         return any(path.exists() for path in self._files())
 
     def check_writable(self) -> None:
@@ -76,16 +76,16 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
     def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
-        """Begin a run: remove what a former one left, then write the tokenizer, and run.json last."""
+        """Begin a run: remove the files of an earlier one, then write the tokenizer, and run.json last."""
         with self.rewritten():
             save_tokenizer(tokenizer, self.tokenizer)
             self.write(config, facts)
 
     @contextmanager
     def rewritten(self) -> Iterator[None]:
-        """Remove what a former run left; the block then writes a new one, and its run.json last.
+        """Remove the files of an earlier run; the `with` block then writes a new one, run.json last.
 
-        So a folder with a run.json is a whole run, however early it was interrupted.
+        So a folder with a run.json is always a complete run.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Run:
         self._write()
 
     def note(self, name: str, value: Any) -> None:
-        """Remember a value that JSON can hold in run.json, under "notes"; at once if the file is there."""
+        """Store a JSON value in run.json under "notes", at once if the file exists."""
         self.notes[name] = value
         if self._content:
             self._write()
@@ -126,7 +126,7 @@ class Run:
         raise UserError(f"{self.file} is damaged: notes.replaced_ops is {records!r}")
 
     def read_config(self) -> tuple[RunConfig, Facts]:
-        """Return (settings, facts) from run.json, checked in full, and take over its notes.
+        """Return (settings, facts) from run.json, checked in full, and load the notes.
 
         Raises UserError when it is missing, damaged, or of a version with another layout.
         """
@@ -150,7 +150,7 @@ class Run:
         return config, found
 
     def _old_settings(self):
-        """Return the settings of a run of the first layout, which kept them in config.json; or None."""
+        """Return the settings of a run in the old layout, which kept them in config.json; or None."""
         try:
             content = json.loads((self.folder / "config.json").read_bytes())
             return content if "found" in content and isinstance(content["train"], dict) else None
@@ -160,7 +160,7 @@ class Run:
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer.
 
-        Raises UserError when it is not the one that the model was trained with.
+        Raises UserError if its fingerprint differs from the one in run.json.
         """
         _, facts = self.read_config()
         tokenizer = load_tokenizer(self.tokenizer)
@@ -197,7 +197,7 @@ class Run:
         return path
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
-        """Go back to the last checkpoint, or to the start if there is none yet.
+        """Load the last checkpoint, or return to the start if there is none.
 
         Raises UserError when the checkpoint is damaged, or more than `steps` steps are done.
         """
@@ -221,7 +221,7 @@ class Run:
 
 
 def _command(old, folder):
-    """Return the command that trains a run of the first layout again."""
+    """Return the command that repeats a run of the old layout."""
     flags = {"--data": old.get("data"), "--tokenizer": old.get("tokenizer"), "--preset": old.get("preset"),
              "--steps": old["train"].get("steps"), "--seed": old.get("seed"), "--out": folder}  # fmt: skip
     words = [f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items() if value is not None]
@@ -232,8 +232,8 @@ def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, R
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-nano")`.
 
     `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
-    `RunConfig`. The model of a quantised run has quantised layers. Raises UserError, in one line that names
-    the file, on whatever is missing or damaged.
+    `RunConfig`. The model of a quantised run has quantised layers. Raises UserError naming the file that is
+    missing or damaged.
     """
     if which not in ("best", "last"):
         raise ValueError(f'which must be "best" or "last", got {which!r}')

@@ -1,5 +1,7 @@
 """Pretraining: predict the next token of a text, on random windows."""
 
+from typing import Any
+
 from tinyllm.data import Batch, eval_batches, get_batch, token_array
 from tinyllm.errors import UserError
 from tinyllm.train.evaluate import count_characters, evaluate
@@ -8,7 +10,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 
 @recipe("pretrain", "predict the next token of a text")
-def pretrain(config, corpus, tokenizer, model):
+def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return the plan: windows of the first part of a corpus to train on, of the rest to validate."""
     train, context = config.train, model.config.context
     parts = []

@@ -1,7 +1,8 @@
-"""Supervised fine-tuning: learn the answers of pairs of prompt and answer, and not the prompts."""
+"""Supervised fine-tuning: learn the answers, but not the prompts, of pairs of prompt and answer."""
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ ADVICE = "take a larger model.context, or shorter pairs"
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """How a pair becomes a text: prompt, separator, answer, end."""
+    """The layout of a pair in a text: prompt, separator, answer, end."""
 
     separator: str = setting("\n", help="text between a prompt and its answer")
     end: str = setting("\n", help="text that ends an answer, and is learnt with it")
@@ -28,7 +29,7 @@ class SFTConfig:
         check(self, "sft.")
 
 
-def read_pairs(corpus):
+def read_pairs(corpus: Any) -> list[tuple[str, str]]:
     r"""Return [(prompt, answer)] of a JSONL file ({"prompt": ..., "answer": ...}) or a TSV file.
 
     In a TSV file, \n and \t in a cell stand for a new line and a tab. Raises UserError, naming the line.
@@ -55,7 +56,7 @@ def read_pairs(corpus):
     return pairs
 
 
-def texts(config, corpus):
+def texts(config: Any, corpus: Any) -> bytes:
     """Return all prompts and answers as a tokenizer will see them, as bytes."""
     options = config.options
     pairs = (prompt + options.separator + answer + options.end for prompt, answer in read_pairs(corpus))
@@ -63,7 +64,7 @@ def texts(config, corpus):
 
 
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, texts)
-def sft(config, corpus, tokenizer, model):
+def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return the plan: rows of pairs, whose loss counts on the answers alone."""
     train, options, context = config.train, config.options, model.config.context
     pairs = [
@@ -100,6 +101,6 @@ def sft(config, corpus, tokenizer, model):
     tokens = [sum(layout([pair]).count for pair in part) for part in (learnt, held_out)]
     if not all(tokens):
         raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
-    healthy = {"answer_share": (0.02, 1.0, "answers are short beside padding and prompts: try sft.packed"),
+    healthy = {"answer_share": (0.02, 1.0, "answers are short next to padding and prompts: try sft.packed"),
                "truncated": (0.0, 0.05, ADVICE)}  # fmt: skip
-    return Plan(batches, loss, measure, *tokens, held_out[0][0], healthy)
+    return Plan(batches, loss, measure, tokens[0], tokens[1], held_out[0][0], healthy)
