@@ -18,8 +18,8 @@ class LossCurves:
     unit: str
 
     @property
-    def floor_in_sight(self):
-        """Whether the floor can share a logarithmic axis with the losses, and leave them a third of it."""
+    def floor_in_sight(self) -> bool:
+        """Return True if the losses keep a third of a logarithmic axis that also shows the floor."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False
@@ -27,13 +27,13 @@ class LossCurves:
         return low <= self.floor or low / self.floor <= max(high / low, 1.05) ** 2
 
 
-def column(records, name):
+def column(records: list[dict], name: str) -> list[tuple[int, float]]:
     """Return [(step, value)] of one field of the step records, where it was measured."""
     steps = [record for record in records if record.get("kind") == "step"]
     return [(record["step"], record[name]) for record in steps if record.get(name) is not None]
 
 
-def loss_curves(records, floor_per_char=None):
+def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
     """Choose the unit in which model and language can be compared, and return the curves in it.
 
     The entropy of a language is known per character. Where every token is one character the losses are too,

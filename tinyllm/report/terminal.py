@@ -56,7 +56,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
     low, high = max(min(values), TINY), max(values)
     high = max(high, low * 1.05)
     grid = Grid(width - MARGIN - 1, height, max(x for x, _ in points), low, high, ascii_only)
-    if curves.floor_in_sight:
+    if curves.floor is not None and curves.floor_in_sight:
         grid.dashes(curves.floor)
     grid.line(curves.train)
     grid.marks(curves.val)
@@ -81,7 +81,7 @@ class Grid:
         height = math.log(max(y, self.y_min) / self.y_min) / math.log(self.y_max / self.y_min)
         return round((1 - height) * down), round(x / self.x_max * across)
 
-    def value(self, row):
+    def value(self, row: int) -> float:
         """Return the loss that a row of letters stands for."""
         return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
 
@@ -89,12 +89,13 @@ class Grid:
         self.letters[row][column] = letter
         self.owners[row][column] = owner
 
-    def dashes(self, y):
+    def dashes(self, y: float) -> None:
+        """Draw a horizontal line at a loss."""
         row = self._dot(0, y)[0] // self.down
         for column in range(self.columns):
             self._put(row, column, "-" if self.ascii_only else "┄", "floor")
 
-    def line(self, points):
+    def line(self, points: list) -> None:
         """Draw straight lines from point to point, one dot at a time."""
         dots = [self._dot(x, y) for x, y in points]
         for (row, column), (next_row, next_column) in zip(dots, dots[1:] or dots, strict=False):
@@ -113,7 +114,8 @@ class Grid:
         dot = BRAILLE_DOTS[dot_row % self.down][dot_column % self.across]
         self._put(row, column, chr(before | dot), "train")
 
-    def marks(self, points):
+    def marks(self, points: list) -> None:
+        """Draw a dot at each point."""
         for x, y in points:
             row, column = self._dot(x, y)
             self._put(row // self.down, column // self.across, "o" if self.ascii_only else "●", "val")

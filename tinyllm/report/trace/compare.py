@@ -97,16 +97,16 @@ def _values(path, ops, x, y):
 
 
 def _what(step: Step) -> str:
-    """Return the op of a step, or the one or two ops of a part, or "" where they are more."""
+    """Return the op of a step, or the one or two ops of a part, or "" if there are more."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """How far two captures are apart after one part of the model.
+    """The difference of two captures after one part of the model.
 
-    `size` is the root mean square of the first's numbers, `difference` that of the gap.
+    `size` is the root mean square of the first capture's numbers, `difference` of their differences.
     """
 
     path: str
@@ -119,7 +119,7 @@ class Layer:
         return self.difference / self.size if self.size else float(self.difference > 0)
 
 
-def layers_apart(a: Step, b: Step) -> list[Layer]:
+def compare_layers(a: Step, b: Step) -> list[Layer]:
     """Compare what comes out of embeddings, layers, the last norm and the output layer, in order."""
     others = {part.path: part for part in b.parts()}
     found = []
@@ -138,7 +138,7 @@ def _rms(x):
 
 @dataclass
 class Comparison:
-    """Two captures of one text: `differences` and `layers` as `compare` and `layers_apart` find them."""
+    """Two captures of one text: `differences` and `layers` as `compare` and `compare_layers` find them."""
 
     name_a: str
     name_b: str
@@ -163,7 +163,7 @@ def set_side_by_side(a: Step, b: Step, ids: list[int], name_a: str, name_b: str)
     alike = logits[0].shape == logits[1].shape
     agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
     nats = _nats(logits[0], ids), _nats(logits[1], ids)
-    layers = layers_apart(a, b)
+    layers = compare_layers(a, b)
     return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
                       nats if len(ids) > 1 else None)
 

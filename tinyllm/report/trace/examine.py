@@ -21,7 +21,7 @@ WATCHED = 48  # at how many places of a text the cache is looked at
 
 @dataclass
 class Lens:
-    """What the model would say if it stopped at one place of the residual stream.
+    """The model's predictions if it stopped at one place of the residual stream.
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020.
     """
@@ -29,12 +29,12 @@ class Lens:
     name: str
     ids: np.ndarray  # (T,) the likeliest next token at each position
     p: np.ndarray  # (T,) and its probability
-    nats: np.ndarray  # (T - 1,) the surprise at the true next tokens
+    nats: np.ndarray  # (T - 1,) -log p of the true next tokens
 
 
 @dataclass(frozen=True)
 class Head:
-    """Where one attention head looks: means over all tokens of its weights (T, T)."""
+    """Statistics of one attention head: means of its weights (T, T) over all tokens."""
 
     back: float  # how many tokens back
     first: float  # the weight on the text's first token

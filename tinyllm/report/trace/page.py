@@ -35,7 +35,7 @@ FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it need
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a long text is shown, so that the page stays small."""
+    """Limits on what is shown of a long text, so that the page stays small."""
 
     tokens: int = 400  # in the text and its table
     lens_cells: int = 4000
