@@ -20,7 +20,7 @@ from tinyllm.train.setup import TrainSetup, reopen
 
 @dataclass(frozen=True)
 class Quantized:
-    """What became of a run: bytes of weights, and nats per token where its data was at hand."""
+    """The result of `quantize_run`: bytes of weights, and nats per token if the data could be read."""
 
     run: Run
     bytes_before: int

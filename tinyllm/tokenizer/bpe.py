@@ -9,8 +9,9 @@ from __future__ import annotations
 import operator
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -74,11 +75,13 @@ class BPETokenizer(Tokenizer):
 
     @property
     def merges(self) -> dict[tuple[int, int], int]:
-        """Which pairs of tokens make which: {(left, right): new token}, the first to go first."""
+        """Return the merges {(left, right): new token}, in the order in which they are applied."""
         return self.vocabulary.merges
 
     @classmethod
-    def train(cls, texts, vocab_size, pattern="gpt2", special_tokens=(), progress=None, on_merge=None):
+    def train(cls, texts: Any, vocab_size: int, pattern: str = "gpt2", special_tokens: Iterable[str] = (),
+              progress: Callable[[int, int], None] | None = None,
+              on_merge: Callable[[int, int, int, int], None] | None = None) -> BPETokenizer:  # fmt: skip
         """Learn a vocabulary from text.
 
         texts: a str, bytes, an iterable of them, or one text in a file opened in binary mode, which may be

@@ -10,21 +10,26 @@ right half.
 """
 
 import heapq
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.ops.registry import _compiled
 
+Merges = dict[tuple[int, int], int]  # {(left, right): new token or rank}
 GAP = -1  # stands between pieces: no pair crosses it
 DEAD = -2  # the right half of a merge
 
 
-def kernels(operation):
+def kernels(operation: Any) -> Any:
     """Return the compiled module where a kernel runs this op, else None."""
     return _compiled if operation.backend == "compiled" else None
 
 
-def train(pieces, counts, n_merges, progress=None, on_merge=None):
+def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
+          progress: Callable[[int, int], None] | None = None,
+          on_merge: Callable[[int, int, int, int], None] | None = None) -> Merges:  # fmt: skip
     """Learn merges: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
@@ -41,7 +46,7 @@ def train(pieces, counts, n_merges, progress=None, on_merge=None):
     # true.
     heap = [(-total, pair) for pair, total in totals.items()]
     heapq.heapify(heap)
-    merges = {}
+    merges: Merges = {}
     while heap and len(merges) < n_merges:
         minus_count, pair = heapq.heappop(heap)
         changed = (pair,)
@@ -52,7 +57,7 @@ def train(pieces, counts, n_merges, progress=None, on_merge=None):
             if progress:
                 progress(len(merges), n_merges)
             if on_merge:
-                on_merge(*pair, new_id, -minus_count)
+                on_merge(pair[0], pair[1], new_id, -minus_count)
         for each in changed:
             if totals[each]:
                 heapq.heappush(heap, (-totals[each], each))
@@ -112,7 +117,7 @@ def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
     return made
 
 
-def encode(piece, merges, order=None):
+def encode(piece: bytes | list[int], merges: Merges, order: Merges | None = None) -> list[int]:
     """Write a piece in tokens: the list of `ops.bpe_encode(piece, merges)`, in O(n log n) for n tokens.
 
     The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those. With
@@ -123,7 +128,7 @@ def encode(piece, merges, order=None):
     return merge_all(piece, merges, merges if order is None else order)
 
 
-def merge_all(piece, merges, order):
+def merge_all(piece: bytes | list[int], merges: Merges, order: Merges) -> list[int]:
     """Do the work of `encode`, whatever runs the op."""
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))

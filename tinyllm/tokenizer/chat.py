@@ -30,7 +30,7 @@ class ChatTokens(NamedTuple):
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """What stands around the messages of a conversation.
+    """The texts and special tokens around the messages of a conversation.
 
     roles: {role: parts that open a turn of it}. end: parts that close every turn. begin: parts before the
     first turn. model: the role that the model plays. A part is `Special(name)` or ordinary text. Raises

@@ -1,7 +1,9 @@
 """Load and save tokenizers, in files of every format: the content shows which one it is, never the name."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import regex
 
@@ -16,7 +18,7 @@ from tinyllm.tokenizer.char import CharTokenizer
 FORMATS = ("huggingface", "tiktoken", "gpt2")
 
 
-def load_tokenizer(path, pattern=None, special_tokens=None) -> Tokenizer:
+def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens: Any = None) -> Tokenizer:
     """Load a tokenizer from a file of any format, or from a folder with one.
 
     Formats: a `tokenizer.json`, as `save_tokenizer` and Hugging Face write it; a rank file of tiktoken,
@@ -34,7 +36,7 @@ def load_tokenizer(path, pattern=None, special_tokens=None) -> Tokenizer:
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
-def save_tokenizer(tokenizer: Tokenizer, path, format: str | None = None) -> None:
+def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = None) -> None:
     """Write a tokenizer, whole or not at all. Raises UserError for what the format has no place for.
 
     format: None or "huggingface" writes a `tokenizer.json`, to the path or into a folder that is there;
@@ -51,7 +53,7 @@ def save_tokenizer(tokenizer: Tokenizer, path, format: str | None = None) -> Non
         raise UserError(f"there is no tokenizer format {format!r}; there are {', '.join(FORMATS)}")
 
 
-def make_tokenizer(spec: str, data: bytes, progress=None) -> Tokenizer:
+def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
     """Make the tokenizer that a command line asks for.
 
     spec: "char" or "bpe:4096" (trained on `data`), "byte", or the path of a tokenizer file. Raises

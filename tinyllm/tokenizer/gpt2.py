@@ -34,7 +34,8 @@ def looks_like_vocab(content: Any) -> bool:
     return isinstance(content, dict) and type(content.get("!")) is int  # "model" may well be a token
 
 
-def load(vocab_path, merges_path, pattern, special_tokens):
+def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
+         special_tokens: Any) -> BPETokenizer:  # fmt: skip
     """Make a tokenizer of the two files. Raises UserError."""
     added = Path(vocab_path).with_name("added_tokens.json")
     if added.exists():

@@ -1,6 +1,7 @@
 """Tokenizer files as JSON: sizes, nesting and types are checked before anything is built from them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -32,7 +33,7 @@ def _values(data):
     return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
-def read(path) -> bytes:
+def read(path: str | Path) -> bytes:
     """Return the bytes of a file of reasonable size. Raises UserError."""
     try:
         with open(path, "rb") as file:

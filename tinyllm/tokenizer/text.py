@@ -1,6 +1,7 @@
 """Between a person's text and a model's tokens: read a prompt, and show what is written as it comes."""
 
 import codecs
+from collections.abc import Sequence
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -49,19 +50,19 @@ class TextStream:
     Where tokens begin and end makes no difference.
     """
 
-    def __init__(self, tokenizer, stop=()):
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()):
         self.tokenizer = tokenizer
         self.stop = stop
         self.stopped = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps half a character back
         self._held = ""  # text that may turn out to be the beginning of a stop string
 
-    def push(self, token):
+    def push(self, token: int) -> str:
         """Add one token and return the text that can be shown now, which may be empty."""
         self._held += self._decoder.decode(self.tokenizer.decode_bytes([token]))
         return self._release()
 
-    def finish(self):
+    def finish(self) -> str:
         """Return the text that was still held back: there are no more tokens."""
         if self.stopped:
             return ""

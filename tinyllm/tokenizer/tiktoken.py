@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import bpe_fast
@@ -85,7 +86,7 @@ def live_merges(vocabulary: Vocabulary) -> list[tuple[tuple[int, int], int]]:
     """
     merges, order = dict(vocabulary.merges), dict(vocabulary.order or vocabulary.merges)
     makers: dict[int, list] = {}
-    live = {}
+    live: dict[Any, int] = {}
     for pair, token in merges.items():
         makers.setdefault(token, []).append(pair)
     for token, pairs in makers.items():

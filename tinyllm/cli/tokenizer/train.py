@@ -6,7 +6,7 @@ import sys
 import time
 from json import dumps
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -57,9 +57,9 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
         n_bytes = data.seek(0, os.SEEK_END)
         data.seek(0)
         n_tokens = sum(map(len, tokenizer.encode_file(data)))
-    facts = {"path": str(target), "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint()}
-    facts |= {"corpus": file, "corpus_bytes": n_bytes, "corpus_tokens": n_tokens}
-    facts["seconds"] = round(seconds, 3)
+    facts: dict[str, Any] = {"path": str(target), "vocab_size": tokenizer.vocab_size}
+    facts |= {"fingerprint": tokenizer.fingerprint(), "corpus": file}
+    facts |= {"corpus_bytes": n_bytes, "corpus_tokens": n_tokens, "seconds": round(seconds, 3)}
     if json:
         print(dumps(facts))
         return
