@@ -65,16 +65,27 @@ def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]
 
     logits (B, V); rows: for each row a mask or None, and the ids so far. A mask is called with these ids and
     returns the allowed ids, or V booleans -> logits (B, V), new where there is a mask. Raises UserError when
-    a mask allows nothing.
+    a mask allows nothing, or names what is no token.
     """
     if all(mask is None for mask, _ in rows):
         return logits
     allowed = np.ones(logits.shape, bool)
     for row, (mask, ids) in enumerate(rows):
         if mask is not None:
-            may_come = np.asarray(mask(ids))
-            allowed[row] = False
-            allowed[row, may_come if may_come.dtype == bool else may_come.astype(np.int64)] = True
+            allowed[row] = _as_booleans(mask(ids), logits.shape[-1])
             if not allowed[row].any():
                 raise UserError(f"the mask of row {row} allows no token: let it allow one that ends the text")
     return np.where(allowed, logits, np.float32(-np.inf))
+
+
+def _as_booleans(may_come, vocab_size):
+    may_come = np.asarray(may_come)
+    if may_come.dtype == bool:
+        if may_come.shape != (vocab_size,):
+            raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")
+        return may_come
+    ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
+    if ((ids < 0) | (ids >= vocab_size)).any():
+        raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are from 0 to {vocab_size - 1}")
+    allowed[ids] = True
+    return allowed
