@@ -15,7 +15,7 @@ once in context / 2 tokens.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -24,6 +24,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
+from tinyllm.nn.cache import check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.tokenizer.text import TextStream, read_prompt
@@ -159,7 +160,7 @@ class Engine:
             ids=ids,
             prompt_length=len(ids),
             max_tokens=max_tokens,
-            sampling=self._samplings.setdefault(sampling, sampling),
+            sampling=self._samplings.setdefault((type(sampling), *astuple(sampling)), sampling),
             stop_ids=frozenset(s for s in stop if not isinstance(s, str)),
             stream=Random(seed, "sample", sample).key,
             text=TextStream(self.tokenizer, strings) if self.tokenizer else None,
@@ -167,6 +168,7 @@ class Engine:
             cache=cache if self.use_cache else None,
         )
         if new.cache:
+            check_row(new.cache, self.model.config, len(ids) + max_tokens - 1)
             new.known = min(len(ids) - 1, *(layer.length for layer in new.cache))
         self._added += 1
         if max_tokens:

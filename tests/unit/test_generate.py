@@ -193,6 +193,9 @@ def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
     for nothing in ([], np.zeros(V, bool)):
         with pytest.raises(UserError, match="allows no token"):
             generate(model, [[1]], max_tokens=9, mask=lambda ids, nothing=nothing: nothing)
+    for no_token in ([-1], [V], [True]):
+        with pytest.raises(UserError, match="a mask "):
+            generate(model, [[1]], max_tokens=9, mask=lambda ids, no_token=no_token: no_token)
 
 
 def test_a_step_that_failed_can_be_taken_again():
@@ -366,11 +369,21 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
         ([[1]], {"batch": 0}, "batch must be at least 1"),
         ([[1]], {"n": 0}, "n must be at least 1"),
         ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many; got 3"),
+        ([[1, 2]], {"cache": tiny().new_cache(1, 5)}, "room for 5 tokens, and the text may reach 6"),
+        ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         stream(tiny(), prompts, **({"max_tokens": 5} | options))
+
+
+def test_settings_that_no_sequence_has_are_forgotten():
+    engine = Engine(tiny())
+    for t in range(1, 9):
+        engine.add([1], Sampling(t), max_tokens=1)
+        list(engine)
+    assert len(engine._samplings) <= 1
 
 
 def test_a_text_in_place_of_a_list_is_refused():

@@ -1,5 +1,7 @@
 """The KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -76,3 +78,13 @@ class KVCache:
         kept = object.__new__(KVCache)
         kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
         return kept
+
+
+def check_row(cache: list[KVCache], config: Any, length: int) -> None:
+    """Raise UserError unless a cache is one row of a model, with room for `length` tokens or the context."""
+    rows, room = len(cache[0].lengths), cache[0].keys.shape[1]
+    if len(cache) != config.layers or rows != 1:
+        found, needed = f"{len(cache)} layers of {rows} rows", f"{config.layers} layers of 1 row"
+        raise UserError(f"a cache has {found}, where {needed} belong: take model.new_cache()")
+    if room < (needed := min(length, config.context)):
+        raise UserError(f"a cache has room for {room} tokens, and the text may reach {needed}: take more")
