@@ -1,4 +1,4 @@
-"""`tinyllm data list | show | stats`: what there is to learn from, and how hard it is to learn."""
+"""`tinyllm data list | show | stats`: the texts to learn from, and how predictable they are."""
 
 import math
 import sys
@@ -86,7 +86,7 @@ def show(name: str, *, n: int = 1500, seed: int | None = None) -> None:
 
 @command("data stats")
 def stats(name: str, *, json: bool = False) -> None:
-    """Measure a text: what can be counted, and three measures of how predictable it is.
+    """Measure a text: its size and characters, and three measures of how predictable it is.
 
     NAME    a corpus, file, folder, pattern, .gz or -
     --json  print JSON
@@ -111,11 +111,11 @@ def stats(name: str, *, json: bool = False) -> None:
         print(entry(f"{fact.replace('_', ' '):<25} ", value))
 
 
-def measure(corpus):
-    """Measure a corpus -> dict. Of data that is no text, each byte counts as a character.
+def measure(corpus: Corpus) -> dict:
+    """Measure a corpus. In data that is not text, each byte counts as a character.
 
-    unigram: the loss of a model that knows how frequent each character is and nothing else. gzip: what a
-    general compressor needs, as a loss. entropy: the exact floor, where the corpus is of a known world.
+    unigram: the loss of a model that knows how frequent each character is and nothing else. gzip: the size
+    after compression, as a loss. entropy: the exact floor, for a corpus whose generator is known.
     """
     try:
         text, is_text = corpus.text(), True

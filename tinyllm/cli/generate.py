@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterator, Sequence
 from json import dumps
 from typing import Any, Literal
 
@@ -119,22 +120,23 @@ class _Display:
 class Conversation:
     """A text that a person and a model write in turns. The KV cache lives as long as the text.
 
-    With a chat template, a person's text is a turn of its own, and the model's turn ends where it ends it.
+    With a chat template, each text of the person is a turn, and the model ends its own turns.
     """
 
-    def __init__(self, model, tokenizer, seed=0, stop=(), **options):
+    def __init__(self, model: Any, tokenizer: Any, seed: int = 0, stop: Sequence[str] = (),
+                 **options: Any) -> None:  # fmt: skip
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
         self.seed = seed  # of the next turn
         self.cache = model.new_cache()
-        self.ids = []  # the window: what the model sees
+        self.ids: list[int] = []  # the window: what the model sees
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget the text."""
         self._keep_last(0)
 
-    def reply(self, text, max_tokens):
-        """Put `text` behind what is there, and yield what the model writes behind it, piece by piece."""
+    def reply(self, text: str, max_tokens: int) -> Iterator[str]:
+        """Append `text`, and yield what the model writes after it, piece by piece."""
         context = self.model.config.context
         self.ids = self.ids + self._read(text)
         if len(self.ids) > context:
@@ -162,15 +164,15 @@ class Conversation:
             elif len(self.ids) > context:  # the window has moved: what the cache holds, and the last token
                 self.ids = self.ids[-(self.cache[0].length + 1) :]
 
-    def _read(self, text):
-        """The ids of what a person says; nothing lets a turn of the model's go on that was cut off."""
+    def _read(self, text: str) -> list[int]:
+        """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
         chat = self.tokenizer.chat
         if not chat:
             return self.tokenizer.encode(text)
         cut_off = self.ids and self.ids[-1] != chat.stop_id(self.tokenizer)
         return [] if cut_off and not text else chat.user_turn(self.tokenizer, text, self.ids)
 
-    def _keep_last(self, count):
+    def _keep_last(self, count: int) -> None:
         self.ids = self.ids[len(self.ids) - count :]
         for layer in self.cache:
             layer.truncate(0)

@@ -1,4 +1,4 @@
-"""`tinyllm quantize RUN`: a copy of a run whose weights have 8 or 4 bits."""
+"""`tinyllm quantize RUN`: copy a run with weights of 8 or 4 bits."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ def quantize(
     which: Literal["best", "last"] = "best",
     out: str | None = None,
     overwrite: bool = False,
-):
+) -> None:
     """Round a trained model's weights to 8 or 4 bits.
 
     Write a copy of a run whose weights have 8 or 4 bits: smaller, and faster to generate with.

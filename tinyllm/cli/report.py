@@ -6,7 +6,7 @@ from tinyllm.cli.command import command
 
 
 @command("report")
-def report(run: str, *, out: str | None = None):
+def report(run: str, *, out: str | None = None) -> None:
     """Write the report.html of a run again.
 
     RUN         the folder of a run
