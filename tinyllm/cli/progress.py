@@ -1,47 +1,51 @@
-"""What `tinyllm train` shows: a bar in a terminal, plain lines in a file, JSON for a program."""
+"""The output of `tinyllm train`: a bar in a terminal, plain lines in a file, JSON for a program."""
 
 import json
 import math
-import os
 import shutil
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.cli.text import can_print, indented, printable, quoted
+from tinyllm.cli.text import can_print, has_colours, indented, printable, quoted
 from tinyllm.nn import summarise
 from tinyllm.report.terminal import loss_chart
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
 from tinyllm.train.log import read_log
 from tinyllm.train.recipe import doctor
+from tinyllm.train.run import Run
+from tinyllm.train.setup import TrainSetup
 
 
 class Display:
     """Show a training run: model, data, a line or a bar, samples, the loss curve, what to do next."""
 
-    def __init__(self, run, setup):
+    def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.config = run, setup, setup.config.train
-        self.bar = self.evaluation = None
+        self.bar: Any = None  # tqdm, once training has begun in a terminal
+        self.evaluation: events.Evaluated | None = None
         self.last_sample, self.speed = "", 0.0
 
-    def __enter__(self):
+    def __enter__(self) -> "Display":
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    def say(self, text):
+    def say(self, text: str) -> None:
+        """Print a text above the bar."""
         if self.bar is None or self.bar.disable:
             print(text, flush=True)
         else:
             with tqdm.external_write_mode(file=sys.stdout):
                 print(text, flush=True)
 
-    def introduce(self):
-        """Say what will be trained on what."""
+    def introduce(self) -> None:
+        """Describe the model, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
         self.say(summarise(self.setup.model, self.config.batch, context) + "\n")
         self.say(printable(
@@ -54,8 +58,8 @@ class Display:
             f"run    {self.run.folder}\n"
         ))  # fmt: skip
 
-    def show(self, event):
-        """Show what has just happened, or not."""
+    def show(self, event: Any) -> None:
+        """Show an event of training, if it is one to be seen."""
         if isinstance(event, events.Started):
             self.start(event)
         elif isinstance(event, events.Stepped) and self.bar is not None:
@@ -74,7 +78,7 @@ class Display:
                 when = f"after {event.step:,} steps" if event.step else "before training"
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
-    def start(self, event):
+    def start(self, event: events.Started) -> None:
         """Begin the bar, in a terminal, and the clock."""
         self.first_step, self.began = event.step, time.perf_counter()
         if event.step:
@@ -90,8 +94,8 @@ class Display:
                 mininterval=0.2,
             )
 
-    def evaluated(self, record):
-        """Show an evaluation as one line, where no bar shows it, and what the loss reported."""
+    def evaluated(self, record: dict) -> None:
+        """Show an evaluation as one line, unless a bar shows it, and the doctor's remark on it."""
         parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
         if record["train_loss"] is not None:
             parts.append(f"loss {record['train_loss']:.3f}")
@@ -105,20 +109,19 @@ class Display:
         if line := doctor(self.setup.plan, record):
             self.say(f"doctor  {line}")
 
-    def say_how_to_resume(self):
-        """Say what a run that was stopped has left behind."""
+    def say_how_to_resume(self) -> None:
+        """Say what a stopped run has saved, and how to go on with it."""
         step = self.run.last_checkpoint()
         kept = f"saved as {step}" if step else "nothing was trained yet"
         self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {quoted(self.run.folder)} --resume")
 
-    def conclude(self):
+    def conclude(self) -> None:
         """Sum up a run that is done."""
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.setup.facts.entropy_per_char
         width = min(78, shutil.get_terminal_size().columns - 2)
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         plain = not can_print("⠤●┄│")
-        self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=colour))
+        self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=has_colours()))
         self.say("\n" + verdict(last, floor))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
@@ -135,15 +138,15 @@ class Display:
 class JsonDisplay(Display):
     """Print the lines of log.jsonl as they are written, and nothing else."""
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         pass
 
-    def show(self, event):
+    def show(self, event: Any) -> None:
         if isinstance(event, events.Logged):
             print(json.dumps(event.record), flush=True)
 
 
-def verdict(last, floor):
+def verdict(last: dict, floor: float | None) -> str:
     """Say in words how good the model is."""
     nats, per_char = last["val_loss"], last["val_loss_per_char"]
     lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
@@ -157,20 +160,7 @@ def verdict(last, floor):
     return "\n".join(lines)
 
 
-class MergeBar:
-    """A bar for the training of a tokenizer: a callback that shows something only in a terminal."""
-
-    bar = None
-
-    def __call__(self, done, total):
-        if self.bar is None:
-            self.bar = tqdm(total=total, desc="tokenizer", ncols=80, leave=False, disable=None)
-        self.bar.update(done - self.bar.n)
-        if done == total:
-            self.bar.close()
-
-
-def first_words(data):
-    """Return something to begin a prompt with: the first words of the data, if they are words."""
+def first_words(data: bytes) -> str:
+    """Return a beginning for a prompt: the first words of the data, or "Once" where it is no text."""
     words = data[:200].decode("utf-8", "ignore").split()[:3]
     return " ".join(words) if words and all(word.isprintable() for word in words) else "Once"

@@ -1,13 +1,21 @@
-"""Text for terminals: folding, indenting, and leaving out what a terminal would obey."""
+"""Text for terminals: folding, indenting, removing control codes; and a progress bar."""
 
+import os
 import shlex
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
+def has_colours() -> bool:
+    """Return True in a terminal with colours, unless the user asks for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def can_print(text: str) -> bool:
-    """Say whether standard output can show these letters."""
+    """Return True if standard output can show these letters."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -16,7 +24,7 @@ def can_print(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return a text without anything that a terminal would obey, or letters that the output lacks."""
+    """Return a text with control codes, and letters that the output cannot show, replaced."""
     text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
@@ -49,3 +57,20 @@ def indented(text: str, lines: int | None = None) -> str:
 def quoted(value: Any) -> str:
     """Write a value so that a shell reads it as one word."""
     return shlex.quote(str(value))
+
+
+@contextmanager
+def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback (done, total) that moves a bar on standard error; without a terminal it shows nothing.
+
+    The settings are tqdm's. The bar appears with the first call and is wiped out at the end.
+    """
+    from tqdm import tqdm
+
+    with tqdm(desc=what, file=sys.stderr, leave=False, disable=None, delay=1e-6, **settings) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield move

@@ -1,14 +1,12 @@
-"""`tinyllm trace`: what happens inside a model on one text, and where two models first differ."""
+"""`tinyllm trace`: show the inside of a model on one text, and where two models first differ."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import paragraph, printable
+from tinyllm.cli.text import has_colours, paragraph, printable
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
@@ -62,7 +60,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
 
 def given_text(prompt: str) -> bytes:
-    """Return the prompt as bytes, whatever the terminal passed on. Raises UserError."""
+    """Return the prompt as the bytes that were typed. Raises UserError where that cannot be."""
     try:
         return prompt.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -70,20 +68,20 @@ def given_text(prompt: str) -> bytes:
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
-    """Examine, print, write the page."""
+    """Examine a model on a text, print the findings, and write the page."""
     from tinyllm.report.trace import examine
     from tinyllm.report.trace.page import write_page
     from tinyllm.report.trace.terminal import show
 
     found = examine(model, tokenizer, ids, given)
     size = write_page(found, Path(run).absolute().name, out)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = has_colours()
     say(show(found, colour), colour)
     say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
 def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None, out: str | None) -> None:
-    """Capture both, compare, print, and write a page if one is asked for."""
+    """Capture two models, compare them, print the findings, and write a page if one is asked for."""
     from tinyllm.report.trace.compare import set_side_by_side
     from tinyllm.report.trace.comparison_page import write_comparison
     from tinyllm.report.trace.terminal import show_comparison
@@ -147,5 +145,5 @@ def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
 
 
 def say(text: str, coloured: bool = False) -> None:
-    """Print; what is coloured holds no other codes, for tokens are spelled."""
+    """Print a text. A coloured one is printed as it is: its tokens are spelled already."""
     print(text if coloured else printable(text))

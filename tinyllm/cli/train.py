@@ -1,18 +1,33 @@
-"""`tinyllm train`: from a text to a model, with everything that a person wants to see on the way."""
+"""`tinyllm train`: train a model on a text, and show how it goes."""
 
+import argparse
 import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.progress import Display, JsonDisplay, MergeBar
-from tinyllm.cli.text import paragraph
+from tinyllm.cli.progress import Display, JsonDisplay
+from tinyllm.cli.text import paragraph, progress_bar
+from tinyllm.config import parse_assignments, read_toml
 from tinyllm.errors import UserError
+from tinyllm.models import names
+from tinyllm.ops.registry import threads
+from tinyllm.report.run import write_report
+from tinyllm.train import events
+from tinyllm.train.config import RunConfig, make_config, resume_conflicts, settings_help
+from tinyllm.train.recipe import RECIPES, find_recipe
+from tinyllm.train.run import Run
+from tinyllm.train.setup import prepare, reopen
 
-FLAGS = {  # setting with a flag of its own -> flag, what stands for its value
+if TYPE_CHECKING:
+    from tinyllm.course.training import Plugins
+
+FLAGS = {  # settings that have a flag -> flag, metavar
     "data": ("--data", "FILE|NAME"),
     "tokenizer": ("--tokenizer", "SPEC"),
     "model.type": ("--model", "NAME"),
@@ -25,12 +40,8 @@ FLAGS = {  # setting with a flag of its own -> flag, what stands for its value
 }
 
 
-def list_settings(parser):
+def list_settings(parser: argparse.ArgumentParser) -> None:
     """Add the flags of settings, and the recipes and all settings to the end of the help."""
-    from tinyllm.models import names
-    from tinyllm.train.config import settings_help
-    from tinyllm.train.recipe import RECIPES
-
     settings: dict = {}
     for recipe in RECIPES:
         for kind in names():
@@ -41,7 +52,8 @@ def list_settings(parser):
         parser.add_argument(flag, metavar=metavar, dest=setting, help=text)
     recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
     rows = [f"  {name:<25}{default:<11}{text}" for name, (_, default, text) in sorted(settings.items())]
-    parser.epilog += "\n".join(["\n\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""])
+    lines = ["\n\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""]
+    parser.epilog = (parser.epilog or "") + "\n".join(lines)
 
 
 @command("train", extend=list_settings)
@@ -56,7 +68,7 @@ def train(
     overwrite: bool = False,
     json: bool = False,
     **flags: str | None,
-):
+) -> int:
     """Train a model on a text, or go on with a run.
 
     RECIPE           what to train for (pretrain); see below
@@ -89,14 +101,13 @@ def train(
         if plugins.introduction and not json:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | settings_of(config, given, set or [])
-        opened = resumed_run(out, settings) if resume else new_run(out, settings, overwrite, plugins.ending)
+        opened = (resumed_run(out, settings) if resume and out
+                  else new_run(out, settings, overwrite, plugins.ending))  # fmt: skip
         return train_run(opened, resume, plugins, json)
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
     """Raise UserError on arguments that cannot be meant, before anything is read."""
-    from tinyllm.train.recipe import find_recipe
-
     if recipe is not None:
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
     if resume and overwrite:
@@ -105,17 +116,13 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
         raise UserError("--resume needs --out DIR: which run do you mean?")
 
 
-def train_run(opened, resume, plugins, as_json):
-    """Prepare (Run, RunConfig), then iterate over the events of training and show them -> exit code."""
-    from tinyllm.ops.registry import threads
-    from tinyllm.report.run import write_report
-    from tinyllm.train import events
-    from tinyllm.train.setup import prepare, reopen
-
+def train_run(opened: tuple[Run, RunConfig], resume: bool, plugins: "Plugins", as_json: bool) -> int:
+    """Prepare a run, then iterate over the events of training and show them -> exit code."""
     run, config = opened
     if config.threads:
         threads(config.threads)
-    setup = reopen(run, config) if resume else prepare(config, progress=MergeBar())
+    with progress_bar("tokenizer", ncols=80) as move:
+        setup = reopen(run, config) if resume else prepare(config, progress=move)
     if not resume:
         plugins.try_out(setup)
         for name, value in plugins.notes.items():
@@ -140,21 +147,17 @@ def train_run(opened, resume, plugins, as_json):
     return 0
 
 
-def settings_of(config, given, assignments):
+def settings_of(config: str | None, given: dict[str, str], assignments: list[str]) -> dict[str, Any]:
     """Return {flat name: value} of the user's settings: --config, then flags, then --set."""
-    from tinyllm.config import parse_assignments, read_toml
-
     return (read_toml(config) if config else {}) | given | parse_assignments(assignments)
 
 
-def new_run(out, settings, overwrite, ending):
-    """Return (Run, RunConfig) for a run that is not there yet.
+def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
+            ending: str) -> tuple[Run, RunConfig]:  # fmt: skip
+    """Return a new run and its settings.
 
     Raises UserError when its folder is taken.
     """
-    from tinyllm.train.config import make_config
-    from tinyllm.train.run import Run
-
     own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
     if settings.get("start") and own:
         raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
@@ -169,14 +172,11 @@ def new_run(out, settings, overwrite, ending):
     return run, config
 
 
-def resumed_run(out, settings):
-    """Return (Run, RunConfig) for a run that is there.
+def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
+    """Return an existing run and its settings.
 
     Raises UserError when the settings would change its result.
     """
-    from tinyllm.train.config import make_config, resume_conflicts
-    from tinyllm.train.run import Run
-
     run = Run(out)
     stored, _ = run.read_config()
     run.check_writable()
@@ -189,11 +189,8 @@ def resumed_run(out, settings):
     return run, config
 
 
-def free_folder(config, overwrite, ending=""):
-    """Return runs/DATA-PRESET, with what differs from the default, and a number if that name is taken."""
-    from tinyllm.train.config import RunConfig, make_config
-    from tinyllm.train.run import Run
-
+def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
+    """Return runs/DATA-PRESET, with model and recipe unless usual, and a number if that name is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = config.model["type"], make_config({}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,
@@ -207,13 +204,13 @@ def free_folder(config, overwrite, ending=""):
 
 
 @contextmanager
-def stop_on_signals(stopping, said=""):
+def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]:
     """Let Ctrl-C (or SIGTERM) set the event `stopping`; a second one stops at once.
 
     `said` is written to standard error at the first.
     """
 
-    def ask(number, frame):
+    def ask(number: int, frame: object) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()

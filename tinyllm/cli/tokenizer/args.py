@@ -1,8 +1,7 @@
-"""What several commands take: a text, the names of special tokens, a place to write to."""
+"""Arguments that several commands share: a text, the names of special tokens, a path to write to."""
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from tinyllm.errors import UserError
@@ -32,7 +31,7 @@ def allowed_special(names: list[str] | None) -> list[str] | str:
 def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
     """Return a path to write to, which may be a folder if `folder`.
 
-    Raises UserError now, and not after a long work.
+    Raises UserError when it cannot be written, before any work is done.
     """
     out = Path(path)
     if out.exists() and not overwrite:
@@ -44,13 +43,3 @@ def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
     if not os.access(out.absolute().parent, os.W_OK):
         raise UserError(f"cannot write {out}: you may not write to its folder; choose another --out")
     return out
-
-
-def advance(bar) -> Callable[[int, int], None]:
-    """Return a progress callback that moves a tqdm bar."""
-
-    def progress(done, total):
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return progress

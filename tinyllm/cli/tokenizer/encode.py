@@ -4,12 +4,12 @@ import os
 import re
 import sys
 from json import dumps
+from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from tinyllm.cli.command import command
-from tinyllm.cli.tokenizer.args import advance, allowed_special, free_path, text_of
+from tinyllm.cli.text import progress_bar
+from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import load_tokenizer, save_tokenizer
 
@@ -37,7 +37,7 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
       tinyllm tokenizer encode book.json --file book.txt --out book.tokens
     """
     if out is not None:
-        if file in (None, "-") or text is not None or allow_special:
+        if file is None or file == "-" or text is not None or allow_special:
             raise UserError("--out takes a --file to encode, without TEXT and without --allow-special")
         _encode_file(path, file, free_path(out, overwrite), json)
         return
@@ -50,12 +50,12 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
         print(*ids)
 
 
-def _encode_file(path, file, out, json):
+def _encode_file(path: str, file: str, out: Path, json: bool) -> None:
     from tinyllm.data import token_file  # here: encode and decode start faster without the corpora
 
     tokenizer = load_tokenizer(path)
-    with tqdm(desc="encoding", unit="B", unit_scale=True, file=sys.stderr, disable=None, leave=False) as bar:
-        n = len(token_file(file, tokenizer, progress=advance(bar), out=out))
+    with progress_bar("encoding", unit="B", unit_scale=True) as move:
+        n = len(token_file(file, tokenizer, progress=move, out=out))
     n_bytes = os.stat(file).st_size
     if json:
         print(dumps({"path": str(out), "tokens": n, "bytes": n_bytes}))
@@ -77,7 +77,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
     tokenizer = load_tokenizer(path)
     if not ids or ids == ["-"]:
         ids = [sys.stdin.buffer.read().decode("utf-8", "replace")]
-    words = re.split(r"[\s,\[\]]+", " ".join(ids))  # lists as Python and JSON write them are welcome too
+    words = re.split(r"[\s,\[\]]+", " ".join(ids))  # also reads lists as Python and JSON write them
     for word in filter(None, words):
         if not re.fullmatch(r"[0-9]{1,18}", word):  # which int64 holds
             raise UserError(f"{word[:40]!r} is not a token id; ids are whole numbers such as 104 101")
@@ -93,9 +93,9 @@ def convert(path: str, *, to: Literal["huggingface", "tiktoken", "gpt2"] = "hugg
             overwrite: bool = False) -> None:  # fmt: skip
     """Write a tokenizer in another format.
 
-    A format that cannot hold everything is refused; nothing is left out, unless you say so. Ranks say nothing
-    of the pattern and of special tokens; --pattern and --special do when a rank file is read, or GPT-2's two
-    files.
+    A format that cannot hold everything is refused; nothing is left out, unless you say so. Rank files and
+    GPT-2's two files hold neither the pattern nor special tokens: when one is read, --pattern and --special
+    supply them.
 
     PATH                a tokenizer in any of the formats
     --to                the format

@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer report`: several vocabularies on several texts, side by side."""
+"""`tinyllm tokenizer report`: compare several vocabularies on several texts."""
 
 import os
 from json import dumps
@@ -35,7 +35,7 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
     if not json:
         print(HEAD)
     for path, tokenizer in tokenizers.items():
-        longest = set()
+        longest: set[bytes] = set()
         for corpus in corpora:
             try:
                 facts = measure(tokenizer, corpus.data)
@@ -51,7 +51,7 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
             print(_longest(longest))
 
 
-def _line(path, corpus, facts):
+def _line(path: str, corpus: str, facts: dict) -> str:
     """Write one tokenizer on one corpus, in 80 columns. A long path or name loses its beginning."""
     name = f"{_end(path, 19)} {_end(os.path.basename(corpus) or corpus, 14)}"
     if "error" in facts:
@@ -62,11 +62,11 @@ def _line(path, corpus, facts):
     return f"{name} {facts['bytes']:>12,} {facts['tokens']:>11,} {each:>5} {shares}"
 
 
-def _end(text, room):
+def _end(text: str, room: int) -> str:
     return text.ljust(room) if len(text) <= room else ".." + text[-(room - 2) :]
 
 
-def _longest(tokens):
+def _longest(tokens: set[bytes]) -> str:
     """Write the longest tokens that occur anywhere, as many as fit a line."""
     line = "  longest:"
     for token in sorted(tokens, key=lambda token: (-len(token), token)):

@@ -1,8 +1,10 @@
 """`tinyllm tokenizer show`: a text in its tokens, in colours, with their ids."""
 
 from json import dumps
+from typing import Any
 
 from tinyllm.cli.command import command
+from tinyllm.cli.text import has_colours
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.cli.tokenizer.args import allowed_special, text_of
 from tinyllm.tokenizer import load_tokenizer, make_tokenizer
@@ -13,7 +15,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
          allow_special: list[str] | None = None, json: bool = False) -> None:  # fmt: skip
     """Show a text in its tokens, in colours, with their ids.
 
-    A space is shown as ·, an end of line as ↵, a tab as →; bytes that are no text as \\xff.
+    A space is shown as ·, an end of line as ↵, a tab as →; bytes that are not text as \\xff.
 
     TEXT                      the text; - or nothing reads standard input
     --file F                  read the text from a file
@@ -44,13 +46,13 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
         token_table.Cell(token_table.visible(token), str(i), i in special, token.endswith(b"\n"))
         for i, token in zip(ids, tokens, strict=True)
     )
-    for line in token_table.rows(cells, token_table.columns(), token_table.has_colours()):
+    for line in token_table.rows(cells, token_table.columns(), has_colours()):
         print(line)
     each = f", {len(data) / len(ids):.2f} bytes each" if ids else ""
     print(f"{len(ids):,} tokens, {len(data):,} bytes{each} ({name}, {found.vocab_size:,} tokens)")
 
 
-def _tokenizer(spec, data):
+def _tokenizer(spec: str, data: bytes) -> tuple[Any, str]:
     """Return the tokenizer that the user means, and its name."""
     if spec == "char":
         return make_tokenizer(spec, data), "the characters of this text"

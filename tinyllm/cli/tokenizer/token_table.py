@@ -1,10 +1,9 @@
-"""Show tokens in a terminal: every byte visible, none that the terminal would obey, widths known."""
+"""Show tokens in a terminal: every byte visible, control codes spelled, widths known."""
 
 import itertools
-import os
 import shutil
-import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tinyllm.cli.text import can_print
@@ -26,27 +25,22 @@ class Cell(NamedTuple):
     ends_line: bool = False
 
 
-def has_colours():
-    """Return True if colours are welcome: in a terminal, unless the user asks for none (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def columns():
-    """Return how wide the output may be."""
+def columns() -> int:
+    """Return the width of the terminal."""
     return max(20, shutil.get_terminal_size().columns)
 
 
-def visible(token):
-    """Show a token's bytes: text as it is, white space as signs, what is no text as \\xff or \\u202e."""
+def visible(token: bytes) -> str:
+    """Show a token: text as it is, white space as signs, other bytes and characters as \\xff or \\u202e."""
     text = token.decode("utf-8", "surrogateescape")
     shown = "".join(_visible_character(c) for c in text)
     first = text[:1]
     if first and unicodedata.combining(first) and shown[0] == first:
-        shown = "◌" + shown  # or it would sit on the token before
+        shown = "◌" + shown  # else it would be drawn over the token before
     return shown if can_print(shown) else "".join(map(_plain_character, text))
 
 
-def _visible_character(c):
+def _visible_character(c: str) -> str:
     if c in SIGNS:
         return SIGNS[c]
     if c < " ":
@@ -54,11 +48,11 @@ def _visible_character(c):
     if "\udc80" <= c <= "\udcff":
         return f"\\x{ord(c) - 0xDC00:02x}"
     if not c.isprintable() or "\ufe00" <= c <= "\ufe0f" or ord(c) >= 0xE0000:
-        return f"\\u{ord(c):04x}"  # among them those that only change how their neighbours look
+        return f"\\u{ord(c):04x}"  # such as those that only change how their neighbours look
     return c
 
 
-def _plain_character(c):
+def _plain_character(c: str) -> str:
     """Show a character in ASCII."""
     if c in PLAIN_SIGNS or " " < c < "\x7f":
         return PLAIN_SIGNS.get(c, c)
@@ -67,40 +61,41 @@ def _plain_character(c):
     return f"\\x{ord(c):02x}" if c.isascii() else f"\\u{ord(c):04x}"
 
 
-def width(text):
+def width(text: str) -> int:
     """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji."""
     return sum(map(_columns, text))
 
 
-def _columns(c):
+def _columns(c: str) -> int:
     if unicodedata.category(c) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
-def fit(text, room):
+def fit(text: str, room: int) -> str:
     """Cut a text to some columns, with .. at its end if anything is left out."""
     if width(text) <= room:
         return text
     return next(_chunks(text, room - 2)) + ".."
 
 
-def pad(text, room):
+def pad(text: str, room: int) -> str:
     """Return a text with spaces up to some columns."""
     return text + " " * (room - width(text))
 
 
-def painted(text, number, special=False):
+def painted(text: str, number: int, special: bool = False) -> str:
     """Return a text on the colour of the token with this number."""
     return f"{SPECIAL if special else COLOURS[number % len(COLOURS)]}{text}{RESET}"
 
 
-def rows(cells, room, colours):
-    """Lay cells side by side -> lines of at most `room` columns, those below them included.
+def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
+    """Lay cells side by side -> pairs of lines, tokens and the texts below them, at most `room` columns wide.
 
-    With colours neighbours have different ones; without, there is a | before and behind each.
+    With `colours`, neighbours have different ones; without, a | stands before and behind each.
     """
-    line, at = [], 0
+    line: list[tuple] = []
+    at = 0
     edge = 0 if colours else 1
     for number, cell in enumerate(cells):
         for text, below in _parts(cell, room - 2 * edge):
@@ -116,13 +111,13 @@ def rows(cells, room, colours):
     yield from _finished(line, colours)
 
 
-def _parts(cell, room):
+def _parts(cell: Cell, room: int) -> Iterator[tuple[str, str]]:
     """Cut a cell into parts that fit the line; the text below stands under the first."""
     texts = list(_chunks(cell.text, room)) or [""]
     return zip(texts, itertools.chain([cell.below], itertools.repeat("")), strict=False)
 
 
-def _chunks(text, room):
+def _chunks(text: str, room: int) -> Iterator[str]:
     start, used = 0, 0
     for i, c in enumerate(text):
         if used + _columns(c) > room:
@@ -133,7 +128,7 @@ def _chunks(text, room):
         yield text[start:]
 
 
-def _finished(line, colours):
+def _finished(line: list[tuple], colours: bool) -> Iterator[str]:
     if not line:
         return
     if colours:

@@ -2,16 +2,14 @@
 
 import io
 import os
-import sys
 import time
 from json import dumps
 from pathlib import Path
-from typing import Any, Literal
-
-from tqdm import tqdm
+from typing import Any, BinaryIO, Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.tokenizer.args import advance, free_path
+from tinyllm.cli.text import progress_bar
+from tinyllm.cli.tokenizer.args import free_path
 from tinyllm.cli.tokenizer.watch import watcher
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
@@ -49,8 +47,8 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
             with watcher(vocab - 256 - len(names)) as on_merge:
                 tokenizer = BPETokenizer.train(data, vocab, pattern, names, on_merge=on_merge)
         else:
-            with tqdm(desc="merges", unit="", file=sys.stderr, disable=None, leave=False) as bar:
-                tokenizer = BPETokenizer.train(data, vocab, pattern, names, advance(bar))
+            with progress_bar("merges", unit="") as move:
+                tokenizer = BPETokenizer.train(data, vocab, pattern, names, move)
         seconds = time.perf_counter() - start
         tokenizer.chat = template
         save_tokenizer(tokenizer, target)
@@ -70,7 +68,7 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
 
 
-def _opened(name):
+def _opened(name: str) -> BinaryIO:
     """Open a corpus as a binary file. One that is a file is read in parts, and may be larger than memory."""
     from tinyllm.data import SOURCES, load_corpus  # here: encode and decode start faster without the corpora
 
