@@ -1,4 +1,4 @@
-"""Others who generate, with the weights of one of our models: transformers, and llama.cpp for LLaMA.
+"""Generate with transformers, and for LLaMA with llama.cpp, from the weights of a tinyllm model.
 
 Nothing is downloaded: a configuration of the same sizes is made, and the weights are copied into it, or,
 for llama.cpp, written into a GGUF file in a temporary folder
@@ -15,7 +15,8 @@ import numpy as np
 
 from tinyllm.models import GPT
 
-KINDS = {"f32": ("float32", 1e-3), "q8_0": ("int8", 0.2), "q4_0": ("int4", 0.9)}  # how far off logits may be
+# kind of a GGUF file -> precision, and how far off the largest logit its logits may be
+KINDS = {"f32": ("float32", 1e-3), "q8_0": ("int8", 0.2), "q4_0": ("int4", 0.9)}
 
 
 def engines(model):
@@ -162,8 +163,8 @@ WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_he
 def gguf_tensors(model):
     """Yield (GGUF's name, array), matrices as (n_out, n_in).
 
-    llama.cpp's rope turns neighbours (2i, 2i + 1), ours halves (i, i + D/2), so the rows of queries and keys
-    are put in its order.
+    llama.cpp's rope rotates pairs of neighbours (2i, 2i + 1), tinyllm's pairs (i, i + D/2), so the rows of
+    queries and keys are put in its order.
     """
     c = model.config
     for name, array in model.state_dict().items():

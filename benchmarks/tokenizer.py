@@ -1,7 +1,7 @@
 """Run tiktoken, Hugging Face's tokenizers and rustbpe with our vocabulary, to measure side by side.
 
-Each takes the quickest way that it offers: tiktoken its `encode_ordinary`, tokenizers its
-`encode_batch_fast`, which keeps no offsets. What is not installed raises ImportError.
+Each runs its fastest function: tiktoken `encode_ordinary`, tokenizers `encode_batch_fast`, which keeps no
+offsets. A library that is not installed raises ImportError.
 """
 
 import json
@@ -26,13 +26,13 @@ class Tiktoken:
         self._encoding = tiktoken.Encoding("ours", pat_str=source, mergeable_ranks=ranks, special_tokens={})
 
     def encode(self, texts, threads):
-        """The ids of each text."""
+        """Return the ids of each text."""
         if threads == 1:
             return [self._encoding.encode_ordinary(text) for text in texts]
         return self._encoding.encode_ordinary_batch(texts, num_threads=threads)
 
     def decode(self, ids):
-        """The bytes of ids."""
+        """Return the bytes of ids."""
         return self._encoding.decode_bytes(ids)
 
 
@@ -48,22 +48,22 @@ class HuggingFace:
         self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.to_dict()))
 
     def encode(self, texts, threads):
-        """The ids of each text."""
-        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"  # it looks at every call
+        """Return the ids of each text."""
+        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"  # read at every call
         return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids):
-        """The bytes of ids."""
+        """Return the bytes of ids."""
         return self._tokenizer.decode(ids, skip_special_tokens=False).encode()
 
 
 def use_threads(threads):
-    """Say how many threads Rust's libraries may use; they look once, before their first work."""
+    """Set the number of threads of Rust's libraries, which read it once, before their first work."""
     os.environ["RAYON_NUM_THREADS"] = str(threads)
 
 
 def huggingface_trainer(tokenizer):
-    """A function (texts, vocab_size) that trains tokenizers on texts cut as our tokenizer cuts them."""
+    """Return a function (texts, vocab_size) that trains tokenizers on texts cut as ours cuts them."""
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
@@ -82,7 +82,7 @@ def huggingface_trainer(tokenizer):
 
 
 def rustbpe_trainer(tokenizer):
-    """The same for rustbpe (Karpathy, 2025)."""
+    """Return a function (texts, vocab_size) that trains rustbpe (Karpathy, 2025), with the same cuts."""
     import rustbpe
 
     source = PATTERNS.get(tokenizer.pattern, tokenizer.pattern)

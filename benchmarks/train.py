@@ -1,7 +1,7 @@
-"""The same GPT in PyTorch, in the way of nanoGPT (Karpathy, 2022), for measuring side by side.
+"""Train the same GPT in PyTorch, written as in nanoGPT (Karpathy, 2022), to measure side by side.
 
 Eager or compiled, in float32 or bfloat16 autocast, with PyTorch's own fused attention. Parameter names are
-GPT-2's, as ours are, so that the same weights go into both.
+GPT-2's, as in tinyllm, so the same weights go into both.
 """
 
 import time
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Widen, bend, narrow."""
+    """Expand, GELU, project."""
 
     def __init__(self, config):
         super().__init__()
@@ -50,7 +50,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Look around, then think."""
+    """Attention, then the feed-forward layers, each added to its input."""
 
     def __init__(self, config):
         super().__init__()
@@ -65,7 +65,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """tokens, targets (B, T) -> loss (); the output layer shares its weights with the embedding."""
+    """GPT-2: tokens, targets (B, T) -> loss (). The output layer shares its weights with the embedding."""
 
     def __init__(self, config):
         super().__init__()
@@ -84,7 +84,7 @@ class GPT(nn.Module):
 
 @torch.no_grad()
 def copy_weights(model, state):
-    """Copy {name: array} of a tinyllm GPT, which stores a linear layer's matrix the other way round."""
+    """Copy {name: array} of a tinyllm GPT into a model; the matrix of a linear layer is transposed."""
     for name, p in model.named_parameters():
         w = torch.from_numpy(state[name].copy())
         p.copy_(w.T if w.ndim == 2 and not name.startswith(("wte", "wpe")) else w)
@@ -115,7 +115,7 @@ def training_step(setting, threads, compiled=False, bf16=False):
 
 
 def fastest_adamw(model, x, y):
-    """Try the ways in which PyTorch can do AdamW's step on this model -> (name, a new optimizer)."""
+    """Try PyTorch's implementations of AdamW on this model -> (name of the fastest, a new optimizer)."""
     decays = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decays, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
@@ -131,8 +131,8 @@ def fastest_adamw(model, x, y):
     return kind, make(kind)
 
 
-def _time_steps(optimizer):
-    """The shortest of five steps after the first, which makes the state."""
+def _time_steps(optimizer: torch.optim.Optimizer) -> float:
+    """Return the time of the shortest of five steps; the first, which makes the state, is not counted."""
     times = []
     for _ in range(6):
         start = time.perf_counter()
