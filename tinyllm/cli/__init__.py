@@ -69,13 +69,13 @@ def folded(text: str, width: int) -> str:
 
 
 def _fold(row: str, hang: int, width: int) -> str:
-    if hang > width - 28 and len(row) > width:  # little room beside it: below it is more
+    if hang > width - 28 and len(row) > width:  # too little room beside it: put the text below
         return row[:hang].rstrip() + "\n" + textwrap.fill(row[hang:], width, initial_indent=" " * 6)
     return textwrap.fill(row, width, subsequent_indent=" " * hang) if len(row) > width else row
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is one line, and examples keep their line breaks."""
+    """An ArgumentParser with UserErrors of one line, and examples that keep their line breaks."""
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", Help)
@@ -87,10 +87,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 for an interrupt."""
-    if sys.stdout is None:  # closed by whoever started this
+    """Run one command and return its exit code: its own or 0, 2 after a UserError, 130 after an interrupt."""
+    if sys.stdout is None:  # closed by the program that started this one
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if hasattr(sys.stdout, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
+    if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
     try:
         if startup_error:
@@ -107,13 +107,13 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _complain("this command needs hypothesis; install it: pip install 'tinyllm[course]'")
     except KeyboardInterrupt as stop:
-        if stop.args:  # whoever was interrupted has something to say about where
+        if stop.args:  # it says where the work was interrupted
             print(f"tinyllm: {stop}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk behind the output, a name too long, a folder that may not be read
+    except OSError as error:  # a full disk, a name too long, a folder without permission
         return _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
 
 
@@ -143,7 +143,7 @@ def _complain(message: object) -> int:
 
 
 def build_parser(command: str | None = None) -> Parser:
-    """Return the parser. Only `command` gets its real options; the others stand there with their names."""
+    """Return the parser. Only `command` gets its options; other commands are names without options."""
     version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
         prog="tinyllm",

@@ -34,7 +34,7 @@ LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)
 
 
 class Command(NamedTuple):
-    """A function with the words that call it, and what its docstring says of it and of its arguments."""
+    """A function, the words that call it, and the parts of its docstring."""
 
     words: tuple[str, ...]
     function: Callable[..., int | None]
@@ -45,14 +45,14 @@ class Command(NamedTuple):
     extend: Callable[[argparse.ArgumentParser], None] | None
 
 
-COMMANDS: dict[tuple[str, ...], Command] = {}  # of the modules imported so far
-GROUPS: dict[str, str] = {}  # of commands with two words: first word -> the example in the group's help
+COMMANDS: dict[tuple[str, ...], Command] = {}  # of the modules that have been imported
+GROUPS: dict[str, str] = {}  # first word of two-word commands -> end of the group's help
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
-    """Register a function as `tinyllm NAME`; two words make a command of a group, such as "data list".
+    """Return a decorator that registers a function as `tinyllm NAME`; "data list" is a command of a group.
 
-    `extend(parser)` may add arguments that no signature could list; the function gets their values in its
+    `extend(parser)` may add arguments that a signature cannot list; the function gets their values in its
     `**` parameter. Raises TypeError when docstring and signature disagree.
     """
 
@@ -65,7 +65,7 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
 
 
 def group(name: str, epilog: str) -> None:
-    """Give the group `tinyllm NAME` the text that ends its help."""
+    """Set the text at the end of the help of `tinyllm NAME`, a group of commands."""
     GROUPS[name] = inspect.cleandoc(epilog)
 
 
@@ -97,7 +97,7 @@ def _is_table(rows: list[str]) -> bool:
 
 
 def _argument_lines(rows: list[str]) -> Any:
-    """Yield (parameter, (metavar, help)); a line that begins with a blank goes on with the one above."""
+    """Yield (parameter, (metavar, help)); a line that begins with a blank continues the one above."""
     joined: list[list[str]] = []
     for row in rows:
         if row[:1].isspace():

@@ -1,22 +1,23 @@
 """`tinyllm course init | release | grade | report | export | selftest`: the instructor's side."""
 
+import argparse
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
 from tinyllm.course.classroom.collect import left_out
-from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
+from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
 from tinyllm.course.classroom.queue import choose_level, grade_all
 from tinyllm.course.classroom.release import write_release
 from tinyllm.course.classroom.results import number, read_results, summary, write_results
-from tinyllm.course.classroom.selftest import run_selftest
+from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.record import WORDS
 from tinyllm.course.workers import best_level, isolation_words
 from tinyllm.errors import UserError
@@ -33,8 +34,8 @@ example:
 Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "junit", "gradescope-results"]
 
 
-def find_course(path: str | None):
-    """Return the course of a file, or of the file at hand, or every lesson with a point for each task."""
+def find_course(path: str | None) -> Course:
+    """Return the course of a file, or of course.toml here, or every lesson with a point for each task."""
     if path:
         return load_course(path)
     return load_course(COURSE_FILE) if Path(COURSE_FILE).is_file() else whole_course()
@@ -55,7 +56,7 @@ def init() -> None:
     print("  tinyllm course release handout")
 
 
-def _add_from(parser) -> None:  # which no parameter can be called
+def _add_from(parser: argparse.ArgumentParser) -> None:  # `from` cannot be the name of a parameter
     parser.add_argument("--from", dest="source", metavar="FOLDER", help="your own copy of the lessons")
 
 
@@ -125,7 +126,7 @@ def grade(
     return 0
 
 
-def as_json(value) -> str:
+def as_json(value: Any) -> str:
     """Return a value as JSON; for functions in which `json` is an option."""
     return json.dumps(value)
 
@@ -251,7 +252,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
     return 0 if all(row.good for row in rows) else 1
 
 
-def format_row(row, mutants: bool) -> str:
+def format_row(row: Row, mutants: bool) -> str:
     """Format a row of the table, and what went wrong in it."""
     name = f"  {row.lesson:>2} {row.task:<22}"
     if row.blocked:
