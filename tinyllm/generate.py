@@ -1,16 +1,16 @@
-"""Generation: let a model continue texts, many at once, token by token.
+"""Generation: continue many texts at once with a model, token by token.
 
 An `Engine` decodes all its sequences in one batch. A sequence's prompt is first read into the KV cache
 (prefill); then one token at a time is scored, drawn and fed back (decoding). Sequences come and go while
-others run, and their rows of the cache are used again. `generate` and `stream` stand on it.
+others run, and their rows of the cache are used again. `generate` and `stream` use an engine.
 
-On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, for a
-prompt that is read at once or in chunks, and whatever else is in the batch. A kernel computes each row by
-itself, and a sequence's n-th draw is number n of `Random(seed, "sample", b)`, which depends on nothing else.
+On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, with any
+size of prefill chunks, and with any other sequences in the batch. This holds because a kernel computes each
+row separately, and the n-th draw of a sequence is number n of `Random(seed, "sample", b)`.
 
 When the context is full, the window slides: the last half of it (context // 2 tokens) is read again as if
-it were the whole text, and decoding goes on until it is full again. So the price of a new window is paid
-once in context / 2 tokens.
+it were the whole text, and decoding continues until it is full again. So a window is read again once in
+context / 2 tokens.
 """
 
 from collections import deque
@@ -30,14 +30,14 @@ from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
 DEFAULT = Sampling()
-PREFILL = 4096  # tokens that are read in one forward pass, padding included, unless one prompt is longer
+PREFILL = 4096  # most tokens in one forward pass, padding included, unless one prompt is longer
 
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """One text that an engine writes. `ids` is the prompt and what was drawn so far."""
+    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
 
-    index: int  # how many were added before
+    index: int  # the number of sequences added before
     ids: list[int]
     prompt_length: int
     max_tokens: int
@@ -46,11 +46,11 @@ class Sequence:
     stream: int  # the key of its random numbers
     text: TextStream | None  # None without a tokenizer
     mask: Callable | None
-    cache: list | None  # a cache of the caller's, one row
-    known: int = 0  # how much of the window that cache holds
-    begin: int = 0  # where the model's window begins
+    cache: list | None  # a cache from the caller, one row
+    known: int = 0  # how many tokens of the window that cache holds
+    begin: int = 0  # the index in `ids` at which the model's window begins
     finish: str | None = None  # why it ended: see Step
-    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine was asked for them
+    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine computes them
 
     @property
     def tokens(self) -> list[int]:
@@ -63,7 +63,7 @@ class Sequence:
         return self.ids[self.begin :]
 
     def _push(self, token: int, context: int, overflow: str) -> str:
-        """Take in a token, note whether it is the last -> the text that can be shown."""
+        """Append a token, and set `finish` if it is the last -> the text that can be shown now."""
         self.ids.append(token)
         stream, text, stopped = self.text, "", token in self.stop_ids
         if stream is not None and not stopped:
@@ -84,33 +84,33 @@ class Step:
 
     sequence: Sequence
     token: int
-    text: str  # what can be shown now: empty in the middle of a character, or of what may be a stop string
-    all_logits: np.ndarray  # of all sequences that ran in this step, (B, V)
-    place: int  # which of them is this one
-    logprob: float | None  # the log-probability of the token by these logits, if the engine was asked for it
+    text: str  # can be shown now: empty inside a character or a possible stop string
+    all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
+    place: int  # the row of this sequence in all_logits
+    logprob: float | None  # the log-probability of the token by these logits, if the engine computes it
     finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
 
     @property
     def row(self) -> int:
-        """Return the number of the sequence: which prompt it continues."""
+        """Return the index of the sequence."""
         return self.sequence.index
 
     @property
     def logits(self) -> np.ndarray:
-        """Return the logits of this token, (V,), as the model gave them, before any sampling setting."""
+        """Return the logits (V,) of the model for this token, before any sampling setting."""
         return self.all_logits[self.place]
 
 
 class Engine:
     """Decode many sequences together: `add` them at any time, and iterate to get a `Step` for each token.
 
-    batch: how many are decoded at once; the others wait until one ends.
-    logprobs: whether to compute each drawn token's log-probability under the model.
-    use_cache: False reads the whole window again for every token: slow, and a proof that the cache is right.
-    prefill_chunk: read prompts that many tokens at a time, which bounds the memory that a long one takes.
-    overflow: what happens when the context is full: "slide", as the head of this file says, or "stop".
+    batch: the most sequences decoded at once; the others wait until one ends.
+    logprobs: True computes the log-probability of each drawn token under the model.
+    use_cache: False reads the whole window again for every token: slow, a check that the cache is right.
+    prefill_chunk: read prompts in chunks of this many tokens, which bounds the memory for a long one.
+    overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    A step that raises, because of a mask or of Ctrl-C in the model, can be taken again.
+    A step that raises, because of a mask or of Ctrl-C in the model, can be repeated.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
@@ -129,22 +129,22 @@ class Engine:
         self._added = 0
         self._cache: list = []  # one KVCache for each layer; rows behind the running ones are free
         self._modules = [m for _, m in model.named_modules()]
-        self._samplings: WeakValueDictionary = WeakValueDictionary()  # one object for equal settings
+        self._samplings: WeakValueDictionary = WeakValueDictionary()  # equal settings share one object
 
     def add(self, prompt: Any, sampling: Sampling = DEFAULT, *, max_tokens: int, stop: Any = (),
             seed: int = 0, sample: int = 0, mask: Callable | None = None,
             cache: list | None = None) -> Sequence:  # fmt: skip
-        """Let a prompt be continued by up to `max_tokens` tokens.
+        """Add a prompt, to be continued by up to `max_tokens` tokens -> its Sequence.
 
         prompt: ids, or a text if there is a tokenizer. An empty one starts from `<|endoftext|>`, or from a
-            newline if the tokenizer has no such token.
+            newline if the tokenizer has no `<|endoftext|>`.
         stop: strings or token ids that end the sequence; strings need a tokenizer.
-        seed, sample: name the stream of random numbers; the same prompt goes on the same way in any company.
-        mask: a function of the ids so far, prompt included, to the ids that may come next, or to V booleans.
-        cache: one row, from `model.new_cache()`, that may hold the first tokens of the prompt already. When
-            the sequence ends, it holds the window up to the last token but one, for a text that goes on.
+        seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
+        mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
+        cache: one row, from `model.new_cache()`, that may already hold the first tokens of the prompt. When
+            the sequence ends, it holds the window without its last token, so a later prompt can continue it.
 
-        Raises UserError when a prompt or a setting cannot be honoured.
+        Raises UserError when a prompt or a setting is invalid.
         """
         stop = (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
         strings = [s for s in stop if isinstance(s, str)]
@@ -178,7 +178,7 @@ class Engine:
         return new
 
     def __iter__(self) -> Iterator[Step]:
-        """Yield a step for every new token until all sequences have ended, those added meanwhile included."""
+        """Yield a step for every new token until all sequences have ended, also ones added meanwhile."""
         while self.running or self.waiting:
             yield from self.step()
 
@@ -204,7 +204,7 @@ class Engine:
         return sorted(steps, key=lambda step: step.sequence.index)
 
     def cancel(self, sequence: Sequence) -> None:
-        """End a sequence before its time; its `finish` becomes "cancelled"."""
+        """End a sequence early; its `finish` becomes "cancelled"."""
         if sequence.finish is None:
             sequence.finish = "cancelled"
             if sequence in self.waiting:
@@ -244,7 +244,7 @@ class Engine:
             return self.model.head(self.model.hidden(last, layers)[:, -1]).data
 
     def _admit(self) -> None:
-        """Let waiting sequences run, as many as there is room for, once their prompts are in the cache."""
+        """Read the prompts of waiting sequences, as many as fit into the batch, and let them run."""
         new = [self.waiting[i] for i in range(min(len(self.waiting), self.batch - len(self.running)))]
         if self.use_cache and new:
             new = self._prefill(new)
@@ -255,7 +255,7 @@ class Engine:
     def _prefill(self, new: list[Sequence]) -> list[Sequence]:
         """Read all but the last token of each window into free rows of the cache -> the sequences by row.
 
-        Equal windows are read once, and copied.
+        Equal windows are read once and copied.
         """
         equal: dict[Any, list[Sequence]] = {}
         for s in new:
@@ -274,9 +274,9 @@ class Engine:
         return unique + [s for _, s in copies]
 
     def _read(self, sequences: list[Sequence], first: int) -> None:
-        """Read windows into the rows of the cache from `first` on, in one batch that is padded behind.
+        """Read windows into the rows of the cache from `first` on, in one batch that is padded on the right.
 
-        No token sees the padding, which stands behind it, and `_next_logits` sets the lengths right.
+        No token sees the padding, because it comes later; `_next_logits` corrects the lengths.
         """
         known = [s.known for s in sequences]
         width = max(len(s.window) - 1 - s.known for s in sequences)
@@ -295,7 +295,7 @@ class Engine:
             self.model.hidden(tokens[:, start : start + chunk], layers)
 
     def _reserve(self, rows: int) -> None:
-        """Make room for so many rows in the cache."""
+        """Enlarge the cache to at least this many rows."""
         if not self._cache or rows > len(self._cache[0].lengths):
             larger = self.model.new_cache(min(self.batch, max(rows, 2 * len(self.running))))
             running = np.arange(len(self.running))
@@ -306,7 +306,7 @@ class Engine:
     def _release(self, leaving: list[int]) -> None:
         """Free the rows of sequences that ended, or whose window slides and must be read again.
 
-        The last rows move into the gaps, so that the running ones lie side by side.
+        The last rows move into the gaps, so that running sequences keep rows 0, 1, ...
         """
         if not leaving:
             return
@@ -331,7 +331,7 @@ class Engine:
 
 
 def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
-    """Cut sequences, the shortest first, into parts (begin, end) that are read in one padded batch each."""
+    """Split sequences, sorted by length, into parts (begin, end), each to be read in one padded batch."""
     begin = known = 0
     for end, s in enumerate(sequences):
         known, width = max(known, s.known), len(s.window) - 1 - s.known
@@ -345,9 +345,9 @@ def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]
 def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
-    Takes the options of `stream`. With logprobs=True: -> ids, log-probabilities, a list of each for each
-    prompt; see Step. The ids are all that were drawn, those of a stop string included: it is the text of
-    `stream`'s steps that is cut exactly before it.
+    Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), a list of each
+    for each prompt. The ids include the tokens of a stop string; only the text of `stream`'s steps is cut
+    before it.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:
@@ -360,14 +360,14 @@ def stream(model: Any, prompts: list, *, max_tokens: int, **options: Any) -> Ite
     """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
 
     prompts: a list of lists of ids, or of texts if there is a tokenizer.
-    sampling: a `Sampling`, which says how tokens are chosen.
-    seed: an int, or one for each prompt; with its own seed, a prompt goes on the same way in any batch.
-    n: how many times each prompt is continued; its rows are n * b to n * b + n - 1, and it is read once.
-    cache: from `model.new_cache(rows)`, a row for each.
+    sampling: a `Sampling`, the settings for choosing tokens.
+    seed: an int, or a list of one per prompt; then other prompts do not change the continuation of a prompt.
+    n: how many times each prompt is continued; prompt b has the rows n * b to n * b + n - 1.
+    cache: from `model.new_cache(rows)`, one row for each continuation.
     stop, mask: see `Engine.add`; the same for all rows.
     tokenizer, batch, logprobs, use_cache, prefill_chunk, overflow: see `Engine`.
 
-    Raises UserError, at the call, when a prompt or a setting cannot be honoured.
+    Raises UserError, at the call, when a prompt or a setting is invalid.
     """
     engine, _ = _start(model, prompts, max_tokens=max_tokens, **options)
     return iter(engine)

@@ -13,9 +13,9 @@ from tinyllm.errors import UserError
 class Sampling:
     """Settings for choosing the next token from the logits.
 
-    The steps come in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0
-    takes the likeliest token, of equal ones the smallest id. Raises UserError when a setting is out of
-    range.
+    They apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the
+    likeliest token, the one with the smallest id if several are equal. Raises UserError when a setting is
+    out of range.
     """
 
     temperature: float = 1.0
@@ -41,12 +41,12 @@ class Sampling:
     def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
         """Choose the next token of every row.
 
-        logits (B, V), the ids so far of each row, uniforms (B,) in [0, 1) -> ids (B,). Temperature 0 does
-        not look at the uniforms. No row looks at another.
+        logits (B, V), the ids so far of each row, uniforms (B,) in [0, 1) -> ids (B,). Rows do not depend on
+        each other. Temperature 0 ignores the uniforms.
         """
         if self.repetition_penalty != 1:
             longest = max(map(len, ids))
-            used = np.array([row + row[:1] * (longest - len(row)) for row in ids])  # naming one twice is fine
+            used = np.array([row + row[:1] * (longest - len(row)) for row in ids])  # repeats are harmless
             logits = ops.repetition_penalty(logits, used, self.repetition_penalty)
         if self.temperature == 0:
             return np.argmax(logits, axis=-1)
@@ -61,11 +61,10 @@ class Sampling:
 
 
 def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]]) -> np.ndarray:
-    """Give -inf to the tokens that a row's mask does not allow.
+    """Set the logits of tokens that a row's mask does not allow to -inf: logits (B, V) -> (B, V).
 
-    logits (B, V); rows: for each row a mask or None, and the ids so far. A mask is called with these ids and
-    returns the allowed ids, or V booleans -> logits (B, V), new where there is a mask. Raises UserError when
-    a mask allows nothing, or names what is no token.
+    rows: for each row a mask or None, and the ids so far. A mask is called with these ids and returns the
+    allowed ids, or V booleans. Raises UserError when a mask allows nothing, or returns ids that are no tokens.
     """
     if all(mask is None for mask, _ in rows):
         return logits
