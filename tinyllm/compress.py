@@ -1,7 +1,7 @@
-"""Making a trained model smaller: a run whose weights are rounded to 8 or 4 bits.
+"""Make a trained model smaller: write a run whose weights are rounded to 8 or 4 bits.
 
-A quantised run is a folder like any other, with one checkpoint, and run.json notes its bits. It can generate
-and chat; it cannot go on training.
+A quantised run is a normal run folder with one checkpoint, and run.json notes its bits. It can generate and
+chat, but training cannot continue from it.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ class Quantized:
 def quantize_run(
     source: str | Path, bits: int, out: str | Path, which: str = "best", overwrite: bool = False
 ) -> Quantized:
-    """Write the model of the run `source`, with weights of 8 or 4 bits, as a run in the folder `out`.
+    """Quantize the model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
-    The validation loss is measured before and after, on the run's own data if that is still what it was.
-    Raises UserError, before anything is written, when the run or the folder cannot be used.
+    The validation loss is measured before and after, if the run's data is there and has not changed. Raises
+    UserError, before anything is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
     check_folders(old, new, overwrite)
@@ -61,7 +61,7 @@ def quantize_run(
 
 
 def check_folders(old: Run, new: Run, overwrite: bool) -> None:
-    """Raise UserError unless a run can be written, to another folder than the one it is made from."""
+    """Raise UserError unless `new` can be written and is another folder than `old`."""
     new.check_writable()
     if new.folder.resolve() == old.folder.resolve():
         raise UserError(f"{new.folder} is the run itself: choose another --out")
@@ -82,7 +82,7 @@ def data_of(run: Run) -> tuple[TrainSetup | None, str]:
     try:
         return reopen(run, config), ""
     except UserError as error:
-        return None, f"the run's data is not at hand: {error}"
+        return None, f"the run's data cannot be used: {error}"
 
 
 def loss(model: Any, setup: TrainSetup | None) -> float | None:
@@ -91,6 +91,6 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
 
 
 def default_folder(source: str | Path, bits: int) -> Path:
-    """Return the folder of a quantised run by default: runs/stories-nano -> runs/stories-nano-int8."""
+    """Return the default folder of a quantised run: runs/stories-nano -> runs/stories-nano-int8."""
     folder = Path(source)
     return folder.with_name(f"{folder.resolve().name}-int{bits}")

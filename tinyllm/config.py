@@ -1,7 +1,7 @@
-"""Settings: dataclass fields that say what they allow.
+"""Settings: dataclass fields that carry their bounds and their help text.
 
-A field's metadata is the one place for its bounds and its help text. Validation, flags, files and
-documentation derive from there: `field(default=0.0, metadata={"help": "...", "min": 0, "below": 1})`.
+Both are in the metadata of the field. Validation, flags, files and documentation are derived from it:
+`field(default=0.0, metadata={"help": "...", "min": 0, "below": 1})`.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
 
 
 def wish(field: dataclasses.Field) -> str:
-    """Return what a field allows, in words: `a whole number, at least 1 and at most 8`."""
+    """Describe the values that a field allows: `a whole number, at least 1 and at most 8`."""
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
@@ -91,7 +91,7 @@ def flatten(nested: dict[str, Any]) -> dict[str, Any]:
 
 
 def part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the settings of one table, without its name: `part(values, "train.")`."""
+    """Return the settings whose names begin with a prefix, without it: `part(values, "train.")`."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
@@ -150,7 +150,7 @@ def _from_text(text, kind):
 
 
 def _nearest(name, known):
-    """Return the setting whose last part is nearly that of `name`, in the same table if possible; or None."""
+    """Return the setting with the most similar last part, in the same table if possible, or None."""
     section, _, last = name.rpartition(".")
     parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
     near = difflib.get_close_matches(last, [part for _, _, part in parts], 1, cutoff=0.65)

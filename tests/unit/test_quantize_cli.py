@@ -85,10 +85,10 @@ def test_without_its_data_it_says_so(here, capsys):
     text = here / "moved.txt"
     config.write_text(re.sub(r'"data": "[^"]*text.txt"', '"data": "moved.txt"', config.read_text(), count=1))
     assert main(["quantize", "run", "--out", "a"]) == 0
-    assert "not measured: the run's data is not at hand" in capsys.readouterr().out
+    assert "not measured: the run's data cannot be used" in capsys.readouterr().out
     write_text(text, words=1500)
     assert main(["quantize", "run", "--out", "b"]) == 0
-    assert "not measured: the run's data is not at hand: the data has changed" in capsys.readouterr().out
+    assert "not measured: the run's data cannot be used: the data has changed" in capsys.readouterr().out
 
 
 def test_a_damaged_run_is_noticed(here, capsys):
