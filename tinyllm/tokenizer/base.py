@@ -1,6 +1,6 @@
-"""What every tokenizer does: special tokens, bytes and text, decoding, and the content of its file.
+"""Tokenizer, the base class: special tokens, bytes and text, decoding, and the content of the file.
 
-A subclass brings its vocabulary, `_encode_ordinary`, which turns text without special tokens into ids, and
+A subclass defines its vocabulary, `_encode_ordinary`, which turns text without special tokens into ids, and
 `_document`, its part of the file.
 """
 
@@ -38,9 +38,9 @@ class Tokenizer:
     """Text to token ids and back, without loss: `decode(encode(text)) == text`.
 
     Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A
-    text never becomes a special token by spelling its name: that takes `encode(text,
-    allowed_special={name})`, so that what a user types cannot end a document or open somebody else's turn
-    in a chat.
+    name of a special token in a text is encoded as ordinary text, unless `encode(text,
+    allowed_special={name})` allows it. So text that a user types cannot end a document, or open another
+    turn in a chat.
     """
 
     kind = ""  # the name of this kind in the command line
@@ -49,15 +49,15 @@ class Tokenizer:
     chat: ChatTemplate | None = None  # how conversations are written
 
     def __init__(self, tokens, special_tokens=()):
-        """Number the special tokens after the ordinary ones, or as they say themselves.
+        """Number the special tokens after the ordinary ones, unless they have ids.
 
         tokens: the bytes of each ordinary id, None where an id is free. special_tokens: names, or {name: id}
-        with ids that are free.
+        with free ids. Raises UserError for an id that is taken or out of range.
         """
         names = check_names(special_tokens)
         given = isinstance(special_tokens, dict)
         self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
-        self.added_tokens: dict[str, int] = {}  # names that are found in every text, and are not special
+        self.added_tokens: dict[str, int] = {}  # found in every text, and not special
         self._tokens = _with_special(list(tokens), self.special_tokens)
 
     def add_tokens(self, names: dict[str, int]) -> None:
@@ -69,7 +69,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The largest id plus one: how many ids there are, special tokens included, unless some are free."""
+        """Return the largest id plus one: the number of ids, special tokens and free ids included."""
         return len(self._tokens)
 
     def __repr__(self):
@@ -79,9 +79,9 @@ class Tokenizer:
         """Write a text as a list of token ids.
 
         text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by
-        default none. Whatever else spells one is ordinary text: there is no `disallowed_special`, with which
-        tiktoken by default raises, because then a user could stop a program by typing a name. A str counts
-        as its UTF-8 bytes; bytes need not be UTF-8 (a char tokenizer wants it, and raises UserError).
+        default none. All other text is ordinary. (tiktoken raises an error for names that are not allowed;
+        then a user could stop a program by typing one.) A str is encoded as its UTF-8 bytes. Bytes need not
+        be UTF-8, except for a char tokenizer, which raises UserError.
         """
         return self.encode_to_numpy(text, allowed_special).tolist()
 
@@ -99,38 +99,38 @@ class Tokenizer:
         return [self.encode(text, allowed_special) for text in texts]
 
     def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
-        """Find where in the text each token of `encode(text, allowed_special)` stands.
+        """Find the position in the text of each token of `encode(text, allowed_special)`.
 
         text: n characters or n bytes -> list of (start, end), one per token, so that a token is
-        text[start:end]: places in characters for a str, in bytes for bytes. In a str, a token that holds
-        only a part of a character has the place of the whole one, so neighbours may overlap. Raises
-        UserError if this tokenizer changes text, which then has no places.
+        text[start:end], in characters for a str, in bytes for bytes. In a str, a token that holds only a part
+        of a character gets the position of the whole character, so neighbours may overlap. Raises UserError
+        if this tokenizer changes text, because then tokens have no positions.
         """
         tokens = [self._tokens[i] for i in self.encode_to_numpy(text, allowed_special).tolist()]
         data = bytes_from_text(text)
-        if b"".join(tokens) != data:  # what `decode` makes of them may be the text, and they are not
+        if b"".join(tokens) != data:  # `decode` may still return the text
             raise UserError("this tokenizer does not keep text as it is, so its tokens have no places in it")
         ends = np.cumsum(list(map(len, tokens)), dtype=np.int64)
         starts = np.concatenate([[0], ends])[: len(ends)]
         if isinstance(text, str) and len(ends):
-            begins = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # 10xxxxxx goes on with a character
+            begins = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # 10xxxxxx continues a character
             character = np.cumsum(begins) - 1
             starts, ends = character[starts], character[ends - 1] + 1
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
-        """Encode a text larger than memory -> iterator of int32 arrays, which together are its ids.
+        """Encode a text larger than memory -> iterator of int32 arrays of ids.
 
         file: opened in binary mode. Special tokens are not looked for.
         """
         return map(self.encode_to_numpy, blocks(file, self._last_cut))
 
     def _last_cut(self, data):
-        """Return the last place where bytes can be cut and both sides encoded alone; 0 if there is none."""
+        """Return the last position where bytes can be cut and both sides encoded separately; 0 if none."""
         return 0
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        """Put the bytes of the tokens one after the other; a special token gives its name.
+        """Concatenate the bytes of the tokens; a special token gives its name.
 
         ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
         vocabulary.
@@ -143,15 +143,15 @@ class Tokenizer:
 
     @cached_property
     def _decoder(self):
-        """The bytes of the tokens as the kernel wants them."""
+        """The table of token bytes of the kernel."""
         return bpe_fast.kernels(bpe_encode).Decoder(self._tokens)
 
     def __getstate__(self):
-        """Return what a copy or a pickle keeps: everything but the kernels' own objects."""
+        """Return the state of a copy or a pickle: everything but the objects of kernels."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_kernel", "_decoder")}
 
     def _checked(self, ids):
-        """Return ids as a list. Raises UserError, TypeError or ValueError if one is no token."""
+        """Return ids as a list. Raises UserError, TypeError or ValueError if one is not a token."""
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if ids.ndim != 1:
             raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")
@@ -171,17 +171,17 @@ class Tokenizer:
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids back into text.
 
-        What `encode` made of a str comes back exactly. Where a model's ids are not UTF-8, `errors` decides
-        as in `bytes.decode`: U+FFFD by default, "strict" raises UnicodeDecodeError.
+        `decode(encode(text))` is the text. Where the bytes are not UTF-8, as a model may write them, `errors`
+        decides as in `bytes.decode`: U+FFFD by default; "strict" raises UnicodeDecodeError.
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
 
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
-        The `tokenizers` library reads all of it but model["tinyllm"], where `load_tokenizer` finds what the
-        library has no place for: a chat template, a split pattern of the user's own, and special tokens that
-        it would number otherwise. Raises UserError for two ordinary tokens with the same bytes.
+        The `tokenizers` library reads all of it but model["tinyllm"]. That part holds features that the
+        library lacks: a chat template, a split pattern of the user's own, and special tokens that it would
+        number differently. Raises UserError for two ordinary tokens with the same bytes.
         """
         document, extra = self._document()
         model = document["model"]
@@ -211,7 +211,7 @@ class Tokenizer:
         return hashlib.sha256(dump(self.to_dict())).hexdigest()
 
     def _names(self, allowed):
-        """Return {name: id} of all names to look for. Raises UserError for one that is not there."""
+        """Return {name: id} of all names to look for. Raises UserError for an unknown one."""
         if isinstance(allowed, str):
             if allowed != "all":
                 given = f"{{{allowed!r}}}, not {allowed!r}"
@@ -224,7 +224,7 @@ class Tokenizer:
         return {name: self.special_tokens[name] for name in allowed} | self.added_tokens
 
     def _readable(self, text):
-        """Return the text as a str in which every byte is still there (see `text_keeping_bytes`)."""
+        """Return the text as a str that keeps every byte (see `text_keeping_bytes`)."""
         return text_keeping_bytes(text)
 
     def _encode_ordinary(self, text):
@@ -232,12 +232,12 @@ class Tokenizer:
         raise NotImplementedError
 
     def _document(self):
-        """Return pre_tokenizer, decoder and model of the file, and what goes into model["tinyllm"]."""
+        """Return pre_tokenizer, decoder and model of the file, and the content of model["tinyllm"]."""
         raise NotImplementedError
 
 
 def _with_special(tokens, special_tokens):
-    """Return the bytes of every id, those of special tokens put where they belong."""
+    """Return the bytes of every id, special tokens included. Raises UserError for a bad or taken id."""
     for name, i in special_tokens.items():
         if type(i) is not int or not 0 <= i < LARGEST_ID:
             number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
@@ -250,7 +250,7 @@ def _with_special(tokens, special_tokens):
 
 
 def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Return {name: id} as the `tokenizers` library numbers added tokens, whatever the file says."""
+    """Return {name: id} as the `tokenizers` library numbers added tokens; it ignores ids in the file."""
     ids, largest = {}, -1
     for name in names:
         ids[name] = vocab.get(name, max(largest + 1, len(vocab)))
@@ -259,15 +259,15 @@ def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
 
 
 def _place_names(vocab, added, ignore_merges):
-    """Put the names of added tokens where the `tokenizers` library gives them their ids.
+    """Add the names of added tokens to the vocabulary, if the `tokenizers` library needs them there.
 
-    vocab, added: {name: id} -> the vocabulary of the file, and the names that the library can number. They
-    follow the vocabulary, or stand in it. Not where whole pieces are looked up in it: then a text that
-    spells a name would become it.
+    vocab, added: {name: id} -> the vocabulary of the file, and the names that the library numbers correctly.
+    With ignore_merges, names are left out: whole pieces are looked up in the vocabulary, so a text that
+    spells a name would become the added token.
     """
-    sayable = {name: i for name, i in added.items() if vocab.get(name, i) == i}
-    if numbered(vocab, sayable) == sayable:
-        return vocab, sayable
-    if ignore_merges and any(map(token_bytes, sayable)):
+    numberable = {name: i for name, i in added.items() if vocab.get(name, i) == i}
+    if numbered(vocab, numberable) == numberable:
+        return vocab, numberable
+    if ignore_merges and any(map(token_bytes, numberable)):
         return vocab, {}
-    return dict(sorted((vocab | sayable).items(), key=lambda item: item[1])), sayable
+    return dict(sorted((vocab | numberable).items(), key=lambda item: item[1])), numberable

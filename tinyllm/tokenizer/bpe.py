@@ -1,7 +1,7 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
-The ideas are four ops in `tinyllm/ops/bpe.py`. Where the kernels run, they split, train and encode
-(csrc/bpe/); otherwise `bpe_fast.py` does, and this class remembers the pieces that it has seen.
+The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode;
+without them `bpe_fast.py` does, and this class caches the ids of pieces.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-CACHE_PIECES = 2**16  # natural text repeats its words: this many distinct ones are remembered
+CACHE_PIECES = 2**16  # distinct pieces in the cache; natural text repeats its words
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
-WAVE = 2**24  # bytes of small texts that are handed to the kernels at once
+WAVE = 2**24  # bytes of small texts that the kernels get at once
 
 
 class BPETokenizer(Tokenizer):
-    """Tokens are bytes, frequent pairs of bytes, frequent pairs of those, and so on: no text is unknown."""
+    """Byte-level BPE: tokens are bytes and frequent pairs of tokens, so every text can be encoded."""
 
     kind = "bpe"
 
     def __init__(self, merges, pattern="gpt2", special_tokens=()):
-        """merges: pairs of ids in the order of learning, the i-th of which makes token 256 + i.
+        """Make a tokenizer from merges: pairs of ids in the order of learning; pair i makes token 256 + i.
 
         pattern: "gpt2", "gpt4", "o200k" or a regular expression that cuts the text into pieces. Raises
-        UserError for a pair that is there twice or that uses a token which does not exist yet.
+        UserError for a repeated pair, or a pair with a token that does not exist yet.
         """
         self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
 
@@ -45,9 +45,9 @@ class BPETokenizer(Tokenizer):
     def from_vocabulary(
         cls, vocabulary: Vocabulary, pattern: str, special_tokens: Iterable[str]
     ) -> BPETokenizer:
-        """Make a tokenizer of any `Vocabulary`.
+        """Make a tokenizer from any `Vocabulary`.
 
-        special_tokens: {name: id}, ids that it leaves free, or names to number after it.
+        special_tokens: {name: id} with free ids, or names to be numbered after the vocabulary.
         """
         tokenizer = cls.__new__(cls)
         tokenizer._set_up(vocabulary, pattern, special_tokens)
@@ -57,12 +57,12 @@ class BPETokenizer(Tokenizer):
     def from_ranks(
         cls, ranks: dict[bytes, int], pattern: str, special_tokens: Iterable[str] = ()
     ) -> BPETokenizer:
-        """Make the tokenizer that `tiktoken.Encoding` makes of the same ranks, pattern and special tokens.
+        """Make a tokenizer equal to `tiktoken.Encoding` with the same ranks, pattern and special tokens.
 
-        ranks: {bytes: rank}; two neighbours merge if together they are a token, the lowest rank first and
-        the leftmost of those, and a piece that is a token is taken whole. special_tokens: {name: id} or
-        names, which are then numbered after the ranks. Raises UserError for ranks that lack a byte or are
-        there twice.
+        ranks: {bytes: rank}. Two neighbours merge if they form a token together; the lowest rank goes first,
+        then the leftmost pair. A piece that is a token becomes that token without merging. special_tokens:
+        {name: id}, or names to be numbered after the ranks. Raises UserError for ranks that lack a byte or
+        occur twice.
         """
         return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
@@ -86,10 +86,10 @@ class BPETokenizer(Tokenizer):
 
         texts: a str, bytes, an iterable of them, or one text in a file opened in binary mode, which may be
         larger than memory. vocab_size counts the 256 bytes, the merges and the special tokens; the result is
-        smaller if the text runs out of pairs. The same text gives the same vocabulary, in whatever order it
-        comes. No piece crosses from one text to the next: what was cut anywhere is one text, and belongs into
-        a file. `progress(done, total)` is called now and then, and `on_merge(left, right, new, count)` for
-        every merge in turn: three tokens, and how often the pair stood in the text.
+        smaller if the text runs out of pairs. The order of the texts does not change the result. No piece
+        crosses from one text to the next, so do not cut one text into several; use a file instead.
+        `progress(done, total)` is called now and then, and `on_merge(left, right, new, count)` for every
+        merge in turn: three tokens, and how often the pair occurred in the text.
         """
         if isinstance(special_tokens, (str, dict)):
             raise TypeError(f"special_tokens is a list of names, which are numbered, not {special_tokens!r}")
@@ -98,7 +98,7 @@ class BPETokenizer(Tokenizer):
         n_merges = operator.index(vocab_size) - fixed
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
-        cls((), pattern, special_tokens)  # a bad pattern or name should not wait for the training
+        cls((), pattern, special_tokens)  # raise for a bad pattern or name before training
         splitter = Splitter(pattern)
         if isinstance(texts, (str, bytes, bytearray, memoryview)):
             texts = [texts]
@@ -109,12 +109,12 @@ class BPETokenizer(Tokenizer):
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text: Text) -> Iterator[bytes]:
-        """Cut a text where the pattern says: str or bytes -> iterator of bytes, which no token crosses."""
+        """Split a text by the pattern: str or bytes -> iterator of bytes. No token crosses a piece."""
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
-        """Write a text as a list of token ids, as `Tokenizer.encode` says."""
+        """Encode a text as `Tokenizer.encode` does -> list of ids."""
         if bpe_fast.kernels(bpe_encode):
             return self._encode_compiled([text], allowed_special)[0]
         return super().encode(text, allowed_special)
@@ -137,7 +137,7 @@ class BPETokenizer(Tokenizer):
         cut = [list(self._cut(bytes_from_text(text), names)) for text in texts]
         stretches = [part for parts in cut for part in parts if not isinstance(part, int)]
         encoded = iter(self._kernel.encode(stretches, *self._splitter.cuts(stretches), arrays))
-        return [_woven(parts, encoded, arrays) for parts in cut]
+        return [_joined(parts, encoded, arrays) for parts in cut]
 
     def _cut(self, data, names):
         """Cut bytes at the names of tokens: yield their ids, and the bytes between them, normalized."""
@@ -152,13 +152,13 @@ class BPETokenizer(Tokenizer):
 
     @cached_property
     def _kernel(self):
-        """The vocabulary as the kernel wants it."""
+        """The vocabulary as an object of the kernel."""
         v = self.vocabulary
         whole = v.ids if v.ignore_merges else None
         return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
-        # The answers of an override must not be remembered, nor hidden by what is remembered.
+        # With an override, the cache must neither be filled nor read.
         cache = {} if bpe_encode.replaced else self._cache
         ids = []
         for piece in self._splitter.pieces(self._normalized(text)):
@@ -167,7 +167,7 @@ class BPETokenizer(Tokenizer):
                 known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
                 if len(piece) <= CACHE_LENGTH:
                     if len(cache) >= CACHE_PIECES:
-                        cache.clear()  # crude, but the frequent pieces are back at once
+                        cache.clear()  # simple, and frequent pieces return at once
                     cache[piece] = known
             ids += known
         return np.array(ids, np.int32)
@@ -180,7 +180,7 @@ class BPETokenizer(Tokenizer):
 
 
 def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
-    """Return a tokenizer. Raises UserError if it is more than byte-level BPE, pattern and special tokens."""
+    """Return the tokenizer. Raises UserError if it has more than byte-level BPE, pattern, special tokens."""
     if not isinstance(tokenizer, BPETokenizer):
         raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
     if tokenizer.chat:
@@ -192,9 +192,9 @@ def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
 
 
 def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[dict, dict]:
-    """Return pre_tokenizer, decoder and model of a tokenizer.json, and what only tinyllm reads.
+    """Return pre_tokenizer, decoder and model of a tokenizer.json, and the part that only tinyllm reads.
 
-    pattern: as `BPETokenizer` takes it, or None where text is not split.
+    pattern: as for `BPETokenizer`, or None if text is not split.
     """
     words, merges = vocabulary.words()
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -219,13 +219,13 @@ def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[di
     return {"pre_tokenizer": cut, "decoder": level, "model": model}, extra
 
 
-def _woven(parts, encoded, arrays):
-    """Join the ids of a text: its parts that are ids, and for each other part the next that was encoded."""
+def _joined(parts, encoded, arrays):
+    """Join the ids of a text: replace each part that is text by the next list in `encoded`."""
     if len(parts) == 1 and not isinstance(parts[0], int):
         return next(encoded)
     if arrays:
-        woven = [np.array([part], np.int32) if isinstance(part, int) else next(encoded) for part in parts]
-        return np.concatenate([np.zeros(0, np.int32), *woven])
+        found = [np.array([part], np.int32) if isinstance(part, int) else next(encoded) for part in parts]
+        return np.concatenate([np.zeros(0, np.int32), *found])
     ids = []
     for part in parts:
         ids += [part] if isinstance(part, int) else next(encoded)
@@ -242,7 +242,7 @@ def _train(texts, n_merges, splitter, progress, on_merge):
 
 
 def _train_compiled(texts, n_merges, splitter, progress, on_merge):
-    """Learn merges in C: count the pieces of some texts at a time, all threads together, then learn."""
+    """Learn merges in C: count the pieces of texts batch by batch on all threads, then learn."""
     counter = bpe_fast.kernels(bpe_train).PieceCounter()
     for some in _batches(texts):
         counter.add(some, *splitter.cuts(some))
@@ -250,7 +250,7 @@ def _train_compiled(texts, n_merges, splitter, progress, on_merge):
 
 
 def _batches(texts):
-    """Gather texts to lists of about WAVE bytes, so that many small ones keep all threads busy."""
+    """Collect texts into lists of about WAVE bytes, so that many small ones keep all threads busy."""
     some, size = [], 0
     for text in texts:
         some.append(text)

@@ -1,12 +1,12 @@
-"""`bpe_train` and `bpe_encode` without looking at everything again: a merge changes only its neighbours.
+"""Fast `bpe_train` and `bpe_encode` in Python: after a merge, only its neighbours are updated.
 
-The specs in `ops/bpe.py` define the answer; this file finds it in time that grows with the text and not
-with the text times the vocabulary. Tests hold them equal on thousands of drawn cases. Where an op
-is replaced (`tinyllm.override(bpe_merge=f)`), the ops run instead.
+The specs in `ops/bpe.py` define the result. The time of this file grows with the text, not with the text
+times the vocabulary. Tests compare both on thousands of random cases. If an op is replaced
+(`tinyllm.override(bpe_merge=f)`), the ops run instead.
 
 Both functions keep the tokens in a doubly linked list in three flat lists: `ids[i]` is a token, `left[i]`
-and `right[i]` are where its neighbours stand. A merge writes the new token at its left half and unlinks its
-right half.
+and `right[i]` are the indices of its neighbours. A merge writes the new token at its left half and unlinks
+its right half.
 """
 
 import heapq
@@ -18,32 +18,32 @@ from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.ops.registry import _compiled
 
 Merges = dict[tuple[int, int], int]  # {(left, right): new token or rank}
-GAP = -1  # stands between pieces: no pair crosses it
+GAP = -1  # separates pieces: no pair crosses it
 DEAD = -2  # the right half of a merge
 
 
 def kernels(operation: Any) -> Any:
-    """Return the compiled module where a kernel runs this op, else None."""
+    """Return the compiled module if a kernel runs this op, else None."""
     return _compiled if operation.backend == "compiled" else None
 
 
 def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
           progress: Callable[[int, int], None] | None = None,
           on_merge: Callable[[int, int, int, int], None] | None = None) -> Merges:  # fmt: skip
-    """Learn merges: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, faster.
+    """Learn merges, fast: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
     pieces. `progress(done, total)` and `on_merge(left, right, new, count)` are called after every merge.
     """
     if bpe_train.replaced:
         return bpe_train(pieces, counts, n_merges)
-    ids, weight = _lay_end_to_end(pieces, counts)
+    ids, weight = _concatenate(pieces, counts)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))
     totals, where = _index_pairs(ids, weight)
-    # A count in the heap may be too large, never too small: a pair's count only falls once it is in there,
-    # because merges make pairs with the new token only. So the top is the best pair if its count is still
-    # true.
+    # A count in the heap may be too large, never too small: after a pair enters the heap, its count can only
+    # fall, because merges make pairs with the new token only. So the top is the best pair if its count is
+    # still correct.
     heap = [(-total, pair) for pair, total in totals.items()]
     heapq.heapify(heap)
     merges: Merges = {}
@@ -64,8 +64,8 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
     return merges
 
 
-def _lay_end_to_end(pieces, counts):
-    """Write all pieces into one list with gaps around them, and beside each token its piece's count."""
+def _concatenate(pieces, counts):
+    """Concatenate the pieces with gaps around them -> (ids, weight), where weight[i] is the piece's count."""
     ids, weight = [GAP], [0]
     for piece, count in zip(pieces, counts, strict=True):
         ids += piece
@@ -86,11 +86,11 @@ def _index_pairs(ids, weight):
 
 
 def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
-    """Merge a pair in all its places, keep counts and places up to date, and return the pairs that this made.
+    """Merge a pair at all its positions, update counts and positions, and return the new pairs.
 
-    A list in `where` is filled during one call only, the one that makes its younger token, from left to
-    right; so it is sorted and holds nothing twice. Some of its places may be gone by the time it is used,
-    and they never come back: a token only ever turns into a younger one.
+    A list in `where` is filled from left to right during one call only, the one that makes the newer token of
+    its pair; so it is sorted without repeats. Some of its positions may be outdated when it is used, but they
+    never become valid again, because a token is only ever replaced by a newer one.
     """
     first, second = pair
     made = set()
@@ -118,9 +118,9 @@ def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
 
 
 def encode(piece: bytes | list[int], merges: Merges, order: Merges | None = None) -> list[int]:
-    """Write a piece in tokens: the list of `ops.bpe_encode(piece, merges)`, in O(n log n) for n tokens.
+    """Encode a piece: return the list of `ops.bpe_encode(piece, merges)` in O(n log n) for n bytes.
 
-    The heap holds every pair that could be merged, the first learnt on top, and the leftmost of those. With
+    The heap holds every pair that could be merged; the one learnt first is on top, then the leftmost. With
     `order`, {(left, right): rank}, the smallest rank goes first instead of the smallest new token.
     """
     if bpe_encode.replaced:
@@ -129,7 +129,7 @@ def encode(piece: bytes | list[int], merges: Merges, order: Merges | None = None
 
 
 def merge_all(piece: bytes | list[int], merges: Merges, order: Merges) -> list[int]:
-    """Do the work of `encode`, whatever runs the op."""
+    """Encode a piece as `encode` does, also if the op is replaced."""
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))

@@ -1,4 +1,4 @@
-"""The tokenizer with nothing to learn: a token is a byte."""
+"""The byte tokenizer: a token is a byte, and nothing is learnt."""
 
 import numpy as np
 

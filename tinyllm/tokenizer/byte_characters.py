@@ -1,4 +1,4 @@
-"""Bytes written as the characters of GPT-2, because a token in a JSON file may be half a character.
+"""Write bytes as GPT-2's characters, because a token in a JSON file may be half a character.
 
 Each byte gets a character that can be seen: the printable ones of Latin-1 stand for themselves, the others
 for U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "\u0120".
@@ -10,7 +10,7 @@ CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(256 + i) for i, 
 GPT2_BYTES = [*_PRINTABLE, *_OTHERS]  # the order of the first 256 tokens of GPT-2
 
 _TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTERS.items()}
-_TO_BYTES: dict[int, str | None] = dict.fromkeys(range(256))  # left out, so that the length shows it
+_TO_BYTES: dict[int, str | None] = dict.fromkeys(range(256))  # None drops a character
 _TO_BYTES |= {ord(character): chr(byte) for byte, character in CHARACTERS.items()}
 
 

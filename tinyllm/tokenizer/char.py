@@ -1,4 +1,4 @@
-"""The tokenizer that everybody starts with: a token is a character that occurs in the training text."""
+"""The character tokenizer: a token is a character that occurs in the training text."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ class CharTokenizer(Tokenizer):
     kind = "char"
 
     def __init__(self, characters, special_tokens=()):
-        """characters: a list of one-character strings, in ascending order."""
+        """Make a tokenizer from a list of one-character strings, in ascending order. Raises UserError."""
         for i, character in enumerate(characters):
             if not isinstance(character, str) or len(character) != 1:
                 raise UserError(f"characters[{i}] is {str(character)[:20]!r}, which is not one character")

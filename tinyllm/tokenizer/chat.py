@@ -1,10 +1,10 @@
-"""How a conversation is written in tokens.
+"""Write conversations as tokens.
 
-Where turns begin and end is said by special tokens, which go in by their ids. What people write goes in as
-ordinary text, whatever it spells. So nobody can end their own turn by typing and go on as somebody else.
+Special tokens mark where turns begin and end. Messages are encoded as ordinary text, even if they spell the
+name of a special token. So nobody can end a turn by typing and continue in another role.
 
-Every text is encoded alone. So a message never changes the tokens of its neighbours, and a longer
-conversation begins with the tokens of a shorter one, which a KV cache may then keep.
+Every text is encoded separately. So a message never changes the tokens of its neighbours, and a longer
+conversation begins with the tokens of a shorter one, which a KV cache can keep.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ class Special:
 
 
 class ChatTokens(NamedTuple):
-    """A conversation: its ids, and a mask that is True where the model is to learn (or has written) an id."""
+    """A conversation: its ids, and a mask that is True for ids that the model learns or has written."""
 
     ids: list[int]
     mask: list[bool]
@@ -60,7 +60,7 @@ class ChatTemplate:
 
     @property
     def special_tokens(self) -> list[str]:
-        """The names of the special tokens that a tokenizer must have, each once."""
+        """Return the names of the special tokens that a tokenizer must have, each once."""
         found = (part.name for _, parts in self._places() for part in parts if isinstance(part, Special))
         return list(dict.fromkeys(found))
 
@@ -75,12 +75,12 @@ class ChatTemplate:
                     )
 
     def encode(self, tokenizer: Any, messages: Iterable[dict], reply: bool = False) -> ChatTokens:
-        """Write a conversation in tokens.
+        """Encode a conversation.
 
-        messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the model's next
-        turn is opened and left open, for `generate` to go on. The mask is True in turns of the model's role,
-        from the content to the special token that ends it. Raises UserError for a role that is not in the
-        template and for a special token that is not in the tokenizer.
+        messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the ids end
+        with the opening of the model's next turn, for `generate` to continue. The mask is True in turns of
+        the model's role, from the content to the special token that ends it. Raises UserError for a role that
+        is not in the template and for a special token that is not in the tokenizer.
         """
         self.check(tokenizer)
         ids = self._ids(tokenizer, self.begin)
@@ -98,10 +98,10 @@ class ChatTemplate:
         return ChatTokens(ids, mask)
 
     def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
-        """Write a user's turn behind a conversation, and open the model's -> the ids to add.
+        """Encode a user's turn and the opening of the model's turn -> the ids to append.
 
-        before: the ids so far, which end in a turn of the model; none begin a conversation. A turn that was
-        cut off before its special token is ended first.
+        before: the ids so far, which end in a turn of the model; empty starts a conversation. A turn of the
+        model without its ending special token is ended first.
         """
         ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
         if not len(before):
@@ -111,7 +111,7 @@ class ChatTemplate:
         return closing[done:] + ids[len(self._ids(tokenizer, self.begin)) :]
 
     def stop_id(self, tokenizer: Any) -> int:
-        """Return the special token that ends a turn: what `generate(..., stop=[id])` waits for."""
+        """Return the special token that ends a turn, for `generate(..., stop=[id])`."""
         self.check(tokenizer)
         return next(tokenizer.special_tokens[part.name] for part in self.end if isinstance(part, Special))
 
@@ -137,14 +137,14 @@ class ChatTemplate:
         return role, content
 
     def to_dict(self) -> dict:
-        """Return the template as JSON can hold it: a special token is {"special": name}, a text is itself."""
+        """Return the template as a dict for JSON: a special token is {"special": name}, a text is a str."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
         ends = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
         return {"model": self.model, "roles": roles} | ends
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
-        """Build a template of what `to_dict` gave. For anything else, UserError says what is wrong."""
+        """Build a template from a dict of `to_dict`. Raises UserError naming what is wrong."""
         if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
         if not isinstance(fields["roles"], dict) or not isinstance(fields["model"], str):
@@ -174,14 +174,14 @@ def _roles(before, after, roles=("system", "user", "assistant")):
 
 
 CHAT_TEMPLATES = {
-    # A token for every role: the shortest, and a name is no text either.
+    # One token for every role: the shortest template.
     "roles": ChatTemplate(
         {role: (Special(f"<|{role}|>"),) for role in ("system", "user", "assistant")}, (Special("<|end|>"),)
     ),
     # OpenAI, "Chat Markup Language" (openai-python, chatml.md, 2023); since used by Qwen, SmolLM and others.
     "chatml": ChatTemplate(_roles("<|im_start|>", "\n"), (Special("<|im_end|>"), "\n")),
-    # Meta, "Llama 3 model card and prompt formats", 2024. Meta's code takes white space off both ends of a
-    # message; here that is up to whoever writes the message.
+    # Meta, "Llama 3 model card and prompt formats", 2024. Meta's code strips white space from messages;
+    # here that is left to the caller.
     "llama3": ChatTemplate(
         _roles("<|start_header_id|>", (Special("<|end_header_id|>"), "\n\n")),
         (Special("<|eot_id|>"),),

@@ -1,4 +1,4 @@
-"""Load and save tokenizers, in files of every format: the content shows which one it is, never the name."""
+"""Load and save tokenizers in several file formats; loading detects the format from the content."""
 
 import os
 from collections.abc import Callable
@@ -23,8 +23,8 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
     Formats: a `tokenizer.json`, as `save_tokenizer` and Hugging Face write it; a rank file of tiktoken,
     which needs `pattern` ("gpt2", "gpt4", "o200k" or a regular expression) and may have `special_tokens`
-    ({name: id}, or names to be numbered after the ranks); GPT-2's `vocab.json` and `merges.txt`, either of
-    them, beside the other. Raises UserError, which says what is wrong with the file.
+    ({name: id}, or names to be numbered after the ranks); GPT-2's `vocab.json` and `merges.txt` in one folder
+    (give the path of either). Raises UserError naming what is wrong with the file.
     """
     path = _in_folder(path)
     data = json_file.read(path)
@@ -37,9 +37,9 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = None) -> None:
-    """Write a tokenizer, whole or not at all. Raises UserError for what the format has no place for.
+    """Write a tokenizer, whole or not at all. Raises UserError if the format cannot hold it.
 
-    format: None or "huggingface" writes a `tokenizer.json`, to the path or into a folder that is there;
+    format: None or "huggingface" writes a `tokenizer.json`, to the path or into an existing folder;
     "tiktoken" a rank file; "gpt2" a folder with `vocab.json` and `merges.txt`.
     """
     if format in (None, "huggingface"):
@@ -54,7 +54,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = 
 
 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
-    """Make the tokenizer that a command line asks for.
+    """Make the tokenizer that a command line names.
 
     spec: "char" or "bpe:4096" (trained on `data`), "byte", or the path of a tokenizer file. Raises
     UserError.
@@ -74,7 +74,7 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
 
 
 def _shown(message):
-    """Return a message in one line that leaves the terminal alone, whatever it quotes from the file."""
+    """Return a message with all unprintable characters escaped, because it may quote the file."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
 
 

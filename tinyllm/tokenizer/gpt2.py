@@ -1,8 +1,7 @@
 """GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
 
-They say nothing about special tokens. An entry that no merge makes cannot come from any text, so if it is
-plain ASCII, like "<|endoftext|>", or no byte string at all, it is taken for one, unless the caller names
-them himself.
+The files do not list special tokens. Unless the caller names them, an entry that no merge makes is taken for
+a special token if it is plain ASCII, like "<|endoftext|>", or not a byte string.
 """
 
 import json
@@ -24,7 +23,7 @@ MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memor
 
 
 def looks_like_merges(data: bytes) -> bool:
-    """Return True if a file begins as a `merges.txt` does: with its header, or with two words."""
+    """Return True if a file begins like a `merges.txt`: with its header, or with two words."""
     first = data[:1000].split(b"\n", 1)[0].strip()
     return first.startswith(b"#version") or (first[:1] not in b'{["' and len(first.split(b" ")) == 2)
 
@@ -36,7 +35,7 @@ def looks_like_vocab(content: Any) -> bool:
 
 def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
          special_tokens: Any) -> BPETokenizer:  # fmt: skip
-    """Make a tokenizer of the two files. Raises UserError."""
+    """Load a tokenizer from the two files. Raises UserError."""
     added = Path(vocab_path).with_name("added_tokens.json")
     if added.exists():
         advice = "convert the folder to a tokenizer.json"
@@ -89,7 +88,7 @@ def _read_merges(data):
 
 
 def _numbered(vocab, special_tokens):
-    """Return {name: id} where the caller or the vocabulary has a number; the others follow after it."""
+    """Return {name: id}; names without an id from caller or vocabulary are numbered after them."""
     following = max((i for i in vocab.values() if type(i) is int), default=-1) + 1
     numbered = dict(special_tokens) if isinstance(special_tokens, dict) else {}
     for name in special_tokens:
@@ -101,9 +100,9 @@ def _numbered(vocab, special_tokens):
 
 
 def save(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Write `vocab.json` and `merges.txt` into a folder, which is made if need be.
+    """Write `vocab.json` and `merges.txt` into a folder, which is created if it does not exist.
 
-    What was written is read again: raises UserError unless that gives the same tokenizer.
+    Raises UserError unless reading the content again gives the same tokenizer.
     """
     words, pairs = check_plain(tokenizer, "GPT-2's format").vocabulary.words()
     wanted = tokenizer.to_dict()
@@ -121,7 +120,7 @@ def save(tokenizer: Tokenizer, folder: str | Path) -> None:
 
 
 def _write_both(folder, merges, vocab):
-    """Write both files into a folder, or neither, and no folder that was not there."""
+    """Write both files into a folder, or neither; then remove the folder if it is new."""
     made = not folder.exists()
     try:
         os.makedirs(folder, exist_ok=True)
@@ -130,10 +129,10 @@ def _write_both(folder, merges, vocab):
     try:
         with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
             first.write(merges)
-            first.flush()  # what finds no room finds none before either has its name
+            first.flush()  # a full disk fails here, before either file is renamed
             second.write(vocab)
     except BaseException:
         if made:
-            with suppress(OSError):  # somebody else's file in there is not ours to remove
+            with suppress(OSError):  # keep the folder if it holds other files
                 folder.rmdir()
         raise

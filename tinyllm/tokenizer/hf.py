@@ -1,4 +1,4 @@
-"""Tokenizers that the `tokenizers` library runs: WordPiece, Unigram, SentencePiece and all other pipelines.
+"""Run tokenizers with the `tokenizers` library: WordPiece, Unigram, SentencePiece and other pipelines.
 
     pip install 'tinyllm[hf]'
 """
@@ -21,15 +21,15 @@ from tinyllm.tokenizer.vocabulary import LARGEST_ID
 class LibraryTokenizer(Tokenizer):
     """A tokenizer of Hugging Face's library. It is *not* lossless.
 
-    Its normalizer may drop capitals, accents and white space, and what its vocabulary cannot write becomes
-    the unknown token: `decode(encode(text))` is what the library's decoder makes of the ids, with special
-    tokens by name. A text must be UTF-8. No text becomes a special token unless it is allowed, or unknown.
+    Its normalizer may drop capitals, accents and white space, and text outside its vocabulary becomes the
+    unknown token. `decode` uses the library's decoder and writes special tokens by name. A text must be
+    UTF-8. No text becomes a special token except allowed ones and the unknown token.
     """
 
     kind = "huggingface"
 
     def __init__(self, document: dict, feature: str = "its pipeline"):
-        """document: the content of a `tokenizer.json`; feature: what needs the library. Raises UserError."""
+        """Load the content of a `tokenizer.json`. Raises UserError, naming `feature` without the library."""
         self._content = document
         self._library = _load(document, feature)
         vocab = self._library.get_vocab(with_added_tokens=True)
@@ -56,7 +56,7 @@ class LibraryTokenizer(Tokenizer):
         return np.array(self._encoding(text, allowed_special).ids, np.int32)
 
     def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
-        """Return the places that the library names -> list of (start, end), in characters, or in bytes."""
+        """Return the offsets that the library reports -> list of (start, end), in characters or in bytes."""
         places = self._encoding(text, allowed_special).offsets
         if isinstance(text, str):
             return places
@@ -66,8 +66,8 @@ class LibraryTokenizer(Tokenizer):
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids into text as the library's decoder does, special tokens included.
 
-        ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD whatever
-        `errors` says. Raises UserError for an id outside the vocabulary.
+        ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD, and
+        `errors` has no effect. Raises UserError for an id outside the vocabulary.
         """
         return self._run(self._library.decode, self._checked(ids), skip_special_tokens=False)
 
@@ -91,10 +91,10 @@ class LibraryTokenizer(Tokenizer):
         return self._run(self._restricted(names).encode, text, add_special_tokens=False)
 
     def _restrict(self, allowed):
-        """Load the tokenizer again, so that of all special tokens it finds only the allowed ones.
+        """Load a copy of the tokenizer that finds only the allowed special tokens.
 
-        `encode_special_tokens` alone is not enough: a model may find the name in its own vocabulary, as
-        Unigram finds "</s>". So the other tokens get names that nobody can guess.
+        `encode_special_tokens` alone is not enough: a model may find a name in its own vocabulary, as Unigram
+        finds "</s>". So the other special tokens get random names that nobody can guess.
         """
         content = json.loads(json.dumps(self._content))
         model, secret = content["model"], secrets.token_hex(16)
@@ -116,7 +116,7 @@ class LibraryTokenizer(Tokenizer):
 
     @staticmethod
     def _run(function, *args, **options):
-        """Call the library. Raises UserError, also where its Rust code panics."""
+        """Call the library. Raises UserError, also if its Rust code panics."""
         try:
             return function(*args, **options)
         except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -126,7 +126,7 @@ class LibraryTokenizer(Tokenizer):
 
 
 def _load(document, feature="its pipeline"):
-    """Let the library read a tokenizer.json. Raises UserError."""
+    """Load a tokenizer.json with the library. Raises UserError."""
     try:
         import tokenizers
     except ImportError:
@@ -140,7 +140,7 @@ def _load(document, feature="its pipeline"):
 
 
 def _framed(encoding):
-    """Return the ids that the library put around one text or two, which became "A" and "B"."""
+    """Return the ids that the library adds around one text or two, with "A" and "B" for the texts."""
     places = zip(encoding.ids, encoding.sequence_ids, strict=True)
     framed = []
     for text, run in groupby(places, key=lambda place: place[1]):

@@ -1,7 +1,7 @@
-"""Read a `tokenizer.json` natively: byte-level BPE as GPT-2, LLaMA 3 and Qwen have it, and what we save.
+"""Read a `tokenizer.json` natively: byte-level BPE of GPT-2, LLaMA 3 and Qwen, and tinyllm's own files.
 
-A file with any other feature is for the `tokenizers` library, see hf.py. What a file asks for is done
-exactly or not at all. Truncation and padding are not read: `encode` gives the tokens of the text.
+A file with any other feature needs the `tokenizers` library, see hf.py: every feature is reproduced exactly
+or not at all. Truncation and padding are ignored: `encode` returns all tokens of the text.
 """
 
 from tinyllm.errors import UserError
@@ -18,7 +18,7 @@ from tinyllm.tokenizer.strings import check_names
 from tinyllm.tokenizer.template import Template
 from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
 
-MOST_ADDED = 2**16  # added tokens in a file; the largest that are used have some thousands
+MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # Fields of a BPE model that change nothing: bytes are never unknown.
@@ -28,11 +28,11 @@ EXTRA = {"pattern": str, "special_tokens": dict, "chat": dict}  # in model["tiny
 
 
 class NeedsLibrary(Exception):
-    """A sound tokenizer.json may have this feature, which only the `tokenizers` library reads."""
+    """A tokenizer.json has a feature that only the `tokenizers` library reproduces."""
 
 
 def from_dict(document: dict) -> Tokenizer:
-    """Make a tokenizer of the content of a `tokenizer.json`. Raises UserError."""
+    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError."""
     unknown = sorted(document.keys() - {"version", "added_tokens", "model", *PARTS})
     if unknown:
         raise UserError(f"the file has a field {unknown[0][:40]!r}, which no tokenizer.json has")
@@ -61,7 +61,7 @@ def from_dict(document: dict) -> Tokenizer:
 
 
 def _char(document, model, extra):
-    """Build the tokenizer of single characters that `CharTokenizer.to_dict` wrote."""
+    """Build the char tokenizer that `CharTokenizer.to_dict` wrote."""
     shape = (document.get("normalizer"), document.get("pre_tokenizer"), document.get("post_processor"))
     if shape != (None, EVERY_CHARACTER, None) or document.get("decoder") != {"type": "Fuse"}:
         raise NeedsLibrary("a model of whole words")
@@ -76,7 +76,7 @@ def _char(document, model, extra):
 
 
 def _bpe(document, model, extra):
-    """Build a byte-level BPE tokenizer, or the tokenizer of bytes."""
+    """Build a byte-level BPE tokenizer, or the byte tokenizer."""
     wrong = sorted(model.keys() - {"type", "vocab", "merges", "ignore_merges", "tinyllm", *UNUSED, *REFUSED})
     wrong += [name for name in REFUSED if model.get(name)]
     if wrong:
@@ -108,7 +108,7 @@ def _bpe(document, model, extra):
 
 
 def _pattern(document, extra):
-    """Return the split pattern of a byte-level file: its name or regex, or None where text is not split."""
+    """Return the split pattern of a byte-level file: a name or regex, or None if text is not split."""
     part, decoder = document.get("pre_tokenizer") or {}, document.get("decoder") or {}
     members = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
     last = members[-1] if isinstance(members, list) and 1 <= len(members) <= 2 else None
@@ -130,11 +130,11 @@ def _pattern(document, extra):
 
 
 def _merges(merges):
-    """Read both spellings, "a b" and ["a", "b"] -> [(left, right)]."""
+    """Read merges in both notations, "a b" and ["a", "b"] -> [(left, right)]."""
     pairs = []
     for i, merge in enumerate(merges):
         if isinstance(merge, str) and isinstance(merges[0], str):
-            if merge.startswith("#version"):  # the library leaves such lines out, wherever they are
+            if merge.startswith("#version"):  # the library skips these lines anywhere
                 continue
             merge = merge.split(" ", 2)
         elif isinstance(merge, str):
@@ -146,7 +146,7 @@ def _merges(merges):
 
 
 def _added(document, vocab, extra):
-    """Return the added tokens that are found in every text, and the special ones: two dicts {name: id}."""
+    """Return two dicts {name: id}: the added tokens found in every text, and the special tokens."""
     parts = one_of(document.get("added_tokens", []), "added_tokens", list)
     if len(parts) > MOST_ADDED:
         raise UserError(f"added_tokens has {len(parts)} tokens; at most {MOST_ADDED} are read")

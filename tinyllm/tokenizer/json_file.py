@@ -1,4 +1,4 @@
-"""Tokenizer files as JSON: sizes, nesting and types are checked before anything is built from them."""
+"""Read and write tokenizer files as JSON, with checks of sizes, nesting and types."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ _WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 
 
 def dump(fields: dict) -> bytes:
-    """Write a dict as JSON bytes, one field a line, pure ASCII, the same bytes for equal dicts."""
+    """Write a dict as JSON bytes in ASCII, one field per line; equal dicts give equal bytes."""
     lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
     data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
     check_size(data)
@@ -22,14 +22,14 @@ def dump(fields: dict) -> bytes:
 
 
 def check_size(data: bytes) -> None:
-    """Raise UserError for the bytes of a JSON file that `read` or `parse` would refuse."""
+    """Raise UserError if `read` or `parse` would refuse the bytes of this JSON file."""
     if len(data) > LARGEST or _values(data) > MOST:
         most = f"{LARGEST >> 20} MB and {MOST} values"
         raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
 
 
 def _values(data):
-    """Return about how many values JSON holds, and never fewer."""
+    """Return an upper bound of the number of values in JSON."""
     return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
@@ -64,7 +64,7 @@ def parse(data: bytes) -> Any:
 
 
 def one_of(value: Any, where: str, *kinds: type) -> Any:
-    """Return the value, if it has one of the types; true is no number here. Raises UserError."""
+    """Return the value if it has one of the types, exactly: true is not a number. Raises UserError."""
     if type(value) not in kinds:
         expected = " or ".join(_WORDS[kind] for kind in kinds)
         given = f"the text {value[:20]!r}" if isinstance(value, str) else _WORDS[type(value)]
@@ -73,7 +73,7 @@ def one_of(value: Any, where: str, *kinds: type) -> Any:
 
 
 def _without_repetition(pairs):
-    """Make a dict of a JSON object; of a key that is there twice, the last would silently win otherwise."""
+    """Build a dict from a JSON object. Raises UserError for a repeated key, instead of taking the last."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise UserError("not a tokenizer file: a key is there twice")

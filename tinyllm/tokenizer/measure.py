@@ -1,4 +1,4 @@
-"""How well a vocabulary fits a text: how long its tokens are, how many it uses, how many words are whole."""
+"""Measure the fit of a vocabulary to a text: lengths of tokens, share of tokens used, words in one token."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ LONGEST = 5  # tokens that are listed
 
 
 def measure(tokenizer: Tokenizer, text: Text) -> dict:
-    """Encode a text and count: str or bytes -> dict.
+    """Encode a text and measure the result: str or bytes -> dict.
 
-    tokens, bytes, bytes_per_token; used: how many different tokens occur, coverage: what share of the
-    vocabulary they are; pieces: how many the pattern cuts, whole_pieces: what share of them are one token
-    (both None without a pattern of its own); longest: the longest tokens that occur.
+    tokens, bytes, bytes_per_token; used: the number of different tokens, coverage: their share of the
+    vocabulary; pieces: the number of pieces of the pattern, whole_pieces: the share of pieces that are one
+    token (both None without a pattern); longest: the longest tokens that occur.
     """
     data = bytes_from_text(text)
     ids = tokenizer.encode_to_numpy(data)
@@ -37,7 +37,7 @@ def measure(tokenizer: Tokenizer, text: Text) -> dict:
 
 
 def _pieces(tokenizer, data, ids):
-    """Count the pieces, and the share of them that are one token. No token crosses a cut."""
+    """Return the number of pieces, and the share that are one token. No token crosses a piece."""
     if not isinstance(tokenizer, BPETokenizer) or tokenizer.added_tokens or not ids.size:
         return None, None
     lengths = np.fromiter(map(len, tokenizer.pieces(data)), np.int64)

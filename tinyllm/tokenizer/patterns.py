@@ -11,18 +11,18 @@ from tinyllm.errors import UserError
 from tinyllm.ops.pieces import GPT4, PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
 
-LONGEST = 10_000  # characters in a pattern: a file must not make us compile a book
-PATIENCE = 10  # seconds for one match of a pattern that may take for ever, such as (a+)+b
+LONGEST = 10_000  # characters in a pattern, because a file could hold a huge one
+PATIENCE = 10  # seconds for one match; a pattern such as (a+)+b could take forever
 QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")  # Qwen 2 and later: every digit alone
 NAMES = {source: name for name, source in PATTERNS.items()} | {
-    # as tiktoken spells GPT-2's today, for speed; it matches the same in every text
+    # tiktoken's newer, faster form of GPT-2's pattern; it matches the same in every text
     r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": "gpt2",
 }
-_BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in each of PATTERNS; from the end
+_BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in all PATTERNS; searched from the end
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
-    """Compile a name in PATTERNS or a regular expression. Raises UserError, which says what is wrong."""
+    """Compile a name in PATTERNS or a regular expression. Raises UserError naming what is wrong."""
     if not isinstance(pattern, str):
         names = ", ".join(PATTERNS)
         raise UserError(f"a split pattern is {names} or a regex in a str, not {type(pattern).__name__}")
@@ -41,15 +41,14 @@ def compile_pattern(pattern: str) -> regex.Pattern:
 
 
 def _limit(compiled):
-    """Return {"timeout": ...} for a regex of the user's: looking at the clock costs 2 to 4 times."""
+    """Return {"timeout": ...} for user-supplied regexes only: it makes them 2 to 4 times slower."""
     return {} if compiled.pattern in NAMES or compiled.pattern == QWEN2 else {"timeout": PATIENCE}
 
 
 def _matches(compiled, text):
-    """Find a pattern in a str, one match after the other -> iterator of (start, end).
+    """Find all matches of a pattern in a str -> iterator of (start, end).
 
-    A pattern can have more ways to match than there is time to try, on a text of forty characters. Raises
-    UserError where one match takes more than PATIENCE seconds.
+    Raises UserError if one match takes more than PATIENCE seconds: some patterns need exponential time.
     """
     last, news = (0, -1), True
     while news:
@@ -60,7 +59,7 @@ def _matches(compiled, text):
                     last, news = match.span(), True
                     yield last
             return
-        except TimeoutError:  # the time was that of all matches together: go on behind the last
+        except TimeoutError:  # the timeout counts all matches together: continue after the last
             continue
     raise UserError(
         f"the split pattern {compiled.pattern[:60]!r} tried for {PATIENCE} seconds to match one place of "
@@ -71,8 +70,8 @@ def _matches(compiled, text):
 def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
     """Cut a text into pieces: the matches of the pattern, and also the parts between them.
 
-    text: str -> iterator of non-empty str. The pieces joined are the text, whatever the pattern: `findall`
-    alone would silently lose all that the pattern does not match.
+    text: str -> iterator of non-empty str. The pieces joined are always the text, unlike with `findall`,
+    which drops the parts that the pattern does not match.
     """
     done = 0
     for start, end in _matches(compiled, text):
@@ -86,10 +85,10 @@ def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
 
 
 class Splitter:
-    """Cuts text into pieces by a pattern, in C where it is a published one."""
+    """Cut text into pieces by a pattern, with a kernel if it is a published one."""
 
     def __init__(self, pattern: str):
-        """pattern: a name in PATTERNS or a regular expression. Raises UserError."""
+        """Compile a pattern: a name in PATTERNS or a regular expression. Raises UserError."""
         self._compiled = compile_pattern(pattern)
         self.published = pattern if pattern in PATTERNS else NAMES.get(pattern)  # None: a regex of the user
 
@@ -103,7 +102,7 @@ class Splitter:
         return split(self._compiled, text)
 
     def ends(self, data: bytes) -> np.ndarray:
-        """Find where the pieces of some bytes end -> int64 array."""
+        """Return the ends of the pieces of some bytes -> int64 array."""
         text = data.decode("utf-8", "surrogateescape")
         pieces = self.pieces(text)
         if len(text) == len(data):  # each character is one byte
@@ -112,15 +111,15 @@ class Splitter:
         return np.fromiter(accumulate(sizes), np.int64)
 
     def cuts(self, texts: list[bytes]) -> tuple[str | None, list[np.ndarray] | None]:
-        """Return (name of a published pattern, None) or (None, ends of pieces), as the kernels take it."""
+        """Return the arguments of kernels: (published pattern, None) or (None, ends of pieces)."""
         if self.published and split_pieces.backend == "compiled":
             return self.published, None
         return None, [self.ends(text) for text in texts]
 
     def last_cut(self, data: bytes) -> int:
-        """Return the last place where bytes can be cut and no piece is, whatever is around; 0 if none."""
+        """Return the last position where bytes can be cut without changing pieces; 0 if there is none."""
         if not self.published or split_pieces.replaced:
-            return 0  # nobody knows what such a pattern looks at
+            return 0  # an unknown pattern may look at any character
         if split_pieces.backend == "compiled":
             kernels: Any = _compiled
             for back in (2**10, 2**16, len(data)):

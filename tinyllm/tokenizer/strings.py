@@ -1,4 +1,4 @@
-"""Text as tokenizers see it: bytes or characters, names of special tokens, and blocks of a large file."""
+"""Convert texts to bytes and back, find names of special tokens in them, and read large files in blocks."""
 
 import re
 from collections import Counter
@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from tinyllm.errors import UserError
 
 Text = str | bytes | bytearray | memoryview
-END = ""  # the key under which a node of the trie says that a name ends there
-LONGEST_NAME = 512  # characters or bytes: a file must not make every step through a text a long one
+END = ""  # the key of a trie node at which a name ends
+LONGEST_NAME = 512  # characters or bytes, so that a file cannot make the search slow
 MOST_NAMES = 2**22  # characters of all names together
 BLOCK = 2**24  # bytes of a file that are read at a time
 LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
@@ -20,7 +20,7 @@ def bytes_from_text(text: Text) -> bytes:
     """Return the UTF-8 bytes of a str, or bytes as they are.
 
     A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
-    UTF-8 forbids. They are written as UTF-8 would write them if it were allowed, so that nothing is lost.
+    UTF-8 forbids. They are encoded in the same way as other characters, so that nothing is lost.
     """
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")
@@ -41,8 +41,8 @@ def text_keeping_bytes(text: Text) -> str:
 def text_from_bytes(data: bytes, errors: str = "replace") -> str:
     """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
 
-    If anything else is wrong with them, `errors` decides. So the broken output of a model does not grow
-    surrogates, on which `print` and files fail.
+    If the bytes are not UTF-8 in any other way, `errors` decides. So the broken output of a model does not
+    get surrogates, on which `print` and files fail.
     """
     if errors == "replace":
         try:
@@ -76,7 +76,8 @@ def check_names(names: Iterable[str]) -> list[str]:
 def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between them.
 
-    Text and names are all str, or all bytes. The leftmost name wins, and the longest of those.
+    Text and names are all str, or all bytes. The leftmost name is taken first; if several start there, the
+    longest.
     """
     done = 0
     for start, end in _finder(tuple(ids))(text) if ids else ():
@@ -88,9 +89,9 @@ def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
 
 @lru_cache(maxsize=64)
 def _finder(names):
-    """Return a function from a text to the places of names, none overlapping: an iterator of (start, end).
+    """Return a function that finds names in a text -> iterator of (start, end) without overlaps.
 
-    A trie answers for thousands of names at once, so the time grows with the text and not with the names.
+    A trie holds all names, so the time does not grow with their number.
     """
     trie: dict = {}
     for name in names:
@@ -123,8 +124,9 @@ def _finder(names):
 def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) -> Iterator[bytes]:
     """Read a binary file larger than memory -> iterator of bytes, each of about `size`.
 
-    last_cut(data) returns the last place where bytes can be cut, whatever stands before and after them, or
-    0. Without one, a block grows until there is one. Raises UserError beyond LARGEST_BLOCK.
+    last_cut(data) returns the last position where bytes can be cut, or 0; it must not depend on the bytes
+    before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK, TypeError
+    for a file in text mode.
     """
     held: list[bytes] = []
     n = 0

@@ -1,6 +1,6 @@
-"""The tokens that a model wants around a text, such as a first one: TemplateProcessing of a `tokenizer.json`.
+"""Add the tokens that a model expects around a text: TemplateProcessing of a `tokenizer.json`.
 
-`encode` never adds them, because the tokens of a text are the text's.
+`encode` never adds them; call the template on its result.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,9 +14,9 @@ MOST = 2**12  # items in a template
 
 @dataclass(frozen=True)
 class Template:
-    """Tuples of ids and of "A" and "B", the places of the first and second text.
+    """Tuples of ids and of "A" and "B", which stand for the first and second text.
 
-    document: the part of the file that says so.
+    document: the TemplateProcessing in the file.
     """
 
     single: tuple
@@ -24,7 +24,7 @@ class Template:
     document: dict
 
     def __call__(self, ids: Iterable[int], second: Iterable[int] | None = None) -> list[int]:
-        """Put the ids of one text, or of two, between the tokens of the template: a list of ids."""
+        """Add the tokens of the template to the ids of one text, or of two -> list of ids."""
         texts = {"A": ids, "B": second or ()}
         framed: list[int] = []
         for item in self.single if second is None else self.pair:

@@ -1,4 +1,4 @@
-"""Between a person's text and a model's tokens: read a prompt, and show what is written as it comes."""
+"""Read prompts into token ids, and turn generated tokens into text as they come."""
 
 import codecs
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 from tinyllm.errors import UserError
 
-START = "<|endoftext|>"  # what an empty prompt begins with, or a newline where there is no such token
+START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if the tokenizer lacks it
 
 
 def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any) -> list[int]:
-    """Return a prompt's ids as a list. Raises UserError naming the prompt if the model cannot read it."""
+    """Return the ids of prompt number b. Raises UserError if the model cannot read it."""
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:
             raise UserError(
@@ -46,16 +46,16 @@ def _start_token(tokenizer: Any) -> int:
 class TextStream:
     """Turn tokens into text as they come, never showing half a character or a part of a stop string.
 
-    The stop string that is complete first ends the text, just before itself; then `stopped` is True.
-    Where tokens begin and end makes no difference.
+    The first complete stop string ends the text, without the string itself; then `stopped` is True. The
+    boundaries of tokens make no difference.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()):
         self.tokenizer = tokenizer
         self.stop = stop
         self.stopped = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps half a character back
-        self._held = ""  # text that may turn out to be the beginning of a stop string
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps incomplete characters
+        self._held = ""  # text that may be the beginning of a stop string
 
     def push(self, token: int) -> str:
         """Add one token and return the text that can be shown now, which may be empty."""
@@ -74,7 +74,7 @@ class TextStream:
     def _release(self):
         found = [(self._held.find(s) + len(s), -len(s)) for s in self.stop if s in self._held]
         if found:
-            end, minus_length = min(found)  # the first to be complete; of two that end together, the longer
+            end, minus_length = min(found)  # the first to be complete; the longer if two end together
             text, self._held, self.stopped = self._held[: end + minus_length], "", True
             return text
         keep = max((n for s in self.stop for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)

@@ -1,6 +1,6 @@
 """Rank files of tiktoken (`load.py`, OpenAI 2022): a line for each token, its bytes in base64 and its rank.
 
-They say neither where the text is cut nor which special tokens there are: the caller has to.
+The files hold neither the split pattern nor the special tokens: the caller gives both.
 """
 
 import base64
@@ -19,13 +19,13 @@ _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
 def looks_like_ranks(data: bytes) -> bool:
-    """Return True if the first line is one of a rank file: base64 comes in fours, and merges do not."""
+    """Return True if the first line fits a rank file: its base64 has a multiple of four characters."""
     match = re.match(rb"\s*%b(?=[\r\n]|\Z)" % _LINE.pattern, data)
     return match is not None and len(match[1]) % 4 == 0
 
 
 def load(data: bytes, pattern: str | None, special_tokens: Iterable[str] | None) -> BPETokenizer:
-    """Make a tokenizer of the bytes of a rank file. Raises UserError, naming the line."""
+    """Load a tokenizer from the bytes of a rank file. Raises UserError, naming the line."""
     if pattern is None:
         raise UserError(
             'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '
@@ -55,14 +55,14 @@ def _read(data):
 
 
 def dump(tokenizer: Tokenizer) -> bytes:
-    """Write the ranks; the pattern and the special tokens have no place in the file. Raises UserError."""
+    """Write a rank file, without pattern and special tokens, which it cannot hold. Raises UserError."""
     vocabulary = check_plain(tokenizer, "a rank file").vocabulary
     ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
 
 
 def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Return a vocabulary as {bytes: rank}. Raises UserError unless it merges alike by tiktoken's rule."""
+    """Return a vocabulary as {bytes: rank}. Raises UserError if tiktoken would merge differently."""
     vocabulary.words()  # raises where two tokens have the same bytes
     ranked = Vocabulary.from_ranks(vocabulary.ids)
     if list(ranked.merges.items()) != (merges := live_merges(vocabulary)):
@@ -77,12 +77,12 @@ def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
 
 
 def live_merges(vocabulary: Vocabulary) -> list[tuple[tuple[int, int], int]]:
-    """Return the merges that happen in some text, the first to go first: a list of (pair, token).
+    """Return the merges that can happen in some text, in order: a list of (pair, token).
 
-    A merge that joins l and r to the token t happens only if it is the last one when the bytes of t are
-    encoded alone: until it happens nothing has crossed the ends of l + r, so the text around does not
-    matter. So two lists of merges do the same to every text if, token by token, the same pair comes last,
-    and these pairs go in the same order.
+    A merge of l and r to the token t happens only if it is the last merge when the bytes of t are encoded
+    alone: before it, no merge has crossed the ends of l + r, so the text around has no influence. So two
+    lists of merges encode every text alike if each token has the same last pair, and these pairs are in the
+    same order.
     """
     merges, order = dict(vocabulary.merges), dict(vocabulary.order or vocabulary.merges)
     makers: dict[int, list] = {}

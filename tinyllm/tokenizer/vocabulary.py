@@ -1,7 +1,7 @@
-"""What a byte-level BPE tokenizer knows: its tokens, and which pairs of them merge, in which order.
+"""The vocabulary of a byte-level BPE tokenizer: its tokens, and the pairs that merge, in order.
 
-A vocabulary that was learnt here numbers the bytes 0 to 255 and the merges from 256 on. Others have their
-own order: GPT-2's file puts the printable bytes first, tiktoken's leave gaps for special tokens.
+A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Files from elsewhere
+have other numbers: GPT-2's file puts the printable bytes first, tiktoken's leave gaps for special tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_bytes
 
 _BYTE_IDS = list(range(BYTES))
-LARGEST_ID = 2**22  # a file that asks for token number 2**40 must not fill the memory
+LARGEST_ID = 2**22  # so that a file with token number 2**40 cannot fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
 MAX_RANKED_BYTES = 2**23  # of all tokens in ranks, each of which is encoded once
 
@@ -28,10 +28,10 @@ MAX_RANKED_BYTES = 2**23  # of all tokens in ranks, each of which is encoded onc
 class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
-    tokens: the bytes of each id, None where an id is free or belongs to a special token. byte_ids: the ids
-    of the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank} where the pair
-    with the smallest rank goes first; None means the pair with the smallest new token. ignore_merges: a piece
-    that is a token as it stands becomes that token, even where its merges lead elsewhere.
+    tokens: the bytes of each id, None if an id is free or belongs to a special token. byte_ids: the ids of
+    the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank}, the pair with the
+    smallest rank merges first; None means the pair with the smallest new token. ignore_merges: a piece that
+    is a token becomes that token, even if its merges give other tokens.
     """
 
     tokens: list[bytes | None]
@@ -42,9 +42,9 @@ class Vocabulary:
 
     @classmethod
     def from_merges(cls, pairs: Iterable) -> Vocabulary:
-        """Number the bytes 0 to 255, and the token that pair i makes 256 + i.
+        """Build a vocabulary in which bytes are 0 to 255 and pair i makes token 256 + i.
 
-        Raises UserError for a pair that is there twice or that uses a token which does not exist yet.
+        Raises UserError for a repeated pair, or a pair with a token that does not exist yet.
         """
         pairs = _check_pairs(pairs)
         tokens: list[Any] = [bytes([i]) for i in range(BYTES)]
@@ -54,12 +54,12 @@ class Vocabulary:
 
     @classmethod
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
-        """Find the merges that tiktoken's rule makes: neighbours that make a token merge, lowest rank first.
+        """Build a vocabulary from tiktoken's ranks: neighbours that form a token merge, lowest rank first.
 
-        ranks: {bytes: rank}, where the ranks are the ids and every single byte is there. Raises UserError.
-        The last merge that makes a token does not depend on the text around it, because nothing has crossed
-        its ends before. So it is found by encoding the token alone, with the merges that make shorter tokens.
-        A token that no merge makes is only found as a whole piece.
+        ranks: {bytes: rank}, with all single bytes; the ranks become the ids. Raises UserError. The last
+        merge that makes a token does not depend on the text around it, because no earlier merge crosses its
+        ends. So it is found by encoding the token alone, with the merges that make shorter tokens. A token
+        that no merge makes occurs only as a whole piece.
         """
         tokens = _check_ranks(ranks)
         byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
@@ -77,10 +77,10 @@ class Vocabulary:
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
                    names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
-        """Read tokens that are written in GPT-2's characters.
+        """Build a vocabulary from tokens in GPT-2's characters.
 
-        vocab: {token: id}. merges: [(left, right)], the first to go first. names: added tokens, which are no
-        bytes; where a merge makes one it stays an ordinary token. Raises UserError.
+        vocab: {token: id}. merges: [(left, right)] in order. names: added tokens, which are not written in
+        these characters; if a merge makes one, it stays an ordinary token. Raises UserError.
         """
         _check_ids(vocab)
         pairs, order = {}, {}
@@ -106,7 +106,7 @@ class Vocabulary:
     def words(self) -> tuple[dict[str, int], list[list[str]]]:
         """Return {token: id} and the merges in order, tokens written in GPT-2's characters.
 
-        Raises UserError if two tokens have the same bytes, for which there is no spelling.
+        Raises UserError if two tokens have the same bytes, which a file cannot express.
         """
         vocab = {characters(token): i for i, token in enumerate(self.tokens) if token is not None}
         for i, token in enumerate(self.tokens):
@@ -117,18 +117,18 @@ class Vocabulary:
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
-        """{bytes: id} of the ordinary tokens."""
+        """Return {bytes: id} of the ordinary tokens."""
         return {token: i for i, token in enumerate(self.tokens) if token is not None}
 
     def in_order(self) -> list[tuple[int, int]]:
-        """Return the merges as a list of pairs, the first to go first."""
+        """Return the merges as a list of pairs, in order."""
         order = self.merges if self.order is None else self.order
         return sorted(self.merges, key=order.__getitem__)
 
     def encode(self, piece: bytes) -> list[int]:
-        """Write a piece in tokens: bytes -> list of ids.
+        """Encode a piece: bytes -> list of ids.
 
-        A replaced `bpe_encode` runs if there is one. Raises UserError where it cannot know the order.
+        If `bpe_encode` is replaced, the replacement runs. Raises UserError if it would need the order.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
@@ -139,7 +139,7 @@ class Vocabulary:
         return bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
 
     def first_ids(self, piece: bytes) -> bytes | list[int]:
-        """Return the ids of single bytes; bytes are that already where they are numbered 0 to 255."""
+        """Return the ids of single bytes: the bytes themselves if they are numbered 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 
 
