@@ -244,8 +244,11 @@ def test_adapters_learn_alone_and_merge(name):
     assert other.loss(x, y).item() == loss
     with pytest.raises(UserError, match="lora_a"):
         nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()})
-    with pytest.raises(UserError, match="merge"):
-        model.save_pretrained("nowhere")
+    for needs_plain_layers in (lambda: model.save_pretrained("nowhere"), lambda: nn.quantize(model, 8)):
+        with pytest.raises(UserError, match="merge"):
+            needs_plain_layers()
+    with pytest.raises(UserError, match="no linear layer has a name with 'atn'"):
+        nn.adapt(small(name), where="atn")
     merged = nn.merge(model)
     assert merged.state_dict().keys() == before.keys()
     assert np.isclose(merged.loss(x, y).item(), loss, rtol=1e-4)

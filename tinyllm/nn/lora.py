@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm.errors import UserError
 from tinyllm.nn.layers import Linear
 from tinyllm.nn.module import Module, Parameter, full, replace
 from tinyllm.rng import Random
@@ -58,8 +59,12 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", se
     """Freeze a model and add an adapter to every linear layer whose name matches, in place.
 
     `where` is a regular expression that is searched in the names of the layers, such as `attn`. Returns the
-    model.
+    model. Raises UserError, and changes nothing, when no layer matches.
     """
+    linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
+    if not any(re.search(where, name) for name in linears):
+        known = f"there is {linears[0]}, for example" if linears else "there are none to adapt"
+        raise UserError(f"no linear layer has a name with {where!r}: {known}")
 
     def adapter(name, linear):
         chosen = re.search(where, name)

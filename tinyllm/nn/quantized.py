@@ -12,6 +12,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head, Linear
+from tinyllm.nn.lora import LoRALinear
 from tinyllm.nn.module import Buffer, Module, full, replace
 from tinyllm.ops.quant import packed_shapes
 from tinyllm.tensor import Tensor, record
@@ -168,11 +169,13 @@ def quantize(model: Module, bits: int) -> Module:
     """Replace every Linear of a model by one with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
-    keeps the original. Norms, biases and embeddings stay float32. Raises UserError on other bits, and on
-    weights that cannot be quantised, naming the layer; the model is then unchanged.
+    keeps the original. Norms, biases and embeddings stay float32. Raises UserError on other bits, while the
+    model has adapters, and on weights that cannot be quantised, naming the layer; it is then unchanged.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
+    if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
+        raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantizing it")
     replace(model, (Linear, Head), lambda name, layer: quantized_layer(name, layer, bits))
     return fuse_linears(model)
 
