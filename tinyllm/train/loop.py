@@ -36,7 +36,7 @@ class Progress:
     step: int = 0
     best_step: int | None = None
     best_val_loss: float | None = None
-    group: dict[str, float] = field(default_factory=dict)  # sums over the steps since the last logged one
+    group: dict[str, Any] = field(default_factory=dict)  # sums since the last logged step; None: not finite
     group_seconds: float = 0.0
     seconds: float = 0.0  # since the run began, without the breaks
 
@@ -48,16 +48,18 @@ class Progress:
         if taken := done.numbers.keys() & {*counted, *STEP_FIELDS}:
             raise ValueError(f"the log has a field {min(taken)!r} already: rename the loss's number")
         for name, number in (counted | done.numbers).items():
-            self.group[name] = self.group.get(name, 0) + number
+            total = math.nan if (before := self.group.get(name, 0)) is None else before + number
+            self.group[name] = total if math.isfinite(total) else None  # JSON has no other name for it
 
-    def new_group(self) -> tuple[dict[str, float], float | None]:
+    def new_group(self) -> tuple[dict[str, Any], float | None]:
         """Return (means, tokens per second) since the last logged step, and begin a new group."""
         sums, seconds = self.group, self.group_seconds
         self.group, self.group_seconds = {}, 0.0
         if not sums:
             return {}, None
         steps, tokens = sums.pop("steps"), sums.pop("tokens")
-        return {name: total / steps for name, total in sums.items()}, round(tokens / seconds, 1)
+        means = {name: None if total is None else total / steps for name, total in sums.items()}
+        return means, round(tokens / seconds, 1)
 
 
 @dataclass
@@ -184,7 +186,7 @@ class Loop:
             **(evaluation.numbers if evaluation else {}),
             "lr": self.optimizer.lr if means else None,
             "grad_norm": means.get("grad_norm"),
-            **{name: mean if math.isfinite(mean) else None for name, mean in means.items()},
+            **means,
             "tokens_per_second": tokens_per_second,
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
