@@ -79,6 +79,15 @@ def test_a_model_comes_back_with_its_config_and_its_bits(tmp_path, name, bits):
     assert generation["eos_token_id"] is None
 
 
+def test_a_mistral_says_whether_it_has_a_window(tmp_path):
+    """Where nothing is said, transformers takes a window of 4096 tokens."""
+    made("mistral", window=None).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["sliding_window"] is None
+    assert from_pretrained(tmp_path).config.window is None
+    change(tmp_path, sliding_window=...)
+    assert from_pretrained(tmp_path).config.window == 4096
+
+
 @each
 def test_transformers_opens_what_is_saved(tmp_path, name):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")

@@ -26,4 +26,10 @@ class Mistral(Llama):
         "hidden_act": ("silu",),
         "attention_dropout": (0.0, ...),
         "head_dim": Llama.hf_settings["head_dim"],
+        "sliding_window": lambda config: (config.window,),  # written also where there is none
     }
+
+    @staticmethod
+    def hf_read(config):
+        """Return the settings with the values that Mistral has where a file leaves them out."""
+        return Llama.hf_read({"num_key_value_heads": 8, "sliding_window": 4096} | config)
