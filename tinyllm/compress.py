@@ -92,5 +92,5 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
 
 def default_folder(source: str | Path, bits: int) -> Path:
     """Return the default folder of a quantised run: runs/stories-nano -> runs/stories-nano-int8."""
-    folder = Path(source)
-    return folder.with_name(f"{folder.resolve().name}-int{bits}")
+    name = f"{Path(source).resolve().name}-int{bits}"
+    return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)

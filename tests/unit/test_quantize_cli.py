@@ -8,6 +8,7 @@ import pytest
 from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
+from tinyllm.compress import default_folder
 from tinyllm.generate import generate
 from tinyllm.train import load_run
 
@@ -71,6 +72,12 @@ def test_it_replaces_only_what_it_may(here, capsys):
     assert tree(here) == before
     assert main(["quantize", "run", "--bits", "4", "--out", "small", "--overwrite"]) == 0
     assert json.loads((here / "small" / "run.json").read_text())["notes"] == {"bits": 4}
+
+
+def test_the_copy_lies_beside_the_run_wherever_one_stands(here, monkeypatch):
+    for place, source in (("run", "."), ("run/checkpoints", "..")):
+        monkeypatch.chdir(here / place)
+        assert default_folder(source, 8).resolve() == here / "run-int8"
 
 
 def test_it_cannot_be_trained_further(here, capsys):
