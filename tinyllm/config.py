@@ -102,7 +102,7 @@ def read_toml(path: Any) -> dict[str, Any]:
             nested = tomllib.load(f)
     except OSError as error:
         raise UserError(f"cannot read the settings in {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
     return flatten(nested)
 
