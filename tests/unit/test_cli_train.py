@@ -300,3 +300,11 @@ def test_the_example_in_the_package_runs(capsys):
     code = tinyllm.__doc__.split("\n\n", 1)[1].replace("range(100)", "range(2)").replace("=200", "=9")
     exec(textwrap.dedent(code), {})
     assert len(capsys.readouterr().out.strip()) > 0
+
+
+def test_sft_reads_any_character_and_passes_over_what_is_cut_off_whole(here, tiny):
+    cut, odd = {"prompt": "x" * 30, "answer": "y"}, {"prompt": "1\u2028", "answer": "2\x85"}
+    Path("odd.jsonl").write_text("\n".join(json.dumps(pair, ensure_ascii=False) for pair in [cut, odd] * 10))
+    words = ["train", "sft", *tiny, "--data", "odd.jsonl", "--out", "run"]
+    assert main([*words, "--set", "train.batch=1", "--set", "train.eval_windows=1"]) == 0
+    assert json.loads(Path("run/log.jsonl").read_text().splitlines()[-1])["truncated"] == 0.5

@@ -35,7 +35,7 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
     In a TSV file, \n and \t in a cell stand for a new line and a tab. Raises UserError, naming the line.
     """
     pairs = []
-    for number, line in enumerate(corpus.text().splitlines(), 1):
+    for number, line in enumerate(corpus.text().split("\n"), 1):  # JSON texts may hold U+2028
         if not line.strip():
             continue
         try:
@@ -43,11 +43,11 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
                 record = json.loads(line)
                 pair = record["prompt"], record["answer"]
             else:
-                prompt, answer = line.split("\t")
+                prompt, answer = line.rstrip("\r").split("\t")
                 pair = tuple(cell.replace("\\n", "\n").replace("\\t", "\t") for cell in (prompt, answer))
-            if not all(isinstance(text, str) and text for text in pair):
+            if not all(isinstance(text, str) and text.encode() for text in pair):  # no lone surrogates either
                 raise ValueError
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(
                 f'{corpus.name} line {number} is no pair: write {{"prompt": ..., "answer": ...}}, or the two '
                 "with a tab between them"
@@ -76,13 +76,18 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         raise UserError(
             f"{corpus.name} has {len(pairs)} pairs: give enough to hold out {train.val_fraction:g}"
         )
-    learnt, held_out = pairs[:-held], pairs[-held:]
     lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
     cut = sum(length > context + 1 for length in lengths) / len(pairs)
     characters = count_characters(tokenizer)
 
     def layout(chosen, packed=False):
         return rows(*zip(*chosen, strict=True), context, packed=packed)
+
+    # A pair whose answer is cut off whole teaches nothing, and its prompt is too long for a sample.
+    parts = pairs[:-held], pairs[-held:]
+    learnt, held_out = ([pair for pair in part if layout([pair]).count] for part in parts)
+    if not (learnt and held_out):
+        raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
 
     def batches(step):
         which = Random(config.seed, "batch", step).integers(len(learnt), train.batch)
@@ -96,11 +101,9 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         chosen = held_out[: train.eval_windows]
         size = train.batch // train.accumulate
         batches = (layout(chosen[i : i + size]) for i in range(0, len(chosen), size))
-        return evaluate(model, (b for b in batches if b.count), next_token, characters)
+        return evaluate(model, batches, next_token, characters)
 
     tokens = [sum(layout([pair]).count for pair in part) for part in (learnt, held_out)]
-    if not all(tokens):
-        raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
     healthy = {"answer_share": (0.02, 1.0, "answers are short next to padding and prompts: try sft.packed"),
                "truncated": (0.0, 0.05, ADVICE)}  # fmt: skip
     return Plan(batches, loss, measure, tokens[0], tokens[1], held_out[0][0], healthy)
