@@ -34,13 +34,14 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
 
-    def forward():
-        return ops.linear(x.data, w.data, None if b is None else b.data)
+    bias = None if b is None else b.data
 
     def backward(dy):
         return _linear_gradients(dy, x, w, b)
 
-    return record(forward(), (x, w) if b is None else (x, w, b), backward, again=forward)
+    y = ops.linear(x.data, w.data, bias)
+    again = lambda: ops.linear(x.data, w.data, bias)  # noqa: E731
+    return record(y, (x, w) if b is None else (x, w, b), backward, again)
 
 
 def _linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:

@@ -16,11 +16,14 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tinyllm import ops
+
+FLOAT32 = np.dtype(np.float32)
 
 
 class Node:
@@ -140,13 +143,22 @@ def gradients(y: "Tensor", dy: np.ndarray) -> dict["Tensor", np.ndarray]:
 
 def run(op: Any, *arrays: np.ndarray) -> Any:
     """Run an op, or its specification unless all arrays are float32, the only dtype of kernels."""
-    compiled = all(x.dtype == np.float32 for x in arrays)
+    compiled = all(x.dtype == FLOAT32 for x in arrays)
     return (op if compiled else op.variants["numpy"])(*map(np.asarray, arrays))
 
 
+def alike(x: np.ndarray, y: np.ndarray) -> bool:
+    """Return True if two arrays are float32 of one shape, as ops.add takes them."""
+    return x.shape == y.shape and x.dtype == y.dtype == FLOAT32
+
+
 def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Add two arrays: with the op if both are float32 of one shape, else with NumPy, which broadcasts."""
-    return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == np.float32 else x + y
+    """Add two arrays: with the op if they are alike, else with NumPy, which broadcasts."""
+    return ops.add(x, y) if alike(x, y) else x + y
+
+
+def _to_both(dz):
+    return dz, dz
 
 
 class Tensor:
@@ -161,9 +173,12 @@ class Tensor:
     __array_ufunc__ = None  # so that array + tensor calls the tensor's __radd__
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.data = data if type(data) is np.ndarray else np.asarray(data)
-        if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
-            self.data = self.data.astype(np.float32)
+        if type(data) is np.ndarray:
+            self.data = data
+        else:
+            self.data = np.asarray(data)
+            if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+                self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"only floats have gradients, got {self.data.dtype}; use astype(np.float32)")
         self.requires_grad = requires_grad
@@ -171,9 +186,9 @@ class Tensor:
         self._node: Node | None = None  # the step that made this, or None for a leaf
         self._output = 0  # the index among the outputs of that step
 
-    shape = property(lambda self: self.data.shape)
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
+    shape = property(attrgetter("data.shape"))
+    dtype = property(attrgetter("data.dtype"))
+    ndim = property(attrgetter("data.ndim"))
 
     @property
     def source(self) -> tuple[Any, int] | None:
@@ -225,12 +240,14 @@ class Tensor:
 
     def __add__(self, other):
         x, y = self, self.like(other)
+        if alike(x.data, y.data):  # as in every residual sum
+            return record(ops.add(x.data, y.data), (x, y), _to_both)
         x_shape, y_shape = x.shape, y.shape  # the shapes alone: to mention x and y would keep them alive
 
         def backward(dz):
             return ops.sum_to_shape(dz, x_shape), ops.sum_to_shape(dz, y_shape)
 
-        return record(plus(x.data, y.data), (x, y), backward)
+        return record(x.data + y.data, (x, y), backward)
 
     def __mul__(self, other):
         x, y = self, self.like(other)

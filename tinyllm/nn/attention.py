@@ -68,7 +68,8 @@ class Attention(Module):
             where["window"] = self.window
         B, T, C = q.shape
         q = q.reshape(B, T, self.heads, self.head_width)
-        k, v = (x.reshape(B, T, self.kv_heads, self.head_width) for x in (k, v))
+        k = k.reshape(B, T, self.kv_heads, self.head_width)
+        v = v.reshape(B, T, self.kv_heads, self.head_width)
         if angles is not None:
             q, k = F.rope(q, *angles), F.rope(k, *angles)
         if cache is None:

@@ -23,9 +23,10 @@ def around(module: Module, fn: Callable[..., Any]) -> None:
     The module gets a subclass of its class, so modules that are not wrapped cost nothing.
     """
     kind = type(module)
+    call = kind.__call__
 
     def __call__(self, *args, **kwargs):
-        return fn(kind.__call__, self, *args, **kwargs)
+        return fn(call, self, *args, **kwargs)
 
     module.__class__ = type(kind.__name__, (kind,), {"__call__": __call__, "__doc__": kind.__doc__})
 

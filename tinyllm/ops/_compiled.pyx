@@ -41,6 +41,20 @@ cdef object BOOL = np.dtype(np.bool_)
 cdef object ndarray = np.ndarray
 
 
+cdef class Call:
+    """What an op is when it is called: its check, then what runs it. In Python: PythonCall in registry.py."""
+
+    cdef public object _check, _run
+
+    def __call__(self, *args, **kwargs):
+        if self._check is not None:
+            try:
+                self._check(*args, **kwargs)
+            except (ValueError, AttributeError) as error:
+                self._refuse(error)
+        return self._run(*args, **kwargs)
+
+
 # --- memory ------------------------------------------------------------------------------------------------------------
 
 cdef class Block:

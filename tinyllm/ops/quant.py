@@ -39,13 +39,15 @@ def packed_shapes(bits, n_in, n_out):
 
 def check_packed(bits):
     """Make the check of dequantize_int8 or of dequantize_int4."""
+    kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
 
     def check(q, scales, n_in, n_out):
-        kind = np.dtype(np.int8 if bits == 8 else np.uint8)
-        if q.dtype != kind or scales.dtype != np.uint16:
+        if q.dtype != kind or scales.dtype != half:
             types = f"{q.dtype} and {scales.dtype}; make them with quantize_int{bits}"
             raise ValueError(f"needs q {kind} and scales uint16, got {types}")
-        if n_in < 0 or n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, n_in, n_out):
+        groups, blocks = -(-n_out // OUTPUTS), -(-n_in // BLOCK)  # as packed_shapes, at once
+        fits = q.shape == (groups, blocks, bits, OUTPUTS, 4) and scales.shape == (groups, blocks, OUTPUTS)
+        if not fits or n_in < 0 or n_out < 0:
             shapes = f"q {q.shape} and scales {scales.shape}; make them with quantize_int{bits}"
             raise ValueError(f"needs weights ({n_in}, {n_out}), got {shapes}")
 
@@ -54,11 +56,12 @@ def check_packed(bits):
 
 def check_layer(bits):
     """Make the check of linear_int8 or of linear_int4."""
+    check_weights = check_packed(bits)
 
     def check(x, q, scales, n_out, b=None):
         if x.ndim < 1:
             raise ValueError(f"needs x (..., I), got shape {x.shape}")
-        check_packed(bits)(q, scales, x.shape[-1], n_out)
+        check_weights(q, scales, x.shape[-1], n_out)
         if b is not None and b.shape != (n_out,):
             raise ValueError(f"needs a bias of shape {(n_out,)}, got {b.shape}")
 

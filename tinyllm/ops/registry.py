@@ -11,6 +11,8 @@ import inspect
 import os
 import types
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from tinyllm.errors import UserError
 
@@ -27,7 +29,31 @@ BACKENDS = ("compiled", "numpy")
 BACKWARD = "_backward"
 
 
-class Op:
+class PythonCall:
+    """Run what an op is at the moment: `_check`, unless it is None, and then `_run`.
+
+    The kernels bring the same class in C, because a token takes dozens of calls.
+    """
+
+    _check: Callable | None
+    _run: Callable
+
+    def __call__(self, *args, **kwargs):
+        if self._check is not None:
+            try:
+                self._check(*args, **kwargs)
+            except (ValueError, AttributeError) as error:
+                self._refuse(error)
+        return self._run(*args, **kwargs)
+
+    def _refuse(self, error):
+        raise NotImplementedError
+
+
+Call: Any = PythonCall if _compiled is None else _compiled.Call
+
+
+class Op(Call):
     """A pure function on arrays with one specification and several implementations.
 
     `reference` is the NumPy body, `compiled` the C twin or None, `override` the function plugged in or None.
@@ -124,14 +150,6 @@ class Op:
         run = self.override or inspect.unwrap(self.variants[self.backend])
         around = _state["around"]  # only while someone watches: a call then goes through it
         self._run = run if around is None else functools.partial(around, self, run)
-
-    def __call__(self, *args, **kwargs):
-        if self._check is not None:
-            try:
-                self._check(*args, **kwargs)
-            except (ValueError, AttributeError) as error:
-                self._refuse(error)
-        return self._run(*args, **kwargs)
 
     def _refuse(self, error):
         """Raise what a check has found, unless an argument is no array: implementations know their types."""
