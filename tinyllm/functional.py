@@ -311,7 +311,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     window: how many keys a query sees, counted back from its own position, which is included.
     starts, ends (B, S): a query sees the keys starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
-    if any(x is not None for x in (bias, window, starts, ends)):
+    if not (bias is None and window is None and starts is None and ends is None):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
         return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))
     y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)

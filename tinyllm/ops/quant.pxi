@@ -1,11 +1,12 @@
 cdef tuple packed(int bits, object q, object scales):
     """Check the types of quantised weights; return the two contiguous."""
     kind = I8 if bits == 8 else U8
+    if isinstance(q, ndarray) and isinstance(scales, ndarray) and q.dtype == kind and scales.dtype == U16:
+        return contiguous(q), contiguous(scales)
     for x, name, dtype in ((q, "q", kind), (scales, "scales", U16)):
         if not isinstance(x, ndarray) or x.dtype != dtype:
             raise TypeError(f"the {name} of {bits}-bit weights must be an array of {dtype}, not "
                             f"{getattr(x, 'dtype', type(x).__name__)}; make it with quantize_int{bits}")
-    return contiguous(q), contiguous(scales)
 
 
 cdef tuple quantize_packed(int bits, object w):
