@@ -16,14 +16,12 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tinyllm import ops
-
-FLOAT32 = np.dtype(np.float32)
+from tinyllm.ops.shapes import FLOAT32
 
 
 class Node:
@@ -143,22 +141,12 @@ def gradients(y: "Tensor", dy: np.ndarray) -> dict["Tensor", np.ndarray]:
 
 def run(op: Any, *arrays: np.ndarray) -> Any:
     """Run an op, or its specification unless all arrays are float32, the only dtype of kernels."""
-    compiled = all(x.dtype == FLOAT32 for x in arrays)
-    return (op if compiled else op.variants["numpy"])(*map(np.asarray, arrays))
-
-
-def alike(x: np.ndarray, y: np.ndarray) -> bool:
-    """Return True if two arrays are float32 of one shape, as ops.add takes them."""
-    return x.shape == y.shape and x.dtype == y.dtype == FLOAT32
+    return (op if all(x.dtype == FLOAT32 for x in arrays) else op.variants["numpy"])(*map(np.asarray, arrays))
 
 
 def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Add two arrays: with the op if they are alike, else with NumPy, which broadcasts."""
-    return ops.add(x, y) if alike(x, y) else x + y
-
-
-def _to_both(dz):
-    return dz, dz
+    """Add two arrays: with the op if both are float32 of one shape, else with NumPy, which broadcasts."""
+    return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == FLOAT32 else x + y
 
 
 class Tensor:
@@ -173,12 +161,9 @@ class Tensor:
     __array_ufunc__ = None  # so that array + tensor calls the tensor's __radd__
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        if type(data) is np.ndarray:
-            self.data = data
-        else:
-            self.data = np.asarray(data)
-            if self.data.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
-                self.data = self.data.astype(np.float32)
+        self.data = data if type(data) is np.ndarray else np.asarray(data)
+        if not isinstance(data, (np.ndarray, np.generic)) and self.data.dtype == np.float64:
+            self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"only floats have gradients, got {self.data.dtype}; use astype(np.float32)")
         self.requires_grad = requires_grad
@@ -186,9 +171,9 @@ class Tensor:
         self._node: Node | None = None  # the step that made this, or None for a leaf
         self._output = 0  # the index among the outputs of that step
 
-    shape = property(attrgetter("data.shape"))
-    dtype = property(attrgetter("data.dtype"))
-    ndim = property(attrgetter("data.ndim"))
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
 
     @property
     def source(self) -> tuple[Any, int] | None:
@@ -240,14 +225,12 @@ class Tensor:
 
     def __add__(self, other):
         x, y = self, self.like(other)
-        if alike(x.data, y.data):  # as in every residual sum
-            return record(ops.add(x.data, y.data), (x, y), _to_both)
-        x_shape, y_shape = x.shape, y.shape  # the shapes alone: to mention x and y would keep them alive
+        x_shape, y_shape = x.data.shape, y.data.shape  # the shapes alone: to mention x and y would keep them alive
 
         def backward(dz):
             return ops.sum_to_shape(dz, x_shape), ops.sum_to_shape(dz, y_shape)
 
-        return record(x.data + y.data, (x, y), backward)
+        return record(plus(x.data, y.data), (x, y), backward)
 
     def __mul__(self, other):
         x, y = self, self.like(other)
@@ -349,7 +332,7 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> "Tensor":
         """Return the same numbers in the same order under another shape."""
-        before = self.shape
+        before = self.data.shape
 
         def backward(dy):
             return (dy.reshape(before),)
