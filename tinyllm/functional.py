@@ -33,15 +33,14 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-
     bias = None if b is None else b.data
 
     def backward(dy):
         return _linear_gradients(dy, x, w, b)
 
+    parents = (x, w) if b is None else (x, w, b)
     y = ops.linear(x.data, w.data, bias)
-    again = lambda: ops.linear(x.data, w.data, bias)  # noqa: E731
-    return record(y, (x, w) if b is None else (x, w, b), backward, again)
+    return record(y, parents, backward, again=lambda: ops.linear(x.data, w.data, bias))
 
 
 def _linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:

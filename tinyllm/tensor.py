@@ -225,7 +225,7 @@ class Tensor:
 
     def __add__(self, other):
         x, y = self, self.like(other)
-        x_shape, y_shape = x.data.shape, y.data.shape  # the shapes alone: to mention x and y would keep them alive
+        x_shape, y_shape = x.data.shape, y.data.shape  # not x and y, which backward would keep alive
 
         def backward(dz):
             return ops.sum_to_shape(dz, x_shape), ops.sum_to_shape(dz, y_shape)
