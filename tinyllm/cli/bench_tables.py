@@ -56,7 +56,7 @@ def ops_verdict(records: list[dict]) -> str:
 def train_line(r: dict) -> str:
     """Write one engine that trains one model."""
     if "skipped" in r:
-        return fold(f"{r['setting']:5} {r['engine']}: left out, {r['skipped']}")
+        return left_out(r)
     against = f" {r['times_spec']:.1f} x numpy" if "times_spec" in r else ""
     if "times_torch" in r:
         against = f" {r['times_torch']:.2f} x {r['best_torch'].removeprefix('torch ')}"
@@ -69,7 +69,7 @@ def train_line(r: dict) -> str:
 def generate_line(r: dict) -> str:
     """Write one engine that generates."""
     if "skipped" in r:
-        return fold(f"{r['setting']:11} {r['engine']}: left out, {r['skipped']}")
+        return left_out(r)
     speed = f"{r['tokens_per_second']:,.1f} tokens/s"
     times = f"{r['times']:>7.2f} x" if "times" in r else ""
     name = f"{r['setting']:11}{r['task']:8}{r['engine']:15}{r['tokens']:>4}"
@@ -86,7 +86,7 @@ def memory_line(r: dict) -> str:
 def tokenizer_line(r: dict) -> str:
     """Write one engine at one task, or the time of a text twice as long, or the memory of training."""
     if "skipped" in r:
-        return fold(f"{r['engine']}: left out, {r['skipped']}")
+        return left_out(r)
     size = f"{r['bytes'] / 1e6:.1f} MB"
     if r["task"] == "memory":
         parts = f"{mib(r['libraries_mb'])} at start, {mib(r['text_mb'])} with the text"
@@ -108,6 +108,11 @@ def scaling_line(r: dict) -> str:
     memory = f"{mib(r['memory_mb']):>12}" if "memory_mb" in r else ""
     rate = f"{r['gflops']:.1f} GFLOP/s"
     return f"{r['axis']:10}{r['size']:>7}{time(r['seconds']):>10}{rate:>16}{share(r)}{memory}"
+
+
+def left_out(r: dict) -> str:
+    """Write why an engine was not measured."""
+    return fold(f"{r.get('setting', '')} {r['engine']}: left out, {r['skipped']}".strip())
 
 
 def share(r: dict) -> str:
