@@ -11,7 +11,7 @@ from tinyllm.nn import inference, quantize
 from tinyllm.nn.quantized import Int8Linear
 from tinyllm.ops.registry import OPS, override, use
 from tinyllm.report.trace import capture, compare, examine, take_text
-from tinyllm.report.trace.compare import first_difference, set_side_by_side
+from tinyllm.report.trace.compare import compare_captures, first_difference
 from tinyllm.report.trace.examine import forward_flops, head_facts, products
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
@@ -256,7 +256,7 @@ def test_quantised_weights_first_differ_in_the_first_product(bits):
     model, small = (tiny_gpt(CHARS.vocab_size, width=32) for _ in range(2))
     quantize(small, bits)
     ids = CHARS.encode(TEXT)
-    result = set_side_by_side(observe(model, ids), observe(small, ids), ids, "A", "B")
+    result = compare_captures(observe(model, ids), observe(small, ids), ids, "A", "B")
     found = first_difference(result.differences)
     assert (found.path, found.op_a, found.op_b) == ("h.0.attn.c_attn", "linear", f"linear_int{bits}")
     assert [layer.path for layer in result.layers] == ["wte", "wpe", "h.0", "h.1", "ln_f", "lm_head"]

@@ -12,7 +12,7 @@ from tiny_run import new_training, write_text
 from tinyllm.cli import main
 from tinyllm.nn import inference
 from tinyllm.report.trace import capture, examine, page
-from tinyllm.report.trace.compare import set_side_by_side
+from tinyllm.report.trace.compare import compare_captures
 from tinyllm.report.trace.comparison_page import render_comparison
 from tinyllm.report.trace.page import MAX_BYTES, render
 from tinyllm.report.trace.terminal import show, show_comparison
@@ -170,13 +170,13 @@ def test_a_comparison_is_shown_and_escaped():
         with inference(model), capture(model) as root:
             model(np.array([ids]))
         roots.append(root)
-    result = set_side_by_side(*roots, ids, EVIL, "B")
+    result = compare_captures(*roots, ids, EVIL, "B")
     parsed = Page(render_comparison(result))
     assert not parsed.open and "img" not in parsed.tags and "script" not in parsed.tags
     assert SPELLED in parsed.words and "First difference: wte: embedding" in parsed.words
     text = show_comparison(result)
     assert "  wte: embedding\n" in text and max(len(line) for line in text.split("\n")[1:]) <= 80
-    same = set_side_by_side(roots[0], roots[0], ids, "A", "B")
+    same = compare_captures(roots[0], roots[0], ids, "A", "B")
     assert "no difference: all 27 ops" in show_comparison(same)
     assert "No difference: all 27 ops" in Page(render_comparison(same)).words
 

@@ -82,7 +82,7 @@ def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int,
 
 def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None, out: str | None) -> None:
     """Capture two models, compare them, print the findings, and write a page if one is asked for."""
-    from tinyllm.report.trace.compare import set_side_by_side
+    from tinyllm.report.trace.compare import compare_captures
     from tinyllm.report.trace.comparison_page import write_comparison
     from tinyllm.report.trace.terminal import show_comparison
 
@@ -92,7 +92,7 @@ def show_difference(runs: list[str], models: list, ids: list[int], mine: str | N
     else:
         a, b, called = observe_mine(mine, models[0][0], ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
-    comparison = set_side_by_side(a, b, ids, names[0], names[1])
+    comparison = compare_captures(a, b, ids, names[0], names[1])
     say(show_comparison(comparison))
     if out:
         size = write_comparison(comparison, out)

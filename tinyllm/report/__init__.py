@@ -1,1 +1,1 @@
-"""Pages, charts and traces: what a person looks at."""
+"""Pages, charts and traces for people to look at."""

@@ -1,4 +1,4 @@
-"""From the records of a log to curves: the points that terminal chart and report both draw."""
+"""Turn the records of a log into curves, which the terminal chart and the report draw."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ TINY = 1e-3  # a loss of 0 has no logarithm
 class LossCurves:
     """Train and validation loss as [(step, nats)], and the entropy floor or None.
 
-    `unit` says what a nat is counted per.
+    `unit` is "nats per token" or "nats per character".
     """
 
     train: list
@@ -28,17 +28,17 @@ class LossCurves:
 
 
 def column(records: list[dict], name: str) -> list[tuple[int, float]]:
-    """Return [(step, value)] of one field of the step records, where it was measured."""
+    """Return [(step, value)] of one field of the step records, without missing values."""
     steps = [record for record in records if record.get("kind") == "step"]
     return [(record["step"], record[name]) for record in steps if record.get(name) is not None]
 
 
 def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
-    """Choose the unit in which model and language can be compared, and return the curves in it.
+    """Return the loss curves in a unit that allows a comparison with the entropy floor.
 
-    The entropy of a language is known per character. Where every token is one character the losses are too,
-    and all three can share a picture. Otherwise only the validation loss is measured per character: that
-    and the floor are drawn. Without a floor the losses are drawn as they are, per token.
+    The floor is in nats per character. If every token is one character, both losses are too, and all three
+    curves are returned. Otherwise only the validation loss is measured per character: the result holds it and
+    the floor. Without a floor the losses are in nats per token.
     """
     per_token, per_char = column(records, "val_loss"), column(records, "val_loss_per_char")
     train = column(records, "train_loss")

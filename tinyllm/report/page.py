@@ -1,7 +1,7 @@
-"""Pages: one HTML file each, without scripts, that opens from disk and asks nothing of a network.
+"""Build pages: single HTML files without scripts that open from disk and need no network.
 
 The template is page.html and the look style.css, in this folder. Text is escaped unless it is `Html`, so
-that names, samples and tokens are never more than text.
+names, samples and tokens cannot inject HTML.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
 
 
 def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
-    """Put the parts of a page together."""
+    """Return a page as text, assembled from its parts."""
     template = Template((FOLDER / "page.html").read_text("utf-8"))
     style = (FOLDER / "style.css").read_text("utf-8")
     parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
@@ -50,24 +50,24 @@ def write(path: str | Path, text: str) -> int:
 
 
 def cards(facts: list[tuple[str, Any, str]]) -> Html:
-    """Return large figures side by side: (what, value, unit) each."""
+    """Return a row of large figures, each given as (name, value, unit)."""
     items = [tag("div", tag("dt", name), tag("dd", value, " ", tag("small", unit)))
              for name, value, unit in facts]
     return tag("dl", items, class_="numbers") if items else Html()
 
 
 def section(title: str, note: Any, *content: Any) -> Html:
-    """Return a heading, a paragraph that explains, and the content."""
+    """Return a heading, a paragraph with an explanation, and the content."""
     return html([tag("h2", title), tag("p", note, class_="note") if note else None, *content])
 
 
 def details(summary: str, *content: Any) -> Html:
-    """Return content that is folded away under a line of text."""
+    """Return content that is folded under a summary."""
     return tag("details", tag("summary", summary), *content)
 
 
 def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
-    """Return a table that scrolls. Cells are content or elements td or th; `label` names it for readers."""
+    """Return a table that scrolls. Cells are content or elements td or th; `label` is for screen readers."""
     top = tag("tr", [cell if _is_cell(cell) else tag("th", cell, scope="col") for cell in head])
     body = [tag("tr", [cell if _is_cell(cell) else tag("td", cell) for cell in row]) for row in rows]
     inside = tag("table", tag("thead", top), tag("tbody", body))

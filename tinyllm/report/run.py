@@ -1,6 +1,4 @@
-"""report.html: what happened in a run, as one page that opens from disk.
-
-It is made from run.json and log.jsonl alone.
+"""Write report.html, a page about a run, from its run.json and log.jsonl.
 """
 
 import math
@@ -18,7 +16,7 @@ FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm rep
 
 
 def write_report(run: Any, path: str | Path | None = None) -> Path:
-    """Write the report of a `Run` to `path` (by custom, report.html in its folder) and return the path.
+    """Write the report of a `Run` to `path`, by default report.html in its folder, and return the path.
 
     Raises UserError when the folder holds no run, its log is damaged, or the page cannot be written.
     """
@@ -30,7 +28,7 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
 
 
 def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:
-    """Return the page as text."""
+    """Return the report as HTML text."""
     steps = [record for record in records if record.get("kind") == "step"]
     model: Any = build(config.model_config(facts.vocab_size), seed=None)
     done = steps[-1]["step"] if steps else 0
@@ -52,7 +50,7 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
 
 
 def _numbers(steps: list[dict], facts: Any) -> Html:
-    """Return the figures that one wants to see first."""
+    """Return the most important figures."""
     evaluated = [record for record in steps if record["val_loss"] is not None]
     if not evaluated:
         return Html()
@@ -75,7 +73,7 @@ def _numbers(steps: list[dict], facts: Any) -> Html:
 
 
 def _charts(records: list[dict], facts: Any) -> Html:
-    """Return the loss, large, and learning rate, gradient norm and speed below it, small."""
+    """Return a large chart of the loss, and small ones of learning rate, gradient norm and speed."""
     curves = loss_curves(records, facts.entropy_per_char)
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
     last_step = max((step for step, _ in curves.train + curves.val), default=0)
@@ -135,7 +133,7 @@ def _data_rows(facts: Any) -> dict[str, str]:
 
 
 def _settings(config: Any, facts: Any) -> Html:
-    """Return two tables: what the run is made of, and how it was trained."""
+    """Return two tables: data with model, and training settings."""
     flat = config.flat()
     settings = {k: repr(v) if isinstance(v, str) and not v.isprintable() else v for k, v in flat.items()}
     train = {name: value for name, value in settings.items() if name.startswith("train.")}
@@ -149,7 +147,7 @@ def _pairs(rows: dict[str, Any]) -> Html:
 
 
 def _evaluations(steps: list[dict]) -> Html:
-    """Return the evaluations in numbers: the same as the chart, for those who want or need to read them."""
+    """Return a table with the numbers of all evaluations, for people who cannot see the chart."""
     names = ["step", "train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", "tokens_per_second",
              "seconds"]
     rows = [["" if record[n] is None else format(record[n], ",.5g") for n in names]

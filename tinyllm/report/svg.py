@@ -1,7 +1,7 @@
-"""Pictures as SVG: line charts and heat maps, sharp at every width, in light, dark and print.
+"""Draw line charts and heat maps as SVG, sharp at every width, in light, dark and print.
 
-The SVG of a chart holds only what may be stretched (lines, dots, grid); its coordinates run from 0 to 1000
-both ways. Numbers and words are HTML beside it, so that they keep their size on a phone.
+The SVG of a chart holds lines, dots and grid, which may be stretched; its coordinates run from 0 to 1000 on
+both axes. Numbers and words are HTML around it, so that they keep their size on a phone.
 """
 
 import itertools
@@ -34,7 +34,7 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
           tall: bool = False) -> Html:
     """Return a <figure> with a title, a legend and the curves; nothing when there are no points.
 
-    `description` says in words what the picture shows, for those who cannot see it.
+    `description` is a text alternative for people who cannot see the picture.
     """
     series = [s for s in series if s.points]
     if not series:
@@ -51,9 +51,9 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
 
 
 def heat_map(x: np.ndarray, description: str) -> Html:
-    """Draw a square of numbers from 0 to 1, a cell each, the darker the larger.
+    """Draw a matrix (N, N) of numbers from 0 to 1 as cells; larger numbers are darker.
 
-    Cells of one shade that lie side by side are one stroke, and cells near 0 are left out.
+    Neighbouring cells of one shade are one stroke, and cells near 0 are left out.
     """
     strokes: dict[int, str] = {}
     for row, shades in enumerate(np.rint(np.clip(x, 0, 1) * SHADES).astype(int).tolist()):
@@ -69,7 +69,7 @@ def heat_map(x: np.ndarray, description: str) -> Html:
 
 
 def shrink(x: np.ndarray, side: int) -> np.ndarray:
-    """Make a square of at most `side` cells a side: each is the largest of those that it stands for."""
+    """Reduce a matrix (N, N) to at most (side, side) by taking the maximum of blocks."""
     n = len(x)
     if n <= side:
         return x
@@ -80,7 +80,7 @@ def shrink(x: np.ndarray, side: int) -> np.ndarray:
 
 
 class Axes:
-    """Places of steps and values in the square of the SVG."""
+    """Map steps and values to coordinates of the SVG."""
 
     def __init__(self, points: list, log: bool):
         xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -96,11 +96,11 @@ class Axes:
         self.x_ticks = ticks(0, self.x_max, 5)
 
     def x(self, value: float) -> float:
-        """Return where a step stands."""
+        """Return the horizontal coordinate of a step."""
         return round(SIZE * value / self.x_max, 2)
 
     def y(self, value: float) -> float:
-        """Return where a value stands."""
+        """Return the vertical coordinate of a value."""
         if self.log:
             part = math.log(value / self.low) / math.log(self.high / self.low)
         else:
@@ -128,7 +128,7 @@ def _draw(series: Series, axes: Axes) -> Html:
     if series.look != "dots":
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
         return tag("path", class_=f"{series.style} {series.look}", d=path)
-    # A line of no length with round ends is a dot that is never stretched.
+    # A line of length 0 with round ends is a dot that is never stretched.
     return html([tag("path", tag("title", f"step {step:,}: {value:.4f}"), class_=f"{series.style} dots",
                      d=f"M{x} {y}h0")
                  for (step, value), (x, y) in zip(series.points, places, strict=True)])
@@ -150,4 +150,4 @@ def log_ticks(low: float, high: float) -> list[float]:
         found = [round(d * 10.0**k, 12) for k in decades for d in digits if low <= d * 10.0**k <= high]
         if len(found) >= 4:
             return found[:: max(1, round(len(found) / 7))]
-    return ticks(low, high, 6)  # less than a decade: equal steps look even enough
+    return ticks(low, high, 6)  # less than a decade: equal steps are good enough

@@ -1,8 +1,8 @@
 """Tables and charts in a terminal of 80 columns.
 
 The loss curve is drawn with Braille dots, eight to a letter, or in plain ASCII where Braille cannot be shown.
-Its vertical axis is logarithmic: most of a run is spent on the last tenths of a nat, which a straight axis
-would hide.
+Its vertical axis is logarithmic, because a linear axis would hide the last tenths of a nat, on which most of
+a run is spent.
 """
 
 import itertools
@@ -17,7 +17,7 @@ MARGIN = 7  # columns for the numbers at the left
 
 
 def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
-    """Lay rows out in columns as wide as their widest cell -> lines.
+    """Format rows in columns as wide as their widest cell -> lines.
 
     `align` has a < or > for each column; without it the first is aligned to the left, others to the right.
     """
@@ -44,8 +44,8 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
                ascii_only: bool = False, colour: bool = False) -> str:
     """Draw the losses in the records of a log as text.
 
-    The training loss is a line, the validation loss are points, the entropy floor is a dashed line, or words
-    where it lies so far below that the losses would share one row. Returns "" when there is nothing to draw
+    The training loss is a line, the validation loss is drawn as points, and the entropy floor is a dashed
+    line, or a number in the legend if it is too far below the losses. Returns "" if there is nothing to draw
     yet.
     """
     curves = loss_curves(records, floor_per_char)
@@ -65,7 +65,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
 
 
 class Grid:
-    """A field of letters that knows where a step and a loss are, and whose curve is in each letter."""
+    """A grid of letters for a chart; `owners` holds which curve each letter belongs to."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows
@@ -82,7 +82,7 @@ class Grid:
         return round((1 - height) * down), round(x / self.x_max * across)
 
     def value(self, row: int) -> float:
-        """Return the loss that a row of letters stands for."""
+        """Return the loss at a row of letters."""
         return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
 
     def _put(self, row, column, letter, owner):

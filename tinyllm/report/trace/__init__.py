@@ -1,11 +1,11 @@
-"""Traces: send one text through a model, note every op, and show what was found.
+"""Traces: run one text through a model, record every op, and show the results.
 
-`capture` notes the ops of a forward pass, `examine` derives what can be shown (surprisal, attention, logit
-lens, norms, FLOPs, KV cache), `page` and `terminal` show it, and `compare` sets two captures side by side
-and says where they first differ.
+`capture` records the ops of a forward pass, `examine` computes surprisal, attention, logit lens, norms, FLOPs
+and the KV cache from them, `page` and `terminal` show the results, and `compare` finds where two captures
+first differ.
 """
 
-# ruff: noqa: F401  (what is imported here is the package's public face)
+# ruff: noqa: F401  (these imports are the public names of the package)
 
 from tinyllm.report.trace.capture import Step, capture
 from tinyllm.report.trace.compare import Difference, compare

@@ -1,7 +1,7 @@
-"""Capture a forward pass: which op ran, in which part of the model, on what, and what came out.
+"""Capture a forward pass: every op with its module, inputs and outputs.
 
-The model is not changed. During a capture, `registry.watch` stands around every op and `nn.passes.around`
-around every part, which then is not fused with its neighbours. The result is a tree: parts hold the parts and
+The model is not changed. During a capture, `registry.watch` wraps every op and `nn.passes.around` every part,
+which then is not fused with its neighbours. The result is a tree: parts hold the parts and
 ops that they called, and an op run by its specification holds the ops that the specification called.
 """
 
@@ -24,8 +24,8 @@ from tinyllm.tensor import Tensor
 class Step:
     """One call: of an op, or of a part of the model (then `op` is None) with the steps inside it.
 
-    `path` is the part's name, such as h.0.attn. Inputs and outputs are tuples of arrays, or of None where
-    the recording keeps shapes only; inputs that are no arrays (flags, counts) are kept as they are.
+    `path` is the part's name, such as h.0.attn. Inputs and outputs are tuples of arrays, or of None if
+    only shapes are recorded; inputs that are not arrays (flags, counts) are kept.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Step:
 
     @property
     def label(self) -> str:
-        """Return the name of the step among its neighbours: the part, or the op."""
+        """Return the name of the op, or of the part."""
         return self.op or self.path
 
     @property
@@ -49,13 +49,13 @@ class Step:
         return self.op is not None and callable(OPS[self.op].flops)
 
     def walk(self) -> Iterator["Step"]:
-        """Yield this step and all inside it, each after those that it is made of."""
+        """Yield all steps inside this one, then itself: inner steps come before outer ones."""
         for step in self.steps:
             yield from step.walk()
         yield self
 
     def ops(self) -> Iterator["Step"]:
-        """Yield the ops that the model itself called; what an op's specification called is left out."""
+        """Yield the ops that the model called, without those that an op's specification called."""
         for step in self.steps:
             if step.op:
                 yield step
@@ -79,7 +79,7 @@ class Step:
 
 
 class _Recorder:
-    """Grows the tree. Only the thread that captures is listened to."""
+    """Builds the tree from the calls of the capturing thread; other threads are ignored."""
 
     def __init__(self, keep: bool):
         self.keep = keep
@@ -88,7 +88,7 @@ class _Recorder:
         self.thread = threading.get_ident()
 
     def around(self, op, run, *args, **kwargs):
-        """Stand around one op: see `registry.watch`."""
+        """Record the call of an op: see `registry.watch`."""
         if threading.get_ident() != self.thread:
             return run(*args, **kwargs)
         bound = op.__signature__.bind(*args, **kwargs)
@@ -102,7 +102,7 @@ class _Recorder:
         return result
 
     def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
-        """Stand around the call of a part of the model."""
+        """Record the call of a part of the model."""
         if threading.get_ident() != self.thread:
             return call(part, *args, **kwargs)
         with self.inside(Step(path, None)) as step:
@@ -114,7 +114,7 @@ class _Recorder:
 
     @contextmanager
     def inside(self, step):
-        """Add a step to the one that is open, and open it."""
+        """Add a step to the innermost open step, and open it for the `with` block."""
         self.open[-1].steps.append(step)
         self.open.append(step)
         try:
@@ -123,7 +123,7 @@ class _Recorder:
             self.open.pop()
 
     def finish(self, step, inputs, outputs):
-        """Write down what went in and came out."""
+        """Store inputs and outputs in a step."""
         step.shape = np.shape(outputs[0])
         if self.keep:
             step.inputs, step.outputs = tuple(inputs), outputs
@@ -146,8 +146,8 @@ def _named_calls(model: Module, around_part: Callable) -> Iterator[None]:
 def capture(model: Module, keep: bool = True) -> Iterator[Step]:
     """Capture what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
 
-    keep=False forgets the arrays and keeps names, shapes and FLOPs. One capture at a time; models in other
-    threads are not listened to.
+    keep=False forgets the arrays and keeps names, shapes and FLOPs. Only one capture can run at a time;
+    models in other threads are ignored.
     """
     recorder = _Recorder(keep)
     with _named_calls(model, recorder.around_part), watch(recorder.around):

@@ -1,8 +1,8 @@
-"""Find the first difference between two captures of one text: which op, in which layer, how much.
+"""Find the first difference between two captures of one text, with its op, layer and size.
 
-The trees of the two are walked side by side, in the order in which the work was done. Where both did the same
-steps, the steps are compared one by one; where they did different ones (a layer of 8-bit weights runs another
-op than one of float32), only what comes out at the end of the part is.
+Both trees are walked together in the order of execution. If both have the same steps in a part, the steps are
+compared one by one. If the steps differ (a layer of 8-bit weights runs another op than one of float32), only
+the outputs of the part are compared.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import numpy as np
 from tinyllm.ops.softmax import log_softmax
 from tinyllm.report.trace.capture import Step
 
-ROUNDING = 1e-5  # differences below this share of the largest value are what another order of sums can do
+ROUNDING = 1e-5  # a share of the largest value: another order of sums can cause differences up to it
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Difference:
 
 
 def compare(a: Step, b: Step) -> list[Difference]:
-    """Walk two captures side by side -> a Difference for each pair of steps that differ, in order."""
+    """Compare two captures -> a Difference for each pair of steps that differ, in order."""
     return list(_walk(a, b))
 
 
 def first_difference(differences: list[Difference]) -> Difference | None:
-    """Return the first that is more than rounding, or None."""
+    """Return the first difference that is more than rounding, or None."""
     return next((d for d in differences if d.beyond_rounding), None)
 
 
@@ -70,7 +70,7 @@ def _common_parts(a, b):
 
 
 def _difference(a, b):
-    """Compare what two steps returned -> Difference or None."""
+    """Compare the outputs of two steps -> Difference or None."""
     ops = [_what(step) for step in (a, b)]
     for x, y in zip(a.outputs, b.outputs, strict=False):
         x, y = np.asarray(x), np.asarray(y)
@@ -120,7 +120,7 @@ class Layer:
 
 
 def compare_layers(a: Step, b: Step) -> list[Layer]:
-    """Compare what comes out of embeddings, layers, the last norm and the output layer, in order."""
+    """Compare the outputs of embeddings, layers, the last norm and the output layer, in order."""
     others = {part.path: part for part in b.parts()}
     found = []
     for part in a.parts():
@@ -150,14 +150,14 @@ class Comparison:
     nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
 
     def verdict(self) -> str:
-        """Say what became of the predictions."""
+        """Describe in words how the predictions differ."""
         text = f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"
         if self.nats:
             text += f"\nmean surprisal {self.nats[0]:.4f} nats in A, {self.nats[1]:.4f} in B"
         return text
 
 
-def set_side_by_side(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
+def compare_captures(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
     """Compare two captures of `model(ids)`."""
     logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
     alike = logits[0].shape == logits[1].shape

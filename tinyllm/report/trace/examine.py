@@ -1,4 +1,4 @@
-"""Examine what a model does with a text: `Trace` holds all that the page and the terminal show."""
+"""Examine a forward pass over a text: `Trace` holds all that the page and the terminal show."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
-CANDIDATES = 5  # how many likely tokens are kept for each place
-WATCHED = 48  # at how many places of a text the cache is looked at
+CANDIDATES = 5  # likely tokens kept for each position
+WATCHED = 48  # positions of a text at which the cache is examined
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Head:
     previous: float  # on the token before; over all tokens but the first
 
     def words(self) -> tuple[str, str]:
-        """Return two phrases that say the same."""
+        """Return the statistics as two phrases."""
         return (f"{self.back:.1f} tokens back on average",
                 f"first {self.first:.0%}, previous {self.previous:.0%}, self {self.itself:.0%}")
 
@@ -91,7 +91,7 @@ class Trace:
 
 
 def head_facts(weights: np.ndarray) -> Head:
-    """Sum up where a head looks: weights (T, T), rows sum to 1."""
+    """Compute the statistics of a head: weights (T, T), rows sum to 1."""
     T = len(weights)
     distance = np.arange(T)[:, None] - np.arange(T)
     return Head(
@@ -104,7 +104,7 @@ def head_facts(weights: np.ndarray) -> Head:
 
 def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, temperature: float = 0.0,
               seed: int = 0) -> tuple[list[int], int]:
-    """Read a prompt and let the model go on -> (ids, how many of them are the prompt's).
+    """Read a prompt and continue it with the model -> (ids, number of ids in the prompt).
 
     prompt: str or bytes; an empty one becomes the token that texts start from. Stops when the context is
     full. Raises UserError when the model cannot read the prompt.
@@ -119,7 +119,7 @@ def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, 
 
 
 def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | None = None) -> Trace:
-    """Send ids through a model and note what can be seen.
+    """Run ids through a model and compute everything that a trace shows.
 
     Raises UserError when the model's numbers are not finite.
     """
@@ -158,12 +158,12 @@ def lengths_of(x: np.ndarray) -> np.ndarray:
 
 
 def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
-    """Return what goes into the first layer and comes out of each: L + 1 arrays (T, C)."""
+    """Return the input of the first layer and the output of each layer: L + 1 arrays (T, C)."""
     return [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]
 
 
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
-    """Return how long the vectors are that attention and MLP add to the stream: {part: (L, T)}.
+    """Return the lengths of the vectors that attention and MLP add to the stream: {part: (L, T)}.
 
     Attention is the part of a layer that runs the op of that name, the MLP the one with other products.
     """
@@ -179,7 +179,7 @@ def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
 
 
 def attention_map(step: Step) -> np.ndarray:
-    """Compute the weights of one call of attention again, for its kernel stores none -> (H, S, T)."""
+    """Recompute the weights of one call of attention, which its kernel does not store -> (H, S, T)."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
@@ -192,7 +192,7 @@ def last_norm(model: Any, root: Step) -> Any:
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
-    """Send one place of the residual stream (T, C) through the last norm and the output layer."""
+    """Apply the last norm and the output layer to the residual stream (T, C) at one place -> Lens."""
     with inference(model):
         log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
     best = log_p.argmax(axis=-1)
@@ -201,9 +201,10 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
 
 
 def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
-    """Read a text through a KV cache, and look at it at places all along, where one token goes in by itself.
+    """Read a text through a KV cache, and measure the cache at positions spread over the text.
 
-    -> (list of Growth, bytes taken, the largest difference from the logits of the whole text at once).
+    At these positions one token is read alone. -> (list of Growth, bytes of the cache, the largest difference
+    from the logits of the whole text).
     """
     cache = model.new_cache()
     capacity = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)

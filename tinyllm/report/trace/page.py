@@ -28,7 +28,7 @@ from tinyllm.report.trace.token_labels import plain, running, visible
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
-HOT = 5.0  # nats from which on a token has the full colour
+HOT = 5.0  # nats at which a token has the full colour
 COLOURS = {"attention": "val", "mlp": "other"}
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
@@ -39,7 +39,7 @@ class Limits:
 
     tokens: int = 400  # in the text and its table
     lens_cells: int = 4000
-    look_cells: int = 4000  # of the tables that say where heads look
+    look_cells: int = 4000  # of the tables of attention
     map_cells: int = 400_000  # of all attention maps together
 
     def smaller(self) -> "Limits":
@@ -53,7 +53,7 @@ def write_page(trace: Trace, title: str, path: str | Path) -> int:
 
 
 def render(trace: Trace, title: str) -> str:
-    """Return the page as text, below MAX_BYTES whatever the text's length."""
+    """Return the page as text; limits on what is shown keep it below MAX_BYTES."""
     limits = Limits()
     while True:
         text = _render(trace, title, limits)
@@ -79,7 +79,7 @@ def _numbers(trace: Trace) -> Html:
         shown += [
             ("Mean surprisal", f"{mean:.3f}", "nats per token"),
             ("Perplexity", perplexity(mean), "equally likely choices"),
-            ("Largest surprise", _name(trace, trace.ids[worst]),
+            ("Largest surprisal", _name(trace, trace.ids[worst]),
              f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
         ]
     last = trace.growth[-1]
@@ -111,7 +111,7 @@ def _tokens(trace: Trace, limits: Limits) -> Html:
     rows = [_token_row(trace, t) for t in range(first, T)]
     numbers = details("Every token and its alternatives in numbers", table("tokens in numbers", head, rows))
     after = tag("p", "After the last token it expects ", _list(trace, trace.candidates[-1]), ".")
-    return section("Tokens by surprise", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), numbers,
+    return section("Tokens by surprisal", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), numbers,
                    after)
 
 
@@ -120,7 +120,7 @@ def _scale(low: str, high: str, colour: str) -> Html:
 
 
 def _token(trace: Trace, t: int) -> Html:
-    """Return one token of the text, with what the model had expected in its place."""
+    """Return one token of the text, with the tokens that the model expected instead."""
     raw, own = trace.names[trace.ids[t]], " own" if t >= trace.prompt_length else ""
     name, focus = visible(raw), {"tabindex": 0, "role": "group"}
     if t == 0:
@@ -178,7 +178,7 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
 
 
 def _residual(trace: Trace) -> Html:
-    """Return how the residual stream grows from layer to layer, and how sure the lens is there."""
+    """Return charts of the residual stream and of the certainty of the lens by layer."""
     stream = list(enumerate(trace.residual.mean(axis=1).tolist()))
     series = [Series("the stream", stream, "train")]
     for kind, lengths in trace.added.items():
@@ -208,7 +208,7 @@ def _norm_table(trace: Trace) -> Html:
 
 
 def _attention(trace: Trace, limits: Limits) -> Html:
-    """Return a map for every head of every layer, and tables of where each token looks."""
+    """Return an attention map for every head of every layer, and tables of the strongest weights."""
     maps = sum(len(weights) for weights in trace.attention)
     side = max(16, int((limits.map_cells / max(maps, 1)) ** 0.5))
     step = -(-len(trace.ids) // side)
@@ -233,7 +233,7 @@ def _map(part: str, h: int, weights: np.ndarray, side: int) -> Html:
 
 
 def _looks(trace: Trace, layer: int, count: int) -> Html:
-    """Return the token that each head reads most, for each token: the maps for those who cannot see them."""
+    """Return a table of the token with the largest weight in each head: the maps as text."""
     T, heads = len(trace.ids), len(trace.attention[layer])
     first = max(0, T - count)
     rows = []
@@ -251,7 +251,7 @@ def _looks(trace: Trace, layer: int, count: int) -> Html:
 
 
 def _ops(trace: Trace) -> Html:
-    """Return every op of the forward pass: where, on what shapes, and how much work."""
+    """Return a table of the ops of the forward pass, with part, shapes and FLOPs."""
     total = sum(step.flops for step in trace.ops) or 1
     products = sum(step.flops for step in trace.ops if step.is_product)
     note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
@@ -274,7 +274,7 @@ def _shape(shape: tuple) -> str:
 
 
 def _cache(trace: Trace) -> Html:
-    """Return how the KV cache grows, and what it saves."""
+    """Return charts of the size of the KV cache and of the work that it saves."""
     sizes = [(g.length, g.bytes / 1024) for g in trace.growth]
     room = trace.capacity / 1024
     full = [(sizes[0][0], room), (sizes[-1][0], room)]

@@ -1,4 +1,4 @@
-"""A trace in the terminal: the same numbers as on the page, in 80 columns."""
+"""Show a trace in the terminal: the same numbers as on the page, in 80 columns."""
 
 import math
 import textwrap
@@ -18,14 +18,14 @@ ROWS = 24  # tokens in the table
 
 
 def show(trace: Trace, colour: bool = False) -> str:
-    """Lay a trace out for a terminal; `colour` says whether escape codes may be used."""
+    """Format a trace for a terminal; `colour` allows escape codes."""
     parts = [_text(trace, colour), _token_table(trace), _layer_table(trace), _head_table(trace),
              _work(trace), _cache(trace)]
     return "\n\n".join(part for part in parts if part)
 
 
 def _paint(text: str, code: str) -> str:
-    """Colour a text line by line: a colour that runs over a line's end would fill the screen."""
+    """Colour a text line by line, because a colour across a line end would fill the screen."""
     return "\n".join(f"\033[{code}m{line}\033[0m" if line and code else line for line in text.split("\n"))
 
 
@@ -34,7 +34,7 @@ def _shade(nats: float) -> str:
 
 
 def _text(trace: Trace, colour: bool) -> str:
-    """Return the text; with colour, the shade says how surprising a token was."""
+    """Return the text; with colour, the shade shows the surprisal of each token."""
     if not colour:
         return "".join(running(trace.names[i]) for i in trace.ids).rstrip("\n")
     words = "".join(_paint(running(trace.names[i]), _shade(nats))
@@ -81,7 +81,7 @@ def _layer_table(trace: Trace) -> str:
 
 
 def _head_table(trace: Trace) -> str:
-    """Return how far back each head looks; as many heads as fit into a line."""
+    """Return the mean distance that each head looks back, for as many heads as fit into a line."""
     heads = min(len(trace.attention[0]), (WIDTH - 22) // 6)
     rows = [[part, *(f"{head_facts(w).back:.1f}" for w in weights[:heads])]
             for part, weights in zip(trace.parts, trace.attention, strict=True)]
@@ -113,7 +113,7 @@ def _cache(trace: Trace) -> str:
 
 
 def place(difference: Difference) -> str:
-    """Say in words where a difference is: layer 0, attention in h.0.attn."""
+    """Describe in words where a difference is: layer 0, attention in h.0.attn."""
     path = difference.path
     layer = next((piece for piece in path.split(".") if piece.isdigit()), None)
     where = f"layer {layer}, {path}" if layer else path or "the model"
@@ -124,7 +124,7 @@ def place(difference: Difference) -> str:
 
 
 def amount(difference: Difference) -> str:
-    """Say in words how much two results differ."""
+    """Describe in words how much two results differ."""
     if difference.note:
         return difference.note
     return (
@@ -138,12 +138,12 @@ def _share(share: float) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    """Break a line at the terminal's width -> list of lines, set in by two spaces."""
+    """Break a line at the width of the terminal -> list of lines, indented by two spaces."""
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def show_comparison(comparison: Comparison) -> str:
-    """Lay a `Comparison` out for a terminal."""
+    """Format a `Comparison` for a terminal."""
     c = comparison
     lines = [f"A  {c.name_a}", f"B  {c.name_b}", f"on {c.tokens} tokens", ""]
     if not c.differences:

@@ -4,7 +4,7 @@ LONGEST = 16  # letters of a token that are shown
 
 
 def _letters(raw: bytes) -> str | None:
-    """Return the text of a token, or None where its bytes are not whole letters."""
+    """Return the text of a token, or None if its bytes are not whole letters."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -41,7 +41,7 @@ def quoted(raw: bytes) -> str:
 
 
 def running(raw: bytes) -> str:
-    """Return a token inside a text: spaces stay, and so do line ends, behind a mark."""
+    """Return a token for a running text: spaces stay, and line ends stay after a mark."""
     text = _letters(raw)
     if text is None:
         return _hex(raw)
@@ -49,5 +49,5 @@ def running(raw: bytes) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a name, such as a folder's, without what a page or a terminal would obey."""
+    """Return a name, such as a folder's, without control codes of a page or a terminal."""
     return running(text.encode("utf-8", "surrogateescape"))
