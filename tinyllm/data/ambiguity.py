@@ -3,14 +3,14 @@
 Call the certain beginning of a branch its *lead*: its text up to and including the first fork inside it,
 where every branch of that inner fork gives one lead. If at every fork no lead of one branch is a prefix of
 a lead of another, whatever the entities drawn before, then the grammar is unambiguous. For suppose that two
-derivations give one text. Follow them to the fork where they first part. What has been written so far is
-the same and so are the facts, and the rest of the text begins with a lead of one branch and also with a
-lead of the other. Of two strings that begin the same text, one is a prefix of the other: a contradiction.
+derivations give one text. Follow them to the first fork at which they differ. The text and the facts up to
+there are the same, and the rest of the text begins with a lead of one branch and also with a lead of the
+other. Of two strings that begin the same text, one is a prefix of the other: a contradiction.
 For the same reason a reader that has matched a lead never needs to try another branch.
 
-A lead may mention entities drawn earlier, so two leads are compared for every pair of values those can
-have. The condition is stricter than need be (a lead stops early), which costs the author a reworded
-sentence now and then.
+A lead may mention entities drawn earlier, so two leads are compared for every pair of values of these
+entities. The condition is stricter than necessary (a lead stops early), so an author must sometimes reword a
+sentence.
 """
 
 from itertools import pairwise
@@ -28,7 +28,7 @@ def check(grammar: Any) -> None:
 
 
 def _check_scope(grammar, body, sure, maybe):
-    """Follow a body; `sure` holds the variables drawn on all ways that lead here, `maybe` those on some."""
+    """Follow a body; `sure` are the variables drawn on all paths to here, `maybe` the ones on some."""
     for node in body:
         if isinstance(node, Mention):
             _check_words(grammar, node, sure)
@@ -66,7 +66,7 @@ def _check_words(grammar, node, sure):
 def _check_draw(grammar, node):
     """Raise GrammarError if one entity that can be drawn begins with the words of another.
 
-    In sorted order a prefix stands right before one of the strings that it begins.
+    In sorted order a prefix comes directly before a string that begins with it.
     """
     _check_words(grammar, node, {node.var})
     for _, facts in grammar.cases(node.parents):
@@ -92,7 +92,7 @@ def _show(lead):
 
 
 def domain(grammar: Any, var: str) -> list[Entity]:
-    """Return every entity that a variable can stand for."""
+    """Return every entity that a variable can be."""
     source = grammar.draws[var].source
     if len(source) == 1:
         return grammar.tables[source[0]]

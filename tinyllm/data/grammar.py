@@ -1,4 +1,4 @@
-"""A grammar that writes text, reads it back, and knows its own entropy.
+"""A grammar that writes text, parses it, and computes its exact entropy.
 
 A text is written by a walk through the grammar from left to right. Now and then the walk comes to a *fork*,
 takes one branch with a known probability, and may note a *fact* (hero = Lily). The walk is called a
@@ -6,10 +6,9 @@ derivation; the probability of a derivation is the product over its forks. Three
 measuring instrument:
 
 * It is unambiguous: no text has two derivations (ambiguity.py proves it when a grammar is built). So the
-  probability of a text is that of its one derivation, and reading a text back is a walk that never has to
-  turn round.
-* A branch is as likely as its weight says, whatever happened before; only what a draw can find depends on
-  earlier draws. So expectations add up node by node, and the entropy is a finite sum, not an estimate.
+  probability of a text is the probability of its one derivation, and parsing needs no backtracking.
+* The probability of a branch is its share of the weights; only the entities that a draw can choose depend
+  on earlier draws. So expectations add up node by node, and the entropy is a finite sum, not an estimate.
 * Weights are integers and randomness is tinyllm.rng, so a seed gives the same text everywhere.
 """
 
@@ -33,7 +32,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One way to go on: how likely it is, the fact (variable, value) it notes or None, and what follows."""
+    """One way to continue: weight, log-probability, the fact (variable, value) or None, and the body."""
 
     weight: int
     logprob: float
@@ -42,7 +41,7 @@ class Branch:
 
 
 class Fork:
-    """All the ways to go on at one point of a walk; the entropy of the fork is -sum p ln p, in nats."""
+    """All ways to continue at one point of a walk; the entropy of the fork is -sum p ln p, in nats."""
 
     def __init__(self, options):
         self.total = sum(weight for weight, _, _ in options)
@@ -63,7 +62,7 @@ class Fork:
 
 @dataclass
 class Walk:
-    """A derivation under way: the words, facts and log-probabilities so far."""
+    """An unfinished derivation: the words, facts and log-probabilities so far."""
 
     words: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
@@ -202,7 +201,7 @@ class Grammar:
     # Measuring.
 
     def cases(self, variables: Iterable[str]) -> list[tuple[float, dict]]:
-        """List every joint value of some variables and of those they depend on, as (probability, facts)."""
+        """List (probability, facts) for every joint value of variables and their dependencies."""
         order: list[Draw] = []
         for var in variables:
             self._ancestors(var, order)
@@ -228,7 +227,7 @@ class Grammar:
         return self._expect(self.body)
 
     def _expect(self, body):
-        """Add up a body: the mean of a sum is the sum of the means, and a fork weighs its branches."""
+        """Return the means of a body: sums over its nodes, and weighted means over the branches of forks."""
         nats = chars = 0.0
         for node in body:
             if isinstance(node, Choice):

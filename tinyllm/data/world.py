@@ -1,8 +1,8 @@
-"""Who and what there is in the world of the stories, and what is always true of it.
+"""The entities of the world of the stories, with the facts that are always true of them.
 
-Bramble is always the hedgehog, lives in the forest and brings cherries: such facts are known here, so a
-reader can ask a model about them. The words after a name are ready-made pieces of sentences; weights make
-some names more frequent.
+Bramble is always the hedgehog, lives in the forest and brings cherries: so one can ask
+a model about these facts. The words after a name are pieces of sentences; weights make some names more
+frequent.
 """
 
 from tinyllm.data.template import Entity
