@@ -1,4 +1,4 @@
-"""Training: one loop, objectives, recipes, the optimizer, and the folder in which a run survives."""
+"""Training: one loop, objectives, recipes, the optimizer, and the folder of a run."""
 
 from tinyllm.train import recipes  # noqa: F401  which registers them
 from tinyllm.train.config import RunConfig, TrainConfig, make_config

@@ -1,12 +1,12 @@
-"""Checkpoints: folders that are whole or not there.
+"""Write and read checkpoints: folders that are complete or absent.
 
     checkpoints/step-00000500/config.json model.safetensors tokenizer.json generation_config.json
                               optimizer.safetensors   AdamW's m and v
                               state.json              everything else, and the SHA-256 of the other files
 
-The first line is a folder as Hugging Face has it, which other programs open as it is. A checkpoint is written
-under a temporary name, every file flushed to the disk, and only then renamed into place, which is one atomic
-step. Whatever happens during a save, power cut and full disk included, the checkpoint before it still stands.
+The files of the first line form a Hugging Face folder, which other programs can open. A checkpoint is written
+under a temporary name, every file is flushed to the disk, and then the folder is renamed, which is one atomic
+step. So if a save fails, even by a power cut or a full disk, the previous checkpoint stays intact.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ def save_checkpoint(
     """Write the checkpoint of `step` and return its path.
 
     `write(path)` fills the new folder with the model's files; `states` is {"optimizer": {name: array}, ...},
-    one file each; `state` goes to state.json. Raises UserError when the system refuses; what was there before
-    is then untouched.
+    one file each; `state` goes to state.json. Raises UserError when the system refuses; earlier checkpoints
+    are then untouched.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -64,7 +64,7 @@ def _sha256(path):
 
 
 def _write_state(path, state):
-    """Write state.json with a digest of its own, so that a flipped bit in it does not go unseen."""
+    """Write state.json with a digest of its content, so that a flipped bit is detected."""
     atomic_write_text(path, json.dumps(state | {"digest": _digest(state)}, indent=1, allow_nan=False) + "\n")
 
 
@@ -83,9 +83,9 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
-    """Delete every checkpoint whose step is not in `keep`, and whatever killed writers left behind.
+    """Delete every checkpoint whose step is not in `keep`, and files that killed writers left behind.
 
-    A folder is renamed first, so that a crash leaves no half checkpoint that looks like a whole one.
+    A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks complete.
     """
     for step, path in list_checkpoints(folder).items():
         if step not in keep:
@@ -116,9 +116,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
-    """Return the state of a checkpoint whose files, or some of them, are byte for byte those that were saved.
+    """Check that the files of a checkpoint are unchanged, and return its state.
 
-    Raises UserError, naming the file, when one is missing, cut short or changed.
+    `only(name)` chooses the files to check. Raises UserError, naming the file, when one is missing, cut short
+    or changed.
     """
     state = read_state(path)
     for name, digest in state["sha256"].items():
@@ -137,7 +138,7 @@ def load_model(path: Path) -> Any:
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
-    """Hand NAME.safetensors of a checkpoint to `part.load_state_dict`. Raises UserError, naming the file."""
+    """Load NAME.safetensors of a checkpoint into `part`. Raises UserError, naming the file."""
     file = path / f"{name}.safetensors"
     _naming(file, lambda: part.load_state_dict(load_weights(file)[0]))
 

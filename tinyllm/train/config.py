@@ -1,4 +1,4 @@
-"""The settings of a training run: `TrainConfig` says how to train, `RunConfig` adds what, on which data.
+"""The settings of a training run: `TrainConfig` for the loop, `RunConfig` adds data, tokenizer and model.
 
 Every setting has one flat name, such as `train.lr` or `model.heads`. Settings come in layers, and a later
 layer wins: the preset, the `--config` file, the flags, `--set`.
@@ -14,15 +14,15 @@ from tinyllm.models import family, names
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.schedule import SCHEDULES
 
-# What a preset says about training; its model is in the family's PRESETS. nano and mini are nanoGPT's
-# settings for Shakespeare's characters, small those of GPT-2 124M with a batch that a laptop can hold.
+# The training settings of presets; their model sizes are in PRESETS of a family. nano and mini are nanoGPT's
+# settings for Shakespeare's characters; small is GPT-2 124M's, with a batch that fits a laptop.
 TRAIN_PRESETS: dict[str, dict[str, Any]] = {
     "nano": {"batch": 12},
     "mini": {"batch": 16, "steps": 5000},
     "small": {"batch": 8, "lr": 6e-4, "beta2": 0.95, "steps": 20000},
 }
-MAY_CHANGE = {  # on --resume: these change when something happens, or where the data is read, but no weight
-    "data",  # the run remembers its SHA-256
+MAY_CHANGE = {  # on --resume: these do not change the weights at a given step
+    "data",  # run.json holds its SHA-256
     "threads",
     "train.steps",
     "train.checkpoint_every",
@@ -70,7 +70,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run's weights will be: data, tokenizer, model, training and seed.
+    """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
     `model` holds `type`, the family, and the fields of its config except the vocabulary, which the tokenizer
     decides. `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
@@ -91,7 +91,7 @@ class RunConfig:
         check(self)
 
     def nested(self) -> dict[str, Any]:
-        """Return all settings as run.json has them: {"data": ..., "model": {"heads": ...}, ...}."""
+        """Return all settings in the form of run.json: {"data": ..., "model": {"heads": ...}, ...}."""
         settings = dataclasses.asdict(self)
         options = settings.pop("options")
         return settings | ({self.recipe: options} if options else {})
@@ -101,7 +101,7 @@ class RunConfig:
         return flatten(self.nested())
 
     def model_config(self, vocab_size: int) -> dict[str, Any]:
-        """Return the dict that `tinyllm.build` makes this run's model from."""
+        """Return the dict for `tinyllm.build` that describes the model of this run."""
         sizes = {name: value for name, value in self.model.items() if name != "type"}
         return {"model_type": self.model["type"], "vocab_size": vocab_size} | sizes
 

@@ -1,4 +1,4 @@
-"""The validation loss: how well the model predicts what it was not trained on."""
+"""Compute the validation loss: the loss on text that the model was not trained on."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,10 +15,10 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
-    Nothing is random, and nothing of the model or of a random stream is changed. `characters` (V,) is from
-    `count_characters`. A character costs what its tokens cost together: the nats of all predicted tokens,
-    divided by the characters that they spell. The model could also spell a text with other tokens, so this
-    is an upper bound of what it really needs per character.
+    The result is deterministic, and neither the model nor a random stream is changed. `characters` (V,) is
+    from `count_characters`. The loss per character is the nats of all predicted tokens, divided by the
+    number of characters that they spell. A text can be spelled with other tokens too, so this is an upper
+    bound of the model's true loss per character.
     """
     nats, counted, spelt = 0.0, 0.0, 0
     with inference(model):
@@ -31,16 +31,16 @@ def evaluate(
 
 
 def perplexity(nats: float) -> str:
-    """Write e to the power of a loss as text: 12.34, 2.5e+30, or inf where no float holds it."""
+    """Write e to the power of a loss as text: 12.34, 2.5e+30, or inf if it exceeds a float."""
     value = math.exp(nats) if nats < 709 else math.inf
     return f"{value:.2f}" if value < 1e6 else f"{value:.3g}"
 
 
 def count_characters(tokenizer: Any) -> np.ndarray:
-    """Return how many characters each token stands for (V,): those whose first byte it holds.
+    """Return the number of characters of each token (V,), counted by their first bytes.
 
-    In UTF-8 every byte but a character's first looks like 10xxxxxx. So the counts of a text's tokens add
-    up to its number of characters, even where a character is split over tokens.
+    In UTF-8 all other bytes of a character have the form 10xxxxxx. So the counts of a text's tokens add up to
+    its number of characters, even if a character is split over tokens.
     """
     spelt = (tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size))
     return np.array([sum(byte & 0xC0 != 0x80 for byte in text) for text in spelt], np.int64)

@@ -1,4 +1,4 @@
-"""Events that `train` yields: one small record per thing that happened. The caller decides what to show."""
+"""Events that `train` yields: small records of what happened. The caller decides what to show."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One update is done: `step` counts from 1, `loss` is its batch's, `numbers` what it reported."""
+    """One update is done: `step` counts from 1, `numbers` come from the loss function."""
 
     step: int
     loss: float
@@ -27,7 +27,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The validation loss after `step` updates, per token and per character; `numbers` is all measures."""
+    """The validation loss after `step` updates, per token and per character; `numbers` holds all measures."""
 
     step: int
     val_loss: float
@@ -53,7 +53,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Saved:
-    """A whole checkpoint is in `path`."""
+    """A checkpoint has been written to `path`."""
 
     step: int
     path: Path

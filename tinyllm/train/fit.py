@@ -1,4 +1,4 @@
-"""Training by a `TrainConfig`, and `fit`: training in one line, for scripts and experiments."""
+"""Train with a `TrainConfig`, or in one line with `fit`, for scripts and experiments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every"
 def loop_of(
     config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None
 ) -> Loop:
-    """Return the loop that trains a model by these settings, and neither evaluates nor writes."""
+    """Return a loop that trains a model with these settings, without evaluation and files."""
     if optimizer is None:
         groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
         optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)

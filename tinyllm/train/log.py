@@ -1,6 +1,8 @@
-"""log.jsonl: one JSON object per line, oldest first. A resumed run cuts it back to where its checkpoint was.
+"""Write and read log.jsonl: one JSON object per line, oldest first.
 
-The first line says what the run is about (`"kind": "data"`: name, size and SHA-256 of the text). Then come
+A resumed run cuts the log back to its length at the checkpoint.
+
+The first line describes the data (`"kind": "data"`: name, size and SHA-256 of the text). Then come
 lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finished run is a step.
 """
 
@@ -20,7 +22,7 @@ STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm",
 
 
 class RunLog:
-    """A log.jsonl that can be added to, flushed and cut."""
+    """Append to a log.jsonl, flush it and cut it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -38,9 +40,9 @@ class RunLog:
             return f.tell()
 
     def cut(self, length: int) -> None:
-        """Drop everything after the first `length` bytes: what happened after the checkpoint happens again.
+        """Drop everything after the first `length` bytes; a resumed run writes it again.
 
-        Raises UserError when the log is shorter than that.
+        Raises UserError when the log is shorter.
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
@@ -86,7 +88,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _is_record(record):
-    """Say whether a line is an object with the fields of its kind; other kinds may be anything."""
+    """Return True if a record is an object with the fields of its kind; unknown kinds are allowed."""
     if not isinstance(record, dict):
         return False
     if record.get("kind") == "sample":

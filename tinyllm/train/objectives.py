@@ -1,8 +1,8 @@
-"""Objectives: losses, and the ways to make batches for them.
+"""Objectives: losses, and functions that make batches for them.
 
 A loss is a function `loss(model, batch) -> Tensor`, or `(Tensor, {name: number})`; see `train`. Most
-objectives are the same loss on other batches: what differs is which tokens the model sees, and which of them
-count. All randomness is named by a seed and a step.
+objectives are the same loss on other batches: they differ in the tokens that the model sees, and in the
+targets that count. All randomness is named by a seed and a step.
 """
 
 import dataclasses
@@ -17,17 +17,18 @@ from tinyllm.tensor import Tensor
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy of the targets that count, in nats: pretraining, SFT, and all below."""
+    """Return the mean cross-entropy of the targets that count, in nats. All objectives below use it."""
     if batch.weights is None:
         return model.loss(batch.tokens, batch.targets)
     return model.loss(batch.tokens, batch.targets, batch.weights)
 
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15) -> Batch:
-    """Hide a part of the tokens (B, T), to be found again: the batch of BERT's masked language model.
+    """Hide a part of the tokens (B, T) -> the batch of BERT's masked language model.
 
-    Of the chosen tokens 80 % become `mask`, 10 % a random token, 10 % stay; they alone count, and the target
-    of a place is its own token. The key names the random numbers. (Devlin et al., BERT, 2019, section 3.1.)
+    Of the chosen tokens 80 % become `mask`, 10 % a random token, 10 % stay. Only they count, and the target
+    of a position is its original token. The key names the random numbers. (Devlin et al., BERT, 2019, section
+    3.1.)
     """
     chosen = Random(*key, "masked").uniform(tokens.shape) < rate
     how = Random(*key, "how").uniform(tokens.shape)
@@ -38,16 +39,16 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
 
 
 def prefix(batch: Batch, lengths: np.ndarray) -> Batch:
-    """Let the loss count only behind a prefix of each row: lengths (B,) in tokens."""
+    """Return the batch with targets only after a prefix of each row: lengths (B,) in tokens."""
     behind = np.arange(batch.targets.shape[1]) >= np.asarray(lengths)[:, None] - 1
     return dataclasses.replace(batch, targets=np.where(behind, batch.targets, IGNORED))
 
 
 def fill_in_the_middle(document: np.ndarray, markers: tuple[int, int, int], *key: Any) -> np.ndarray:
-    """Move a random middle to the end: tokens (n,) -> (n + 3,), to be learnt as any text.
+    """Move a random middle part of a document to its end: tokens (n,) -> (n + 3,).
 
-    Markers are the ids that open prefix, suffix and middle; a model so trained can fill a gap. (Bavarian et
-    al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3: PSM.)
+    Markers are the ids that open prefix, suffix and middle. A model trained on this can fill gaps. (Bavarian
+    et al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3: PSM.)
     """
     begin, end = sorted(Random(*key, "middle").integers(len(document) + 1, 2))
     opening, between, ending = markers

@@ -1,4 +1,4 @@
-"""AdamW and gradient clipping: what an optimizer keeps between steps.
+"""AdamW and gradient clipping, with the state that an optimizer keeps between steps.
 
 The arithmetic is in `ops/optim.py`.
 """
@@ -12,13 +12,13 @@ from tinyllm import ops
 
 
 class AdamW:
-    """Move every weight against its gradient, scaled by how large that gradient usually is.
+    """Move every weight against its gradient, divided by the gradient's usual size.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
-    "lr": 0.5}`, as in PyTorch. A group without a weight decay takes the common one; its `lr` is a factor of
-    the common rate, which may change before every step. For every weight Adam remembers two running means:
-    `m` of its gradient and `v` of its gradient squared. (Loshchilov and Hutter, Decoupled Weight Decay
-    Regularization, 2019.)
+    "lr": 0.5}`, as in PyTorch. A group without a weight decay uses the common one. The `lr` of a group is
+    a factor of the common rate, which may change before every step. Adam keeps two running means for every
+    weight: `m` of its gradient and `v` of its squared gradient. (Loshchilov and Hutter, Decoupled Weight
+    Decay Regularization, 2019.)
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class AdamW:
                 ops.adamw_step(p.data, p.grad, m, v, *numbers)
 
     def zero_grad(self) -> None:
-        """Forget the gradients, so that the next backward starts from nothing."""
+        """Set the gradients to None, so that the next backward pass starts from zero."""
         for p in self.parameters:
             p.grad = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return everything that `step` remembers, as arrays: {"steps": (), "m.0": ..., "v.0": ..., ...}."""
+        """Return the state of `step` as arrays: {"steps": (), "m.0": ..., "v.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
         for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
             state[f"m.{i}"] = m
@@ -73,7 +73,7 @@ class AdamW:
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take over a state from `state_dict`. Raises ValueError when it belongs to other parameters."""
+        """Load a state from `state_dict`. Raises ValueError when it belongs to other parameters."""
         expected = self.state_dict()
         if state.keys() != expected.keys():
             raise ValueError(
@@ -92,10 +92,10 @@ class AdamW:
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into matrices, which decay, and vectors, which do not: groups for `AdamW`.
+    """Split parameters into groups for `AdamW`: matrices, which decay, and vectors, which do not.
 
-    Decay keeps products small; a bias or a norm's gain multiplies nothing that could grow, and pulling it
-    to zero only hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT does the same).
+    Decay keeps products small. Biases and the weights of norms do not need it, and pulling them to zero
+    hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT does the same).
     """
     parameters = list(parameters)
     return [
@@ -105,7 +105,7 @@ def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[st
 
 
 def gradient_norm(parameters: Iterable[Any]) -> float:
-    """Return the length of the gradients of all parameters, as one long vector."""
+    """Return the length of the vector of all gradients."""
     return float(ops.grad_norm([p.grad for p in parameters if p.grad is not None]))
 
 
@@ -120,9 +120,9 @@ def clip_factor(norm: float, limit: float) -> float:
 def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     """Shorten the whole gradient to length `limit` if it is longer, and return the length it had.
 
-    One strange batch then cannot throw the model off course: the direction stays, the size does not
-    (Pascanu et al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only
-    measures. Raises ValueError when the limit is negative.
+    So a single unusual batch cannot damage the model: the direction stays, the size is limited (Pascanu et
+    al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only measures. Raises
+    ValueError when the limit is negative.
     """
     if limit < 0:
         raise ValueError(f"clip_grad_norm needs a limit of at least 0, got {limit}")
@@ -134,7 +134,7 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
 def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
     """Step along gradients of length `norm`, clipped to `limit` (0: not at all).
 
-    AdamW clips on its way, without rewriting the gradients; a function that replaces clip_grads is called.
+    AdamW scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
     """
     if ops.clip_grads.replaced:
         _clip(optimizer.parameters, norm, limit)

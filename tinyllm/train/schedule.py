@@ -1,8 +1,8 @@
 """Learning-rate schedules: a warm-up, then one of four shapes.
 
-Large first steps with fresh Adam statistics throw a model off course, so the rate climbs from nothing
-during the *warm-up*. What follows is a shape: a function from how far training is after the warm-up (0 to
-1) to a factor of `lr`.
+Large first steps with fresh Adam statistics damage a model, so the rate climbs from zero during the
+*warm-up*. After it follows a shape: a function from the progress since the warm-up (0 to 1) to a factor of
+`lr`.
 """
 
 from typing import Any
@@ -23,8 +23,8 @@ def linear(done: float, config: Any) -> float:
 def wsd(done: float, config: Any) -> float:
     """Stay stable, then fall in a straight line over the last `decay_fraction`.
 
-    A run that is still on the plateau can be prolonged: its end is decided late. (Warm-up, stable, decay: Hu
-    et al., MiniCPM, 2024, section 4.)
+    A run in its stable phase can be prolonged, because its end can be decided late. (Warm-up, stable, decay:
+    Hu et al., MiniCPM, 2024, section 4.)
     """
     left = (1.0 - done) / config.decay_fraction
     return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
@@ -38,7 +38,7 @@ def learning_rate(step: int, config: Any) -> float:
     """Return the learning rate of step `step`, counted from 0.
 
     `config` has lr, steps, warmup, schedule, min_lr_ratio and decay_fraction (a `TrainConfig`). The last
-    step, `steps - 1`, comes as close to the end of the shape as a step can.
+    step is `steps - 1`.
     """
     shape = SCHEDULES[config.schedule]
     if step < config.warmup or shape is None:

@@ -1,4 +1,4 @@
-"""From settings to something that can be trained: data, tokenizer and model are read, made, and fitted."""
+"""Prepare a training run from its settings: read the data, make tokenizer and model."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from tinyllm.train.run import Facts, Run, load_run
 class TrainSetup:
     """Everything that a run trains with, built from a RunConfig by `prepare`.
 
-    `text` begins with words of the data.
+    `text` is the beginning of the data.
     """
 
     config: RunConfig
@@ -41,15 +41,15 @@ class TrainSetup:
     ) -> Loop:
         """Return the loop, which trains and yields events; `run` keeps log and checkpoints.
 
-        `resume` goes on from the last checkpoint. When `stop()` is true, the run saves itself and ends after
-        the step at hand. Raises UserError when the checkpoint is damaged.
+        `resume` continues from the last checkpoint. When `stop()` is true, the run saves itself and ends
+        after the current step. Raises UserError when the checkpoint is damaged.
         """
         loop = self._loop(self.model)
         loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
         loop.about = dataclasses.asdict(self.facts) | (run.notes if run else {})
         if run and resume:
             loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
-            run.write(self.config, self.facts)  # steps may be more than before
+            run.write(self.config, self.facts)  # the number of steps may have grown
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
@@ -61,9 +61,9 @@ class TrainSetup:
         return loop_of(self.config.train, model, self.plan.batches, self.plan.loss, self.config.seed)
 
     def sample(self, model: Any) -> str:
-        """Let a model write, always with the same random numbers, so that samples show what it learnt.
+        """Generate a sample, always with the same random numbers, so that samples can be compared.
 
-        It begins with `sample_prompt`, or with the recipe's prompt.
+        It begins with `sample_prompt`, or with the prompt of the recipe.
         """
         config, prompt = self.config.train, self.plan.prompt
         with suppress(UserError):  # letters that are not in the vocabulary
@@ -83,9 +83,9 @@ def prepare(
 ) -> TrainSetup:
     """Read the data, make tokenizer and model, and check that they fit together; no run is touched.
 
-    `corpus` and `tokenizer` are given where they are there already: a resumed run never trains its tokenizer
-    again. `progress` goes to the tokenizer's training. Without `fresh`, the weights will come from a
-    checkpoint, and those of `start` are not read. Raises UserError.
+    Give `corpus` and `tokenizer` if they exist already: a resumed run never trains its tokenizer again.
+    `progress` goes to the tokenizer's training. Without `fresh`, the weights will come from a checkpoint, so
+    the weights of `start` are not read. Raises UserError.
     """
     corpus, recipe, model = corpus or load_corpus(config.data), find_recipe(config.recipe), None
     if config.start and fresh:
@@ -105,7 +105,7 @@ def prepare(
 
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
-    """Return (model, tokenizer) of a run, or of a folder as Hugging Face has it. Raises UserError."""
+    """Return (model, tokenizer) of a run, or of a Hugging Face folder. Raises UserError."""
     if Path(place, "checkpoints").exists():
         model, tokenizer, _ = load_run(place)
     else:
@@ -118,7 +118,7 @@ def open_start(place: str) -> tuple[Any, Tokenizer]:
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
-    """Prepare an existing run to go on, with the settings `config`.
+    """Prepare an existing run to continue, with the settings `config`.
 
     Raises UserError when its data has changed, or its weights are quantised.
     """
