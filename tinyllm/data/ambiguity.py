@@ -79,9 +79,9 @@ def _check_draw(grammar, node):
 def _check_choice(grammar, fork):
     every = [leads(grammar, branch.body) for branch in fork.branches]
     for i, ours in enumerate(every):
-        for theirs in every[:i]:
+        for other in every[:i]:
             for a in ours:
-                for b in theirs:
+                for b in other:
                     facts = clash(grammar, a, b, {})
                     if facts is not None:
                         raise GrammarError(f"ambiguous: {_show(a)} and {_show(b)} begin alike when {facts}")

@@ -1,7 +1,7 @@
 """Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tinyllm.config import setting
 from tinyllm.models.llama import SIZE, Llama, LlamaConfig
@@ -26,10 +26,10 @@ class Mistral(Llama):
         "hidden_act": ("silu",),
         "attention_dropout": (0.0, ...),
         "head_dim": Llama.hf_settings["head_dim"],
-        "sliding_window": lambda config: (config.window,),  # written also where there is none
+        "sliding_window": lambda config: (config.window,),  # written also if it is None
     }
 
     @staticmethod
-    def hf_read(config):
-        """Return the settings with the values that Mistral has where a file leaves them out."""
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with Mistral's defaults for settings that a file leaves out."""
         return Llama.hf_read({"num_key_value_heads": 8, "sliding_window": 4096} | config)
