@@ -222,8 +222,9 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
 def test_other_models_are_refused(tmp_path, name, changes, message):
     made(name).save_pretrained(tmp_path)
     change(tmp_path, **changes)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as error:
         from_pretrained(tmp_path)
+    assert str(tmp_path) in str(error.value)
 
 
 @pytest.mark.parametrize("text, message", [

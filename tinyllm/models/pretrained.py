@@ -113,11 +113,15 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
         if bits:
             quantized_zeros(model, bits)
     transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
-    stored = _without_tied_head(model, stored)
-    model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
-    for name, tensor in model.named_tensors():
-        array = stored[name].read()
-        tensor.data = fitting(name, array.T if name in transposed else array, tensor)
+    try:
+        stored = _without_tied_head(model, stored)
+        model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
+        for name, tensor in model.named_tensors():
+            array = stored[name].read()
+            tensor.data = fitting(name, array.T if name in transposed else array, tensor)
+    except UserError as error:
+        files = {array.path for array in stored.values()}
+        raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
     fuse_linears(model)
     return model.eval()
 
