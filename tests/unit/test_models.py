@@ -168,6 +168,8 @@ def test_losses_of_tokens_are_log_probabilities_and_their_weighted_mean_the_loss
     mean = (expected * weights).sum() / weights[counted].sum()
     assert np.isclose(model.loss(tokens, targets, weights).item(), mean, rtol=1e-4)
     assert model.loss(tokens, targets, weights * 0).item() == 0
+    with pytest.raises(ValueError, match="at least 0"):
+        model.loss(tokens, targets, weights - 0.5)
     with pytest.raises(ValueError, match="must have the shape"):
         model.loss(tokens, targets, weights[:, :3])
     quantised = tl.quantize(small(name, init_std=0.5), 8)

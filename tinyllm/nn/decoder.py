@@ -83,11 +83,13 @@ class DecoderLM(Module):
         """Return the mean cross-entropy of the true next tokens, in nats, weighted if there are weights.
 
         tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess costs ln V. Raises
-        ValueError when targets or weights have another shape than tokens.
+        ValueError when targets or weights have another shape than tokens, or a weight is negative.
         """
         if weights is not None:
             losses = self.token_losses(tokens, targets, **where)
             w = check_targets(weights, losses.shape, "weights").astype(np.float32)
+            if (w < 0).any():
+                raise ValueError(f"weights are at least 0, got {w.min()}: weigh token_losses yourself")
             w *= np.atleast_2d(targets) != IGNORED
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.hidden(tokens, **where)
