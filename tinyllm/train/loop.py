@@ -244,16 +244,18 @@ def forward_backward(
         raise UserError("no target of a batch counts: check the data, or take a larger context")
     value = 0.0
     means: dict[str, float] = {}
-    for piece in batch.split(accumulate) if count else ():
-        if not (share := piece.count / total):
+    for piece in batch.split(accumulate) if count else [batch]:  # then for the names of the numbers alone
+        share = piece.count / total
+        if count and not share:
             continue
         result = loss(model, piece)
         result, numbers = result if isinstance(result, tuple) else (result, {})
-        scaled = result * share
-        scaled.backward()
-        value += scaled.item()
+        if share:
+            scaled = result * share
+            scaled.backward()
+            value += scaled.item()
         for name, number in numbers.items():
-            means[name] = means.get(name, 0.0) + share * float(number)
+            means[name] = means.get(name, 0.0) + (share and share * float(number))
     if all_reduce:
         parameters = model.parameters(trainable=True)
         grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in parameters]
