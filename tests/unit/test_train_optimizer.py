@@ -99,8 +99,9 @@ def test_a_state_of_other_parameters_is_refused():
     for shapes in [((3, 2),), ((2, 3), (2,))]:
         with pytest.raises(ValueError, match="same model"):
             AdamW(parameters(*shapes)).load_state_dict(state)
-    with pytest.raises(ValueError, match="no parameters"):
-        AdamW([])
+    for nothing in ([], [{"params": []}, {"params": []}]):
+        with pytest.raises(ValueError, match="no parameters"):
+            AdamW(nothing)
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0, 100))

@@ -30,9 +30,7 @@ class AdamW:
         weight_decay: float = 0.01,
     ):
         parameters = list(parameters)
-        if not parameters:
-            raise ValueError("AdamW got no parameters; pass model.parameters()")
-        if not isinstance(parameters[0], dict):
+        if not (parameters and isinstance(parameters[0], dict)):
             parameters = [{"params": parameters}]
         self.lr = lr
         self.betas = betas
@@ -45,6 +43,8 @@ class AdamW:
             self.parameters += group_parameters
             self.weight_decays += [group.get("weight_decay", weight_decay)] * len(group_parameters)
             self.lr_factors += [group.get("lr", 1.0)] * len(group_parameters)
+        if not self.parameters:
+            raise ValueError("AdamW got no parameters; pass model.parameters(), and do not freeze them all")
         self.m = [np.zeros_like(p.data) for p in self.parameters]
         self.v = [np.zeros_like(p.data) for p in self.parameters]
         self.steps = 0
