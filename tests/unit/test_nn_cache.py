@@ -41,7 +41,7 @@ def test_rows_have_lengths_of_their_own_and_share_memory():
     cache, k = KVCache(3, 6, 1, 2), numbers(0, 3, 6, 1, 2)
     for b, n in enumerate((2, 0, 4)):
         if n:
-            cache.row(b).append(k[b : b + 1, :n], -k[b : b + 1, :n])
+            cache.rows(b, b + 1).append(k[b : b + 1, :n], -k[b : b + 1, :n])
     assert cache.lengths.tolist() == [2, 0, 4] and cache.length == 4
     keys, values = cache.append(k[:, 4:5], -k[:, 4:5])
     assert cache.lengths.tolist() == [3, 1, 5]
@@ -52,7 +52,7 @@ def test_rows_have_lengths_of_their_own_and_share_memory():
 
 def test_a_full_row_refuses_and_nothing_changes():
     cache = KVCache(2, 3, 1, 1)
-    cache.row(1).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
+    cache.rows(1, 2).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
     before = cache.keys.copy()
     with pytest.raises(UserError, match="context is full: 2 \\+ 2 positions exceed 3"):
         cache.append(np.full((2, 2, 1, 1), 5.0), np.full((2, 2, 1, 1), 5.0))
@@ -70,7 +70,7 @@ def test_wrong_shapes_are_refused(k, v):
 def test_truncate_forgets_and_keep_copies():
     cache, k = KVCache(3, 4, 1, 1), numbers(1, 3, 4, 1, 1)
     cache.append(k[:, :3], k[:, :3])
-    cache.row(1).truncate(1)
+    cache.rows(1, 2).truncate(1)
     assert cache.lengths.tolist() == [3, 1, 3]
     cache.truncate(2)
     assert cache.lengths.tolist() == [2, 1, 2]
@@ -84,7 +84,7 @@ def test_truncate_forgets_and_keep_copies():
 def test_copy_moves_rows_as_far_as_they_are_filled():
     a, b, k = KVCache(3, 4, 1, 1), KVCache(2, 6, 1, 1), numbers(1, 3, 4, 1, 1)
     a.append(k[:, :3], -k[:, :3])
-    a.row(1).truncate(1)
+    a.rows(1, 2).truncate(1)
     b.copy(a, [2, 1], [0, 1])
     assert b.lengths.tolist() == [3, 1] and np.array_equal(b.keys[0, :3], k[2, :3])
     assert np.array_equal(b.values[1, :1], -k[1, :1]) and not b.keys[:, 3:].any()
@@ -118,7 +118,7 @@ def test_rows_of_unequal_length_do_not_see_each_other(backend):
     cache = KVCache(3, 9, 2, 4)
     with ops.use(backend), no_grad():
         for b, n in enumerate(lengths):
-            layer(Tensor(x[b : b + 1, :n]), cache.row(b))
+            layer(Tensor(x[b : b + 1, :n]), cache.rows(b, b + 1))
         together = layer(Tensor(x[:, 6:]), cache).data
         for b, n in enumerate(lengths):
             alone = layer(Tensor(np.concatenate([x[b, :n], x[b, 6:]])[None])).data[0, -1]

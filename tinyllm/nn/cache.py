@@ -61,10 +61,6 @@ class KVCache:
         view.lengths = self.lengths[begin:end]
         return view
 
-    def row(self, b: int) -> "KVCache":
-        """Return row b as a cache of one row that shares its memory."""
-        return self.rows(b, b + 1)
-
     def copy(self, other: "KVCache", rows: np.ndarray, targets: np.ndarray) -> None:
         """Overwrite the rows `targets` of this cache with `rows` of another cache, or of this one."""
         if len(rows):
