@@ -105,7 +105,11 @@ class LibraryTokenizer(Tokenizer):
             model["vocab"] = [[hidden.get(word, word), score] for word, score in model["vocab"]]
         if model.get("merges"):
             pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
-            model["merges"] = [pair for pair in pairs if hidden.keys().isdisjoint((*pair, "".join(pair)))]
+            prefix = model.get("continuing_subword_prefix") or ""
+            model["merges"] = [
+                (left, right) for left, right in pairs
+                if hidden.keys().isdisjoint((left, right, left + right.removeprefix(prefix)))
+            ]  # fmt: skip
         if model.get("unk_token") in hidden:
             model["unk_token"] = hidden[model["unk_token"]]
         for token in content.get("added_tokens") or ():
