@@ -92,15 +92,15 @@ SOME = ("an optimizer that does nothing", "a part that ends the process",
 
 def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge, tmp_path):
     """A few of all kinds; tests/proofs/verify_selftest.py tries the others."""
-    wrong = [answer for answer in known.capstone_answers().wrong if answer.said in SOME]
+    wrong = [answer for answer in known.capstone_answers().wrong if answer.sentence in SOME]
     assert len(wrong) == len(SOME)
     for answer in wrong:
-        for name, text in answer.beside:
+        for name, text in answer.other_files:
             (tmp_path / name).write_text(text)
         verdict = judge(answer.text)
         assert verdict.state != "passed" and "\n" not in verdict.message
         said = (*verdict.broken, verdict.message)
-        assert any(answer.breaks in words for words in said), (answer.said, verdict)
+        assert any(answer.breaks in words for words in said), (answer.sentence, verdict)
 
 
 def test_losses_learnt_by_heart_earn_nothing(judge):

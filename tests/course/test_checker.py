@@ -9,7 +9,7 @@ import pytest
 from tinyllm.course import diagnose, failures
 from tinyllm.course.checker import JUDGES, judge
 from tinyllm.course.classroom.selftest import Here
-from tinyllm.course.diagnose import READABLE, Tries, name_mistake, weight
+from tinyllm.course.diagnose import READABLE, Shrinker, name_mistake, weight
 from tinyllm.course.drawing import properties
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task, ready, syllabus
@@ -86,7 +86,7 @@ def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(launcher, tmp
     code = tmp_path / "exercise.py"
     code.write_text("def softmax(x):\n    return x\n")
     large = next(args for args in draw_cases("softmax") if args[0].size > 30)
-    monkeypatch.setattr(Tries, "smallest", lambda tries, args: large)
+    monkeypatch.setattr(Shrinker, "smallest", lambda tries, args: large)
     assert len(judge(task, lambda: launcher.start(code)).smallest_input) < len(describe("softmax", large))
 
 
@@ -143,7 +143,7 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
     """Hypothesis calls an input flaky on which a failure cannot be repeated, and it was lost."""
     tries, first = [], (np.zeros((70, 70), np.float32),)
 
-    class OutOfTime(Tries):
+    class OutOfTime(Shrinker):
         def complaint(self, args):
             tries.append(args)
             return "wrong" if len(tries) < 5 else None

@@ -14,7 +14,7 @@ import pytest
 
 from tinyllm.cli import main
 from tinyllm.course.classroom.config import load_course
-from tinyllm.course.classroom.export import CLASSROOM, kept
+from tinyllm.course.classroom.export import CLASSROOM, with_solution_marks
 from tinyllm.course.classroom.notebook import check_cell
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
@@ -121,7 +121,8 @@ def test_notebooks_keep_their_stubs_where_nbgrader_empties_solutions(course, cap
     (cell,) = [x for x in notebook["cells"] if x["metadata"].get("nbgrader", {}).get("solution")]
     stubs = (LESSON.path / "exercise.py").read_text("utf-8")
     assert cell["source"].count("### BEGIN SOLUTION") == stubs.count("\n    raise NotImplementedError") > 1
-    assert kept(stubs).replace("    ### BEGIN SOLUTION\n", "").replace("    ### END SOLUTION\n", "") == stubs
+    marked = with_solution_marks(stubs)
+    assert marked.replace("    ### BEGIN SOLUTION\n", "").replace("    ### END SOLUTION\n", "") == stubs
 
 
 def test_a_cell_is_judged_by_what_was_typed_beside_it():

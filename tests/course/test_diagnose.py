@@ -12,7 +12,7 @@ from tinyllm.course import diagnose, failures
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import ROUNDED, alike, confirming, name_mistake, numbers_wrong
-from tinyllm.course.drawing import LEAST, NATURES, PLAIN, nature, properties
+from tinyllm.course.drawing import CASE_KINDS, LEAST, PLAIN, case_kind, properties
 from tinyllm.course.syllabus import ready, syllabus
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -58,8 +58,8 @@ def test_what_is_said_tells_what_to_do(check, body, words):
 
 def test_a_list_may_be_what_is_due():
     """Even an empty one, where nothing is to be encoded."""
-    assert failures.shapeless("bpe_encode", [], (b"", [])) is None
-    assert failures.shapeless("softmax", [], (np.zeros(0, np.float32),))
+    assert failures.wrong_container("bpe_encode", [], (b"", [])) is None
+    assert failures.wrong_container("softmax", [], (np.zeros(0, np.float32),))
 
 
 def test_a_result_is_not_called_by_the_name_of_an_input(check):
@@ -97,11 +97,11 @@ def name_of(op, function):
     """What is named to somebody whose function gives wrong numbers: its own name, or another's."""
     wrong, right = [], []
     count = 30 if op in ("attention", "transformer_block", "linear_int8", "linear_int4") else 60
-    for args in (args for title in NATURES for args in properties(op, count).get(title, ())):
+    for args in (args for title in CASE_KINDS for args in properties(op, count).get(title, ())):
         results = outcome(op, function, args)
         bad = results is None or numbers_wrong(op, results, args)
         (wrong if bad else right).append((args, results))
-    passing = [pair for pair in right if nature(pair[0]) in PLAIN]
+    passing = [pair for pair in right if case_kind(pair[0]) in PLAIN]
     found = name_mistake(op, confirming(wrong), passing=[args for args, _ in confirming(passing)])
     return found and found[0]
 
@@ -250,7 +250,7 @@ def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatc
     shown = []
     monkeypatch.setattr(diagnose, "describe", lambda name, args: shown.append(args) or describe(name, args))
     verdict = wrong_as(op, function)
-    assert verdict.broken[0] == about == nature(shown[-1])
+    assert verdict.broken[0] == about == case_kind(shown[-1])
     assert verdict.mistake == said
 
 

@@ -32,7 +32,7 @@ RIGHT = [(task, answers(task).right[1]) for task in (SOFTMAX, MATMUL)]
 
 def named(value):
     """The name of a test: the task's, or what an answer is."""
-    return getattr(value, "said", None) or value.name
+    return getattr(value, "sentence", None) or value.name
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge, tas
     assert verdict.state == ("timed_out" if answer.breaks == NAMELESS[0] else "failed")
     assert any(answer.breaks in words for words in (*verdict.broken, verdict.message)), verdict
     if answer.breaks not in NAMELESS:
-        assert verdict.mistake == answer.said
+        assert verdict.mistake == answer.sentence
 
 
 @pytest.mark.parametrize("task, source", [
@@ -313,7 +313,7 @@ def test_a_compiler_that_never_stops_talking_takes_no_memory_of_ours(tmp_path, m
 def test_comments_without_an_end_take_no_time():
     began = time.process_time()
     for source in ("/* " * 80_000, "softmax()" * 28_000):
-        assert not kernels.written(source, "softmax")
+        assert not kernels.has_body(source, "softmax")
     assert time.process_time() - began < 2
 
 

@@ -19,7 +19,7 @@ RIGHT = [(task, answers(task).right[0]) for task in TASKS]
 
 def named(value):
     """The name of a test: the task's, or what an answer is."""
-    return getattr(value, "said", None) or value.name
+    return getattr(value, "sentence", None) or value.name
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def judge(launcher, tmp_path):
 def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
     verdict = judge(read(11)["reference"], task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
-    assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.rights(task.op)) == 3
+    assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.right_functions(task.op)) == 3
     stub = (find_lesson(11).path / "exercise.py").read_text()
     assert judge(stub, task.op).state == "not_attempted"
 
@@ -79,7 +79,7 @@ def test_softmax(softmax):
     assert verdict.state == "failed" and "it accuses" in verdict.message
     assert "float32 (3, 4)" in verdict.smallest_input and verdict.line == 7
     accused = int(verdict.message.split()[2])
-    assert 0 < accused < len(mutants.rights("softmax"))
+    assert 0 < accused < len(mutants.right_functions("softmax"))
     assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
 
 

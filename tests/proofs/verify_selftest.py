@@ -31,9 +31,9 @@ def named(launcher, task, answer):
         Path(folder, "exercise.c").write_text(answer.text)
         start = lambda: launcher.start(Path(folder, "exercise.py"))  # noqa: E731
         verdict = judge_task(task, start, Path(folder), effort=0)
-    right = verdict.mistake == ALIKE.get(answer.said, answer.said)
+    right = verdict.mistake == ALIKE.get(answer.sentence, answer.sentence)
     if not right:
-        print(f"not named: {answer.said}: {verdict}")
+        print(f"not named: {answer.sentence}: {verdict}")
     return right
 
 

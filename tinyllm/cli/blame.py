@@ -52,7 +52,7 @@ def blame(run: str | None = None) -> int:
 
         trials = Blame(reopen(found, config), parts, tick=tick)
         finding = trials.find()
-    lines = [*told(trials, finding), *filter(None, [unproven(parts, workspace)])]
+    lines = [*format_finding(trials, finding), *filter(None, [unproven(parts, workspace)])]
     print("\n".join(map(paragraph, lines)))
     return 1 if finding.culprits else 0
 
@@ -68,7 +68,7 @@ def newest() -> Run:
     raise UserError("there is no run of `tinyllm train --mine` in runs/; give its folder")
 
 
-def told(blame: Blame, finding: Finding) -> Iterator[str]:
+def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
     """Yield the finding in words."""
     last, steps = finding.losses[-1], blame.steps
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"

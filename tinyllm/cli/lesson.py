@@ -17,7 +17,7 @@ from tinyllm.course.workspace import (
     exercise_path,
     find_workspace,
     hints,
-    shown,
+    short_path,
     start_lesson,
     versions,
 )
@@ -106,18 +106,18 @@ def next_of(lesson, progress):
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
         script = progress.path.parent.parent / lesson.folder / "lesson.py"
-        return f"`python {shown(script)}`, then `tinyllm check {lesson.number}`"
+        return f"`python {short_path(script)}`, then `tinyllm check {lesson.number}`"
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
 def start(lesson) -> None:
     """Copy a lesson, and say what to do with it."""
     folder, copied = start_lesson(lesson, find_workspace())
-    script, exercise = shown(folder / "lesson.py"), shown(folder / lesson.exercise)
+    script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
     if copied:
-        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {shown(folder)}"))
+        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {short_path(folder)}"))
     else:
-        print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {shown(folder)} already; "
+        print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {short_path(folder)} already; "
                         "nothing was changed"))  # fmt: skip
     rows = {f"python {script}": "to step through it",
             f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
@@ -177,7 +177,7 @@ def check_once(lesson, path, workspace, json) -> bool:
         for verdict, printed in judge_lesson(lesson, launcher, code):
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
-                print(told(lesson, verdict, record.get("held"), printed), flush=True)
+                print(format_verdict(lesson, verdict, record.get("held"), printed), flush=True)
             verdicts.append(verdict)
             if verdict.runs:  # a file with a slip of the pen takes nothing back that was reached
                 record |= {"state": verdict.state, "held": len(verdict.held)}
@@ -190,14 +190,14 @@ def check_once(lesson, path, workspace, json) -> bool:
     if lines := list(afterwards(lesson, path, verdicts, progress)):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
     if not own:
-        here = shown(workspace / lesson.folder / lesson.exercise)
+        here = short_path(workspace / lesson.folder / lesson.exercise)
         print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only"))
     return all(v.state == "passed" for v in verdicts)
 
 
 def checked(lesson, path):
     """Return the name of the file that a lesson is about, which may lie beside the one that is run."""
-    return shown(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
+    return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
 
 
 def inset(text):
@@ -205,7 +205,7 @@ def inset(text):
     return paragraph(text, 6)
 
 
-def told(lesson, verdict, before, printed=""):
+def format_verdict(lesson, verdict, before, printed=""):
     """Format a verdict for the terminal."""
     of = len(verdict.held) + len(verdict.broken)
     word = WORDS.get(verdict.state, verdict.state)
@@ -256,7 +256,7 @@ def afterwards(lesson, path, verdicts, progress):
     if any(not v.runs for v in verdicts):
         verdict = verdicts[0]
         where = f" (line {verdict.line})" if verdict.line else ""
-        yield paragraph(f"{shown(path)} does not run: {verdict.message}{where}")
+        yield paragraph(f"{short_path(path)} does not run: {verdict.message}{where}")
         return
     if all(v.state == "passed" for v in verdicts):
         from tinyllm.course.capstone import PARTS

@@ -1,8 +1,8 @@
-"""Answers to the tasks that are no op, to grade graders with: answers.toml in the lessons' folders.
+"""Read right and wrong answers to the tasks in C and to the property tests, from answers.toml of the lessons.
 
-An op's answers are functions, in testing/. Here are those in C and those that are property tests; the
-capstone's are in `classroom/capstone_answers.py`. A wrong answer says which property should reject it. The
-same lists serve `course selftest`, the tests, and, for C, the checker that names a student's mistake.
+They test the grader: a wrong answer says which property should reject it. `course selftest` and the tests use
+them, and for C also the checker, to name a student's mistake. Answers to an op are functions, in `testing`;
+those to the capstone are in `classroom/capstone_answers.py`.
 """
 
 import functools
@@ -22,19 +22,19 @@ NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  #
 class Answer:
     """One answer to a task. text: the student's file.
 
-    said: the mistake in it, or how it is done where it is right. breaks: words of the property that is meant
-    to reject it, or of the verdict's message; empty where it is right. beside: (name, text) of other files.
+    sentence: the mistake in it; for a right answer, how it is written. breaks: words of the property that
+    should reject it, or of the verdict's message; empty for a right answer. other_files: pairs (name, text).
     """
 
-    said: str
+    sentence: str
     text: str
     breaks: str = ""
-    beside: tuple = ()
+    other_files: tuple = ()
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to a task. file: what the file with their text is called; reference: one that is whole."""
+    """Right and wrong answers to a task. file: the name of the student's file; reference: a full solution."""
 
     file: str
     reference: str
@@ -44,12 +44,12 @@ class Answers:
 
 @functools.cache
 def read(number: int) -> dict[str, Any]:
-    """Read the answers of a lesson -> dict; the file says how they are written."""
+    """Read a lesson's answers.toml -> dict; the format is explained in that file."""
     return tomllib.loads((find_lesson(number).path / "answers.toml").read_text("utf-8"))
 
 
 def answers(task: Task) -> Answers:
-    """Return the answers to a task in C or to one that is a property test -> Answers."""
+    """Return the answers to a task in C or to a property test -> Answers."""
     return kernels(task.op) if task.kind == "c" else suites(task)
 
 
@@ -64,7 +64,7 @@ def kernels(op: str) -> Answers:
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
-    """Replace some parts of a text. Raises ValueError where it has no such part."""
+    """Replace each old text by its new text. Raises ValueError if an old text does not occur."""
     for old, new in edits:
         if old not in text:
             raise ValueError(f"there is no {old!r} to change")
@@ -75,7 +75,7 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 def catalogue(op: str) -> tuple[list[str], str]:
     """Return all wrong kernels that give an output, as one C file -> (their sentences, the source).
 
-    `tinyllm_which` chooses the one that stands behind the op's name.
+    The global variable `tinyllm_which` selects the kernel that a call of the op runs.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
     found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)
@@ -86,7 +86,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
     pieces.append(f"int tinyllm_which;\nvoid {op}({signature}) {{\n"
                   f"    static void (*const all[])({signature}) = {{{table}}};\n"
                   f"    all[tinyllm_which]({names});\n}}\n")  # fmt: skip
-    return [answer.said for answer in chosen], "".join(pieces)
+    return [answer.sentence for answer in chosen], "".join(pieces)
 
 
 def suites(task: Task) -> Answers:

@@ -1,4 +1,4 @@
-"""One file out of a student's exercises: what the capstone runs on, and what is handed in."""
+"""Assemble the capstone's exercise.py from what a student wrote in lessons 4 to 9."""
 
 import ast
 import hashlib
@@ -7,7 +7,7 @@ from pathlib import Path
 from tinyllm.course.capstone import PARTS
 from tinyllm.course.plugins import Part, attempted, import_file, validated
 from tinyllm.course.syllabus import Lesson, find_lesson
-from tinyllm.course.workspace import shown
+from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 
@@ -16,10 +16,10 @@ MARK = "# gathered from your lessons; SHA-256 of what follows: "
 
 
 def gather(folder: str | Path) -> str:
-    """Put all that was written in lessons 4 to 9 into folder/exercise.py -> a line that says what was done.
+    """Write what the student did in lessons 4 to 9 to folder/exercise.py -> a line that says what was done.
 
-    The lessons are looked for beside the folder. A file that the student has changed stays as it is. Raises
-    UserError where an exercise does not parse, or two of them use one name for different things.
+    The lessons' folders are expected next to `folder`. A file that the student has changed is left alone.
+    Raises UserError if an exercise does not parse, or if two define one name differently.
     """
     folder = Path(folder).absolute()
     target, stub = folder / "exercise.py", find_lesson(12).path / "exercise.py"
@@ -27,7 +27,7 @@ def gather(folder: str | Path) -> str:
     first, _, rest = text.partition("\n")
     ours = first == MARK + hashlib.sha256(rest.encode()).hexdigest()
     if text and not ours and text != stub.read_text("utf-8"):
-        return f"{shown(target)} has work of yours in it and was left alone"
+        return f"{short_path(target)} has work of yours in it and was left alone"
     if target == stub:
         return "this is the library's own copy of the lesson; `tinyllm lesson start 12` makes yours"
     imports: dict[str, None] = {}
@@ -39,15 +39,15 @@ def gather(folder: str | Path) -> str:
         if path.is_file() and collect(path, lesson, imports, pieces):
             lessons.append(str(number))
     if not lessons:
-        return f"nothing has been written in lessons 4 to 9 beside {shown(folder)} yet"
+        return f"nothing has been written in lessons 4 to 9 beside {short_path(folder)} yet"
     first_of_all = sorted(imports, key=lambda text: "from __future__" not in text)
     body = "\n".join(first_of_all) + "\n\n\n" + "\n\n\n".join(piece for piece, _ in pieces.values()) + "\n"
     atomic_write_text(target, MARK + hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
-    return f"lessons {', '.join(lessons)} were gathered in {shown(target)}"
+    return f"lessons {', '.join(lessons)} were gathered in {short_path(target)}"
 
 
 def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
-    """Add an exercise's imports and definitions, without the stubs -> whether there were any."""
+    """Add an exercise's imports and definitions, without the stubs -> True if there were any."""
     source = path.read_text("utf-8-sig")
     written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
     lines, seen = source.splitlines(), set()
@@ -64,7 +64,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
         if key in seen:  # defined again further down: as for Python, the last one counts
             del pieces[key]
         elif key in pieces and ast.unparse(node) != pieces[key][1]:
-            where = f"{shown(path)}, line {node.lineno}"
+            where = f"{short_path(path)}, line {node.lineno}"
             raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
         pieces[key] = (text, ast.unparse(node))
         seen.add(key)
@@ -72,7 +72,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
 
 
 def names_of(node: ast.stmt) -> list[str]:
-    """Return the names that a statement of a module defines, as far as `plugins.attempted` knows them."""
+    """Return the names that a module-level statement defines: functions, classes and plain assignments."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
@@ -81,7 +81,7 @@ def names_of(node: ast.stmt) -> list[str]:
 
 
 def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
-    """Import the capstone's parts of a folder -> (list of Part, missing names). Raises UserError."""
+    """Import the capstone's functions from folder/exercise.py -> (parts, missing names). Raises UserError."""
     path = Path(folder).absolute() / "exercise.py"
     source = path.read_text("utf-8-sig")
     there = attempted(source, "", path)

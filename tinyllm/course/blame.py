@@ -1,13 +1,13 @@
-"""Which of a student's functions spoils a training: swap them back one by one, until the loss comes right.
+"""Find the student's function that spoils a training run: put the library's back one by one.
 
-The library promises the same bits whoever runs it, so its own losses on a run's data, model and seed are
-exact numbers. A right function of a student's may add in another order and differ in last bits; over the
-first steps this moves a loss by some millionths; a wrong one moves it by hundredths, at once or a step later.
-With a high rate, training makes much of little differences. So how much is allowed is measured too: by a
-training on the specifications with every third number moved to its neighbour.
+The library gives the same bits on every machine, so its losses on a run's data, model and seed are exact
+numbers. A correct function may add in another order and differ in the last bits. Over the first steps this
+changes a loss by some millionths. A wrong function changes it by hundredths, at once or one step later. A
+high learning rate amplifies small differences. So the tolerance is measured: by a control run on the
+specifications, with every third number moved to the next float.
 
-The gradient's norm is compared in the same way: clipping and AdamW hide a wrong factor in a backward from the
-loss.
+The norm of the gradient is compared in the same way, because clipping and AdamW hide a wrong factor in a
+backward from the loss.
 """
 
 import functools
@@ -22,17 +22,17 @@ from tinyllm.course.plugins import PartFailure, plug_in
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS, override
 
-STEPS = 40  # of a trial; enough for every known mistake that training feels at all
-ALLOWED = 2e-4  # nats, in any case
-ALLOWED_NORM = 2e-4  # of the gradient's norm, in any case
-TIMES = 20  # what rounding did in the control training, this many times, is allowed as well
+STEPS = 40  # of a trial; enough for every known mistake that changes the training
+ALLOWED = 2e-4  # nats; the smallest tolerance of a loss
+ALLOWED_NORM = 2e-4  # the smallest tolerance of a gradient norm, as a share of it
+TIMES = 20  # the tolerance is this many times the deviation of the control run, if that is more
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a trial went: whether it was in range, the first step that was not, and why.
+    """The result of a trial: if it stayed in range, and otherwise the first step that did not.
 
-    There `what`, the loss or the gradient norm, is `got` where `want` is right.
+    At that step `what`, the loss or the gradient norm, was `got`; the library's value is `want`.
     """
 
     right: bool
@@ -45,18 +45,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is to blame: ops, in order; `losses` are the library's, `all_parts` is the trial with all."""
+    """The ops to blame, in order. `losses` are the library's; `all_parts` is the trial with every part."""
 
     culprits: tuple[str, ...]
     losses: tuple[float, ...]
     all_parts: Trial
     failures: dict
-    together: bool = False  # no single part misses the range, only these in combination
-    confirmed: bool = False  # the other parts, without these, are in range
+    together: bool = False  # only the combination leaves the range, no single part
+    confirmed: bool = False  # the other parts alone stay in range
 
 
-def rounded_otherwise(op: str) -> Callable[..., Any]:
-    """A right function with other last bits: the specification, every third number moved to its neighbour."""
+def perturbed(op: str) -> Callable[..., Any]:
+    """Return an op's specification, with every third number of its results moved to the next float."""
     o = OPS[op]
 
     @functools.wraps(o.reference)
@@ -68,7 +68,7 @@ def rounded_otherwise(op: str) -> Callable[..., Any]:
 
 
 def nudged(value: Any) -> Any:
-    """An array of floats with every third number moved to the next; anything else as it is."""
+    """Return an array with every third number moved to the next float; return other values unchanged."""
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         return value
     flat = np.array(value).reshape(-1)
@@ -78,15 +78,15 @@ def nudged(value: Any) -> Any:
     return flat.reshape(value.shape)
 
 
-def allowed(values: Sequence[float], control: Sequence[float],
+def tolerances(values: Sequence[float], control: Sequence[float],
             least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
-    """How far each step's loss, or another number, may be from the library's -> tuple of float."""
+    """Compute the tolerance of each step's value, from a control run -> tuple of float."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
 
 
 class Blame:
-    """Trials on one training run; `tick` is called with a title before each and after every step."""
+    """Trials on one training run. `tick` is called with the trial's title before every step."""
 
     def __init__(self, setup, parts, steps=STEPS, tick=lambda title: None):
         self.setup = setup
@@ -96,17 +96,17 @@ class Blame:
         self.losses = self.allowed = self.norms = self.allowed_norms = ()
 
     def expected(self) -> tuple[float, ...]:
-        """The losses of the library's own functions, once -> tuple of float."""
+        """Return the losses with the library's own functions; they are computed once -> tuple of float."""
         if not self.losses:
             self.losses, self.norms = self.run_through("the library's own")
-            with override(**{op: rounded_otherwise(op) for op in self.parts}):
+            with override(**{op: perturbed(op) for op in self.parts}):
                 losses, norms = self.run_through("the control")
-            self.allowed = allowed(self.losses, losses)
-            self.allowed_norms = allowed(self.norms, norms, ALLOWED_NORM * np.array(self.norms))
+            self.allowed = tolerances(self.losses, losses)
+            self.allowed_norms = tolerances(self.norms, norms, ALLOWED_NORM * np.array(self.norms))
         return self.losses
 
     def run_through(self, title: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The losses and gradient norms of a training that nothing stops -> two tuples of float."""
+        """Train for all steps -> (losses, gradient norms), two tuples of float."""
         training, steps = self.setup.steps(), []
         for _ in range(self.steps):
             self.tick(title)
@@ -124,10 +124,10 @@ class Blame:
                     loss, norm = done.loss, done.grad_norm
                 except PartFailure as failure:
                     return Trial(False, step, failure=failure)
-                except UserError:  # the loss or the gradient is no longer finite
+                except UserError:  # the loss or the gradient is not finite
                     loss = norm = math.nan
                 except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
-                    loss = norm = math.nan  # numbers that the library's own code cannot go on with
+                    loss = norm = math.nan  # the library's own code failed on the part's results
                 if not abs(loss - want) <= self.allowed[step - 1]:
                     return Trial(False, step, "loss", loss, want)
                 if not abs(norm - self.norms[step - 1]) <= self.allowed_norms[step - 1]:
@@ -135,12 +135,12 @@ class Blame:
         return Trial(True)
 
     def find(self) -> Finding:
-        """Name the culprits -> Finding, whose culprits are empty when the losses are in range."""
+        """Find the functions to blame -> Finding; its culprits are empty if the losses are in range."""
         ops = list(self.parts)
         whole = self.trial(ops, "all of yours")
         if whole.right:
             return Finding((), self.expected(), whole, {})
-        ops = [op for op in ops if self.parts[op].calls] or ops  # what was never called is innocent
+        ops = [op for op in ops if self.parts[op].calls] or ops  # never called, so not to blame
         failures: dict[str, str] = {}
         single = [op for op in ops if self.without(ops, op, failures).right] if len(ops) > 1 else ops
         if len(single) == 1:
@@ -153,11 +153,11 @@ class Blame:
         return Finding(tuple(single or ops), self.expected(), whole, failures, together=True)
 
     def without(self, ops: Sequence[str], op: str, failures: dict[str, str]) -> Trial:
-        """A trial with one part back in the library's hands."""
+        """Run a trial with the library's function in place of one part."""
         return self._noting([other for other in ops if other != op], f"without your {op}", failures)
 
     def alone(self, op: str, failures: dict[str, str]) -> Trial:
-        """A trial with this part alone."""
+        """Run a trial with this part alone."""
         return self._noting([op], f"with your {op} alone", failures)
 
     def _noting(self, ops, title, failures):

@@ -1,9 +1,9 @@
-"""The capstone: a small GPT on a student's own parts, the loss that it must reach, and the report on it.
+"""Train a small GPT on a student's own functions, judge its loss, and report on it: the capstone.
 
-The same experiment serves three: the student's report (their functions in their own process), the checker
-(their functions in a worker, called over the socket), and what is expected (the library's own). Seeds decide
-first weights and batches, so for each seed the library's losses are exact numbers; over seeds they are a
-range, which stands in syllabus.toml.
+One experiment runs in three ways: for the student's report (functions in the student's own process), for the
+checker (functions in a worker, called over a socket), and for the expected losses (the library's functions).
+The seed decides the first weights and the batches, so the library's losses are exact numbers for each seed.
+Their range over many seeds is in syllabus.toml.
 """
 
 import functools
@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.blame import allowed, rounded_otherwise
-from tinyllm.course.checker import Verdict, complaint, said, unusable
+from tinyllm.course.blame import perturbed, tolerances
+from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
 from tinyllm.course.drawing import HIDDEN_CASES
 from tinyllm.course.lesson_runner import note
 from tinyllm.course.plugins import Part, PartFailure, plug_in, validated
 from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.course.workers import Failure
-from tinyllm.course.workspace import shown
+from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.ops.registry import OPS, override
@@ -48,18 +48,18 @@ CASES = 20  # that each part is tried on by itself
 
 @functools.cache
 def setup(seed: int) -> TrainSetup:
-    """Data, tokenizer, settings and model of a seed -> TrainSetup."""
+    """Prepare the data, tokenizer, settings and model of a seed -> TrainSetup."""
     return prepare(make_config(SETTINGS | {"seed": seed}))
 
 
 class OutOfTime(PartFailure):
-    """A part that does not come to an end within the time of its worker."""
+    """A part did not finish within the time limit of its worker."""
 
 
 def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
-    """Return the losses of all steps, on these parts in place of the library's -> list of float.
+    """Train with these parts in place of the library's ops -> the loss of every step.
 
-    Raises PartFailure where one fails or spoils the numbers, OutOfTime where a worker's time is up.
+    Raises PartFailure if a part fails or its results stop the training, OutOfTime if a worker's time is up.
     """
     losses, training = [], setup(seed).steps()
     with plug_in(parts), np.errstate(all="ignore"):
@@ -68,7 +68,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
                 losses.append(next(training).loss)
             except PartFailure:
                 raise
-            except Exception as error:  # a part's later results, of whatever type, meet all of the library
+            except Exception as error:  # odd results of a part may fail anywhere in the library
                 raise PartFailure("", f"training ends at step {step}: {error}") from None
     return losses
 
@@ -81,9 +81,9 @@ def expected(seed: int) -> tuple[float, ...]:
 
 @functools.cache
 def tolerance(seed: int) -> tuple[float, ...]:
-    """Return how far a right training's losses may be from these at each step -> tuple; see `blame`."""
-    with override(**{op: rounded_otherwise(op) for op in PARTS}):
-        return allowed(expected(seed), train(seed))
+    """Return the tolerance of each step's loss, measured as `blame` does -> tuple of float."""
+    with override(**{op: perturbed(op) for op in PARTS}):
+        return tolerances(expected(seed), train(seed))
 
 
 def limits() -> tuple[float, float]:
@@ -98,9 +98,9 @@ def final(losses: Sequence[float]) -> float:
 
 
 def seeds(variant: int) -> dict[str, int]:
-    """Return the seeds of the trainings that are judged -> {what messages call it: seed}.
+    """Return the seeds of the training runs that are judged -> {name in messages: seed}.
 
-    A grader's are hidden, because losses that are known can be learnt by heart.
+    A grader uses hidden seeds, because a student could hard-code losses that are known.
     """
     if not variant:
         return {"seed 0": 0, "seed 1": 1}
@@ -108,7 +108,7 @@ def seeds(variant: int) -> dict[str, int]:
 
 
 def expect(variant: int) -> None:
-    """Compute what the trainings of a variant are compared with, for all processes that are forked later."""
+    """Compute the expected losses of a variant now, so that processes forked later have them."""
     for seed in seeds(variant).values():
         tolerance(seed)
 
@@ -154,7 +154,7 @@ AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
 def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], str]:
-    """Compare the losses of one seed with the right ones -> (titles that hold, what is wrong or "")."""
+    """Compare the losses of one seed with the expected ones -> (properties that hold, message or "")."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
     the_same = bool(np.all(apart <= tolerance(seed)))
@@ -187,14 +187,15 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
         if not wrong:
             held.append(ALONE.format(op))
             continue
-        why = why or f"your {op} is wrong by itself: {said(wrong)}; `tinyllm check {PARTS[op]}` says more"
+        more = f"`tinyllm check {PARTS[op]}` says more"
+        why = why or f"your {op} is wrong by itself: {format_failure(wrong)}; {more}"
         if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may take as long
             return held, why, wrong.state
     return held, why, state
 
 
 def is_there(worker: Any, op: str) -> bool:
-    """Say if the exercise has a function for an op, and it does something."""
+    """Return True if the exercise has a function for an op that is more than a stub."""
     answer = worker.call(op, draw_cases(op, 1)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
@@ -221,7 +222,7 @@ def in_worker(worker: Any, op: str) -> Part:
 
 
 def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
-    """Do to the arrays here what an op that works in place did to those over there. Raises PartFailure."""
+    """Copy what an in-place op wrote in the worker into the arrays here. Raises PartFailure."""
     names = list(OPS[op].__signature__.parameters)
     for name in OPS[op].mutates:
         at = names.index(name)
@@ -262,7 +263,7 @@ def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[s
 
 
 def conclusion(report: dict[str, Any], folder: str | Path) -> str:
-    """Say if the range was reached, on whose parts, and where the report is -> lines of text."""
+    """Say if the loss is in range, on how many parts of the student's, and where the report is -> text."""
     outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
     missing = len(report["missing"])
     if outside:
@@ -271,7 +272,7 @@ def conclusion(report: dict[str, Any], folder: str | Path) -> str:
         said = f"the range was reached, but {missing} of {len(PARTS)} parts were still the library's"
     else:
         said = "the range was reached, on parts that are all yours"
-    return "\n".join([said, *(shown(Path(folder, name)) for name in REPORT)])
+    return "\n".join([said, *(short_path(Path(folder, name)) for name in REPORT)])
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
-"""The checker: the library's own cases and properties, tried on a function that runs in another process.
+"""Check a student's function, in another process, on the library's own cases and properties.
 
 A task is judged by its op. The op's cases are sorted into properties (ordinary numbers, extreme ones, empty
-arrays, views...), each property gets a fresh worker, and what holds is counted. What does not is looked into
-by `diagnose`.
+arrays, views...). Each property gets a fresh worker. `diagnose` explains the first failure.
 """
 
 import functools
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.diagnose import explained
+from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
-from tinyllm.course.failures import complaint, said
+from tinyllm.course.failures import complaint, format_failure
 from tinyllm.course.syllabus import Lesson, Task, ready
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.testing.relations import specs_only
@@ -25,21 +24,21 @@ SHRINK_EXAMPLES = 300
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of one task. state: passed, failed, not_attempted, timed_out or blocked.
+    """The result of checking one task. state: passed, failed, not_attempted, timed_out or blocked.
 
-    Blocked is what could not be tried: the file does not run, or it asked for what a worker may not have.
+    blocked: the task could not be tried, because the file does not run or asked for something forbidden.
     """
 
     task: str
     state: str
     held: tuple[str, ...] = ()  # names of the properties that hold
-    broken: tuple[str, ...] = ()  # and of those that do not
+    broken: tuple[str, ...] = ()  # names of the properties that do not hold
     message: str = ""
     line: int | None = None
     mistake: str | None = None
-    step: str | None = None  # the first step that differs and what it should hold, where no mistake fits
+    step: str | None = None  # if no known mistake fits: the first step that differs, and its right value
     smallest_input: str | None = None
-    runs: bool = True  # whether the file itself runs; if not, nothing in it was tried
+    runs: bool = True  # False if the file itself fails, so that nothing in it was tried
 
 
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
@@ -47,13 +46,13 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
 
-SOON = {"cpu_seconds": 10}  # for a function on small arrays, and somebody who waits for the answer
+SOON = {"cpu_seconds": 10}  # enough for a function on small arrays; a student waits for the answer
 
 
 def judge_lesson(lesson: Lesson, launcher: Launcher, path: Path) -> Iterator[tuple[Verdict, str]]:
-    """Check every task of a lesson in a student's file -> pairs of Verdict and what was printed first.
+    """Check every task of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
-    A file that does not run is tried once, and not for every task and property again.
+    A file that does not run is tried only once, not again for every task and property.
     """
     with launcher.start(path) as worker:
         broken = worker.failure
@@ -61,7 +60,7 @@ def judge_lesson(lesson: Lesson, launcher: Launcher, path: Path) -> Iterator[tup
         if not ready(task) or task.kind not in JUDGES:
             continue
         workers: list[Any] = []
-        if broken and task.kind != "c":  # what is written in C is in a file of its own
+        if broken and task.kind != "c":  # C code is in a file of its own
             every = properties(task.op) if task.kind == "op" else ()
             yield unusable(task, broken, every), ""
             continue
@@ -79,7 +78,7 @@ FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE) 
 
 
 def first_lines(output: bytes | bytearray, count: int = 5) -> str:
-    """Return the first lines of what a student's code printed, fit for a terminal -> str."""
+    """Return the first lines that a student's code printed, safe to show in a terminal -> str."""
     lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
     return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
 
@@ -89,10 +88,10 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
-    start: a function that gives a fresh worker with the student's exercise.py. variant: the cases' seed.
-    explain: whether a failure is looked into; effort: how many inputs are tried for the smallest that fails.
-    known: mistakes to recognise beside those of the op, as (sentence, function).
-    cut: a function from a case to the smaller ones that it is made of, which an explanation then shows.
+    start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
+    cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
+    known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
+    smaller ones; the smallest input is then one of these.
     """
     held: list[str] = []
     broken: dict[str, list[tuple]] = {}
@@ -110,7 +109,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
             broken[title] = wrong
             first = first or wrong[0]
             if isinstance(first[1], Failure) and first[1].state != "failed":
-                break  # there is no function, or it does not come to an end
+                break  # there is no function, or it does not end
         if not broken:
             return Verdict(task.name, "passed", tuple(held))
         every = properties(task.op, count, variant)
@@ -118,22 +117,22 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         verdict = functools.partial(Verdict, task.name, held=tuple(held), broken=lost)
         why = first[1]
         if isinstance(why, Failure) and why.state != "failed":
-            return verdict(state=why.state, message=said(why), line=why.line)
+            return verdict(state=why.state, message=format_failure(why), line=why.line)
         if not explain:
-            return verdict(state="failed", message=said(why), line=getattr(why, "line", None))
+            return verdict(state="failed", message=format_failure(why), line=getattr(why, "line", None))
         ordinary = [args for title in PLAIN for args in every.get(title, ())]
-        return explained(task, start, broken, verdict, effort, known, ordinary, cut)
+        return diagnose(task, start, broken, verdict, effort, known, ordinary, cut)
 
 
 def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
     """Return the verdict on a function whose file cannot be imported."""
     state = "blocked" if failure.state == "failed" else failure.state
-    message = said(failure)
+    message = format_failure(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)
 
 
-def elsewhere(module: str, name: str) -> Callable[..., Verdict]:
-    """Return a judge that lives in another module of this package, which imports this one."""
+def lazy_judge(module: str, name: str) -> Callable[..., Verdict]:
+    """Return a judge defined in another module of this package; the import waits, since that imports this."""
 
     def judge_there(task, start, **options):
         return getattr(importlib.import_module(f"tinyllm.course.{module}"), name)(task, start, **options)
@@ -141,10 +140,10 @@ def elsewhere(module: str, name: str) -> Callable[..., Verdict]:
     return judge_there
 
 
-# How each kind of task is judged: the arguments of `judge` -> Verdict. What is missing here is not checked.
+# The judge of each kind of task: the arguments of `judge` -> Verdict. Other kinds are not checked.
 JUDGES = {
     "op": judge,
-    "c": elsewhere("kernels", "judge_c"),
-    "tests": elsewhere("mutants", "judge_tests"),
-    "run": elsewhere("capstone", "judge_run"),
+    "c": lazy_judge("kernels", "judge_c"),
+    "tests": lazy_judge("mutants", "judge_tests"),
+    "run": lazy_judge("capstone", "judge_run"),
 }

@@ -1,9 +1,9 @@
 """Say why a function fails: the smallest input, and the mistake or the first step that explains it.
 
-The known mistakes, those listed in `testing` and those made by rule, are run on the cases that fail. One that
-gives the same wrong numbers is named, unless other cases speak against it. Then Hypothesis looks for the
-smallest input that shows it. If none is named, the first variable of the specification is shown that the
-function has nowhere.
+The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail. A mistake
+that gives the same wrong numbers is named, unless other cases contradict it. Then Hypothesis looks for the
+smallest input that fails in this way. If no mistake fits, the first variable of the specification is shown
+whose value no variable of the function has.
 """
 
 import itertools
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from hypothesis import find, settings
 
-from tinyllm.course.drawing import MORE_CASES, NATURES, PLAIN, WRITES, nature
-from tinyllm.course.failures import complaint, out_of_bounds, require_forms, results_of, right, said
+from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind
+from tinyllm.course.failures import complaint, format_failure, out_of_bounds, require_forms, results_of, right
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -29,18 +29,18 @@ from tinyllm.testing.properties import FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
 SHRINK_SECONDS = 5
-NAME_SECONDS = 5  # for mistakes that are made by rule, where somebody waits
-PROBES = 4  # cases of which one has to show a mistake made by rule before the others are tried
-READABLE = 300  # letters of an input; where what fails is longer, a grader tries the shortest of more cases
+NAME_SECONDS = 5  # for mistakes made by rule, if a student waits
+PROBES = 4  # a mistake made by rule must fit one of these cases before the others are tried
+READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 MORE_TRIES = 30
-CONFIRMING = 16  # how many cases that fail, and how many that do not, a mistake is confirmed on
-ROUNDED = 1e-4  # of the largest number: another order of sums may differ by this, and no mistake
+CONFIRMING = 16  # cases that fail, and as many that do not, to confirm a mistake on
+ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 
-def explained(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
+def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
               known: Sequence[tuple] = (), ordinary: Sequence[tuple] = (),
               cut: Callable[..., Any] | None = None) -> Any:
-    """Find the smallest input that fails, and what the student did there.
+    """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
     broken: {property: [(args, complaint)]}. ordinary: cases of ordinary numbers, whether they fail or not.
     The rest is as in `judge`.
@@ -51,31 +51,31 @@ def explained(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple
     failed = {id(args) for args, _ in wrong}
     passing = confirming([(args, None) for args in ordinary if id(args) not in failed])
     wrong = confirming(wrong)
-    with Tries(task, start, title, effort, cut) as tries:
+    with Shrinker(task, start, title, effort, cut) as tries:
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
         failing = [(args, tries.output(args)) for args, _ in wrong]
-        seconds = NAME_SECONDS if effort else None  # a grader says the same whenever it is asked
+        seconds = NAME_SECONDS if effort else None  # no clock for a grader, so that it always says the same
         found = name_mistake(task.op, failing, known, [args for args, _ in passing], seconds)
         tries.mistake = found and found[1]
-        first = next(args for args, out in failing if not found or shows(task.op, args, out, found[1]))
-        tries.kind = nature(first)
+        first = next(args for args, out in failing if not found or same_mistake(task.op, args, out, found[1]))
+        tries.kind = case_kind(first)
         inputs = [first, tries.readable(first), *([tries.smallest(first)] if effort else [])]
         smallest = min(inputs, key=tries.letters)
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         step = None if found or not formed else tries.first_different_step(smallest)
-    about = subject(title, why, formed, tries.kind)
+    about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
     lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
     return verdict(
-        state="failed", broken=lost, message=said(why), line=getattr(why, "line", None), step=step,
+        state="failed", broken=lost, message=format_failure(why), line=getattr(why, "line", None), step=step,
         mistake=found and found[0], smallest_input=describe(task.op, smallest),
     )  # fmt: skip
 
 
-def subject(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property that a complaint is about: title is the one tried, kind that of the input shown."""
+def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
+    """Return the property that failed. title: the one that was tried; kind: the one that the input tests."""
     if isinstance(why, Failure):
         return kind
     if why == WRITES:
@@ -86,11 +86,11 @@ def subject(title: str, why: Failure | str, formed: bool, kind: str) -> str:
 
 
 def confirming(pairs: list[tuple]) -> list[tuple]:
-    """Choose the cases on which a mistake is confirmed, the plainest and smallest first, of different widths.
+    """Choose cases of different widths to confirm a mistake on, the simplest and smallest first.
 
-    pairs: a case, and anything about it.
+    pairs: (case, anything).
     """
-    pairs = sorted(pairs, key=lambda pair: (plainness(pair[0]), weight(pair[0])))
+    pairs = sorted(pairs, key=lambda pair: (simplicity(pair[0]), weight(pair[0])))
     half = CONFIRMING // 2
     seen: set = set()
     chosen: list[int] = []
@@ -104,13 +104,13 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 
 def widths(args: Sequence[Any]) -> Any:
-    """Return how wide the arrays of a case are, or where it has none, the case as it is written."""
+    """Return the widths of a case's arrays, or the case as text if it has none."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
 
 
-def plainness(args: Sequence[Any]) -> int:
-    """Return the rank of a case's nature: ordinary numbers come first."""
-    return NATURES.index(nature(args))
+def simplicity(args: Sequence[Any]) -> int:
+    """Return the rank of a case's case_kind: ordinary numbers come first."""
+    return CASE_KINDS.index(case_kind(args))
 
 
 def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:
@@ -123,7 +123,7 @@ def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None
 
 
 def weight(args: Sequence[Any]) -> tuple[int, int]:
-    """Measure an input: numbers in its arrays, then letters to write it; an empty one says least."""
+    """Measure an input: the numbers in its arrays, then its letters. An empty input counts as the largest."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args))
 
@@ -143,16 +143,16 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         if i >= len(known):  # made by rule
             if best == len(failing) or (seconds and time.monotonic() - start > seconds):
                 break
-            if not any(shows(name, args, out, pair[1]) for args, out in probes):
+            if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
                 continue
-        shown = [shows(name, args, out, pair[1]) for args, out in failing]
-        if sum(shown) > best and not denied(name, failing, shown, pair[1], passing):
+        shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]
+        if sum(shown) > best and not contradicted(name, failing, shown, pair[1], passing):
             best, found = sum(shown), pair
     return found
 
 
-def shows(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return whether results are wrong as a mistake's are: in their numbers, or in their types."""
+def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
+    """Return whether results are wrong in the same way as a mistake's: in their numbers or types."""
     theirs = outcome(name, function, args)
     if got is None or theirs is None or not alike(got, theirs):
         return False
@@ -162,23 +162,23 @@ def shows(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]
     return error is not None and error == form_error(name, theirs, args)
 
 
-def denied(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
+def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
            passing: Sequence[tuple]) -> bool:
-    """Return whether other cases speak against a mistake that some of them show.
+    """Return whether other cases contradict a mistake that fits some of them.
 
     On ordinary numbers, views included, each one counts. Elsewhere a second mistake may hide the first:
     there a quarter may differ, or more where ordinary cases of several widths agree.
     """
     against, widely = 0, set()
     for (args, got), agrees in zip(failing, shown, strict=True):
-        plain = nature(args) in PLAIN
+        plain = case_kind(args) in PLAIN
         if agrees:
             widely |= {widths(args)} if plain else set()
             continue
         theirs = outcome(name, function, args)
         if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) and not undefined(got)):
-            continue  # or the function has a guard that the mistake has not
-        if plain or nature(args) == VIEWS:
+            continue  # rounding, or the function avoids a NaN that the mistake gives
+        if plain or case_kind(args) == VIEWS:
             return True
         against += 1
     few = len(widely) < 2 and 4 * against > sum(shown)
@@ -198,19 +198,19 @@ def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) ->
 
 
 def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
-    """Return whether results are wrong even if their types are not looked at."""
+    """Return whether the numbers of results are wrong, whatever their types."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
         results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
     try:
         require_close(name, results, wanted)
-    except Exception:  # or so odd that no comparison stands it
+    except Exception:  # a value that cannot even be compared
         return True
     return False
 
 
 def as_wanted(got: Any, want: Any) -> Any:
-    """Return a result in the type that is due, if it has the numbers for that."""
+    """Convert a result to the expected type, if its numbers allow it."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
         return got
     with np.errstate(all="ignore"):  # float64 may be too large
@@ -219,7 +219,7 @@ def as_wanted(got: Any, want: Any) -> Any:
 
 
 def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return whether results agree, also where there are none, or they are too odd to be compared."""
+    """Return whether results agree; None agrees with None, and values that cannot be compared do not."""
     if got is None or other is None:
         return got is other
     try:
@@ -228,13 +228,13 @@ def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
         return False
 
 
-class Tries:
-    """A worker that is replaced when it falls, to try many inputs on a function that fails."""
+class Shrinker:
+    """Try many inputs on a function that fails, to find a small one; a worker that dies is replaced."""
 
     def __init__(self, task, start, title, effort, cut=None):
         self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
         self.worker = None
-        self.kind = self.mistake = None  # the nature of the inputs looked for, and what they must show
+        self.kind = self.mistake = None  # the case_kind of the inputs looked for, and what they must show
 
     def __enter__(self):
         return self
@@ -258,16 +258,16 @@ class Tries:
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return whether an input is of the kind looked for, and shows what it must."""
-        if self.kind not in (None, nature(args)):
+        """Return whether an input is of the wanted kind and fails as the mistake does, if one was found."""
+        if self.kind not in (None, case_kind(args)):
             return False
         why = self.complaint(args)
         if why is None or self.mistake is None:
             return why is not None
-        return shows(self.task.op, args, self.output(args), self.mistake)
+        return same_mistake(self.task.op, args, self.output(args), self.mistake)
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input, None where there are none; where C strays, its message."""
+        """Return the results on an input; None if it fails; for C that leaves its arrays, its message."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
@@ -297,15 +297,15 @@ class Tries:
         return best if self.cut else tuple(bind(name, found).values())
 
     def readable(self, args: tuple) -> tuple:
-        """Find the shortest of more cases that fail, where this one is long to read; else return it.
+        """Replace an input that is long to read by the shortest of more cases that fail.
 
-        It is bounded by counts and by no clock, so that a grader says the same whenever it is asked.
+        The search is limited by counts, not by a clock, so that a grader always gives the same answer.
         """
         if self.letters(args) <= READABLE:
             return args
         cases = draw_cases(self.task.op, MORE_CASES)
         cases = [x for each in cases for x in (self.cut(each)[:1] if self.cut else [each])]
-        cases = [x for x in cases if nature(x) == self.kind]
+        cases = [x for x in cases if case_kind(x) == self.kind]
         smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 
@@ -314,7 +314,7 @@ class Tries:
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Find the first variable of the specification that the function has nowhere -> str or None."""
+        """Find the first variable of the specification whose value the function lacks -> str or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
@@ -329,7 +329,7 @@ class Tries:
 
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Run a function and look at its variables when it returns -> pairs of name and value, in order."""
+    """Run a function and record its local variables when it returns -> pairs (name, value), in order."""
     found = {}
 
     def look(frame, event, value):

@@ -1,6 +1,7 @@
-"""Choose the inputs that a task is tried on, drawn by Hypothesis from a seed, and sort them.
+"""Draw the inputs that a task is tried on, and sort them into properties.
 
-The same seed gives the same inputs on every machine with the same Hypothesis, whatever else is imported.
+Hypothesis draws them from a seed. The same seed gives the same inputs on every machine with the same version
+of Hypothesis.
 """
 
 import functools
@@ -25,13 +26,13 @@ from tinyllm.testing.properties import (
 )
 
 CASES_PER_TASK = 60
-HIDDEN_CASES = 30  # from a seed that students do not know, beside those that they do
-LEAST = 12  # ordinary cases: some ops draw few, and what fails on ordinary numbers must be said to do so
-MORE_CASES = 400  # to choose from where the others will not do
+HIDDEN_CASES = 30  # more cases, from a seed that students do not know
+LEAST = 12  # ordinary cases at least: a function that fails on ordinary numbers must be told so
+MORE_CASES = 400  # drawn if the first ones have too few of a kind
 
 
-def nature(args: Sequence[Any]) -> str:
-    """Return the property that a case belongs to: what is special about it, the most special thing first."""
+def case_kind(args: Sequence[Any]) -> str:
+    """Return the property that a case tests; of several that fit, the most special one."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
@@ -52,24 +53,24 @@ def plain(args: Sequence[Any]) -> list[Any]:
     return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
 
-# The plainest first. What is -inf may be huge, small or a view besides, so that it says less; what is empty
-# says least.
-NATURES = (ORDINARY, ORDINARY_INPUT, VIEWS, EXTREME, INFINITE, SMALL)
+# The simplest first. A case with -inf may also be huge or a view, so its failure says less about the cause.
+# An empty case says least.
+CASE_KINDS = (ORDINARY, ORDINARY_INPUT, VIEWS, EXTREME, INFINITE, SMALL)
 PLAIN = (ORDINARY, ORDINARY_INPUT)
 WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 
 @functools.cache
 def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
-    """Return the properties of an op and the cases that try them -> {property: list of argument tuples}.
+    """Return the properties of an op and the cases that test them -> {property: list of argument tuples}.
 
-    The cases are those that every student meets, and, with a variant, some from that seed.
+    Every student gets the same cases. A variant adds some that are drawn from it as a seed.
     """
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])
-    found = {title: [args for args in cases if nature(args) == title] for title in NATURES}
+    found = {title: [args for args in cases if case_kind(args) == title] for title in CASE_KINDS}
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
-        found[title] += [args for args in draw_cases(name, MORE_CASES) if nature(args) == title][:LEAST]
+        found[title] += [args for args in draw_cases(name, MORE_CASES) if case_kind(args) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
     if not OPS[name].mutates:
         found[PURE] = sample

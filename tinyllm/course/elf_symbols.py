@@ -1,9 +1,9 @@
-"""What a compiled C file asks of other code: read from the object file, before it is linked and run.
+"""Read the symbols of a compiled C file, and refuse those that a kernel must not use, before it is linked.
 
-A kernel has no use for more than the C library's mathematics, its memory and its texts. So whoever has
-`dlsym` find NumPy's product in the process that loads the kernel, or `mprotect` open the pages beside an
-array, is refused by the name of that function, weak or not. Code that would run as the file is loaded, before
-anything guards it (a constructor, an ifunc), is refused too.
+A kernel needs only the C library's functions for mathematics, memory and text. So a file is refused by name
+if it calls, for example, `dlsym` to find NumPy's matrix product, or `mprotect` to open the pages around an
+array; weak symbols count too. Code that would run while the file is loaded, before anything guards it (a
+constructor, an ifunc), is refused as well.
 
 What this does not stop is C that uses no names: a system call in assembly, or a walk through the loader's
 tables from the address of `memcpy`. The filter in `sandbox.freeze` holds against such system calls.
@@ -44,9 +44,9 @@ NO_OBJECT = "it does not compile: the compiler's output cannot be read"
 
 
 def refusal(data: bytes) -> str:
-    """Say why an object file may not be linked, in one line; "" if it may. data: the bytes of the file.
+    """Say in one line why an object file may not be linked; "" if it may. data: the bytes of the file.
 
-    What is no ELF of 64 bits, little-endian, is let through: other systems have other formats.
+    A file that is not 64-bit little-endian ELF is accepted: other systems have other formats.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         return ""

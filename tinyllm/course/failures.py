@@ -1,4 +1,4 @@
-"""What is wrong with one answer, if anything: a student's results on one case, under one property."""
+"""Judge the results of a student's function on one case under one property, and put failures into words."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tinyllm.testing.relations import parameters
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Say what is wrong with one case under one property: a Failure, a sentence, or None if nothing is."""
+    """Run one case and judge it under one property -> a Failure, a sentence on what is wrong, or None."""
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
@@ -23,7 +23,7 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     if title == PURE:
         same_bits = bits(list(after)) == bits(list(args)) if isinstance(after, list) else False
         return None if same_bits else WRITES
-    if no_result := shapeless(name, value, args):
+    if no_result := wrong_container(name, value, args):
         return no_result
     try:
         results = results_of(name, value, after)
@@ -39,13 +39,13 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
             require_close(name, results, right(name, args))
     except AssertionError as error:
         return str(error)
-    except Exception as error:  # a value so odd that no comparison stands it
+    except Exception as error:  # a value that cannot even be compared
         return f"the result cannot be compared with the right one ({type(error).__name__})"
     return None
 
 
-def shapeless(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Say what is wrong with a value that is None, or a list where an array is due; None if nothing is."""
+def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
+    """Say if a result is None, or a list that should be an array -> a sentence, or None."""
     if OPS[name].mutates:
         return None
     if value is None:
@@ -55,11 +55,11 @@ def shapeless(name: str, value: Any, args: Sequence[Any]) -> str | None:
     return "it should return an array, not a list" if is_array and isinstance(value, list) else None
 
 
-_right: dict = {}  # id of a case -> the case, which must live as long, and what is right on it
+_right: dict = {}  # id of a case -> (the case, kept alive so that its id stays its own, the right results)
 
 
 def right(name: str, args: Sequence[Any]) -> tuple[Results, list, Any]:
-    """Return the right results on a case; they are kept, because a class is asked the same questions."""
+    """Return the right results on a case; they are cached, since all students get the same cases."""
     if id(args) not in _right:
         if len(_right) > 100_000:
             _right.clear()
@@ -68,7 +68,7 @@ def right(name: str, args: Sequence[Any]) -> tuple[Results, list, Any]:
 
 
 def results_of(name: str, value: Any, after: Any) -> list[Any]:
-    """Return the list of an op's results: what it returned, or the arguments that it changed in place."""
+    """Return the list of an op's results: its return values, or the arguments that it changed in place."""
     if OPS[name].mutates:
         places = [parameters(name).index(argument) for argument in OPS[name].mutates]
         return [after[i] for i in places] if isinstance(after, list) and len(after) > max(places) else []
@@ -82,8 +82,8 @@ def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
         require_form(label, got, want)
 
 
-def said(why: Failure | str) -> str:
-    """Format a complaint as one line."""
+def format_failure(why: Failure | str) -> str:
+    """Format a failure, or a sentence about one, as one line; add a tip for missing imports."""
     line = printable(why.message if isinstance(why, Failure) else why)
     if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
         return f"{line}: is `{IMPORTS[found[1]]}` missing?" if found[1] in IMPORTS else line
@@ -98,5 +98,5 @@ IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STA
 
 
 def out_of_bounds(failure: Failure) -> bool:
-    """Say if a C function failed by leaving its arrays; `guard_pages` then says where."""
+    """Return True if a C function failed by leaving its arrays; the message of `guard_pages` says where."""
     return failure.message.startswith("Outside: ")

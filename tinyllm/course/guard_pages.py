@@ -148,7 +148,7 @@ class Operand:
         side = "before the beginning" if at < 0 else "after the end"
         return f"it writes to {self.name}[{at}], {side} of {self.name}, which has {self.size // 4} elements"
 
-    def opened(self, library: ctypes.CDLL) -> bool:
+    def is_accessible(self, library: ctypes.CDLL) -> bool:
         """Say if a page beside the memory of this operand no longer gives a fault."""
         pages = (self.base + MARGIN - 1, self.base + MARGIN + ROOM)
         return any(library.tinyllm_open(ctypes.c_void_p(page)) for page in pages)
@@ -174,7 +174,7 @@ def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[
     for operand in operands:
         if stray := operand.out_of_bounds():
             raise Outside(stray)
-        if operand.opened(LIBRARY):
+        if operand.is_accessible(LIBRARY):
             raise Outside(f"it opens the pages beside {operand.name}, which nobody may touch")
     return operands[0].values(shape)
 

@@ -1,7 +1,7 @@
-"""Tasks in C: compile the student's `exercise.c`, and judge its functions by the cases of the ops.
+"""Compile a student's `exercise.c`, and judge its functions on the cases of the ops.
 
-`guard_pages.py` runs them in a worker, so that a segmentation fault is a sentence. The C functions take
-matrices; the ops' cases have any number of axes, and are cut into matrices here.
+`guard_pages.py` runs them in a worker and turns a segmentation fault into a sentence. The C functions take
+matrices. The ops' cases have any number of axes, so they are cut into matrices here.
 """
 
 import functools
@@ -36,7 +36,7 @@ LINK = ("-shared", "-s", "-o", "kernels.py")  # named as guard_pages.py says
 MAX_SOURCE = 2**18  # bytes
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 MEASURE_SECONDS = 60
-MEANINGLESS = (FORM, VIEWS)  # of what is handed to C
+MEANINGLESS = (FORM, VIEWS)  # properties that C functions, which get plain matrices, cannot break
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
         "`xcode-select --install` on a Mac")  # fmt: skip
 if sys.platform == "win32":  # the guard pages are POSIX
@@ -51,9 +51,9 @@ def find_compiler() -> str | None:
 
 
 def build(source: str, op: str, folder: str | Path, level: str, home: str | Path) -> Path | Failure:
-    """Compile a C source into folder/kernels.py, beside what runs it -> the path of that, or a Failure.
+    """Compile a C source into folder/kernels.py -> the path of the script that runs it, or a Failure.
 
-    home: where the student's own headers are. `elf_symbols` says what a source may ask of others.
+    home: the folder of the student's headers. `elf_symbols` says which functions a source may call.
     """
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
@@ -73,10 +73,10 @@ def build(source: str, op: str, folder: str | Path, level: str, home: str | Path
 
 
 def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None:
-    """Run the compiler in a folder, behind fences -> None, or a Failure with what it says."""
+    """Run the compiler in a folder, in a sandbox -> None, or a Failure with its first error."""
     script = str(Path(__file__).with_name("sandbox.py"))
     command = [sys.executable, "-I", "-S", script, level, find_compiler() or "", *FLAGS, *arguments]
-    messages = folder / "messages.txt"  # a file, whose size is limited: no pipe of that into our memory
+    messages = folder / "messages.txt"  # a file has a size limit; a pipe could fill our memory
     with open(messages, "wb") as f:
         compiler = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True,
@@ -90,10 +90,10 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
         compiler.wait()
         return Failure("timed_out", "the compiler did not come to an end in time")
     with open(messages, "rb") as f:
-        return refused(f.read(2**16).decode("utf-8", "replace"))
+        return compile_error(f.read(2**16).decode("utf-8", "replace"))
 
 
-def refused(said: str) -> Failure:
+def compile_error(said: str) -> Failure:
     """Read the first error of a compiler -> Failure with its line."""
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d+):(?:\d+:)? (?:fatal )?error: (.*)", line):
@@ -102,21 +102,21 @@ def refused(said: str) -> Failure:
     return Failure("failed", printable(f"it does not compile: {first}"))
 
 
-def written(source: str, op: str) -> bool:
-    """Say if a C source defines a function, with something between its braces."""
+def has_body(source: str, op: str) -> bool:
+    """Return True if a C source defines a function with something between its braces."""
     bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", " ", source, flags=re.DOTALL)
     body = re.search(rf"\b{op}\s*\([^()]*\)[^;{{}}]{{0,200}}\{{\s*(.)", bare, re.DOTALL)
     return body is not None and body[1] != "}"
 
 
 def measure(op: str, folder: str | Path) -> float | str:
-    """Measure the speed of a function of folder/exercise.c in another process -> number, or why it has none.
+    """Measure the speed of a function of folder/exercise.c in another process -> number, or a sentence.
 
-    GFLOP/s for matmul, GB/s for softmax.
+    The number is in GFLOP/s for matmul, in GB/s for softmax.
     """
     path = Path(folder) / "exercise.c"
     source = path.read_text("utf-8") if path.is_file() else ""
-    if not written(source, op):
+    if not has_body(source, op):
         return "still empty in exercise.c"
     if not find_compiler():
         return NONE
@@ -163,7 +163,7 @@ class KernelWorker:
 
     @property
     def failure(self) -> Failure | None:
-        """Return why it cannot run anything -> Failure, or None."""
+        """Return the Failure that keeps the worker from running anything, or None."""
         return self.worker.failure
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False) -> Any:
@@ -198,11 +198,11 @@ class KernelWorker:
         return y.reshape(shape)
 
 
-COMPILED: dict = {}  # (op, level) -> the bytes of what `KnownKernels` compiles
+COMPILED: dict = {}  # (op, level) -> the bytes of kernels.py and run.py that `KnownKernels` built
 
 
 class KnownKernels:
-    """The mistakes that people make in a kernel, compiled together when one is first run."""
+    """Known mistakes in a kernel, compiled together when one is first run."""
 
     def __init__(self, launcher, op, folder):
         self.launcher, self.op, self.folder = launcher, op, Path(folder, "known")
@@ -221,7 +221,10 @@ class KnownKernels:
         return [(said, functools.partial(self.run, i)) for i, said in enumerate(self.sentences)]
 
     def compiled(self) -> Path:
-        """Lay out the library, which is compiled once in a process -> the path to run. Raises ValueError."""
+        """Write the compiled mistakes to the folder -> the path to run. Raises ValueError.
+
+        They are compiled once in a process.
+        """
         self.folder.mkdir()
         runner, key = self.folder / "run.py", (self.op, self.launcher.level)
         if key not in COMPILED:
@@ -235,7 +238,7 @@ class KnownKernels:
         return runner
 
     def run(self, which: int, *args: Any) -> Any:
-        """Run one of them on a case -> numbers, or where it leaves its arrays. Raises ValueError."""
+        """Run one mistake on a case -> its result, or where it left its arrays. Raises ValueError."""
         if self.worker is None:
             self.worker = KernelWorker(self.launcher.start(self.compiled()), self.op)
         self.worker.worker.call("choose", [which])
@@ -262,7 +265,7 @@ def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, **
         return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is not text in UTF-8")
     if len(source) > MAX_SOURCE:
         return Verdict(task.name, "failed", broken=tuple(titles), message="exercise.c is too long")
-    attempted = written(source, task.op)
+    attempted = has_body(source, task.op)
     if not attempted and not (source.strip() and find_compiler()):
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
     if not find_compiler():
@@ -279,10 +282,11 @@ def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, **
         with KnownKernels(launcher, task.op, scratch) as known:
             options |= {"known": known.mistakes(), "cut": functools.partial(matrices, task.op)}
             kernel = functools.partial(launcher.start, runner, limits)
-            return judged(task, lambda: KernelWorker(kernel(), task.op), titles, options)
+            return judge_compiled(task, lambda: KernelWorker(kernel(), task.op), titles, options)
 
 
-def judged(task: Task, start: Callable[[], Any], titles: list[str], options: dict[str, Any]) -> Verdict:
+def judge_compiled(task: Task, start: Callable[[], Any], titles: list[str],
+                   options: dict[str, Any]) -> Verdict:
     """Judge a function that has been compiled."""
     inner = Task(task.op, task.op)
     every = properties(task.op, options["count"], options["variant"])
@@ -294,16 +298,16 @@ def judged(task: Task, start: Callable[[], Any], titles: list[str], options: dic
             if isinstance(answer, Failure):
                 outside = answer if out_of_bounds(answer) else None
                 break
-    if isinstance(answer, Failure) and answer.state == "timed_out":  # it would be no faster a second time
+    if isinstance(answer, Failure) and answer.state == "timed_out":  # a second run would time out too
         return Verdict(task.name, answer.state, broken=tuple(titles), message=answer.message)
     verdict = judge(inner, start, **options)
     held = [title for title in titles if title in verdict.held or (title == INSIDE and not outside)]
     if verdict.state != "passed" and not outside and isinstance(answer, Failure):
-        held = [title for title in held if title != INSIDE]  # it could not be seen
+        held = [title for title in held if title != INSIDE]  # unknown, since some cases did not run
     broken = tuple(title for title in verdict.broken if title in titles)
     if INSIDE not in held:
         broken = (INSIDE, *broken) if verdict.message.startswith("Outside") else (*broken, INSIDE)
-    if verdict.state == "passed" and outside:  # only here: after more calls than one property makes
+    if verdict.state == "passed" and outside:  # it failed only after more calls than one property makes
         verdict = replace(verdict, state="failed", message=printable(outside.message))
     message = re.sub(r"^(Outside|Crash): ", "", verdict.message)  # the names of guard_pages' exceptions
     if "got nan" in message and not verdict.mistake:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.checker import Verdict, said, unusable
+from tinyllm.course.checker import Verdict, format_failure, unusable
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
@@ -68,7 +68,7 @@ def size(value: Any) -> int:
     return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
 
 
-def rights(op: str) -> list[Callable[..., Any]]:
+def right_functions(op: str) -> list[Callable[..., Any]]:
     """Every right implementation of an op -> list of functions, the specification first."""
     return [OPS[op].reference, *VARIANTS.get(op, [])]
 
@@ -76,30 +76,30 @@ def rights(op: str) -> list[Callable[..., Any]]:
 def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
                 **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
-    mutants, innocent = MISTAKES[task.op], rights(task.op)
+    mutants, correct = MISTAKES[task.op], right_functions(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
         if worker.failure:  # no implementation is accused by a file that does not run
             return unusable(task, worker.failure, unknown)
-    trial = run_test(task, start, innocent[0])  # whether it runs at all; this one does not count
-    runs = [trial] if ended(trial) else run_all(task, start, innocent, mutants, variant)
+    trial = run_test(task, start, correct[0])  # whether it runs at all; this one does not count
+    runs = [trial] if no_judgement(trial) else run_all(task, start, correct, mutants, variant)
     alarms: list[tuple[Failure, str | None]] = []
-    for failure, bench in runs[: len(innocent)]:
-        if failure and ended((failure, bench)):
+    for failure, bench in runs[: len(correct)]:
+        if failure and no_judgement((failure, bench)):
             state, message, line = failure.state, failure.message, failure.line
             return Verdict(task.name, state, broken=unknown, message=message, line=line)
         if failure:
             alarms.append((failure, bench.last))
-    caught = [i for i, run in enumerate(runs[len(innocent) :]) if run[0] and not ended(run)]
-    if len(alarms) == len(innocent):  # it accuses everybody: what it says of mutants means nothing
+    caught = [i for i, run in enumerate(runs[len(correct) :]) if run[0] and not no_judgement(run)]
+    if len(alarms) == len(correct):  # it accuses everybody: what it says of mutants means nothing
         caught = []
-    share = len(caught) / len(mutants) - len(alarms) / len(innocent)
+    share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
         why, last = alarms[0]
-        message = f"it accuses {len(alarms)} of {len(innocent)} right implementations: {said(why)}"
+        message = f"it accuses {len(alarms)} of {len(correct)} right implementations: {format_failure(why)}"
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
@@ -110,19 +110,19 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
 
 
-def ended(run: tuple[Failure | None, Bench]) -> bool:
+def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
     """Return whether a test came to no judgement: there is none, it was blocked, or its time was up."""
     return run[0] is not None and run[0].state != "failed"
 
 
-def run_all(task: Task, start: Callable[[], Any], innocent: list[Callable[..., Any]], mutants: list[tuple],
+def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
             variant: int) -> list[tuple[Failure | None, Bench]]:
     """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
 
     They run in an order that the variant decides. Workers are fresh, but a clock goes on, and so do the
     numbers of processes and the times of access to files: in a known order, whoever counts knows the mutants.
     """
-    functions = [*innocent, *(function for _, function in mutants)]
+    functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))
     random.Random(variant).shuffle(order)
     runs = {i: run_test(task, start, functions[i]) for i in order}

@@ -1,8 +1,8 @@
-"""A student's functions in the real model: what of a workspace is written, plugged in by `override`.
+"""Run the real model on a student's functions: load them from a workspace, plug them in by `override`.
 
-This runs a student's code in the student's own process, on their own machine; only the checker and the grader
-keep it apart. So the care here is of another kind: whatever goes wrong inside a student's function is one
-line that names the function, the lesson and the line of the file.
+The code runs in the student's own process, on their own machine; only the checker and the grader isolate it.
+Whatever goes wrong inside a student's function becomes one line that names the function, the lesson and the
+line of the file.
 """
 
 import ast
@@ -22,17 +22,17 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.syllabus import Lesson, find_lesson
-from tinyllm.course.workspace import Progress, shown
+from tinyllm.course.workspace import Progress, short_path
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
 
 MAX_SOURCE = 2**20  # bytes of an exercise
-LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # what a LLaMA calls and a GPT does not
+LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # ops that only a LLaMA calls, no GPT
 
 
 class PartFailure(UserError):
-    """A student's function failed in the middle of something; `op` says which."""
+    """A student's function failed while a model ran on it; `op` says which."""
 
     def __init__(self, op, message):
         super().__init__(message)
@@ -41,7 +41,7 @@ class PartFailure(UserError):
 
 @dataclass
 class Part:
-    """One function of a student's that stands in for an op; `calls` counts how often it did."""
+    """A student's function that replaces an op; `calls` counts how often it ran."""
 
     op: str
     lesson: int
@@ -49,15 +49,15 @@ class Part:
     function: object
     sha256: str
     calls: int = 0
-    forms: dict = field(default_factory=dict)  # form of the arguments -> of results that were looked at
+    forms: dict = field(default_factory=dict)  # form of the arguments -> form of validated results
 
     @property
     def title(self) -> str:
         """Return the name for messages."""
-        return f"your {self.op} (lesson {self.lesson}, {shown(self.path)})"
+        return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
 
     def record(self) -> dict[str, Any]:
-        """Return the record that a run keeps of it."""
+        """Return the record of this function that a run keeps."""
         return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
 
 
@@ -71,10 +71,10 @@ def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
 
 
 def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], list[str]]:
-    """Import what a student has written in some lessons -> (list of Part, lines about what is not used).
+    """Import a student's functions of some lessons -> (list of Part, lines about functions not used).
 
-    Raises UserError, in one line, when a file is missing or cannot be imported, a function takes other
-    arguments than its op, or nothing has been attempted.
+    Raises UserError if a file is missing or cannot be imported, if a function takes other arguments than its
+    op, or if nothing has been attempted.
     """
     parts, skipped = {}, []
     for lesson in lessons:
@@ -84,12 +84,13 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
             skipped.append(f"lesson {lesson.number} has no functions that a model calls")
             continue
         if not path.is_file():
-            raise UserError(f"there is no {shown(path)}; `tinyllm lesson start {lesson.number}` makes one")
+            make = f"`tinyllm lesson start {lesson.number}` makes one"
+            raise UserError(f"there is no {short_path(path)}; {make}")
         source = _read(path)
         written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
-        module = import_file(path)  # also where nothing is written: a file that does not run is no empty one
+        module = import_file(path)  # even if nothing is attempted, the file must run
         for name in names:
             if name in written:
                 parts[name] = _part(name, lesson.number, path, module, source)
@@ -102,12 +103,12 @@ def _read(path):
     try:
         data = path.read_bytes()
         if len(data) > MAX_SOURCE:
-            raise UserError(f"{shown(path)} is too long for an exercise: {len(data):,} bytes")
+            raise UserError(f"{short_path(path)} is too long for an exercise: {len(data):,} bytes")
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+        raise UserError(f"cannot read {short_path(path)}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{shown(path)} is not text in UTF-8") from None
+        raise UserError(f"{short_path(path)} is not text in UTF-8") from None
 
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:
@@ -124,7 +125,7 @@ STUB = "raise NotImplementedError"
 
 
 def _definitions(tree):
-    """{name: what it is} of everything that a file defines; a function without its docstring."""
+    """Return the source of everything that a file defines, by name; of functions without the docstring."""
     found = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
@@ -152,11 +153,11 @@ def import_file(path: Path) -> ModuleType:
     except Exception as error:
         raise UserError(_at(path, _line(error, path), f"{type(error).__name__}: {error}")) from None
     except SystemExit:
-        raise UserError(f"{shown(path)} ends Python when it is imported: take its exit() out") from None
+        raise UserError(f"{short_path(path)} ends Python when it is imported: take its exit() out") from None
     finally:
         sys.path.remove(str(path.parent))
         sys.dont_write_bytecode = before
-        for other in set(sys.modules) - known:  # the next lesson may have another file of that name
+        for other in set(sys.modules) - known:  # the next lesson may have a file of the same name
             if Path(getattr(sys.modules[other], "__file__", None) or "/").parent == path.parent:
                 del sys.modules[other]
     return module
@@ -165,7 +166,7 @@ def import_file(path: Path) -> ModuleType:
 def _part(name, lesson, path, module, source):
     function = getattr(module, name, None)
     if not callable(function):
-        raise UserError(f"{shown(path)}: {name} is no function")
+        raise UserError(f"{short_path(path)}: {name} is no function")
     try:
         got = inspect.signature(function)
     except (TypeError, ValueError):
@@ -180,7 +181,7 @@ def _part(name, lesson, path, module, source):
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:
-    """Say if arguments of these names can be given, by place and by name; it may have defaults for more."""
+    """Return True if a signature accepts arguments of these names, by position and by keyword."""
     try:
         signature.bind(*names)
         signature.bind(**dict.fromkeys(names))
@@ -192,8 +193,8 @@ def takes(signature: inspect.Signature, names: list[str]) -> bool:
 def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
-    Types and shapes once for every form of arguments, and whenever they change; numbers that are not finite
-    whenever there are some.
+    Types and shapes are compared once for every form of arguments, and again if they change. Numbers that are
+    not finite are looked for in every result.
     """
     o = OPS[part.op]
 
@@ -225,7 +226,7 @@ def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _look(part, function, results, args):
-    """Compare with the specification's results, for which it runs once: types, shapes, finite numbers."""
+    """Run the specification once, and compare types, shapes and finite numbers. Raises PartFailure."""
     expected = run(part.op, OPS[part.op].reference, args)
     try:
         if OPS[part.op].mutates and len(results) != len(expected):
@@ -242,7 +243,7 @@ def _look(part, function, results, args):
 
 
 def _finite(value):
-    """Say if all floats in a result are finite; True where there are none."""
+    """Return True if a result has no float that is infinite or NaN."""
     values = np.asarray(value) if isinstance(value, np.ndarray | np.generic | float) else np.empty(0)
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
@@ -271,17 +272,17 @@ def _line(error, path):
 
 def _at(path, line, message):
     """Format one line about a place in a file."""
-    where = f"{shown(path)}, line {line}" if line else shown(path)
+    where = f"{short_path(path)}, line {line}" if line else short_path(path)
     return f"{where}: {' '.join(str(message).split())}"
 
 
 def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
-    """Let the model run on these parts, from now on or for a `with` block."""
+    """Replace ops by these parts, from now on or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
 
 
 def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
-    """Say which parts `tinyllm check` has not passed, by the workspace's progress -> a line, or None."""
+    """Say which parts have not passed `tinyllm check`, by the workspace's progress -> a line, or None."""
     progress, names = Progress(workspace), []
     for part in parts:
         state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
@@ -291,7 +292,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
-    """Yield lines about the parts that were never called, and why, if that is known; `by` says what ran."""
+    """Yield lines about the parts that were never called, and why, if known. by: what ran, in words."""
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""`tinyllm train --mine`: what the command line needs to know about a student's functions, in one object."""
+"""Plug a student's functions into `tinyllm train --mine`, and word what the command line says of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,33 +17,33 @@ AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\
 
 @dataclass
 class Plugins:
-    """The functions that a student plugged in, and what to say about them; without any, nothing."""
+    """The functions that a student plugged in, and the messages about them; empty without any."""
 
     parts: list = field(default_factory=list)
     introduction: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings that these functions ask for, unless the user gives others."""
+        """Return settings for these functions, unless the user gives others."""
         return SETTINGS if self.parts else {}
 
     @property
     def ending(self) -> str:
-        """The end of the run's name."""
+        """Return the end of the run's name."""
         return "mine" if self.parts else ""
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the run remembers."""
+        """Return what the run records of these functions."""
         return {"replaced_ops": [part.record() for part in self.parts]} if self.parts else {}
 
     @property
     def on_interrupt(self) -> str:
-        """What the first Ctrl-C says."""
+        """Return the message of the first Ctrl-C."""
         return AGAIN if self.parts else ""
 
     def try_out(self, setup: Any) -> None:
-        """Take one step on a new model, so that what fails fails before anything is written."""
+        """Take one step on a new model, so that a failure comes before anything is written."""
         with self.explaining():
             if self.parts:
                 next(setup.steps())

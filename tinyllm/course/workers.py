@@ -1,14 +1,13 @@
-"""Workers as the grader sees them: call a student's functions in them, and never wait for ever.
+"""Call a student's functions in worker processes, with limits on time.
 
-`Launcher` starts them at one level of isolation. A `Worker` runs one student's file and answers `call`. What
-comes back is a value or a `Failure` in the student's own words, and whatever the student's code does, this
-process goes on.
+`Launcher` starts workers at one level of isolation. A `Worker` runs one student's file and answers `call`
+with a value or a `Failure`. Whatever the student's code does, this process goes on.
 
-Processor time decides, which other work on the machine does not use up. A worker that sleeps uses none, so
-on Linux it is looked at: one that is found asleep in so many looks, while an answer is waited for, is out of
-time (hostile: a wait without end, for nobody). One that would run, but gets no processor, is not asleep.
-Limits by the clock are many times larger; they are for what neither sees, and for systems where nobody can
-look.
+The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
+processor time, so on Linux it is looked at every quarter of a second. If it was asleep in ASLEEP looks while
+an answer was due, it is out of time (hostile: a wait without end, for nobody). A worker that is ready to run
+but gets no processor does not count as asleep. Limits by the clock are many times larger; they catch the
+rest, and serve systems where sleep cannot be seen.
 """
 
 import contextlib
@@ -45,7 +44,7 @@ SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess: nobody sees if it 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no value: state is failed, timed_out, not_attempted, or blocked by the fences."""
+    """The reason for a missing value. state: failed, timed_out, not_attempted, or blocked by the sandbox."""
 
     state: str
     message: str
@@ -53,19 +52,19 @@ class Failure:
 
 
 def best_level() -> str:
-    """Return the strongest isolation that works here, tried and not guessed: landlock or plain."""
+    """Return the strongest level of isolation that works here: landlock or plain."""
     return next(level for level in LEVELS if why_not(level) is None)
 
 
 def isolation_words(level: str) -> str:
-    """Say what a level of isolation is worth, in a sentence for every report."""
+    """Describe a level of isolation, in a sentence for reports."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     return f"isolation: {level} (no network or processes; files: the student's and Python's)"
 
 
 def plain_words() -> str:
-    """Say what the plain level is made of on this system, in a few words."""
+    """Describe the limits of the plain level on this system, in a few words."""
     if sys.platform == "win32":
         return "a process with a time limit; memory, the network and files are open"
     return "bounds of memory, processor time and file sizes; the network and files are open"
@@ -73,7 +72,7 @@ def plain_words() -> str:
 
 @functools.cache
 def why_not(level: str) -> str | None:
-    """Say what keeps a level from working here, in a sentence; None if it works: tried and not guessed."""
+    """Try a level of isolation -> why it does not work here, in a sentence; None if it works."""
     if level == "plain":
         return None
     if sys.platform != "linux":
@@ -228,14 +227,14 @@ class Worker:
         return steps
 
     def _failed(self, answer, what):
-        """Return an answer as a Failure; a worker that is out of step stays so."""
+        """Return an answer as a Failure; after an unreadable answer the worker keeps that failure."""
         failure = _failure(answer, what, self._after(answer))
         if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
             self.failure = failure
         return failure
 
     def _after(self, answer):
-        """Say how long it was waited for an answer, and why not longer."""
+        """Say which time limit ended the wait for an answer."""
         if self.looks >= ASLEEP:
             return "time: it waits, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
@@ -244,7 +243,7 @@ class Worker:
         return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
 
     def _ask(self, message):
-        """Send something, and wait for what comes -> that, or why nothing does, as `_failure` reads it."""
+        """Send a message and wait for the answer -> it, or an error or Died, which `_failure` reads."""
         try:
             protocol.send(self.sock, message, SEND_SECONDS)
         except protocol.Closed:
@@ -270,7 +269,7 @@ class Worker:
             return error
 
     def _drain(self, pipe):
-        """Read what the student prints to its end, and keep the first part."""
+        """Read all that the student prints, and keep the first part."""
         with contextlib.suppress(OSError), pipe:
             while part := pipe.read(65536):
                 self.output += part[: MAX_OUTPUT - len(self.output)]
@@ -278,13 +277,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Died:
-    """In place of an answer: the worker is gone, by this signal (0 an exit of its own, None unknown)."""
+    """The worker died instead of answering, of this signal (0: it exited itself, None: unknown)."""
 
     signal: int | None
 
 
 def _failure(answer, what, after):
-    """Say in words why an answer is no value. after: how long it was waited for, in words."""
+    """Say why an answer is no value -> Failure. after: the time limit, in words."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} did not come to an end in {after}")
     if isinstance(answer, Died):
@@ -306,7 +305,7 @@ def _failure(answer, what, after):
 
 
 def without_scratch(text: str) -> str:
-    """Return a message without the paths of our temporary folders, which differ each time."""
+    """Return a message without the paths of our temporary folders, which differ on every run."""
     top = tempfile.gettempdir()
     for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
         text = re.sub(re.escape(path) + r"[/\\]+tinyllm-\w*[/\\]*", "", text)
@@ -314,6 +313,6 @@ def without_scratch(text: str) -> str:
 
 
 def printable(text: object, limit: int = 400) -> str:
-    """Return a student's text as one line that no terminal or report can mistake for a command."""
+    """Return a student's text as one line without control characters, safe for terminals and reports."""
     line = " ".join(str(text)[: 4 * limit].split())[:limit]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -1,7 +1,7 @@
-"""A student's workspace: a folder with copies of lessons, and what has been reached in `.tinyllm`.
+"""Find and fill a student's workspace: copies of lessons, and the progress in `.tinyllm`.
 
-Copies are made once and never overwritten. The workspace is the folder at hand, or the nearest one above it
-that has a `.tinyllm`.
+Copies are made once and never overwritten. The workspace is the nearest folder with a `.tinyllm`, from the
+current folder upwards, or else the current folder.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from tinyllm.files import atomic_write_text
 
 MARK = ".tinyllm"
 COPIED = ("lesson.py", "exercise.py")
-CODE = (".py", ".c", ".h")  # what an exercise may be made of, all in one folder
+CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 
 
@@ -34,7 +34,7 @@ def find_workspace(start: str | Path = ".") -> Path:
 def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
     """Copy a lesson's files into the workspace -> (the folder, the names that were copied). Raises UserError.
 
-    A file that is there already stays as it is.
+    A file that exists already is left alone.
     """
     folder = workspace / lesson.folder
     try:
@@ -48,7 +48,7 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
                     f.write(source.read_text("utf-8"))
                     copied.append(source.name)
     except OSError as error:
-        raise UserError(f"cannot write {shown(error.filename or folder)}: {error.strerror}") from None
+        raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
     return folder, copied
 
 
@@ -59,19 +59,19 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
         if path.is_file():
             return path
         start = f"`tinyllm lesson start {lesson.number}` makes one"
-        raise UserError(f"there is no {shown(path)}; {start}, or give the file's name")
+        raise UserError(f"there is no {short_path(path)}; {start}, or give the file's name")
     path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
     if not path.is_file():
-        raise UserError(f"there is no {shown(path)}; give your {lesson.exercise}, or its folder")
+        raise UserError(f"there is no {short_path(path)}; give your {lesson.exercise}, or its folder")
     if lesson.exercise == "exercise.py" and path.suffix == ".py":
         return path
     if path.name != lesson.exercise:
-        raise UserError(f"{shown(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
-    return path.with_name("exercise.py")  # the folder is what counts
+        raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
+    return path.with_name("exercise.py")  # of a task in C only the folder matters
 
 
 def versions(folder: Path) -> dict[str, int]:
-    """When each file that a check may read was saved -> dict, which differs after a save."""
+    """Return the time of the last save of each file that a check may read -> {name: nanoseconds}."""
     found = {}
     with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
         for path in sorted(folder.iterdir()):
@@ -82,36 +82,36 @@ def versions(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code beside it into a folder of their own, for a `with` block -> its path.
+    """Copy an exercise and the code next to it into a temporary folder, for a `with` block -> its path.
 
-    A worker may read the whole folder of its file, so it is given none that holds anything else. Raises
-    UserError where the exercise cannot be read, or is too large.
+    A worker may read the whole folder of its file, so that folder must hold nothing else. Raises UserError if
+    the exercise cannot be read or is too large.
     """
     files: dict[str, bytes] = {}
     try:
         for other in sorted(path.parent.iterdir()):
             if other.suffix in CODE and other.is_file() and len(files) < MAX_FILES:
-                with contextlib.suppress(OSError):  # what cannot be read is not there
+                with contextlib.suppress(OSError):  # a file that cannot be read is left out
                     files[other.name] = read_start(other)
         files[path.name] = read_start(path)
     except OSError as error:
-        raise UserError(f"cannot read {shown(path)}: {error.strerror}") from None
+        raise UserError(f"cannot read {short_path(path)}: {error.strerror}") from None
     if len(files[path.name]) > MAX_FILE:
-        raise UserError(f"{shown(path)} has more than {MAX_FILE >> 20} MiB, which is no exercise")
+        raise UserError(f"{short_path(path)} has more than {MAX_FILE >> 20} MiB, which is no exercise")
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
         yield lay_out(files, Path(folder), path.name)
 
 
 def read_start(path: Path) -> bytes:
-    """Return the bytes of a file, up to one more than the limit."""
+    """Return the first bytes of a file, at most one more than the limit."""
     with open(path, "rb") as f:
         return f.read(MAX_FILE + 1)
 
 
 def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:
-    """Write an exercise and the code beside it into a folder for a worker -> the path of the exercise.
+    """Write an exercise and the code next to it into a folder for a worker -> the path of the exercise.
 
-    files: {name: bytes}; what is no code, or is too large, stays away.
+    files: {name: bytes}. Files that are not code or are too large are left out.
     """
     for other, data in files.items():
         if (other == name or Path(other).suffix in CODE) and len(data) <= MAX_FILE:
@@ -120,15 +120,15 @@ def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") ->
 
 
 def hints(lesson: Lesson, task: str) -> list[str]:
-    """Return the hints of a task, from a nudge to nearly the answer -> list of str."""
+    """Return the hints of a task, from a nudge to almost the answer -> list of str."""
     path = lesson.path / "hints.toml"
     return tomllib.loads(path.read_text("utf-8")).get(task, []) if path.is_file() else []
 
 
 class Progress:
-    """What has been reached: each task's state, properties held, hints and solutions seen.
+    """A student's progress: each task's state, properties held, and hints and solutions seen.
 
-    A file that cannot be read as such counts as empty; `problem` says so, and `save` moves it aside.
+    A damaged file counts as empty. `problem` then says so, and `save` renames it first.
     """
 
     def __init__(self, workspace):
@@ -140,20 +140,21 @@ class Progress:
             return
         self.tasks = read_progress(data)
         if self.tasks is None:
-            self.tasks, aside = {}, self.aside.name
-            self.problem = f"{shown(self.path)} is damaged; a check starts a new one and keeps it as {aside}"
+            self.tasks = {}
+            keep = f"a check starts a new one and keeps it as {self.aside.name}"
+            self.problem = f"{short_path(self.path)} is damaged; {keep}"
 
     @property
     def aside(self) -> Path:
-        """Return the path that a damaged file is moved to."""
+        """Return the new path of a damaged file."""
         return self.path.with_name("progress.damaged")
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
-        """Return the record of a task, a dict to change; `save` keeps it."""
+        """Return the record of a task, a dict that the caller may change; `save` writes it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self) -> None:
-        """Write the file, whole or not at all; where no lesson is, leave no trace. Raises UserError."""
+        """Write the file atomically; write nothing in a folder without lessons. Raises UserError."""
         workspace = self.path.parent.parent
         if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
             return
@@ -164,10 +165,11 @@ class Progress:
                 self.problem = None
             atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
         except OSError as error:
-            raise UserError(f"cannot keep your progress in {shown(self.path)}: {error.strerror}") from None
+            place = short_path(self.path)
+            raise UserError(f"cannot keep your progress in {place}: {error.strerror}") from None
 
     def state(self, lesson: Lesson) -> tuple[str, int]:
-        """Return the state of a lesson: done, started or "" -> (str, how many tasks passed)."""
+        """Return a lesson's state and count its passed tasks -> ("done", "started" or "", int)."""
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
@@ -183,8 +185,8 @@ def read_progress(data: bytes) -> dict[str, dict[str, Any]] | None:
     return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
 
 
-def shown(path: str | Path) -> str:
-    """Format a path: relative to the current folder if it is below it."""
+def short_path(path: str | Path) -> str:
+    """Format a path for messages: relative to the current folder if it is inside."""
     with contextlib.suppress(ValueError):
         return str(Path(path).absolute().relative_to(Path.cwd()))
     return str(path)

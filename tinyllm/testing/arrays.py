@@ -54,7 +54,7 @@ def _inner(a):
 
 
 def _gap(a):
-    """Memory between the elements: whoever reads it gets NaN, or an impossible id, into the result."""
+    """Return the filler between elements: NaN or an impossible id, so that reading it spoils a result."""
     return np.nan if a.dtype.kind == "f" else False if a.dtype.kind == "b" else np.iinfo(a.dtype).min
 
 

@@ -1,7 +1,7 @@
-"""Ways to hand in the capstone: right ones, and those that take the loss for granted.
+"""Right and wrong submissions of the capstone, to test the grader with.
 
-All are made from the library's own parts. A wrong one defines something again, after them, or leaves it out;
-the texts are in answers.toml of the lesson.
+All are made from the library's own functions. A wrong submission redefines a function at its end, or leaves
+one out. The texts are in the lesson's answers.toml.
 """
 
 import json
@@ -17,7 +17,7 @@ from tinyllm.testing import VARIANTS
 
 
 def parts(functions: dict[str, Callable[..., Any]]) -> str:
-    """Return a file with these functions, and whatever they use of the library. functions: {op: function}."""
+    """Return a file with these functions and the library code that they use. functions: {op: function}."""
     found: dict[str, str] = {}
     for function in functions.values():
         collect(function, found)
@@ -31,12 +31,12 @@ def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
 
 
 def variants(which: int) -> dict[str, Callable[..., Any]]:
-    """Return every part written in another way -> {op: function}."""
+    """Return every op in a right but different form -> {op: function}. which: the number of the variant."""
     return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 
 def by_heart() -> str:
-    """Return a file that reports the library's losses and computes nothing."""
+    """Return a file that reports hard-coded losses of the library and computes nothing."""
     known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
              for seed in seeds(0).values()}  # fmt: skip
     return read(12)["by_heart"].replace("LOSSES", repr(known))

@@ -135,7 +135,7 @@ def refuse_twins(submissions: list[Submission]) -> list[Submission]:
     return list(kept.values())
 
 
-def wanted(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
+def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
     """Return where a file belongs: (folder of a lesson, name), or None. path: PurePosixPath within it."""
     too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
     if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long:
@@ -160,7 +160,7 @@ def read_folder(submission: Submission, lessons: list[Lesson]) -> None:
         if seen > MAX_ENTRIES:
             raise Refused(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
-            if place := wanted(relative / name, lessons):
+            if place := destination(relative / name, lessons):
                 submission.keep(place, read_regular(Path(here, name)))
     path = root / PROGRESS
     if path.is_file() and not path.is_symlink():
@@ -201,7 +201,7 @@ def read_zip(submission: Submission, lessons: list[Lesson]) -> None:
                 raise Refused("it unpacks to far more than an exercise: a zip bomb")
             for entry in entries:
                 path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
-                place = None if entry.is_dir() or hidden(path) else wanted(path, lessons)
+                place = None if entry.is_dir() or is_hidden(path) else destination(path, lessons)
                 if place:
                     submission.keep(place, read_entry(archive, entry))
                 elif path.parts[-2:] == tuple(PROGRESS.split("/")) and not submission.progress:
@@ -212,7 +212,7 @@ def read_zip(submission: Submission, lessons: list[Lesson]) -> None:
         raise Refused(f"it is no readable zip ({type(error).__name__})") from None
 
 
-def hidden(path: PurePosixPath) -> bool:
+def is_hidden(path: PurePosixPath) -> bool:
     """Say if a path leads through a hidden folder, or one that macOS adds."""
     return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in path.parts)
 

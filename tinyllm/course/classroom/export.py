@@ -1,6 +1,6 @@
-"""What other systems read: Gradescope, Classroom 50, nbgrader, Canvas, and JUnit's XML for everything else.
+"""Export to other systems: Gradescope, Classroom 50, nbgrader and Canvas; JUnit's XML for all the rest.
 
-Two kinds: packages that make another system run our grader, and the results of a grading in its format.
+There are two kinds of exports: packages that let another system run our grader, and results in its format.
 """
 
 import io
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.release import read, stubs
-from tinyllm.course.classroom.results import cell, headline, number, table, told
+from tinyllm.course.classroom.results import cell, feedback_lines, headline, number, table
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text
 
@@ -88,7 +88,7 @@ pathlib.Path("result.json").write_text(json.dumps(result, indent=2) + "\\n")
 
 
 def pack(files: dict[str, str | bytes]) -> bytes:
-    """Return a zip of texts or bytes by name, the same bytes each time; scripts may be run -> bytes."""
+    """Return a zip of files, the same bytes on every call; scripts are executable. files: {name: content}."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in sorted(files.items()):
@@ -101,7 +101,7 @@ def pack(files: dict[str, str | bytes]) -> bytes:
 
 
 def course_text(path: str | Path) -> str:
-    """Return the text of the course file, which a package needs. Raises UserError."""
+    """Return the text of the course file. Raises UserError if there is none."""
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     return read(Path(path))
@@ -110,7 +110,7 @@ def course_text(path: str | Path) -> str:
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
 
-    A registry may know the name for something else, so nothing is installed from one. Raises UserError.
+    A package index may have another project of this name, so exports bring the file. Raises UserError.
     """
     make = "`pip wheel --no-deps FOLDER` makes one in a checkout"
     if path is None:
@@ -125,7 +125,7 @@ def read_package(path: str | Path | None) -> tuple[str, bytes]:
 
 
 def seedless(course: Course) -> str:
-    """Return the text of a course file without its secret seed, for places that students can look into."""
+    """Return the text of a course file without the secret seed, for places that students can read."""
     lines = [f"title = {json.dumps(course.title, ensure_ascii=False)}"]
     lines.append(f"partial = {json.dumps(course.partial)}")
     for part in course.parts:
@@ -135,7 +135,7 @@ def seedless(course: Course) -> str:
 
 
 def gradescope(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
-    """Write the zip to upload as an autograder. Students never see it, so it holds the whole course file."""
+    """Write the autograder's zip for Gradescope. Students never see it, so it has the whole course file."""
     name, data = read_package(package)
     files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
     atomic_write_bytes(out, pack(files | {"course.toml": course_text(path), name: data}))
@@ -149,9 +149,9 @@ def classroom50(course: Course, out: str | Path, path: str | Path, package: str 
 
 
 def nbgrader(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> str | None:
-    """Write `source/` with a notebook for each lesson: its stubs, and a cell for each task that checks it.
+    """Write `source/` with a notebook for each lesson: its stubs, and a checking cell for each task.
 
-    Returns what is left out, in a sentence, or None.
+    Returns a sentence about lessons that are left out, or None.
     """
     parts = [part for part in course.parts if notebook_tasks(part)]
     if not parts:
@@ -181,7 +181,8 @@ def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
     number = part.lesson.number
     intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
     yield _cell("markdown", f"lesson-{number}", intro)
-    yield _cell("code", f"exercise-{number}", kept(text), {"grade": False, "solution": True, "locked": False})
+    marks: dict[str, Any] = {"grade": False, "solution": True, "locked": False}
+    yield _cell("code", f"exercise-{number}", with_solution_marks(text), marks)
     for name in notebook_tasks(part):
         test = "from tinyllm.course.classroom.notebook import check_cell\n\n"
         test += f"check_cell({number}, {name!r}, In)"
@@ -189,8 +190,8 @@ def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
         yield _cell("code", f"check-{number}-{name.replace('_', '-')}", test, marks)
 
 
-def kept(text: str) -> str:
-    """Stubs with nbgrader's marks around each body, without which it empties the whole cell -> str."""
+def with_solution_marks(text: str) -> str:
+    """Return stubs with nbgrader's marks around each body; without them it would empty the whole cell."""
     marked = r"\1### BEGIN SOLUTION\n\1raise NotImplementedError\n\1### END SOLUTION"
     return re.sub(r"^([ \t]+)raise NotImplementedError$", marked, text, flags=re.MULTILINE)
 
@@ -247,11 +248,11 @@ def gradescope_results(results: dict[str, Any], out: str | Path) -> None:
     tests = [
         {"name": f"{lesson['lesson']}/{task['task']}", "score": task["points"], "max_score": task["of"],
          "status": "passed" if task["state"] == "passed" else "failed",
-         "output": "\n".join([headline(task), *told(task)]), "output_format": "text"}
+         "output": "\n".join([headline(task), *feedback_lines(task)]), "output_format": "text"}
         for lesson in record["lessons"] for task in lesson["tasks"]
     ]  # fmt: skip
     page = {"score": record["points"], "output": record["problem"] or results["note"]}
-    page |= {"output_format": "text", "tests": tests}  # text: what a student has named is no markup
+    page |= {"output_format": "text", "tests": tests}  # text: a student's names must not be read as markup
     atomic_write_text(out, json.dumps(page, indent=1) + "\n")
 
 

@@ -46,7 +46,7 @@ def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     return record | {"points": round(sum(earned), 6), "of": course.total}
 
 
-def nothing(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
+def empty_record(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
     """Return the record of a submission of which nothing could be graded."""
     record: dict[str, Any] = {"student": submission.student, "problem": problem}
     record |= {"isolation": level, "lessons": []}
@@ -81,7 +81,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
         elif not code.is_file() and task.kind != "c":  # what is written in C is in a file of its own
             verdict = Verdict(name, "not_attempted", broken=_titles(task), message="exercise.py is missing")
         else:
-            verdict = safely(task, start, here, course.variant(submission.student))
+            verdict = judge_safely(task, start, here, course.variant(submission.student))
         verdicts.append(verdict)
     return [_scored(part, verdict, course) for verdict in verdicts]
 
@@ -90,7 +90,7 @@ def _titles(task):
     return tuple(properties(task.op)) if task.kind == "op" else ()
 
 
-def safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
+def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
     """Judge one task; whatever goes wrong in the judging itself is said, and takes nothing else along."""
     try:
         return judge_task(task, start, folder, variant=variant, effort=0)

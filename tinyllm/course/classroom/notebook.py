@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tinyllm.course.checker import judge
-from tinyllm.course.classroom.results import headline, told
+from tinyllm.course.classroom.results import feedback_lines, headline
 from tinyllm.course.record import as_record
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, best_level
@@ -21,14 +21,14 @@ def check_cell(number: int, name: str, history: list[str]) -> None:
     task = lesson.task(name)
     with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:
         code = Path(folder, "exercise.py")
-        code.write_text(written(history), "utf-8")
+        code.write_text(joined_cells(history), "utf-8")
         verdict = judge(task, lambda: launcher.start(code))
     if verdict.state != "passed":
         record = as_record(lesson, verdict)
-        raise AssertionError("\n".join([f"{name}: {headline(record)}", *told(record)]))
+        raise AssertionError("\n".join([f"{name}: {headline(record)}", *feedback_lines(record)]))
 
 
-def written(history: list[str]) -> str:
+def joined_cells(history: list[str]) -> str:
     """Join the cells that define or import something -> str. Jupyter's own commands become `pass`."""
     cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
     return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

@@ -26,7 +26,7 @@ import numpy as np
 from tinyllm.course import capstone
 from tinyllm.course.classroom.collect import Submission, collect
 from tinyllm.course.classroom.config import Course, new_seed
-from tinyllm.course.classroom.grading import UNJUDGED, grade, nothing
+from tinyllm.course.classroom.grading import UNJUDGED, empty_record, grade
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
 from tinyllm.course.kernels import NONE
@@ -78,12 +78,12 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
     parts.mkdir(parents=True, exist_ok=True)
     if course.seed is None:
         course = replace(course, seed=kept_seed(parts))
-    paths = {s.student: parts / f"{key(s, course, level)}.json" for s in submissions}
+    paths = {s.student: parts / f"{record_name(s, course, level)}.json" for s in submissions}
     todo = []
     for submission in submissions:
         path = paths[submission.student]
         if submission.problem:
-            write(path, nothing(submission, course, level, submission.problem))
+            write(path, empty_record(submission, course, level, submission.problem))
         elif not is_final(read(path)):
             path.unlink(missing_ok=True)
             todo.append((submission, path))
@@ -93,7 +93,7 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
         if todo:
             prepare(course, {course.variant(submission.student) for submission, _ in todo}, interrupted)
         run_all(todo, course, level, workers or os.cpu_count() or 1, step, interrupted)
-    found = [read(paths[s.student]) or nothing(s, course, level, LOST) for s in submissions]
+    found = [read(paths[s.student]) or empty_record(s, course, level, LOST) for s in submissions]
     return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
 
 
@@ -106,7 +106,7 @@ def kept_seed(folder: Path) -> int:
     return seed
 
 
-def key(submission: Submission, course: Course, level: str) -> str:
+def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return a name for a record's file, made of all that the record depends on."""
     versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
     parts = [(p.lesson.number, p.points) for p in course.parts]

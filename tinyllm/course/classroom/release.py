@@ -16,7 +16,7 @@ from typing import Any
 
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.kernels import written
+from tinyllm.course.kernels import has_body
 from tinyllm.course.syllabus import lessons_folder, ready
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -113,7 +113,7 @@ def require_empty_c(part: Part, text: str, path: Path) -> None:
     """Raise UserError where a C function that is a task has anything between its braces."""
     for name in part.points:
         task = part.lesson.task(name)
-        if task.kind == "c" and written(text, task.op):
+        if task.kind == "c" and has_body(text, task.op):
             raise UserError(f"{path}: {task.op} is more than a stub; empty its braces")
 
 
@@ -137,11 +137,11 @@ def solution_lines(course: Course) -> dict[str, tuple[str, int]]:
             lines += [line for statement in body for line in ast.unparse(statement).splitlines()]
             for line in lines:
                 if len(line.strip()) >= LONG_ENOUGH and not line.strip().startswith(HARMLESS):
-                    found.setdefault(squeezed(line), (task.op, part.lesson.number))
+                    found.setdefault(without_spaces(line), (task.op, part.lesson.number))
     return found
 
 
-def squeezed(line: str) -> str:
+def without_spaces(line: str) -> str:
     """Return a line of code without the spaces and quotes that may be written in two ways."""
     return re.sub(r"\s+", "", line).replace('"', "'")
 
@@ -152,7 +152,7 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
     for (folder, name), text in texts.items():
         for number, line in enumerate(text.splitlines(), 1):
-            op, lesson = known.get(squeezed(line.lstrip("#/* ")), ("", -1))
+            op, lesson = known.get(without_spaces(line.lstrip("#/* ")), ("", -1))
             if op and (name != "lesson.py" or lesson >= numbers[folder]):  # else it has been taught before
                 where = f"{folder}/{name}:{number}"
                 raise UserError(f"{where} is a line of the solution of {op}; nothing was written")

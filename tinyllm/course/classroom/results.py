@@ -106,7 +106,7 @@ def feedback(course: Course, record: dict[str, Any]) -> str:
         lines += [f"## Lesson {lesson['lesson']}", ""]
         for task in lesson["tasks"]:
             points = f"{number(task['points'])} of {number(task['of'])}"
-            lines += [f"* **{task['task']}**: {headline(task)} ({points})", *told(task)]
+            lines += [f"* **{task['task']}**: {headline(task)} ({points})", *feedback_lines(task)]
         if any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
             check = f"`tinyllm check {lesson['lesson']}`"
             lines += ["", f"{check} tries your file on your own machine, and looks for a smaller input."]
@@ -121,7 +121,7 @@ def headline(task: dict[str, Any]) -> str:
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
-def told(task: dict[str, Any]) -> list[str]:
+def feedback_lines(task: dict[str, Any]) -> list[str]:
     """Say what there is to say of a task below its headline -> list of lines, indented as in a list."""
     lines = []
     where = f" (line {task['line']})" if task["line"] else ""

@@ -1,8 +1,8 @@
-"""Graders are graded: what the checker says of what it must accept and of what it must reject.
+"""Test the grader: it must accept right answers and reject wrong ones.
 
-The reference and the untouched starter go the whole way, through a worker, and so does every answer that is a
-file: C, property tests, the capstone. An op's mutants and variants are functions, the library's own code
-and no student's: they run in this process, but their values take the same protocol.
+The reference, the untouched starter and every answer that is a file (C, property tests, the capstone) run in
+a worker. An op's mutants and variants are functions of the library. They run in this process, but their
+values are sent through the same protocol.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ from tinyllm.testing.relations import specs_only
 
 @dataclass(frozen=True)
 class Row:
-    """What was tried on one task.
+    """The results of the self-test on one task.
 
-    rejected: (mistake's sentence, the property meant for it, or None where that held). wrongly: the right
-    answers that were turned down, with the reason. blocked: why the task cannot be tried here, or "".
+    rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None). wrongly:
+    right answers that were rejected, with the reason. blocked: why the task cannot be tried here, or "".
     """
 
     lesson: int
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def killed(self) -> int:
-        """Return how many mutants were rejected by the property meant for them."""
+        """Return how many mutants were rejected by the intended property."""
         return sum(broken is not None for _, broken in self.rejected)
 
     @property
@@ -58,13 +58,13 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Say if everything came out as it must; a blocked task has not."""
+        """Return True if every result is as it must be; a blocked task's is not."""
         whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants > 0
         return self.reference == 1 and self.starter == 0 and whole
 
 
 class Here:
-    """A worker that is this process: for code that we trust. It copies values as a worker would."""
+    """Run the library's own, trusted code in this process, through the interface of a Worker."""
 
     def __init__(self, name, function):
         self.name, self.function, self.failure = name, function, None
@@ -102,7 +102,7 @@ class Echo:
 
 
 def sent_and_received(value: Any) -> Any:
-    """Return a value as the other side of a socket gets it."""
+    """Return a value as it arrives at the other end of a socket."""
     echo = Echo()
     protocol.send(echo, value)
     return protocol.receive(echo)
@@ -128,7 +128,7 @@ def run_selftest(course: Course, level: str, workers: int | None = None,
 
 def try_task(lesson: Lesson, task: Task, level: str) -> Row:
     """Try one task -> Row."""
-    specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # a training takes the kernels
+    specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
         trial = Trial(lesson, task, launcher, Path(folder))
         starter = trial.starter()
@@ -141,15 +141,17 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
         else:
             known = capstone_answers() if task.kind == "run" else answers(task)
             reference = trial.text(known.file, known.reference)
-            wrong = [(x.said, x.breaks, trial.text(known.file, x.text, x.beside)) for x in known.wrong]
-            right = [(x.said, trial.text(known.file, x.text)) for x in known.right]
-    rejected = tuple((said, meant(breaks, verdict)) for said, breaks, verdict in wrong)
-    wrongly = tuple((name, complaint_of(v)) for name, v in right if v.state != "passed")
+            wrong = [
+                (x.sentence, x.breaks, trial.text(known.file, x.text, x.other_files)) for x in known.wrong
+            ]
+            right = [(x.sentence, trial.text(known.file, x.text)) for x in known.right]
+    rejected = tuple((said, broken_as_meant(breaks, verdict)) for said, breaks, verdict in wrong)
+    wrongly = tuple((name, rejection_reason(v)) for name, v in right if v.state != "passed")
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
 
 
 class Trial:
-    """Where the answers to a task are judged, as a student's would be."""
+    """Judge answers to a task in the way a student's are judged."""
 
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
@@ -184,12 +186,12 @@ def share(verdict: Verdict) -> float:
     return len(verdict.held) / of if of else 0.0
 
 
-def meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the property that a mistake was meant to break, where it did; otherwise None."""
+def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
+    """Return the intended property or message, if a wrong answer was rejected by it; else None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None
 
 
-def complaint_of(verdict: Verdict) -> str:
-    """Say why a right answer was turned down."""
+def rejection_reason(verdict: Verdict) -> str:
+    """Say why a right answer was rejected."""
     return verdict.message or verdict.broken[0]
