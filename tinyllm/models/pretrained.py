@@ -167,7 +167,7 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
         return read_header(single)[0]
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(_is_plain_name(file) for file in shards.values()):
-        raise UserError(f"{index} has no weight_map from names to files beside it")
+        raise UserError(f"{index} has no weight_map from names to files")
     found: dict[str, Stored] = {}
     for file in sorted(set(shards.values())):
         for name, array in read_header(folder / file)[0].items():

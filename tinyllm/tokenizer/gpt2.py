@@ -39,9 +39,9 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
     added = Path(vocab_path).with_name("added_tokens.json")
     if added.exists():
         advice = "convert the folder to a tokenizer.json"
-        raise UserError(f"{added.name} stands beside, which is not read: {advice}")
+        raise UserError(f"{added.name} is in the same folder and cannot be read: {advice}")
     if not Path(vocab_path).exists():
-        raise UserError("not a tokenizer file, or a merges.txt without the vocab.json that belongs beside it")
+        raise UserError("not a tokenizer file, or a merges.txt without a vocab.json in its folder")
     vocab = _named(vocab_path, json_file.parse, json_file.read)
     merges = _named(merges_path, _read_merges, json_file.read)
     if not isinstance(vocab, dict):
