@@ -9,6 +9,7 @@ from typing import Any
 from tinyllm.course.syllabus import Task
 from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS, Op
+from tinyllm.testing.edits import strip_types
 
 STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
 
@@ -25,6 +26,7 @@ def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
     """Add the source of a function, without its decorators, and of what it uses of tinyllm."""
     tree: Any = ast.parse(inspect.getsource(function))
     tree.body[0].decorator_list = []
+    strip_types(tree.body[0])
     found[function.__name__] = ast.unparse(tree)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for name in sorted(names & function.__globals__.keys()):

@@ -1,14 +1,17 @@
 """Attention: each query looks at the keys, and reads a weighted mean of their values."""
 
+from typing import Any
+
 import numpy as np
 
 from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.matmul import matmul
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 from tinyllm.ops.softmax import logsumexp, softmax, softmax_backward
 
 
-def attention_mask(q, k, causal, lengths):
+def attention_mask(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
     """Return True where a query may look at a key, (B, 1, S, T) or (1, 1, S, T).
 
     Row b has n = lengths[b] keys (T when lengths is None), and query s is token n - S + s of that row.
@@ -21,7 +24,7 @@ def attention_mask(q, k, causal, lengths):
     return (key < n) & (key <= token) if causal else np.broadcast_to(key < n, (*n.shape[:2], S, T))
 
 
-def check_shapes(q, k, v, causal=True, lengths=None):
+def check_shapes(q: Array, k: Array, v: Array, causal: bool = True, lengths: Array | None = None) -> None:
     """Raise ValueError unless the shapes of queries, keys and values fit together."""
     if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[::3] != k.shape[::3]:
         shapes = f"{q.shape}, {k.shape} and {v.shape}"
@@ -31,7 +34,8 @@ def check_shapes(q, k, v, causal=True, lengths=None):
         raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
 
 
-def check_gradient(dy, q, k, v, y, lse, causal=True, lengths=None):
+def check_gradient(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, causal: bool = True,
+                   lengths: Array | None = None) -> None:
     """Raise ValueError unless shapes fit as in attention, dy and y have q's, and lse is (B, H, S)."""
     check_shapes(q, k, v)
     B, S, H, _ = q.shape
@@ -40,36 +44,36 @@ def check_gradient(dy, q, k, v, y, lse, causal=True, lengths=None):
         raise ValueError(f"needs dy, y {q.shape} and lse {(B, H, S)}, got {shapes}")
 
 
-def check_lengths(k, lengths):
+def check_lengths(k: Array, lengths: Array | None) -> None:
     """Raise ValueError unless lengths is None or holds a number of keys for each row."""
     B, T = k.shape[:2]
     if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
         raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
 
 
-def to_heads(x, group=1):
+def to_heads(x: Array, group: int = 1) -> Array:
     """Put heads first and repeat each kv head for its queries: (B, T, K, D) -> (B, K * group, T, D)."""
     return x.swapaxes(1, 2).repeat(group, axis=1)
 
 
-def sum_groups(dx, group):
+def sum_groups(dx: Array, group: int) -> Array:
     """Sum over the query heads that read one kv head, to_heads backwards: (B, H, T, D) -> (B, T, K, D)."""
     B, H, T, D = dx.shape
     return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
 
-def all_scores(q, k):
+def all_scores(q: Array, k: Array) -> Array:
     """Return q . k / sqrt(D) for every query and key of a head, (B, H, S, T)."""
     group = q.shape[2] // k.shape[2]
     return matmul(to_heads(q), to_heads(k, group), transpose_b=True) * q.shape[3] ** -0.5
 
 
-def masked_scores(q, k, causal, lengths):
+def masked_scores(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
     """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), -inf where it is hidden."""
     return np.where(attention_mask(q, k, causal, lengths), all_scores(q, k), -np.inf)
 
 
-def attention_flops(args, result):
+def attention_flops(args: dict[str, Any], result: Any) -> int:
     """Count the two products of every query with the keys that it may see, in all heads."""
     (B, S, H, D), T = args["q"].shape, args["k"].shape[1]
     lengths = [T] * B if args["lengths"] is None else args["lengths"].tolist()
@@ -80,7 +84,8 @@ def attention_flops(args, result):
 
 
 @op(outputs=("y", "lse"), grads=("q", "k", "v"), check=check_shapes, flops=attention_flops)
-def attention(q, k, v, causal=True, lengths=None):
+def attention(q: Array, k: Array, v: Array, causal: bool = True,
+              lengths: Array | None = None) -> tuple[Array, Array]:
     """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
@@ -96,7 +101,7 @@ def attention(q, k, v, causal=True, lengths=None):
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
-def gradients(dy, q, k, v, p):
+def gradients(dy: Array, q: Array, k: Array, v: Array, p: Array) -> tuple[Array, Array, Array, Array]:
     """Carry a gradient back through y = p v, p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
     group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
     dout = to_heads(dy)
@@ -108,7 +113,8 @@ def gradients(dy, q, k, v, p):
 
 
 @op(check=check_gradient)
-def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
+def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, causal: bool = True,
+                       lengths: Array | None = None) -> tuple[Array, Array, Array]:
     """Carry a gradient back through attention, from dy to the queries, keys and values.
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
@@ -127,7 +133,9 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
 # documents and prefixes are all ranges, so one kernel serves them and skips blocks that none sees.
 
 
-def key_ranges(shape, keys, causal=True, lengths=None, window=None, starts=None, ends=None):
+def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: Array | None = None,
+               window: int | None = None, starts: Array | None = None,
+               ends: Array | None = None) -> tuple[Array, ...]:
     """Give each query the range of keys that it may see, for attention_ranges.
 
     shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
@@ -148,7 +156,7 @@ def key_ranges(shape, keys, causal=True, lengths=None, window=None, starts=None,
     return tuple(np.broadcast_to(np.clip(x, 0, keys), (B, S)).astype(np.int64) for x in (first, stop))
 
 
-def check_ranges(q, k, v, starts, ends, bias=None):
+def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias: Array | None = None) -> None:
     """Raise ValueError unless shapes fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
     check_shapes(q, k, v)
     T, whole = k.shape[1], (q.shape[2], q.shape[1], k.shape[1])
@@ -157,16 +165,17 @@ def check_ranges(q, k, v, starts, ends, bias=None):
             raise ValueError(f"needs {name} {q.shape[:2]} in 0..{T}, got shape {np.shape(x)}")
     shape = () if bias is None else bias.shape
     if len(shape) > 3 or any(n not in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False)):
-        raise ValueError(f"needs a bias that broadcasts to {whole}, got {bias.shape}")
+        raise ValueError(f"needs a bias that broadcasts to {whole}, got {shape}")
 
 
-def check_ranges_gradient(dy, q, k, v, starts, ends, bias, y, lse):
+def check_ranges_gradient(dy: Array, q: Array, k: Array, v: Array, starts: Array, ends: Array,
+                          bias: Array | None, y: Array, lse: Array) -> None:
     """Raise ValueError unless sizes fit as in attention_ranges and attention_backward."""
     check_ranges(q, k, v, starts, ends, bias)
     check_gradient(dy, q, k, v, y, lse)
 
 
-def range_scores(q, k, starts, ends, bias):
+def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | None) -> Array:
     """Return all scores (B, H, S, T), with the bias, and -inf outside of each query's range."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
@@ -174,14 +183,15 @@ def range_scores(q, k, starts, ends, bias):
     return np.where(seen[:, None], scores if bias is None else scores + bias, -np.inf)
 
 
-def ranges_flops(args, result):
+def ranges_flops(args: dict[str, Any], result: Any) -> int:
     """Count the two products of every query with the keys of its range, in all heads."""
     seen = np.maximum(args["ends"] - args["starts"], 0).sum()
     return 4 * args["q"].shape[2] * args["q"].shape[3] * int(seen)
 
 
 @op(outputs=("y", "lse"), grads=("q", "k", "v", "bias"), check=check_ranges, flops=ranges_flops)
-def attention_ranges(q, k, v, starts, ends, bias=None):
+def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
+                     bias: Array | None = None) -> tuple[Array, Array]:
     """Let each query read the keys starts <= t < ends, weighted by softmax(q . k / sqrt(D) + bias).
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
@@ -195,7 +205,9 @@ def attention_ranges(q, k, v, starts, ends, bias=None):
 
 
 @op(check=check_ranges_gradient)
-def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
+def attention_ranges_backward(dy: Array, q: Array, k: Array, v: Array, starts: Array, ends: Array,
+                              bias: Array | None, y: Array,
+                              lse: Array) -> tuple[Array, Array, Array, Array | None]:
     """Carry a gradient back through attention_ranges.
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention_ranges -> dq (B, S, H, D), dk and dv

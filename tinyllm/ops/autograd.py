@@ -6,10 +6,11 @@ Rumelhart, Hinton and Williams, "Learning representations by back-propagating er
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 
 @op
-def backpropagate(local):
+def backpropagate(local: Array) -> Array:
     """Carry the gradient of the last node back to every node of a graph of scalars.
 
     local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with respect to node j by itself,
@@ -24,7 +25,7 @@ def backpropagate(local):
 
 
 @op
-def sum_to_shape(dy, shape):
+def sum_to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
     """Undo broadcasting in a gradient: sum over the axes along which an input of this shape was stretched.
 
     dy (...) -> shape. The input was used once for every copy, and each copy has a say in its gradient. Where

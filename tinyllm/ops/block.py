@@ -9,10 +9,14 @@ from tinyllm.ops.elementwise import add, gelu_tanh
 from tinyllm.ops.matmul import linear
 from tinyllm.ops.norm import layernorm
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
+
+Pair = list[Array]  # a weight and a bias
 
 
 @op
-def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
+def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pair, norm_2: Pair, widen: Pair,
+                      narrow: Pair) -> Array:
     """Add attention, then an MLP, to the residual stream: x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
@@ -30,7 +34,7 @@ def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
 
 
 @op
-def count_parameters(vocab_size, context, layers, width):
+def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> int:
     """Count the numbers that a GPT-2 of these sizes learns -> int.
 
     Two tables of embeddings, tokens and positions; in each layer two norms and the matrices of
@@ -44,7 +48,7 @@ def count_parameters(vocab_size, context, layers, width):
 
 
 @op
-def count_flops(vocab_size, context, layers, width):
+def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
     """Count the operations of a forward pass of a GPT-2 over `context` tokens -> int.
 
     A multiplication and the addition that follows it are two. Matrix products count, and attention, where

@@ -13,6 +13,7 @@ These four functions are for reading: each looks at everything again for every m
 same answers from `tinyllm/tokenizer/bpe_fast.py`, which looks only at what the last merge changed.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from tinyllm.ops.registry import op
@@ -21,13 +22,13 @@ BYTES = 256  # the first tokens are the bytes, so any text can be written before
 
 
 @op
-def bpe_pair_counts(pieces, counts):
+def bpe_pair_counts(pieces: Sequence[Sequence[int]], counts: Sequence[int]) -> dict[tuple[int, int], int]:
     """Count how often each pair of neighbouring tokens occurs.
 
     pieces: N sequences of tokens, counts: how often each occurs in the text -> {(left, right): count}.
     Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
     """
-    totals = {}
+    totals: dict[tuple[int, int], int] = {}
     for ids, count in zip(pieces, counts, strict=True):
         for pair in pairwise(ids):
             totals[pair] = totals.get(pair, 0) + count
@@ -35,7 +36,7 @@ def bpe_pair_counts(pieces, counts):
 
 
 @op
-def bpe_merge(ids, pair, new_id):
+def bpe_merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
     """Replace every occurrence of a pair by one new token, from left to right.
 
     ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5) becomes [new, 5].
@@ -54,7 +55,8 @@ def bpe_merge(ids, pair, new_id):
 
 
 @op
-def bpe_train(pieces, counts, n_merges):
+def bpe_train(pieces: Sequence[Sequence[int]], counts: Sequence[int],
+              n_merges: int) -> dict[tuple[int, int], int]:
     """Learn merges: find the pair that occurs most often, make it a token, and start again.
 
     pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
@@ -73,7 +75,7 @@ def bpe_train(pieces, counts, n_merges):
 
 
 @op
-def bpe_encode(ids, merges):
+def bpe_encode(ids: Sequence[int], merges: dict[tuple[int, int], int]) -> Sequence[int]:
     """Write a piece in the tokens of a vocabulary: repeat the merges in the order in which they were learnt.
 
     ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair learnt first goes

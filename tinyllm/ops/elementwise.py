@@ -9,33 +9,33 @@ import numpy as np
 
 from tinyllm.ops.erf import erf
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import same_shape
+from tinyllm.ops.shapes import Array, same_shape
 from tinyllm.rng import MASK, Random
 
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
 
 
 @op(flops=1)
-def exp(x):
+def exp(x: Array) -> Array:
     """Raise e to the power of every number: x (...) -> (...)."""
     return np.exp(x)
 
 
 @op(flops=1)
-def log(x):
+def log(x: Array) -> Array:
     """Take the natural logarithm of every number: x (...) -> (...); -inf at 0, NaN below."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(x)
 
 
 @op(flops=1)
-def tanh(x):
+def tanh(x: Array) -> Array:
     """Take the hyperbolic tangent of every number: x (...) -> (...)."""
     return np.tanh(x)
 
 
 @op(flops=4)
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     """Map every number into 0..1: y = 1 / (1 + exp(-x)).
 
     x (...) -> (...). exp only ever sees numbers below zero, so it cannot overflow.
@@ -44,13 +44,13 @@ def sigmoid(x):
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-def bounded(x):
+def bounded(x: Array) -> Array:
     """x cut to [-40, 40]: beyond, gelu is 0 or x to the last bit; within, x * x * x cannot overflow."""
     return np.clip(x, -40, 40)
 
 
 @op(flops=5)
-def gelu(x):
+def gelu(x: Array) -> Array:
     """Multiply x by the chance that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, exact form.)
@@ -59,7 +59,7 @@ def gelu(x):
 
 
 @op(check=same_shape)
-def gelu_backward(dy, x):
+def gelu_backward(dy: Array, x: Array) -> Array:
     """dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
 
     dy, x (...) -> (...).
@@ -70,7 +70,7 @@ def gelu_backward(dy, x):
 
 
 @op(flops=9)
-def gelu_tanh(x):
+def gelu_tanh(x: Array) -> Array:
     """Approximate gelu by a tanh, as GPT-2 does: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, section 2.)
@@ -81,7 +81,7 @@ def gelu_tanh(x):
 
 
 @op(check=same_shape)
-def gelu_tanh_backward(dy, x):
+def gelu_tanh_backward(dy: Array, x: Array) -> Array:
     """dx = dy (1 + t + x (1 - t^2) u') / 2, where t = tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3).
 
     dy, x (...) -> (...).
@@ -94,7 +94,7 @@ def gelu_tanh_backward(dy, x):
 
 
 @op(flops=4)
-def silu(x):
+def silu(x: Array) -> Array:
     """Multiply x by its own sigmoid: y = x / (1 + exp(-x)).
 
     x (...) -> (...). (Ramachandran, Zoph and Le 2017, "swish".)
@@ -103,7 +103,7 @@ def silu(x):
 
 
 @op(check=same_shape)
-def silu_backward(dy, x):
+def silu_backward(dy: Array, x: Array) -> Array:
     """dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
 
     dy, x (...) -> (...).
@@ -113,7 +113,7 @@ def silu_backward(dy, x):
 
 
 @op(grads=("gate", "up"), check=same_shape, flops=5)
-def swiglu(gate, up):
+def swiglu(gate: Array, up: Array) -> Array:
     """Let one half of a layer gate the other: y = silu(gate) up.
 
     gate, up (...) of one shape -> (...). Raises ValueError when the shapes differ. (Shazeer 2020.)
@@ -122,7 +122,7 @@ def swiglu(gate, up):
 
 
 @op(check=same_shape)
-def swiglu_backward(dy, gate, up):
+def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
     """d gate = dy up silu'(gate), d up = dy silu(gate).
 
     dy, gate, up (...) -> dgate, dup (...).
@@ -131,7 +131,7 @@ def swiglu_backward(dy, gate, up):
 
 
 @op(check=same_shape, flops=1)
-def add(x, y):
+def add(x: Array, y: Array) -> Array:
     """Add two arrays of one shape, as the residual stream does.
 
     x, y (...) -> (...). Raises ValueError when the shapes differ.
@@ -139,7 +139,7 @@ def add(x, y):
     return x + y
 
 
-def keep_mask(key, shape, p):
+def keep_mask(key: tuple[int, int], shape: tuple[int, ...], p: float) -> Array:
     """Decide what dropout keeps by the key alone: a boolean array of `shape`, False with probability p.
 
     Sixteen of the bits that `Random` draws decide one element, so p is rounded to 1/65536.
@@ -149,7 +149,7 @@ def keep_mask(key, shape, p):
     return (words.view("<u2")[:n] >= round(float(p) * 65536)).reshape(shape)
 
 
-def check_dropout(x, key, p):
+def check_dropout(x: Array, key: tuple[int, int], p: float) -> None:
     """Raise ValueError unless the key is a pair of integers below 2**64, and 0 <= p < 1."""
     pair = isinstance(key, tuple) and len(key) == 2
     if not pair or not all(isinstance(k, int) and 0 <= k <= MASK for k in key):
@@ -159,7 +159,7 @@ def check_dropout(x, key, p):
 
 
 @op(check=check_dropout)
-def dropout(x, key, p):
+def dropout(x: Array, key: tuple[int, int], p: float) -> Array:
     """Set numbers to 0 with probability p and multiply the others by 1 / (1 - p), so that the mean stays.
 
     x (...), key a pair of integers, p the probability of dropping -> (...). The key names a stream of random
@@ -171,7 +171,7 @@ def dropout(x, key, p):
 
 
 @op(check=check_dropout)
-def dropout_backward(dy, key, p):
+def dropout_backward(dy: Array, key: tuple[int, int], p: float) -> Array:
     """dx = dy keep / (1 - p), where the key decides again what was kept.
 
     dy (...), key and p as in dropout -> (...).

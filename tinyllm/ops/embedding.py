@@ -3,16 +3,16 @@
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import ids_below, rows
+from tinyllm.ops.shapes import Array, ids_below, rows
 
 
-def check_table(w, ids):
+def check_table(w: Array, ids: Array) -> None:
     """Raise ValueError unless w is a matrix."""
     if w.ndim != 2:
         raise ValueError(f"needs a table w (V, C), got shape {w.shape}")
 
 
-def check_gradient(dy, ids, vocab_size):
+def check_gradient(dy: Array, ids: Array, vocab_size: int) -> None:
     """Raise ValueError unless dy has a row for every id."""
     if dy.ndim < 1 or dy.shape[:-1] != np.shape(ids) or vocab_size < 0:
         shapes = f"{dy.shape}, {np.shape(ids)} and {vocab_size}"
@@ -20,7 +20,7 @@ def check_gradient(dy, ids, vocab_size):
 
 
 @op(grads=("w",), check=check_table)
-def embedding(w, ids):
+def embedding(w: Array, ids: Array) -> Array:
     """Look up each id's row of the table.
 
     w (V, C), ids (...) ints -> (..., C). Raises IndexError when an id is outside 0..V-1.
@@ -30,7 +30,7 @@ def embedding(w, ids):
 
 
 @op(check=check_gradient)
-def embedding_backward(dy, ids, vocab_size):
+def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
     """Add each token's gradient to its id's row of the table, in order of occurrence.
 
     dy (..., C), ids (...) ints -> dw (vocab_size, C); rows that no id names are 0. Raises IndexError as

@@ -5,7 +5,11 @@ Error Function", Mathematics of Computation 23 (1969), in the form of his progra
 specfun/erf).
 """
 
+from typing import Any
+
 import numpy as np
+
+from tinyllm.ops.shapes import Array
 
 SMALL = (
     (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
@@ -27,7 +31,7 @@ LARGE = (
 )
 
 
-def ratio(coefficients, x):
+def ratio(coefficients: tuple, x: Array) -> Any:
     """One polynomial divided by another, both from the highest power down (Horner's rule)."""
     numerator, denominator = (float(c[0]) for c in coefficients)
     for n in coefficients[0][1:]:
@@ -37,23 +41,23 @@ def ratio(coefficients, x):
     return numerator / denominator
 
 
-def erf_small(a):
+def erf_small(a: Array) -> Array:
     """Evaluate erf for a below about 0.47."""
     return a * ratio(SMALL, a * a)
 
 
-def erf_middle(a):
+def erf_middle(a: Array) -> Array:
     """Evaluate erf for a between about 0.47 and 4."""
     return 1 - np.exp(-a * a) * ratio(MIDDLE, a)
 
 
-def erf_large(a):
+def erf_large(a: Array) -> Array:
     """Evaluate erf for a above 4."""
     z = 1 / (a * a)
     return 1 - np.exp(-a * a) / a * (np.pi**-0.5 - z * ratio(LARGE, z))
 
 
-def erf(x):
+def erf(x: Array) -> Array:
     """The error function 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
     x (...) -> (...) in [-1, 1], odd and rising.

@@ -4,32 +4,34 @@ import numpy as np
 
 from tinyllm.ops.matmul import matmul, matmul_backward
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import rows
+from tinyllm.ops.shapes import Array, rows
 from tinyllm.ops.softmax import logsumexp
 
 
-def check_logits(logits, targets, ignore_index=-100):
+def check_logits(logits: Array, targets: Array, ignore_index: int = -100) -> None:
     """Raise ValueError unless there is one target for each row of logits."""
     if logits.ndim < 1 or np.shape(targets) != logits.shape[:-1]:
         shapes = f"{logits.shape} and {np.shape(targets)}"
         raise ValueError(f"needs logits (..., V) and targets (...), got {shapes}")
 
 
-def check_mean_gradient(dloss, logits, targets, lse, ignore_index=-100):
+def check_mean_gradient(dloss: Array, logits: Array, targets: Array, lse: Array,
+                        ignore_index: int = -100) -> None:
     """Raise ValueError unless dloss is a number and there is one lse for each row of logits."""
     check_gradient(lse, logits, targets, lse)
     if np.shape(dloss) != ():
         raise ValueError(f"needs a number as dloss, got shape {np.shape(dloss)}")
 
 
-def check_gradient(dlosses, logits, targets, lse, ignore_index=-100):
+def check_gradient(dlosses: Array, logits: Array, targets: Array, lse: Array,
+                   ignore_index: int = -100) -> None:
     """Raise ValueError unless there is one target, one gradient and one lse for each row of logits."""
     check_logits(logits, targets)
     if not dlosses.shape == lse.shape == np.shape(targets):
         raise ValueError(f"needs dlosses and lse {np.shape(targets)}, got {dlosses.shape} and {lse.shape}")
 
 
-def kept_targets(logits, targets, ignore_index):
+def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
     """Mark the targets that count, (...) bool. Raises ValueError when one of them is no token id."""
     V, kept = logits.shape[-1], targets != ignore_index
     outside = kept & ((targets < 0) | (targets >= V))
@@ -40,7 +42,7 @@ def kept_targets(logits, targets, ignore_index):
 
 
 @op(outputs=("loss", "lse"), grads=("logits",), check=check_logits)
-def cross_entropy(logits, targets, ignore_index=-100):
+def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Average -log p(target) = lse - logit[target] over the targets that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
@@ -53,7 +55,8 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 
 @op(check=check_mean_gradient)
-def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
+def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Array,
+                           ignore_index: int = -100) -> Array:
     """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
 
     dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
@@ -67,7 +70,7 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
 
 
 @op(outputs=("losses", "lse"), grads=("logits",), check=check_logits)
-def token_losses(logits, targets, ignore_index=-100):
+def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Score every token by itself: -log p(target) = lse - logit[target], in nats, and 0 where it is ignored.
 
     logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
@@ -79,7 +82,8 @@ def token_losses(logits, targets, ignore_index=-100):
 
 
 @op(check=check_gradient)
-def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
+def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Array,
+                          ignore_index: int = -100) -> Array:
     """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
 
     dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
@@ -92,14 +96,15 @@ def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
     return dlogits
 
 
-def check_table(x, w, targets, ignore_index=-100):
+def check_table(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> None:
     """Raise ValueError unless w has a column for each of x's, and targets one for each row of x."""
     if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1] or np.shape(targets) != x.shape[:-1]:
         shapes = f"{x.shape}, {w.shape} and {np.shape(targets)}"
         raise ValueError(f"needs x (..., C), w (V, C) and targets (...), got {shapes}")
 
 
-def check_table_gradient(dlosses, x, w, targets, lse, ignore_index=-100):
+def check_table_gradient(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
+                         ignore_index: int = -100) -> None:
     """Raise ValueError unless sizes fit as in linear_token_losses; dlosses and lse are as targets."""
     check_table(x, w, targets)
     if not dlosses.shape == lse.shape == np.shape(targets):
@@ -107,7 +112,7 @@ def check_table_gradient(dlosses, x, w, targets, lse, ignore_index=-100):
 
 
 @op(outputs=("losses", "lse"), grads=("x", "w"), check=check_table, follows="matmul")
-def linear_token_losses(x, w, targets, ignore_index=-100):
+def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Score each row of x against every row of w, then take token_losses: last layer and loss in one.
 
     x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...), of the logits x w^T, which the
@@ -118,7 +123,8 @@ def linear_token_losses(x, w, targets, ignore_index=-100):
 
 
 @op(check=check_table_gradient, follows="matmul")
-def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100):
+def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
+                                 ignore_index: int = -100) -> tuple[Array, Array]:
     """Carry a gradient for every token back through linear_token_losses, which makes the logits again.
 
     dlosses (...), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
@@ -133,7 +139,7 @@ def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100)
 CHUNK = 1 << 23  # logits at a time: 32 MiB
 
 
-def gradient_of_x(dlosses, x, w, targets, lse, ignore_index):
+def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
     """Return dx of linear_token_losses_backward alone, for a table that is frozen; by chunks of logits."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)

@@ -3,10 +3,11 @@
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 
 @op
-def round_bf16(x):
+def round_bf16(x: Array) -> Array:
     """Round to the nearest number that bfloat16 can hold.
 
     x (...) -> (...) of the same dtype. bfloat16 is the top half of a float32: its sign, exponent and first 7

@@ -5,16 +5,18 @@ float32. `linear` and both backwards follow the choice made for `matmul` (`use(l
 linear and its backward).
 """
 
+from typing import Any
+
 import numpy as np
 
 from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.elementwise import gelu_tanh, gelu_tanh_backward
 from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import linear_flops, rows
+from tinyllm.ops.shapes import Array, linear_flops, rows
 
 
-def check_matmul(a, b, transpose_a=False, transpose_b=False):
+def check_matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> None:
     """Raise ValueError unless the inner sizes of the two matrices are the same."""
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(f"needs two axes or more, got {a.shape} and {b.shape}; add one with x[None]")
@@ -24,7 +26,8 @@ def check_matmul(a, b, transpose_a=False, transpose_b=False):
         raise ValueError(f"cannot multiply {left} by {right}: columns must match rows")
 
 
-def check_matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+def check_matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
+                          transpose_b: bool = False) -> None:
     """Raise ValueError unless dy has the shape of the product."""
     check_matmul(a, b, transpose_a, transpose_b)
     lead = a.shape[:-2] if a.shape[:-2] == b.shape[:-2] else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -33,7 +36,7 @@ def check_matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
         raise ValueError(f"needs dy of the product's shape {y_shape}, got {dy.shape}")
 
 
-def check_linear(x, w, b=None):
+def check_linear(x: Array, w: Array, b: Array | None = None) -> None:
     """Raise ValueError unless x, the weights and the bias fit together."""
     if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
         raise ValueError(f"needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
@@ -41,7 +44,7 @@ def check_linear(x, w, b=None):
         raise ValueError(f"needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
 
 
-def check_linear_backward(dy, x, w, h=None):
+def check_linear_backward(dy: Array, x: Array, w: Array, h: Array | None = None) -> None:
     """Raise ValueError unless dy, and h of linear_gelu, have the shape of the layer's output."""
     check_linear(x, w)
     y_shape = x.shape[:-1] + w.shape[1:]
@@ -49,13 +52,13 @@ def check_linear_backward(dy, x, w, h=None):
         raise ValueError(f"needs dy (and h) of the layer's output shape {y_shape}, got {dy.shape}")
 
 
-def matmul_flops(args, y):
+def matmul_flops(args: dict[str, Any], y: Array) -> int:
     """Count a multiplication and an addition for every number of a row."""
     return 2 * y.size * args["a"].shape[-2 if args["transpose_a"] else -1]
 
 
 @op(grads=("a", "b"), check=check_matmul, flops=matmul_flops)
-def matmul(a, b, transpose_a=False, transpose_b=False):
+def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
     """Multiply matrices: every output is a row of a times a column of b, summed.
 
     a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M)
@@ -67,7 +70,8 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
 
 
 @op(check=check_matmul_backward, follows="matmul")
-def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+def matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
+                    transpose_b: bool = False) -> tuple[Array, Array]:
     """Carry a gradient back through matmul: dA = dY B^T and dB = A^T dY.
 
     dy (..., M, N), a and b as in matmul -> da, db of a's and b's shape, summed over broadcast axes.
@@ -87,7 +91,7 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
 
 
 @op(grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="matmul")
-def linear(x, w, b=None):
+def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     """Apply one layer of weights to every row: y = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> (..., O). Raises ValueError when the sizes do not fit.
@@ -97,7 +101,7 @@ def linear(x, w, b=None):
 
 
 @op(check=check_linear_backward, follows="linear")
-def linear_backward(dy, x, w):
+def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
 
     dy (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
@@ -108,7 +112,7 @@ def linear_backward(dy, x, w):
 
 
 @op(outputs=("y", "h"), grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="linear")
-def linear_gelu(x, w, b=None):
+def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> y, h, both (..., O); h is what the backward pass needs. Raises
@@ -119,7 +123,7 @@ def linear_gelu(x, w, b=None):
 
 
 @op(check=check_linear_backward, follows="linear")
-def linear_gelu_backward(dy, x, w, h):
+def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear_gelu: first through gelu_tanh at h, then through linear.
 
     dy and h (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
@@ -131,38 +135,39 @@ def linear_gelu_backward(dy, x, w, h):
 
 
 @matmul.variant("bf16")
-def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
+def matmul_bf16(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
     """Multiply matrices of rounded operands."""
     return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 
 @matmul_backward.variant("bf16")
-def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
+def matmul_backward_bf16(dy: Array, a: Array, b: Array, transpose_a: bool = False,
+                         transpose_b: bool = False) -> tuple[Array, Array]:
     """Carry a gradient back through matmul, all operands rounded."""
     return matmul_backward.reference(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 
 @linear.variant("bf16")
-def linear_bf16(x, w, b=None):
+def linear_bf16(x: Array, w: Array, b: Array | None = None) -> Array:
     """Apply a layer to rounded inputs and weights; the bias is added in float32."""
     return linear.reference(round_bf16(x), round_bf16(w), b)
 
 
 @linear_gelu.variant("bf16")
-def linear_gelu_bf16(x, w, b=None):
+def linear_gelu_bf16(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer to rounded inputs and weights, and bend in float32."""
     h = linear_bf16(x, w, b)
     return gelu_tanh(h), h
 
 
 @linear_gelu_backward.variant("bf16")
-def linear_gelu_backward_bf16(dy, x, w, h):
+def linear_gelu_backward_bf16(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear_gelu, the operands of both products rounded."""
     return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)
 
 
 @linear_backward.variant("bf16")
-def linear_backward_bf16(dy, x, w):
+def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear, the operands of both products rounded."""
     dx, dw, _ = linear_backward.reference(round_bf16(dy), round_bf16(x), round_bf16(w))
     return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32

@@ -6,11 +6,11 @@ Shannon, "A Mathematical Theory of Communication", 1948, section 3 (counting) an
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import ids_below
+from tinyllm.ops.shapes import Array, ids_below
 
 
 @op
-def bigram_counts(ids, vocab_size):
+def bigram_counts(ids: Array, vocab_size: int) -> Array:
     """Count how often each token follows each other one.
 
     ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how often b comes right after a.
@@ -23,7 +23,7 @@ def bigram_counts(ids, vocab_size):
 
 
 @op
-def entropy(p):
+def entropy(p: Array) -> Array:
     """Measure how uncertain probabilities leave us, in nats: the sum of -p ln p, where 0 ln 0 is 0.
 
     p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n are equally likely.
@@ -33,7 +33,7 @@ def entropy(p):
 
 
 @op
-def perplexity(p):
+def perplexity(p: Array) -> Array:
     """Say between how many equally likely tokens a model was torn, on average: exp of the mean surprise.
 
     p (n,), the probability that the model had given to each token that came -> (); 1 is perfect, infinite if

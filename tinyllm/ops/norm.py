@@ -1,22 +1,22 @@
 """Normalisation over the last axis: LayerNorm and RMSNorm."""
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import rows
+from tinyllm.ops.shapes import Array, rows
 
 
-def check_layernorm(x, w, b, eps=1e-5):
+def check_layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> None:
     """Raise ValueError unless w and b have one number per channel."""
     if x.ndim < 1 or w.shape != x.shape[-1:] or b.shape != w.shape:
         raise ValueError(f"needs x (..., C), w (C,) and b (C,), got {x.shape}, {w.shape} and {b.shape}")
 
 
-def check_rmsnorm(x, w, eps=1e-5):
+def check_rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> None:
     """Raise ValueError unless w has one number per channel."""
     if x.ndim < 1 or w.shape != x.shape[-1:]:
         raise ValueError(f"needs x (..., C) and w (C,), got {x.shape} and {w.shape}")
 
 
-def check_backward(dy, x, w, *statistics):
+def check_backward(dy: Array, x: Array, w: Array, *statistics: Array) -> None:
     """Raise ValueError unless dy has x's shape, w one number per channel, and mean and rstd one per row."""
     check_rmsnorm(x, w)
     if dy.shape != x.shape or any(s.shape != x.shape[:-1] for s in statistics):
@@ -25,7 +25,7 @@ def check_backward(dy, x, w, *statistics):
 
 
 @op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), check=check_layernorm, flops=8)
-def layernorm(x, w, b, eps=1e-5):
+def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, Array, Array]:
     """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
@@ -38,7 +38,7 @@ def layernorm(x, w, b, eps=1e-5):
 
 
 @op(check=check_backward)
-def layernorm_backward(dy, x, w, mean, rstd):
+def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
     dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). Here n = (x - mean) rstd is the
@@ -52,7 +52,7 @@ def layernorm_backward(dy, x, w, mean, rstd):
 
 
 @op(outputs=("y", "rstd"), grads=("x", "w"), check=check_rmsnorm, flops=4)
-def rmsnorm(x, w, eps=1e-5):
+def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
     """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
 
     x (..., C), w (C,) -> y (..., C), rstd (...), where rstd = 1 / sqrt(mean(x^2) + eps).
@@ -63,7 +63,7 @@ def rmsnorm(x, w, eps=1e-5):
 
 
 @op(check=check_backward)
-def rmsnorm_backward(dy, x, w, rstd):
+def rmsnorm_backward(dy: Array, x: Array, w: Array, rstd: Array) -> tuple[Array, Array]:
     """Carry a gradient back through rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd.
 
     dy, x (..., C), w (C,), rstd (...) -> dx (..., C), dw (C,).

@@ -1,27 +1,31 @@
 """What an optimizer does with gradients: measure them, clip them, step along them."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 
-def check_adamw(w, g, m, v, step, *settings, **more):
+def check_adamw(w: Array, g: Array, m: Array, v: Array, step: int, *settings: Any, **more: Any) -> None:
     """Raise ValueError unless the arrays have one shape and steps count from 1."""
     if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
         shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
         raise ValueError(f"needs one shape and a whole step >= 1, got {shapes}, and step {step}")
 
 
-def check_limit(grads, norm, limit):
+def check_limit(grads: list[Array], norm: float, limit: float) -> None:
     """Raise ValueError when the limit is negative."""
     if limit < 0:
         raise ValueError(f"needs a limit of at least 0, got {limit}")
 
 
 @op(check=check_adamw, mutates=("w", "m", "v"))
-def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
+def adamw_step(w: Array, g: Array, m: Array, v: Array, step: int, lr: float, beta1: float = 0.9,
+               beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
+               grad_scale: float = 1.0) -> None:
     """Move weights against the running mean of their gradient, divided by its running size; let them decay.
 
     w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so
@@ -42,7 +46,7 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_de
 
 
 @op
-def grad_norm(grads):
+def grad_norm(grads: list[Array]) -> float:
     """Measure a list of gradients as one long vector: the square root of the sum of all squares.
 
     grads: list of arrays -> float. Squares are summed in float64, where they cannot overflow.
@@ -51,7 +55,7 @@ def grad_norm(grads):
 
 
 @op(check=check_limit)
-def clip_grads(grads, norm, limit):
+def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
     grads: list of arrays, norm: their length together -> new list (of the same arrays where nothing needs
@@ -64,7 +68,7 @@ def clip_grads(grads, norm, limit):
 
 
 @op
-def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
+def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: float) -> float:
     """Say how large a step may be: a straight climb during the warm-up, then down half a cosine.
 
     step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1); from

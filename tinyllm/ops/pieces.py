@@ -8,6 +8,7 @@ import regex
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 # As published by OpenAI: with GPT-2 (2019), and in tiktoken's cl100k_base (GPT-4, 2022) and o200k_base
 # (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark of Unicode; `\s+(?!\S)` leaves the
@@ -29,7 +30,7 @@ PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K}
 
 
 @op
-def split_pieces(text, pattern):
+def split_pieces(text: bytes, pattern: str) -> Array:
     """Say where a text is cut into pieces: one match of the pattern after the other.
 
     text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array: where each piece ends, the last one at

@@ -17,27 +17,29 @@ The inputs of a product are rounded to 8 bits too, row by row and block by block
 products are then whole numbers below 2^24, so their sum is exact in any order.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import linear_flops, rows
+from tinyllm.ops.shapes import Array, linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
-def ceil_div(a, b):
-    """How many b it takes to hold a."""
+def ceil_div(a: int, b: int) -> int:
+    """Divide and round up."""
     return -(-a // b)
 
 
-def packed_shapes(bits, n_in, n_out):
+def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shapes of q and scales for w (n_in, n_out)."""
     groups, blocks = ceil_div(n_out, OUTPUTS), ceil_div(n_in, BLOCK)
     return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
 
 
-def check_packed(bits):
+def check_packed(bits: int) -> Callable[..., None]:
     """Make the check of dequantize_int8 or of dequantize_int4."""
     kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
 
@@ -54,7 +56,7 @@ def check_packed(bits):
     return check
 
 
-def check_layer(bits):
+def check_layer(bits: int) -> Callable[..., None]:
     """Make the check of linear_int8 or of linear_int4."""
     check_weights = check_packed(bits)
 
@@ -68,58 +70,58 @@ def check_layer(bits):
     return check
 
 
-def check_matrix(w):
+def check_matrix(w: Array) -> None:
     """Raise ValueError unless w is a matrix."""
     if w.ndim != 2:
         raise ValueError(f"needs weights w (I, O), got shape {w.shape}")
 
 
-def check_rows(x):
+def check_rows(x: Array) -> None:
     """Raise ValueError unless x has an axis."""
     if x.ndim < 1:
         raise ValueError(f"needs x (..., I), got shape {x.shape}")
 
 
-def bfloat16_up(x):
+def bfloat16_up(x: Array) -> Array:
     """The upper half of each float32 >= 0, rounded up."""
     return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
 
 
-def from_bfloat16(halves):
+def from_bfloat16(halves: Array) -> Array:
     """The float32 whose upper half is given."""
     return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def interleave(blocks):
+def interleave(blocks: Array) -> Array:
     """Order whole numbers (N, 32, 16 G) as a product reads them: -> (G, N, 8, 16, 4)."""
     n, _, width = blocks.shape
     return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
 
 
-def separate(q):
+def separate(q: Array) -> Array:
     """Undo `interleave`: (G, N, 8, 16, 4) -> (N, 32, 16 G)."""
     groups, n = q.shape[:2]
     return q.transpose(1, 2, 4, 0, 3).reshape(n, BLOCK, groups * OUTPUTS)
 
 
-def unpack(bits, q):
+def unpack(bits: int, q: Array) -> Array:
     """The whole numbers of 8- or 4-bit weights: -> (N, 32, 16 G) int8."""
     if bits == 4:
         q = np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2).astype(np.int8) - np.int8(8)
     return separate(q)
 
 
-def spread(scales):
+def spread(scales: Array) -> Array:
     """The scales as float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
     return from_bfloat16(scales).transpose(1, 0, 2).reshape(scales.shape[1], len(scales) * OUTPUTS)
 
 
-def quantize(name, w, largest):
+def quantize(name: str, w: Array, largest: int) -> tuple[Array, Array]:
     """Whole numbers (N, 32, 16 G) from -largest to largest, and scales (G, N, 16), of weights (I, O)."""
     if not np.all(np.abs(w) < LIMIT):  # false for NaN too
         raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
     groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
-    blocks = np.zeros((n * BLOCK, groups * OUTPUTS), np.float32)
+    blocks: Array = np.zeros((n * BLOCK, groups * OUTPUTS), np.float32)
     blocks[: w.shape[0], : w.shape[1]] = w
     blocks = blocks.reshape(n, BLOCK, groups * OUTPUTS)
     halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))
@@ -128,7 +130,7 @@ def quantize(name, w, largest):
     return q, np.ascontiguousarray(halves.reshape(n, groups, OUTPUTS).transpose(1, 0, 2))
 
 
-def linear_quantized(bits, x, q, scales, n_out, b):
+def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
     """y = x W + b: the sum over blocks of (scale of x * scale of w) * (numbers of x times numbers of w)."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
@@ -141,7 +143,7 @@ def linear_quantized(bits, x, q, scales, n_out, b):
 
 
 @op(outputs=("q", "scales"), check=check_matrix)
-def quantize_int8(w):
+def quantize_int8(w: Array) -> tuple[Array, Array]:
     """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
 
     w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order that the head of this file
@@ -154,7 +156,7 @@ def quantize_int8(w):
 
 
 @op(outputs=("q", "scales"), check=check_matrix)
-def quantize_int4(w):
+def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. As quantize_int8,
@@ -166,7 +168,7 @@ def quantize_int4(w):
 
 
 @op(check=check_packed(8))
-def dequantize_int8(q, scales, n_in, n_out):
+def dequantize_int8(q: Array, scales: Array, n_in: int, n_out: int) -> Array:
     """Turn 8-bit weights back into numbers: w = scale * q, which float32 holds exactly.
 
     q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
@@ -177,7 +179,7 @@ def dequantize_int8(q, scales, n_in, n_out):
 
 
 @op(check=check_packed(4))
-def dequantize_int4(q, scales, n_in, n_out):
+def dequantize_int4(q: Array, scales: Array, n_in: int, n_out: int) -> Array:
     """Turn 4-bit weights back into numbers: w = scale * q, which float32 holds exactly.
 
     q (G, N, 4, 16, 4) uint8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
@@ -188,7 +190,7 @@ def dequantize_int4(q, scales, n_in, n_out):
 
 
 @op(outputs=("q", "scales"), check=check_rows)
-def quantize_rows(x):
+def quantize_rows(x: Array) -> tuple[Array, Array]:
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
 
     x (..., I) -> q (..., N, 32) int8, scales (..., N) float32: scale = max |x| / 127, q = x / scale, rounded
@@ -209,7 +211,7 @@ def quantize_rows(x):
 
 
 @op(check=check_layer(8), flops=linear_flops)
-def linear_int8(x, q, scales, n_out, b=None):
+def linear_int8(x: Array, q: Array, scales: Array, n_out: int, b: Array | None = None) -> Array:
     """Apply a layer of 8-bit weights to every row: y = x W + b, with x rounded to 8 bits too.
 
     x (..., I), q and scales from quantize_int8, n_out = O, b (O,) or None -> (..., O). Raises ValueError when
@@ -219,7 +221,7 @@ def linear_int8(x, q, scales, n_out, b=None):
 
 
 @op(check=check_layer(4), flops=linear_flops)
-def linear_int4(x, q, scales, n_out, b=None):
+def linear_int4(x: Array, q: Array, scales: Array, n_out: int, b: Array | None = None) -> Array:
     """Apply a layer of 4-bit weights to every row: y = x W + b, with x rounded to 8 bits.
 
     x (..., I), q and scales from quantize_int4, n_out = O, b (O,) or None -> (..., O). Raises ValueError when

@@ -11,7 +11,7 @@ import inspect
 import os
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -38,7 +38,7 @@ class PythonCall:
     _check: Callable | None
     _run: Callable
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:
             try:
                 self._check(*args, **kwargs)
@@ -62,7 +62,7 @@ class Op(Call):
 
     def __init__(self, function, outputs=None, grads=("x",), check=None, flops=0, mutates=(), follows=None):
         functools.update_wrapper(self, function)
-        self.__signature__ = inspect.signature(function)
+        self.__signature__ = _untyped(inspect.signature(function))
         self.reference = function
         self.outputs = outputs or mutates or _default_outputs(function.__name__)
         self.grads = grads
@@ -81,7 +81,7 @@ class Op(Call):
         self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
 
     @property
-    def compiled(self):
+    def compiled(self) -> Any:
         return self.variants.get("compiled")
 
     def _checked(self, run):
@@ -99,7 +99,7 @@ class Op(Call):
 
         return checked
 
-    def variant(self, backend):
+    def variant(self, backend: str) -> Callable[[Callable], Callable]:
         """Register a function as this op's `backend` where no compiled one was built:
         `@matmul.variant("bf16")`."""
 
@@ -109,7 +109,7 @@ class Op(Call):
 
         return register
 
-    def count_flops(self, args, result):
+    def count_flops(self, args: dict[str, Any], result: Any) -> int:
         """Count the operations of one call; args is {name: value} -> int, 0 where nothing is computed."""
         if callable(self.flops):
             return self.flops(args, result)
@@ -117,12 +117,12 @@ class Op(Call):
         return self.flops * getattr(y, "size", 0)
 
     @functools.cached_property
-    def calls(self):
+    def calls(self) -> "list[Op]":
         """The ops that the specification calls by name."""
         return [o for o in _ops_called(self.reference, set()) if o is not self]
 
     @property
-    def replaced(self):
+    def replaced(self) -> bool:
         """True while an override runs this op, or an op that its specification calls."""
         return self.override is not None or self._calls_override
 
@@ -133,7 +133,7 @@ class Op(Call):
         return any(o.replaced for o in self.calls)
 
     @property
-    def backend(self):
+    def backend(self) -> str:
         """Name the implementation that runs this op now: override, bf16, compiled or numpy."""
         if self.override is not None:
             return "override"
@@ -142,7 +142,8 @@ class Op(Call):
         wanted = self.choice or _state["backend"]
         return wanted if wanted in self.variants else "numpy"
 
-    def resolve(self):
+    def resolve(self) -> None:
+        """Choose what a call runs, after a choice of backend or override has changed."""
         if startup_error:
             self._run = _refuse
             return
@@ -162,6 +163,12 @@ class Op(Call):
 
 def _refuse(*args, **kwargs):
     raise startup_error
+
+
+def _untyped(signature):
+    """Leave out the types of a signature, which messages show and replacements are compared with."""
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return inspect.Signature(parameters)
 
 
 def _default_outputs(name):
@@ -190,7 +197,7 @@ def _ops_called(function, seen):
             yield from _ops_called(value, seen)
 
 
-def op(function=None, **said):
+def op(function: Callable | None = None, **said: Any) -> Any:
     """Register a NumPy function as the specification of an op, and say once what is to be known about it.
 
     outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
@@ -249,7 +256,7 @@ def _find(name):
     return OPS[name]
 
 
-def use(backend=None, **per_op):
+def use(backend: str | None = None, **per_op: str) -> _Switch:
     """Choose who runs the ops: `use("numpy")`, `use("compiled")`, or for single ops `use(matmul="bf16")`.
 
     Takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
@@ -277,7 +284,7 @@ def use(backend=None, **per_op):
     return switch
 
 
-def override(**functions):
+def override(**functions: Any) -> _Switch:
     """Plug functions in: `override(softmax=f)`, as a call or as a context manager.
 
     Every op that calls softmax, and so the whole model, then runs f. `None` unplugs. Raises UserError
@@ -297,7 +304,7 @@ def override(**functions):
 
 
 @contextlib.contextmanager
-def watch(around):
+def watch(around: Callable[..., Any]) -> Iterator[None]:
     """Let every call of an op in the `with` block run as around(op, run, *args), which calls run(*args).
 
     What around returns is the op's result. A second watch takes the first one's place until it ends.
@@ -313,7 +320,7 @@ def watch(around):
             o.resolve()
 
 
-def threads(n=None):
+def threads(n: int | None = None) -> int:
     """Set how many threads the kernels use, or only ask, and return it. Results do not depend on it.
 
     Without kernels the answer is 1: NumPy's threads are not ours to count. Raises UserError unless n >= 1.
@@ -323,7 +330,7 @@ def threads(n=None):
     return 1 if _compiled is None else _compiled.threads(n)
 
 
-def memory():
+def memory() -> dict[str, int] | None:
     """Return what the pool behind the kernels' results holds, a dictionary of numbers.
 
     Blocks handed out again (hits) and asked from the system (misses); bytes used, idle, peak and capacity.
@@ -332,7 +339,7 @@ def memory():
     return None if _compiled is None else _compiled.memory()
 
 
-def empty_pool(capacity=None):
+def empty_pool(capacity: int | None = None) -> None:
     """Give the memory that lies idle in the pool back to the system.
 
     `capacity` also sets how many bytes may lie idle from now on. Does nothing without kernels. Raises
@@ -357,7 +364,7 @@ def _first_backend():
     return "numpy" if _compiled is None else "compiled"
 
 
-_state = {"backend": "numpy", "around": None}
+_state: dict[str, Any] = {"backend": "numpy", "around": None}
 try:
     _state["backend"] = _first_backend()
 except UserError as error:

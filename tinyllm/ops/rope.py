@@ -3,13 +3,16 @@
 The dot product of a query and a key then depends only on how far apart they are.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 
 @op(outputs=("cos", "sin"))
-def rope_tables(positions, width, base=10000.0):
+def rope_tables(positions: Array, width: int, base: float = 10000.0) -> tuple[Array, Array]:
     """Tabulate the cosine and sine of position * base^(-2i / width), for pair i = 0 .. width/2 - 1.
 
     positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2) float32. Raises ValueError
@@ -25,10 +28,10 @@ def rope_tables(positions, width, base=10000.0):
 CONTEXT = "original_max_position_embeddings"
 LLAMA3 = (CONTEXT, "low_freq_factor", "high_freq_factor")
 NEEDED = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
-DEFAULTS = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}}
+DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}}
 
 
-def check_scaling(positions, width, base, scaling):
+def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, Any]) -> None:
     """Raise ValueError unless scaling is a dictionary of a known kind with what this kind takes."""
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind not in NEEDED:
@@ -42,13 +45,13 @@ def check_scaling(positions, width, base, scaling):
         raise ValueError(f"rope turns pairs of channels, so the head width must be even, got {width}")
 
 
-def llama3_kept(width, base, s):
+def llama3_kept(width: int, base: float, s: dict[str, Any]) -> Array:
     """Return which share of each pair's frequency stays: all above high_freq_factor turns, none below low."""
     turns = base ** (-np.arange(0, width, 2) / width) * s[CONTEXT] / (2 * np.pi)
     return np.clip((turns - s["low_freq_factor"]) / (s["high_freq_factor"] - s["low_freq_factor"]), 0, 1)
 
 
-def yarn_kept(width, base, s):
+def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
     """Return which share of each pair's frequency stays: all up to the pair that makes beta_fast turns."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
@@ -57,7 +60,8 @@ def yarn_kept(width, base, s):
 
 
 @op(outputs=("cos", "sin"), check=check_scaling)
-def scaled_rope_tables(positions, width, base, scaling):
+def scaled_rope_tables(positions: Array, width: int, base: float,
+                       scaling: dict[str, Any]) -> tuple[Array, Array]:
     """Tabulate angles for a context `factor` times as long as the one that a model was trained on.
 
     As rope_tables, with scaling a dictionary as Hugging Face's rope_scaling. By its "rope_type":
@@ -84,7 +88,7 @@ def scaled_rope_tables(positions, width, base, scaling):
     return (np.cos(angle) * growth).astype(np.float32), (np.sin(angle) * growth).astype(np.float32)
 
 
-def check_rope(x, cos, sin):
+def check_rope(x: Array, cos: Array, sin: Array) -> None:
     """Raise ValueError unless x has four axes and the tables fit its positions and pairs."""
     half = x.shape[-1] // 2 if x.ndim == 4 else None
     fits = x.ndim == 4 and cos.shape in ((x.shape[1], half), (*x.shape[:2], half))
@@ -94,7 +98,7 @@ def check_rope(x, cos, sin):
 
 
 @op(check=check_rope, flops=3)
-def rope(x, cos, sin):
+def rope(x: Array, cos: Array, sin: Array) -> Array:
     """Turn channels (i, i + D/2) of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).
 
     x (B, T, H, D), cos and sin (T, D/2) -> (B, T, H, D); or cos and sin (B, T, D/2), where rows stand at
@@ -107,7 +111,7 @@ def rope(x, cos, sin):
 
 
 @op(check=check_rope)
-def rope_backward(dy, cos, sin):
+def rope_backward(dy: Array, cos: Array, sin: Array) -> Array:
     """Carry a gradient back through rope: turn it by the opposite angle.
 
     dy (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) -> dx (B, T, H, D). A gradient meets the

@@ -7,21 +7,21 @@ the smaller id wins.
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import ids_below
+from tinyllm.ops.shapes import Array, ids_below
 from tinyllm.ops.softmax import softmax
 
 
-def keep(logits, kept):
+def keep(logits: Array, kept: Array) -> Array:
     """The logits that are kept, and -inf for the rest."""
     return np.where(kept, logits, -np.inf)
 
 
-def by_rank(logits):
+def by_rank(logits: Array) -> Array:
     """Ids in order of falling logit, (..., V); equal logits in order of rising id, NaN last."""
     return np.argsort(-logits, axis=-1, kind="stable")
 
 
-def keep_ranks(logits, order, kept):
+def keep_ranks(logits: Array, order: Array, kept: Array) -> Array:
     """Keep the tokens order[..., r] for which kept[..., r] is True."""
     mask = np.empty(logits.shape, bool)
     np.put_along_axis(mask, order, kept, axis=-1)
@@ -29,7 +29,7 @@ def keep_ranks(logits, order, kept):
 
 
 @op
-def temperature(logits, t):
+def temperature(logits: Array, t: float) -> Array:
     """Divide logits by t: below 1 sharpens the distribution, above 1 flattens it.
 
     logits (..., V) -> (..., V). Raises ValueError unless t > 0.
@@ -40,7 +40,7 @@ def temperature(logits, t):
 
 
 @op
-def top_k(logits, k):
+def top_k(logits: Array, k: int) -> Array:
     """Keep the k largest logits; the others become -inf.
 
     logits (..., V) -> (..., V). k may be more than V. Of equal logits the smaller id wins. Raises ValueError
@@ -53,7 +53,7 @@ def top_k(logits, k):
 
 
 @op
-def top_p(logits, p):
+def top_p(logits: Array, p: float) -> Array:
     """Keep the smallest set of most likely tokens whose probability together reaches p; others become -inf.
 
     logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits the smaller id counts as the
@@ -70,7 +70,7 @@ def top_p(logits, p):
 
 
 @op
-def min_p(logits, p):
+def min_p(logits: Array, p: float) -> Array:
     """Keep the tokens that are at least p times as likely as the likeliest one.
 
     logits (..., V) -> (..., V). Raises ValueError unless 0 <= p <= 1. (Nguyen et al. 2024.)
@@ -82,7 +82,7 @@ def min_p(logits, p):
 
 
 @op
-def repetition_penalty(logits, ids, penalty):
+def repetition_penalty(logits: Array, ids: Array, penalty: float) -> Array:
     """Make tokens that were used already less likely.
 
     logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
@@ -99,7 +99,7 @@ def repetition_penalty(logits, ids, penalty):
 
 
 @op
-def sample(probs, u):
+def sample(probs: Array, u: Array) -> Array:
     """Draw a token: the smallest id at which the running sum of probabilities exceeds u times their total.
 
     probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are

@@ -8,16 +8,16 @@ throughout.
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import same_shape
+from tinyllm.ops.shapes import Array, same_shape
 
 
-def row_max(x):
+def row_max(x: Array) -> Array:
     """The largest score of each row, (..., 1), or 0 where all are -inf, because -inf - -inf would be NaN."""
     m = x.max(axis=-1, keepdims=True, initial=-np.inf)
     return np.where(m == -np.inf, 0, m)
 
 
-def logsumexp(x):
+def logsumexp(x: Array) -> Array:
     """The logarithm of the sum of exponentials of each row: x (..., n) -> (...)."""
     m = row_max(x)
     with np.errstate(divide="ignore"):  # log(0) = -inf is what a masked row should give
@@ -25,7 +25,7 @@ def logsumexp(x):
 
 
 @op(flops=4)
-def softmax(x):
+def softmax(x: Array) -> Array:
     """Turn scores into probabilities along the last axis: y_i = exp(x_i) / sum_j exp(x_j).
 
     x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all of x is -inf). The largest
@@ -37,7 +37,7 @@ def softmax(x):
 
 
 @op(check=same_shape)
-def softmax_backward(dy, y):
+def softmax_backward(dy: Array, y: Array) -> Array:
     """Carry a gradient back through softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
 
     dy, y (..., n) -> dx (..., n).
@@ -46,7 +46,7 @@ def softmax_backward(dy, y):
 
 
 @op(flops=5)
-def log_softmax(x):
+def log_softmax(x: Array) -> Array:
     """Turn scores into log probabilities along the last axis: y_i = x_i - log sum_j exp(x_j).
 
     x (..., n) -> y (..., n); exp(y) sums to 1. A row of nothing but -inf stays -inf.
@@ -57,7 +57,7 @@ def log_softmax(x):
 
 
 @op(check=same_shape)
-def log_softmax_backward(dy, y):
+def log_softmax_backward(dy: Array, y: Array) -> Array:
     """Carry a gradient back through log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
 
     dy, y (..., n) -> dx (..., n).

@@ -3,15 +3,16 @@
 import numpy as np
 
 from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
 
 
-def check_split(x, n):
+def check_split(x: Array, n: int) -> None:
     """Raise ValueError unless the last axis divides by n."""
     if not isinstance(n, int) or n < 1 or x.ndim < 1 or x.shape[-1] % n:
         raise ValueError(f"cannot cut the last axis of {x.shape} into {n} equal parts")
 
 
-def check_join(parts):
+def check_join(parts: list[Array]) -> None:
     """Raise ValueError unless there is a part, and all have one shape."""
     shapes = {part.shape for part in parts}
     if len(shapes) != 1 or shapes == {()}:
@@ -19,7 +20,7 @@ def check_join(parts):
 
 
 @op(check=check_split)
-def split(x, n):
+def split(x: Array, n: int) -> tuple[Array, ...]:
     """Cut the last axis into n equal parts, such as queries, keys and values that one product made.
 
     x (..., n * C) -> n arrays (..., C). Raises ValueError when the last axis does not divide by n.
@@ -28,7 +29,7 @@ def split(x, n):
 
 
 @op(check=check_join)
-def join(parts):
+def join(parts: list[Array]) -> Array:
     """Put arrays side by side along the last axis: what split takes apart.
 
     parts: n arrays (..., C) -> (..., n * C). Raises ValueError when there are none or their shapes differ.
