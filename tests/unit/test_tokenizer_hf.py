@@ -97,6 +97,11 @@ LLAMA = document(
 WORDS = document({"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "<s>": 1, "a": 2}}, "<s>",
                  pre_tokenizer={"type": "WhitespaceSplit"})  # fmt: skip
 
+PREFIXED = document(
+    {"type": "BPE", "unk_token": "?", "continuing_subword_prefix": "##",
+     "vocab": {"?": 0, "<s>": 1, "<": 2, "##s": 3, "##>": 4, "<s": 5, "a": 6, "##a": 7},
+     "merges": [["<", "##s"], ["<s", "##>"]]}, "<s>")  # fmt: skip
+
 
 def load(folder, content):
     (folder / "tokenizer.json").write_text(json.dumps(content))
@@ -108,7 +113,8 @@ def load(folder, content):
     (T5, "a</s> a", [4, 0, 4], [4, 1, 4], "a</s> a"),
     (LLAMA, "a<s>ab", [7, 4, 8, 3, 9], [7, 1, 7, 9], "a<s> ab"),
     (WORDS, "a <s> a", [2, 0, 2], [2, 1, 2], "a <s> a"),
-], ids=["bert", "t5", "llama 2", "words"])  # fmt: skip
+    (PREFIXED, "<s><s>", [5, 4, 0, 3, 4], [1, 1], "<s> <s>"),
+], ids=["bert", "t5", "llama 2", "words", "prefixed"])  # fmt: skip
 def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids, allowed, back, tmp_path):
     tokenizer = load(tmp_path, content)
     assert isinstance(tokenizer, LibraryTokenizer)
