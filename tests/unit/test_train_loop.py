@@ -155,8 +155,10 @@ def test_a_batch_in_which_nothing_counts_is_refused():
 def test_numbers_of_a_loss_that_the_log_cannot_hold(tmp_path, text):
     setup = new_training(tmp_path / "run", text, train__steps=2, train__checkpoint_every=1).setup
     setup.plan.loss = lambda model, batch: (next_token(model, batch), {"ratio": float("nan")})
+    setup.plan.evaluate = lambda model: {"val_loss": 1.0, "accuracy": float("nan")}
     list(setup.train(tl.Run(tmp_path / "run")))
-    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["ratio"] is None
+    last = read_log(tmp_path / "run" / "log.jsonl")[-1]
+    assert last["ratio"] is None and last["accuracy"] is None
     setup.plan.loss = lambda model, batch: (next_token(model, batch), {"lr": 1.0})
     with pytest.raises(ValueError, match="'lr' already"):
         list(setup.steps())

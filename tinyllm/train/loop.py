@@ -177,13 +177,14 @@ class Loop:
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
         means, tokens_per_second = progress.new_group()
+        measured = evaluation.numbers.items() if evaluation else ()
         record = {
             "kind": "step",
             "step": progress.step,
             "train_loss": means.get("train_loss"),
             "val_loss": None,
             "val_loss_per_char": None,
-            **(evaluation.numbers if evaluation else {}),
+            **{name: x if x is None or math.isfinite(x) else None for name, x in measured},
             "lr": self.optimizer.lr if means else None,
             "grad_norm": means.get("grad_norm"),
             **means,
