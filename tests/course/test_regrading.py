@@ -95,9 +95,9 @@ def test_what_this_machine_could_not_try_is_tried_again(tmp_path, monkeypatch, c
 def test_another_python_has_records_of_its_own(course, monkeypatch):
     (submission, *_) = collect("subs", [LESSON])
     ours = load_course("course.toml")
-    key = queue.key(submission, ours, "plain")
+    key = queue.record_name(submission, ours, "plain")
     monkeypatch.setattr(queue.platform, "python_version", lambda: "3.99.0")
-    assert queue.key(submission, ours, "plain") != key
+    assert queue.record_name(submission, ours, "plain") != key
 
 
 def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The parent of workers: a process that has numpy ready and forks one fresh worker for every test.
+"""Fork one fresh worker for every test, from a process that has numpy loaded.
 
 Started as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor anything else installed is
 in reach. Over the socket it gets requests: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
@@ -40,7 +40,7 @@ def load_file(name: str, path: str) -> "Any":
 
 
 def main(where: str, numpy_folder: str) -> None:
-    """Load what workers need, then serve, or be a single worker, until the grader hangs up."""
+    """Load numpy, then serve or be a single worker, until the grader closes the connection."""
     sys.path.append(numpy_folder)
     for name in ("numpy", "numpy.linalg", "numpy.random"):
         importlib.import_module(name)
@@ -112,9 +112,9 @@ def descendants(root: int | None = None) -> list[int]:
 
 
 def asleep(pids: list[int]) -> bool:
-    """Say if each thread of these processes waits, and not for a processor; False without Linux's /proc.
+    """Return True if every thread of these processes sleeps; False without Linux's /proc.
 
-    What is ready to run and gets no processor, because others have them all, is not asleep.
+    A thread that is ready to run but gets no processor is not asleep.
     """
     states = set()
     for pid in pids:
@@ -126,7 +126,7 @@ def asleep(pids: list[int]) -> bool:
 
 
 def used() -> float:
-    """Return the seconds of processor time of the children that have ended; 0 where nobody counts them."""
+    """Return the processor time in seconds of the children that have ended; 0 on Windows."""
     try:
         import resource
     except ImportError:  # Windows
@@ -182,7 +182,7 @@ def detach(control: socket.socket, fds: list[int]) -> socket.socket:
 
 
 def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
-    """Put up the fences, import the student's file, and answer calls."""
+    """Enter the sandbox, import the student's file, and answer calls."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     os.environ.clear()
     os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
@@ -205,7 +205,7 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
 
 
 def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", call: dict, code: str) -> None:
-    """Run one function of the student's module, and send what comes of it."""
+    """Run one function of the student's module, and send its result or its error."""
     try:
         function = getattr(module, call["function"], None)
         if not callable(function):
@@ -226,7 +226,7 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
 
 
 def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable":
-    """Return a function that the grader carries out: it gets the arguments and sends the result."""
+    """Return a stand-in for a function of the grader: it sends the arguments and returns the result."""
 
     def ask(*args, **kwargs):
         protocol.send(sock, {"ask": name, "args": list(args), "kwargs": kwargs})

@@ -1,4 +1,4 @@
-"""Tasks that are tests: a student's property test is marked by what it finds out about other people's code.
+"""Judge a student's property test by the wrong implementations that it catches.
 
 `def test_softmax(softmax)` gets an implementation and asserts what must be true of it. It is run on every
 right implementation that the library has (its own, and its variants) and on every known
@@ -30,7 +30,7 @@ LARGEST = 2000  # numbers in one argument, so that an answer takes little time a
 
 
 class Bench:
-    """One implementation on the test bench: answers calls, and remembers the last."""
+    """One implementation under test: it answers calls, and remembers the last."""
 
     def __init__(self, op, function):
         self.op, self.function = op, function
@@ -69,7 +69,7 @@ def size(value: Any) -> int:
 
 
 def right_functions(op: str) -> list[Callable[..., Any]]:
-    """Every right implementation of an op -> list of functions, the specification first."""
+    """Return every right implementation of an op -> list of functions, the specification first."""
     return [OPS[op].reference, *VARIANTS.get(op, [])]
 
 
@@ -111,7 +111,7 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
 
 
 def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
-    """Return whether a test came to no judgement: there is none, it was blocked, or its time was up."""
+    """Return whether a test gave no judgement: it is missing, was blocked, or ran out of time."""
     return run[0] is not None and run[0].state != "failed"
 
 
@@ -119,8 +119,8 @@ def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., An
             variant: int) -> list[tuple[Failure | None, Bench]]:
     """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
 
-    They run in an order that the variant decides. Workers are fresh, but a clock goes on, and so do the
-    numbers of processes and the times of access to files: in a known order, whoever counts knows the mutants.
+    They run in an order that the variant decides. Workers are fresh, but clocks, process numbers and access
+    times of files go on. In a known order, a test could tell from these which one is a mutant.
     """
     functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))

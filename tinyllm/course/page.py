@@ -1,4 +1,4 @@
-"""A lesson's pictures: one HTML file without scripts, which opens from disk and asks nothing of a network."""
+"""Write a lesson's pictures to one HTML file, without scripts and without requests to a network."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

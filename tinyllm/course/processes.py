@@ -1,4 +1,4 @@
-"""Starting worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
+"""Start worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
 
 A forked worker costs a millisecond, can stand behind fences, and leaves nothing behind: the server is the
 parent of all that it starts. A plain subprocess is for a student's own `check` on macOS, where a process that
@@ -72,7 +72,7 @@ class ForkServer:
             raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
 
     def close(self) -> None:
-        """End the server, which ends all that has grown from it."""
+        """End the server, and with it all workers."""
         self.control.close()
         try:
             self.process.wait(10)
@@ -116,7 +116,7 @@ class Forked:
         return answer["signal"]
 
     def asleep(self) -> bool:
-        """Say if it does nothing, at this moment."""
+        """Return True if all threads of the worker sleep at this moment."""
         return asleep(descendants(self.server.process.pid))
 
 
@@ -143,7 +143,7 @@ class Spawned:
                 raise UserError(f"the worker process does not start: {said or 'it says nothing'}") from None
 
     def _let_in(self, door, token):
-        """Wait for the process to call, and for nobody else -> its socket. Raises OSError."""
+        """Accept the connection of this process and of no other -> its socket. Raises OSError."""
         door.settimeout(0.25)
         for _ in range(4 * START_SECONDS):
             with contextlib.suppress(TimeoutError):
@@ -169,6 +169,6 @@ class Spawned:
         return code if code is None else max(-code, 0)
 
     def asleep(self) -> bool:
-        """Nobody looks: the limit by the clock ends one that sleeps."""
+        """Return False: sleep is not observed here, and the limit by the clock ends the worker."""
         return False
 

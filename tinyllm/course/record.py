@@ -1,4 +1,4 @@
-"""A verdict as a record for programs, which `check --json` and `course grade --json` print, and in words."""
+"""Turn a verdict into a plain record, which `check --json` and `course grade --json` print."""
 
 from typing import Any
 

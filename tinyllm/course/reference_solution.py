@@ -1,4 +1,4 @@
-"""The library's own code as solutions: what the checker must accept whole, and what a student is shown."""
+"""Turn the library's own code into solutions, for the self-test of the checker and for `tinyllm solution`."""
 
 import ast
 import inspect

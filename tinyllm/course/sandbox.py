@@ -1,11 +1,11 @@
-"""Fences around a process that is about to run a student's code, put up by the process itself.
+"""Restrict this process before it runs a student's code.
 
-Each can only be tightened, never taken down. `limits` are POSIX resource limits. `landlock` (Linux 5.13) lets
-the process open files below a few folders only, and signal none but its own children (from version 6 on).
-`seccomp` (Linux 3.5) leaves it the system calls that a function on arrays needs, and no others. `freeze`
-takes away those that change how memory lies, for a worker that has C between guard pages. All through ctypes
-and `resource`, because the standard library does not offer them and no package is worth it. "Hostile: ..."
-names submissions of tests/course/hostile that would get through without what stands there.
+Each restriction can only be tightened, never taken down. `limits` are POSIX resource limits. `landlock`
+(Linux 5.13) lets the process open files below a few folders only, and signal none but its own children (from
+version 6 on). `seccomp` (Linux 3.5) leaves it the system calls that a function on arrays needs, and no
+others. `freeze` takes away those that change how memory lies, for a worker that has C between guard pages.
+All through ctypes and `resource`, because the standard library does not offer them and no package is worth
+it. "Hostile: ..." names submissions of tests/course/hostile that would get through without what stands there.
 
 Run as `python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` this file becomes the compiler of a student's C,
 behind `limits` and `landlock`: a compiler runs no code that it reads, but `#include "/home/me/secret"` would
@@ -193,7 +193,7 @@ def seccomp() -> None:
 
 
 def freeze() -> None:
-    """Let memory keep its layout from now on; do nothing where no filter is in place. Raises OSError.
+    """Forbid changes to the memory layout from now on; do nothing without a filter. Raises OSError.
 
     Pages keep their rights and places, no new code can be run, and signals keep their handlers. New memory
     may still be asked for; what is given back stays, which `free` tolerates.
@@ -245,7 +245,7 @@ def visible(compiler: str) -> tuple:
 
 
 def compile_fenced(level: str, command: list[str]) -> None:
-    """Put up the fences around a compiler and become it; it may write to the current folder only."""
+    """Restrict this process and become the compiler, which may write to the current folder only."""
     limits(memory=2**31, cpu_seconds=20, file_size=2**24, files=256)
     if level != "plain":
         system = visible(os.path.realpath(command[0]))

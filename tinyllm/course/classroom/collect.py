@@ -1,4 +1,4 @@
-"""Submissions: what students handed in, as folders or zips, read with care.
+"""Read the submissions of students, folders or zips, without trusting them.
 
 A zip is never unpacked by its own names. Its list of contents is checked as a whole (absolute and climbing
 paths, links, sizes), and then only the files that a lesson asks for are read, each with a limit.
@@ -38,7 +38,7 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Return hexadecimal digits that tell these files from others."""
+        """Return a hexadecimal digest of these files."""
         parts = [f"{self.student}\0{self.problem}".encode("utf-8", "surrogateescape"), self.progress]
         parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(self.files.items())]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
@@ -54,7 +54,7 @@ class Submission:
 
 
 class Refused(Exception):
-    """A submission that is not taken; the message is one line."""
+    """A submission is refused; the message is one line."""
 
 
 def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
@@ -108,7 +108,7 @@ def is_submission(entry: Path) -> bool:
 
 
 def left_out(folder: str | Path) -> list[str]:
-    """Return the names of what lies beside the submissions in a folder and is none."""
+    """Return the names of files in a folder that are not submissions."""
     return [printable(entry.name, 80) for entry in entries(folder) if not is_submission(entry)]
 
 
@@ -120,7 +120,7 @@ def student_name(name: str) -> str:
 
 
 def refuse_twins(submissions: list[Submission]) -> list[Submission]:
-    """Refuse submissions whose students have one name but for case: a row for each name -> list."""
+    """Refuse submissions of one student name, whatever its case -> list with one submission for each name."""
     by_name: dict[str, list[Submission]] = {}
     for submission in submissions:
         by_name.setdefault(submission.student.casefold(), []).append(submission)

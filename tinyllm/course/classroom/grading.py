@@ -91,7 +91,7 @@ def _titles(task):
 
 
 def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
-    """Judge one task; whatever goes wrong in the judging itself is said, and takes nothing else along."""
+    """Judge one task; an error of the judge itself becomes a verdict, so that the other tasks go on."""
     try:
         return judge_task(task, start, folder, variant=variant, effort=0)
     except Exception as error:
@@ -100,7 +100,7 @@ def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: in
 
 
 def broken_file(start: Callable[[], Any]) -> Failure | None:
-    """Say why a file cannot be run at all -> Failure, or None; asked once and not for every task."""
+    """Run a file once, before its tasks -> the Failure if it cannot run, or None."""
     with start() as worker:
         return worker.failure
 
