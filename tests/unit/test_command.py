@@ -52,6 +52,25 @@ def test_arguments_reach_the_function():
     assert run(line) == ("a", ["b", "c"], 4, 1.5, ["x", "y"], ["p", "q"], True, {})
 
 
+def test_an_option_may_stand_between_arguments():
+    @command.command("go")
+    def go(run: str, file: str | None = None, *, tag: list[str] | None = None, json: bool = False):
+        """Do it.
+
+        RUN      the run
+        FILE     another
+        --tag T  a tag
+        --json   do it
+        """
+        return run, file, tag, json
+
+    assert run("go a --json b") == ("a", "b", None, True)
+    assert run("go a --tag x b --tag y") == ("a", "b", ["x", "y"], False)
+    for line, left in (("go a --json b c", "c"), ("go a --nope b", "--nope b"), ("go a b --json c", "c")):
+        with pytest.raises(UserError, match=f"unrecognized arguments: {left}"):
+            run(line)
+
+
 @pytest.mark.parametrize("line, why", [
     ("go", "required: RUN"), ("go a --bits 3", "invalid choice: 3"), ("go a --rate x", "invalid float"),
 ])  # fmt: skip

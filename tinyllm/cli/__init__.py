@@ -81,6 +81,21 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", Help)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
+        self._again = False  # parsing a second time
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse as argparse does, but let an option stand before a last, optional argument.
+
+        argparse alone takes `check 4 --json FILE` for `check 4 --json` and leaves FILE over.
+        """
+        found, unknown = super().parse_known_args(args, namespace)
+        if self._again or self._subparsers or not unknown or unknown[0].startswith("-"):
+            return found, unknown
+        self._again = True
+        try:
+            return self.parse_known_intermixed_args(args)
+        finally:
+            self._again = False
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
