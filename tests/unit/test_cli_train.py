@@ -110,6 +110,10 @@ def test_a_whole_session(here, tiny, capsys):
     assert "--resume" in capsys.readouterr().err
     assert main(["train", "--out", "run", "--resume", "--lr", "7"]) == 2
     assert "train.lr" in capsys.readouterr().err
+    assert main(["train", "--out", "run", "--resume", "--model", "llama"]) == 2
+    assert "other settings (model.type: gpt2 -> llama)" in capsys.readouterr().err
+    assert main(["train", "sft", "--out", "run", "--resume"]) == 2
+    assert "other settings (recipe: pretrain -> sft)" in capsys.readouterr().err
     assert outcome(here / "run") == first
     assert main(["train", "--out", "run", "--resume"]) == 0  # finished: shows the end again
     assert outcome(here / "run") == first

@@ -157,6 +157,23 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     )
 
 
+def kind_conflicts(old: RunConfig, settings: dict[str, Any]) -> list[str]:
+    """List the recipe and the family that flat settings name, where a RunConfig has others.
+
+    These come before all else: the settings of one recipe or family are unknown to another.
+    """
+    canonical: dict[str, Any] = {
+        "recipe": lambda name: find_recipe(name).name,
+        "model.type": lambda name: family(name).model_type,
+    }
+    before = old.flat()
+    return [
+        f"{name}: {before[name]} -> {after}"
+        for name, of in canonical.items()
+        if name in settings and (after := of(settings[name])) != before[name]
+    ]
+
+
 def resume_conflicts(old: RunConfig, new: RunConfig) -> list[str]:
     """List the settings that differ between two RunConfigs and would change the result.
 
