@@ -282,6 +282,13 @@ def test_a_broken_run_json_is_refused(copy, content):
     refused(lambda: load_run(folder), "run.json")
 
 
+@pytest.mark.parametrize("content", ["[]", "[1]", "null", "{}"])
+def test_what_run_json_lacks_is_named(copy, content):
+    folder, _ = copy
+    (folder / "run.json").write_text(content)
+    refused(lambda: load_run(folder), "run.json is damaged: it holds no settings")
+
+
 def test_settings_and_facts_of_the_wrong_kind_are_refused(copy):
     folder, _ = copy
     whole = json.loads((folder / "run.json").read_text())

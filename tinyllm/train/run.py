@@ -135,6 +135,9 @@ class Run:
             raise UserError(f"{self.folder} holds a run of an older version, which cannot be read: {again}")
         try:
             content = json.loads(self.file.read_bytes())
+            parts = content if isinstance(content, dict) else {}
+            if missing := [name for name in ("settings", "facts", "notes") if name not in parts]:
+                raise ValueError(f"it holds no {missing[0]}")
             settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
             known = known_settings(settings["recipe"], settings["model.type"])
             if different := sorted(settings.keys() ^ known.keys()):
