@@ -73,6 +73,8 @@ def from_pretrained(folder: Path | str) -> DecoderLM:
     tinyllm cannot run.
     """
     folder = Path(folder)
+    if not (folder / "config.json").exists() and (below := sorted(folder.glob("checkpoints/*/config.json"))):
+        raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     found = read_json(folder / "config.json")
     name = found.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
