@@ -276,5 +276,5 @@ def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
 
 def test_a_folder_of_checkpoints_is_told_from_one_of_them(tmp_path):
     made("llama").save_pretrained(tmp_path / "run" / "checkpoints" / "step-00000003")
-    with pytest.raises(UserError, match="no config.json: give a checkpoint in it, such as .*step-00000003"):
+    with pytest.raises(UserError, match=r"no config\.json: give a checkpoint in it, such as .*step-00000003"):
         from_pretrained(tmp_path / "run")
