@@ -282,16 +282,16 @@ def hint(n: str, task: str | None = None) -> None:
     """
     lesson, progress = find_lesson(n), opened(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
-    task = lesson.task(task or [*open_tasks, lesson.tasks[0].name][0])
-    every = hints(lesson, task.name)
+    found = lesson.task(task or [*open_tasks, lesson.tasks[0].name][0])
+    every = hints(lesson, found.name)
     if not every:
-        raise UserError(f"there are no hints for {task.name}; its docstring says what it must do")
-    record = progress.task(lesson, task.name)
+        raise UserError(f"there are no hints for {found.name}; its docstring says what it must do")
+    record = progress.task(lesson, found.name)
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
-    print(paragraph(f"{task.name}, hint {given + 1} of {len(every)}: {every[given]}"))
-    if given + 1 == len(every) and task.kind in ("op", "c"):
-        last = f"that was the last; `tinyllm solution {lesson.number} {task.name}` shows the library's code"
+    print(paragraph(f"{found.name}, hint {given + 1} of {len(every)}: {every[given]}"))
+    if given + 1 == len(every) and found.kind in ("op", "c"):
+        last = f"that was the last; `tinyllm solution {lesson.number} {found.name}` shows the library's code"
         print(paragraph(last))
     saved(progress)
 
@@ -313,17 +313,17 @@ def solution(n: str, task: str) -> None:
       tinyllm solution 4 softmax
     """
     lesson = find_lesson(n)
-    task = lesson.task(task)
-    if task.kind in NO_SOLUTION:
-        raise UserError(NO_SOLUTION[task.kind].format(task.name, lesson.number, task.name))
+    found = lesson.task(task)
+    if found.kind in NO_SOLUTION:
+        raise UserError(NO_SOLUTION[found.kind].format(found.name, lesson.number, found.name))
     progress = opened(find_workspace())
-    progress.task(lesson, task.name)["solution"] = True
+    progress.task(lesson, found.name)["solution"] = True
     saved(progress)
-    if task.kind == "c":
-        print(f"// the library's own kernel, which is faster, is csrc/{task.op}.c in its sources\n")
-        print(answers(task).reference, end="")
+    if found.kind == "c":
+        print(f"// the library's own kernel, which is faster, is csrc/{found.op}.c in its sources\n")
+        print(answers(found).reference, end="")
         return
-    reference = OPS[task.op].reference
+    reference = OPS[found.op].reference
     for function in (*helpers(reference), reference):
         print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))
