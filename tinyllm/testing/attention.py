@@ -60,7 +60,7 @@ def attention_ranges_backward(draw):
 
 
 class Sizes:
-    """What the tolerances need to know of one case: the scores, and how far off each may be."""
+    """Hold what the tolerances need of one case: the scores, and how far off each may be."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]

@@ -145,7 +145,7 @@ def require_close(name: str, results: list[Any], wanted: tuple) -> None:
     expected, others, bounds = wanted
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
-        require_numbers(label, as_array(got), [np.asarray(x[i]) for x in (expected, *others)], bounds[i])
+        require_numbers(label, as_array(got), [as_array(x[i]) for x in (expected, *others)], bounds[i])
 
 
 def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[Any, Any, Any]]:
@@ -175,8 +175,14 @@ def require_form(label: object, got: Any, want: Any) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a result as an array; of objects where it holds text, which numpy would pad to the longest."""
-    return np.asarray(value, object if holds_text(value) else None)
+    """Return a result as an array; of objects where it holds text, which numpy would pad to the longest.
+
+    Lists of different lengths become objects too.
+    """
+    try:
+        return np.asarray(value, object if holds_text(value) else None)
+    except ValueError:
+        return np.asarray(value, object)
 
 
 def holds_text(value: Any) -> bool:

@@ -34,7 +34,7 @@ def some_ignored(draw, shape, vocab):
 
 @st.composite
 def linear_token_losses(draw):
-    """What the output layer reads, its table, and targets."""
+    """Draw the input of the output layer, its table, and targets."""
     shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
     x, w = floats(draw, (*shape, width), kinds=MODEST), floats(draw, (vocab, width), kinds=MODEST)
     return x, w, *some_ignored(draw, shape, vocab)

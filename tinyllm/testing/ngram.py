@@ -29,7 +29,7 @@ def distributions(draw):
 
 @st.composite
 def probabilities(draw):
-    """What a model gave to the tokens that came; sometimes 0."""
+    """Draw the probabilities that a model gave to the tokens that came; sometimes 0."""
     p = np.exp(-np.abs(floats(draw, (draw(lengths),), layouts=("plain", "every second"))))
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 

@@ -74,7 +74,7 @@ def near(position, distance, least, most, exact=lambda args: False):
 
 
 def exact_sums(*numbers):
-    """Whether all numbers are whole multiples of 1/1024, so that sums of them have no rounding error."""
+    """Return True if all numbers are multiples of 1/1024, so that their sums are exact."""
     return all(np.array_equal(1024 * x, np.round(1024 * x)) for x in numbers)
 
 
