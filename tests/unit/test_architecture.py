@@ -52,6 +52,7 @@ EXTRAS = {  # on top of CORE
 
 FILE_LIMIT, FUNCTION_LIMIT = 400, 50
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
+OF_OPS = {path.name for path in (ROOT / "tinyllm" / "ops").glob("*.py")}
 GENERATED = {"tinyllm/ops/_compiled.c", "tinyllm/ops/_kernels.pxi", "csrc/unicode_tables.h"}
 CODE = (".py", ".c", ".h", ".pyx", ".pxi", ".pxd")
 
@@ -212,6 +213,38 @@ def public_things_are_explained(source):
             yield f"{source.path}:{line}: the docstring of {name} opens with one line, then a blank one"
 
 
+def public_functions(source):
+    """Every public function of a module and of its public classes."""
+    bodies = [source.tree.body]
+    bodies += [n.body for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"]
+    for node in (node for body in bodies for node in body):
+        if isinstance(node, ast.FunctionDef) and (node.name[0] != "_" or node.name == "__call__"):
+            yield node
+
+
+def public_functions_have_types(source):
+    if source.path.removeprefix("tinyllm/testing/") in OF_OPS:  # cases and variants are data
+        return
+    for node in public_functions(source):
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        bare = [a.arg for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+        if bare or node.returns is None:
+            what = f"its argument {bare[0]}" if bare else "what it returns"
+            yield f"{source.path}:{node.lineno}: {node.name} has no type for {what}"
+
+
+FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|whoever|theirs|storey)\b")
+
+
+def docstrings_begin_plainly(source):
+    """The first sentence is no fragment of a question and has no archaic words."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = (ast.get_docstring(node) or "").split("\n")[0]
+            if FRAGMENT.match(first):
+                yield f"{source.path}:{node.lineno}: {node.name} begins with {first[:60]!r}"
+
+
 def circles(graph):
     """Yield the strongly connected parts of {node: nodes it points to} that have several nodes (Tarjan)."""
     number, low, stack, done = {}, {}, [], set()
@@ -249,7 +282,8 @@ def import_graph(files):
 
 
 RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
-         public_things_are_explained, the_course_is_unknown_below)
+         public_things_are_explained, the_course_is_unknown_below, public_functions_have_types,
+         docstrings_begin_plainly)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -301,6 +335,9 @@ OFFENCES = [
     (functions_fit_a_screen, "csrc/softmax.c", LONG_C),
     (functions_fit_a_screen, "csrc/softmax.c", LONG_C + "\nint x;\n"),
     (functions_fit_a_screen, "tinyllm/ops/softmax.pxi", "def f(x):\n" + "    x = 1\n" * 60),
+    (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int):\n    pass"),
+    (public_functions_have_types, "tinyllm/nn/layers.py", "class A:\n    def f(self, x) -> int: ..."),
+    (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Whether it is so."""'),
     (public_things_are_explained, "tinyllm/ops/softmax.py", "x = 1"),
     (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words."""\ndef softmax(x):\n    return x'),
     (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words\nthat run on."""'),
@@ -318,6 +355,8 @@ def test_every_rule_notices_an_offence(rule, path, text):
     (arrows_point_down, "tinyllm/ops/loss.py", "from tinyllm.ops.softmax import softmax\nfrom . import x"),
     (arrows_point_down, "tinyllm/__init__.py", "from tinyllm.models.gpt import GPT"),
     (nothing_prints, "tinyllm/cli/main.py", "print(1)"),
+    (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int) -> None: ...\ndef _g(x): ..."),
+    (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Return whether it is so."""'),
     (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "model.eval()\nre.compile('x')"),
     (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "np.load(f, allow_pickle=False)"),
 ])

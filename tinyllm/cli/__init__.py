@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import textwrap
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self._again = False  # parsing a second time
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, but let an option stand before a last, optional argument.
 
         argparse alone takes `check 4 --json FILE` for `check 4 --json` and leaves FILE over.

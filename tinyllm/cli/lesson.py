@@ -3,7 +3,9 @@
 import inspect
 import sys
 import time
+from collections.abc import Iterator
 from json import dumps
+from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
@@ -68,7 +70,7 @@ def progress() -> None:
         print(f"next: {next_of(following, reached)}")
 
 
-def opened(workspace):
+def opened(workspace: Any) -> Any:
     """Read what has been reached in a workspace; note a damaged file."""
     progress = Progress(workspace)
     if progress.problem:
@@ -76,7 +78,7 @@ def opened(workspace):
     return progress
 
 
-def saved(progress):
+def saved(progress: Any) -> None:
     """Keep what has been reached; if that fails, say so and go on."""
     try:
         progress.save()
@@ -84,12 +86,12 @@ def saved(progress):
         note(f"{error}, so this is not recorded")
 
 
-def note(text):
+def note(text: object) -> None:
     """Print a note on stderr."""
     print(paragraph(f"note: {text}"), file=sys.stderr)
 
 
-def next_lesson(states):
+def next_lesson(states: Any) -> Any:
     """Return the lesson to go on with: the first that was begun, else the first open one after the last done.
 
     states: pairs of a lesson and "", "started" or "done". None if all are done.
@@ -101,7 +103,7 @@ def next_lesson(states):
     return next(iter(begun + still_open), None)
 
 
-def next_of(lesson, progress):
+def next_of(lesson: Any, progress: Any) -> str:
     """Return the command that goes on with a lesson: make a copy, step through it, then check."""
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
@@ -110,7 +112,7 @@ def next_of(lesson, progress):
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
-def start(lesson) -> None:
+def start(lesson: Any) -> None:
     """Copy a lesson, and say what to do with it."""
     folder, copied = start_lesson(lesson, find_workspace())
     script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
@@ -161,7 +163,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = 
         print("\033[2J\033[H", end="")
 
 
-def check_once(lesson, path, workspace, json) -> bool:
+def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
     """Judge every task, print, and remember -> whether all passed."""
     from tinyllm.course.checker import judge_lesson  # here: hypothesis takes a while to import
     from tinyllm.course.workers import Launcher, best_level, isolation_words
@@ -195,17 +197,17 @@ def check_once(lesson, path, workspace, json) -> bool:
     return all(v.state == "passed" for v in verdicts)
 
 
-def checked(lesson, path):
+def checked(lesson: Any, path: Any) -> str:
     """Return the name of the file that a lesson is about, which may lie beside the one that is run."""
     return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
 
 
-def inset(text):
+def inset(text: str) -> str:
     """Return a paragraph below the name of a task."""
     return paragraph(text, 6)
 
 
-def format_verdict(lesson, verdict, before, printed=""):
+def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> str:
     """Format a verdict for the terminal."""
     of = len(verdict.held) + len(verdict.broken)
     word = WORDS.get(verdict.state, verdict.state)
@@ -243,14 +245,14 @@ def format_verdict(lesson, verdict, before, printed=""):
     return "\n".join(lines) + "\n"
 
 
-def cause(verdict):
+def cause(verdict: Any) -> Any:
     """Return the property that the message is about."""
     from tinyllm.course.drawing import PURE, WRITES
 
     return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
 
 
-def afterwards(lesson, path, verdicts, progress):
+def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator[str]:
     """Yield lines on what to do after a check."""
     number = lesson.number
     if any(not v.runs for v in verdicts):
