@@ -159,3 +159,16 @@ def test_no_op_is_defined_before_a_function_that_it_calls():
     """What an op calls is read as it is defined: a helper further down would hide the ops that it calls."""
     for o in OPS.values():
         assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}
+
+
+OLD_KERNELS = """
+import sys, types
+sys.modules["tinyllm.ops._compiled"] = types.ModuleType("tinyllm.ops._compiled")
+from tinyllm.cli import main
+sys.exit(main(["data", "list"]))
+"""
+
+
+def test_kernels_that_are_older_than_their_source_are_one_line():
+    done = subprocess.run([sys.executable, "-c", OLD_KERNELS], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "build again" in done.stderr

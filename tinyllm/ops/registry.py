@@ -16,13 +16,17 @@ from typing import Any
 
 from tinyllm.errors import UserError
 
-startup_error: UserError | None = None  # a wrong TINYLLM_ variable; the first op called raises it
+STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
+
+startup_error: UserError | None = None  # a wrong TINYLLM_ variable or old kernels; the first op raises it
 try:
     from tinyllm.ops import _compiled  # type: ignore[attr-defined]
 except ImportError:  # installed without a C compiler: the specs still do everything
     _compiled = None
 except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS asks for what is not there
     _compiled, startup_error = None, error
+if _compiled is not None and not hasattr(_compiled, "Call"):
+    _compiled, startup_error = None, UserError(STALE)
 
 OPS: dict[str, "Op"] = {}  # in order of definition
 BACKENDS = ("compiled", "numpy")
