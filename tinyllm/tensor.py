@@ -387,7 +387,7 @@ class Remade(Tensor):
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
-    """Return y as a tensor; inside a `remaking` block, as one whose array is dropped at its end."""
+    """Return y as a Tensor; a `remaking` block drops its array at the end, and `again()` recomputes it."""
     if _mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)

@@ -178,7 +178,10 @@ def hostile_texts(data: bytes, size: int) -> dict[str, bytes]:
 
 
 def train_and_look(name: str, scale: list, n_threads: int) -> dict[str, float | None]:
-    """Train in this process, which should be a fresh one -> peaks in MiB: libraries, text, and in all."""
+    """Train a tokenizer -> this process's peak memory in MiB after the imports, the text and the training.
+
+    Call it in a fresh process: a peak never falls.
+    """
     sizes = Scale(*scale)
     threads(n_threads)
     libraries = peak_rss_mb()

@@ -77,7 +77,7 @@ def generate_line(r: dict) -> str:
 
 
 def memory_line(r: dict) -> str:
-    """Write the memory of one engine."""
+    """Format the peak memory of one engine as a line of the table."""
     of_torch = f"  {r['share_of_torch']:.2f} of torch" if r.get("share_of_torch") else ""
     before = mib(r["libraries_mb"])
     return f"{r['setting']:5}{r['engine']:9}{mib(r['peak_rss_mb']):>12} peak, {before} at start{of_torch}"

@@ -55,7 +55,7 @@ def answers(task: Task) -> Answers:
 
 @functools.cache
 def kernels(op: str) -> Answers:
-    """Return right and wrong kernels of an op -> Answers."""
+    """Read an op's example kernels in C, some right and some wrong on purpose -> Answers."""
     found = read(10)[op]
     reference = found["reference"]
     wrong = tuple(Answer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)

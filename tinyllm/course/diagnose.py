@@ -104,7 +104,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 
 def widths(args: Sequence[Any]) -> Any:
-    """Return the widths of a case's arrays, or the case as text if it has none."""
+    """Return the size of the last axis of each array of a case, or the case's repr if it has no arrays."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
 
 

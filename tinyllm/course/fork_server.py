@@ -136,9 +136,10 @@ def used() -> float:
 
 
 def end(child: int | None, patience: int) -> dict:
-    """End a worker -> {"signal": what it had died of by itself, or None, "cpu": seconds of processor time}.
+    """Kill a worker and its descendants -> {"signal": number or None, "cpu": seconds of processor time}.
 
-    patience: milliseconds to wait for one that is about to end by itself.
+    patience: milliseconds to wait for the worker to end by itself. signal: what it died of in that time, 0 if
+    it exited, None if it had to be killed.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):
@@ -253,7 +254,7 @@ class Steps:
             self.found = dict(frame.f_locals)
 
     def stop(self, protocol: "ModuleType") -> list[tuple]:
-        """Return the variables that can be sent, as pairs of name and value."""
+        """Stop recording and return the variables that can be sent, as pairs of name and value."""
         sys.setprofile(None)
         steps = []
         for name, value in list(self.found.items())[:64]:

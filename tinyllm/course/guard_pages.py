@@ -215,7 +215,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def choose(which: int) -> None:
-    """Take another of the kernels that were compiled into one file; see `known.kernels.catalogue`."""
+    """Select which of the kernels in the compiled file is called; see `answer_keys.catalogue`."""
     ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 

@@ -193,7 +193,7 @@ def seccomp() -> None:
 
 
 def freeze() -> None:
-    """Forbid changes to the memory layout from now on; do nothing without a filter. Raises OSError.
+    """Forbid changes to the memory layout from now on, if a seccomp filter is in force. Raises OSError.
 
     Pages keep their rights and places, no new code can be run, and signals keep their handlers. New memory
     may still be asked for; what is given back stays, which `free` tolerates.
@@ -239,7 +239,10 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
 
 
 def visible(compiler: str) -> tuple:
-    """Return what a compiler may read and run: the system; of /opt, where courses may lie, its own folder."""
+    """Return the paths that a compiler may read and run: the system's, and its own if it is in /opt.
+
+    The rest of /opt stays hidden, because courses may lie there.
+    """
     parts = compiler.split("/")
     return (*SYSTEM, "/".join(parts[:3])) if parts[1] == "opt" else SYSTEM
 

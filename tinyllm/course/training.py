@@ -29,7 +29,7 @@ class Plugins:
 
     @property
     def ending(self) -> str:
-        """Return the end of the run's name."""
+        """Return the suffix for the name of the run's folder: "mine", or "" without plugged-in functions."""
         return "mine" if self.parts else ""
 
     @property

@@ -72,7 +72,7 @@ def plain_words() -> str:
 
 @functools.cache
 def why_not(level: str) -> str | None:
-    """Try a level of isolation -> why it does not work here, in a sentence; None if it works."""
+    """Test a level of isolation -> a sentence that says why it does not work here, or None if it works."""
     if level == "plain":
         return None
     if sys.platform != "linux":

@@ -140,7 +140,7 @@ class Grammar:
         return tuple(out)
 
     def fork(self, node: Choice | Draw, facts: dict) -> Fork:
-        """Return the fork at a Choice or a Draw, given the facts so far."""
+        """Return the branches that a Choice or a Draw allows, given the facts drawn so far, as a Fork."""
         if isinstance(node, Choice):
             return self.forks[node]
         key = (node, *[facts[var] for var in node.parents])

@@ -160,7 +160,10 @@ class Llama(Pretrained, DecoderLM):
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with defaults for old files, and new files' rope settings as in old ones."""
+        """Return config.json in its older format, with defaults filled in.
+
+        `rope_parameters` of newer files becomes `rope_theta` and `rope_scaling`.
+        """
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         if not isinstance(rope, dict):
             raise UserError(f"rope_scaling is {rope!r}, where an object belongs")

@@ -83,7 +83,7 @@ def arrange(a: np.ndarray, layout: str) -> np.ndarray:
 
 
 def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "plain") -> np.ndarray:
-    """Make a float32 array of one kind of numbers."""
+    """Make a float32 array: its numbers are of a `kind` in KINDS, its memory has a `layout` in LAYOUTS."""
     numbers = np.asarray(KINDS[kind](Random(seed, kind), math.prod(shape)), np.float32)
     return arrange(numbers.reshape(shape), layout)
 

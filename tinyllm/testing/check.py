@@ -90,7 +90,7 @@ def require_container(results: list[Any], expected: list[Any]) -> None:
 
 
 def widen(value: Any) -> Any:
-    """Return the same argument in float64, also inside a list."""
+    """Convert float32 values to float64, also inside a list; return all others unchanged."""
     if isinstance(value, list):
         return [widen(element) for element in value]
     is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32

@@ -45,7 +45,7 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
 
 
 class Edit:
-    """A function that is an edited specification, which is made when it is called first."""
+    """Run an op's specification with some of its code replaced; the replacing is done at the first call."""
 
     def __init__(self, name, changes, times=1):
         self.__name__, self.changes, self.times = name, changes, times
@@ -174,7 +174,7 @@ def matches(node: ast.AST, pattern: Any) -> bool:
 
 
 def count(tree: ast.AST, pattern: Any) -> int:
-    """Count the places of a tree that are the code looked for."""
+    """Count the nodes of a syntax tree that equal the pattern."""
     return sum(matches(node, pattern) for node in ast.walk(tree))
 
 

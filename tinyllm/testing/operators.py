@@ -223,7 +223,7 @@ def statements(node: Any) -> Edits:
 
 
 def results(node: Any) -> Edits:
-    """Turn one of the results: its sign, twice, half, its reciprocal, one function too many."""
+    """Yield edits of each returned value: negated, doubled, halved, inverted, or under exp or log."""
     whole = getattr(node, "value", None)
     values = whole.elts if isinstance(whole, ast.Tuple) else [whole]
     for i, value in enumerate(values):

@@ -36,7 +36,7 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, text: Text, special_tokens: Iterable[str] = ()) -> "CharTokenizer":
-        """Take every character that occurs in the text. text: str or UTF-8 bytes, not empty (UserError)."""
+        """Make a tokenizer of the characters in a text, str or UTF-8 bytes. Raises UserError if empty."""
         return cls(sorted(set(_characters(text))), special_tokens)
 
     def _readable(self, text):

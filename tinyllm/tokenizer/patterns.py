@@ -102,7 +102,7 @@ class Splitter:
         return split(self._compiled, text)
 
     def ends(self, data: bytes) -> np.ndarray:
-        """Return the ends of the pieces of some bytes -> int64 array."""
+        """Split bytes into pieces -> the offset at which each piece ends, int64 array."""
         text = data.decode("utf-8", "surrogateescape")
         pieces = self.pieces(text)
         if len(text) == len(data):  # each character is one byte

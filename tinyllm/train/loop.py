@@ -230,7 +230,7 @@ def stateful(**parts: Any) -> dict[str, Any]:
 def forward_backward(
     model: Any, batch: Any, loss: Callable, accumulate: int = 1, all_reduce: Callable | None = None
 ) -> tuple[float, dict[str, float]]:
-    """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of the loss's numbers}).
+    """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of a number `loss` reports}).
 
     With `accumulate` n the batch is computed in n parts, to have the activations of one part in memory at a
     time. Each part's mean is weighted by its share of the targets that count, so the sum is the mean of the

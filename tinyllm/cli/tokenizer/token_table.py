@@ -31,7 +31,7 @@ def columns() -> int:
 
 
 def visible(token: bytes) -> str:
-    """Show a token: text as it is, white space as signs, other bytes and characters as \\xff or \\u202e."""
+    """Return a token as printable text: white space as signs, the unprintable as escapes (\\xff, \\u202e)."""
     text = token.decode("utf-8", "surrogateescape")
     shown = "".join(_visible_character(c) for c in text)
     first = text[:1]

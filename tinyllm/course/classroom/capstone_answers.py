@@ -26,7 +26,7 @@ def parts(functions: dict[str, Callable[..., Any]]) -> str:
 
 
 def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
-    """Return the library's own parts -> {op: function}."""
+    """Return the library's functions for the ops of the capstone, except `without` -> {op: function}."""
     return {op: OPS[op].reference for op in PARTS if op not in without}
 
 

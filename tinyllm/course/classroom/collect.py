@@ -136,7 +136,10 @@ def refuse_twins(submissions: list[Submission]) -> list[Submission]:
 
 
 def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
-    """Return where a file belongs: (folder of a lesson, name), or None. path: PurePosixPath within it."""
+    """Return the lesson folder and the name under which a file is kept, or None if it is not collected.
+
+    path: the path of the file within the submission.
+    """
     too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
     if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long:
         return None
@@ -149,7 +152,7 @@ def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] |
 
 
 def read_folder(submission: Submission, lessons: list[Lesson]) -> None:
-    """Take the files of lessons from a folder; links are not followed."""
+    """Read the lesson files of a submitted folder into the submission; links are not followed."""
     root, seen = submission.source, 0
     for here, folders, names in os.walk(root, followlinks=False):
         relative = PurePosixPath(*Path(here).relative_to(root).parts)

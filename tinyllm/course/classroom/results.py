@@ -84,7 +84,7 @@ def grades(course: Course, records: list[dict[str, Any]]) -> str:
 
 
 def feedback_name(student: str) -> str:
-    """Return a file name for a student: their own name where a file may be called so."""
+    """Return the name of a student's feedback file: STUDENT.md, or with a hash if that is not safe."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
         return f"{plain}.md"

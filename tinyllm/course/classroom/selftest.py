@@ -157,11 +157,11 @@ class Trial:
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
 
     def starter(self) -> Verdict:
-        """Judge the lesson as it is handed out."""
+        """Judge the lesson's files as students receive them, with nothing filled in."""
         return self.judge(self.lesson.path)
 
     def text(self, file: str, text: str, beside: Sequence[tuple[str, str]] = ()) -> Verdict:
-        """Judge a file, with others beside it."""
+        """Judge a text as the content of `file`; `beside` lists other files as pairs of name and content."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             for name, content in (("exercise.py", ""), *beside, (file, text)):
                 Path(place, name).write_text(content, "utf-8")

@@ -59,7 +59,7 @@ class Growth:
 
 @dataclass
 class Trace:
-    """One text seen by one model. T tokens, L layers, H heads, V tokens in the vocabulary."""
+    """Hold what one model computed on one text. T tokens, L layers, H heads, V tokens in the vocabulary."""
 
     ids: list  # T
     prompt_length: int  # how many of them were given; the model wrote the others
