@@ -34,6 +34,7 @@ KINDS = {
     "equal": lambda rng, n: np.full(n, rng.uniform()),
     "zero": lambda rng, n: np.zeros(n),
     "far from zero": lambda rng, n: 1000 + rng.normal(n),
+    "far below zero": lambda rng, n: rng.normal(n) - 1000,  # where exp gives 0 unless a maximum is subtracted
     "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only where a text says that nothing overflows
 }
 USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")

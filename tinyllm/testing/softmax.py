@@ -5,7 +5,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import SIZES, leading, scores
+from tinyllm.testing.arrays import SIZES, USUAL, leading, scores
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, INFINITE
@@ -16,7 +16,8 @@ widths = st.sampled_from((*SIZES, 130, 300))  # longer than a buffer of fixed si
 @st.composite
 def rows_of_scores(draw):
     """Rows of scores of which none, some or all are masked."""
-    return (scores(draw, (*draw(leading), draw(widths)), shares=(0, 0, 0.4, 1)),)
+    kinds = (*USUAL, "far below zero", "far below zero")
+    return (scores(draw, (*draw(leading), draw(widths)), kinds, shares=(0, 0, 0.4, 1)),)
 
 
 def softmax_bound(args, results):
