@@ -101,9 +101,10 @@ def test_a_test_is_not_timed_by_the_clock(start, fast_clock):
 
 def test_processor_time_is_counted(start):
     with start(cpu_seconds=2) as worker:
-        launcher = worker.launcher
+        launcher = worker.launcher  # shared with other tests, whose time it has counted already
+        before = launcher.cpu
         worker.call("burn", (1.0,))
-    assert sys.platform == "win32" or 0.9 < launcher.cpu < 4
+    assert sys.platform == "win32" or 0.9 < launcher.cpu - before < 4
     before = launcher.cpu
     with start() as worker:
         worker.call("burn", (0.5,))
