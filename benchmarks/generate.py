@@ -1,7 +1,7 @@
 """Generate with transformers, and for LLaMA with llama.cpp, from the weights of a tinyllm model.
 
-Nothing is downloaded: a configuration of the same sizes is made, and the weights are copied into it, or,
-for llama.cpp, written into a GGUF file in a temporary folder
+Nothing is downloaded: the model is saved to a temporary folder, which transformers opens as it is, and,
+for llama.cpp, written into a GGUF file there
 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
 """
 
@@ -38,25 +38,10 @@ class Transformers:
 
         transformers.logging.set_verbosity_error()
         torch.set_num_threads(threads)
-        self.torch, c = torch, model.config
-        if isinstance(model, GPT):
-            config = transformers.GPT2Config(
-                vocab_size=c.vocab_size, n_positions=c.context, n_embd=c.width, n_layer=c.layers,
-                n_head=c.heads, layer_norm_epsilon=c.eps, bos_token_id=None, eos_token_id=None,
-            )  # fmt: skip
-            self.model, state = transformers.GPT2LMHeadModel(config), model.state_dict()
-            state = {f"transformer.{name}": a for name, a in state.items()}
-            state["lm_head.weight"] = state["transformer.wte.weight"]
-        else:
-            config = transformers.LlamaConfig(
-                vocab_size=c.vocab_size, hidden_size=c.width, intermediate_size=c.hidden, rms_norm_eps=c.eps,
-                num_hidden_layers=c.layers, num_attention_heads=c.heads, num_key_value_heads=c.kv_heads,
-                max_position_embeddings=c.context, rope_theta=c.theta, tie_word_embeddings=False,
-                bos_token_id=None, eos_token_id=None,
-            )  # fmt: skip
-            self.model, state = transformers.LlamaForCausalLM(config), model.state_dict()
-            state = {n: a.T if a.ndim == 2 and "embed" not in n else a for n, a in state.items()}
-        self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state.items()})
+        self.torch = torch
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.model.eval()
 
     def prefill(self, prompt):
@@ -169,7 +154,7 @@ def gguf_tensors(model):
     c = model.config
     for name, array in model.state_dict().items():
         name = name.removesuffix(".weight")
-        if array.ndim == 2 and "embed" not in name:
+        if array.ndim == 2 and name not in ("model.embed_tokens", "lm_head"):  # those lie so already
             array = np.ascontiguousarray(array.T)
         if name.endswith(("q_proj", "k_proj")):
             heads = c.heads if name.endswith("q_proj") else c.kv_heads

@@ -62,7 +62,7 @@ def test_rows_of_queries_and_keys_are_put_in_the_order_of_llama_cpp():
         assert np.array_equal(found[0::2][: width // 2], w[: width // 2])  # even rows: a first half
         assert np.array_equal(found[1::2][: width // 2], w[width // 2 : width])
     assert np.array_equal(tensors["blk.0.attn_v.weight"], ours["model.layers.0.self_attn.v_proj.weight"].T)
-    assert np.array_equal(tensors["output.weight"], ours["lm_head.weight"].T)
+    assert np.array_equal(tensors["output.weight"], ours["lm_head.weight"])  # (V, C) in both
 
 
 @pytest.mark.parametrize("mode, off", [({}, 1e-4), ({"bf16": True}, 2e-2)])
