@@ -196,7 +196,7 @@ print("of an input (100, 1):", ops.sum_to_shape(dy, (100, 1)).shape)
 
 
 def error(backward, h=1e-5):
-    """How far a backward of silu is from the measured slope, relatively."""
+    """Compare a backward of silu with the measured slope, relatively."""
     x, u, dy = (rng.normal(size=1000) for _ in range(3))
     with ops.use("numpy"):  # the specifications take float64
         rise = ops.silu(x + h * u) - ops.silu(x - h * u)

@@ -41,7 +41,7 @@ begin()
 
 
 def gradient_at_the_bottom(depth, residual, C=64):
-    """How much of a gradient of size 1 arrives below so many layers."""
+    """Measure how much of a gradient of 1 arrives below the layers."""
     x = tl.Tensor(Random(0, "x").normal((8, C)).astype(np.float32), True)
     y = x
     for i in range(depth):

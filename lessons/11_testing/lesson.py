@@ -36,7 +36,7 @@ for sentence, _ in mutants:
 
 
 def passes(test, function):
-    """Whether a test finds nothing wrong with a function."""
+    """Return True if a test finds nothing wrong with a function."""
     try:
         with np.errstate(all="ignore"):
             test(function)
@@ -46,7 +46,7 @@ def passes(test, function):
 
 
 def killed(test):
-    """How many mutants a test kills."""
+    """Count the mutants that a test kills."""
     return sum(not passes(test, function) for _, function in mutants)
 
 
