@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-
-IGNORED = -100  # a target that does not count
 
 
 @dataclass(frozen=True)

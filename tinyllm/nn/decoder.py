@@ -12,9 +12,9 @@ from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import Embedding, Head
 from tinyllm.nn.module import Module
 from tinyllm.nn.passes import fuse, recompute
+from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
 
-IGNORED = -100  # a target that does not count
 Cache = list[KVCache] | None
 
 

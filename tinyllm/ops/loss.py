@@ -7,6 +7,8 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, rows
 from tinyllm.ops.softmax import logsumexp
 
+IGNORED = -100  # the default of ignore_index: a target that does not count
+
 
 def check_logits(logits: Array, targets: Array, ignore_index: int = -100) -> None:
     """Raise ValueError unless there is one target for each row of logits."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import Batch
-from tinyllm.data.batches import IGNORED
+from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
