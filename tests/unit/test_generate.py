@@ -135,67 +135,62 @@ def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, 
             tokens, true = plain_loop(model, ask)
             assert s.tokens == tokens
             assert s.finish == ("stop" if tokens and tokens[-1] in ask.stop else "length")
-            for a, b in zip(mine, true, strict=True):
-                np.testing.assert_allclose(a, b, rtol=0 if backend == "compiled" else 1e-9)
+            np.testing.assert_allclose(mine, true, rtol=0 if backend == "compiled" else 1e-9)
             log_p = [ops.log_softmax(row)[token] for row, token in zip(mine, tokens, strict=True)]
             np.testing.assert_allclose(s.logprobs, log_p, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=20)
-@given(st.lists(asks, min_size=1, max_size=4), st.integers(0, 99), st.integers(1, 3))
-def test_a_prompt_with_its_own_seed_goes_on_the_same_way_in_any_batch(backend, asks, seed, n):
-    model = tiny(np.float32 if backend == "compiled" else np.float64)
-    prompts, seeds = [a.prompt for a in asks], [seed + b for b in range(len(asks))]
-    stops = {"stop": [3], "max_tokens": 12, "n": n}  # rows end at different times
-    with ops.use(backend):
-        together = generate(model, prompts, seed=seeds, **stops)
-        alone = [generate(model, [p], seed=[s], **stops) for p, s in zip(prompts, seeds, strict=True)]
-        single = [generate(model, [p], seed=s, stop=[3], max_tokens=12)[0]
-                  for p, s in zip(prompts, seeds, strict=True)]  # fmt: skip
-    assert together == [ids for rows in alone for ids in rows]
-    assert together[::n] == single
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_prompt_with_its_own_seed_goes_on_the_same_way_in_any_batch(n):
+    model, prompts, seeds = tiny(), [[1], [2, 3, 4], [5] * 7], [7, 8, 9]
+    options = {"stop": [3], "max_tokens": 12}  # rows end at different times
+    together = generate(model, prompts, seed=seeds, n=n, **options)
+    alone = [generate(model, [p], seed=[s], n=n, **options) for p, s in zip(prompts, seeds, strict=True)]
+    single = [generate(model, [p], seed=s, **options)[0] for p, s in zip(prompts, seeds, strict=True)]
+    assert together == [ids for rows in alone for ids in rows] and together[::n] == single
 
 
-def test_rows_of_equal_prompts_are_read_once():
-    model, shapes = tiny(), []
-    hidden = model.hidden
-    model.hidden = lambda x, cache: shapes.append(x.shape) or hidden(x, cache)
+def spied(model, name, seen):
+    """Let a method of the model note the shape of its input."""
+    method = getattr(model, name)
+    setattr(model, name, lambda x, *rest: seen.append(x.shape) or method(x, *rest))
+    return model
+
+
+def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored():
+    bodies, heads = [], []
+    model = spied(spied(tiny(), "hidden", bodies), "head", heads)
     generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
-    assert shapes == [(2, 6), (9, 1)]
+    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 12)]
+
+
+def test_streaming_is_lazy():
+    calls = []
+    steps = stream(spied(tiny(), "hidden", calls), [[1, 2]], max_tokens=100)
+    assert not calls
+    next(steps)
+    assert len(calls) == 2  # prefill, and one token
 
 
 def test_long_and_short_prompts_are_read_in_parts(monkeypatch):
-    model, shapes = tiny(), []
-    truth = generate(model, [[1], [2] * 7, [3] * 6, [4, 5]], max_tokens=9)
+    model, shapes, prompts = tiny(), [], [[1], [2] * 7, [3] * 6, [4, 5]]
+    expected = generate(model, prompts, max_tokens=9)
     monkeypatch.setattr(sys.modules["tinyllm.generate"], "PREFILL", 6)
-    hidden = model.hidden
-    model.hidden = lambda x, cache: shapes.append(x.shape) or hidden(x, cache)
-    assert generate(model, [[1], [2] * 7, [3] * 6, [4, 5]], max_tokens=9) == truth
+    assert generate(spied(model, "hidden", shapes), prompts, max_tokens=9) == expected
     assert shapes[:3] == [(2, 1), (1, 5), (1, 6)]
 
 
-def test_logprobs_are_those_of_the_model():
-    model = tiny()
-    (ids,), (logprobs,) = generate(model, [[1, 2]], max_tokens=6, logprobs=True,
-                                   sampling=Sampling(2.0, top_k=3))  # fmt: skip
-    log_p = ops.log_softmax(model([[1, 2, *ids]]).data[0])
-    np.testing.assert_allclose(logprobs, [log_p[1 + i, token] for i, token in enumerate(ids)], rtol=1e-5)
-
-
 def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
-    model = tiny()
-    some = np.isin(np.arange(V), [2, 7])
-    by_ids, by_booleans = (generate(model, [[1]] * 4, max_tokens=9, mask=lambda ids, m=m: m)
-                           for m in ([2, 7], some))  # fmt: skip
-    assert by_ids == by_booleans and {i for row in by_ids for i in row} == {2, 7}
-    assert generate(model, [[1]], max_tokens=3, mask=lambda ids: [len(ids)]) == [[1, 2, 3]]
-    for nothing in ([], np.zeros(V, bool)):
-        with pytest.raises(UserError, match="allows no token"):
-            generate(model, [[1]], max_tokens=9, mask=lambda ids, nothing=nothing: nothing)
-    for no_token in ([-1], [V], [True]):
-        with pytest.raises(UserError, match="a mask "):
-            generate(model, [[1]], max_tokens=9, mask=lambda ids, no_token=no_token: no_token)
+    def masked(mask):
+        return generate(tiny(), [[1]] * 4, max_tokens=9, mask=mask if callable(mask) else lambda ids: mask)
+
+    by_ids = masked([2, 7])
+    assert by_ids == masked(np.isin(np.arange(V), [2, 7])) and {i for row in by_ids for i in row} == {2, 7}
+    assert masked(lambda ids: [len(ids)]) == [list(range(1, 10))] * 4
+    for wrong, message in [([], "allows no token"), (np.zeros(V, bool), "allows no token"),
+                           ([-1], "a mask "), ([V], "a mask "), ([True], "a mask ")]:  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            masked(wrong)
 
 
 def test_a_step_that_failed_can_be_taken_again():
@@ -236,18 +231,12 @@ def test_a_sequence_can_be_cancelled():
 
 def test_the_same_seed_draws_the_same_and_rows_and_seeds_differ():
     model = tiny(std=0.05)
-    one = generate(model, [[1], [1]], max_tokens=20, seed=1)
+    one, logprobs = generate(model, [[1], [1]], max_tokens=20, seed=1, logprobs=True)
     assert one == generate(model, [[1], [1]], max_tokens=20, seed=1)
-    assert one[0] != one[1]
-    assert one != generate(model, [[1], [1]], max_tokens=20, seed=2)
-    assert (
-        one[0][:5] == generate(model, [[1]], max_tokens=5, seed=1)[0]
-    )  # fewer tokens are the beginning of more
-
-
-def test_nothing_is_drawn_where_nothing_is_asked_for():
-    assert generate(tiny(), [[1], [2, 3]], max_tokens=0) == [[], []]
-    assert generate(tiny(), [], max_tokens=5) == []
+    assert all(len(row) == 20 and max(row) < 0 for row in logprobs)
+    assert one[0] != one[1] and one != generate(model, [[1], [1]], max_tokens=20, seed=2)
+    assert one[0][:5] == generate(model, [[1]], max_tokens=5, seed=1)[0]  # fewer tokens begin more of them
+    assert generate(model, [], max_tokens=5) == []
 
 
 def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
@@ -255,24 +244,6 @@ def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
     assert [s.row for s in steps] == [0, 1, 0, 1, 0, 1]
     assert [s.finish for s in steps] == [None] * 4 + ["length"] * 2
     assert all(s.text == "" and s.logits.shape == (V,) for s in steps)
-
-
-def test_streaming_is_lazy():
-    model, calls = tiny(), []
-    hidden = model.hidden
-    model.hidden = lambda *args: calls.append(1) or hidden(*args)
-    steps = stream(model, [[1, 2]], max_tokens=100)
-    assert not calls
-    next(steps)
-    assert len(calls) == 2  # prefill, and one token
-
-
-def test_prefill_computes_no_logits_and_decoding_one_row_of_them():
-    model, shapes = tiny(), []
-    head = model.head
-    model.head = lambda x: shapes.append(x.shape) or head(x)
-    generate(model, [[1, 2, 3, 4], [5]], max_tokens=2)
-    assert shapes == [(2, 12), (2, 12)]
 
 
 def test_overflow_can_stop_at_the_models_context():
@@ -292,18 +263,14 @@ def test_a_batch_goes_on_from_its_cache(backend, prompts, n, more, batch):
     with ops.use(backend):
         cache = model.new_cache(len(prompts))
         first = generate(model, prompts, max_tokens=n, cache=cache, seed=1, batch=batch)
-        lengths = [layer.lengths.copy() for layer in cache]
         texts = [p + ids + [3] for p, ids in zip(prompts, first, strict=True)]
-        fits = [len(text) <= CONTEXT for text in texts]
-        assert [a for a, f in zip(lengths[0], fits, strict=True) if f] == [len(t) - 2 for t in texts if
-                                                                          len(t) <= CONTEXT]  # fmt: skip
-        rows = [b for b, f in enumerate(fits) if f]
-        cache = [layer.keep(rows) for layer in cache]
-        texts = [texts[b] for b in rows]
-        seeds = list(range(len(rows)))
+        rows = [b for b, text in enumerate(texts) if len(text) <= CONTEXT]
+        texts, cache = [texts[b] for b in rows], [layer.keep(rows) for layer in cache]
+        assert cache[0].lengths.tolist() == [len(text) - 2 for text in texts]
         if rows:
-            again = generate(model, texts, max_tokens=more, cache=cache, seed=seeds, batch=batch)
-            assert again == generate(model, texts, max_tokens=more, seed=seeds, use_cache=False)
+            options = {"max_tokens": more, "seed": list(range(len(rows)))}
+            again = generate(model, texts, cache=cache, batch=batch, **options)
+            assert again == generate(model, texts, use_cache=False, **options)
             assert all(layer.length <= CONTEXT for layer in cache)
 
 
@@ -339,61 +306,42 @@ def test_stop_strings_end_the_text_before_themselves():
 
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     newline = CharTokenizer.train("ab\n")
-    for tokenizer, start in [
-        (newline, newline.encode("\n")),
-        (ByteTokenizer(special_tokens=["<|endoftext|>"]), [256]),
-    ]:
+    for tokenizer, start in [(newline, newline.encode("\n")),
+                             (ByteTokenizer(special_tokens=["<|endoftext|>"]), [256])]:  # fmt: skip
         model = tiny(vocab_size=tokenizer.vocab_size)
-        for empty in ("", []):
-            mine = generate(model, [empty], max_tokens=5, tokenizer=tokenizer)
-            assert mine == generate(model, [start], max_tokens=5)
-    with pytest.raises(UserError, match="neither <\\|endoftext\\|> nor a newline"):
-        generate(tiny(), [""], max_tokens=1, tokenizer=CharTokenizer.train("ab"))
-    with pytest.raises(UserError, match="empty prompt needs a token"):
-        generate(tiny(), [[]], max_tokens=1)
+        found = [generate(model, [p], max_tokens=5, tokenizer=tokenizer) for p in ("", [], start)]
+        assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize(
-    "prompts, options, message",
-    [
-        ([[1], [2, V]], {}, f"prompt 1 holds token {V}, outside of the model's vocabulary of {V}"),
-        ([[-1]], {}, "prompt 0 holds token -1"),
-        ([[1] * 9], {}, "prompt 0 has 9 tokens and the model's context is 8: shorten it"),
-        (["text"], {}, "prompt 0 is text, which needs a tokenizer"),
-        ([[1], [2]], {"seed": [1]}, "2 prompts need as many seeds"),
-        ([[1]], {"max_tokens": -1}, "max_tokens"),
-        ([[1]], {"stop": ""}, "empty stop string"),
-        ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),
-        ([[1]], {"prefill_chunk": 0}, "prefill_chunk"),
-        ([[1]], {"overflow": "wrap"}, "overflow"),
-        ([[1]], {"batch": 0}, "batch must be at least 1"),
-        ([[1]], {"n": 0}, "n must be at least 1"),
-        ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many; got 3"),
-        ([[1, 2]], {"cache": tiny().new_cache(1, 5)}, "room for 5 tokens, and the text may reach 6"),
-        ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
-    ],
-)
+@pytest.mark.parametrize("prompts, options, message", [
+    ([[1], [2, V]], {}, f"prompt 1 holds token {V}, outside of the model's vocabulary of {V}"),
+    ([[-1]], {}, "prompt 0 holds token -1"),
+    ([[1] * 9], {}, "prompt 0 has 9 tokens and the model's context is 8: shorten it"),
+    (["text"], {}, "prompt 0 is text, which needs a tokenizer"),
+    ([[]], {}, "empty prompt needs a token"),
+    ([""], {"tokenizer": CharTokenizer.train("ab")}, "neither <|endoftext|> nor a newline"),
+    ([[1], [2]], {"seed": [1]}, "2 prompts need as many seeds"),
+    ([[1]], {"max_tokens": -1}, "max_tokens"),
+    ([[1]], {"stop": ""}, "empty stop string"),
+    ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),
+    ([[1]], {"prefill_chunk": 0}, "prefill_chunk"),
+    ([[1]], {"overflow": "wrap"}, "overflow"),
+    ([[1]], {"batch": 0}, "batch must be at least 1"),
+    ([[1]], {"n": 0}, "n must be at least 1"),
+    ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many; got 3"),
+    ([[1, 2]], {"cache": tiny().new_cache(1, 5)}, "room for 5 tokens, and the text may reach 6"),
+    ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
+])  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         stream(tiny(), prompts, **({"max_tokens": 5} | options))
-
-
-def test_settings_that_no_sequence_has_are_forgotten():
-    engine = Engine(tiny())
-    for t in range(1, 9):
-        engine.add([1], Sampling(t), max_tokens=1)
-        list(engine)
-    assert len(engine._samplings) <= 1
-
-
-def test_a_text_in_place_of_a_list_is_refused():
     with pytest.raises(TypeError, match=r"write \[prompt\]"):
         stream(tiny(), "text", max_tokens=5)
 
 
-def test_broken_weights_are_told_to_the_user():
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_broken_weights_are_told_to_the_user(temperature):
     model = tiny()
     model.ln_f.weight.data[0] = np.nan
-    for temperature in (0, 1.0):
-        with pytest.raises(UserError, match="weights are broken"):
-            generate(model, [[1]], max_tokens=5, sampling=Sampling(temperature))
+    with pytest.raises(UserError, match="weights are broken"):
+        generate(model, [[1]], max_tokens=5, sampling=Sampling(temperature))

@@ -36,26 +36,9 @@ stops = st.lists(st.text(alphabet="abé🙂", min_size=1, max_size=4), max_size=
 places = st.lists(st.integers(0, 200), max_size=40)
 
 
-def run(data, places, stop):
-    pieces = cut(data, places)
-    stream, shown = TextStream(Pieces(pieces), stop), []
-    for i in range(len(pieces)):
-        shown.append(stream.push(i))
-        if stream.stopped:
-            break
-    shown.append(stream.finish())
-    return shown, stream
-
-
 @given(few_letters, places, stops)
-def test_the_whole_text_comes_up_to_the_first_stop(text, places, stop):
-    shown, stream = run(text.encode(), places, stop)
-    assert ("".join(shown), stream.stopped) == before_stop(text, stop)
-
-
-@given(few_letters, places, stops)
-def test_what_was_shown_is_never_taken_back(text, places, stop):
-    """After every token, all is shown but what may still become a character or a stop string."""
+def test_all_is_shown_but_what_may_still_become_a_character_or_a_stop_string(text, places, stop):
+    """So nothing is ever taken back, and at the end the whole text up to the first stop was shown."""
     pieces = cut(text.encode(), places)
     stream, shown, seen = TextStream(Pieces(pieces), stop), "", b""
     for i, piece in enumerate(pieces):
@@ -66,22 +49,15 @@ def test_what_was_shown_is_never_taken_back(text, places, stop):
         assert stream.stopped == stopped
         if stopped:
             assert shown == kept
-            return
+            break
         pending = max((n for s in stop for n in range(len(s)) if so_far.endswith(s[:n])), default=0)
         assert shown == so_far[: len(so_far) - pending]
+    assert (shown + stream.finish(), stream.stopped) == before_stop(text, stop)
 
 
 @given(st.binary(max_size=20), places)
 def test_bytes_that_are_no_text_are_replaced_as_decode_does(data, places):
-    shown, _ = run(data, places, [])
-    assert "".join(shown) == data.decode("utf-8", errors="replace")
-
-
-def test_a_stop_string_across_tokens_and_text_before_it():
-    shown, stream = run(b"Once.\n\nTwice", [5, 6], ["\n\n"])
-    assert shown == ["Once.", "", "", ""] and stream.stopped
-
-
-def test_text_that_only_looked_like_a_stop_string_is_shown_after_all():
-    shown, stream = run(b"Once.\nTwice\n", [6, 8], ["\n\n"])
-    assert shown == ["Once.", "\nTw", "ice", "\n"] and not stream.stopped
+    pieces = cut(data, places)
+    stream = TextStream(Pieces(pieces), [])
+    shown = [stream.push(i) for i in range(len(pieces))]
+    assert "".join(shown) + stream.finish() == data.decode("utf-8", errors="replace")

@@ -1,24 +1,29 @@
-"""The registry: every family is built from settings, has presets, and keeps what a DecoderLM promises."""
+"""Every family: built from settings, the published forward pass, and what a DecoderLM promises."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gpt import by_hand, softmax
 
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
+from tinyllm.models import GPT, GPTConfig, Llama
 from tinyllm.models.registry import build, family, make_config, names
+from tinyllm.nn import summarise
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
 
 BACKENDS = ["numpy"] + ["compiled"] * (_compiled is not None)  # else no bits are promised
 
-SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 2, "width": 12}
-EXTRA = {name: {"kv_heads": 1, "hidden": 20} for name in names() if name != "gpt2"}
+SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 6, "width": 24}
+EXTRA = {name: {"kv_heads": 2, "hidden": 20} for name in names() if name != "gpt2"}
+EXTRA["mistral"]["window"] = 3
 each_family = pytest.mark.parametrize("name", names())
 
 
@@ -33,7 +38,6 @@ def test_a_family_is_built_from_settings_or_a_config(name):
     same = build(model.config)
     assert all(np.array_equal(a, same.state_dict()[n]) for n, a in model.state_dict().items())
     assert not small(name, seed=None).lm_head.weight.data.any()
-    assert [p.shape for p in small(name, seed=7).parameters()] == [p.shape for p in model.parameters()]
 
 
 @each_family
@@ -45,22 +49,62 @@ def test_every_family_has_the_presets_and_help_for_every_setting(name):
     assert all(field.metadata["help"] for field in dataclasses.fields(cls.config_class))
 
 
-@each_family
-def test_hidden_is_the_body_of_the_embedding_and_the_head_scores_it(name):
-    model, tokens = small(name), np.array([[1, 2, 3], [4, 5, 6]])
-    positions = np.arange(3)[None].repeat(2, 0)
-    with no_grad():
-        x = model.body(model.embed(tokens, positions), positions)
-        assert np.array_equal(model.hidden(tokens).data, x.data)
-        assert np.array_equal(model(tokens).data, model.head(x).data)
-
-
 def lively(name, seed=0, dtype=np.float32, std=0.4, **changes):
     """A small model whose weights are large enough for every part of it to matter."""
     model, rng = small(name, None, **changes), np.random.default_rng(seed)
     for p in model.parameters():
         p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
     return model
+
+
+def llama_by_hand(model, tokens):
+    """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    config, T = model.config, len(tokens)
+    D = config.width // config.heads
+    behind = np.arange(T)[:, None] - np.arange(T)
+    hidden = (behind < 0) | (behind >= (config.window or T))
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.eps) * w[f"{name}.weight"]
+
+    def turned(x):  # by complex numbers: channel i and i + D/2 are one
+        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(D // 2) / D)
+        z = (x[:, : D // 2] + 1j * x[:, D // 2 :]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag], -1)
+
+    x = w["model.embed_tokens.weight"][tokens]
+    for i in range(config.layers):
+        name = f"model.layers.{i}"
+        h, out = norm(x, f"{name}.input_layernorm"), []
+        parts = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
+        q, k, v = (h @ w[f"{part}.weight"] + w.get(f"{part}.bias", 0) for part in parts)
+        for head in range(config.heads):
+            own, kv = (slice(n * D, (n + 1) * D) for n in (head, head // (config.heads // config.kv_heads)))
+            scores = turned(q[:, own]) @ turned(k[:, kv]).T / np.sqrt(D)
+            out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
+        x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
+        h = norm(x, f"{name}.post_attention_layernorm")
+        gate, up = (h @ w[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.mlp.down_proj.weight"]
+    return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
+
+
+def gpt2_by_hand(model, tokens):
+    return by_hand(model, tokens)["p"][-1]
+
+
+@each_family
+@given(tokens=st.lists(st.integers(0, 10), min_size=1, max_size=8), seed=st.integers(0, 9))
+def test_the_forward_pass_is_the_published_one(name, tokens, seed):
+    model, exact = lively(name, seed), lively(name, seed, np.float64)
+    logits = model(tokens).data
+    assert logits.shape == (1, len(tokens), 11) and logits.dtype == np.float32
+    for judged, tolerance in ((model, 2e-3), (exact, 1e-4)):  # the tables of angles stay float32
+        with ops.use("numpy" if judged is exact else "compiled" if _compiled else "numpy"):
+            p = softmax(judged(tokens).data[0].astype(np.float64))
+        expected = (gpt2_by_hand if name == "gpt2" else llama_by_hand)(judged, tokens)
+        np.testing.assert_allclose(p, expected, rtol=10 * tolerance, atol=tolerance)
 
 
 @each_family
@@ -71,8 +115,7 @@ def test_no_position_sees_a_later_token(name, t, other, seed):
     changed[0, t:] = other
     before, after = model(tokens).data[0], model(changed).data[0]
     np.testing.assert_array_equal(before[:t], after[:t])
-    if tokens[0, t] != other:
-        assert not np.allclose(before[t], after[t])
+    assert tokens[0, t] == other or not np.allclose(before[t], after[t])
 
 
 @each_family
@@ -107,11 +150,11 @@ def test_the_gradient_is_the_slope_of_the_loss(name):
         model.loss(tokens, targets).backward()
         for part, p in model.named_parameters():  # one random direction for each, so that none hides
             direction, here, slopes = rng.normal(size=p.shape), p.data, []
-            for h in (1e-5, -1e-5):
+            for h in (1e-6, -1e-6):
                 p.data = here + h * direction
                 slopes.append(model.loss(tokens, targets).item())
             p.data = here
-            slope = (slopes[0] - slopes[1]) / 2e-5
+            slope = (slopes[0] - slopes[1]) / 2e-6
             assert abs((p.grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), part
 
 
@@ -141,8 +184,10 @@ def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
 
 
 @each_family
-def test_a_cache_that_would_overflow_is_refused_and_unchanged(name):
+def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
     model = small(name)
+    kv_heads = EXTRA.get(name, {}).get("kv_heads", 6)
+    assert [layer.keys.shape for layer in model.new_cache(3, length=5)] == [(3, 5, kv_heads, 4)] * 2
     cache = model.new_cache()
     model([1, 2, 3, 4, 5, 6], cache)
     with pytest.raises(UserError, match="9 tokens exceed the model's context of 8"):
@@ -158,23 +203,20 @@ def test_losses_of_tokens_are_log_probabilities_and_their_weighted_mean_the_loss
     model, rng = small(name, init_std=0.5), np.random.default_rng(0)
     tokens, targets, weights = rng.integers(0, 11, (3, 8)), rng.integers(0, 11, (3, 8)), rng.random((3, 8))
     targets[0, :4] = -100
-    logits = model(tokens).data.astype(np.float64)
-    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     counted = targets >= 0
-    expected = np.where(counted, -np.take_along_axis(logp, targets.clip(0)[..., None], -1)[..., 0], 0)
+    p = softmax(model(tokens).data.astype(np.float64))
+    expected = np.where(counted, -np.log(np.take_along_axis(p, targets.clip(0)[..., None], -1)[..., 0]), 0)
     np.testing.assert_allclose(model.token_losses(tokens, targets).data, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.log_probs(tokens, targets).data, -expected, rtol=1e-4, atol=1e-5)
     assert np.isclose(model.loss(tokens, targets).item(), expected.sum() / counted.sum(), rtol=1e-4)
     mean = (expected * weights).sum() / weights[counted].sum()
     assert np.isclose(model.loss(tokens, targets, weights).item(), mean, rtol=1e-4)
     assert model.loss(tokens, targets, weights * 0).item() == 0
-    with pytest.raises(ValueError, match="at least 0"):
-        model.loss(tokens, targets, weights - 0.5)
-    with pytest.raises(ValueError, match="must have the shape"):
-        model.loss(tokens, targets, weights[:, :3])
-    quantised = tl.quantize(small(name, init_std=0.5), 8)
+    for wrong, message in ((weights - 0.5, "at least 0"), (weights[:, :3], "must have the shape")):
+        with pytest.raises(ValueError, match=message):
+            model.loss(tokens, targets, wrong)
     with no_grad():
-        near = quantised.token_losses(tokens, targets).data
+        near = tl.quantize(model, 8).token_losses(tokens, targets).data
     np.testing.assert_allclose(near, expected, atol=0.3)
 
 
@@ -208,20 +250,6 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
         assert not np.allclose(whole[0, 0], other[0, 0]) and not np.allclose(whole[0, 0], plain[0, 0])
 
 
-def test_a_window_forgets_what_lies_behind_it():
-    model, tokens = small("mistral", init_std=0.5, window=2), np.arange(8)[None]
-    changed = tokens.copy()
-    changed[0, 0] = 9
-    with no_grad():
-        before, after = model(tokens).data, model(changed).data
-        cache = model.new_cache()
-        steps = [model(tokens[:, t : t + 1], cache).data for t in range(8)]
-    reach = 2 * (2 - 1)  # two layers, each one token back
-    assert not np.allclose(before[0, reach], after[0, reach])
-    assert np.array_equal(before[0, reach + 1 :], after[0, reach + 1 :])
-    assert np.allclose(np.concatenate(steps, 1), before, rtol=1e-4, atol=1e-4)
-
-
 @each_family
 def test_adapters_learn_alone_and_merge(name):
     tokens = np.random.default_rng(0).integers(0, 11, (2, 9))
@@ -231,8 +259,7 @@ def test_adapters_learn_alone_and_merge(name):
     first = model.loss(x, y).item()
     assert nn.adapt(model, rank=2, alpha=4, where="(attn|mlp)") is model
     assert model.loss(x, y).item() == first
-    learnt = model.parameters(trainable=True)
-    assert len(learnt) == len(nn.adapter_state(model)) < len(model.parameters())
+    assert len(model.parameters(trainable=True)) == len(nn.adapter_state(model)) < len(model.parameters())
     for _ in range(20):
         model.loss(x, y).backward()
         for p in model.parameters():
@@ -244,23 +271,16 @@ def test_adapters_learn_alone_and_merge(name):
     other = nn.adapt(small(name, init_std=0.3), rank=2, alpha=4, where="(attn|mlp)", seed=9)
     nn.load_adapter(other, nn.adapter_state(model))
     assert other.loss(x, y).item() == loss
-    with pytest.raises(UserError, match="lora_a"):
-        nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()})
-    for needs_plain_layers in (lambda: model.save_pretrained("nowhere"), lambda: nn.quantize(model, 8)):
-        with pytest.raises(UserError, match="merge"):
-            needs_plain_layers()
-    with pytest.raises(UserError, match="no linear layer has a name with 'atn'"):
-        nn.adapt(small(name), where="atn")
+    for refused, message in [
+        (lambda: nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()}), "lora_a"),
+        (lambda: model.save_pretrained("nowhere"), "merge"), (lambda: nn.quantize(model, 8), "merge"),
+        (lambda: nn.adapt(small(name), where="atn"), "no linear layer has a name with 'atn'"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            refused()
     merged = nn.merge(model)
     assert merged.state_dict().keys() == before.keys()
     assert np.isclose(merged.loss(x, y).item(), loss, rtol=1e-4)
-
-
-@each_family
-def test_a_cache_has_room_for_what_was_asked(name):
-    cache = small(name).new_cache(3, length=5)
-    assert [layer.keys.shape[:2] for layer in cache] == [(3, 5)] * 2
-    assert small(name).new_cache()[0].keys.shape[:2] == (1, 8)
 
 
 @each_family
@@ -268,6 +288,62 @@ def test_init_std_scales_the_first_weights(name):
     narrow, wide = (small(name, init_std=std).state_dict() for std in (None, 0.04))
     for key, a in narrow.items():
         np.testing.assert_allclose(wide[key], a * (2 if a.ndim == 2 else 1), rtol=1e-6)
+
+
+def test_initial_weights_of_gpt2_follow_its_paper():
+    model = GPT(GPTConfig(vocab_size=300, context=64, layers=8, heads=4, width=64), seed=5)
+    for name, p in model.named_parameters():
+        if p.ndim == 1:
+            assert np.all(p.data == (0 if name.endswith("bias") else 1))
+        else:
+            std = 0.02 / 4 if name.endswith("c_proj.weight") else 0.02  # 1 / sqrt(2 * 8 layers)
+            assert abs(p.data.std() / std - 1) < 0.05
+
+
+@each_family
+def test_flops_are_those_of_the_products_that_are_run(name):
+    whole = {"window": None} if name == "mistral" else {}
+    model, counted = small(name, **whole), [2 * 3 * 5 * 24 * 11]  # the output layer
+
+    def linear(x, w, b=None):
+        counted.append(2 * x.size * w.shape[1])
+        return ops.linear.reference(x, w, b)
+
+    def attention(q, k, v, causal=True, lengths=None):
+        B, T, H, D = q.shape
+        counted.append(B * H * sum(2 * 2 * (t + 1) * D for t in range(T)))
+        return ops.attention.reference(q, k, v, causal, lengths)
+
+    with ops.override(linear=linear, attention=attention):
+        model(np.zeros((3, 5), int))
+    assert sum(n for _, m in model.named_modules() for n in m.flops(3, 5).values()) == sum(counted)
+
+
+def test_the_summary_fits_a_terminal_and_adds_up():
+    model = GPT(GPTConfig(vocab_size=50257, **GPT.PRESETS["small"]), seed=None)
+    table = summarise(model, batch=1, context=1024)
+    assert max(map(len, table.splitlines())) <= 80
+    assert "124,439,808" in table.splitlines()[-1]
+    assert sum(int(n.replace(",", "")) for n in re.findall(r"[\d,]\) +([\d,]+)", table)) == 124_439_808
+    rows = [line.split()[0] for line in table.splitlines()[2:-2]]
+    assert rows[:4] == ["wte", "wpe", "h.*.ln_1", "h.*.attn.c_attn"] and rows[-1] == "lm_head"
+    model.a_name_that_is_much_longer_than_the_column = model.h
+    assert max(map(len, summarise(model).splitlines())) <= 80
+
+
+def test_the_preset_of_the_stories_has_its_size():
+    config = make_config({"model_type": "llama"} | Llama.PRESETS["llama-110m"])
+    sizes = 2 * 32000 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768
+    assert Llama(config, seed=None).num_parameters() == sizes
+
+
+@each_family
+def test_every_number_of_a_config_is_checked(name):
+    for field in dataclasses.fields(family(name).config_class):
+        if field.type in (int, float, int | None, float | None):
+            for wrong in (-1, True, "8", float("nan")):
+                with pytest.raises(UserError, match=f"{field.name} must be"):
+                    small(name, **{field.name: wrong})
 
 
 @pytest.mark.parametrize("settings, message", [
@@ -278,6 +354,10 @@ def test_init_std_scales_the_first_weights(name):
     ({"model_type": "llama", **SMALL}, "llama needs the setting 'kv_heads': K"),
     ({"model_type": "gpt", **SMALL, "init_std": 0.0}, "init_std must be a number, above 0"),
     ({"model_type": "gpt", **SMALL, "bias": 1}, "bias must be true or false, got 1"),
+    ({"model_type": "gpt", **SMALL, "heads": 5}, "5 heads cannot share a width of 24: make width a multiple"),
+    ({"model_type": "llama", **SMALL, **EXTRA["llama"], "heads": 5}, "5 heads cannot share a width of 24"),
+    ({"model_type": "llama", **SMALL, **EXTRA["llama"], "heads": 8}, "even multiple"),  # rope turns pairs
+    ({"model_type": "llama", **SMALL, **EXTRA["llama"], "kv_heads": 4}, "make heads a multiple of kv_heads"),
 ])  # fmt: skip
 def test_settings_that_make_no_model_are_named(settings, message):
     with pytest.raises(UserError, match=message):

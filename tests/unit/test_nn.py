@@ -1,29 +1,22 @@
-"""Modules: names, state, modes, dropout streams; and layers against plain NumPy."""
+"""Modules: names, state, modes, initial weights and dropout streams."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tinyllm.functional as F
-from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import (
-    MLP,
     Dropout,
-    Embedding,
     LayerNorm,
     Linear,
     Module,
     Parameter,
-    RMSNorm,
     SelfAttention,
     checkpoint,
     inference,
     init_normal,
-)
+)  # fmt: skip
 from tinyllm.ops.elementwise import keep_mask
-from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
 
@@ -49,20 +42,11 @@ def filled(module, seed=0, std=0.5):
     return module
 
 
-def as_float64(module):
-    for p in module.parameters():
-        p.data = p.data.astype(np.float64)
-    return module
-
-
 def test_names_follow_the_order_of_definition_and_a_tied_parameter_comes_once():
-    assert [name for name, _ in Net().named_parameters()] == NAMES
-    assert Net().num_parameters() == 3 + 12 + 4 + 12 + 3 + 3
-    assert [name for name, _ in Net().named_modules()] == ["", "h.0", "h.2", "norm"]
-
-
-def test_parameters_are_the_objects_themselves():
     net = Net()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+    assert net.num_parameters() == 3 + 12 + 4 + 12 + 3 + 3
+    assert [name for name, _ in net.named_modules()] == ["", "h.0", "h.2", "norm"]
     assert net.parameters()[1] is net.h[0].weight
     assert all(p.requires_grad and p.dtype == np.float32 for p in net.parameters())
 
@@ -72,38 +56,25 @@ def test_state_dict_round_trip_copies():
     state = {name: a.copy() for name, a in source.state_dict().items()}
     target.load_state_dict(state)
     state["scale"][:] = 9
-    assert all(
-        np.array_equal(a, b.data)
-        for a, b in zip(source.state_dict().values(), target.parameters(), strict=True)
-    )
+    assert all(np.array_equal(a, target.state_dict()[name]) for name, a in source.state_dict().items())
 
 
-def bad_states():
-    good = filled(Net(), 1).state_dict()
-    nan, inf = good["norm.bias"].copy(), good["h.0.bias"].copy()
-    nan[1], inf[0] = np.nan, -np.inf
-    return [
-        (
-            {k: v for k, v in good.items() if k not in ("h.2.weight", "norm.bias")},
-            r"lack h\.2\.weight \(4, 3\)",
-        ),
-        (good | {"h.9.weight": good["scale"], "z": good["scale"]}, r"hold h\.9\.weight"),
-        (
-            good | {"h.2.weight": good["h.2.weight"].T},
-            r"h\.2\.weight has shape \(3, 4\) .* \(4, 3\) in the model",
-        ),
-        (good | {"norm.bias": nan}, r"norm\.bias holds numbers that are not finite"),
-        (good | {"h.0.bias": inf}, r"h\.0\.bias holds numbers that are not finite"),
-        (good | {"scale": np.arange(3)}, r"scale holds int64"),
-    ]
+GOOD = filled(Net(), 1).state_dict()
 
 
-@pytest.mark.parametrize("state, message", bad_states())
-def test_a_bad_state_is_named_and_changes_nothing(state, message):
+@pytest.mark.parametrize("changes, message", [
+    ({"h.2.weight": None, "norm.bias": None}, r"lack h\.2\.weight \(4, 3\)"),
+    ({"h.9.weight": GOOD["scale"], "z": GOOD["scale"]}, r"hold h\.9\.weight"),
+    ({"h.2.weight": GOOD["h.2.weight"].T}, r"h\.2\.weight has shape \(3, 4\) .* \(4, 3\) in the model"),
+    ({"norm.bias": np.array([0, np.nan, 0], np.float32)}, r"norm\.bias holds numbers that are not finite"),
+    ({"h.0.bias": np.array([-np.inf, 0, 0, 0], np.float32)}, r"h\.0\.bias holds numbers that are not finite"),
+    ({"scale": np.arange(3)}, r"scale holds int64"),
+])  # fmt: skip
+def test_a_bad_state_is_named_and_changes_nothing(changes, message):
     net = filled(Net(), 2)
     before = {name: a.copy() for name, a in net.state_dict().items()}
     with pytest.raises(UserError, match=message):
-        net.load_state_dict(state)
+        net.load_state_dict({name: a for name, a in (GOOD | changes).items() if a is not None})
     assert all(np.array_equal(a, net.state_dict()[name]) for name, a in before.items())
 
 
@@ -143,42 +114,12 @@ def test_initial_weights_depend_on_seed_and_name_only():
     assert not wide.bias.data.any()
 
 
-def test_layers_compute_their_formulas():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 5, 6))
-    with ops.use("numpy"):
-        linear, mlp = as_float64(filled(Linear(6, 4))), as_float64(filled(MLP(6, 24)))
-        norm, rms, table = (
-            as_float64(LayerNorm(6)),
-            as_float64(RMSNorm(6)),
-            as_float64(filled(Embedding(7, 6))),
-        )
-        for p in (linear.bias, norm.weight, norm.bias, rms.weight):
-            p.data = rng.normal(size=p.shape)
-        np.testing.assert_allclose(linear(Tensor(x)).data, x @ linear.weight.data + linear.bias.data)
-        centred = x - x.mean(-1, keepdims=True)
-        expected = (
-            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * norm.weight.data + norm.bias.data
-        )
-        np.testing.assert_allclose(norm(Tensor(x)).data, expected)
-        expected = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * rms.weight.data
-        np.testing.assert_allclose(rms(Tensor(x)).data, expected)
-        h = x @ mlp.c_fc.weight.data
-        h = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
-        np.testing.assert_allclose(mlp(Tensor(x)).data, h @ mlp.c_proj.weight.data)
-        ids = np.array([[0, 6], [3, 3]])
-        np.testing.assert_array_equal(table(ids).data, table.weight.data[ids])
-
-
 def test_without_bias_there_is_no_bias_to_train():
-    assert [name for name, _ in LayerNorm(3, bias=False).named_parameters()] == ["weight"]
-    assert [name for name, _ in SelfAttention(4, 2, bias=False).named_parameters()] == [
-        "c_attn.weight",
-        "c_proj.weight",
-    ]
+    names = [name for name, _ in SelfAttention(4, 2, bias=False).named_parameters()]
+    assert names == ["c_attn.weight", "c_proj.weight"]
     norm = LayerNorm(3, bias=False)
     norm(Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))).sum().backward()
-    assert norm.weight.grad is not None and norm.bias.grad is None
+    assert [name for name, p in norm.named_parameters() if p.grad is not None] == ["weight"]
 
 
 def test_attention_refuses_heads_that_do_not_divide():
@@ -186,26 +127,19 @@ def test_attention_refuses_heads_that_do_not_divide():
         SelfAttention(8, 3)
 
 
-@given(st.integers(0, 50), st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.integers(0, 9))
-def test_keep_masks_have_the_shape_and_the_rate(n, p, seed):
-    keep = keep_mask(Random(seed).reserve(0), (n, 400), p)
-    assert keep.shape == (n, 400) and keep.dtype == bool
-    if n >= 10:
-        assert abs(keep.mean() - (1 - p)) < 5 * (p * (1 - p) / keep.size) ** 0.5 + 1e-5
-    if p == 0:
-        assert keep.all()
-
-
-def test_dropout_acts_in_training_only_and_keeps_the_mean():
-    drop, x = Dropout(0.25), Tensor(np.ones((50, 400), np.float32))
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.9])
+def test_dropout_acts_in_training_only_and_keeps_the_mean(p):
+    drop, x = Dropout(p), Tensor(np.ones((50, 400), np.float32))
     y = drop(x).data
-    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
-    assert abs(y.mean() - 1) < 0.02
-    assert drop.eval()(x) is x
-    assert Dropout(0.0)(x) is x
-    for p in (1.0, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="probability"):
-            Dropout(p)
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / (1 - p))}
+    assert abs((y > 0).mean() - (1 - p)) < 5 * (p * (1 - p) / y.size) ** 0.5
+    assert drop.eval()(x) is x and Dropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("p", [1.0, -0.1, float("nan")])
+def test_a_probability_that_is_none_is_refused(p):
+    with pytest.raises(ValueError, match="probability"):
+        Dropout(p)
 
 
 class Dropped(Module):
@@ -221,19 +155,12 @@ class Dropped(Module):
 def test_dropout_streams_depend_on_key_and_layer_and_count_within_a_step():
     net, x = Dropped(), Tensor(np.ones((4, 8), np.float32))
 
-    def step(*key, micro_batches=2):
+    def step(*key):
         net.dropout_stream(*key)
-        return [net(x).data.copy() for _ in range(micro_batches)]
+        return [net(x).data.tobytes() for _ in range(2)]  # two parts of a batch
 
-    first, second = step(7, 100)
-    again = step(7, 100)
-    assert np.array_equal(first, again[0]) and np.array_equal(
-        second, again[1]
-    )  # a resumed run draws the same
-    assert not np.array_equal(first, second)
-    assert not np.array_equal(first, step(7, 101)[0])
-    assert not np.array_equal(first, step(8, 100)[0])
-    net.dropout_stream(7, 100)
+    assert step(7, 100) == step(7, 100)  # a resumed run draws the same
+    assert len({*step(7, 100), step(7, 101)[0], step(8, 100)[0]}) == 4
     masks = [keep_mask(drop.random.reserve(0), (64,), 0.5) for drop in (net.a, net.b)]
     assert not np.array_equal(*masks)
 

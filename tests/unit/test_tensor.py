@@ -23,17 +23,18 @@ def leaf(*shape, key="leaf"):
     return Tensor(Random(key, *shape).normal(shape).astype(np.float64), requires_grad=True)
 
 
-def gradient_error(f, *inputs, step=1e-6):
+def gradient_error(f, *inputs, step=1e-5):
     """How far the gradient along one random direction is from the slope in that direction, relatively."""
-    rng = Random("direction")
-    weights = rng.normal(f(*inputs).shape).astype(np.float64)
-    f(*inputs).backward(weights)
+    rng, y = Random("direction"), f(*inputs)
+    weights = rng.normal(y.shape).astype(np.float64)
+    y.backward(weights)
     direction = [rng.normal(x.shape).astype(np.float64) for x in inputs]
 
     def loss(h):
         moved = (Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
         return (f(*moved).data * weights).sum()
 
+    assert all(x.grad.shape == x.shape and x.grad.dtype == np.float64 for x in inputs)
     slope = (loss(step) - loss(-step)) / (2 * step)
     along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
     return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
@@ -54,9 +55,7 @@ SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3)), ((2,
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 @pytest.mark.parametrize("name", BINARY)
 def test_arithmetic_broadcasts_and_sums_back(name, shapes):
-    x, y = leaf(*shapes[0], key="x"), leaf(*shapes[1], key="y")
-    assert gradient_error(BINARY[name], x, y) < 1e-6
-    assert x.grad.shape == x.shape and y.grad.shape == y.shape
+    assert gradient_error(BINARY[name], leaf(*shapes[0], key="x"), leaf(*shapes[1], key="y")) < 1e-6
 
 
 UNARY = {
@@ -99,36 +98,22 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype():
     assert (Tensor([1, 2]) * 0.5).data.tolist() == [0.5, 1.0]
 
 
-def test_float64_is_added_and_multiplied_on_every_backend():
-    x, y = leaf(2, 3), leaf(3, 2)
-    ((x @ y + 1) - x @ y * 2).sum().backward()
-    assert x.grad.dtype == y.grad.dtype == np.float64
-
-
 def test_reading_a_tensor():
     x = Tensor([[1.5, 2.5]])
     assert x.shape == (1, 2) and x.ndim == 2 and len(x) == 1 and x[0, 1].item() == 2.5
-    assert x.numpy() is x.data
+    assert x.numpy() is x.data is x.detach().data
     assert "1.5" in repr(x) and "requires_grad" in repr(leaf(1))
-    x = leaf(2)
-    assert x.detach().data is x.data and not (x.detach() * 2).requires_grad
 
 
 def test_gradients_accumulate_over_calls_and_over_uses():
-    x = Tensor([1.0, 2.0], requires_grad=True)
+    x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([0.0, 0.0], requires_grad=True)
     for _ in range(2):
         (x * x + x).sum().backward()
     assert x.grad.tolist() == [6.0, 10.0]
-    x.backward(np.array([1.0, 1.0]))
-    assert x.grad.tolist() == [7.0, 11.0]
-
-
-def test_backward_never_writes_into_the_gradient_it_was_given():
-    x, y = leaf(3), leaf(3, key="y")
-    given_grad = np.ones(3)
-    (x + y).backward(given_grad)
-    (x + y).backward(given_grad)
-    assert given_grad.tolist() == [1, 1, 1] and x.grad.tolist() == y.grad.tolist() == [2, 2, 2]
+    given_grad = np.ones(2, np.float32)
+    for _ in range(2):
+        (x + y).backward(given_grad)
+    assert x.grad.tolist() == [8, 12] and y.grad.tolist() == [2, 2] and given_grad.tolist() == [1, 1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans()), max_size=12))
@@ -150,20 +135,13 @@ def test_any_graph_of_sums_and_products_has_the_gradient_of_its_polynomial(steps
 
 
 def test_no_grad_records_nothing_and_ends_with_its_block():
-    x = leaf(3)
-    with pytest.raises(KeyError), no_grad():
-        assert not (x * 2).requires_grad and not F.silu(x).requires_grad
-        raise KeyError
-    assert (x * 2).requires_grad
-    with pytest.raises(RuntimeError, match="no_grad"), no_grad():
-        (x * 2).sum().backward()
-
-
-def test_constants_get_no_gradient():
     x, c = leaf(3), Tensor(np.ones(3))
+    with pytest.raises(RuntimeError, match="no_grad"), no_grad():
+        assert not (x * 2).requires_grad and not F.silu(x).requires_grad
+        (x * 2).sum().backward()
     (x * c).sum().backward()
-    assert c.grad is None and x.grad is not None
-    assert not (c * c).requires_grad
+    assert c.grad is None and x.grad is not None and not (c * c).requires_grad
+    assert not (x.detach() * 2).requires_grad
 
 
 def test_a_chain_of_20_000_steps_and_dropping_one_without_backward():
@@ -206,37 +184,29 @@ def test_each_step_is_freed_before_the_one_below_it_runs():
     assert x.grad.tolist() == [8, 8]
 
 
-def test_an_activation_that_no_closure_needs_dies_at_once():
+def test_an_activation_lives_as_long_as_a_closure_needs_it():
     x = leaf(1000)
-    h = x + 1
-    alive = weakref.ref(h.data)
-    y = h + 1  # addition needs no input to go back
-    del h
-    assert alive() is None
-    h = x + 1
-    alive = weakref.ref(h.data)
-    y = F.silu(h)  # silu does
-    del h
-    assert alive() is not None
-    y.sum().backward()
-    assert alive() is None
+    for step, needed in ((lambda h: h + 1, False), (F.silu, True)):  # addition needs no input to go back
+        h = x + 1
+        alive = weakref.ref(h.data)
+        y = step(h)
+        del h
+        assert (alive() is not None) == needed
+        y.sum().backward()
+        assert alive() is None
 
 
-def test_the_loss_does_not_keep_the_graph_once_it_was_walked():
-    x = leaf(3)
+def test_a_graph_dies_when_it_was_walked_and_when_it_never_is():
+    x, events = leaf(3), []
     loss = (x * x).sum()
     loss.backward()
     alive = weakref.ref(x)
     del x
     assert alive() is None and loss.item() > 0
-
-
-def test_no_cycles_so_a_graph_that_is_never_walked_dies_too():
-    x, events = leaf(2), []
-    y = probed(x, events, "a") * 3
+    y = probed(leaf(2), events, "a") * 3
     assert events == []
     del y
-    assert events == ["a freed"]
+    assert events == ["a freed"]  # at once: there are no cycles
 
 
 def test_a_second_backward_is_refused_and_leaves_gradients_alone():
@@ -245,7 +215,7 @@ def test_a_second_backward_is_refused_and_leaves_gradients_alone():
     y, z = h.sum(), (h * 2).sum()
     y.backward()
     before = x.grad.copy()
-    for again in (y, z):  # z itself is fresh, but what it stands on is gone
+    for again in (y, z):  # z itself is new, but what it stands on is gone
         with pytest.raises(RuntimeError, match="run the forward pass again"):
             again.backward()
     assert np.array_equal(x.grad, before)

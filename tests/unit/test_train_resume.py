@@ -1,6 +1,8 @@
 """The training: interrupted anywhere, it ends with the same bits; and what else a run promises."""
 
+import itertools
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -13,30 +15,15 @@ from tinyllm.data import Batch, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.train import Run, events, load_run, next_token
-from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, read_state
+from tinyllm.train.checkpoint import list_checkpoints
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, text):
-    """The folder of a run that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    list(new_training(folder, text))
-    return folder
-
-
-def run_until(training, stop):
-    """Iterate until `stop(event)`, then drop everything as a kill would: nothing more is written."""
-    for event in training:
-        if stop(event):
-            return
+def killed(training, count):
+    """Take `count` events, then drop everything as a kill would: nothing more is written."""
+    list(itertools.islice(training, count))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4))
@@ -45,8 +32,7 @@ def test_killed_between_any_two_events_it_ends_with_the_same_bits(tmp_path_facto
     folder = tmp_path_factory.mktemp("killed") / "run"
     training = new_training(folder, text)
     for kill in kills:
-        count = iter(range(kill))
-        run_until(training, lambda event, count=count: next(count, None) is None)
+        killed(training, kill)
         training = resumed_training(folder)
     list(training)
     assert outcome(folder) == outcome(whole)
@@ -57,33 +43,26 @@ def test_killed_between_any_two_events_it_ends_with_the_same_bits(tmp_path_facto
 def test_stopped_politely_it_ends_with_the_same_bits(tmp_path_factory, text, whole, step):
     folder = tmp_path_factory.mktemp("stopped") / "run"
     training = new_training(folder, text)
-    seen = []
     for event in training:
-        seen.append(event)
-        if isinstance(event, events.Stepped) and event.step == step:
-            training.stopping = True
-    assert seen[-1] == events.Stopped(step)
-    assert max(list_checkpoints(Run(folder).checkpoints)) == step
+        training.stopping = (isinstance(event, events.Stepped) and event.step == step) or training.stopping
+    assert event == events.Stopped(step) and max(list_checkpoints(Run(folder).checkpoints)) == step
     list(resumed_training(folder))
     assert outcome(folder) == outcome(whole)
 
 
 def test_a_torn_last_line_is_cut_away(tmp_path, text, whole):
-    run_until(new_training(tmp_path / "run", text), lambda e: isinstance(e, events.Stepped) and e.step == 9)
+    killed(new_training(tmp_path / "run", text), 20)
     with open(tmp_path / "run" / "log.jsonl", "ab") as f:
         f.write(b'{"kind": "step", "st')
     list(resumed_training(tmp_path / "run"))
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
-def test_evaluating_and_sampling_disturb_nothing(tmp_path, text):
-    weights = []
-    for name, settings_ in {"often": {"train__eval_every": 1, "train__sample_every": 1}, "once": {}}.items():
-        training = new_training(tmp_path / name, text, **settings_)
-        list(training)
-        weights.append({k: v.copy() for k, v in training.model.state_dict().items()})
-    for name, array in weights[0].items():
-        assert np.array_equal(array, weights[1][name]), name
+def test_evaluating_and_sampling_disturb_nothing(tmp_path, text, whole):
+    often = new_training(tmp_path / "run", text, train__eval_every=1, train__sample_every=1)
+    list(often)
+    for name, array in load_run(whole, "last")[0].state_dict().items():
+        assert np.array_equal(array, often.model.state_dict()[name]), name
 
 
 def test_the_seed_and_dropout_matter(tmp_path, text, whole):
@@ -103,59 +82,44 @@ def test_accumulation_is_the_whole_batch_to_rounding(tmp_path_factory, text, par
     y = Random(seed, "y").integers(5, (8, 8)).astype(np.int32)
     y[Random(seed, "hidden").uniform(y.shape) < 0.5] = -100  # so that the parts do not count alike
     y[:2] = -100
-    losses = [
-        forward_backward(model, Batch(x, y), next_token, n)[0]
-        for model, n in zip(models, (1, parts), strict=True)
-    ]
+    losses = [forward_backward(model, Batch(x, y), next_token, n)[0]
+              for model, n in zip(models, (1, parts), strict=True)]  # fmt: skip
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         np.testing.assert_allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_the_log_tells_everything(whole, text):
-    records = read_log(whole / "log.jsonl")
-    assert records[0]["kind"] == "data"
-    assert records[0]["bytes"] == len(text.read_bytes()) and len(records[0]["sha256"]) == 64
-    last = records[-1]
-    assert last["step"] == 12
+def test_the_log_tells_everything_and_training_helps(whole, text):
+    about, *records = read_log(whole / "log.jsonl")
+    assert (about["kind"], about["bytes"]) == ("data", len(text.read_bytes())) and len(about["sha256"]) == 64
+    steps = [r for r in records if r["kind"] == "step"]
+    first, last = steps[0], steps[-1]
     for name in ("train_loss", "val_loss", "tokens_per_second", "seconds", "peak_rss_mb", "lr", "grad_norm"):
         assert math.isfinite(last[name]) and last[name] > 0, name
-    assert [r["step"] for r in records if r["kind"] == "step"] == [0, 3, 4, 6, 8, 9, 12]
+    assert [r["step"] for r in steps] == [0, 3, 4, 6, 8, 9, 12]
     assert [r["step"] for r in records if r["kind"] == "sample"] == [0, 6, 12]
-    assert all(
-        (r["val_loss"] is not None) == (r["step"] in (0, 4, 8, 12)) for r in records if r["kind"] == "step"
-    )
-
-
-def test_an_untrained_model_pays_ln_v_and_training_helps(whole):
-    steps = [r for r in read_log(whole / "log.jsonl") if r["kind"] == "step"]
+    assert [r["step"] for r in steps if r["val_loss"] is not None] == [0, 4, 8, 12]
     _, facts = Run(whole).read_config()
-    assert steps[0]["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)
-    assert steps[-1]["val_loss"] < steps[0]["val_loss"] - 0.01
-    assert steps[0]["val_loss_per_char"] == steps[0]["val_loss"]  # a char tokenizer: one token, one character
+    assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # it knows nothing yet
+    assert last["val_loss"] < first["val_loss"] - 0.01
+    assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
 
 
 def test_best_and_last_are_kept(tmp_path, text):
     """With an absurd learning rate after the warm-up the loss rises, so best and last differ."""
-    training = new_training(
-        tmp_path / "run", text, train__lr=3.0, train__warmup=8, train__schedule="constant"
-    )
-    best = {}
+    absurd = {"train__lr": 3.0, "train__warmup": 8, "train__schedule": "constant"}
+    training, best = new_training(tmp_path / "run", text, **absurd), (0, {})
     for event in training:
         if isinstance(event, events.Evaluated) and event.best:
-            best = {name: array.copy() for name, array in training.model.state_dict().items()}
-    kept = list(list_checkpoints(training.run.checkpoints))
-    best_step = read_state(training.run.last_checkpoint())["progress"]["best_step"]
-    assert kept == sorted({best_step, 12}) and len(kept) == 2
-    loaded, _, _ = load_run(tmp_path / "run", "best")
-    last, _, _ = load_run(tmp_path / "run", "last")
-    for name, array in loaded.state_dict().items():
-        assert np.array_equal(array, best[name])
-    assert any(not np.array_equal(a, b) for a, b in zip(last.parameters(), loaded.parameters(), strict=True))
+            best = event.step, {name: a.copy() for name, a in training.model.state_dict().items()}
+    assert list(list_checkpoints(training.run.checkpoints)) == [best[0], 12] and best[0] < 12
+    for which, weights in (("best", best[1]), ("last", training.model.state_dict())):
+        found = load_run(tmp_path / "run", which)[0].state_dict()
+        assert all(np.array_equal(a, weights[name]) for name, a in found.items())
 
 
-def test_more_steps_go_on_and_fewer_are_refused(tmp_path, text):
-    list(new_training(tmp_path / "run", text))
+def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "run")
     with pytest.raises(UserError, match="12 steps already"):
         resumed_training(tmp_path / "run", train__steps=10)
     assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started, events.Finished]
@@ -166,17 +130,16 @@ def test_more_steps_go_on_and_fewer_are_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
-@pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what, poison):
+def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
     training = new_training(tmp_path / "run", text)
     calls = iter(range(1, 100))
 
     def loss(logits, targets, ignore_index=-100):
         value, lse = ops.cross_entropy.reference(logits, targets, ignore_index)
-        return (value + poison if training.model.training and next(calls) == 7 else value), lse
+        return (value + math.nan if training.model.training and next(calls) == 7 else value), lse
 
     def norm(grads):
-        return poison if next(calls) == 7 else ops.grad_norm.reference(grads)
+        return math.inf if next(calls) == 7 else ops.grad_norm.reference(grads)
 
     plugged = {"cross_entropy": loss} if what == "loss" else {"grad_norm": norm}
     with ops.override(**plugged), pytest.raises(UserError, match=f"{what} is .* at step 7.*step-00000005"):
@@ -208,20 +171,3 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     assert sum(counts[token] for token in tokenizer.encode("Käse für Ödön")) == len("Käse für Ödön")
 
 
-@given(st.integers(1, 5))
-@settings(max_examples=5)
-def test_killed_between_a_save_and_the_cleaning_up(tmp_path_factory, text, whole, number):
-    """The n-th save stands, the old checkpoints have not been deleted: they go when the run goes on."""
-    folder = tmp_path_factory.mktemp("uncleaned") / "run"
-    calls = iter(range(1, 100))
-
-    def killed(path, keep):
-        if next(calls) == number:
-            raise KeyboardInterrupt
-        prune_checkpoints(path, keep)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tinyllm.train.checkpoint.prune_checkpoints", killed)
-        list(new_training(folder, text))
-    list(resumed_training(folder))
-    assert outcome(folder) == outcome(whole)

@@ -1,0 +1,17 @@
+"""What several files of tests start from: a text to train on, and a run that nobody interrupted."""
+
+import pytest
+from tiny_run import new_training, write_text
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, text):
+    """The folder of a whole run; tests only read it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    list(new_training(folder, text))
+    return folder
