@@ -6,7 +6,7 @@ import pytest
 
 from tinyllm.bench import peers
 from tinyllm.bench.tokenizer import Scale, hostile_texts, measure_tokenizer
-from tinyllm.cli import bench_tables as tables
+from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
@@ -37,7 +37,7 @@ def test_every_task_is_measured(corpus):
     assert {r["text"] for r in records if "twice" in r} == set(hostile_texts(b"", 4))
     assert all(r["bytes"] == len(TEXT.encode()) for r in records if "twice" not in r)
     assert records[-1]["task"] == "memory" and records[-1]["peak_rss_mb"] >= records[-1]["text_mb"]
-    assert all(max(map(len, tables.tokenizer_line(r).splitlines())) <= 80 for r in records)
+    assert all(max(map(len, cli.line(r).splitlines())) <= 80 for r in records)
 
 
 class Echo:
@@ -78,7 +78,7 @@ def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
     assert {r["task"] for r in records if r["engine"] == "echo"} == {"train", "encode", "decode"}
     assert all(r["times"] > 0 for r in records if r["engine"] == "echo")
     (skipped,) = (r for r in records if "skipped" in r)
-    assert skipped["engine"] == "absent" and "left out, No module" in tables.tokenizer_line(skipped)
+    assert skipped["engine"] == "absent" and "left out, No module" in cli.line(skipped)
     assert set(trained) == {(1, 300)}
 
 
@@ -117,10 +117,8 @@ def test_others_train_to_the_same_size(name, package):
 
 
 def test_the_command_measures_a_file_and_refuses_what_is_none(corpus, capsys, monkeypatch):
-    from tinyllm.cli import bench as cli
-
     monkeypatch.setattr(cli, "SMALL_TEXT", TINY)
-    monkeypatch.setattr(cli, "QUICK", cli.Effort(0, 0, 0, 0, 0, 1))
+    monkeypatch.setattr(cli, "EFFORTS", {"quick": (0, 1)})
     assert main(["bench", "tokenizer", "--quick", "--data", corpus, "--json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {r["bench"] for r in records} == {"machine", "tokenizer"}

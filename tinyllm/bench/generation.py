@@ -7,7 +7,6 @@ timed, its logits after the prompt must be ours.
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.bench import peers
 from tinyllm.bench.setting import LlamaSetting, Setting
-from tinyllm.bench.timing import Contender, race, ratio
+from tinyllm.bench.timing import Contender, compare
 from tinyllm.errors import UserError
 from tinyllm.generate import generate, stream
 from tinyllm.nn import Embedding, quantize
@@ -76,12 +75,20 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
             else:
                 ours = engines["tinyllm"].prefill(prompt)
                 _must_agree(setting.name, name, engines[name], engines[name].prefill(prompt), ours)
+    about = {"bench": "generate", "setting": setting.name}
     reading = {n: Contender(partial(e.prefill, prompt), around=e.around) for n, e in engines.items()}
-    yield from _records(setting, engines, "prefill", len(prompt), race(reading, seconds, least))
+    for record in compare(reading, seconds, least, **about, task="prefill", tokens=len(prompt)):
+        yield _rates(record) | {"gflops": prefill_flops(model, len(prompt)) / record["seconds"] / 1e9}
     if model.num_parameters() < WITHOUT_CACHE:
         engines["no cache"] = Engine(model, use_cache=False)
     writing = {n: Contender(e.go_on, partial(e.begin, half, new), e.around) for n, e in engines.items()}
-    yield from _records(setting, engines, "decode", new, race(writing, seconds, least), len(half))
+    for record in compare(writing, seconds, least, **about, task="decode", tokens=new):
+        own = engines[record["engine"]]
+        read = own.model if isinstance(own, Engine) else model if own.precision == "float32" else None
+        if read and record["engine"] != "no cache":
+            n_bytes = new * decode_bytes(read, len(half) + (new + 1) / 2)
+            record["gb_per_second"] = n_bytes / record["seconds"] / 1e9
+        yield _rates(record)
 
 
 def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
@@ -91,34 +98,18 @@ def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
     new = min(40, model.config.context - 16)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
     run = partial(generate, model, prompts, max_tokens=new, batch=rows)
-    samples = race({"tinyllm": Contender(run)}, seconds, least)["tinyllm"]
-    record: dict = {"bench": "generate", "setting": setting.name, "task": "batch", "engine": "tinyllm"}
-    record |= {"rows": rows, "tokens": rows * new, "seconds": median(samples), "rounds": len(samples)}
-    yield record | {"tokens_per_second": rows * new / median(samples)}
+    about = {"bench": "generate", "setting": setting.name, "task": "batch", "tokens": rows * new}
+    yield from map(_rates, compare({"tinyllm": Contender(run)}, seconds, least, **about))
+
+
+def _rates(record: dict) -> dict:
+    return record | {"tokens_per_second": record["tokens"] / record["seconds"]}
 
 
 def _must_agree(setting, name, engine, theirs, ours):
     off = np.abs(theirs - ours).max() / np.abs(ours).max()
     if not off < engine.tolerance:
         raise UserError(f"{name} does not run our {setting}: its logits are off by {off:.2g} of the largest")
-
-
-def _records(setting, engines, task, tokens, times, past=0):
-    for engine, samples in times.items():
-        own = engines[engine]
-        model = own.model if isinstance(own, Engine) else engines["tinyllm"].model
-        took = median(samples)
-        record = {"bench": "generate", "setting": setting.name, "task": task, "engine": engine}
-        record |= {"tokens": tokens, "seconds": took, "rounds": len(samples)}
-        record["tokens_per_second"] = tokens / took
-        if task == "prefill":
-            record["gflops"] = prefill_flops(model, tokens) / took / 1e9
-        elif engine != "no cache" and (isinstance(own, Engine) or own.precision == "float32"):
-            read = decode_bytes(model, past + (tokens + 1) / 2)
-            record["gb_per_second"] = tokens * read / took / 1e9
-        if engine != "tinyllm":
-            record["times"] = ratio(times, engine, "tinyllm")
-        yield record
 
 
 def prefill_flops(model: Any, tokens: int) -> int:

@@ -69,14 +69,5 @@ def measure_memory(setting: Setting, peers: bool = False) -> Iterator[dict]:
     """Yield the record of tinyllm, and with `peers` that of PyTorch."""
     if peers:
         load_torch()
-    ours = peak_memory(setting, "tinyllm")
-    if not peers:
-        yield ours
-        return
-    theirs = peak_memory(setting, "torch")
-    yield ours | {"share_of_torch": _share(ours["peak_rss_mb"], theirs["peak_rss_mb"])}
-    yield theirs
-
-
-def _share(ours: float | None, theirs: float | None) -> float | None:
-    return ours / theirs if ours and theirs else None
+    for engine in ("tinyllm", "torch")[: 1 + peers]:
+        yield peak_memory(setting, engine)

@@ -6,11 +6,11 @@ the one that has just run must not disturb the next: the idle threads of a libra
 nothing spins, and then warms up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from statistics import median
 from time import perf_counter, process_time, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
 WARM_UP = 0.03  # seconds of calls off the clock: sleeping threads wake, each on a core of its own
@@ -43,6 +43,18 @@ def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> di
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
     """Return the time of `slow` over that of `fast`: the median over the rounds of a race."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
+def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
+    """Let contenders take turns -> yields a record for each, with all of `about` and its median time.
+
+    `times` is the time as a multiple of the first contender's, whose own record has none.
+    """
+    times = race(contenders, seconds, least)
+    first = next(iter(times))
+    for engine, samples in times.items():
+        record = {**about, "engine": engine, "seconds": median(samples), "rounds": len(samples)}
+        yield record if engine == first else record | {"times": ratio(times, engine, first)}
 
 
 def settle(patience: float = 1.0) -> None:

@@ -6,7 +6,6 @@ the same vocabulary. Before anything is timed, all must give the same ids and th
 
 from collections.abc import Iterator
 from functools import partial
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import regex
 
 from tinyllm.bench.memory import run_child
 from tinyllm.bench.peers import load
-from tinyllm.bench.timing import Contender, race, ratio
+from tinyllm.bench.timing import Contender, compare
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import split_pieces
@@ -53,12 +52,12 @@ def measure_tokenizer(name: str, scale: Scale, seconds: float, least: int = 3,
     ours = tokenizer.encode_batch(texts)
     for engine in engines.values():
         _must_agree(engine, texts, ours)
-    for task, n, contenders in _tasks(tokenizer, data, texts, ours, engines, trainers, scale.vocab_size):
+    for task, n, runs in _tasks(tokenizer, texts, ours, engines, trainers, scale.vocab_size):
         before = threads()
         threads(n)
-        times = race(contenders, seconds, least)
+        records = list(_compare(runs, seconds, least, **about, task=task, threads=n))
         threads(before)
-        yield from ({**about, **record} for record in _records(task, n, len(data), times))
+        yield from ({**record, "mb_per_second": len(data) / record["seconds"] / 1e6} for record in records)
     yield from ({**about, **record} for record in _twice(data, scale, seconds, least))
     yield about | _memory(name, scale)
 
@@ -102,30 +101,30 @@ def _must_agree(engine, texts, ours):
             raise UserError(f"{engine.name} does not give the text back")
 
 
-def _tasks(tokenizer, data, texts, ids, engines, trainers, vocab_size):
-    """Yield (task, threads, {engine: Contender})."""
+def _compare(runs, seconds, least, **about):
+    return compare({name: Contender(run) for name, run in runs.items()}, seconds, least, **about)
+
+
+def _tasks(tokenizer, texts, ids, engines, trainers, vocab_size):
+    """Yield (task, threads, {engine: function that does it})."""
     every = list(dict.fromkeys((1, threads())))
-    train = {"tinyllm": partial(BPETokenizer.train, texts, vocab_size, PATTERN)}
-    train |= {name: partial(trainer, texts, vocab_size) for name, trainer in trainers.items()}
-    yield "train", every[-1], {name: Contender(run) for name, run in train.items()}
-    arrays = [np.array(some, np.int32) for some in ids]
+    learn = {"tinyllm": partial(BPETokenizer.train, texts, vocab_size, PATTERN)}
+    yield "train", every[-1], learn | {name: partial(t, texts, vocab_size) for name, t in trainers.items()}
+    ours = {"tinyllm": partial(tokenizer.encode_batch, texts),
+            "tinyllm array": partial(_each, tokenizer.encode_to_numpy, texts)}
     for n in every:
-        encode = {"tinyllm": partial(tokenizer.encode_batch, texts)}
-        encode["tinyllm array"] = partial(_each, tokenizer.encode_to_numpy, texts)
-        encode |= {name: partial(engine.encode, texts, n) for name, engine in engines.items()}
-        yield "encode", n, {name: Contender(run) for name, run in encode.items()}
-    decode = {"tinyllm": partial(_each, tokenizer.decode_bytes, ids)}
-    decode["tinyllm array"] = partial(_each, tokenizer.decode_bytes, arrays)
-    decode |= {name: partial(_each, engine.decode, ids) for name, engine in engines.items()}
-    yield "decode", 1, {name: Contender(run) for name, run in decode.items()}
+        yield "encode", n, ours | {name: partial(e.encode, texts, n) for name, e in engines.items()}
+    arrays = [np.array(some, np.int32) for some in ids]
+    ours = {"tinyllm": partial(_each, tokenizer.decode_bytes, ids),
+            "tinyllm array": partial(_each, tokenizer.decode_bytes, arrays)}
+    yield "decode", 1, ours | {name: partial(_each, e.decode, ids) for name, e in engines.items()}
     compiled = regex.compile(PATTERNS[PATTERN])
     if [piece.decode() for text in texts for piece in tokenizer.pieces(text)] != [
         piece for text in texts for piece in compiled.findall(text)
     ]:
         raise UserError("regex cuts the text elsewhere")
-    split = {"tinyllm": partial(_each, _split, texts)}
-    split["regex"] = partial(_each, compiled.findall, texts)
-    yield "split", 1, {name: Contender(run) for name, run in split.items()}
+    split = {"tinyllm": partial(_each, _split, texts), "regex": partial(_each, compiled.findall, texts)}
+    yield "split", 1, split
 
 
 def _split(text):
@@ -137,30 +136,19 @@ def _each(run, items):
         run(item)
 
 
-def _records(task, n, size, times):
-    for engine, samples in times.items():
-        took = median(samples)
-        record = {"task": task, "engine": engine, "threads": n, "seconds": took, "rounds": len(samples)}
-        record["mb_per_second"] = size / took / 1e6
-        if engine != "tinyllm":
-            record["times"] = ratio(times, engine, "tinyllm")
-        yield record
-
-
 def _twice(data: bytes, scale: Scale, seconds: float, least: int) -> Iterator[dict]:
     """Yield, for learning and for encoding, the time of each hostile text over the time of half of it."""
     for kind, long in hostile_texts(data, scale.hostile).items():
         half = long[: len(long) // 8 * 4]  # between characters of four bytes
-        train = {"2n": partial(BPETokenizer.train, long, scale.vocab_size, PATTERN)}
-        train["n"] = partial(BPETokenizer.train, half, scale.vocab_size, PATTERN)
+        texts = {"n": half, "2n": long}
+        train = {n: partial(BPETokenizer.train, text, scale.vocab_size, PATTERN) for n, text in texts.items()}
         tokenizer = train["2n"]()
-        encode = {"2n": partial(tokenizer.encode_to_numpy, long)}
-        encode["n"] = partial(tokenizer.encode_to_numpy, half)
+        encode = {n: partial(tokenizer.encode_to_numpy, text) for n, text in texts.items()}
         for task, runs in (("train", train), ("encode", encode)):
-            times = race({name: Contender(run) for name, run in runs.items()}, seconds, least)
-            record = {"task": f"twice: {task}", "engine": "tinyllm", "text": kind, "bytes": len(long)}
-            record |= {"threads": threads(), "seconds": median(times["2n"]), "rounds": len(times["n"])}
-            yield record | {"twice": ratio(times, "2n", "n")}
+            about = {"task": f"twice: {task}", "text": kind, "bytes": len(long), "threads": threads()}
+            _, record = _compare(runs, seconds, least, **about)
+            record["twice"] = record.pop("times")
+            yield record | {"engine": "tinyllm"}
 
 
 def hostile_texts(data: bytes, size: int) -> dict[str, bytes]:

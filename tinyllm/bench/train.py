@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
+from typing import Any
 
 from tinyllm import ops
 from tinyllm.bench.peers import load_torch
@@ -21,9 +22,9 @@ OURS: dict[str, Callable] = {  # engine -> what holds around its steps
 SLOW = 10**11  # operations in a step: with more, NumPy's specs are left out, for they would take minutes
 
 
-def training_step(setting: Setting) -> Callable[[], float]:
-    """Make a model and its optimizer -> a function that does one update and returns the loss before it."""
-    model = setting.model()
+def training_step(setting: Setting, model: Any = None) -> Callable[[], float]:
+    """Make a GPT, unless there is a model, and its optimizer -> a function that does one update -> loss."""
+    model = model or setting.model()
     x, y = setting.tokens()
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
 

@@ -1,87 +1,46 @@
 """`tinyllm bench`: how fast this machine runs the ops, trains and generates, and in how much memory."""
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator
-from functools import partial
 from json import dumps
-from typing import Literal, NamedTuple
+from statistics import median
+from typing import Literal
 
 from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_batch, measure_generation
 from tinyllm.bench.memory import measure_memory, peak_memory
-from tinyllm.bench.ops import measure_ops
+from tinyllm.bench.ops import PRODUCTS, measure_ops
 from tinyllm.bench.peers import load_torch
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.scaling import measure_scaling
-from tinyllm.bench.setting import Setting, settings
+from tinyllm.bench.setting import settings
 from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
 from tinyllm.bench.train import measure_training
-from tinyllm.cli import bench_tables as tables
 from tinyllm.cli.command import command
 from tinyllm.cli.text import fold
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
 
 Work = Literal["ops", "train", "generate", "memory", "tokenizer", "scaling"]
-
-
-class Effort(NamedTuple):
-    """The seconds that each measurement of a kind gets, and the least number of rounds."""
-
-    ops: float
-    train: float
-    generate: float
-    scaling: float
-    tokenizer: float
-    least: int
-
-
-BRIEF = Effort(ops=0.05, train=3, generate=1, scaling=0.3, tokenizer=0.3, least=3)
-CAREFUL = Effort(ops=0.5, train=20, generate=5, scaling=1, tokenizer=3, least=5)
-QUICK = Effort(ops=0.02, train=1, generate=0.5, scaling=0.2, tokenizer=0.2, least=2)
+SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0, "scaling": 1.0}
+EFFORTS = {"careful": (1, 5), "brief": (0.15, 3), "quick": (0.05, 2)}  # share of these seconds, least rounds
 WITH_PEERS = ("train", "generate", "memory", "tokenizer")
-TABLES: dict[str, tuple] = {  # what is measured -> words above the table, function of a line, words below
-    "ops": (tables.OPS_HEAD, tables.ops_line, tables.ops_verdict),
-    "train": (tables.TRAIN_HEAD, tables.train_line, None),
-    "generate": (tables.GENERATE_HEAD, tables.generate_line, None),
-    "memory": (tables.MEMORY_HEAD, tables.memory_line, None),
-    "tokenizer": (tables.TOKENIZER_HEAD, tables.tokenizer_line, None),
-    "scaling": (tables.SCALING_HEAD, tables.scaling_line, None),
-}
+HEADS = {
+    "ops": "ops: a kernel; its time, its rate, share of the roof, how many times as fast as its spec",
+    "train": "train: a step of forward, backward, clip and AdamW; share of the roof of its precision; peak "
+             "memory; how many times as fast as the best of PyTorch's modes (float32 against float32, bf16 "
+             "against all), or as NumPy's specs",
+    "generate": "generate: one row, random weights; share of the roof (prefill: arithmetic, decode: reading "
+                "weights and cache); the time as a multiple of tinyllm's",
+    "memory": "memory: the peak of three training steps in a fresh process",
+    "tokenizer": "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is the time "
+                 "of all over that of half, where 2 is linear",
+    "scaling": "scaling: one size grows, the rest stays (nano)",
+}  # fmt: skip
 
 
-MEASURED = """
-
-what is measured:
-  ops        every op that has a kernel, against its NumPy spec: time, GFLOP/s or GB/s, and the ratio,
-             how many times as fast it is; ! marks a kernel that is slower than its spec
-  train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
-  generate   tokens/s of reading a prompt (prefill) and of writing (decode)
-  memory     peak memory of training, each time in a fresh process
-  tokenizer  MB/s of learning 8,192 tokens by GPT-4's pattern, encoding, decoding and splitting; time of
-             twice the text; peak memory. The text is stdlib-code, or --data
-  scaling    time against context, batch, width and threads; attention up to 8,192 tokens
-
-Models are nano and mini with random weights, in float32. ops also takes the matrix products of GPT-2's
-layers, and generate runs GPT-2 (124M) and a LLaMA of 110M whole. The head of the table names the roof:
-the best rates that probes reach in the same run, multiply-adds on registers and reading memory that no
-cache holds. Engines take turns, A B A B; times are medians, and a ratio is the median over neighbours.
-
-With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and rustbpe, which must first give
-the same ids; train and memory also run PyTorch (eager and compiled, float32 and bfloat16), and generate
-transformers and llama.cpp, with the same weights. A library that is not installed is left out, and a
-line says so. --peers needs a checkout, for benchmarks/, which runs these libraries, is not installed.
-"""
-
-
-def explain(parser: ArgumentParser) -> None:
-    """Say at the end of the help what is measured."""
-    parser.epilog = (parser.epilog or "") + MEASURED
-
-
-@command("bench", extend=explain)
+@command("bench")
 def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False, batch: int | None = None,
           threads: int | None = None, data: str | None = None, json: bool = False) -> None:  # fmt: skip
     """Measure how fast this machine trains and generates.
@@ -101,6 +60,24 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
       tinyllm bench generate --batch 256 --quick
       tinyllm bench tokenizer --peers --data book.txt
       tinyllm bench ops --json > ops.jsonl
+
+    what is measured:
+      ops        the kernels that training and generating call, each against its NumPy spec; ! marks one
+                 that is slower than its spec
+      train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
+      generate   tokens/s of reading a prompt (prefill) and of writing (decode)
+      memory     peak memory of training, each time in a fresh process
+      tokenizer  MB/s of learning 8,192 tokens by GPT-4's pattern, encoding, decoding and splitting; time
+                 of twice the text; peak memory. The text is stdlib-code, or --data
+      scaling    time of a training step against context, batch, width and threads
+
+    Models are nano and mini with random weights, in float32. ops also takes a layer of GPT-2, and generate
+    runs GPT-2 (124M) and a LLaMA of 110M whole. The roof is what probes reach in the same run: multiply-adds
+    on registers, and reading memory that no cache holds. Engines take turns, A B A B; times are medians.
+
+    With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and rustbpe, train and memory also
+    PyTorch, and generate transformers and llama.cpp: with the same weights, or after giving the same ids. A
+    library that is not installed is left out, and a line says so. --peers needs a checkout with benchmarks/.
     """
     _refuse_mistakes(work, peers, batch, data)
     if threads is not None:
@@ -110,18 +87,21 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
         _say(dumps({"bench": "machine"} | about | {"roof": vars(roof)}))
     else:
         _introduce(about, roof)
-    for kind in [work] if work else TABLES:
-        head, line, conclude = TABLES[kind]
-        if not json:
-            _say("\n" + head)
-        records = []
-        for record in _measure(kind, work is None, quick, peers, batch, data):
-            share = roof.share(record)
-            record |= {} if share is None else {"share_of_roof": share}
-            records.append(record)
-            _say(dumps(record) if json else line(record))
-        if not json and conclude:
-            _say(fold(conclude(records)))
+    for kind in [work] if work else HEADS:
+        _show(kind, _measure(kind, work is None, quick, peers, batch, data), roof, json)
+
+
+def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
+    if not json:
+        _say("\n" + fold(HEADS[kind]))
+    records = []
+    for record in measured:
+        share = roof.share(record)
+        record |= {} if share is None else {"share_of_roof": share}
+        records.append(record)
+        _say(dumps(record) if json else line(record))
+    if kind == "ops" and not json:
+        _say(fold(verdict(records)))
 
 
 def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str | None) -> None:
@@ -140,32 +120,28 @@ def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str
 def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None,
              data: str | None) -> Iterator[dict]:  # fmt: skip
     """Yield the records of one kind of measurement, less carefully when `brief` or `quick`."""
-    effort = QUICK if quick else BRIEF if brief else CAREFUL
-    least, wanted = effort.least, settings(None if brief else kind, quick)
+    share, least = EFFORTS["quick" if quick else "brief" if brief else "careful"]
+    seconds, wanted = share * SECONDS[kind], settings(None if brief else kind, quick)
     if kind == "tokenizer":
         scale = SMALL_TEXT if brief or quick else FULL
-        yield from measure_tokenizer(data or "stdlib-code", scale, effort.tokenizer, least, peers)
+        yield from measure_tokenizer(data or "stdlib-code", scale, seconds, least, peers)
     elif kind == "scaling":
-        yield from measure_scaling(effort.scaling, least, quick, wanted[0])
+        yield from measure_scaling(seconds, least, quick, wanted[0])
     else:
         for setting in wanted:
             if kind == "ops":
-                yield from measure_ops(setting, effort.ops, least)
+                yield from measure_ops(setting, seconds, least)
             elif kind == "memory":
                 yield from measure_memory(setting, peers)
             elif kind == "train":
-                yield from map(partial(_with_memory, setting),
-                               measure_training(setting, effort.train, least, peers))
+                for record in measure_training(setting, seconds, least, peers):
+                    if record["engine"] in ("tinyllm", "torch"):
+                        record["peak_rss_mb"] = peak_memory(setting, record["engine"])["peak_rss_mb"]
+                    yield record
             elif batch is not None:
-                yield from measure_batch(setting, batch, effort.generate, least)
+                yield from measure_batch(setting, batch, seconds, least)
             else:
-                yield from measure_generation(setting, effort.generate, least, peers)
-
-
-def _with_memory(setting: Setting, record: dict) -> dict:
-    if record["engine"] in ("tinyllm", "torch"):
-        record["peak_rss_mb"] = peak_memory(setting, record["engine"])["peak_rss_mb"]
-    return record
+                yield from measure_generation(setting, seconds, least, peers)
 
 
 def _introduce(about: dict, roof: Roof) -> None:
@@ -191,3 +167,67 @@ def _introduce(about: dict, roof: Roof) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+NAMES = ("setting", "axis", "size", "task", "op", "engine", "text", "shape", "tokens")
+RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s", "gb_per_second": "GB/s"}
+RATIOS = {"times_torch": " torch", "times_spec": " spec", "times": "", "twice": ""}
+
+
+def line(r: dict) -> str:
+    """Write any record in 80 columns: what was measured, time, rate, share of the roof, memory, ratio.
+
+    What a line leaves out is in `--json`.
+    """
+    name = " ".join(str(r[part]) for part in NAMES if part in r)
+    if "skipped" in r:
+        return fold(f"{name}: left out, {r['skipped']}")
+    if "time_exponent" in r:
+        return f"{name:10} time ~ size^{r['time_exponent']:.2f}"
+    name += f" {r['threads']} threads" if "threads" in r else ""
+    room = 26 if r["bench"] == "train" else 38
+    name = name if len(name) < room else f"{name[: room - 3]}.."
+    took = time(r["seconds"]) if "seconds" in r else ""
+    rate = next((f"{short(r[part])} {unit}" for part, unit in RATES.items() if part in r), "")
+    known = r.get("share_of_roof")
+    share = f"{100 * known:.0f}%" if known is not None else "-" if took else ""
+    memory = f"{mib(r['peak_rss_mb']):>10}" if "peak_rss_mb" in r else ""
+    ratio = next((f"{short(r[part])} x{of}" for part, of in RATIOS.items() if part in r), "")
+    mark = "!" if r.get("slower_than_spec") else ""
+    return f"{name:{room}}{took:>8}{rate:>15}{share:>5}{memory} {ratio}{mark}".rstrip()
+
+
+def verdict(records: list[dict]) -> str:
+    """Name the kernels that are slower than their specs, and compare the products with OpenBLAS."""
+    if not records:
+        return "No op has a kernel here; `tinyllm doctor` says why."
+    slower = [f"{r['op']} ({r['setting']}, {r['shape']})" for r in records if r["slower_than_spec"]]
+    text = f"All {len(records)} are at least as fast as their specs."
+    if slower:
+        text = f"{len(slower)} of {len(records)} are slower than their specs: {'; '.join(slower)}"
+    products = [r["times_spec"] for r in records if r["op"] in PRODUCTS]
+    if products:
+        text += (
+            f" The {len(products)} matrix products against NumPy's: median {median(products):.2f}, "
+            f"worst {min(products):.2f}."
+        )
+    return text
+
+
+def short(number: float) -> str:
+    """Write a number with three digits, or more before the point: 2.22, 12.3, 12,345."""
+    digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
+    return f"{number:,.{digits}f}"
+
+
+def time(seconds: float) -> str:
+    """Write a time with three digits and a unit: 0.00123 -> 1.23 ms."""
+    for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= 0.9995 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def mib(amount: float | None) -> str:
+    """Write an amount of memory: 12.3 -> 12 MiB."""
+    return "? MiB" if amount is None else f"{amount:,.0f} MiB"
