@@ -13,19 +13,20 @@ from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.tensor import no_grad
 
 SIZES = {"vocab_size": 19, "context": 12, "layers": 2, "heads": 4, "width": 32}
+SCALINGS = {
+    "linear": {}, "yarn": {"original_max_position_embeddings": 6},
+    "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
+}  # fmt: skip
 MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
     "llama tied": {"model_type": "llama", **SIZES, "kv_heads": 4, "hidden": 48, "tied": True},
+    **{f"llama {kind}": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48,
+                         "scaling": {"rope_type": kind, "factor": 4.0, **more}}
+       for kind, more in SCALINGS.items()},
     "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True},
     "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "hidden": 48, "window": 3},
-}
-SCALINGS = [
-    {"rope_type": "linear", "factor": 4.0},
-    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 6},
-    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-     "original_max_position_embeddings": 6},
-]  # fmt: skip
+}  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
 
@@ -88,48 +89,39 @@ def test_a_mistral_says_whether_it_has_a_window(tmp_path):
     assert from_pretrained(tmp_path).config.window == 4096
 
 
+@pytest.fixture
+def transformers():
+    pytest.importorskip("torch")
+    return pytest.importorskip("transformers")
+
+
+def theirs_logits(model):
+    import torch
+
+    with torch.no_grad():
+        return model(torch.from_numpy(TOKENS)).logits.numpy()
+
+
 @each
-def test_transformers_opens_what_is_saved(tmp_path, name):
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+def test_transformers_opens_what_is_saved(tmp_path, transformers, name):
     model = made(name)
     model.save_pretrained(tmp_path, eos_token_id=3)
     theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(theirs).__name__ == model.architecture and theirs.generation_config.eos_token_id == 3
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
-    np.testing.assert_allclose(logits(model), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("scaling", SCALINGS, ids=lambda scaling: scaling["rope_type"])
-def test_scaled_angles_are_those_of_transformers(tmp_path, scaling):
-    model = made("llama", scaling=scaling)
-    model.save_pretrained(tmp_path / "ours")
-    assert from_pretrained(tmp_path / "ours").config == model.config
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
-    np.testing.assert_allclose(logits(model), expected, rtol=1e-4, atol=1e-4)
-    theirs.save_pretrained(tmp_path / "theirs")
-    assert np.array_equal(logits(from_pretrained(tmp_path / "theirs")), logits(model))
+    np.testing.assert_allclose(logits(model), theirs_logits(theirs), rtol=1e-4, atol=1e-4)
 
 
 @each
-@pytest.mark.parametrize("options", [{}, {"max_shard_size": "8KB"}, {"dtype": "bfloat16"}], ids=str)
-def test_what_transformers_saves_opens_here(tmp_path, name, options):
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+@pytest.mark.parametrize("dtype, options", [("float32", {}), ("float32", {"max_shard_size": "8KB"}),
+                                            ("bfloat16", {})], ids=str)  # fmt: skip
+def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype, options):
     made(name).save_pretrained(tmp_path / "ours")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
-    if "dtype" in options:
-        theirs = theirs.to(torch.bfloat16)
-    theirs.save_pretrained(tmp_path / "theirs", **{k: v for k, v in options.items() if k != "dtype"})
-    assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == ("max_shard_size" in options)
-    ours = from_pretrained(tmp_path / "theirs")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "theirs", dtype=torch.float32)
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(TOKENS)).logits.numpy()
-    np.testing.assert_allclose(logits(ours), expected, rtol=1e-4, atol=1e-4)
+    read = transformers.AutoModelForCausalLM.from_pretrained
+    read(tmp_path / "ours", dtype=dtype).save_pretrained(tmp_path / "theirs", **options)
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == bool(options)
+    ours, theirs = from_pretrained(tmp_path / "theirs"), read(tmp_path / "theirs", dtype="float32")
+    np.testing.assert_allclose(logits(ours), theirs_logits(theirs), rtol=1e-4, atol=1e-4)
     assert ours.config.context == 12
 
 
@@ -191,16 +183,13 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     ("gpt2", {"model_type": "bert"}, "model_type 'bert'; tinyllm runs gpt2"),
     ("gpt2", {"model_type": ["gpt2"]}, "model_type"),
     ("gpt2", {"activation_function": "relu"}, "activation_function = 'relu'.* GPT cannot run"),
-    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
     ("gpt2", {"tie_word_embeddings": False}, "tie_word_embeddings"),
     ("gpt2", {"n_inner": 8}, "n_inner = 8"),
     ("gpt2", {"n_head": 3}, "3 heads cannot share a width of 32"),
     ("gpt2", {"n_embd": "4"}, "config.json.*width must be a whole number, at least 1"),
-    ("gpt2", {"n_embd": None}, "width must be"),
     ("gpt2", {"n_embd": ...}, "there is no n_embd"),
     ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
     ("gpt2", {"layer_norm_epsilon": "x"}, "eps must be a number"),
-    ("gpt2", {"layer_norm_epsilon": float("nan")}, "eps must be a number"),
     ("gpt2", {"n_layer": 3}, r"lack h\.2"),
     ("gpt2", {"n_layer": 1}, r"hold h\.1"),
     ("gpt2", {"vocab_size": 8}, r"wte\.weight has shape \(19, 32\)"),
@@ -211,12 +200,10 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     ("llama", {"rope_scaling": {"rope_type": "yarn"}}, "config.json.*scaling.*needs"),
     ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "scaling.*needs"),
     ("llama", {"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}, "longrope.*not known"),
-    ("llama", {"rope_scaling": {"rope_type": "linear", "factor": "8"}}, "scaling"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 0.0}}, "scaling"),
     ("llama", {"rope_scaling": [8.0]}, "where an object belongs"),
     ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
     ("mistral", {"sliding_window": 0}, "window must be a whole number, at least 1"),
-    ("llama", {"rope_theta": "1"}, "theta must be a number"),
     ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
 ])  # fmt: skip
 def test_other_models_are_refused(tmp_path, name, changes, message):
@@ -256,7 +243,7 @@ def test_broken_weights_are_refused(tmp_path, edit, message):
         from_pretrained(tmp_path)
 
 
-@each
+@pytest.mark.parametrize("name", names())
 def test_a_config_that_lies_about_its_sizes_takes_no_memory(tmp_path, name):
     made(name).save_pretrained(tmp_path)
     sizes = ("n_embd", "n_positions") if name == "gpt2" else ("hidden_size", "intermediate_size")
