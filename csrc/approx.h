@@ -1,4 +1,4 @@
-/* exp, log, tanh, erf and their kin on sixteen floats: own polynomials, so the same bits at every level and
+/* exp, log, tanh and their kin on sixteen floats: own polynomials, so the same bits at every level and
  * on every platform, which no libm promises, and no branch, so that sixteen are done at once.
  *
  * Each function brings its argument into a short interval by exact steps; there, a polynomial has the
@@ -97,7 +97,7 @@ INLINE v16 v_log(v16 x) {
 INLINE float one_exp(float x) { return v_exp(v_set(x)).part[0][0]; }
 INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 
-/* --- the normal distribution and erf -------------------------------------------------------------------- */
+/* --- the normal distribution ---------------------------------------------------------------------------- */
 
 #define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
 
@@ -116,18 +116,6 @@ INLINE v16 v_tail_times(v16 t, v16 c) {
                               -0.000165793565f, -5.142394e-05f, 6.74690909e-06f};
     v16 u = v_div(v_sub(t, v_set(4.0f)), v_add(t, v_set(4.0f)));
     return v_bell_times(t, v_mul(c, POLYNOMIAL(q, u)));
-}
-
-/* erf(x) = x + x q(x**2) up to 1; beyond, 1 less twice the normal tail: 1.44 ulp */
-INLINE v16 v_erf(v16 x) {
-    static const float q[] = {0.128379166f,  -0.37612626f,    0.112835787f,   -0.0268533472f,
-                              0.0051871622f, -0.00079978531f, 7.80690389e-05f};
-    const v16 one = v_set(1.0f);
-    v16 a = v_abs(x);
-    v16 near = v_fma(a, POLYNOMIAL(q, v_mul(a, a)), a);
-    v16 t = v_min(v_mul(a, v_set(1.41421356f)), v_set(FAR));
-    v16 far = v_sub(one, v_tail_times(t, v_set(2.0f)));
-    return v_with_sign(v_select(v_less(a, one), near, far), x);
 }
 
 /* --- gelu_tanh: x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x**3) ------------------------------------- */

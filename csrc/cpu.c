@@ -45,11 +45,7 @@ const struct kernels *const *cpu_levels(void) {
         if (vnni) found[n++] = with_vnni();
         found[n++] = &kernels_avx512;
     }
-    if (avx2) {
-        found[n++] = &kernels_avx2;
-        found[n++] = &kernels_narrow;
-        found[n++] = &kernels_wide;
-    }
+    if (avx2) found[n++] = &kernels_avx2;
 #elif defined(__aarch64__)
     found[n++] = &kernels_neon;
 #endif

@@ -169,8 +169,7 @@ static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, in
 
 /* --- the functions of approx.h ---------------------------------------------------------------------------- */
 
-UNARY(approx_exp, v_exp(x))
-UNARY(approx_log, v_log(x))
-UNARY(approx_tanh, v_tanh(x))
-UNARY(approx_erf, v_erf(x)) /* for tests alone: gelu has a form of its own */
+UNARY(exp_each, v_exp(x)) /* exp is the C library's */
+UNARY(log_each, v_log(x))
+UNARY(tanh_each, v_tanh(x))
 UNARY(sigmoid, v_sigmoid(x))

@@ -49,11 +49,10 @@
     X(elementwise, void, add, (float *z, const float *x, const float *y, int64_t n))                                  \
     X(elementwise, void, dropout,                                                                                    \
       (float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n))                 \
-    X(elementwise, void, approx_exp, (float *y, const float *x, int64_t n))                                           \
-    X(elementwise, void, approx_log, (float *y, const float *x, int64_t n))                                           \
-    X(elementwise, void, approx_tanh, (float *y, const float *x, int64_t n))                                          \
+    X(elementwise, void, exp_each, (float *y, const float *x, int64_t n))                                             \
+    X(elementwise, void, log_each, (float *y, const float *x, int64_t n))                                             \
+    X(elementwise, void, tanh_each, (float *y, const float *x, int64_t n))                                            \
     X(elementwise, void, sigmoid, (float *y, const float *x, int64_t n))                                              \
-    X(elementwise, void, approx_erf, (float *y, const float *x, int64_t n))                                           \
     X(softmax, void, softmax, (float *y, const float *x, int64_t rows, int64_t n))                                    \
     X(softmax, void, softmax_backward, (float *dx, const float *dy, const float *y, int64_t rows, int64_t n))         \
     X(softmax, void, log_softmax, (float *y, const float *x, int64_t rows, int64_t n))                                \
@@ -120,7 +119,7 @@
     X(probe, double, probe_read, (float *y, const float *x, int64_t n))
 
 struct kernels {
-    const char *level; /* "avx2", "avx512", "avx512vnni", "avx512bf16", "neon"; for tests "narrow", "wide" */
+    const char *level; /* "avx2", "avx512", "avx512vnni", "avx512bf16", "neon" */
 #define X(file, result, name, arguments) result(*name) arguments;
     TINYLLM_KERNELS(X)
 #undef X
@@ -128,7 +127,7 @@ struct kernels {
 
 /* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
 extern const struct kernels *kernels;
-extern const struct kernels kernels_avx2, kernels_avx512, kernels_narrow, kernels_wide, kernels_neon; /* level_*.c */
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_neon; /* level_*.c */
 const struct kernels *const *cpu_levels(void);
 int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
 

@@ -74,13 +74,6 @@ def log():
     fit("log_q", r, (np.log1p(r) - r + r**2 / 2) / r**3, np.abs(np.log1p(r) / r**3), 8)
 
 
-def erf():
-    """erf(x) = x + x * q(x**2) for |x| <= 1."""
-    x = grid(1e-4, 1)
-    exact = np.array([math.erf(v) for v in x])
-    fit("erf_q", x**2, exact / x - 1, exact / x, 6)
-
-
 def tail():
     """P(X > t) = exp(-t**2 / 2) * q(u) for a standard normal X, u = (t - 4) / (t + 4), 0 <= t <= 14.5."""
     t = grid(0, 14.5)
@@ -89,5 +82,5 @@ def tail():
 
 
 if __name__ == "__main__":
-    for each in (exp, tanh, log, erf, tail):
+    for each in (exp, tanh, log, tail):
         each()

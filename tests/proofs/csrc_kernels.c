@@ -10,8 +10,8 @@
  * A new kernel is called from csrc_kernels.h; one that nobody calls is a failure.
  */
 #define _GNU_SOURCE
+#include "csrc_levels.h"
 #include "csrc_require.h"
-#include "tinyllm.h"
 
 #include <math.h>
 #include <signal.h>
@@ -239,10 +239,10 @@ int main(int count, char **words) {
         sigaction(SIGSEGV, &action, NULL);
         sigaction(SIGBUS, &action, NULL);
     }
-    for (const struct kernels *const *level = cpu_levels(); *level; level++)
+    for (const struct kernels *const *level = all_levels(); *level; level++)
         for (size_t i = 0; i < COUNT(threads) && wanted((*level)->level, count - 2, words + 2); i++)
             for (place = guarded ? END : HEAP; place <= (guarded ? START : HEAP); place++) {
-                cpu_use((*level)->level);
+                kernels = *level;
                 offend();
                 parallel_threads(threads[i]);
                 run_all();

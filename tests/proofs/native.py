@@ -1,11 +1,13 @@
 """Builds and runs the C drivers of the tests: on the installed kernels, or with a compiler of choice.
 
-A driver is a file tests/csrc_*.c with a `main`. On the installed kernels it is the shared library that Python
-uses that is driven, so nothing but the driver is compiled; `build` compiles csrc/ too, with sanitizers or
-for another machine.
+A driver is a file with a `main`. On the installed kernels it is the shared library that Python uses that is
+driven, so nothing but the driver is compiled, and the levels that only tests have; `build` compiles csrc/
+too, with sanitizers or for another machine.
 """
 
+import atexit
 import concurrent.futures
+import functools
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 SERVICES = [CSRC / "parallel.c", CSRC / "pool.c"]
 BPE = [*SERVICES, *sorted(CSRC.glob("bpe/*.c"))]
+LEVELS = [HERE / "level_narrow.c", HERE / "level_wide.c"]  # that only tests build
 KERNELS = [CSRC / "cpu.c", *SERVICES, *sorted(CSRC.glob("level_*.c"))]
 FLAGS = ["-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-pthread",
          f"-I{CSRC}", f"-I{CSRC}/bpe"]
@@ -41,21 +44,26 @@ def have(command):
     return shutil.which(command[0] if isinstance(command, list) else command) is not None
 
 
-def build(sources, folder, flags=("-O3",), command=None, linker=None):
-    """Compile each source by itself, two at a time, and link (by another command, maybe); return the program.
-
-    Raises CalledProcessError when the compiler complains.
-    """
-    command = [*(command or compiler()), *FLAGS, *flags]
-    objects = [str(Path(folder) / f"{source.stem}.o") for source in sources]
+def objects(sources, folder, command):
+    """Compile each source by itself, two at a time; return the object files."""
+    made = [str(Path(folder) / f"{source.stem}.o") for source in sources]
 
     def compiled(source, to):
         subprocess.run([*command, "-c", str(source), "-o", to], check=True)
 
     with concurrent.futures.ThreadPoolExecutor(2) as both:
-        list(both.map(compiled, sources, objects))
+        list(both.map(compiled, sources, made))
+    return made
+
+
+def build(sources, folder, flags=("-O3",), command=None, linker=None):
+    """Compile the sources and link them (by another command, maybe); return the program.
+
+    Raises CalledProcessError when the compiler complains.
+    """
+    command = [*(command or compiler()), *FLAGS, *flags]
     program = Path(folder) / "drive"
-    link = [*(linker or command), *flags, *objects, "-lm", "-pthread", "-o", str(program)]
+    link = [*(linker or command), *flags, *objects(sources, folder, command), "-lm", "-pthread", "-o", str(program)]
     subprocess.run(link, check=True)
     return program
 
@@ -71,10 +79,19 @@ def run(command, timeout=None, **environment):
     return done.returncode, done.stdout
 
 
+@functools.cache
+def levels():
+    """Compile the levels that only tests have, once in this process; return the object files."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return objects(LEVELS, folder, [*compiler(), *FLAGS, "-O1", "-fPIC"])
+
+
 def run_installed(driver, *words, timeout=None, flags=("-O2",)):
     """Compile one driver, run it on the installed kernels; return its exit code and all that it printed."""
+    beside = levels() if "csrc_levels.h" in (HERE / driver).read_text() else []
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "driver.so"
-        subprocess.run([*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), "-lm", "-o",
+        subprocess.run([*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), *beside, "-lm", "-o",
                         str(library)], check=True)
         return run([sys.executable, "-c", LOAD, library, *words], timeout)

@@ -1,6 +1,6 @@
 """Measures the error of the kernels' functions on all 2**32 floats.
 
-    python tests/proofs/verify_approx.py [--quick] [exp log tanh erf silu gelu gelu_tanh rsqrt]
+    python tests/proofs/verify_approx.py [--quick] [exp log tanh silu gelu gelu_tanh rsqrt]
 
 Compiles verify_approx.c ($CC, else cc) and runs it on the installed kernels; the exit code says whether every
 bound was kept. --quick looks at one float in 64.

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from native import HERE, KERNELS, build, compiler, have, run, run_installed
+from native import HERE, KERNELS, LEVELS, build, compiler, have, run, run_installed
 
 DRIVER = HERE / "csrc_kernels.c"
 LIMIT = 600  # seconds
@@ -36,7 +36,7 @@ def hashes(text):
 def built_elsewhere(command, flags, linker, runner):
     with tempfile.TemporaryDirectory() as folder:
         try:
-            program = build([DRIVER, *KERNELS], folder, flags, command, linker)
+            program = build([DRIVER, *LEVELS, *KERNELS], folder, flags, command, linker)
         except subprocess.CalledProcessError:
             return 1, "it does not compile: see above"
         return run([*runner, program, "guard"], LIMIT)

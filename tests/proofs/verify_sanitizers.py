@@ -31,7 +31,7 @@ DRIVES = {
     "services": (SERVICES, []),
     "bpe": (BPE, []),
     "pieces": (PIECES, []),
-    "kernels": ([HERE / "csrc_kernels.c", *KERNELS], ["heap"]),
+    "kernels": ([HERE / "csrc_kernels.c", *native.LEVELS, *KERNELS], ["heap"]),
 }
 
 

@@ -1,7 +1,6 @@
 """The same bits everywhere: over threads, instruction sets, the batch a row sits in, chunks and a cache.
 
-The levels `narrow` and `wide` run NEON's and AVX-512's arithmetic on AVX2, so that one machine can
-compare them all.
+The levels are those of this CPU; test_kernels.py compares every kernel at two more that only tests build.
 """
 
 import numpy as np

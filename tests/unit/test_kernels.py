@@ -1,5 +1,6 @@
 """Every kernel at guard pages, at every level and with 1 and 3 threads: a short form of verify_kernels.py."""
 
+import platform
 import re
 
 import pytest
@@ -30,11 +31,11 @@ def test_no_kernel_leaves_its_operands_and_all_levels_agree():
     ("thread_bits", r"add: other bits at level \w+ with 3 threads"),
 ])
 def test_the_driver_notices(offence, said):
-    levels = [level for level in _compiled.levels() if level != "narrow"][:1]
+    levels = _compiled.levels()[:1]
     if offence == "other_bits":
+        if platform.machine() != "x86_64":
+            pytest.skip("the levels of tests are for x86")
         levels.append("narrow")
-        if not {*levels} <= {*_compiled.levels()} or len(levels) < 2:
-            pytest.skip("this CPU has one level")
     flags = ("-O1", f"-DOFFENCE={offence}")
     code, text = run_installed("csrc_kernels.c", "guard", *levels, flags=flags, timeout=120)
     assert code == 1

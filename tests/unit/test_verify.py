@@ -64,5 +64,5 @@ def test_an_unknown_proof_is_one_clear_line():
 def test_the_error_of_every_function_is_measured(capfd):
     assert verify.main(["--quick", "approx"]) == 0
     figures = [line for line in capfd.readouterr().out.split("\n") if "largest error" in line][-1]
-    for name in ("exp", "log", "tanh", "erf", "silu", "gelu", "gelu_tanh", "rsqrt"):
+    for name in ("exp", "log", "tanh", "silu", "gelu", "gelu_tanh", "rsqrt"):
         assert f" {name} " in figures

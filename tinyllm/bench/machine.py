@@ -16,7 +16,6 @@ from tinyllm.ops import registry
 
 KERNELS: Any = registry._compiled  # None where they were not built
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
-TEST_LEVELS = ("narrow", "wide")  # slow: there to prove that vectors of other widths give the same bits
 
 
 def summary() -> dict:
@@ -38,11 +37,10 @@ def summary() -> dict:
 
 def installation() -> dict:
     """Return the facts that `doctor` needs beside those of `summary`."""
-    levels = KERNELS.levels() if KERNELS else []
     packages = ("numpy", "regex", "safetensors", "tqdm")
     return {
         "compilers": compilers(),
-        "levels": [name for name in levels if name not in TEST_LEVELS],  # that this CPU can run, best first
+        "levels": KERNELS.levels() if KERNELS else [],  # that this CPU can run, best first
         "backends": backends(),
         "memory": memory(),
         "pool": registry.memory(),

@@ -164,7 +164,7 @@ def level():
 
 
 def levels():
-    """The instruction sets that this CPU can run, best first; 'narrow' and 'wide' are for tests."""
+    """The instruction sets that this CPU can run, best first."""
     found = []
     cdef int i = 0
     while cpu_levels()[i] != NULL:

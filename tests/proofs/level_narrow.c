@@ -1,4 +1,4 @@
-/* A test level, never chosen by itself: the 128-bit arithmetic of NEON, run on x86 (TINYLLM_CPU=narrow). */
+/* A level for tests alone: the 128-bit arithmetic of NEON, run on x86. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
