@@ -8,8 +8,7 @@
  * Bits: key blocks start at multiples of BLOCK, counted from the first key, and a hidden key adds exactly zero. So a
  * query's result depends only on the keys it sees: not on later keys, on the chunk it arrived in, or on a cache.
  *
- * Ranges: the general form, attention_ranges, gives each query a first key and an end, and may add a bias to the
- * scores. Causal masks, lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query
+ * Ranges: the general form gives each query a first key and an end, and may add a bias to the scores. Causal masks, lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query
  * of a task sees a key are skipped. A score that is hidden is -inf, one with a bias is scaled before it is added; all
  * else is the same code, and plain attention pays nothing for it.
  *
@@ -190,31 +189,19 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
 
 #include "attention_decode.h"
 
-static int attention_forward(struct attention_job *job) {
-    job->width = round_up(job->D, COLUMNS > 16 ? COLUMNS : 16);
-    job->query_blocks = ceil_div(job->S, QUERIES);
-    parallel_for(attention_tasks, job, job->B * job->H * job->query_blocks,
-                 1 + 65536 / (1 + i64_min(job->S, QUERIES) * job->T * job->D));
-    return job->failed;
-}
-
+/* lengths, starts with ends, and bias may each be NULL. */
 static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,
-                     int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
+                     const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows, int64_t B,
+                     int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
     struct attention_job job = {
-        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .lengths = lengths, .B = B, .S = S, .T = T, .H = H, .K = K,
-        .D = D, .scale = scale, .causal = causal,
+        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .lengths = lengths, .starts = starts, .ends = ends,
+        .bias = bias, .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K, .D = D,
+        .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .query_blocks = ceil_div(S, QUERIES),
+        .scale = scale, .causal = causal,
     };
-    return S == 1 ? attention_decode(&job) : attention_forward(&job);
-}
-
-static int attention_ranges(float *y, float *lse, const float *q, const float *k, const float *v,
-                            const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows,
-                            int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale) {
-    struct attention_job job = {
-        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .starts = starts, .ends = ends, .bias = bias,
-        .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K, .D = D, .scale = scale,
-    };
-    return attention_forward(&job);
+    if (S == 1 && !ends) return attention_decode(&job);
+    parallel_for(attention_tasks, &job, B * H * job.query_blocks, 1 + 65536 / (1 + i64_min(S, QUERIES) * T * D));
+    return job.failed;
 }
 
 /* --- backward ------------------------------------------------------------------------------------------- */
@@ -368,32 +355,19 @@ static void bias_tasks(void *context, int64_t begin, int64_t end) {
     pool_give(work);
 }
 
-static int backward(struct attention_job *job) {
-    int64_t terms = job->S * job->T * job->D * (job->H / job->K);
-    job->width = round_up(job->D, COLUMNS > 16 ? COLUMNS : 16);
-    if (job->dbias) parallel_for(bias_tasks, job, job->K, 1 + 16384 / (1 + job->B * terms));
-    else parallel_for(backward_tasks, job, job->B * job->K, 1 + 16384 / (1 + terms));
-    return job->failed;
-}
-
-static int attention_backward(float *dq, float *dk, float *dv, const float *dy, const float *q, const float *k,
-                              const float *v, const float *y, const float *lse, const int64_t *lengths, int64_t B,
-                              int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
-    struct attention_job job = {
-        .dq = dq, .dk = dk, .dv = dv, .dy = dy, .q = q, .k = k, .v = v, .y_in = y, .lse = lse, .lengths = lengths,
-        .B = B, .S = S, .T = T, .H = H, .K = K, .D = D, .scale = scale, .causal = causal,
-    };
-    return backward(&job);
-}
-
-static int attention_ranges_backward(float *dq, float *dk, float *dv, float *dbias, const float *dy, const float *q,
-                                     const float *k, const float *v, const float *y, const float *lse,
-                                     const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows,
-                                     int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale) {
+static int attention_backward(float *dq, float *dk, float *dv, float *dbias, const float *dy, const float *q,
+                              const float *k, const float *v, const float *y, const float *lse, const int64_t *lengths,
+                              const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows,
+                              int64_t B, int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale,
+                              int causal) {
     struct attention_job job = {
         .dq = dq, .dk = dk, .dv = dv, .dbias = dbias, .dy = dy, .q = q, .k = k, .v = v, .y_in = y, .lse = lse,
-        .starts = starts, .ends = ends, .bias = bias, .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K,
-        .D = D, .scale = scale,
+        .lengths = lengths, .starts = starts, .ends = ends, .bias = bias, .bias_rows = bias_rows, .B = B, .S = S,
+        .T = T, .H = H, .K = K, .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .scale = scale,
+        .causal = causal,
     };
-    return backward(&job);
+    int64_t terms = S * T * D * (H / K);
+    if (dbias) parallel_for(bias_tasks, &job, K, 1 + 16384 / (1 + B * terms));
+    else parallel_for(backward_tasks, &job, B * K, 1 + 16384 / (1 + terms));
+    return job.failed;
 }

@@ -18,48 +18,6 @@
  * lanes.
  */
 
-struct elements {
-    float *y, *z;
-    const float *a, *b, *c;
-    float factor;
-    int64_t n;
-    uint64_t first_word; /* of dropout, */
-    int least;           /* which keeps what draws this or more, of 65536 */
-};
-
-enum { PIECE = 1024 }; /* elements; threads share out whole pieces */
-
-/* Where the pieces before number `end` end. */
-INLINE int64_t last(const struct elements *e, int64_t end) { return end * PIECE < e->n ? end * PIECE : e->n; }
-
-/* Do `at` for all elements of the pieces begin to end: sixteen, or at the very end fewer, starting at i. */
-INLINE void walk(const struct elements *e, int64_t begin, int64_t end,
-                 void (*at)(const struct elements *, int64_t i, int64_t n)) {
-    int64_t i = begin * PIECE, stop = last(e, end);
-    for (; i + 16 <= stop; i += 16) at(e, i, 16);
-    if (i < stop) at(e, i, stop - i);
-}
-
-/* No thread gets fewer than `grain` pieces, because waking it must pay. */
-static void share_out(parallel_body body, struct elements e, int64_t grain) {
-    parallel_for(body, &e, ceil_div(e.n, PIECE), grain);
-}
-
-INLINE v16 load(const float *p, int64_t i, int64_t n) { return v_load_partial(p + i, n, 0.0f); }
-
-/* Define a kernel by what it makes of sixteen elements: y = value of x, and z = value of x and y. */
-#define ELEMENTWISE(name, arguments, fields, ...)                                                                     \
-    INLINE void name##_at(const struct elements *e, int64_t i, int64_t n) { __VA_ARGS__ }                             \
-    static void name##_part(void *e, int64_t begin, int64_t end) { walk(e, begin, end, name##_at); }                  \
-    static void name arguments { share_out(name##_part, (struct elements){FIELDS fields, .n = n}, 8); }
-#define FIELDS(...) __VA_ARGS__
-#define UNARY(name, value)                                                                                            \
-    ELEMENTWISE(name, (float *y, const float *x, int64_t n), (.y = y, .a = x),                                        \
-                v16 x = load(e->a, i, n); v_store_partial(e->y + i, n, value);)
-#define BINARY(name, value)                                                                                           \
-    ELEMENTWISE(name, (float *z, const float *x, const float *y, int64_t n), (.y = z, .a = x, .b = y),                \
-                v16 x = load(e->a, i, n), y = load(e->b, i, n); v_store_partial(e->y + i, n, value);)
-
 /* --- gelu ----------------------------------------------------------------------------------------------- */
 
 /* x - |x| T above 0 and -|x| T below, T = 1 - P(|x|) */
@@ -123,15 +81,7 @@ ELEMENTWISE(
 
 /* --- add and dropout ------------------------------------------------------------------------------------ */
 
-/* Nothing here is summed, so add is a plain loop that the compiler vectorises: its bits are fixed. */
-static void add_part(void *context, int64_t begin, int64_t end) {
-    const struct elements *e = context;
-    float *restrict z = e->y;
-    for (int64_t i = begin * PIECE, stop = last(e, end); i < stop; i++) z[i] = e->a[i] + e->b[i];
-}
-static void add(float *z, const float *x, const float *y, int64_t n) {
-    share_out(add_part, (struct elements){.y = z, .a = x, .b = y, .n = n}, 32);
-}
+BINARY(add, v_add(x, y))
 
 /* What a key keeps, made again whenever it is asked for: nothing is stored, and any thread can begin anywhere, because
  * word number i is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a
@@ -145,26 +95,32 @@ INLINE uint64_t mix(uint64_t z) {
     return z ^ (z >> 31);
 }
 
+struct dropout_job {
+    float *y;
+    const float *x;
+    uint64_t first_word;
+    int least; /* what draws this or more, of 65536, is kept */
+    float factor;
+    int64_t n;
+};
+
 static void dropout_part(void *context, int64_t begin, int64_t end) {
-    const struct elements *e = context;
-    float factor = e->factor;
+    const struct dropout_job *job = context;
     for (int64_t piece = begin; piece < end; piece++) {
-        uint64_t words[PIECE / 4], first = e->first_word + (uint64_t)(piece * (PIECE / 4)) * GOLDEN;
+        uint64_t words[PIECE / 4], first = job->first_word + (uint64_t)(piece * (PIECE / 4)) * GOLDEN;
         for (int w = 0; w < PIECE / 4; w++) words[w] = mix(first + (uint64_t)w * GOLDEN);
         uint16_t draws[PIECE]; /* the lowest sixteen bits come first: every level is little-endian */
         memcpy(draws, words, sizeof draws);
-        const float *x = e->a + piece * PIECE;
-        float *restrict y = e->y + piece * PIECE;
-        int64_t n = i64_min(e->n - piece * PIECE, PIECE);
-        for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= e->least ? factor : 0.0f);
+        const float *x = job->x + piece * PIECE, factor = job->factor;
+        float *restrict y = job->y + piece * PIECE;
+        int64_t n = i64_min(job->n - piece * PIECE, PIECE);
+        int least = job->least;
+        for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= least ? factor : 0.0f);
     }
 }
-static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor,
-                          int64_t n) {
-    struct elements e = {.y = y, .a = x, .factor = factor, .n = n};
-    e.first_word = key + (counter + 1) * GOLDEN;
-    e.least = least;
-    share_out(dropout_part, e, 16);
+static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n) {
+    struct dropout_job job = {y, x, key + (counter + 1) * GOLDEN, least, factor, n};
+    parallel_for(dropout_part, &job, ceil_div(n, PIECE), 16);
 }
 
 /* --- the functions of approx.h ---------------------------------------------------------------------------- */

@@ -13,16 +13,11 @@
 
 struct embedding_job { float *y, *dw; const float *w, *dy; const int64_t *ids; int64_t tokens, c; };
 
-static void embedding_gather(void *context, int64_t begin, int64_t end) {
-    const struct embedding_job *job = context;
-    for (int64_t t = begin; t < end; t++)
-        memcpy(job->y + t * job->c, job->w + job->ids[t] * job->c, (size_t)job->c * sizeof(float));
+static void embedding_row(const struct embedding_job *job, int64_t t) {
+    memcpy(job->y + t * job->c, job->w + job->ids[t] * job->c, (size_t)job->c * sizeof(float));
 }
-
-static void embedding(float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c) {
-    struct embedding_job job = {.y = y, .w = w, .ids = ids, .c = c};
-    parallel_for(embedding_gather, &job, tokens, 1 + 65536 / (c + 1));
-}
+BY_ROWS(embedding, struct embedding_job, tokens, 65536 / (c + 1),
+        (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c), .y = y, .w = w, .ids = ids, .c = c)
 
 static void row_add(float *y, const float *x, int64_t n) {
     int64_t i = 0;

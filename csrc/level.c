@@ -3,6 +3,7 @@
 
 #include "simd.h"
 #include "approx.h"
+#include "loops.h"
 #include "tile.h"
 #include "transpose.h"
 #include "dot.h"

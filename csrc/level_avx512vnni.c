@@ -19,6 +19,7 @@
 #include "tinyllm.h"
 
 #include "simd.h"
+#include "loops.h"
 #include "dot.h"
 
 #include "quant.c"

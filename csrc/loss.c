@@ -30,51 +30,37 @@ struct loss_job {
 
 /* --- from logits ---------------------------------------------------------------------------------------- */
 
-static void token_losses_rows(void *context, int64_t begin, int64_t end) {
-    const struct loss_job *job = context;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * job->v;
-        int64_t target = job->targets[row];
-        float max = row_max(x, job->v);
-        float lse = max + one_log(row_exp(NULL, x, max, job->v));
-        job->lse[row] = lse;
-        job->losses[row] = target == job->ignore ? 0.0f : lse - x[target];
-    }
+static void token_losses_row(const struct loss_job *job, int64_t row) {
+    const float *x = job->x + row * job->v;
+    int64_t target = job->targets[row];
+    float max = row_max(x, job->v);
+    float lse = max + one_log(row_exp(NULL, x, max, job->v));
+    job->lse[row] = lse;
+    job->losses[row] = target == job->ignore ? 0.0f : lse - x[target];
 }
-
-static void token_losses(float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore,
-                         int64_t rows, int64_t v) {
-    struct loss_job job = {.losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .v = v};
-    parallel_for(token_losses_rows, &job, rows, 1 + 8192 / (v + 1));
-}
-
-static void token_losses_backward_rows(void *context, int64_t begin, int64_t end) {
-    const struct loss_job *job = context;
-    int64_t v = job->v;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * v;
-        float *dx = job->dx + row * v, lse = job->given_lse[row], dloss = job->dlosses[row];
-        int64_t target = job->targets[row];
-        if (target == job->ignore) {
-            memset(dx, 0, (size_t)v * sizeof *dx);
-            continue;
-        }
-        float at_target = x[target]; /* now, because dx may be x itself */
-        v16 l = v_set(lse), scale = v_set(dloss);
-        for (int64_t i = 0; i < v; i += 16)
-            v_store_partial(dx + i, v - i, v_mul(v_exp(v_sub(v_load_partial(x + i, v - i, 0.0f), l)), scale));
-        dx[target] = (one_exp(at_target - lse) - 1.0f) * dloss;
-    }
-}
+BY_ROWS(token_losses, struct loss_job, rows, 8192 / (v + 1),
+        (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore, int64_t rows, int64_t v),
+        .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .v = v)
 
 /* dx may be x. */
-static void token_losses_backward(float *dx, const float *dlosses, const float *x, const int64_t *targets,
-                                  const float *lse, int64_t ignore, int64_t rows, int64_t v) {
-    struct loss_job job = {.dx = dx, .dlosses = dlosses, .x = x, .targets = targets, .given_lse = lse};
-    job.v = v;
-    job.ignore = ignore;
-    parallel_for(token_losses_backward_rows, &job, rows, 1 + 8192 / (v + 1));
+static void token_losses_backward_row(const struct loss_job *job, int64_t row) {
+    int64_t v = job->v, target = job->targets[row];
+    const float *x = job->x + row * v;
+    float *dx = job->dx + row * v, lse = job->given_lse[row], dloss = job->dlosses[row];
+    if (target == job->ignore) {
+        memset(dx, 0, (size_t)v * sizeof *dx);
+        return;
+    }
+    float at_target = x[target]; /* now, because dx may be x itself */
+    v16 l = v_set(lse), scale = v_set(dloss);
+    for (int64_t i = 0; i < v; i += 16)
+        v_store_partial(dx + i, v - i, v_mul(v_exp(v_sub(v_load_partial(x + i, v - i, 0.0f), l)), scale));
+    dx[target] = (one_exp(at_target - lse) - 1.0f) * dloss;
 }
+BY_ROWS(token_losses_backward, struct loss_job, rows, 8192 / (v + 1),
+        (float *dx, const float *dlosses, const float *x, const int64_t *targets, const float *lse, int64_t ignore,
+         int64_t rows, int64_t v),
+        .dx = dx, .dlosses = dlosses, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .v = v)
 
 /* --- together with the output layer --------------------------------------------------------------------- */
 

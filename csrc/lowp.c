@@ -6,8 +6,6 @@
  * instead. The spec does this in eight passes over memory; here it is one.
  */
 
-struct lowp_job { float *y; const float *x; };
-
 INLINE v16 v_round_bf16(v16 x) {
     i16 bits = v_bits(x);
     i16 odd = i_and(i_shift_right(bits, 16), i_set(1));
@@ -17,17 +15,7 @@ INLINE v16 v_round_bf16(v16 x) {
     return i_float(i_and(chosen, i_set((int32_t)0xffff0000)));
 }
 
-static void lowp_piece(void *context, int64_t begin, int64_t end) {
-    const struct lowp_job *job = context;
-    int64_t i = begin;
-    for (; i + 16 <= end; i += 16) v_store(job->y + i, v_round_bf16(v_load(job->x + i)));
-    if (i < end) v_store_rest(job->y + i, end - i, v_round_bf16(v_load_rest(job->x + i, end - i, 0)));
-}
-
-static void round_bf16(float *y, const float *x, int64_t n) {
-    struct lowp_job job = {.y = y, .x = x};
-    parallel_for(lowp_piece, &job, n, 16384);
-}
+UNARY(round_bf16, v_round_bf16(x))
 
 /* matmul_bf16: matmul of operands rounded to bfloat16, summed in float32. This is the form for any CPU: it rounds both
  * operands into memory of the pool and multiplies as always, so a product costs as much as in float32.

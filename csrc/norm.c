@@ -46,62 +46,54 @@ INLINE float row_sum(const float *x, int64_t c) {
 
 /* --- forward -------------------------------------------------------------------------------------------- */
 
-INLINE void norm_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
+INLINE void norm_row(const struct normal_job *job, int64_t row, int layer) {
     int64_t c = job->c;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * c;
-        float *y = job->y + row * c;
-        float mean = layer ? row_sum(x, c) / (float)c : 0.0f;
-        float rstd = 1.0f / sqrtf(square_deviation(x, mean, c) / (float)c + job->eps);
-        if (layer) job->mean[row] = mean;
-        job->rstd[row] = rstd;
-        v16 m = v_set(mean), r = v_set(rstd);
-        for (int64_t i = 0; i < c; i += 16) {
-            int64_t n = c - i;
-            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
-            v16 w = v_load_partial(job->w + i, n, 0.0f);
-            v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));
-        }
+    const float *x = job->x + row * c;
+    float *y = job->y + row * c;
+    float mean = layer ? row_sum(x, c) / (float)c : 0.0f;
+    float rstd = 1.0f / sqrtf(square_deviation(x, mean, c) / (float)c + job->eps);
+    if (layer) job->mean[row] = mean;
+    job->rstd[row] = rstd;
+    v16 m = v_set(mean), r = v_set(rstd);
+    for (int64_t i = 0; i < c; i += 16) {
+        int64_t n = c - i;
+        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
+        v16 w = v_load_partial(job->w + i, n, 0.0f);
+        v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));
     }
 }
 
-static void layernorm_rows(void *job, int64_t begin, int64_t end) { norm_rows(job, begin, end, 1); }
-static void layernorm(float *y, float *mean, float *rstd, const float *x, const float *w, const float *b,
-                      float eps, int64_t rows, int64_t c) {
-    struct normal_job job = {.y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .c = c};
-    parallel_for(layernorm_rows, &job, rows, 1 + 16384 / (c + 1));
-}
+static void layernorm_row(const struct normal_job *job, int64_t row) { norm_row(job, row, 1); }
+BY_ROWS(layernorm, struct normal_job, rows, 16384 / (c + 1),
+        (float *y, float *mean, float *rstd, const float *x, const float *w, const float *b, float eps, int64_t rows,
+         int64_t c), .y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .c = c)
 
-static void rmsnorm_rows(void *job, int64_t begin, int64_t end) { norm_rows(job, begin, end, 0); }
-static void rmsnorm(float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows,
-                    int64_t c) {
-    struct normal_job job = {.y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .c = c};
-    parallel_for(rmsnorm_rows, &job, rows, 1 + 16384 / (c + 1));
-}
+static void rmsnorm_row(const struct normal_job *job, int64_t row) { norm_row(job, row, 0); }
+BY_ROWS(rmsnorm, struct normal_job, rows, 16384 / (c + 1),
+        (float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c),
+        .y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .c = c)
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
-INLINE void norm_dx_rows(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
+INLINE void norm_dx(const struct normal_job *job, int64_t row, int layer) {
     int64_t c = job->c;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * c, *dy = job->dy + row * c;
-        v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
-        v16 sum = v_set(0.0f), dot = v_set(0.0f);
-        for (int64_t i = 0; i < c; i += 16) {
-            int64_t n = c - i; /* the lanes beyond the row have dy = 0, and so dn = 0 */
-            v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
-            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
-            if (layer) sum = v_add(sum, dn);
-            dot = v_fma(dn, normal, dot);
-        }
-        v16 mean_dn = v_set(layer ? v_sum(sum) / (float)c : 0.0f), mean_dot = v_set(v_sum(dot) / (float)c);
-        for (int64_t i = 0; i < c; i += 16) {
-            int64_t n = c - i;
-            v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
-            v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
-            if (layer) dn = v_sub(dn, mean_dn);
-            v_store_partial(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
-        }
+    const float *x = job->x + row * c, *dy = job->dy + row * c;
+    v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
+    v16 sum = v_set(0.0f), dot = v_set(0.0f);
+    for (int64_t i = 0; i < c; i += 16) {
+        int64_t n = c - i; /* the lanes beyond the row have dy = 0, and so dn = 0 */
+        v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
+        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
+        if (layer) sum = v_add(sum, dn);
+        dot = v_fma(dn, normal, dot);
+    }
+    v16 mean_dn = v_set(layer ? v_sum(sum) / (float)c : 0.0f), mean_dot = v_set(v_sum(dot) / (float)c);
+    for (int64_t i = 0; i < c; i += 16) {
+        int64_t n = c - i;
+        v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
+        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
+        if (layer) dn = v_sub(dn, mean_dn);
+        v_store_partial(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
     }
 }
 
@@ -126,33 +118,38 @@ INLINE void norm_dw_columns(const struct normal_job *job, int64_t i, int groups,
     }
 }
 
-INLINE void norm_dw_blocks(const struct normal_job *job, int64_t begin, int64_t end, int layer) {
-    for (int64_t block = begin; block < end; block++) {
-        int64_t i = block * DW_COLUMNS, stop = i64_min(i + DW_COLUMNS, job->c);
-        if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
-        else
-            for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);
+static void norm_backward_rows(void *context, int64_t begin, int64_t end) {
+    const struct normal_job *job = context;
+    for (int64_t row = begin; row < end; row++) {
+        if (job->given_mean) norm_dx(job, row, 1);
+        else norm_dx(job, row, 0);
     }
 }
 
-static void layernorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 1); }
-static void layernorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 1); }
-static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
-                               const float *w, const float *mean, const float *rstd, int64_t rows,
-                               int64_t c) {
-    struct normal_job job = {.dx = dx, .dw = dw, .db = db, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
-    job.given_mean = mean;
-    job.given_rstd = rstd;
-    parallel_for(layernorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(layernorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
+INLINE void norm_dw(const struct normal_job *job, int64_t block, int layer) {
+    int64_t i = block * DW_COLUMNS, stop = i64_min(i + DW_COLUMNS, job->c);
+    if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
+    else
+        for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);
 }
 
-static void rmsnorm_dx_rows(void *job, int64_t begin, int64_t end) { norm_dx_rows(job, begin, end, 0); }
-static void rmsnorm_dw_blocks(void *job, int64_t begin, int64_t end) { norm_dw_blocks(job, begin, end, 0); }
-static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w,
-                             const float *rstd, int64_t rows, int64_t c) {
-    struct normal_job job = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rows = rows, .c = c};
-    job.given_rstd = rstd;
-    parallel_for(rmsnorm_dx_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(rmsnorm_dw_blocks, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
+static void norm_backward_columns(void *context, int64_t begin, int64_t end) {
+    const struct normal_job *job = context;
+    for (int64_t block = begin; block < end; block++) {
+        if (job->given_mean) norm_dw(job, block, 1);
+        else norm_dw(job, block, 0);
+    }
+}
+
+static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
+                               const float *mean, const float *rstd, int64_t rows, int64_t c) {
+    struct normal_job job = {.dx = dx, .dw = dw, .db = db, .dy = dy, .x = x, .w = w, .given_mean = mean,
+                             .given_rstd = rstd, .rows = rows, .c = c};
+    parallel_for(norm_backward_rows, &job, rows, 1 + 16384 / (c + 1));
+    parallel_for(norm_backward_columns, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
+}
+
+static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
+                             int64_t rows, int64_t c) {
+    layernorm_backward(dx, dw, NULL, dy, x, w, NULL, rstd, rows, c);
 }

@@ -32,34 +32,19 @@ static double power(double base, int64_t n) {
     return result;
 }
 
-INLINE void adamw_lanes(const struct adamw_job *job, v16 *w, v16 g, v16 *m, v16 *v) {
-    g = v_mul(g, v_set(job->grad_scale));
-    *m = v_fma(*m, v_set(job->beta1), v_mul(g, v_set(job->new1)));
-    *v = v_fma(*v, v_set(job->beta2), v_mul(v_mul(g, v_set(job->new2)), g));
-    v16 size = v_fma(v_sqrt(*v), v_set(job->widen), v_set(job->eps));
-    *w = v_fma(*w, v_set(-job->decay), *w);
-    *w = v_sub(*w, v_div(v_mul(*m, v_set(job->step_size)), size));
-}
-
-static void adamw_piece(void *context, int64_t begin, int64_t end) {
+INLINE void adamw_at(const void *context, int64_t i, int64_t n) {
     const struct adamw_job *job = context;
-    int64_t i = begin;
-    for (; i + 16 <= end; i += 16) {
-        v16 w = v_load(job->w + i), m = v_load(job->m + i), v = v_load(job->v + i);
-        adamw_lanes(job, &w, v_load(job->g + i), &m, &v);
-        v_store(job->w + i, w);
-        v_store(job->m + i, m);
-        v_store(job->v + i, v);
-    }
-    if (i < end) {
-        int64_t n = end - i;
-        v16 w = v_load_rest(job->w + i, n, 0), m = v_load_rest(job->m + i, n, 0), v = v_load_rest(job->v + i, n, 0);
-        adamw_lanes(job, &w, v_load_rest(job->g + i, n, 0), &m, &v);
-        v_store_rest(job->w + i, n, w);
-        v_store_rest(job->m + i, n, m);
-        v_store_rest(job->v + i, n, v);
-    }
+    v16 w = load(job->w, i, n), m = load(job->m, i, n), v = load(job->v, i, n);
+    v16 g = v_mul(load(job->g, i, n), v_set(job->grad_scale));
+    m = v_fma(m, v_set(job->beta1), v_mul(g, v_set(job->new1)));
+    v = v_fma(v, v_set(job->beta2), v_mul(v_mul(g, v_set(job->new2)), g));
+    v16 size = v_fma(v_sqrt(v), v_set(job->widen), v_set(job->eps));
+    w = v_fma(w, v_set(-job->decay), w);
+    v_store_partial(job->w + i, n, v_sub(w, v_div(v_mul(m, v_set(job->step_size)), size)));
+    v_store_partial(job->m + i, n, m);
+    v_store_partial(job->v + i, n, v);
 }
+static void adamw_piece(void *job, int64_t begin, int64_t end) { walk(job, begin, end, adamw_at); }
 
 static void adamw_step(float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1,
                        double beta2, double eps, double weight_decay, double grad_scale) {
@@ -78,14 +63,10 @@ static void norm_chunks(void *context, int64_t begin, int64_t end) {
     const struct norm_job *job = context;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const float *g = job->g + chunk * NORM_CHUNK;
-        int64_t n = i64_min(job->n - chunk * NORM_CHUNK, NORM_CHUNK), i = 0;
+        int64_t n = i64_min(job->n - chunk * NORM_CHUNK, NORM_CHUNK);
         d16 sum = d_set(0);
-        for (; i + 16 <= n; i += 16) {
-            d16 x = d_widen(v_load(g + i));
-            sum = d_add(sum, d_mul(x, x));
-        }
-        if (i < n) {
-            d16 x = d_widen(v_load_rest(g + i, n - i, 0));
+        for (int64_t i = 0; i < n; i += 16) {
+            d16 x = d_widen(load(g, i, n - i));
             sum = d_add(sum, d_mul(x, x));
         }
         job->sums[chunk] = d_sum(sum);
@@ -101,17 +82,4 @@ static double sum_squares(double sum, double *scratch, const float *g, int64_t n
     return sum;
 }
 
-struct scale_job { float *y; const float *x; float factor; };
-
-static void scale_piece(void *context, int64_t begin, int64_t end) {
-    const struct scale_job *job = context;
-    v16 factor = v_set(job->factor);
-    int64_t i = begin;
-    for (; i + 16 <= end; i += 16) v_store(job->y + i, v_mul(v_load(job->x + i), factor));
-    for (; i < end; i++) job->y[i] = job->x[i] * job->factor;
-}
-
-static void scale(float *y, const float *x, float factor, int64_t n) {
-    struct scale_job job = {.y = y, .x = x, .factor = factor};
-    parallel_for(scale_piece, &job, n, 16384);
-}
+SCALED(scale, v_mul(x, f))

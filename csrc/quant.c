@@ -84,21 +84,17 @@ INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const floa
     *sum = total;
 }
 
-static void rows_tasks(void *context, int64_t begin, int64_t end) {
-    const struct rows_job *job = context;
-    for (int64_t row = begin; row < end; row++)
-        for (int64_t n = 0; n < job->blocks; n++) {
-            int64_t at = row * job->blocks + n, first = n * Q_BLOCK;
-            quantize_row_block(job->q + at * Q_BLOCK, job->scales + at, job->sums + at, job->x + row * job->n + first,
+static void quantize_rows_row(const struct rows_job *job, int64_t row) {
+    for (int64_t n = 0; n < job->blocks; n++) {
+        int64_t at = row * job->blocks + n, first = n * Q_BLOCK;
+        quantize_row_block(job->q + at * Q_BLOCK, job->scales + at, job->sums + at, job->x + row * job->n + first,
                            i64_min(job->n - first, Q_BLOCK));
-        }
+    }
 }
-
 /* q (rows, blocks, 32), scales and sums of q (rows, blocks) from x (rows, n). */
-static void quantize_rows(int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n) {
-    struct rows_job job = {.q = q, .scales = scales, .sums = sums, .x = x, .n = n, .blocks = ceil_div(n, Q_BLOCK)};
-    parallel_for(rows_tasks, &job, rows, 1 + 8192 / (n + 1));
-}
+BY_ROWS(quantize_rows, struct rows_job, rows, 8192 / (n + 1),
+        (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n),
+        .q = q, .scales = scales, .sums = sums, .x = x, .n = n, .blocks = ceil_div(n, Q_BLOCK))
 
 /* --- the product ----------------------------------------------------------------------------------------------- */
 
@@ -283,25 +279,19 @@ struct dequantize_job {
     int bits;
 };
 
-static void dequantize_tasks(void *context, int64_t begin, int64_t end) {
-    const struct dequantize_job *job = context;
-    for (int64_t group = begin; group < end; group++)
-        for (int64_t i = 0; i < job->n_in; i++) {
-            int64_t at = group * job->blocks + i / Q_BLOCK, width = i64_min(job->n_out - group * Q_LANES, Q_LANES);
-            const uint8_t *q = job->q + at * (64 * job->bits);
-            float scale[16], *w = job->w + i * job->n_out + group * Q_LANES;
-            v_store(scale, v_load_halves(job->scales + at * Q_LANES));
-            int in = (int)(i % Q_BLOCK), shift = in < 16 ? 0 : 4;
-            for (int64_t o = 0; o < width; o++) {
-                int value = job->bits == 8 ? (int8_t)q[place(8, in, o)] : (q[place(4, in, o)] >> shift & 15) - 8;
-                w[o] = scale[o] * (float)value;
-            }
+static void dequantize_weights_row(const struct dequantize_job *job, int64_t group) {
+    for (int64_t i = 0; i < job->n_in; i++) {
+        int64_t at = group * job->blocks + i / Q_BLOCK, width = i64_min(job->n_out - group * Q_LANES, Q_LANES);
+        const uint8_t *q = job->q + at * (64 * job->bits);
+        float scale[16], *w = job->w + i * job->n_out + group * Q_LANES;
+        v_store(scale, v_load_halves(job->scales + at * Q_LANES));
+        int in = (int)(i % Q_BLOCK), shift = in < 16 ? 0 : 4;
+        for (int64_t o = 0; o < width; o++) {
+            int value = job->bits == 8 ? (int8_t)q[place(8, in, o)] : (q[place(4, in, o)] >> shift & 15) - 8;
+            w[o] = scale[o] * (float)value;
         }
+    }
 }
-
-static void dequantize_weights(float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out,
-                               int bits) {
-    struct dequantize_job job = {.w = w, .q = q, .scales = scales, .n_in = n_in, .n_out = n_out,
-                             .blocks = ceil_div(n_in, Q_BLOCK), .bits = bits};
-    parallel_for(dequantize_tasks, &job, ceil_div(n_out, Q_LANES), 1 + 256 / (n_in + 1));
-}
+BY_ROWS(dequantize_weights, struct dequantize_job, ceil_div(n_out, Q_LANES), 256 / (n_in + 1),
+        (float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out, int bits),
+        .w = w, .q = q, .scales = scales, .n_in = n_in, .n_out = n_out, .blocks = ceil_div(n_in, Q_BLOCK), .bits = bits)

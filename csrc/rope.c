@@ -32,28 +32,17 @@ static void rope_head(float *y, const float *x, const float *cos, const float *s
     }
 }
 
-static void rope_tokens(void *context, int64_t begin, int64_t end) {
-    const struct rope_job *job = context;
+static void rope_row(const struct rope_job *job, int64_t token) {
     int64_t half = job->half;
-    for (int64_t token = begin; token < end; token++) {
-        const float *cos = job->cos + token % job->t * half, *sin = job->sin + token % job->t * half;
-        for (int64_t head = token * job->h; head < (token + 1) * job->h; head++)
-            rope_head(job->y + head * 2 * half, job->x + head * 2 * half, cos, sin, half, job->backward);
-    }
+    const float *cos = job->cos + token % job->t * half, *sin = job->sin + token % job->t * half;
+    for (int64_t head = token * job->h; head < (token + 1) * job->h; head++)
+        rope_head(job->y + head * 2 * half, job->x + head * 2 * half, cos, sin, half, job->backward);
 }
+BY_ROWS(rope, struct rope_job, b * t, 16384 / (h * half + 1),
+        (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half),
+        .y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half)
 
-static void rope_both(struct rope_job job, int64_t b) {
-    parallel_for(rope_tokens, &job, b * job.t, 1 + 16384 / (job.h * job.half + 1));
-}
-
-static void rope(float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h,
-                 int64_t half) {
-    struct rope_job job = {.y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half};
-    rope_both(job, b);
-}
-
-static void rope_backward(float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t,
-                          int64_t h, int64_t half) {
-    struct rope_job job = {.y = dx, .x = dy, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = 1};
-    rope_both(job, b);
-}
+static void rope_backward_row(const struct rope_job *job, int64_t token) { rope_row(job, token); }
+BY_ROWS(rope_backward, struct rope_job, b * t, 16384 / (h * half + 1),
+        (float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half),
+        .y = dx, .x = dy, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = 1)

@@ -132,7 +132,10 @@ static float bound_of_k(float *y, const float *x, int64_t n, int64_t k) {
     return find_cut(y, maxima, (double)k, NULL).least;
 }
 
-static void top_k_row(float *y, const float *x, int64_t n, int64_t k) {
+static void top_k_row(const struct sample_job *job, int64_t row) {
+    int64_t n = job->n, k = job->k;
+    const float *x = job->x + row * n;
+    float *y = job->y + row * n;
     int64_t found = collect_k(y, x, n, bound_of_k(y, x, n, k));
     if (found >= k) {
         row_keep(y, x, n, find_cut(y, found, (double)k, NULL));
@@ -142,16 +145,9 @@ static void top_k_row(float *y, const float *x, int64_t n, int64_t k) {
     for (int64_t i = 0; i < n; i++) k -= x[i] == x[i];
     for (int64_t i = 0; i < n; i++) y[i] = x[i] == x[i] || k-- > 0 ? x[i] : -INFINITY;
 }
-
-static void top_k_rows(void *context, int64_t begin, int64_t end) {
-    const struct sample_job *job = context;
-    for (int64_t i = begin * job->n; i < end * job->n; i += job->n) top_k_row(job->y + i, job->x + i, job->n, job->k);
-}
-
-static void top_k(float *y, const float *x, int64_t k, int64_t rows, int64_t n) {
-    struct sample_job job = {.y = y, .x = x, .n = n, .k = k};
-    if (n > 0) parallel_for(top_k_rows, &job, rows, 1 + 16384 / n);
-}
+BY_ROWS(top_k, struct sample_job, n ? rows : 0, 16384 / (n + 1),
+        (float *y, const float *x, int64_t k, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .k = k)
 
 /* --- top_p ----------------------------------------------------------------------------------------------------- */
 
@@ -182,27 +178,22 @@ static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     return count;
 }
 
-static void top_p_row(float *y, const float *x, int64_t n, double p) {
-    float max = row_range(x, n).high;
+static void top_p_row(const struct sample_job *job, int64_t row) {
+    int64_t n = job->n;
+    const float *x = job->x + row * n;
+    float *y = job->y + row * n, max = row_range(x, n).high;
     double sum = max == -INFINITY ? 0 : exp_and_sum(y, x, n, max);
     if (!(sum > 0)) { /* all masked, or NaN or +inf somewhere: no token has a probability */
         row_drop(y, n);
         return;
     }
-    float bound = (float)((1 - p) * sum / (double)n * 0.999); /* a little less, for rounding */
+    float bound = (float)((1 - job->p) * sum / (double)n * 0.999); /* a little less, for rounding */
     int64_t found = collect_p(y, x, n, bound);
-    row_keep(y, x, n, find_cut(y, found, p * sum, &max));
+    row_keep(y, x, n, find_cut(y, found, job->p * sum, &max));
 }
-
-static void top_p_rows(void *context, int64_t begin, int64_t end) {
-    const struct sample_job *job = context;
-    for (int64_t i = begin * job->n; i < end * job->n; i += job->n) top_p_row(job->y + i, job->x + i, job->n, job->p);
-}
-
-static void top_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
-    struct sample_job job = {.y = y, .x = x, .n = n, .p = p};
-    if (n > 0) parallel_for(top_p_rows, &job, rows, 1 + 4096 / n);
-}
+BY_ROWS(top_p, struct sample_job, n ? rows : 0, 4096 / (n + 1),
+        (float *y, const float *x, double p, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .p = p)
 
 /* --- min_p, temperature, repetition_penalty -------------------------------------------------------------------- */
 
@@ -216,42 +207,24 @@ static int has_nan(const float *x, int64_t n) {
 }
 
 /* exp(x) >= p exp(max) is x >= max + log p: no exponential is needed. */
-static void min_p_rows(void *context, int64_t begin, int64_t end) {
-    const struct sample_job *job = context;
+static void min_p_row(const struct sample_job *job, int64_t row) {
     int64_t n = job->n;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * n;
-        float max = row_range(x, n).high;
-        if (max == INFINITY || has_nan(x, n)) {
-            row_drop(job->y + row * n, n);
-            continue;
-        }
-        double bound = (double)max + log(job->p);
-        float least = (float)bound;
-        if ((double)least < bound) least = nextafterf(least, INFINITY);
-        row_keep(job->y + row * n, x, n, (struct cut){.least = least, .ties = n});
+    const float *x = job->x + row * n;
+    float max = row_range(x, n).high;
+    if (max == INFINITY || has_nan(x, n)) {
+        row_drop(job->y + row * n, n);
+        return;
     }
+    double bound = (double)max + log(job->p);
+    float least = (float)bound;
+    if ((double)least < bound) least = nextafterf(least, INFINITY);
+    row_keep(job->y + row * n, x, n, (struct cut){.least = least, .ties = n});
 }
+BY_ROWS(min_p, struct sample_job, n ? rows : 0, 16384 / (n + 1),
+        (float *y, const float *x, double p, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .p = p)
 
-static void min_p(float *y, const float *x, double p, int64_t rows, int64_t n) {
-    struct sample_job job = {.y = y, .x = x, .n = n, .p = p};
-    if (n > 0) parallel_for(min_p_rows, &job, rows, 1 + 16384 / n);
-}
-
-struct temperature_job { float *y; const float *x; float t; };
-
-static void temperature_piece(void *context, int64_t begin, int64_t end) {
-    const struct temperature_job *job = context;
-    v16 t = v_set(job->t);
-    int64_t i = begin;
-    for (; i + 16 <= end; i += 16) v_store(job->y + i, v_div(v_load(job->x + i), t));
-    for (; i < end; i++) job->y[i] = job->x[i] / job->t;
-}
-
-static void temperature(float *y, const float *x, float t, int64_t n) {
-    struct temperature_job job = {.y = y, .x = x, .t = t};
-    parallel_for(temperature_piece, &job, n, 16384);
-}
+SCALED(temperature, v_div(x, f))
 
 /* Every row has its own `used` ids; naming one twice sets it twice to the same number. */
 static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,
@@ -279,8 +252,8 @@ static double block_sum(const float *p, int64_t begin, int64_t n) {
     return d_sum(sum);
 }
 
-/* The id drawn, or -1 when the total is not positive and finite. */
-static int64_t sample_row(const float *p, int64_t n, double u) {
+/* Draw an id, or -1 when the total is not positive and finite. */
+static int64_t draw(const float *p, int64_t n, double u) {
     double total = 0, reached = 0, sum;
     for (int64_t i = 0; i < n; i += SAMPLE_BLOCK) total += block_sum(p, i, n);
     if (!(total > 0 && total < INFINITY)) return -1;
@@ -301,13 +274,9 @@ static int64_t sample_row(const float *p, int64_t n, double u) {
     return last; /* rounding may keep the walk just under the aim: then the block's last token with a probability */
 }
 
-static void sample_rows(void *context, int64_t begin, int64_t end) {
-    const struct draw_job *job = context;
-    for (int64_t row = begin; row < end; row++)
-        job->ids[row] = sample_row(job->probs + row * job->n, job->n, job->u[row]);
+static void sample_row(const struct draw_job *job, int64_t row) {
+    job->ids[row] = draw(job->probs + row * job->n, job->n, job->u[row]);
 }
-
-static void sample(int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n) {
-    struct draw_job job = {.ids = ids, .probs = probs, .u = u, .n = n};
-    parallel_for(sample_rows, &job, rows, 1 + 16384 / (n + 1));
-}
+BY_ROWS(sample, struct draw_job, rows, 16384 / (n + 1),
+        (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n),
+        .ids = ids, .probs = probs, .u = u, .n = n)

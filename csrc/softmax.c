@@ -50,76 +50,52 @@ static void row_scale(float *y, float factor, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] *= factor;
 }
 
-static void softmax_rows(void *context, int64_t begin, int64_t end) {
-    const struct softmax_job *job = context;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * job->n;
-        float *y = job->y + row * job->n;
-        float sum = row_exp(y, x, row_max(x, job->n), job->n);
-        row_scale(y, sum == 0.0f ? 0.0f : 1.0f / sum, job->n);
-    }
+static void softmax_row(const struct softmax_job *job, int64_t row) {
+    const float *x = job->x + row * job->n;
+    float *y = job->y + row * job->n;
+    float sum = row_exp(y, x, row_max(x, job->n), job->n);
+    row_scale(y, sum == 0.0f ? 0.0f : 1.0f / sum, job->n);
 }
+BY_ROWS(softmax, struct softmax_job, rows, 8192 / (n + 1), (float *y, const float *x, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n)
 
-static void softmax(float *y, const float *x, int64_t rows, int64_t n) {
-    struct softmax_job job = {.y = y, .x = x, .n = n};
-    parallel_for(softmax_rows, &job, rows, 1 + 8192 / (n + 1));
-}
-
-static void softmax_backward_rows(void *context, int64_t begin, int64_t end) {
-    const struct softmax_job *job = context;
+static void softmax_backward_row(const struct softmax_job *job, int64_t row) {
     int64_t n = job->n;
-    for (int64_t row = begin; row < end; row++) {
-        const float *y = job->given_y + row * n, *dy = job->dy + row * n;
-        v16 sum = v_set(0.0f);
-        for (int64_t i = 0; i < n; i += 16)
-            sum = v_fma(v_load_partial(dy + i, n - i, 0), v_load_partial(y + i, n - i, 0), sum);
-        v16 dot = v_set(v_sum(sum));
-        for (int64_t i = 0; i < n; i += 16) {
-            v16 dx = v_mul(v_load_partial(y + i, n - i, 0), v_sub(v_load_partial(dy + i, n - i, 0), dot));
-            v_store_partial(job->dx + row * n + i, n - i, dx);
-        }
+    const float *y = job->given_y + row * n, *dy = job->dy + row * n;
+    v16 sum = v_set(0.0f);
+    for (int64_t i = 0; i < n; i += 16)
+        sum = v_fma(v_load_partial(dy + i, n - i, 0), v_load_partial(y + i, n - i, 0), sum);
+    v16 dot = v_set(v_sum(sum));
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 dx = v_mul(v_load_partial(y + i, n - i, 0), v_sub(v_load_partial(dy + i, n - i, 0), dot));
+        v_store_partial(job->dx + row * n + i, n - i, dx);
     }
 }
-
-static void softmax_backward(float *dx, const float *dy, const float *y, int64_t rows, int64_t n) {
-    struct softmax_job job = {.dx = dx, .dy = dy, .given_y = y, .n = n};
-    parallel_for(softmax_backward_rows, &job, rows, 1 + 8192 / (n + 1));
-}
+BY_ROWS(softmax_backward, struct softmax_job, rows, 8192 / (n + 1),
+        (float *dx, const float *dy, const float *y, int64_t rows, int64_t n), .dx = dx, .dy = dy, .given_y = y, .n = n)
 
 /* --- logarithms ----------------------------------------------------------------------------------------- */
 
-static void log_softmax_rows(void *context, int64_t begin, int64_t end) {
-    const struct softmax_job *job = context;
+static void log_softmax_row(const struct softmax_job *job, int64_t row) {
     int64_t n = job->n;
-    for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * n;
-        float max = row_max(x, n), sum = row_exp(NULL, x, max, n);
-        float log_sum = sum == 0.0f ? 0.0f : one_log(sum), *restrict y = job->y + row * n;
-        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - max) - log_sum;
+    const float *x = job->x + row * n;
+    float max = row_max(x, n), sum = row_exp(NULL, x, max, n);
+    float log_sum = sum == 0.0f ? 0.0f : one_log(sum), *restrict y = job->y + row * n;
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - max) - log_sum;
+}
+BY_ROWS(log_softmax, struct softmax_job, rows, 8192 / (n + 1), (float *y, const float *x, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n)
+
+static void log_softmax_backward_row(const struct softmax_job *job, int64_t row) {
+    int64_t n = job->n;
+    const float *y = job->given_y + row * n, *dy = job->dy + row * n;
+    v16 sum = v_set(0.0f);
+    for (int64_t i = 0; i < n; i += 16) sum = v_add(sum, v_load_partial(dy + i, n - i, 0));
+    v16 total = v_set(-v_sum(sum));
+    for (int64_t i = 0; i < n; i += 16) {
+        v16 p = v_exp(v_load_partial(y + i, n - i, 0));
+        v_store_partial(job->dx + row * n + i, n - i, v_fma(p, total, v_load_partial(dy + i, n - i, 0)));
     }
 }
-
-static void log_softmax(float *y, const float *x, int64_t rows, int64_t n) {
-    struct softmax_job job = {.y = y, .x = x, .n = n};
-    parallel_for(log_softmax_rows, &job, rows, 1 + 8192 / (n + 1));
-}
-
-static void log_softmax_backward_rows(void *context, int64_t begin, int64_t end) {
-    const struct softmax_job *job = context;
-    int64_t n = job->n;
-    for (int64_t row = begin; row < end; row++) {
-        const float *y = job->given_y + row * n, *dy = job->dy + row * n;
-        v16 sum = v_set(0.0f);
-        for (int64_t i = 0; i < n; i += 16) sum = v_add(sum, v_load_partial(dy + i, n - i, 0));
-        v16 total = v_set(-v_sum(sum));
-        for (int64_t i = 0; i < n; i += 16) {
-            v16 p = v_exp(v_load_partial(y + i, n - i, 0));
-            v_store_partial(job->dx + row * n + i, n - i, v_fma(p, total, v_load_partial(dy + i, n - i, 0)));
-        }
-    }
-}
-
-static void log_softmax_backward(float *dx, const float *dy, const float *y, int64_t rows, int64_t n) {
-    struct softmax_job job = {.dx = dx, .dy = dy, .given_y = y, .n = n};
-    parallel_for(log_softmax_backward_rows, &job, rows, 1 + 8192 / (n + 1));
-}
+BY_ROWS(log_softmax_backward, struct softmax_job, rows, 8192 / (n + 1),
+        (float *dx, const float *dy, const float *y, int64_t rows, int64_t n), .dx = dx, .dy = dy, .given_y = y, .n = n)

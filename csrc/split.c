@@ -6,13 +6,9 @@
 
 struct split_job { float *y; const float *x; int64_t y_row, x_row, c; };
 
-static void copy_tasks(void *context, int64_t begin, int64_t end) {
-    const struct split_job *job = context;
-    for (int64_t row = begin; row < end; row++)
-        memcpy(job->y + row * job->y_row, job->x + row * job->x_row, (size_t)job->c * sizeof(float));
+static void copy_rows_row(const struct split_job *job, int64_t row) {
+    memcpy(job->y + row * job->y_row, job->x + row * job->x_row, (size_t)job->c * sizeof(float));
 }
-
-static void copy_rows(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows, int64_t c) {
-    struct split_job job = {.y = y, .x = x, .y_row = y_row, .x_row = x_row, .c = c};
-    parallel_for(copy_tasks, &job, rows, 1 + 32768 / (c + 1));
-}
+BY_ROWS(copy_rows, struct split_job, rows, 32768 / (c + 1),
+        (float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows, int64_t c),
+        .y = y, .y_row = y_row, .x = x, .x_row = x_row, .c = c)

@@ -105,24 +105,19 @@ static void drive_attention(int64_t rows, int64_t n) {
     int64_t b = 1 + rows % 2, s = rows < 131 ? rows : 131, t = s + n % 90;
     int64_t kv = 1 + n % 2, h = kv * (1 + rows % 3), d = 1 + n % 70;
     int64_t q_size = b * s * h * d, k_size = b * t * kv * d;
-    for (int causal = 0; causal < 2; causal++) {
+    for (int kind = 0; kind < 5; kind++) { /* plain, causal; ranges without a bias, with one row of it, one for each query */
+        int ranges = kind >= 2;
+        int64_t bias_rows = kind == 4 ? s : 1;
         float *y = out(q_size), *lse = out(b * h * s), *dq = out(q_size), *dk = out(k_size), *dv = out(k_size);
+        float *dbias = kind > 2 ? out(h * bias_rows * t) : NULL, *bias = kind > 2 ? in(h * bias_rows * t) : NULL;
         float *q = in(q_size), *k = in(k_size), *v = in(k_size), *dy = in(q_size);
-        int64_t *lengths = rows % 2 ? ids(b, t + 1) : NULL;
-        int failed = CALL(attention)(y, lse, q, k, v, lengths, b, s, t, h, kv, d, 0.25f, causal);
-        failed |= CALL(attention_backward)(dq, dk, dv, dy, q, k, v, y, lse, lengths, b, s, t, h, kv, d, 0.25f, causal);
+        int64_t *lengths = !ranges && rows % 2 ? ids(b, t + 1) : NULL;
+        int64_t *starts = ranges ? ids(b * s, t + 1) : NULL, *ends = ranges ? ids(b * s, t + 1) : NULL;
+        int failed = CALL(attention)(y, lse, q, k, v, lengths, starts, ends, bias, bias_rows, b, s, t, h, kv, d, 0.25f,
+                                     kind == 1);
+        failed |= CALL(attention_backward)(dq, dk, dv, dbias, dy, q, k, v, y, lse, lengths, starts, ends, bias,
+                                           bias_rows, b, s, t, h, kv, d, 0.25f, kind == 1);
         REQUIRE(!failed, "attention found no memory");
-    }
-    for (int kind = 0; kind < 3; kind++) { /* without a bias, with one row of it for all queries, with one for each */
-        int64_t bias_rows = kind == 2 ? s : 1;
-        float *y = out(q_size), *lse = out(b * h * s), *dq = out(q_size), *dk = out(k_size), *dv = out(k_size);
-        float *dbias = kind ? out(h * bias_rows * t) : NULL, *bias = kind ? in(h * bias_rows * t) : NULL;
-        float *q = in(q_size), *k = in(k_size), *v = in(k_size), *dy = in(q_size);
-        int64_t *starts = ids(b * s, t + 1), *ends = ids(b * s, t + 1);
-        int failed = CALL(attention_ranges)(y, lse, q, k, v, starts, ends, bias, bias_rows, b, s, t, h, kv, d, 0.25f);
-        failed |= CALL(attention_ranges_backward)(dq, dk, dv, dbias, dy, q, k, v, y, lse, starts, ends, bias, bias_rows,
-                                                  b, s, t, h, kv, d, 0.25f);
-        REQUIRE(!failed, "attention_ranges found no memory");
     }
 }
 

@@ -26,7 +26,7 @@ def attention(q, k, v, causal=True, lengths=None):
     lengths = checked_lengths(lengths, q, k)
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     y, lse = empty(q.shape), empty((B, H, S))
-    run_attention(y, lse, q, k, v, lengths, B, S, T, H, K, D, 1.0 / sqrt(<double>D), bool(causal))
+    run_attention(y, lse, q, k, v, lengths, None, None, None, 1, B, S, T, H, K, D, 1.0 / sqrt(<double>D), bool(causal))
     return y, lse
 
 
@@ -36,8 +36,8 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
     lengths = checked_lengths(lengths, q, k)
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
-    run_attention_backward(dq, dk, dv, dy, q, k, v, y, lse, lengths, B, S, T, H, K, D, 1.0 / sqrt(<double>D),
-                           bool(causal))
+    run_attention_backward(dq, dk, dv, None, dy, q, k, v, y, lse, lengths, None, None, None, 1, B, S, T, H, K, D,
+                           1.0 / sqrt(<double>D), bool(causal))
     return dq, dk, dv
 
 
@@ -57,7 +57,7 @@ def attention_ranges(q, k, v, starts, ends, bias=None):
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
     y, lse = empty(q.shape), empty((B, H, S))
-    run_attention_ranges(y, lse, q, k, v, starts, ends, bias, bias_rows, B, S, T, H, K, D, 1.0 / sqrt(<double>D))
+    run_attention(y, lse, q, k, v, None, starts, ends, bias, bias_rows, B, S, T, H, K, D, 1.0 / sqrt(<double>D), False)
     return y, lse
 
 
@@ -68,6 +68,6 @@ def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     cdef int64_t bias_rows = 1 if bias is None else whole.shape[1]
     dq, dk, dv, dbias = empty(q.shape), empty(k.shape), empty(v.shape), None if bias is None else empty(whole.shape)
-    run_attention_ranges_backward(dq, dk, dv, dbias, dy, q, k, v, y, lse, starts, ends, whole, bias_rows,
-                                  B, S, T, H, K, D, 1.0 / sqrt(<double>D))
+    run_attention_backward(dq, dk, dv, dbias, dy, q, k, v, y, lse, None, starts, ends, whole, bias_rows, B, S, T, H, K, D,
+                           1.0 / sqrt(<double>D), False)
     return dq, dk, dv, None if bias is None else summed_to(dbias, bias.shape)

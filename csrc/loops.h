@@ -1,0 +1,53 @@
+/* From what is done to one row, or to sixteen elements, to a kernel that threads share. */
+
+/* Define a kernel that does name_row(job, row) for each row. `grain` is the least number of rows for which waking a
+ * thread pays; it may use the kernel's arguments, as the initialisers of the job do. */
+#define BY_ROWS(name, type, rows, grain, arguments, ...)                                                              \
+    static void name##_rows(void *job, int64_t begin, int64_t end) {                                                  \
+        for (int64_t row = begin; row < end; row++) name##_row(job, row);                                             \
+    }                                                                                                                 \
+    static void name arguments {                                                                                      \
+        type job = {__VA_ARGS__};                                                                                     \
+        parallel_for(name##_rows, &job, rows, 1 + (grain));                                                           \
+    }
+
+/* --- elements ----------------------------------------------------------------------------------------------------- */
+
+struct elements {
+    float *y, *z;
+    const float *a, *b, *c;
+    float factor;
+    int64_t n;
+};
+
+enum { PIECE = 1024 }; /* elements; threads share out whole pieces */
+
+/* Do `at` for the elements begin to end: sixteen, or at the very end fewer, starting at i. */
+INLINE void walk(const void *job, int64_t begin, int64_t end, void (*at)(const void *, int64_t i, int64_t n)) {
+    int64_t i = begin;
+    for (; i + 16 <= end; i += 16) at(job, i, 16);
+    if (i < end) at(job, i, end - i);
+}
+
+INLINE v16 load(const float *p, int64_t i, int64_t n) { return v_load_partial(p + i, n, 0.0f); }
+
+/* Define a kernel by what it makes of sixteen elements: y = value of x, and z = value of x and y. No thread gets fewer
+ * than 8 pieces, because waking it must pay. */
+#define ELEMENTWISE(name, arguments, fields, ...)                                                                     \
+    INLINE void name##_at(const void *job, int64_t i, int64_t n) { const struct elements *e = job; __VA_ARGS__ }      \
+    static void name##_part(void *e, int64_t begin, int64_t end) {                                                    \
+        walk(e, begin * PIECE, i64_min(end * PIECE, ((const struct elements *)e)->n), name##_at);                     \
+    }                                                                                                                 \
+    static void name arguments {                                                                                      \
+        parallel_for(name##_part, &(struct elements){FIELDS fields, .n = n}, ceil_div(n, PIECE), 8);                  \
+    }
+#define FIELDS(...) __VA_ARGS__
+#define UNARY(name, value)                                                                                            \
+    ELEMENTWISE(name, (float *y, const float *x, int64_t n), (.y = y, .a = x),                                        \
+                v16 x = load(e->a, i, n); v_store_partial(e->y + i, n, value);)
+#define BINARY(name, value)                                                                                           \
+    ELEMENTWISE(name, (float *z, const float *x, const float *y, int64_t n), (.y = z, .a = x, .b = y),                \
+                v16 x = load(e->a, i, n), y = load(e->b, i, n); v_store_partial(e->y + i, n, value);)
+#define SCALED(name, value) /* by the float f */                                                                      \
+    ELEMENTWISE(name, (float *y, const float *x, float f, int64_t n), (.y = y, .a = x, .factor = f),                  \
+                v16 x = load(e->a, i, n), f = v_set(e->factor); v_store_partial(e->y + i, n, value);)
