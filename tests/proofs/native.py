@@ -63,7 +63,8 @@ def build(sources, folder, flags=("-O3",), command=None, linker=None):
     """
     command = [*(command or compiler()), *FLAGS, *flags]
     program = Path(folder) / "drive"
-    link = [*(linker or command), *flags, *objects(sources, folder, command), "-lm", "-pthread", "-o", str(program)]
+    made = objects(sources, folder, command)
+    link = [*(linker or command), *flags, *made, "-lm", "-pthread", "-o", str(program)]
     subprocess.run(link, check=True)
     return program
 
@@ -92,6 +93,6 @@ def run_installed(driver, *words, timeout=None, flags=("-O2",)):
     beside = levels() if "csrc_levels.h" in (HERE / driver).read_text() else []
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "driver.so"
-        subprocess.run([*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), *beside, "-lm", "-o",
-                        str(library)], check=True)
+        subprocess.run([*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), *beside, "-lm",
+                        "-o", str(library)], check=True)
         return run([sys.executable, "-c", LOAD, library, *words], timeout)
