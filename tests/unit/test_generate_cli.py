@@ -87,7 +87,8 @@ def test_no_tokens_prints_the_prompt(tinyllm, capsys):
     "words, message",
     [
         (["--prompt", "xyz"], "x"),
-        (["--prompt", "\udcff"], "not valid UTF-8"),
+        (["--prompt", "\udcff"], "not UTF-8"),
+        (["--prompt", "\ud800"], "the terminal's encoding"),
         (["--prompt", "abcdefghabcdefgh"], "16 tokens and the model's context is 12"),
         (["--samples", "0"], "--samples must be at least 1"),
         (["--tokens", "-1"], "max_tokens"),

@@ -8,7 +8,7 @@ from json import dumps
 from typing import Any, Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import printable
+from tinyllm.cli.text import printable, typed
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.sampling import Sampling
@@ -41,7 +41,7 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
              which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
-    The text is shown as it is written. Ctrl-C stops.
+    The text is shown as it is written; of several, the first. Ctrl-C stops.
 
     RUN            the folder of a training run
     --prompt TEXT  the beginning; without it the model makes one up
@@ -57,64 +57,28 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, _ = load_run(run, which=which)
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
-    steps = stream(model, [_valid(prompt)], max_tokens=tokens, **options)
+    steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    show = None if json else _Display(prompt, samples)
+    heads = [f"--- {row + 1} of {samples}\n{prompt}" if samples > 1 else prompt for row in range(samples)]
+    show = (lambda text: None) if json else _write
+    show(heads[0])
     try:
         for step in steps:
             sample = texts[step.row]
             sample["text"] += step.text
             sample["tokens"].append(step.token)
             sample["finish"] = step.finish
-            if show:
-                show.step(step)
+            if step.row == 0:
+                show(step.text)
     except KeyboardInterrupt:
         print(flush=True)
         return INTERRUPTED
-    if show:
-        show.end()
-    else:
+    for head, sample in zip(heads[1:], texts[1:], strict=True):
+        show(f"\n{head}{sample['text']}")
+    show("\n")
+    if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
-
-
-class _Display:
-    """Show texts one after the other, though they are written side by side."""
-
-    def __init__(self, prompt, count):
-        self.prompt = prompt
-        self.waiting = [""] * count
-        self.finished = [False] * count
-        self.current = 0
-        self._begin()
-
-    def step(self, step):
-        """Take in one step, and show what is due."""
-        self.waiting[step.row] += step.text
-        self.finished[step.row] = step.finish is not None
-        self._show()
-        while self.finished[self.current] and self.current + 1 < len(self.waiting):
-            self._next()
-
-    def end(self):
-        """Show what is left."""
-        while self.current + 1 < len(self.waiting):
-            self._next()
-        _write("\n")
-
-    def _begin(self):
-        count = len(self.waiting)
-        _write((f"--- {self.current + 1} of {count}\n" if count > 1 else "") + self.prompt)
-        self._show()
-
-    def _show(self):
-        _write(self.waiting[self.current])
-        self.waiting[self.current] = ""
-
-    def _next(self):
-        _write("\n")
-        self.current += 1
-        self._begin()
 
 
 class Conversation:
@@ -142,16 +106,8 @@ class Conversation:
         if len(self.ids) > context:
             self._keep_last(max(1, context // 2))
         whole = False
-        steps = stream(
-            self.model,
-            [self.ids],
-            max_tokens=max_tokens,
-            seed=self.seed,
-            tokenizer=self.tokenizer,
-            cache=self.cache,
-            stop=self.stop,
-            **self.options,
-        )
+        given = {"tokenizer": self.tokenizer, "cache": self.cache, "stop": self.stop} | self.options
+        steps = stream(self.model, [self.ids], max_tokens=max_tokens, seed=self.seed, **given)
         self.seed += 1  # each turn draws its own numbers
         try:
             for step in steps:
@@ -168,9 +124,10 @@ class Conversation:
         """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
         chat = self.tokenizer.chat
         if not chat:
-            return self.tokenizer.encode(text)
+            return self.tokenizer.encode(typed(text))
         cut_off = self.ids and self.ids[-1] != chat.stop_id(self.tokenizer)
-        return [] if cut_off and not text else chat.user_turn(self.tokenizer, text, self.ids)
+        said = typed(text).decode("utf-8", "replace")
+        return [] if cut_off and not text else chat.user_turn(self.tokenizer, said, self.ids)
 
     def _keep_last(self, count: int) -> None:
         self.ids = self.ids[len(self.ids) - count :]
@@ -218,22 +175,13 @@ def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best"
 def _turn(conversation, line, tokens):
     """Let the model reply once; a line that it cannot read costs a message, not the conversation."""
     try:
-        for text in conversation.reply(_valid(line), tokens):
+        for text in conversation.reply(line, tokens):
             _write(text)
         _write("\n")
     except KeyboardInterrupt:
         _write("\n")
     except UserError as error:
         print(f"tinyllm: {error}", file=sys.stderr)
-
-
-def _valid(text):
-    """Return the text if it can be written as UTF-8; the terminal may have passed on other bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError("the prompt is not valid UTF-8: check the terminal's encoding") from None
-    return text
 
 
 def _write(text):

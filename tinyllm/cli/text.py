@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tinyllm.errors import UserError
+
 
 def has_colours() -> bool:
     """Return True in a terminal with colours, unless the user asks for none (no-color.org)."""
@@ -28,6 +30,14 @@ def printable(text: str) -> str:
     text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
+
+
+def typed(text: str) -> bytes:
+    """Return an argument or a line from the terminal as the bytes that were typed, UTF-8 or not."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UserError("the text cannot be written as bytes: check the terminal's encoding") from None
 
 
 def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:

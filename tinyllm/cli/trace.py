@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import has_colours, paragraph, printable
+from tinyllm.cli.text import has_colours, paragraph, printable, typed
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
@@ -32,7 +32,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     --temperature X  how random they are
     --seed S         the same seed writes the same text
     --which          which checkpoint
-    --out FILE       the page (default RUN/trace.html; with --diff, none)
+    --out FILE       the page (default RUN/trace.html); --diff writes none
     --diff RUN ...   compare two runs, or one with --mine
     --mine N,N       compare the library's ops with yours of these lessons
 
@@ -50,21 +50,15 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     if compared and len(runs) != (2 if mine is None else 1):
         wanted = "one run, with --mine" if mine else "two runs, or one with --mine"
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")
+    if compared and out is not None:
+        raise UserError("--diff prints what differs and writes no page: leave out --out")
     models = [load_run(folder, which) for folder in runs]
     model, tokenizer, _ = models[0]
-    ids, given = take_text(model, tokenizer, given_text(prompt), tokens, temperature, seed)
+    ids, given = take_text(model, tokenizer, typed(prompt), tokens, temperature, seed)
     if compared:
-        show_difference(runs, models, ids, mine, out)
+        show_difference(runs, models, ids, mine)
     else:
         show_trace(runs[0], model, tokenizer, ids, given, Path(out or Path(runs[0]) / "trace.html"))
-
-
-def given_text(prompt: str) -> bytes:
-    """Return the prompt as the bytes that were typed. Raises UserError where that cannot be."""
-    try:
-        return prompt.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise UserError("the prompt is not valid UTF-8: check the terminal's encoding") from None
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
@@ -80,10 +74,9 @@ def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int,
     say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
-def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None, out: str | None) -> None:
-    """Capture two models, compare them, print the findings, and write a page if one is asked for."""
+def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None) -> None:
+    """Capture two models, compare them, and print the findings."""
     from tinyllm.report.trace.compare import compare_captures
-    from tinyllm.report.trace.comparison_page import write_comparison
     from tinyllm.report.trace.terminal import show_comparison
 
     if mine is None:
@@ -92,11 +85,7 @@ def show_difference(runs: list[str], models: list, ids: list[int], mine: str | N
     else:
         a, b, called = observe_mine(mine, models[0][0], ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
-    comparison = compare_captures(a, b, ids, names[0], names[1])
-    say(show_comparison(comparison))
-    if out:
-        size = write_comparison(comparison, out)
-        say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
+    say(show_comparison(compare_captures(a, b, ids, names[0], names[1])))
 
 
 def observe(model: Any, ids: list[int]) -> Any:

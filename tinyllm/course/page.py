@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyllm.report.page import Html, assemble, html, row_head, table, tag, write
 from tinyllm.report.svg import Series, chart
-from tinyllm.report.trace.token_labels import plain
+from tinyllm.report.tokens import plain
 
 STYLES = ("train", "val", "floor", "other")  # four colours of the page's style sheet
 WIDE = "grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr))"

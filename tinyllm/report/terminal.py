@@ -7,6 +7,7 @@ a run is spent.
 
 import itertools
 import math
+import unicodedata
 
 from tinyllm.report.curves import TINY, loss_curves
 
@@ -22,11 +23,28 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
     `align` has a < or > for each column; without it the first is aligned to the left, others to the right.
     """
     cells = [head, *rows]
-    columns = [(side, max(len(row[i]) for row in cells))
-               for i, side in enumerate(align or "<" + ">" * (len(head) - 1))]
-    padded = [[f"{cell:{side}{width}}" for cell, (side, width) in zip(row, columns, strict=True)]
-              for row in cells]
+    sides = align or "<" + ">" * (len(head) - 1)
+    room = [max(width(row[i]) for row in cells) for i in range(len(head))]
+    padded = [[pad(*cell) for cell in zip(row, room, sides, strict=True)] for row in cells]
     return ["  ".join(row).rstrip() for row in padded]
+
+
+def width(text: str) -> int:
+    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji."""
+    return sum(columns(c) for c in text)
+
+
+def columns(c: str) -> int:
+    """Count the columns of a terminal that a character takes."""
+    if unicodedata.category(c) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+
+
+def pad(text: str, room: int, side: str = "<") -> str:
+    """Fill a text with spaces up to some columns, behind it or before it (`side` is < or >)."""
+    spaces = " " * (room - width(text))
+    return text + spaces if side == "<" else spaces + text
 
 
 def bar(share: float, width: int = 24) -> str:

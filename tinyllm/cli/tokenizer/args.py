@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 
 
@@ -16,7 +17,7 @@ def text_of(text: str | None, file: str | None) -> bytes:
             print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
         return sys.stdin.buffer.read()
     if file is None:
-        return os.fsencode(text or "")  # the bytes as typed, UTF-8 or not
+        return typed(text or "")
     try:
         return Path(file).read_bytes()
     except OSError as e:

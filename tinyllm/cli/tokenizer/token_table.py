@@ -2,14 +2,13 @@
 
 import itertools
 import shutil
-import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tinyllm.cli.text import can_print
+from tinyllm.report import terminal, tokens
+from tinyllm.report.terminal import pad, width
 
-SIGNS = {" ": "·", "\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
-PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}  # where the output has no such letters
 # Black on light colours reads the same on a dark and on a light terminal; special tokens are white on red.
 COLOURS = [f"\x1b[38;5;16;48;5;{n}m" for n in (153, 222, 157, 218)]
 SPECIAL = "\x1b[1;38;5;231;48;5;124m"
@@ -31,45 +30,9 @@ def columns() -> int:
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text: white space as signs, the unprintable as escapes (\\xff, \\u202e)."""
-    text = token.decode("utf-8", "surrogateescape")
-    shown = "".join(_visible_character(c) for c in text)
-    first = text[:1]
-    if first and unicodedata.combining(first) and shown[0] == first:
-        shown = "◌" + shown  # else it would be drawn over the token before
-    return shown if can_print(shown) else "".join(map(_plain_character, text))
-
-
-def _visible_character(c: str) -> str:
-    if c in SIGNS:
-        return SIGNS[c]
-    if c < " ":
-        return chr(0x2400 + ord(c))  # a control picture
-    if "\udc80" <= c <= "\udcff":
-        return f"\\x{ord(c) - 0xDC00:02x}"
-    if not c.isprintable() or "\ufe00" <= c <= "\ufe0f" or ord(c) >= 0xE0000:
-        return f"\\u{ord(c):04x}"  # such as those that only change how their neighbours look
-    return c
-
-
-def _plain_character(c: str) -> str:
-    """Show a character in ASCII."""
-    if c in PLAIN_SIGNS or " " < c < "\x7f":
-        return PLAIN_SIGNS.get(c, c)
-    if "\udc80" <= c <= "\udcff":
-        return _visible_character(c)
-    return f"\\x{ord(c):02x}" if c.isascii() else f"\\u{ord(c):04x}"
-
-
-def width(text: str) -> int:
-    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji."""
-    return sum(map(_columns, text))
-
-
-def _columns(c: str) -> int:
-    if unicodedata.category(c) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    """Return a token as printable text, or with escapes where the output has no such letters."""
+    shown = tokens.visible(token)
+    return shown if can_print(shown) else repr(token)[2:-1]
 
 
 def fit(text: str, room: int) -> str:
@@ -77,11 +40,6 @@ def fit(text: str, room: int) -> str:
     if width(text) <= room:
         return text
     return next(_chunks(text, room - 2)) + ".."
-
-
-def pad(text: str, room: int) -> str:
-    """Return a text with spaces up to some columns."""
-    return text + " " * (room - width(text))
 
 
 def painted(text: str, number: int, special: bool = False) -> str:
@@ -120,10 +78,10 @@ def _parts(cell: Cell, room: int) -> Iterator[tuple[str, str]]:
 def _chunks(text: str, room: int) -> Iterator[str]:
     start, used = 0, 0
     for i, c in enumerate(text):
-        if used + _columns(c) > room:
+        if used + terminal.columns(c) > room:
             yield text[start:i]
             start, used = i, 0
-        used += _columns(c)
+        used += terminal.columns(c)
     if start < len(text):
         yield text[start:]
 

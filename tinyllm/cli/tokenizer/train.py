@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, Literal
 from tinyllm.cli.command import command
 from tinyllm.cli.text import progress_bar
 from tinyllm.cli.tokenizer.args import free_path
-from tinyllm.cli.tokenizer.watch import watcher
+from tinyllm.cli.tokenizer.token_table import visible
 from tinyllm.errors import UserError
+from tinyllm.ops.bpe import BYTES
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
 
 
@@ -44,8 +45,7 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     with _opened(file) as data:
         start = time.perf_counter()
         if watch:
-            with watcher(vocab - 256 - len(names)) as on_merge:
-                tokenizer = BPETokenizer.train(data, vocab, pattern, names, on_merge=on_merge)
+            tokenizer = BPETokenizer.train(data, vocab, pattern, names, on_merge=Watch())
         else:
             with progress_bar("merges", unit="") as move:
                 tokenizer = BPETokenizer.train(data, vocab, pattern, names, move)
@@ -66,6 +66,21 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     print("learnt {vocab_size:,} tokens from {corpus_bytes:,} bytes in {seconds:.2f} s; saved to {path}"
           .format(**facts))  # fmt: skip
     print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
+
+
+class Watch:
+    """A callback that prints every merge on a line, with its count, its parts and the token they make."""
+
+    def __init__(self) -> None:
+        self.tokens = [bytes([i]) for i in range(BYTES)]
+
+    def __call__(self, left: int, right: int, new: int, count: int) -> None:
+        if len(self.tokens) == BYTES:
+            print(f"{'merge':>7} {'token':>7} {'count':>12}  parts and what they make")
+        self.tokens.append(self.tokens[left] + self.tokens[right])
+        parts = [visible(self.tokens[i]) for i in (left, right, -1)]
+        merge = len(self.tokens) - BYTES
+        print(f"{merge:>7} {new:>7} {count:>12,}  |{parts[0]}|{parts[1]}| -> |{parts[2]}|")
 
 
 def _opened(name: str) -> BinaryIO:

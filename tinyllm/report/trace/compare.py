@@ -149,26 +149,14 @@ class Comparison:
     agree: int  # positions at which both find the same token likeliest
     nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
 
-    def verdict(self) -> str:
-        """Describe in words how the predictions differ."""
-        text = f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"
-        if self.nats:
-            text += f"\nmean surprisal {self.nats[0]:.4f} nats in A, {self.nats[1]:.4f} in B"
-        return text
-
 
 def compare_captures(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
     """Compare two captures of `model(ids)`."""
-    logits = [root.steps[-1].outputs[0][0].astype(np.float64) for root in (a, b)]
-    alike = logits[0].shape == logits[1].shape
-    agree = int((logits[0].argmax(-1) == logits[1].argmax(-1)).sum()) if alike else 0
-    nats = _nats(logits[0], ids), _nats(logits[1], ids)
-    layers = compare_layers(a, b)
-    return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), layers, agree,
-                      nats if len(ids) > 1 else None)
-
-
-def _nats(logits: np.ndarray, ids: list[int]) -> float:
-    """Compute the mean surprisal of a text: logits (T, V) -> nats per token."""
-    log_p = log_softmax.reference(logits)
-    return float(-log_p[np.arange(len(ids) - 1), ids[1:]].mean()) if len(ids) > 1 else float("nan")
+    log_p = [log_softmax.reference(root.steps[-1].outputs[0][0].astype(np.float64)) for root in (a, b)]
+    agree = int((log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum())
+    nats = None
+    if len(ids) > 1:
+        in_a, in_b = (float(-x[np.arange(len(ids) - 1), ids[1:]].mean()) for x in log_p)
+        nats = in_a, in_b
+    steps = len(list(a.ops()))
+    return Comparison(name_a, name_b, len(ids), steps, compare(a, b), compare_layers(a, b), agree, nats)

@@ -22,9 +22,10 @@ from tinyllm.report.page import (
 )
 from tinyllm.report.svg import Series, chart, heat_map, shrink
 from tinyllm.report.terminal import short
+from tinyllm.report.tokens import label, plain, running
+from tinyllm.report.trace import tables
 from tinyllm.report.trace.capture import Step
 from tinyllm.report.trace.examine import Lens, Trace, head_facts
-from tinyllm.report.trace.token_labels import plain, running, visible
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
@@ -79,16 +80,12 @@ def _numbers(trace: Trace) -> Html:
         shown += [
             ("Mean surprisal", f"{mean:.3f}", "nats per token"),
             ("Perplexity", perplexity(mean), "equally likely choices"),
-            ("Largest surprisal", _name(trace, trace.ids[worst]),
+            ("Largest surprisal", label(trace.names[trace.ids[worst]]),
              f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
         ]
     last = trace.growth[-1]
     return cards([*shown, ("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass"),
                   ("KV cache", f"{last.bytes / 1024:,.0f} KiB", f"for {last.length} tokens")])
-
-
-def _name(trace: Trace, i: int) -> str:
-    return visible(trace.names[i])
 
 
 def _heat(value: float, full: float) -> str:
@@ -122,14 +119,14 @@ def _scale(low: str, high: str, colour: str) -> Html:
 def _token(trace: Trace, t: int) -> Html:
     """Return one token of the text, with the tokens that the model expected instead."""
     raw, own = trace.names[trace.ids[t]], " own" if t >= trace.prompt_length else ""
-    name, focus = visible(raw), {"tabindex": 0, "role": "group"}
+    name, focus = label(raw), {"tabindex": 0, "role": "group"}
     if t == 0:
         said = "the first token: nothing predicts it"
         pop = tag("span", tag("b", name), f" {said}", class_="pop")
         return tag("span", running(raw), pop, class_=f"t{own}", **focus, aria_label=f"{name}: {said}")
     nats = trace.surprisal[t]
     said = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}"
-    bars = [tag("span", tag("b", _name(trace, i)), tag("i", style=f"--w:{100 * p:.1f}"),
+    bars = [tag("span", tag("b", label(trace.names[i])), tag("i", style=f"--w:{100 * p:.1f}"),
                 tag("span", _percent(p)), class_="bar")
             for i, p in trace.candidates[t - 1]]
     pop = tag("span", f"token {t}, ", tag("b", name), f": {said}. Expected: ", bars, class_="pop")
@@ -138,7 +135,7 @@ def _token(trace: Trace, t: int) -> Html:
 
 
 def _token_row(trace: Trace, t: int) -> list:
-    name = row_head(_name(trace, trace.ids[t]), class_="tok")
+    name = row_head(label(trace.names[trace.ids[t]]), class_="tok")
     if t == 0:
         return [number(0), name, "", "", ""]
     nats = trace.surprisal[t]
@@ -148,7 +145,8 @@ def _token_row(trace: Trace, t: int) -> list:
 
 
 def _list(trace: Trace, candidates: list) -> Html:
-    items = [html([tag("span", _name(trace, i), class_="tok"), f" {_percent(p)}"]) for i, p in candidates]
+    items = [html([tag("span", label(trace.names[i]), class_="tok"), f" {_percent(p)}"])
+             for i, p in candidates]
     return Html(", ".join(items))
 
 
@@ -160,8 +158,8 @@ def _lens(trace: Trace, limits: Limits) -> Html:
     note = ("What the model would say next if it stopped there: the residual stream at each layer, sent "
             "through the last norm and the output layer. The stronger the colour, the more sure it is; "
             f"underlined is what really came next. Read a column downwards.{cut}")
-    head = ["after", *(tag("th", _name(trace, trace.ids[t]), scope="col", class_="tok") for t in shown)]
-    truth = [tag("td", _name(trace, trace.ids[t + 1]), class_="tok truth") for t in shown[:-1]]
+    head = ["after", *(tag("th", label(trace.names[trace.ids[t]]), scope="col", class_="tok") for t in shown)]
+    truth = [tag("td", label(trace.names[trace.ids[t + 1]]), class_="tok truth") for t in shown[:-1]]
     body = [*(_lens_row(trace, lens, shown) for lens in trace.lens),
             [row_head("what came next", class_="truth"), *truth, ""]]
     return section("Logit lens", note, table("logit lens", head, body, class_="lens"),
@@ -171,7 +169,7 @@ def _lens(trace: Trace, limits: Limits) -> Html:
 def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
     T = len(trace.ids)
     right = [t + 1 < T and lens.ids[t] == trace.ids[t + 1] for t in range(T)]
-    cells = [tag("td", _name(trace, lens.ids[t]), class_=f"tok heat{' right' if right[t] else ''}",
+    cells = [tag("td", label(trace.names[lens.ids[t]]), class_=f"tok heat{' right' if right[t] else ''}",
                  style=_heat(lens.p[t], 1)) for t in shown]
     nats = tag("small", f"{lens.nats.mean():.2f} nats") if T > 1 else None
     return [row_head([lens.name, nats]), *cells]
@@ -192,19 +190,15 @@ def _residual(trace: Trace) -> Html:
                   "mean nats per token, by layers done")
     note = ("Each token is a vector that runs through all layers; attention and MLP only add to it. 0 stands "
             "for the embedding, 1 for the state after the first layer.")
-    return section("Residual stream", note, tag("div", left, right, class_="duo"), _norm_table(trace))
+    return section("Residual stream", note, tag("div", left, right, class_="duo"),
+                   _in_numbers("lengths by layer", tables.layers(trace)))
 
 
-def _norm_table(trace: Trace) -> Html:
-    rows = []
-    for i, lens in enumerate(trace.lens):
-        added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
-        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
-        cells = [f"{trace.residual[i].mean():.3f}", *added, nats]
-        rows.append([row_head(lens.name), *map(number, cells)])
-    names = ["stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"]
-    head = ["after", *map(column_head, names)]
-    return details("The same in numbers", table("lengths by layer", head, rows))
+def _in_numbers(name: str, described: tables.Table) -> Html:
+    """Return a table of numbers, folded."""
+    head, rows = described
+    cells = [[row_head(first), *map(number, others)] for first, *others in rows]
+    return details("The same in numbers", table(name, [head[0], *map(column_head, head[1:])], cells))
 
 
 def _attention(trace: Trace, limits: Limits) -> Html:
@@ -241,9 +235,9 @@ def _looks(trace: Trace, layer: int, count: int) -> Html:
         cells = []
         for h in range(heads):
             at, weight = trace.strongest(layer, h, t)
-            named = tag("span", _name(trace, trace.ids[at]), class_="tok")
+            named = tag("span", label(trace.names[trace.ids[at]]), class_="tok")
             cells.append(tag("td", named, f" at {at}, {weight:.2f}"))
-        rows.append([number(t), row_head(_name(trace, trace.ids[t]), class_="tok"), *cells])
+        rows.append([number(t), row_head(label(trace.names[trace.ids[t]]), class_="tok"), *cells])
     what = f"Where each token looks most in {trace.parts[layer]}"
     cut = f", the last {T - first}" if first else ""
     head = ["", "token", *(f"head {h}" for h in range(heads))]
@@ -253,10 +247,8 @@ def _looks(trace: Trace, layer: int, count: int) -> Html:
 def _ops(trace: Trace) -> Html:
     """Return a table of the ops of the forward pass, with part, shapes and FLOPs."""
     total = sum(step.flops for step in trace.ops) or 1
-    products = sum(step.flops for step in trace.ops if step.is_product)
-    note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
-            f"{100 * products / total:.1f} % of them in matrix products and attention. A multiplication and "
-            "an addition are two. Small ops count one for each arithmetic step of their specification.")
+    note = (f"{tables.ops_note(trace)} A multiplication and an addition are two. Small ops count one for "
+            "each arithmetic step of their specification.")
     head = ["part", "op", "inputs", "output", column_head("FLOPs"), "share", "run by"]
     return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
 
@@ -287,12 +279,6 @@ def _cache(trace: Trace) -> Html:
     last = trace.growth[-1]
     words = f"{short(last.flops)} with the cache, {short(last.flops_without)} without"
     right = chart("Work for one more token", words, work, "million FLOPs by tokens")
-    same = "The logits are the same bits with the cache and without."
-    if trace.cache_difference:
-        same = f"With and without the cache the logits differ by at most {trace.cache_difference:.2g}."
-    note = (f"Decoding keeps the keys and values of the past: {last.bytes // last.length:,} bytes for each "
-            f"token. Here the text went through it, {len(trace.growth)} of its tokens one by one. {same}")
-    rows = [[number(f"{n:,}") for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
-    head = map(column_head, ("tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"))
-    numbers = details("The same in numbers", table("cache in numbers", list(head), rows))
-    return section("KV cache", note, tag("div", left, right, class_="duo"), numbers)
+    note = f"{tables.cache_note(trace)} Of the text, {len(trace.growth)} tokens were read one by one."
+    return section("KV cache", note, tag("div", left, right, class_="duo"),
+                   _in_numbers("cache in numbers", tables.cache(trace)))

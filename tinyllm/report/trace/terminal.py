@@ -1,14 +1,15 @@
-"""Show a trace in the terminal: the same numbers as on the page, in 80 columns."""
+"""Show a trace or a comparison in the terminal, in 80 columns: the numbers of the page, or the difference."""
 
 import math
 import textwrap
 
 import numpy as np
 
-from tinyllm.report.terminal import bar, short, table
+from tinyllm.report.terminal import bar, table
+from tinyllm.report.tokens import label, running
 from tinyllm.report.trace.compare import ROUNDING, Comparison, Difference, first_difference
-from tinyllm.report.trace.examine import Trace, head_facts
-from tinyllm.report.trace.token_labels import quoted, running
+from tinyllm.report.trace.examine import Trace
+from tinyllm.report.trace.tables import cache_note, heads, layers, ops_by_kind, ops_note
 from tinyllm.train.evaluate import perplexity
 
 WIDTH = 80
@@ -19,9 +20,9 @@ ROWS = 24  # tokens in the table
 
 def show(trace: Trace, colour: bool = False) -> str:
     """Format a trace for a terminal; `colour` allows escape codes."""
-    parts = [_text(trace, colour), _token_table(trace), _layer_table(trace), _head_table(trace),
-             _work(trace), _cache(trace)]
-    return "\n\n".join(part for part in parts if part)
+    notes = "\n".join(textwrap.fill(note, WIDTH) for note in (ops_note(trace), cache_note(trace)))
+    tables = ("\n".join(table(*make(trace))) for make in (layers, heads, ops_by_kind))
+    return "\n\n".join([_text(trace, colour), _token_table(trace), *tables, notes])
 
 
 def _paint(text: str, code: str) -> str:
@@ -45,17 +46,15 @@ def _text(trace: Trace, colour: bool) -> str:
 def _token_table(trace: Trace) -> str:
     T = len(trace.ids)
     first = max(1, T - ROWS)
-    rows = []
-    for t in range(first, T):
-        nats, name = trace.surprisal[t], quoted(trace.names[trace.ids[t]])
-        rows.append([f"{t:>4}", name, f"{nats:.2f}", f"{math.exp(-nats):.4f}",
-                     _expected(trace, trace.candidates[t - 1], 38)])
-    lines = table(["", "token", "nats", "p", "expected"], rows, "<<>><")
-    if T > 1:
+    rows = [[f"{t:>4}", label(trace.names[trace.ids[t]]), f"{trace.surprisal[t]:.2f}",
+             f"{math.exp(-trace.surprisal[t]):.4f}", _expected(trace, trace.candidates[t - 1], 38)]
+            for t in range(first, T)]
+    lines = []
+    if rows:
         mean = float(trace.predicted.mean())
+        lines = table(["", "token", "nats", "p", "expected"], rows, "<<>><")
         lines += [f"the last {ROWS} of {T - 1} tokens"] if first > 1 else []
         lines.append(f"mean of all: {mean:.4f} nats, perplexity {perplexity(mean)}")
-    lines = lines if T > 1 else []
     return "\n".join([*lines, f"next it expects {_expected(trace, trace.candidates[-1], 64)}"])
 
 
@@ -63,53 +62,11 @@ def _expected(trace: Trace, candidates: list, width: int) -> str:
     """Return the likeliest tokens with their probabilities, as many as fit."""
     text = ""
     for i, p in candidates:
-        more = f"{'  ' if text else ''}{quoted(trace.names[i])} {p:.2f}"
+        more = f"{'  ' if text else ''}{label(trace.names[i])} {p:.2f}"
         if len(text) + len(more) > width:
             break
         text += more
     return text
-
-
-def _layer_table(trace: Trace) -> str:
-    rows = []
-    for i, lens in enumerate(trace.lens):
-        added = [f"{lengths[i - 1].mean():.2f}" if i else "" for lengths in trace.added.values()]
-        nats = f"{lens.nats.mean():.3f}" if lens.nats.size else ""
-        rows.append([lens.name, f"{trace.residual[i].mean():.2f}", *added, nats])
-    head = ["after", "stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"]
-    return "\n".join(table(head, rows))
-
-
-def _head_table(trace: Trace) -> str:
-    """Return the mean distance that each head looks back, for as many heads as fit into a line."""
-    heads = min(len(trace.attention[0]), (WIDTH - 22) // 6)
-    rows = [[part, *(f"{head_facts(w).back:.1f}" for w in weights[:heads])]
-            for part, weights in zip(trace.parts, trace.attention, strict=True)]
-    return "\n".join(table(["tokens back, by head", *map(str, range(heads))], rows))
-
-
-def _work(trace: Trace) -> str:
-    """Return the FLOPs of each kind of op."""
-    total = sum(step.flops for step in trace.ops) or 1
-    by_op: dict[str, list[int]] = {}
-    for step in trace.ops:
-        by_op.setdefault(step.op or "", []).append(step.flops)
-    rows = [[op, str(len(flops)), short(sum(flops)), f"{100 * sum(flops) / total:.1f} %"]
-            for op, flops in sorted(by_op.items(), key=lambda item: -sum(item[1]))]
-    products = sum(step.flops for step in trace.ops if step.is_product)
-    said = f"one pass over {len(trace.ids)} tokens: {total:,} operations, {products:,} in products"
-    return "\n".join([*table(["op", "calls", "FLOPs", "share"], rows), said])
-
-
-def _cache(trace: Trace) -> str:
-    last = trace.growth[-1]
-    apart = trace.cache_difference
-    same = f"apart by at most {apart:.2g}" if apart else "the same bits"
-    return (
-        f"KV cache: {last.bytes // last.length:,} bytes a token, {last.bytes:,} for {last.length}, room for "
-        f"{trace.context}.\nThe last token cost {short(last.flops)} FLOPs with it, "
-        f"{short(last.flops_without)} without it;\nits logits are {same}."
-    )
 
 
 def place(difference: Difference) -> str:
@@ -127,14 +84,11 @@ def amount(difference: Difference) -> str:
     """Describe in words how much two results differ."""
     if difference.note:
         return difference.note
+    share = f"{100 * difference.share:.2g} %" if np.isfinite(difference.share) else "infinitely many times"
     return (
         f"{difference.a:.6g} in A, {difference.b:.6g} in B at {list(difference.index)}: "
-        f"apart by {difference.largest:.3g}, {_share(difference.share)} of the largest value"
+        f"apart by {difference.largest:.3g}, {share} of the largest value"
     )
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.2g} %" if np.isfinite(share) else "infinitely many times"
 
 
 def _indented(text: str) -> list[str]:
@@ -158,9 +112,9 @@ def show_comparison(comparison: Comparison) -> str:
         if c.differences[0] is not found:
             lines += _indented(f"before it only rounding, first in {place(c.differences[0])}")
     widest = max((layer.share for layer in c.layers), default=0) or 1
-    rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %"]
-            for layer in c.layers]
-    bars = ["", *(bar(layer.share / widest) for layer in c.layers)]
-    text = table(["after", "size", "difference", "share"], rows)
-    lines += ["", *(f"{line}  {drawn}".rstrip() for line, drawn in zip(text, bars, strict=True))]
-    return "\n".join([*lines, "", c.verdict()])
+    rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %",
+             bar(layer.share / widest)] for layer in c.layers]
+    lines += ["", *table(["after", "size", "difference", "share", ""], rows, "<>>><"), ""]
+    lines.append(f"the likeliest next token is the same at {c.agree} of {c.tokens} positions")
+    lines += [f"mean surprisal {c.nats[0]:.4f} nats in A, {c.nats[1]:.4f} in B"] if c.nats else []
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Show tokens as printable text: a token is bytes, which may be half a letter or a terminal's code."""
+
+import unicodedata
+
+SIGNS = {" ": "·", "\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
+IN_TEXT = {" ": " ", "\n": "↵\n"}
+LONGEST = 16  # letters of a label
+
+
+def visible(token: bytes) -> str:
+    """Return a token as printable text: white space as signs, the unprintable as escapes (\\xff, \\u202e)."""
+    text = token.decode("utf-8", "surrogateescape")
+    shown = "".join(map(_visible_character, text))
+    if text and unicodedata.combining(text[0]) and shown[0] == text[0]:
+        return "◌" + shown  # else it would be drawn over the token before
+    return shown
+
+
+def label(token: bytes) -> str:
+    """Return a token for a table: as `visible` shows it, but a long one is cut."""
+    shown = visible(token) or "(empty)"
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def running(token: bytes) -> str:
+    """Return a token for a running text: spaces stay, and line ends stay after a mark."""
+    text = token.decode("utf-8", "surrogateescape")
+    return "".join(IN_TEXT.get(c) or _visible_character(c) for c in text)
+
+
+def plain(text: str) -> str:
+    """Return a name, such as a folder's, without control codes of a page or a terminal."""
+    return running(text.encode("utf-8", "surrogateescape"))
+
+
+def _visible_character(c: str) -> str:
+    if c in SIGNS:
+        return SIGNS[c]
+    if c < " ":
+        return chr(0x2400 + ord(c))  # a control picture
+    if "\udc80" <= c <= "\udcff":
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    if not c.isprintable() or "\ufe00" <= c <= "\ufe0f" or ord(c) >= 0xE0000:
+        return f"\\u{ord(c):04x}"  # such as those that only change how their neighbours look
+    return c

@@ -1,0 +1,61 @@
+"""What a trace holds as tables and sentences, for the page and for the terminal."""
+
+from tinyllm.report.terminal import short
+from tinyllm.report.trace.examine import Trace, head_facts
+
+MOST_HEADS = 9  # columns of a table that fits a terminal
+Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whose first cell names them
+
+
+def layers(trace: Trace) -> Table:
+    """Return the mean length of the stream and of what is added to it, and the lens, layer by layer."""
+    rows = []
+    for i, lens in enumerate(trace.lens):
+        added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
+        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
+        rows.append([lens.name, f"{trace.residual[i].mean():.3f}", *added, nats])
+    return ["after", "stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"], rows
+
+
+def heads(trace: Trace) -> Table:
+    """Return the mean distance that each head looks back."""
+    shown = range(min(len(trace.attention[0]), MOST_HEADS))
+    rows = [[part, *(f"{head_facts(weights[h]).back:.1f}" for h in shown)]
+            for part, weights in zip(trace.parts, trace.attention, strict=True)]
+    return ["tokens back, by head", *map(str, shown)], rows
+
+
+def ops_by_kind(trace: Trace) -> Table:
+    """Return the FLOPs of each kind of op, the largest first."""
+    by_op: dict[str, list[int]] = {}
+    for step in trace.ops:
+        by_op.setdefault(step.op or "", []).append(step.flops)
+    total = sum(map(sum, by_op.values())) or 1
+    rows = [[op, str(len(flops)), short(sum(flops)), f"{100 * sum(flops) / total:.1f} %"]
+            for op, flops in sorted(by_op.items(), key=lambda item: -sum(item[1]))]
+    return ["op", "calls", "FLOPs", "share"], rows
+
+
+def cache(trace: Trace) -> Table:
+    """Return the size of the KV cache and the work for one more token, as the cache grows."""
+    rows = [[f"{n:,}" for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
+    return ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"], rows
+
+
+def ops_note(trace: Trace) -> str:
+    """Say how much work the whole text is."""
+    total = sum(step.flops for step in trace.ops)
+    products = sum(step.flops for step in trace.ops if step.is_product)
+    return (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
+            f"{100 * products / (total or 1):.1f} % of them in matrix products and attention.")
+
+
+def cache_note(trace: Trace) -> str:
+    """Say what the KV cache costs and saves."""
+    last = trace.growth[-1]
+    same = "the logits are the same bits with it and without"
+    if trace.cache_difference:
+        same = f"with it and without, the logits differ by at most {trace.cache_difference:.2g}"
+    return (f"KV cache: the keys and values of the past are {last.bytes // last.length:,} bytes for each "
+            f"token, {last.bytes:,} for {last.length}, with room for {trace.context}. The last token cost "
+            f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without; {same}.")
