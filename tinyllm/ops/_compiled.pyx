@@ -45,11 +45,25 @@ cdef class Call:
     """What an op is when it is called: its check, then what runs it. In Python: PythonCall in registry.py."""
 
     cdef public object _check, _run
+    cdef public object _more  # what `_check` looks at besides shapes, or None
+    cdef public set _fitted  # shapes that `_check` has let pass, or None
+    cdef public Py_ssize_t _count
+
+    cdef bint fits(self, tuple args):
+        cdef list shapes = []
+        for x in args[:self._count]:
+            if x is not None and type(x) is not ndarray:
+                return False
+            shapes.append(x if x is None else x.shape)
+        return tuple(shapes) in self._fitted
 
     def __call__(self, *args, **kwargs):
-        if self._check is not None:
+        check = self._check
+        if check is not None and self._fitted is not None and not kwargs and self.fits(args):
+            check = self._more
+        if check is not None:
             try:
-                self._check(*args, **kwargs)
+                check(*args, **kwargs)
             except (ValueError, AttributeError) as error:
                 self._refuse(error)
         return self._run(*args, **kwargs)

@@ -24,24 +24,15 @@ def attention_mask(q: Array, k: Array, causal: bool, lengths: Array | None) -> A
     return (key < n) & (key <= token) if causal else np.broadcast_to(key < n, (*n.shape[:2], S, T))
 
 
-def check_shapes(q: Array, k: Array, v: Array, causal: bool = True, lengths: Array | None = None) -> None:
-    """Raise ValueError unless the shapes of queries, keys and values fit together."""
-    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[::3] != k.shape[::3]:
-        shapes = f"{q.shape}, {k.shape} and {v.shape}"
-        raise ValueError(f"needs q (B, S, H, D) and k, v (B, T, K, D), got {shapes}")
+SHAPES = "q (B, S, H, D), k (B, T, K, D), v (B, T, K, D)"
+GRADIENT = "dy (B, S, H, D), y (B, S, H, D), lse (B, H, S)"
+
+
+def check_heads(q: Array, k: Array, *rest: Any) -> None:
+    """Raise ValueError unless the heads of the keys divide those of the queries."""
     H, K, D = q.shape[2], k.shape[2], q.shape[3]
     if D == 0 or K == 0 or H % K:
         raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
-
-
-def check_gradient(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, causal: bool = True,
-                   lengths: Array | None = None) -> None:
-    """Raise ValueError unless shapes fit as in attention, dy and y have q's, and lse is (B, H, S)."""
-    check_shapes(q, k, v)
-    B, S, H, _ = q.shape
-    if not dy.shape == y.shape == q.shape or lse.shape != (B, H, S):
-        shapes = f"{dy.shape}, {y.shape} and {lse.shape}"
-        raise ValueError(f"needs dy, y {q.shape} and lse {(B, H, S)}, got {shapes}")
 
 
 def check_lengths(k: Array, lengths: Array | None) -> None:
@@ -83,7 +74,7 @@ def attention_flops(args: dict[str, Any], result: Any) -> int:
     return 4 * H * D * seen
 
 
-@op(outputs=("y", "lse"), grads=("q", "k", "v"), check=check_shapes, flops=attention_flops)
+@op(outputs=("y", "lse"), grads=("q", "k", "v"), shapes=SHAPES, check=check_heads, flops=attention_flops)
 def attention(q: Array, k: Array, v: Array, causal: bool = True,
               lengths: Array | None = None) -> tuple[Array, Array]:
     """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
@@ -112,7 +103,7 @@ def gradients(dy: Array, q: Array, k: Array, v: Array, p: Array) -> tuple[Array,
     return dq, dk, dv, dscores
 
 
-@op(check=check_gradient)
+@op(shapes=f"{SHAPES}, {GRADIENT}", check=lambda dy, *rest: check_heads(*rest))
 def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, causal: bool = True,
                        lengths: Array | None = None) -> tuple[Array, Array, Array]:
     """Carry a gradient back through attention, from dy to the queries, keys and values.
@@ -156,23 +147,19 @@ def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: 
     return tuple(np.broadcast_to(np.clip(x, 0, keys), (B, S)).astype(np.int64) for x in (first, stop))
 
 
+RANGES = f"{SHAPES}, starts (B, S), ends (B, S)"
+
+
 def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias: Array | None = None) -> None:
-    """Raise ValueError unless shapes fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
-    check_shapes(q, k, v)
+    """Raise ValueError unless heads fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
+    check_heads(q, k)
     T, whole = k.shape[1], (q.shape[2], q.shape[1], k.shape[1])
     for name, x in (("starts", starts), ("ends", ends)):
-        if np.shape(x) != q.shape[:2] or np.any(np.less(x, 0) | np.greater(x, T)):
-            raise ValueError(f"needs {name} {q.shape[:2]} in 0..{T}, got shape {np.shape(x)}")
+        if np.any(np.less(x, 0) | np.greater(x, T)):
+            raise ValueError(f"needs {name} in 0..{T}, got {np.min(x)} to {np.max(x)}")
     shape = () if bias is None else bias.shape
     if len(shape) > 3 or any(n not in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False)):
         raise ValueError(f"needs a bias that broadcasts to {whole}, got {shape}")
-
-
-def check_ranges_gradient(dy: Array, q: Array, k: Array, v: Array, starts: Array, ends: Array,
-                          bias: Array | None, y: Array, lse: Array) -> None:
-    """Raise ValueError unless sizes fit as in attention_ranges and attention_backward."""
-    check_ranges(q, k, v, starts, ends, bias)
-    check_gradient(dy, q, k, v, y, lse)
 
 
 def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | None) -> Array:
@@ -189,7 +176,8 @@ def ranges_flops(args: dict[str, Any], result: Any) -> int:
     return 4 * args["q"].shape[2] * args["q"].shape[3] * int(seen)
 
 
-@op(outputs=("y", "lse"), grads=("q", "k", "v", "bias"), check=check_ranges, flops=ranges_flops)
+@op(outputs=("y", "lse"), grads=("q", "k", "v", "bias"), shapes=RANGES, check=check_ranges,
+    flops=ranges_flops)
 def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
                      bias: Array | None = None) -> tuple[Array, Array]:
     """Let each query read the keys starts <= t < ends, weighted by softmax(q . k / sqrt(D) + bias).
@@ -204,7 +192,7 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
     return y.swapaxes(1, 2), logsumexp(scores)
 
 
-@op(check=check_ranges_gradient)
+@op(shapes=f"{RANGES}, {GRADIENT}", check=lambda dy, *rest: check_ranges(*rest[:6]))
 def attention_ranges_backward(dy: Array, q: Array, k: Array, v: Array, starts: Array, ends: Array,
                               bias: Array | None, y: Array,
                               lse: Array) -> tuple[Array, Array, Array, Array | None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyllm.ops.erf import erf
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import Array, same_shape
+from tinyllm.ops.shapes import Array
 from tinyllm.rng import MASK, Random
 
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715
@@ -58,7 +58,7 @@ def gelu(x: Array) -> Array:
     return 0.5 * x * (1 + erf(x * 0.5**0.5))
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), x (...)")
 def gelu_backward(dy: Array, x: Array) -> Array:
     """dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
 
@@ -80,7 +80,7 @@ def gelu_tanh(x: Array) -> Array:
     return 0.5 * x * (1 + np.tanh(scale * (z + cubic * z * z * z)))
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), x (...)")
 def gelu_tanh_backward(dy: Array, x: Array) -> Array:
     """dx = dy (1 + t + x (1 - t^2) u') / 2, where t = tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3).
 
@@ -102,7 +102,7 @@ def silu(x: Array) -> Array:
     return x * sigmoid(x)
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), x (...)")
 def silu_backward(dy: Array, x: Array) -> Array:
     """dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
 
@@ -112,7 +112,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return dy * s * (1 + x * (1 - s))
 
 
-@op(grads=("gate", "up"), check=same_shape, flops=5)
+@op(grads=("gate", "up"), shapes="gate (...), up (...)", flops=5)
 def swiglu(gate: Array, up: Array) -> Array:
     """Let one half of a layer gate the other: y = silu(gate) up.
 
@@ -121,7 +121,7 @@ def swiglu(gate: Array, up: Array) -> Array:
     return silu(gate) * up
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), gate (...), up (...)")
 def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
     """d gate = dy up silu'(gate), d up = dy silu(gate).
 
@@ -130,7 +130,7 @@ def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
     return silu_backward(dy * up, gate), dy * silu(gate)
 
 
-@op(check=same_shape, flops=1)
+@op(shapes="x (...), y (...)", flops=1)
 def add(x: Array, y: Array) -> Array:
     """Add two arrays of one shape, as the residual stream does.
 

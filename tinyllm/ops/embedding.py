@@ -6,20 +6,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, ids_below, rows
 
 
-def check_table(w: Array, ids: Array) -> None:
-    """Raise ValueError unless w is a matrix."""
-    if w.ndim != 2:
-        raise ValueError(f"needs a table w (V, C), got shape {w.shape}")
-
-
-def check_gradient(dy: Array, ids: Array, vocab_size: int) -> None:
-    """Raise ValueError unless dy has a row for every id."""
-    if dy.ndim < 1 or dy.shape[:-1] != np.shape(ids) or vocab_size < 0:
-        shapes = f"{dy.shape}, {np.shape(ids)} and {vocab_size}"
-        raise ValueError(f"needs dy (..., C), ids (...) and a vocab_size of 0 or more, got {shapes}")
-
-
-@op(grads=("w",), check=check_table)
+@op(grads=("w",), shapes="w (V, C)")
 def embedding(w: Array, ids: Array) -> Array:
     """Look up each id's row of the table.
 
@@ -29,7 +16,7 @@ def embedding(w: Array, ids: Array) -> Array:
     return w[ids]
 
 
-@op(check=check_gradient)
+@op(shapes="dy (..., C), ids (...)")
 def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
     """Add each token's gradient to its id's row of the table, in order of occurrence.
 

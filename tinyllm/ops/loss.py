@@ -10,29 +10,6 @@ from tinyllm.ops.softmax import logsumexp
 IGNORED = -100  # the default of ignore_index: a target that does not count
 
 
-def check_logits(logits: Array, targets: Array, ignore_index: int = -100) -> None:
-    """Raise ValueError unless there is one target for each row of logits."""
-    if logits.ndim < 1 or np.shape(targets) != logits.shape[:-1]:
-        shapes = f"{logits.shape} and {np.shape(targets)}"
-        raise ValueError(f"needs logits (..., V) and targets (...), got {shapes}")
-
-
-def check_mean_gradient(dloss: Array, logits: Array, targets: Array, lse: Array,
-                        ignore_index: int = -100) -> None:
-    """Raise ValueError unless dloss is a number and there is one lse for each row of logits."""
-    check_gradient(lse, logits, targets, lse)
-    if np.shape(dloss) != ():
-        raise ValueError(f"needs a number as dloss, got shape {np.shape(dloss)}")
-
-
-def check_gradient(dlosses: Array, logits: Array, targets: Array, lse: Array,
-                   ignore_index: int = -100) -> None:
-    """Raise ValueError unless there is one target, one gradient and one lse for each row of logits."""
-    check_logits(logits, targets)
-    if not dlosses.shape == lse.shape == np.shape(targets):
-        raise ValueError(f"needs dlosses and lse {np.shape(targets)}, got {dlosses.shape} and {lse.shape}")
-
-
 def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
     """Mark the targets that count, (...) bool. Raises ValueError when one of them is no token id."""
     V, kept = logits.shape[-1], targets != ignore_index
@@ -43,7 +20,7 @@ def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
     return kept
 
 
-@op(outputs=("loss", "lse"), grads=("logits",), check=check_logits)
+@op(outputs=("loss", "lse"), grads=("logits",), shapes="logits (..., V), targets (...)")
 def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Average -log p(target) = lse - logit[target] over the targets that are not ignored.
 
@@ -56,7 +33,7 @@ def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tu
     return np.asarray(nll.sum() / max(nll.size, 1)), lse
 
 
-@op(check=check_mean_gradient)
+@op(shapes="dloss (), logits (..., V), targets (...), lse (...)")
 def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Array,
                            ignore_index: int = -100) -> Array:
     """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
@@ -71,7 +48,7 @@ def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Arr
     return dlogits
 
 
-@op(outputs=("losses", "lse"), grads=("logits",), check=check_logits)
+@op(outputs=("losses", "lse"), grads=("logits",), shapes="logits (..., V), targets (...)")
 def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Score every token by itself: -log p(target) = lse - logit[target], in nats, and 0 where it is ignored.
 
@@ -83,7 +60,7 @@ def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tup
     return losses, lse
 
 
-@op(check=check_gradient)
+@op(shapes="dlosses (...), logits (..., V), targets (...), lse (...)")
 def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Array,
                           ignore_index: int = -100) -> Array:
     """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
@@ -98,22 +75,8 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
     return dlogits
 
 
-def check_table(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> None:
-    """Raise ValueError unless w has a column for each of x's, and targets one for each row of x."""
-    if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1] or np.shape(targets) != x.shape[:-1]:
-        shapes = f"{x.shape}, {w.shape} and {np.shape(targets)}"
-        raise ValueError(f"needs x (..., C), w (V, C) and targets (...), got {shapes}")
-
-
-def check_table_gradient(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
-                         ignore_index: int = -100) -> None:
-    """Raise ValueError unless sizes fit as in linear_token_losses; dlosses and lse are as targets."""
-    check_table(x, w, targets)
-    if not dlosses.shape == lse.shape == np.shape(targets):
-        raise ValueError(f"needs dlosses and lse {np.shape(targets)}, got {dlosses.shape} and {lse.shape}")
-
-
-@op(outputs=("losses", "lse"), grads=("x", "w"), check=check_table, follows="matmul")
+@op(outputs=("losses", "lse"), grads=("x", "w"), shapes="x (..., C), w (V, C), targets (...)",
+    follows="matmul")
 def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Score each row of x against every row of w, then take token_losses: last layer and loss in one.
 
@@ -124,7 +87,7 @@ def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = 
     return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
 
 
-@op(check=check_table_gradient, follows="matmul")
+@op(shapes="dlosses (...), x (..., C), w (V, C), targets (...), lse (...)", follows="matmul")
 def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
                                  ignore_index: int = -100) -> tuple[Array, Array]:
     """Carry a gradient for every token back through linear_token_losses, which makes the logits again.

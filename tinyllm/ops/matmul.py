@@ -15,6 +15,8 @@ from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
+LAYER = "x (..., I), w (I, O), b (O,)"
+
 
 def check_matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> None:
     """Raise ValueError unless the inner sizes of the two matrices are the same."""
@@ -34,22 +36,6 @@ def check_matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = Fal
     y_shape = (*lead, a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1])
     if dy.shape != y_shape:
         raise ValueError(f"needs dy of the product's shape {y_shape}, got {dy.shape}")
-
-
-def check_linear(x: Array, w: Array, b: Array | None = None) -> None:
-    """Raise ValueError unless x, the weights and the bias fit together."""
-    if w.ndim != 2 or x.shape[-1:] != w.shape[:1]:
-        raise ValueError(f"needs x (..., I) and w (I, O), got {x.shape} and {w.shape}")
-    if b is not None and b.shape != w.shape[1:]:
-        raise ValueError(f"needs a bias of shape {w.shape[1:]} for w {w.shape}, got {b.shape}")
-
-
-def check_linear_backward(dy: Array, x: Array, w: Array, h: Array | None = None) -> None:
-    """Raise ValueError unless dy, and h of linear_gelu, have the shape of the layer's output."""
-    check_linear(x, w)
-    y_shape = x.shape[:-1] + w.shape[1:]
-    if dy.shape != y_shape or (h is not None and h.shape != y_shape):
-        raise ValueError(f"needs dy (and h) of the layer's output shape {y_shape}, got {dy.shape}")
 
 
 def matmul_flops(args: dict[str, Any], y: Array) -> int:
@@ -90,7 +76,7 @@ def matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
     return sum_to_shape(da, a.shape).reshape(a_shape), sum_to_shape(db, b.shape)
 
 
-@op(grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="matmul")
+@op(grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="matmul")
 def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     """Apply one layer of weights to every row: y = x W + b.
 
@@ -100,7 +86,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     return y if b is None else y + b
 
 
-@op(check=check_linear_backward, follows="linear")
+@op(shapes="dy (..., O), x (..., I), w (I, O)", follows="linear")
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
 
@@ -111,7 +97,7 @@ def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]
     return dx, dw, rows(dy).sum(axis=0)
 
 
-@op(outputs=("y", "h"), grads=("x", "w", "b"), check=check_linear, flops=linear_flops, follows="linear")
+@op(outputs=("y", "h"), grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="linear")
 def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
 
@@ -122,7 +108,7 @@ def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Arra
     return gelu_tanh(h), h
 
 
-@op(check=check_linear_backward, follows="linear")
+@op(shapes="dy (..., O), x (..., I), w (I, O), h (..., O)", follows="linear")
 def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear_gelu: first through gelu_tanh at h, then through linear.
 

@@ -4,27 +4,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, rows
 
 
-def check_layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> None:
-    """Raise ValueError unless w and b have one number per channel."""
-    if x.ndim < 1 or w.shape != x.shape[-1:] or b.shape != w.shape:
-        raise ValueError(f"needs x (..., C), w (C,) and b (C,), got {x.shape}, {w.shape} and {b.shape}")
-
-
-def check_rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> None:
-    """Raise ValueError unless w has one number per channel."""
-    if x.ndim < 1 or w.shape != x.shape[-1:]:
-        raise ValueError(f"needs x (..., C) and w (C,), got {x.shape} and {w.shape}")
-
-
-def check_backward(dy: Array, x: Array, w: Array, *statistics: Array) -> None:
-    """Raise ValueError unless dy has x's shape, w one number per channel, and mean and rstd one per row."""
-    check_rmsnorm(x, w)
-    if dy.shape != x.shape or any(s.shape != x.shape[:-1] for s in statistics):
-        shapes = ", ".join(str(s.shape) for s in (dy, *statistics))
-        raise ValueError(f"needs dy {x.shape} and one statistic for each row {x.shape[:-1]}, got {shapes}")
-
-
-@op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), check=check_layernorm, flops=8)
+@op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), shapes="x (..., C), w (C,), b (C,)", flops=8)
 def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, Array, Array]:
     """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
 
@@ -37,7 +17,7 @@ def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, A
     return (x - mean) * rstd * w + b, mean[..., 0], rstd[..., 0]
 
 
-@op(check=check_backward)
+@op(shapes="dy (..., C), x (..., C), w (C,), mean (...), rstd (...)")
 def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
@@ -51,7 +31,7 @@ def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) 
     return dx * rstd[..., None], rows(dy * normal).sum(axis=0), rows(dy).sum(axis=0)
 
 
-@op(outputs=("y", "rstd"), grads=("x", "w"), check=check_rmsnorm, flops=4)
+@op(outputs=("y", "rstd"), grads=("x", "w"), shapes="x (..., C), w (C,)", flops=4)
 def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
     """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
 
@@ -62,7 +42,7 @@ def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
     return x * rstd * w, rstd[..., 0]
 
 
-@op(check=check_backward)
+@op(shapes="dy (..., C), x (..., C), w (C,), rstd (...)")
 def rmsnorm_backward(dy: Array, x: Array, w: Array, rstd: Array) -> tuple[Array, Array]:
     """Carry a gradient back through rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd.
 

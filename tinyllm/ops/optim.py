@@ -9,11 +9,10 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
 
-def check_adamw(w: Array, g: Array, m: Array, v: Array, step: int, *settings: Any, **more: Any) -> None:
-    """Raise ValueError unless the arrays have one shape and steps count from 1."""
-    if not (w.shape == g.shape == m.shape == v.shape) or step < 1 or step % 1:
-        shapes = f"{w.shape}, {g.shape}, {m.shape} and {v.shape}"
-        raise ValueError(f"needs one shape and a whole step >= 1, got {shapes}, and step {step}")
+def check_step(w: Array, g: Array, m: Array, v: Array, step: int, *settings: Any) -> None:
+    """Raise ValueError unless steps count from 1."""
+    if step < 1 or step % 1:
+        raise ValueError(f"needs a whole step >= 1, got {step}")
 
 
 def check_limit(grads: list[Array], norm: float, limit: float) -> None:
@@ -22,7 +21,7 @@ def check_limit(grads: list[Array], norm: float, limit: float) -> None:
         raise ValueError(f"needs a limit of at least 0, got {limit}")
 
 
-@op(check=check_adamw, mutates=("w", "m", "v"))
+@op(shapes="w (...), g (...), m (...), v (...)", check=check_step, mutates=("w", "m", "v"))
 def adamw_step(w: Array, g: Array, m: Array, v: Array, step: int, lr: float, beta1: float = 0.9,
                beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
                grad_scale: float = 1.0) -> None:

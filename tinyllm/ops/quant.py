@@ -70,18 +70,6 @@ def check_layer(bits: int) -> Callable[..., None]:
     return check
 
 
-def check_matrix(w: Array) -> None:
-    """Raise ValueError unless w is a matrix."""
-    if w.ndim != 2:
-        raise ValueError(f"needs weights w (I, O), got shape {w.shape}")
-
-
-def check_rows(x: Array) -> None:
-    """Raise ValueError unless x has an axis."""
-    if x.ndim < 1:
-        raise ValueError(f"needs x (..., I), got shape {x.shape}")
-
-
 def bfloat16_up(x: Array) -> Array:
     """The upper half of each float32 >= 0, rounded up."""
     return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
@@ -142,7 +130,7 @@ def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b
     return np.ascontiguousarray(y) if b is None else y + b
 
 
-@op(outputs=("q", "scales"), check=check_matrix)
+@op(outputs=("q", "scales"), shapes="w (I, O)")
 def quantize_int8(w: Array) -> tuple[Array, Array]:
     """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
 
@@ -155,7 +143,7 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
     return interleave(q), scales
 
 
-@op(outputs=("q", "scales"), check=check_matrix)
+@op(outputs=("q", "scales"), shapes="w (I, O)")
 def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
@@ -189,7 +177,7 @@ def dequantize_int4(q: Array, scales: Array, n_in: int, n_out: int) -> Array:
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
 
 
-@op(outputs=("q", "scales"), check=check_rows)
+@op(outputs=("q", "scales"), shapes="x (..., I)")
 def quantize_rows(x: Array) -> tuple[Array, Array]:
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.ops.shapes import ShapeCheck
 
 STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
 
@@ -25,7 +26,7 @@ except ImportError:  # installed without a C compiler: the specs still do everyt
     _compiled = None
 except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS asks for what is not there
     _compiled, startup_error = None, error
-if _compiled is not None and not hasattr(_compiled, "Call"):
+if _compiled is not None and not hasattr(getattr(_compiled, "Call", None), "_fitted"):
     _compiled, startup_error = None, UserError(STALE)
 
 OPS: dict[str, "Op"] = {}  # in order of definition
@@ -41,6 +42,9 @@ class PythonCall:
 
     _check: Callable | None
     _run: Callable
+    _fitted: set
+    _more: Callable | None
+    _count: int
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:
@@ -64,9 +68,12 @@ class Op(Call):
     The rest is what its decorator says; see `op`.
     """
 
-    def __init__(self, function, outputs=None, grads=("x",), check=None, flops=0, mutates=(), follows=None):
+    def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
+                 follows=None):  # fmt: skip
         functools.update_wrapper(self, function)
         self.__signature__ = _untyped(inspect.signature(function))
+        if shapes:
+            check = ShapeCheck(shapes, self.__signature__, check)
         self.reference = function
         self.outputs = outputs or mutates or _default_outputs(function.__name__)
         self.grads = grads
@@ -82,6 +89,8 @@ class Op(Call):
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
         self._check = check
+        if isinstance(check, ShapeCheck):  # so that the Call of the kernels can look whether shapes are known
+            self._fitted, self._more, self._count = check.fitted, check.more, len(check.axes)
         self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
 
     @property
@@ -206,8 +215,9 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
     outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
     grads    the arguments that X_backward returns gradients for, ("x",) by default
-    check    a function of the op's arguments that raises ValueError("needs ..., got ...") unless shapes and
-             settings fit; it runs before the specification and the compiled twin, not before an override
+    shapes   the shapes of arguments, such as "x (..., I), w (I, O)"; see `ShapeCheck`
+    check    a function of the op's arguments that raises ValueError("needs ..., got ...") unless the rest
+             fits; both run before the specification and the compiled twin, not before an override
     flops    operations for each number of the first output, or a function (arguments by name, result) -> int
     mutates  the arguments that it writes to
     follows  the op whose choice of backend it shares, as matmul_backward shares matmul's

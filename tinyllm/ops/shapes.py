@@ -1,6 +1,9 @@
 """Small helpers that several specs share: flatten to rows, count operations, refuse wrong shapes and ids."""
 
+import inspect
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,12 +23,49 @@ def linear_flops(args: dict[str, Any], result: Any) -> int:
     return 2 * y.size * args["x"].shape[-1]
 
 
-def same_shape(x: Array, y: Array, *more: Array) -> None:
-    """Raise ValueError unless all arrays have one shape: NumPy would broadcast them and hide the mistake."""
-    if x.shape != y.shape:
-        raise ValueError(f"needs arrays of one shape, got {x.shape} and {y.shape}; reshape one")
-    if more:
-        same_shape(y, *more)
+class ShapeCheck:
+    """The check of an op, made from a declaration such as "x (..., I), w (I, O), b (O,)".
+
+    A letter is one size wherever it stands, and "..." one row of leading axes. An argument that is None is
+    left out. Raises ValueError on other shapes, which NumPy would perhaps broadcast, and hide the mistake;
+    then it calls `more`. `fitted` holds shapes that fitted: a model has the same ones all the time.
+    """
+
+    def __init__(self, declaration: str, signature: inspect.Signature, more: Callable | None = None):
+        found = re.findall(r"(\w+) \((.*?)\)", declaration)
+        axes = {name: re.findall(r"\.\.\.|\w+", text) for name, text in found}
+        self.axes = [axes.pop(name, None) for name in signature.parameters if axes]  # up to the last declared
+        self.declaration, self.signature, self.more = declaration, signature, more
+        self.fitted: set[tuple] = set()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs:
+            (bound := self.signature.bind(*args, **kwargs)).apply_defaults()
+            args = bound.args
+        shapes = tuple([x if x is None else np.shape(x) for x in args[: len(self.axes)]])
+        if shapes not in self.fitted:
+            if not fit(self.axes, shapes):
+                raise ValueError(f"needs {self.declaration}, got {', '.join(map(str, shapes))}")
+            if len(self.fitted) < 1000:
+                self.fitted.add(shapes)
+        if self.more is not None:
+            self.more(*args)
+
+
+def fit(declared: list, shapes: tuple) -> bool:
+    """Return True if shapes are as declared, axis by axis: [["...", "I"], ["I", "O"]]; None fits anything."""
+    sizes: dict[str, Any] = {}
+    for axes, shape in zip(declared, shapes, strict=False):
+        if axes is None or shape is None:
+            continue
+        lead = len(shape) - len(axes) + 1
+        if axes[:1] == ["..."] and lead >= 0:
+            shape = (shape[:lead], *shape[lead:])
+        if len(axes) != len(shape):
+            return False
+        if any(sizes.setdefault(axis, n) != n for axis, n in zip(axes, shape, strict=True)):
+            return False
+    return True
 
 
 def ids_below(name: str, ids: Array, n: int) -> None:

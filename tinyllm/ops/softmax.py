@@ -8,7 +8,7 @@ throughout.
 import numpy as np
 
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import Array, same_shape
+from tinyllm.ops.shapes import Array
 
 
 def row_max(x: Array) -> Array:
@@ -36,7 +36,7 @@ def softmax(x: Array) -> Array:
     return e / np.maximum(e.sum(axis=-1, keepdims=True), 1)
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), y (...)")
 def softmax_backward(dy: Array, y: Array) -> Array:
     """Carry a gradient back through softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
 
@@ -56,7 +56,7 @@ def log_softmax(x: Array) -> Array:
     return x - m - np.log(np.maximum(total, 1))  # as in softmax: only a masked row sums to less than 1
 
 
-@op(check=same_shape)
+@op(shapes="dy (...), y (...)")
 def log_softmax_backward(dy: Array, y: Array) -> Array:
     """Carry a gradient back through log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
 
