@@ -6,14 +6,6 @@ from tinyllm.models.registry import build, family, from_pretrained, names
 from tinyllm.models.weights import load_weights, save_weights
 
 __all__ = [
-    "GPT",
-    "GPTConfig",
-    "Llama",
-    "LlamaConfig",
-    "build",
-    "family",
-    "from_pretrained",
-    "load_weights",
-    "names",
-    "save_weights",
-]
+    "GPT", "GPTConfig", "Llama", "LlamaConfig", "build", "family", "from_pretrained", "load_weights",
+    "names", "save_weights",
+]  # fmt: skip

@@ -12,22 +12,7 @@ from tinyllm.train.schedule import SCHEDULES, learning_rate
 from tinyllm.train.setup import TrainSetup, prepare, reopen
 
 __all__ = [
-    "SCHEDULES",
-    "AdamW",
-    "Diverged",
-    "Plan",
-    "Run",
-    "RunConfig",
-    "TrainConfig",
-    "TrainSetup",
-    "clip_grad_norm",
-    "decay_groups",
-    "fit",
-    "learning_rate",
-    "load_run",
-    "make_config",
-    "next_token",
-    "prepare",
-    "reopen",
-    "train",
-]
+    "SCHEDULES", "AdamW", "Diverged", "Plan", "Run", "RunConfig", "TrainConfig", "TrainSetup",
+    "clip_grad_norm", "decay_groups", "fit", "learning_rate", "load_run", "make_config", "next_token",
+    "prepare", "reopen", "train",
+]  # fmt: skip
