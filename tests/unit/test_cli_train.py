@@ -15,7 +15,7 @@ import verify_kills
 from tiny_run import SETTINGS, outcome, resumed_training, write_text
 
 import tinyllm
-from tinyllm.cli import COMMANDS, folded, main
+from tinyllm.cli import COMMANDS, main
 from tinyllm.train.config import known_settings
 from tinyllm.train.log import MEASURED
 
@@ -246,30 +246,6 @@ def test_the_help_lists_every_setting(capsys):
         main(["train", "--help"])
     out = capsys.readouterr().out
     assert not [name for name in known_settings() if f"\n  {name} " not in out]
-
-
-def test_help_is_folded_where_the_terminal_is_narrow_and_commands_stay_whole():
-    text = """examples:
-  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
-  tinyllm train   a model of little stories
-                  in minutes
-  tinyllm train --data book.txt --steps 500   on your own text
-
-one
-two three four five six seven eight nine ten eleven twelve"""
-    assert folded(text, 80) == text
-    assert (
-        folded(text, 50)
-        == """examples:
-  tinyllm train --data book.txt --tokenizer bpe:1024 --out runs/book
-  tinyllm train   a model of little stories in
-                  minutes
-  tinyllm train --data book.txt --steps 500
-      on your own text
-
-one two three four five six seven eight nine ten
-eleven twelve"""
-    )
 
 
 def test_the_front_door(capsys, monkeypatch):

@@ -25,14 +25,14 @@ WELL = {
     "level": "avx512",
     "levels": ["avx512", "avx2"],
     "threads": 2,
-    "kernels": {"built": True, "reason": None, "changed": [], "older_than": None},
+    "kernels": {"built": True, "reason": None, "older_than": None},
     "trial": {"loss": 3.7, "loss_of_specs": 3.7, "agree": True},
     "backends": {"compiled": [f"op{i}" for i in range(40)], "numpy": ["top_k", "bpe_train"]},
     "memory": {"total": 2**34, "available": 2**33},
     "pool": {"hits": 735, "misses": 123, "used": 0, "idle": 2**20, "peak": 2**21, "capacity": 2**30},
     "versions": {"python": "3.11.7", "numpy": "2.4.6"},
     "blas": "openblas 0.3",
-    "cache": {"folder": "/home/me/.cache/tinyllm", "writable": True, "files": 3, "bytes": 12345},
+    "cache": {"folder": "/home/me/.cache/tinyllm", "writable": True},
     "isolation": {"landlock": None, "plain": None},
     "environment": {},
 }
@@ -56,9 +56,7 @@ NO_KERNELS = {"level": None, "levels": [], "pool": None, "kernels__built": False
 ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
     (NO_KERNELS, "were not built", "source run: python -m pip install"),
     (NO_KERNELS | {"compilers": {}}, "no compiled kernels", "install a C compiler"),
-    ({"kernels__changed": ["top_k"]}, "top_k", "pip install"),
     ({"kernels__older_than": "csrc/matmul.c"}, "csrc/matmul.c", "pip install"),
-    ({"kernels__changed": ["top_k"], "kernels__older_than": "csrc/matmul.c"}, "top_k", "pip install"),
     ({"trial": {"loss": math.nan, "loss_of_specs": 3.7, "agree": False}}, "nan", "pip install"),
     ({"environment": {"TINYLLM_BACKEND": "numpy"}}, "TINYLLM_BACKEND", "unset TINYLLM_BACKEND"),
     ({"level": "avx2"}, "can do avx512", "unset TINYLLM_CPU"),
@@ -135,12 +133,6 @@ def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
     assert (state["built"], state["reason"]) == (False, "they were not built")
 
 
-def test_a_kernel_with_other_arguments_is_noticed(monkeypatch):
-    assert doctor.kernels()["changed"] == []
-    monkeypatch.setitem(OPS["gelu"].variants, "compiled", lambda x, approximate: x)
-    assert doctor.kernels()["changed"] == ["gelu"]
-
-
 def test_the_command_prints_and_its_exit_code_tells(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "examine", lambda: WELL)
     assert main(["doctor"]) == 0
@@ -153,9 +145,3 @@ def test_the_command_prints_and_its_exit_code_tells(monkeypatch, capsys):
     assert main(["doctor", "--json"]) == 1
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is False and len(answer["problems"]) == 1
-
-
-def test_help_tells_the_exit_codes(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["doctor", "--help"])
-    assert end.value.code == 0 and "1 if something needs attention" in capsys.readouterr().out

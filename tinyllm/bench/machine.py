@@ -92,14 +92,12 @@ def compilers() -> dict[str, str]:
 
 
 def cache() -> dict:
-    """Return the folder of the token cache, if it can be written, and the number and bytes of its files."""
+    """Return the folder of the token cache, and if it can be written."""
     folder = cache_folder()
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
-    sizes = [path.stat().st_size for path in folder.glob("*.tokens")] if folder.is_dir() else []
-    writable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-    return {"folder": str(folder), "writable": writable, "files": len(sizes), "bytes": sum(sizes)}
+    return {"folder": str(folder), "writable": place.is_dir() and os.access(place, os.W_OK | os.X_OK)}
 
 
 def source_folder() -> Path | None:

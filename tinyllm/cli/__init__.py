@@ -8,9 +8,7 @@ import argparse
 import difflib
 import importlib
 import os
-import re
 import sys
-import textwrap
 from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
@@ -45,40 +43,11 @@ EXAMPLE = """example:
 """
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help that keeps the line breaks of an example, and folds what is wider than the terminal."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return folded(super()._fill_text(text, width, indent), width)
-
-
-def folded(text: str, width: int) -> str:
-    """Break the paragraphs and the `NAME   explanation` rows of a text at a width; keep commands whole."""
-    if all(len(line) <= width for line in text.splitlines()):
-        return text
-    rows: list[list] = []  # [text, where its further lines begin]
-    for line in text.splitlines():
-        indent = len(line) - len(line.lstrip())
-        explained = re.match(r"\s+\S+(?: \S+)*\s{2,}(?=\S)", line)
-        hang = explained.end() if explained else indent
-        if rows and line.strip() and rows[-1][0].strip() and rows[-1][1] == indent and not explained:
-            rows[-1][0] += " " + line.strip()
-        else:
-            rows.append([line, hang if explained or not indent else None])
-    return "\n".join(row if hang is None else _fold(row, hang, width) for row, hang in rows)
-
-
-def _fold(row: str, hang: int, width: int) -> str:
-    if hang > width - 28 and len(row) > width:  # too little room beside it: put the text below
-        return row[:hang].rstrip() + "\n" + textwrap.fill(row[hang:], width, initial_indent=" " * 6)
-    return textwrap.fill(row, width, subsequent_indent=" " * hang) if len(row) > width else row
-
-
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser with UserErrors of one line, and examples that keep their line breaks."""
 
     def __init__(self, *args, **kwargs):
-        kwargs.setdefault("formatter_class", Help)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
         self._again = False  # parsing a second time
@@ -162,7 +131,7 @@ def build_parser(command: str | None = None) -> Parser:
     version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
         prog="tinyllm",
-        description="A language-model library small enough to read in a week, fast enough to be worth using.",
+        description="A language-model library small enough to read in a week,\nand fast enough to be worth using.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--version", action="version", version=f"tinyllm {version}")

@@ -54,22 +54,22 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
     --json       print one JSON object per line
 
     examples:
-      tinyllm bench                    ops, train, generate on nano and mini, memory, briefly
-      tinyllm bench train --peers      against PyTorch on the same model, batch and threads
-      tinyllm bench generate --peers   GPT-2 and LLaMA against transformers and llama.cpp
+      tinyllm bench                    everything on nano and mini, briefly
+      tinyllm bench train --peers      against PyTorch: same model, batch, threads
+      tinyllm bench generate --peers   against transformers and llama.cpp
       tinyllm bench generate --batch 256 --quick
       tinyllm bench tokenizer --peers --data book.txt
       tinyllm bench ops --json > ops.jsonl
 
     what is measured:
-      ops        the kernels that training and generating call, each against its NumPy spec; ! marks one
-                 that is slower than its spec
-      train      tokens/s of whole training steps (forward, backward, clip, AdamW), and peak memory
-      generate   tokens/s of reading a prompt (prefill) and of writing (decode)
+      ops        the kernels that training and generating call, each against its
+                 NumPy spec; ! marks one that is slower than its spec
+      train      whole training steps (forward, backward, clip, AdamW), peak memory
+      generate   reading a prompt (prefill) and writing (decode)
       memory     peak memory of training, each time in a fresh process
-      tokenizer  MB/s of learning 8,192 tokens by GPT-4's pattern, encoding, decoding and splitting; time
-                 of twice the text; peak memory. The text is stdlib-code, or --data
-      scaling    time of a training step against context, batch, width and threads
+      tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
+                 splitting; time of twice the text; peak memory
+      scaling    time of a training step by context, batch, width and threads
 
     Models are nano and mini with random weights, in float32. ops also takes a layer of GPT-2, and generate
     runs GPT-2 (124M) and a LLaMA of 110M whole. The roof is what probes reach in the same run: multiply-adds

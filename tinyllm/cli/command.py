@@ -18,13 +18,15 @@
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
 required. Each parameter has one line of help in the docstring, `--name METAVAR  help`, and each such line a
-parameter: a mismatch raises TypeError at import. Text above these lines is the description, the paragraph
-that begins with `example:` is shown at the end.
+parameter: a mismatch raises TypeError at import. Text above these lines is the description; the paragraph
+that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80 columns, but
+not those with an indented line.
 """
 
 import argparse
 import inspect
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -66,7 +68,7 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
 
 def group(name: str, epilog: str) -> None:
     """Set the text at the end of the help of `tinyllm NAME`, a group of commands."""
-    GROUPS[name] = inspect.cleandoc(epilog)
+    GROUPS[name] = _folded(inspect.cleandoc(epilog).split("\n\n"))
 
 
 def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -> Command:
@@ -87,8 +89,12 @@ def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -
         odd = ", ".join(sorted(set(lines) ^ set(named)))
         raise TypeError(f"`tinyllm {' '.join(words)}`: signature and docstring disagree about {odd}")
     summary = description[0].split("\n")[0].rstrip(".")
-    return Command(words, function, summary[0].lower() + summary[1:], "\n\n".join(description),
-                   "\n\n".join(epilog), lines, extend)  # fmt: skip
+    return Command(words, function, summary[0].lower() + summary[1:], _folded(description), _folded(epilog),
+                   lines, extend)  # fmt: skip
+
+
+def _folded(paragraphs: list[str]) -> str:
+    return "\n\n".join(text if "\n " in text else textwrap.fill(text, 80) for text in paragraphs)
 
 
 def _is_table(rows: list[str]) -> bool:

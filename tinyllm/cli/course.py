@@ -25,10 +25,10 @@ from tinyllm.files import atomic_write_text
 
 group("course", """
 example:
-  tinyllm course init                              writes course.toml: lessons, points, due dates
-  tinyllm course release handout                   what students get, without a line of a solution
-  tinyllm course grade submissions --out grades    a folder or a zip for each student
-  tinyllm course report grades                     where the class is stuck
+  tinyllm course init                    writes course.toml to edit
+  tinyllm course release handout         what students get, without a solution
+  tinyllm course grade submissions --out grades
+  tinyllm course report grades           where the class is stuck
   tinyllm course export canvas grades --out canvas.csv
 """)  # fmt: skip
 Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "junit", "gradescope-results"]
@@ -95,11 +95,11 @@ def grade(
       tinyllm course grade submissions --out grades
       tinyllm course grade submissions --out grades --require-isolation --workers 4
 
-    isolation (`auto` takes the first of these that a trial shows to work; `tinyllm doctor` tells which do):
-      landlock   Linux: each test in a fresh process without network, processes, or files but the
-                 student's own
-      plain      macOS, Windows, old kernels: a fresh process for each test, with a time limit; stops
-                 accidents, not attackers
+    `auto` takes the first isolation that works here, as `tinyllm doctor` tells:
+      landlock   Linux: each test in a fresh process without network, processes,
+                 or files but the student's own
+      plain      macOS, Windows, old kernels: a fresh process for each test, with
+                 a time limit; stops accidents, not attackers
 
     Lateness is not judged: the times of files are set by whoever zips them. Leave out what came too late.
     """

@@ -1,7 +1,6 @@
 """`tinyllm doctor`: what this machine and this installation can do, what is wrong, and how to mend it."""
 
 import importlib
-import inspect
 import math
 import sys
 from collections.abc import Iterator
@@ -49,7 +48,7 @@ def examine() -> dict:
 
 
 def kernels() -> dict:
-    """Return if there are kernels, why not, and which are out of date."""
+    """Return if there are kernels, why not, and a source file that is newer than they are."""
     module = registry._compiled
     reason = None
     if module is None:
@@ -59,17 +58,7 @@ def kernels() -> dict:
             reason = "they were not built"
         except ImportError as error:
             reason = str(error)
-    return {
-        "built": module is not None,
-        "reason": reason,
-        "changed": [name for name, o in registry.OPS.items() if o.compiled and not _same_arguments(o)],
-        "older_than": _newer_source(module),
-    }
-
-
-def _same_arguments(o: registry.Op) -> bool:
-    twin = inspect.signature(o.compiled).parameters
-    return list(twin) == list(inspect.signature(o.reference).parameters)
+    return {"built": module is not None, "reason": reason, "older_than": _newer_source(module)}
 
 
 def _newer_source(module: Any) -> str | None:
@@ -105,9 +94,7 @@ def _kernel_problems(facts: dict) -> Iterator[tuple[str, str]]:
     if not state["built"]:
         first = again if facts["compilers"] else f"install a C compiler such as gcc or clang, then {again}"
         yield f"no compiled kernels ({state['reason']}): everything works, on NumPy, but slower", first
-    if state["changed"]:
-        yield f"these kernels take other arguments than their specs: {', '.join(state['changed'])}", again
-    elif state["older_than"]:
+    if state["older_than"]:
         yield f"the kernels are older than their source, {state['older_than']}", again
     trial = facts["trial"]
     if not trial["agree"]:
@@ -170,7 +157,7 @@ def _entries(facts: dict) -> Iterator[tuple[str, str]]:
     if pool:
         sizes = f"idle {_size(pool['idle'])}, peak {_size(pool['peak'])}, at most {_size(pool['capacity'])}"
         yield "pool", f"{pool['hits']:,} hits, {pool['misses']:,} misses; {sizes}"
-    yield "cache", f"{cache['folder']}: {cache['files']} files, {_size(cache['bytes'])}"
+    yield "cache", cache["folder"]
     yield from _isolation(facts["isolation"])
     for i, (name, value) in enumerate(facts["environment"].items()):
         yield "" if i else "settings", f"{name}={value}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.progress import Display, JsonDisplay
-from tinyllm.cli.text import paragraph, progress_bar
+from tinyllm.cli.text import entry, paragraph, progress_bar
 from tinyllm.config import parse_assignments, read_toml
 from tinyllm.errors import UserError
 from tinyllm.models import names
@@ -51,7 +51,8 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
         text += f" ({default})" if default else ""
         parser.add_argument(flag, metavar=metavar, dest=setting, help=text)
     recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
-    rows = [f"  {name:<25}{default:<11}{text}" for name, (_, default, text) in sorted(settings.items())]
+    rows = [entry(f"  {name:<25}{default:<11}", text)
+            for name, (_, default, text) in sorted(settings.items())]
     lines = ["\n\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""]
     parser.epilog = (parser.epilog or "") + "\n".join(lines)
 
@@ -81,12 +82,12 @@ def train(
     --json           print the lines of log.jsonl and nothing else
 
     examples:
-      tinyllm train                                 little stories, in about two minutes
+      tinyllm train                             little stories, in about two minutes
       tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
       tinyllm train --model llama --preset mini --set train.eval_every=50
       tinyllm train --out runs/book --resume --steps 1000         go on, for longer
       tinyllm train sft --data pairs.tsv --set start=runs/book    learn to answer
-      tinyllm train --mine 4,6                      on your own softmax and attention
+      tinyllm train --mine 4,6                  on your own softmax and attention
 
     Settings come from the preset, then --config, then the flags, then --set; the later wins.
     --resume needs only --out. More --steps stretch the schedule: steps that are done keep
