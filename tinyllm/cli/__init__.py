@@ -36,7 +36,7 @@ COMMANDS = {  # name -> module, what it does
 }
 
 EXAMPLE = """example:
-  tinyllm train                                  a model of little stories, in about two minutes
+  tinyllm train                                  little stories, in two minutes
   tinyllm train --data book.txt --steps 500      the same on your own text
   tinyllm generate runs/stories-nano --prompt "Once"
   tinyllm lesson                                 how it all works, step by step
@@ -131,9 +131,10 @@ def build_parser(command: str | None = None) -> Parser:
     version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
         prog="tinyllm",
-        description="A language-model library small enough to read in a week,\nand fast enough to be worth using.",
+        description="A language-model library small enough to read in a week\n"
+                    "and fast enough to be worth using.",
         epilog=EXAMPLE,
-    )
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"tinyllm {version}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():
