@@ -10,7 +10,7 @@ from tinyllm.testing.arrays import MODEST, SIZES, USUAL, few, floats, ints, size
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
-from tinyllm.testing.relations import backward_args, run_spec
+from tinyllm.testing.relations import backward_cases, run_spec
 
 queries = st.sampled_from((*SIZES, 130))
 widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
@@ -29,14 +29,6 @@ def attention(draw, kinds=USUAL):
 
 
 @st.composite
-def attention_backward(draw):
-    """Queries and keys are modest: from scores of a million, float32 cannot compute a probability twice."""
-    args = draw(attention(MODEST))
-    result = run_spec("attention", args)
-    return backward_args("attention", args, result, floats(draw, result[0].shape))
-
-
-@st.composite
 def attention_ranges(draw, kinds=USUAL):
     """Windows of several widths, and ranges of any kind, empty ones too; with or without a bias."""
     q, k, v, causal, lengths = draw(attention(kinds))
@@ -49,14 +41,6 @@ def attention_ranges(draw, kinds=USUAL):
     shape = draw(st.sampled_from((None, (H, S, T), (H, 1, T), (S, T), (1, S, 1))))
     bias = None if shape is None else floats(draw, shape, MODEST)
     return q, k, v, starts, ends, bias
-
-
-@st.composite
-def attention_ranges_backward(draw):
-    """As in attention_backward, modest queries and keys."""
-    args = draw(attention_ranges(MODEST))
-    result = run_spec("attention_ranges", args)
-    return backward_args("attention_ranges", args, result, floats(draw, result[0].shape))
 
 
 class Sizes:
@@ -140,11 +124,12 @@ def ranges_backward_bound(args, results):
     return *others, 0 if bias is None else sum_to_shape(dscores, bias.shape) + TINY
 
 
+# From scores of a million, float32 cannot compute a probability twice: in a backward pass they are modest.
 CASES = {
     "attention": attention(),
-    "attention_backward": attention_backward(),
+    "attention_backward": backward_cases("attention", attention(MODEST)),
     "attention_ranges": attention_ranges(),
-    "attention_ranges_backward": attention_ranges_backward(),
+    "attention_ranges_backward": backward_cases("attention_ranges", attention_ranges(MODEST)),
 }
 BOUNDS = {
     "attention": attention_bound,

@@ -15,14 +15,12 @@ from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
-from tinyllm.testing.arrays import floats
 from tinyllm.testing.edits import MISTAKES, VARIANTS
-from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_args, bind, first, run_spec
+from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind
 
 __all__ = ["BOUNDS", "CASES", "MISTAKES", "NEIGHBOURS", "VARIANTS", "draw_cases"]
 
@@ -36,19 +34,8 @@ for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.value
     NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
 
 
-def backward_cases(name: str) -> st.SearchStrategy:
-    """Return the cases of a backward op: a case of the forward op, its results, and a gradient."""
-
-    @st.composite
-    def draw_case(draw):
-        args = draw(CASES[name])
-        result = run_spec(name, args)
-        return backward_args(name, args, result, floats(draw, first(result).shape))
-
-    return draw_case()
-
-
-CASES |= {name + SUFFIX: backward_cases(name) for name in FORWARDS if name + SUFFIX not in CASES}
+for name in FORWARDS:
+    CASES.setdefault(name + SUFFIX, backward_cases(name, CASES[name]))
 
 QUIET: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 _constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for

@@ -10,7 +10,7 @@ from tinyllm.testing.arrays import MODEST, floats, ints, leading, scores, sizes
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
-from tinyllm.testing.relations import backward_args, run_spec
+from tinyllm.testing.relations import backward_cases
 
 
 @st.composite
@@ -40,33 +40,28 @@ def linear_token_losses(draw):
     return x, w, *some_ignored(draw, shape, vocab)
 
 
-@st.composite
-def with_dloss(draw, name):
-    """Cases of a backward: the gradient that comes in is a single number."""
-    args = draw(CASES[name])
-    dloss = floats(draw, (), kinds=("equal", "normal", "zero", "large"))
-    return backward_args(name, args, run_spec(name, args), dloss)
+def lse_off(logits):
+    """Return the error of each log-sum-exp, which is rounded on the scale of its logits."""
+    return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
 def cross_entropy_bound(args, results):
-    """Each log-sum-exp is rounded on the scale of its logits; the mean adds one rounding per row."""
+    """The largest error of a log-sum-exp; the mean adds one rounding per row."""
     logits, targets, _ = args
-    each = EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
+    each = lse_off(logits)
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
 def cross_entropy_backward_bound(args, results):
-    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
-    dloss, logits, targets, lse, ignore_index = args
-    p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
+    """The error of each token's gradient, for its share of the loss."""
+    dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
-    return (EPS * np.abs(dloss) / count * (p + 4) + TINY,)
+    return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
 def token_losses_bound(args, results):
     """The log-sum-exp's error, and one rounding of the difference."""
-    logits, _, _ = args
-    each = EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
+    each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
@@ -107,7 +102,8 @@ def linear_token_losses_backward_bound(args, results):
 
 CASES = {
     "cross_entropy": cross_entropy(),
-    "cross_entropy_backward": with_dloss("cross_entropy"),
+    "cross_entropy_backward": backward_cases(
+        "cross_entropy", cross_entropy(), ("equal", "normal", "zero", "large")),
     "token_losses": cross_entropy(),
     "linear_token_losses": linear_token_losses(),
 }

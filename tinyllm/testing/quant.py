@@ -91,7 +91,6 @@ BOUNDS = {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
 ROUNDED = "np.rint(blocks / np.where(scale == 0, np.float32(1), scale))"
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
-UNPACKED = "np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2)"
 ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
 WEIGHTS = ("(unpack(bits, q) * spread(scales)[:, None])"
            ".reshape(scales.shape[1] * BLOCK, len(scales) * OUTPUTS)")

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from tinyllm.ops import OPS, override, use
+from tinyllm.testing.arrays import USUAL, floats
 
 SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
@@ -65,3 +67,15 @@ def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -
     if name == "embedding":
         known["vocab_size"] = known["w"].shape[0]
     return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))
+
+
+def backward_cases(name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> st.SearchStrategy:
+    """Return cases of `name`_backward: a case of the forward op, its results, and a gradient."""
+
+    @st.composite
+    def draw_case(draw):
+        args = draw(cases)
+        result = run_spec(name, args)
+        return backward_args(name, args, result, floats(draw, first(result).shape, kinds))
+
+    return draw_case()
