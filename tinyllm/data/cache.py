@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,18 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
             last = tokenizer.vocab_size - 1
             raise UserError(f"the data holds the token {largest}, and the last of this tokenizer is {last}")
         return data
-    dtype = _dtype(tokenizer)
     path = None
     if cache is not False:
         path = _cache_path(hashlib.sha256(data).digest(), tokenizer, cache)
-        if (found := _load(path, dtype)) is not None:
+        if (found := _load(path, tokenizer)) is not None:
             return found
-    tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=dtype)
-    if path is not None and _store(path, tokens, tokenizer):
-        mapped = _load(path, dtype)
-        tokens = tokens if mapped is None else mapped
+    tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=_dtype(tokenizer))
     tokens.flags.writeable = False
+    if path is not None:
+        with suppress(OSError, UserError):  # train without a cache on a full or read-only disk
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _store(path, [tokens], tokenizer)
+            return tokens if (found := _load(path, tokenizer)) is None else found
     return tokens
 
 
@@ -67,23 +69,21 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
     `load_tokens`. `progress(done, total)` counts encoded bytes. Raises UserError if the file cannot be read,
     or its tokens cannot be written.
     """
-    dtype = _dtype(tokenizer)
     try:
         with open(path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
             if out is None:
                 target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
-                if (found := _load(target, dtype)) is not None:
+                if (found := _load(target, tokenizer)) is not None:
                     return found
                 file.seek(0)
                 target.parent.mkdir(parents=True, exist_ok=True)
             else:
                 target = Path(out)
-            parts = _reported(tokenizer.encode_file(file), file, total, progress)
-            _store_parts(target, parts, dtype, tokenizer)
+            _store(target, _reported(tokenizer.encode_file(file), file, total, progress), tokenizer)
     except OSError as error:
         raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
-    if (found := _load(target, dtype)) is None:
+    if (found := _load(target, tokenizer)) is None:
         raise UserError(f"the tokens of {path} were written to {target}, but do not come back from there")
     return found
 
@@ -104,22 +104,16 @@ def load_tokens(path: Any) -> np.ndarray:
 
     Raises UserError if the file is missing, cut short or damaged in any byte.
     """
-    for width in ("<u2", "<u4"):
-        if (found := _load(path, np.dtype(width))) is not None:
-            return found
-    raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
+    return read_token_file(path)[0]
 
 
-def tokens_made_by(path: Any) -> str:
-    """Return the fingerprint of a token file's tokenizer. Raises UserError if there is no header."""
+def read_token_file(path: Any) -> tuple[np.ndarray, str]:
+    """Return the tokens of `load_tokens`, and the fingerprint of their tokenizer."""
     try:
-        with open(path, "rb") as f:
-            magic, *_, made_by = HEADER.unpack(f.read(HEADER.size))
-    except (OSError, struct.error):
-        magic = None
-    if magic != MAGIC:
-        raise UserError(f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one")
-    return made_by.hex()
+        return _read(path)
+    except (OSError, ValueError):
+        message = f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one"
+        raise UserError(message) from None
 
 
 def _reported(parts, file, total, progress):
@@ -140,9 +134,9 @@ def _cache_path(digest, tokenizer, cache):
     return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
 
 
-def _store_parts(path, parts, dtype, tokenizer):
+def _store(path, parts, tokenizer):
     """Write a cache file from an iterable of arrays of ids, with one in memory at a time."""
-    made_by = bytes.fromhex(tokenizer.fingerprint())
+    dtype, made_by = _dtype(tokenizer), bytes.fromhex(tokenizer.fingerprint())
     count, crc = 0, zlib.crc32(made_by)
     with atomic_write(path, "wb") as f:
         f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
@@ -154,34 +148,30 @@ def _store_parts(path, parts, dtype, tokenizer):
         f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc, made_by))
 
 
-def _store(path, tokens, tokenizer):
-    """Write a cache file, and return True if that worked."""
+def _load(path, tokenizer):
+    """Map a tokenizer's cache file, or return None if it is missing, cut short or damaged in any byte."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _store_parts(path, [tokens], tokens.dtype, tokenizer)
-    except (OSError, UserError):  # train without a cache on a full or read-only disk
-        return False
-    return True
-
-
-def _load(path, dtype):
-    """Map a cache file, or return None if it is missing, cut short or damaged in any byte."""
-    try:
-        with open(path, "rb") as f:
-            header = f.read(HEADER.size)
-            size = os.fstat(f.fileno()).st_size
-            if len(header) < HEADER.size:
-                return None
-            magic, width, count, crc, made_by = HEADER.unpack(header)
-            if (magic, width, size) != (MAGIC, dtype.itemsize, HEADER.size + count * width):
-                return None
-            found = zlib.crc32(made_by)
-            while chunk := f.read(CHUNK):
-                found = zlib.crc32(chunk, found)
-            if found != crc:
-                return None
-            if count == 0:  # an empty file cannot be mapped
-                return np.zeros(0, dtype)
-            return np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,))
-    except OSError:
+        tokens, _ = _read(path)
+    except (OSError, ValueError):
         return None
+    return tokens if tokens.dtype == _dtype(tokenizer) else None
+
+
+def _read(path):
+    """Map a cache file -> tokens, fingerprint. Raises ValueError if it is not as its header says."""
+    with open(path, "rb") as f:
+        header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
+        magic, width, count, crc, made_by = HEADER.unpack(header)
+        size = os.fstat(f.fileno()).st_size
+        if magic != MAGIC or width not in (2, 4) or size != HEADER.size + count * width:
+            raise ValueError("the header does not fit")
+        found = zlib.crc32(made_by)
+        while chunk := f.read(CHUNK):
+            found = zlib.crc32(chunk, found)
+        if found != crc:
+            raise ValueError("the tokens are damaged")
+        dtype = np.dtype(f"<u{width}")
+        if count == 0:  # an empty file cannot be mapped
+            return np.zeros(0, dtype), made_by.hex()
+        tokens = np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,))
+        return tokens, made_by.hex()

@@ -62,9 +62,7 @@ class Corpus:
         If the corpus has a separator, the cut is between documents. It is never inside a character.
         Raises UserError if a part would be empty.
         """
-        if not 0 < fraction < 1:
-            raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
-        cut = _cut(self.data, len(self.data) - round(len(self.data) * fraction), self.separator)
+        cut = _cut(self.data, _training(len(self.data), fraction), self.separator)
         if not 0 < cut < len(self.data):
             raise UserError(
                 f"{self.name} is too short: {len(self.data)} bytes cannot be split into two parts, "
@@ -109,13 +107,18 @@ class EncodedCorpus(Corpus):
 
     def split(self, fraction: float = 0.1) -> tuple:
         """Split off the last part of the tokens -> (training tokens, validation tokens)."""
-        if not 0 < fraction < 1:
-            raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
-        cut = len(self.tokens) - round(len(self.tokens) * fraction)
+        cut = _training(len(self.tokens), fraction)
         return self.tokens[:cut], self.tokens[cut:]
 
 
 CHUNK = 2**24  # tokens
+
+
+def _training(n, fraction):
+    """Return how many of n are for training. Raises UserError."""
+    if not 0 < fraction < 1:
+        raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
+    return n - round(n * fraction)
 
 
 def _cut(data, at, separator):

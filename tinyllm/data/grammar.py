@@ -13,7 +13,7 @@ measuring instrument:
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tinyllm.data.ambiguity import check
@@ -246,21 +246,3 @@ class Grammar:
                 cases = self.cases([node.var])
                 chars += math.fsum(p * len(facts[node.var].say(node.attr)) for p, facts in cases)
         return nats, chars
-
-    def derivations(self) -> Iterator[Story]:
-        """Yield every text that the grammar can write, as a Story: for small grammars only."""
-        return self._derive(self.body, {}, 0.0)
-
-    def _derive(self, body, facts, logprob):
-        if not body:
-            yield Story("", facts, logprob)
-            return
-        node, rest = body[0], body[1:]
-        if isinstance(node, (str, Mention)):
-            words = node if isinstance(node, str) else facts[node.var].say(node.attr)
-            for story in self._derive(rest, facts, logprob):
-                yield Story(words + story.text, story.facts, story.logprob)
-            return
-        for branch in self.fork(node, facts).branches:
-            more = dict([branch.fact]) if branch.fact else {}
-            yield from self._derive(branch.body + rest, {**facts, **more}, logprob + branch.logprob)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.data import stories
-from tinyllm.data.cache import holds_tokens, load_tokens, tokens_made_by
+from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import join, read
 from tinyllm.errors import UserError
@@ -44,7 +44,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
         separator = stories.SEPARATOR.encode() if source.generated else b""
         corpus = Corpus(name, data, source.description, world, separator)
     elif holds_tokens(name):
-        tokens, made_by = load_tokens(name), tokens_made_by(name)
+        tokens, made_by = read_token_file(name)
         corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
     else:
         corpus = Corpus(name, *read(name))
