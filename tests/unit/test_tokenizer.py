@@ -1,7 +1,6 @@
 """Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
 
-from functools import wraps
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 
 import numpy as np
 import pytest
@@ -21,30 +20,40 @@ from tinyllm.tokenizer import (
     save_tokenizer,
 )
 from tinyllm.tokenizer.patterns import PATTERNS, compile_pattern, split
+from tinyllm.tokenizer.vocabulary import Vocabulary
 
 TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
 TEXT *= 3
 SPECIAL = ["<|end|>", "<|end|>>", "<|user|>", "é"]
 STRANGE_PATTERNS = ["", "x", r"\w", r"\b", "(a)(b)?", r"a\Kb", "(?=a)", "(?<=a)b", "(?V1)a|", ".", r"\X"]
-
-byte = ByteTokenizer(SPECIAL)
-gpt2 = BPETokenizer.train(TEXT, 400, special_tokens=SPECIAL)
-gpt4 = BPETokenizer.train(TEXT, 400, "gpt4", SPECIAL)
-strange = BPETokenizer.train(TEXT, 400, "[ae]+", SPECIAL)
+SHIFTED = [(i + 7) % 256 for i in range(256)]  # the id of each byte in a vocabulary from elsewhere
+A, B, C = (SHIFTED[ord(letter)] for letter in "abc")
+MERGES = {(A, B): 305, (B, C): 303, (305, C): 300, (A, 303): 300, (300, 300): 309, (A, A): 301}
 
 
-def in_python(test):
-    """Run a test of what only the Python path has."""
+def foreign(merges, order=None, ignore_merges=False, n_tokens=310):
+    """A vocabulary with shifted bytes and these merges; ids that no merge makes are free."""
+    tokens = [None] * n_tokens
+    for byte, i in enumerate(SHIFTED):
+        tokens[i] = bytes([byte])
+    for (left, right), made in merges.items():
+        tokens[made] = tokens[left] + tokens[right]
+    return Vocabulary(tokens, SHIFTED, merges, order, ignore_merges)
 
-    @wraps(test)
-    def run(*args, **kwargs):
-        with use("numpy"):
-            test(*args, **kwargs)
 
-    return run
-
-
-LOSSLESS = pytest.mark.parametrize("tokenizer", [byte, gpt2, gpt4, strange], ids=repr)
+TOKENIZERS = {
+    "byte": ByteTokenizer(SPECIAL),
+    "char": CharTokenizer.train(TEXT + "\ud83d\ude00\udc80\udcff" + "".join(SPECIAL), SPECIAL),
+    "gpt2": BPETokenizer.train(TEXT, 400, special_tokens=SPECIAL),
+    "gpt4": BPETokenizer.train(TEXT, 400, "gpt4", SPECIAL),
+    "own": BPETokenizer.train(TEXT, 400, "[ae]+", SPECIAL),
+    "foreign": BPETokenizer.from_vocabulary(
+        foreign(MERGES), "gpt2", dict(zip(SPECIAL, (306, 307, 260, 400), strict=True))),
+}
+EVERY = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+OF_BYTES = {name: tokenizer for name, tokenizer in TOKENIZERS.items() if name != "char"}
+BYTES = pytest.mark.parametrize("tokenizer", OF_BYTES.values(), ids=OF_BYTES)
+byte, gpt2 = TOKENIZERS["byte"], TOKENIZERS["gpt2"]
 
 parts = st.sampled_from([*SPECIAL, "<|", "|>", "cat", " ", "😀", "'s", "'S", "\u017f"])
 any_text = st.one_of(
@@ -56,83 +65,57 @@ any_text = st.one_of(
 )
 scraps = st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0\x80", b"a ", b"\xff"])
 any_bytes = st.one_of(st.binary(), st.lists(scraps).map(b"".join))
+some_special = st.sets(st.sampled_from(SPECIAL))
 
 
-@LOSSLESS
+def fitting(tokenizer, text):
+    """The characters of a text that a tokenizer knows."""
+    return "".join(c for c in text if c in tokenizer._characters) if tokenizer.kind == "char" else text
+
+
+def utf8(text):
+    return text.encode("utf-8", "surrogatepass")
+
+
+# Laws
+
+
+@EVERY
 @given(any_text)
 def test_every_str_comes_back(tokenizer, text):
+    text = fitting(tokenizer, text)
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
-    assert all(0 <= i < tokenizer.vocab_size - len(SPECIAL) for i in ids)  # never a special token
-    assert ids == tokenizer.encode(text.encode("utf-8", "surrogatepass"))
+    assert not set(ids) & set(tokenizer.special_tokens.values())
+    with use("numpy"):
+        assert tokenizer.encode(text) == ids and tokenizer.decode(ids) == text
+    array, (batch,) = tokenizer.encode_to_numpy(text), tokenizer.encode_batch([text])
+    assert array.dtype == np.int32 and array.tolist() == batch == ids
 
 
-@LOSSLESS
-@given(any_bytes)
-def test_every_byte_string_comes_back(tokenizer, data):
+@BYTES
+@given(any_text, any_bytes)
+def test_every_byte_string_comes_back(tokenizer, text, data):
+    data = utf8(text) + data
     ids = tokenizer.encode(data)
-    assert tokenizer.decode_bytes(ids) == data
+    assert tokenizer.decode_bytes(ids) == data and tokenizer.encode(text) == tokenizer.encode(utf8(text))
     assert tokenizer.encode(bytearray(data)) == tokenizer.encode(memoryview(data)) == ids
-
-
-@LOSSLESS
-@given(st.text(), any_bytes)
-def test_decode_reads_utf8_as_bytes_do(tokenizer, text, data):
-    data = text.encode() + data
-    ids = tokenizer.encode(data)
     for errors in ("ignore", "backslashreplace", "surrogateescape"):
         assert tokenizer.decode(ids, errors) == data.decode("utf-8", errors)
-    broken = data + b"\xff"
-    assert tokenizer.decode([*ids, 255], "replace") == broken.decode("utf-8", "replace")
+    broken = [*ids, *tokenizer.encode(b"\xff")]
+    assert tokenizer.decode(broken, "replace") == (data + b"\xff").decode("utf-8", "replace")
     with pytest.raises(UnicodeDecodeError):
-        tokenizer.decode([*ids, 255], "strict")
+        tokenizer.decode(broken, "strict")
+    if isinstance(tokenizer, BPETokenizer):
+        pieces = list(tokenizer.pieces(data))
+        assert b"".join(pieces) == data and all(pieces)
+        assert {*accumulate(map(len, pieces))} <= {end for _, end in tokenizer.offsets(data)}
 
 
-def test_every_character_and_every_two_bytes_come_back():
-    everything = "".join(map(chr, range(0x110000)))
-    pairs = bytes(b for first in range(256) for second in range(256) for b in (first, second))
-    assert byte.decode(byte.encode_to_numpy(everything)) == everything
-    everything = everything[:0x3000] + everything[0x3000::41]  # all of it takes ten seconds
-    char = CharTokenizer.train(everything)
-    assert char.vocab_size == len(everything)
-    for tokenizer in (char, gpt2, gpt4):
-        assert tokenizer.decode(tokenizer.encode_to_numpy(everything)) == everything
-    for tokenizer in (byte, gpt2, gpt4):
-        assert tokenizer.decode_bytes(tokenizer.encode_to_numpy(pairs)) == pairs
-
-
-@given(any_text.filter(bool), st.data())
-def test_char_tokenizer(text, data):
-    tokenizer = CharTokenizer.train(text, ["<|end|>"])
-    assert tokenizer.vocab_size == len(set(text)) + 1
-    assert tokenizer.encode("".join(sorted(set(text)))) == list(range(len(set(text))))
-    mixed = data.draw(st.lists(st.sampled_from(text)).map("".join))
-    assert tokenizer.decode(tokenizer.encode(mixed)) == mixed
-    assert len(tokenizer.encode(mixed)) == len(mixed)
-
-
-def test_char_tokenizer_refuses_what_it_does_not_know():
-    tokenizer = CharTokenizer.train("abc")
-    with pytest.raises(UserError, match=r"'é' \(U\+00E9\)"):
-        tokenizer.encode("abcé")
-    with pytest.raises(UserError, match=r"'A' \(U\+0041\)"):
-        tokenizer.encode("A\U0010ffff")
-    with pytest.raises(UserError, match=r"byte 1 is 0xff.*byte or bpe"):
-        tokenizer.encode(b"a\xff")
-    for empty in ("", b""):
-        with pytest.raises(UserError, match="empty"):
-            CharTokenizer.train(empty)
-    for wrong in (["a", "a"], ["b", "a"], ["ab"], [""], [1]):
-        with pytest.raises(UserError, match="characters"):
-            CharTokenizer(wrong)
-
-
-# Special tokens
-
-
-@LOSSLESS
-@given(any_text, st.sets(st.sampled_from(SPECIAL)))
+@EVERY
+@given(any_text, some_special)
 def test_allowed_special_tokens_are_found_and_nothing_else(tokenizer, text, allowed):
+    text = fitting(tokenizer, text)
     ids = tokenizer.encode(text, allowed_special=allowed)
     assert tokenizer.decode(ids) == text
     found = {i for i in ids if i in tokenizer.special_tokens.values()}
@@ -143,16 +126,98 @@ def test_allowed_special_tokens_are_found_and_nothing_else(tokenizer, text, allo
     assert tokenizer.encode(text, "all") == tokenizer.encode(text, SPECIAL)
 
 
-@LOSSLESS
-def test_special_tokens_by_example(tokenizer):
-    end, longer, user, e = (tokenizer.special_tokens[name] for name in SPECIAL)
-    assert [end, longer, user, e] == list(range(tokenizer.vocab_size - 4, tokenizer.vocab_size))
-    assert tokenizer.encode("<|end|><|user|>", "all") == [end, user]
-    assert tokenizer.encode("<|end|>>", {"<|end|>", "<|end|>>"}) == [longer]  # the longest name wins
-    assert tokenizer.encode("<|end|>>", {"<|end|>"}) == [end, ord(">")]
-    assert tokenizer.encode(b"\xc3\xc3\xa9\xa9", "all") == [0xC3, e, 0xA9]  # found between broken bytes
-    assert tokenizer.encode_batch(["<|end|>", "é"], ["é"])[1] == [e]
-    assert end not in tokenizer.encode("<|end|>")
+@EVERY
+@given(any_text, some_special)
+def test_places_in_a_str_are_the_smallest_that_hold_their_tokens(tokenizer, text, allowed):
+    """Against a slow definition: characters whose bytes meet the token's bytes."""
+    text = fitting(tokenizer, text)
+    ids, places = tokenizer.encode(text, allowed), tokenizer.offsets(text, allowed)
+    owner = [i for i, character in enumerate(text) for _ in utf8(character)]
+    at = 0
+    for i, (start, end) in zip(ids, places, strict=True):
+        token = tokenizer.decode_bytes([i])
+        met = owner[at : at + len(token)]
+        assert (start, end) == (met[0], met[-1] + 1) and token in utf8(text[start:end])
+        at += len(token)
+    assert all(b[0] in (a[1], a[1] - 1) for a, b in pairwise(places))  # overlap by one split character
+
+
+@BYTES
+@given(any_bytes, some_special)
+def test_places_in_bytes_are_side_by_side(tokenizer, data, allowed):
+    ids, places = tokenizer.encode(data, allowed), tokenizer.offsets(data, allowed)
+    assert [data[start:end] for start, end in places] == [tokenizer.decode_bytes([i]) for i in ids]
+    assert [0, *(end for _, end in places)] == [*(start for start, _ in places), len(data)]
+
+
+@EVERY
+def test_ids_come_in_many_shapes(tokenizer):
+    array = tokenizer.encode_to_numpy(TEXT)
+    assert all(type(i) is int for i in tokenizer.encode(TEXT))
+    for ids in (array.astype(np.uint16), array.repeat(2)[::2], tuple(array), iter(array.tolist())):
+        assert tokenizer.decode(ids) == TEXT
+    assert tokenizer.encode("") == [] and tokenizer.decode([]) == tokenizer.decode(iter(())) == ""
+    assert tokenizer.encode_to_numpy("", "all").dtype == np.int32
+    for ids in ([-1], [tokenizer.vocab_size], [0, 2**40], np.array([2**63], np.uint64)):
+        with pytest.raises(UserError, match="there is no token"):
+            tokenizer.decode(ids)
+    for ids in ([1.0], ["1"], [True], [None], [2**70]):
+        with pytest.raises(TypeError, match="whole numbers"):
+            tokenizer.decode_bytes(ids)
+    with pytest.raises(ValueError, match=r"\(2, 1\)"):
+        tokenizer.decode(np.array([[1], [2]]))
+    for text in (None, 3, ["a"]):
+        with pytest.raises(TypeError, match="str or bytes"):
+            tokenizer.encode(text)
+
+
+def test_every_character_and_every_two_bytes_come_back():
+    everything = "".join(map(chr, range(0x110000)))
+    pairs = bytes(b for first in range(256) for second in range(256) for b in (first, second))
+    assert byte.decode(byte.encode_to_numpy(everything)) == everything
+    everything = everything[:0x3000] + everything[0x3000::41]  # all of it takes ten seconds
+    char = CharTokenizer.train(everything)
+    assert char.vocab_size == len(everything)
+    for tokenizer in (char, gpt2, TOKENIZERS["gpt4"]):
+        assert tokenizer.decode(tokenizer.encode_to_numpy(everything)) == everything
+    for tokenizer in OF_BYTES.values():
+        assert tokenizer.decode_bytes(tokenizer.encode_to_numpy(pairs)) == pairs
+
+
+# By example
+
+
+def test_places_by_example():
+    assert byte.offsets("aé!") == [(0, 1), (1, 2), (1, 2), (2, 3)]
+    assert byte.offsets("aé!".encode()) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert byte.offsets("a<|end|>", "all") == [(0, 1), (1, 8)]
+    assert byte.offsets("") == byte.offsets(b"") == []
+    assert [TEXT[start:end] for start, end in gpt2.offsets(TEXT)][-2:] == [".", " "]
+
+
+def test_char_tokenizer():
+    tokenizer = CharTokenizer.train("cab", ["<|end|>"])
+    assert tokenizer.vocab_size == 4 and tokenizer.encode("abcc") == [0, 1, 2, 2]
+    for text, problem in (("abcé", r"'é' \(U\+00E9\)"), ("A\U0010ffff", r"'A' \(U\+0041\)"),
+                          (b"a\xff", r"byte 1 is 0xff.*byte or bpe")):
+        with pytest.raises(UserError, match=problem):
+            tokenizer.encode(text)
+    for empty in ("", b""):
+        with pytest.raises(UserError, match="empty"):
+            CharTokenizer.train(empty)
+    for wrong in (["a", "a"], ["b", "a"], ["ab"], [""], [1]):
+        with pytest.raises(UserError, match="characters"):
+            CharTokenizer(wrong)
+
+
+def test_special_tokens_by_example():
+    end, longer, user, e = (byte.special_tokens[name] for name in SPECIAL)
+    assert [end, longer, user, e] == list(range(byte.vocab_size - 4, byte.vocab_size))
+    assert byte.encode("<|end|><|user|>", "all") == [end, user]
+    assert byte.encode("<|end|>>", {"<|end|>", "<|end|>>"}) == [longer]  # the longest name wins
+    assert byte.encode("<|end|>>", {"<|end|>"}) == [end, ord(">")]
+    assert byte.encode(b"\xc3\xc3\xa9\xa9", "all") == [0xC3, e, 0xA9]  # found between broken bytes
+    assert byte.encode_batch(["<|end|>", "é"], ["é"])[1] == [e]
 
 
 def test_wrong_special_tokens_are_refused():
@@ -166,6 +231,60 @@ def test_wrong_special_tokens_are_refused():
             ByteTokenizer(names)
     with pytest.raises(TypeError):
         ByteTokenizer("<|end|>")
+    for names in ("<|end|>", {"<|end|>": 500}):  # letters, and numbers that would not be kept
+        with pytest.raises(TypeError, match="list of names"):
+            BPETokenizer.train(TEXT, 300, special_tokens=names)
+
+
+# Vocabularies from elsewhere
+
+
+def slowly(piece, vocabulary):
+    """Look at everything again for every merge: the smallest rank first, of equals the leftmost."""
+    ids = [vocabulary.byte_ids[byte] for byte in piece]
+    order = vocabulary.order or vocabulary.merges
+    while True:
+        ranks = [(order[pair], i) for i in range(len(ids) - 1) if (pair := (ids[i], ids[i + 1])) in order]
+        if not ranks:
+            return ids
+        _, i = min(ranks)
+        ids[i : i + 2] = [vocabulary.merges[ids[i], ids[i + 1]]]
+
+
+@given(st.text("abcd").map(str.encode), st.permutations(range(len(MERGES))))
+def test_the_order_decides_which_pair_goes_first(piece, ranks):
+    order = dict(zip(MERGES, ranks, strict=True))
+    for vocabulary in (foreign(MERGES, order), foreign(MERGES)):
+        assert vocabulary.encode(piece) == slowly(piece, vocabulary)
+        assert b"".join(vocabulary.tokens[i] for i in vocabulary.encode(piece)) == piece
+
+
+def test_a_whole_piece_can_go_first():
+    order = {pair: rank for rank, pair in enumerate([(A, B), (B, C)])}
+    merges = {(A, B): 305, (B, C): 303}
+    unreachable = foreign(merges, order)
+    unreachable.tokens[302] = b"abc"  # no merge leads here
+    assert unreachable.encode(b"abc") == [305, C]
+    whole = Vocabulary(unreachable.tokens, SHIFTED, merges, order, ignore_merges=True)
+    assert whole.encode(b"abc") == [302] and whole.encode(b"abca") == [305, C, A]
+
+
+def test_ids_that_are_free_or_taken():
+    tokenizer = TOKENIZERS["foreign"]
+    assert tokenizer.vocab_size == 401
+    assert tokenizer.encode("abc abc<|end|>", "all") == [300, SHIFTED[32], 300, 306]
+    with pytest.raises(UserError, match="token 302: this vocabulary leaves that id free"):
+        tokenizer.decode([300, 302])
+    for wrong in (300, -1, 2**40, True, "x"):
+        with pytest.raises(UserError, match="special token '<e>'"):
+            BPETokenizer.from_vocabulary(foreign(MERGES), "gpt2", {"<e>": wrong})
+
+
+def test_a_replaced_bpe_encode_runs_where_it_can_know_the_order():
+    with override(bpe_encode=lambda ids, merges: list(ids)):
+        assert foreign(MERGES).encode(b"ab") == [A, B]
+        with pytest.raises(UserError, match="order"):
+            foreign(MERGES, dict.fromkeys(MERGES, 0)).encode(b"ab")
 
 
 # Splitting
@@ -280,16 +399,6 @@ def test_merges_are_told_as_they_happen():
         pieces = [bpe_merge(ids, (left, right), new) for ids in pieces]
 
 
-@LOSSLESS
-@given(any_bytes)
-def test_no_token_crosses_a_cut(tokenizer, data):
-    if isinstance(tokenizer, BPETokenizer):
-        pieces = list(tokenizer.pieces(data))
-        assert b"".join(pieces) == data and all(pieces)
-        cuts = {0, *accumulate(map(len, pieces))}
-        assert cuts <= {0, *(end for _, end in tokenizer.offsets(data))}
-
-
 def test_one_huge_piece_is_no_trouble():
     """One letter, no spaces: the specification would look at everything 2,000 times."""
     for text in ("a" * 20_000, "ab" * 10_000, "abcdefgh" * 2_500):
@@ -298,20 +407,18 @@ def test_one_huge_piece_is_no_trouble():
         assert len(tokenizer.encode(text)) <= 2
 
 
-@in_python
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
-    tokenizer = BPETokenizer.train(TEXT, 300)
     text = " ".join(map(str, range(1000))) + TEXT
-    fresh = tokenizer.encode(text)
-    assert len(tokenizer._cache) > 900
-    monkeypatch.setattr(bpe, "CACHE_PIECES", 100)
-    tokenizer = BPETokenizer.train(TEXT, 300)
-    assert tokenizer.encode(text) == fresh
-    assert 0 < len(tokenizer._cache) <= 100
-    assert tokenizer.encode(text) == fresh and tokenizer.decode(fresh) == text
-    result = tokenizer.encode("cat cat")
-    result.clear()
-    assert tokenizer.decode(tokenizer.encode("cat cat")) == "cat cat"
+    with use("numpy"):
+        tokenizer = BPETokenizer.train(TEXT, 300)
+        fresh = tokenizer.encode(text)
+        assert len(tokenizer._cache) > 900
+        monkeypatch.setattr(bpe, "CACHE_PIECES", 100)
+        tokenizer = BPETokenizer.train(TEXT, 300)
+        assert tokenizer.encode(text) == fresh
+        assert 0 < len(tokenizer._cache) <= 100
+        tokenizer.encode("cat cat").clear()
+        assert tokenizer.decode(tokenizer.encode("cat cat")) == "cat cat"
 
 
 def test_a_plugged_in_op_is_neither_hidden_by_the_cache_nor_remembered():
@@ -322,36 +429,6 @@ def test_a_plugged_in_op_is_neither_hidden_by_the_cache_nor_remembered():
         assert tokenizer.encode("new words") == list(b"new words")
     assert tokenizer.encode("the cat") == before
     assert tokenizer.encode("the the") != list(b"the the")
-
-
-# Ids
-
-
-@LOSSLESS
-def test_wrong_ids_are_refused(tokenizer):
-    for ids in ([-1], [tokenizer.vocab_size], [0, 2**40], np.array([2**63], np.uint64)):
-        with pytest.raises(UserError, match="there is no token"):
-            tokenizer.decode(ids)
-    for ids in ([1.0], ["1"], [True], [None], [2**70]):
-        with pytest.raises(TypeError, match="whole numbers"):
-            tokenizer.decode_bytes(ids)
-    with pytest.raises(ValueError, match=r"\(2, 1\)"):
-        tokenizer.decode(np.array([[1], [2]]))
-    for text in (None, 3, ["a"]):
-        with pytest.raises(TypeError, match="str or bytes"):
-            tokenizer.encode(text)
-
-
-@LOSSLESS
-def test_ids_come_in_many_shapes(tokenizer):
-    array = tokenizer.encode_to_numpy(TEXT)
-    assert array.dtype == np.int32 and array.tolist() == tokenizer.encode(TEXT)
-    assert all(type(i) is int for i in tokenizer.encode(TEXT))
-    for ids in (array.astype(np.uint16), array.repeat(2)[::2], tuple(array), iter(array.tolist())):
-        assert tokenizer.decode(ids) == TEXT
-    assert tokenizer.encode("") == [] and tokenizer.decode([]) == ""
-    assert tokenizer.decode_bytes(iter(())) == b""
-    assert tokenizer.encode_to_numpy("", "all").dtype == np.int32
 
 
 def test_make_tokenizer_from_a_word(tmp_path):
@@ -368,10 +445,3 @@ def test_make_tokenizer_from_a_word(tmp_path):
             make_tokenizer(spec, data)
     with pytest.raises(UserError, match="not UTF-8"):
         make_tokenizer("char", b"\xff")
-
-
-@pytest.mark.parametrize("names", ["<|end|>", {"<|end|>": 500}])
-def test_training_takes_a_list_of_names(names):
-    """Not a name, which is a list of letters, nor numbers, which it would not keep."""
-    with pytest.raises(TypeError, match="list of names"):
-        BPETokenizer.train(TEXT, 300, special_tokens=names)

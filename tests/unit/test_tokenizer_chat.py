@@ -125,8 +125,8 @@ GOOD = CHAT_TEMPLATES["chatml"].to_dict()
 BAD_FIELDS = [
     ([], "an object"), ({}, "the fields"), (GOOD | {"extra": 1}, "the fields"),
     (GOOD | {"roles": []}, "object"), (GOOD | {"roles": {}}, "needs roles"), (GOOD | {"model": 3}, "model"),
-    (GOOD | {"model": "nobody"}, "'nobody'"), (GOOD | {"end": "x"}, "a list"), (GOOD | {"end": [3]}, "part"),
-    (GOOD | {"end": [{"special": 3}]}, "part"), (GOOD | {"end": [{"special": "a", "b": 1}]}, "part"),
+    (GOOD | {"model": "nobody"}, "'nobody'"), (GOOD | {"end": "x"}, "list"), (GOOD | {"end": [3]}, "list"),
+    (GOOD | {"end": [{"special": 3}]}, "texts"), (GOOD | {"end": [{"special": "a", "b": 1}]}, "texts"),
     (GOOD | {"end": ["typed"]}, "the end .* needs a special token"),
     (GOOD | {"roles": {"assistant": ["A: "]}}, "'assistant' .* needs a special token"),
     (GOOD | {"begin": [{"special": "<|missing|>"}]}, "'<|missing|>', which"),

@@ -219,7 +219,7 @@ def test_half_of_two_files_is_never_left(there, trained, tmp_path, monkeypatch, 
     monkeypatch.setattr("tinyllm.files.open", lambda path, mode, **kwargs: full(path, mode), raising=False)
     with pytest.raises(UserError, match="No space left"):
         run("convert", plain, "--to", "gpt2", "--out", folder, "--overwrite")
-    assert folder.exists() == there and {path.name: path.read_bytes() for path in folder.glob("*")} == before
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
 
 
 def test_convert_leaves_nothing_out_unasked(tmp_path):

@@ -65,9 +65,6 @@ def document(model, *names, **parts):
 
 
 META = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-FIRST, LAST = ({"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]"))
-A, B = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
-KNOWN = {name: {"id": name, "ids": [i], "tokens": [name]} for i, name in ((1, "[CLS]"), (2, "[SEP]"))}
 BERT = document(
     {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
      "max_input_chars_per_word": 9,
@@ -75,8 +72,7 @@ BERT = document(
     normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
                 "strip_accents": None, "lowercase": True},
     pre_tokenizer={"type": "WhitespaceSplit"},
-    post_processor={"type": "TemplateProcessing", "single": [FIRST, A, LAST],
-                    "pair": [FIRST, A, LAST, B, LAST], "special_tokens": KNOWN},
+    post_processor={"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
     decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
     truncation={"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
 )  # fmt: skip
@@ -141,11 +137,10 @@ def test_some_special_tokens_can_be_allowed(tmp_path):
         tokenizer.encode("a", ["<x>"])
 
 
-def test_places_and_templates_are_the_librarys(tmp_path):
+def test_places_are_the_librarys(tmp_path):
     tokenizer = load(tmp_path, BERT)
     assert tokenizer.offsets("Thé cats") == [(0, 3), (4, 7), (7, 8)]
     assert tokenizer.offsets("Thé cats".encode()) == [(0, 4), (5, 8), (8, 9)]
-    assert tokenizer.template([7]) == [1, 7, 2] and tokenizer.template([7], [8]) == [1, 7, 2, 8, 2]
 
 
 def test_what_goes_wrong_is_one_line(tmp_path):

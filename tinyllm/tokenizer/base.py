@@ -27,8 +27,7 @@ from tinyllm.tokenizer.strings import (
     text_from_bytes,
     text_keeping_bytes,
 )
-from tinyllm.tokenizer.template import Template
-from tinyllm.tokenizer.vocabulary import LARGEST_ID
+from tinyllm.tokenizer.vocabulary import check_id
 
 Allowed = Iterable[str]  # names of special tokens, or "all"
 Ids = Iterable[int] | np.ndarray
@@ -45,7 +44,7 @@ class Tokenizer:
 
     kind = ""  # the name of this kind in the command line
     normalizer: str | None = None  # "NFC": text is composed before it is encoded, as in Qwen's files
-    template: Template | None = None  # the special tokens that a model wants around a text
+    post_processor: dict | None = None  # of a file; saved again, but `encode` adds no tokens to a text
     chat: ChatTemplate | None = None  # how conversations are written
 
     def __init__(self, tokens, special_tokens=()):
@@ -83,20 +82,29 @@ class Tokenizer:
         then a user could stop a program by typing one.) A str is encoded as its UTF-8 bytes. Bytes need not
         be UTF-8, except for a char tokenizer, which raises UserError.
         """
-        return self.encode_to_numpy(text, allowed_special).tolist()
+        return self._encode_all([text], allowed_special)[0]
 
     def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Return the same ids as `encode`, in an int32 array."""
+        return self._encode_all([text], allowed_special, arrays=True)[0]
+
+    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
+        """Encode each of several texts: a list of lists of ids."""
+        return self._encode_all(texts, allowed_special)
+
+    def _encode_all(self, texts, allowed_special, arrays=False):
+        """Encode several texts, each as a list of ids, or as an int32 array."""
         names = self._names(allowed_special)
+        found = [self._encode_text(text, names) for text in texts]
+        return found if arrays else [ids.tolist() for ids in found]
+
+    def _encode_text(self, text, names):
+        """Encode one text, in which names, {name: id}, are looked for -> int32 array."""
         parts = [
             np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
             for part in cut_at_names(self._readable(text), names)
         ]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
-
-    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
-        """Encode each of several texts: a list of lists of ids."""
-        return [self.encode(text, allowed_special) for text in texts]
+        return np.concatenate(parts)
 
     def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
         """Find the position in the text of each token of `encode(text, allowed_special)`.
@@ -201,7 +209,7 @@ class Tokenizer:
             ],
             "normalizer": {"type": self.normalizer} if self.normalizer else None,
             "pre_tokenizer": document["pre_tokenizer"],
-            "post_processor": self.template.document if self.template else None,
+            "post_processor": self.post_processor,
             "decoder": document["decoder"],
             "model": model | ({"tinyllm": extra} if extra else {}),
         }
@@ -239,9 +247,7 @@ class Tokenizer:
 def _with_special(tokens, special_tokens):
     """Return the bytes of every id, special tokens included. Raises UserError for a bad or taken id."""
     for name, i in special_tokens.items():
-        if type(i) is not int or not 0 <= i < LARGEST_ID:
-            number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
-            raise UserError(f"the id of the special token {name[:40]!r} must be {number}")
+        check_id(i, f"the special token {name[:40]!r}")
         tokens += [None] * (i + 1 - len(tokens))
         if tokens[i] is not None:
             raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")

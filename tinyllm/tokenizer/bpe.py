@@ -18,7 +18,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.base import Allowed, Tokenizer
+from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
@@ -113,26 +113,10 @@ class BPETokenizer(Tokenizer):
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 
-    def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
-        """Encode a text as `Tokenizer.encode` does -> list of ids."""
-        if bpe_fast.kernels(bpe_encode):
-            return self._encode_compiled([text], allowed_special)[0]
-        return super().encode(text, allowed_special)
-
-    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
-        """Return the same ids as `encode`, in an int32 array."""
-        if bpe_fast.kernels(bpe_encode):
-            return self._encode_compiled([text], allowed_special, arrays=True)[0]
-        return super().encode_to_numpy(text, allowed_special)
-
-    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
-        """Encode each of several texts, in parallel: a list of lists of ids."""
-        if bpe_fast.kernels(bpe_encode):
-            return self._encode_compiled(texts, allowed_special)
-        return super().encode_batch(texts, allowed_special)
-
-    def _encode_compiled(self, texts, allowed_special, arrays=False):
-        """Encode several texts in C, each a list of ids, or an array."""
+    def _encode_all(self, texts, allowed_special, arrays=False):
+        """Encode several texts in C, on all threads, or one after another in Python."""
+        if not bpe_fast.kernels(bpe_encode):
+            return super()._encode_all(texts, allowed_special, arrays)
         names = {name.encode(): i for name, i in self._names(allowed_special).items()}
         cut = [list(self._cut(bytes_from_text(text), names)) for text in texts]
         stretches = [part for parts in cut for part in parts if not isinstance(part, int)]
@@ -185,7 +169,7 @@ def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
         raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
     if tokenizer.chat:
         raise UserError(f"{format} has no place for a chat template; take it off first (--drop-chat)")
-    for name in ("normalizer", "template", "added_tokens"):
+    for name in ("normalizer", "post_processor", "added_tokens"):
         if getattr(tokenizer, name):
             raise UserError(f"{format} has no place for the {name} of this tokenizer; take huggingface")
     return tokenizer

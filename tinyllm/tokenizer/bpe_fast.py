@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
+from tinyllm.ops.bpe import BYTES, bpe_train
 from tinyllm.ops.registry import _compiled
 
 Merges = dict[tuple[int, int], int]  # {(left, right): new token or rank}
@@ -123,13 +123,7 @@ def encode(piece: bytes | list[int], merges: Merges, order: Merges | None = None
     The heap holds every pair that could be merged; the one learnt first is on top, then the leftmost. With
     `order`, {(left, right): rank}, the smallest rank goes first instead of the smallest new token.
     """
-    if bpe_encode.replaced:
-        return bpe_encode(piece, merges)
-    return merge_all(piece, merges, merges if order is None else order)
-
-
-def merge_all(piece: bytes | list[int], merges: Merges, order: Merges) -> list[int]:
-    """Encode a piece as `encode` does, also if the op is replaced."""
+    order = merges if order is None else order
     ids = list(piece)
     left = list(range(-1, len(ids) - 1))
     right = list(range(1, len(ids) + 1))

@@ -45,7 +45,7 @@ class ChatTemplate:
     def __post_init__(self):
         if not isinstance(self.roles, dict) or not self.roles:
             raise UserError("a chat template needs roles, such as user and assistant, with what opens a turn")
-        if self.model not in self.roles:
+        if not isinstance(self.model, str) or self.model not in self.roles:
             raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
         for place, parts in self._places():
             if not isinstance(parts, (list, tuple)) or not all(isinstance(p, (str, Special)) for p in parts):
@@ -147,8 +147,8 @@ class ChatTemplate:
         """Build a template from a dict of `to_dict`. Raises UserError naming what is wrong."""
         if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
-        if not isinstance(fields["roles"], dict) or not isinstance(fields["model"], str):
-            raise UserError("in a chat template roles is an object, and model is a text")
+        if not isinstance(fields["roles"], dict):
+            raise UserError("in a chat template roles is an object")
         roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
         return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"])
 
@@ -158,15 +158,12 @@ def _to_json(parts):
 
 
 def _from_json(parts):
+    """Return parts as `ChatTemplate` has them; it refuses what is no part."""
     if not isinstance(parts, list):
-        raise UserError("the parts of a chat template are a list")
-    found = []
-    for part in parts:
-        name = part.get("special") if isinstance(part, dict) and len(part) == 1 else None
-        if not isinstance(part, str) and not isinstance(name, str):
-            raise UserError('a part of a chat template is a text or {"special": name}')
-        found.append(part if isinstance(part, str) else Special(name))
-    return tuple(found)
+        return parts
+    names = [part.get("special") if isinstance(part, dict) and len(part) == 1 else None for part in parts]
+    named = zip(parts, names, strict=True)
+    return tuple(Special(name) if isinstance(name, str) else part for part, name in named)
 
 
 def _roles(before, after, roles=("system", "user", "assistant")):

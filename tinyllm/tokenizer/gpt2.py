@@ -6,7 +6,6 @@ a special token if it is plain ASCII, like "<|endoftext|>", or not a byte string
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,19 +119,12 @@ def save(tokenizer: Tokenizer, folder: str | Path) -> None:
 
 
 def _write_both(folder, merges, vocab):
-    """Write both files into a folder, or neither; then remove the folder if it is new."""
-    made = not folder.exists()
+    """Write both files into a folder, or neither."""
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as e:
         raise UserError(f"cannot write {folder}: {e.strerror or e}; GPT-2's format is a folder") from None
-    try:
-        with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
-            first.write(merges)
-            first.flush()  # a full disk fails here, before either file is renamed
-            second.write(vocab)
-    except BaseException:
-        if made:
-            with suppress(OSError):  # keep the folder if it holds other files
-                folder.rmdir()
-        raise
+    with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
+        first.write(merges)
+        first.flush()  # a full disk fails here, before either file is renamed
+        second.write(vocab)

@@ -5,17 +5,14 @@
 
 import json
 import secrets
-from contextlib import suppress
 from functools import lru_cache
-from itertools import groupby
 
 import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
 from tinyllm.tokenizer.strings import Text, bytes_from_text
-from tinyllm.tokenizer.template import Template
-from tinyllm.tokenizer.vocabulary import LARGEST_ID
+from tinyllm.tokenizer.vocabulary import check_id
 
 
 class LibraryTokenizer(Tokenizer):
@@ -34,8 +31,7 @@ class LibraryTokenizer(Tokenizer):
         self._library = _load(document, feature)
         vocab = self._library.get_vocab(with_added_tokens=True)
         largest = max(vocab.values(), default=-1)
-        if largest >= LARGEST_ID:
-            raise UserError(f"the file has the id {largest}, not 0 to {LARGEST_ID - 1}")
+        check_id(max(largest, 0), "a token of the file")
         added = self._library.get_added_tokens_decoder()
         special = {token.content: i for i, token in added.items() if token.special}
         tokens = [None] * (largest + 1)
@@ -43,21 +39,16 @@ class LibraryTokenizer(Tokenizer):
             tokens[i] = None if word in special else word.encode()
         super().__init__(tokens, special)
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
-        if document.get("post_processor"):
-            with suppress(UserError):  # the vocabulary may not know the letter
-                single, pair = (_framed(self._run(self._library.encode, *texts)) for texts in ("a", "aa"))
-                self.template = Template(single, pair, document["post_processor"])
 
     def __reduce__(self):
         return LibraryTokenizer, (self._content,), {"chat": self.chat}
 
-    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
-        """Return the same ids as `encode`, in an int32 array."""
-        return np.array(self._encoding(text, allowed_special).ids, np.int32)
+    def _encode_text(self, text, names):
+        return np.array(self._encoding(text, names).ids, np.int32)
 
     def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
         """Return the offsets that the library reports -> list of (start, end), in characters or in bytes."""
-        places = self._encoding(text, allowed_special).offsets
+        places = self._encoding(text, self._names(allowed_special)).offsets
         if isinstance(text, str):
             return places
         at = np.cumsum([0, *(len(character.encode()) for character in bytes(text).decode())]).tolist()
@@ -82,13 +73,12 @@ class LibraryTokenizer(Tokenizer):
         model = self._content["model"] | {"tinyllm": {"chat": self.chat.to_dict()}}
         return self._content | {"model": model}
 
-    def _encoding(self, text, allowed_special):
-        names = frozenset(self._names(allowed_special))
+    def _encoding(self, text, names):
         try:
             text = bytes_from_text(text).decode()
         except UnicodeDecodeError as e:
             raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
-        return self._run(self._restricted(names).encode, text, add_special_tokens=False)
+        return self._run(self._restricted(frozenset(names)).encode, text, add_special_tokens=False)
 
     def _restrict(self, allowed):
         """Load a copy of the tokenizer that finds only the allowed special tokens.
@@ -141,12 +131,3 @@ def _load(document, feature="its pipeline"):
     library.no_truncation()
     library.no_padding()
     return library
-
-
-def _framed(encoding):
-    """Return the ids that the library adds around one text or two, with "A" and "B" for the texts."""
-    places = zip(encoding.ids, encoding.sequence_ids, strict=True)
-    framed = []
-    for text, run in groupby(places, key=lambda place: place[1]):
-        framed += [i for i, _ in run] if text is None else ["AB"[text]]
-    return tuple(framed)

@@ -15,8 +15,7 @@ from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.json_file import one_of
 from tinyllm.tokenizer.patterns import NAMES, QWEN2
 from tinyllm.tokenizer.strings import check_names
-from tinyllm.tokenizer.template import Template
-from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
+from tinyllm.tokenizer.vocabulary import Vocabulary, check_id
 
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
@@ -103,7 +102,7 @@ def _bpe(document, model, extra):
         tokenizer = BPETokenizer.from_vocabulary(vocabulary, pattern, special)
         tokenizer.normalizer = normalizer and normalizer["type"]
         tokenizer.add_tokens(added)
-    tokenizer.template = _template(document.get("post_processor"), tokenizer)
+    tokenizer.post_processor = document.get("post_processor")
     return tokenizer
 
 
@@ -154,38 +153,19 @@ def _added(document, vocab, extra):
     for i, part in enumerate(parts):
         part, where = one_of(part, f"added_tokens[{i}]", dict), f"added_tokens[{i}]"
         name = one_of(part.get("content"), f"{where}.content", str)
-        number = one_of(part.get("id"), f"{where}.id", int)
         flags = {flag: one_of(part.get(flag, False), f"{where}.{flag}", bool) for flag in FLAGS}
-        if not 0 <= number < LARGEST_ID:
-            raise UserError(f"{where} has the id {str(number)[:20]}, not 0 to {LARGEST_ID - 1}")
+        check_id(part.get("id"), where)
         if name in ids:
             raise UserError(f"{where}, {name[:40]!r}, is there twice")
         if any(map(flags.get, FLAGS[:3])) or (flags["normalized"] and document.get("normalizer")):
             raise NeedsLibrary(f"the flags of the added token {name[:40]!r}")
-        ids[name] = number
+        ids[name] = part["id"]
         always += [] if flags["special"] else [name]
     check_names(ids)
     if ids != numbered(vocab, ids):
         raise NeedsLibrary("the numbers of its added tokens")
     hidden = extra.get("special_tokens", {})
     for name, i in hidden.items():
-        if type(i) is not int or not 0 <= i < LARGEST_ID:
-            number = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
-            raise UserError(f"the id of the special token {name[:40]!r} must be {number}")
+        check_id(i, f"the special token {name[:40]!r}")
     special = {name: i for name, i in ids.items() if name not in always} | hidden
     return {name: ids[name] for name in always}, special
-
-
-def _template(part, tokenizer):
-    """Return the `Template` of a post-processor, or None. ByteLevel changes no ids."""
-    members = part.get("processors") if part and part.get("type") == "Sequence" else [part]
-    members = [member for member in one_of(members, "post_processor.processors", list) if member]
-    for member in members:
-        kind = one_of(member, "post_processor", dict).get("type")
-        if kind not in ("ByteLevel", "TemplateProcessing"):
-            raise NeedsLibrary(f"the post_processor {str(kind)[:40]!r}")
-    found = [member for member in members if member["type"] == "TemplateProcessing"]
-    if len(found) > 1:
-        raise NeedsLibrary("two templates")
-    known = {i for i in range(tokenizer.vocab_size) if tokenizer._tokens[i] is not None} if found else ()
-    return Template.from_dict(found[0], known) if found else None

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 from tinyllm.errors import UserError
 
 Text = str | bytes | bytearray | memoryview
-END = ""  # the key of a trie node at which a name ends
 LONGEST_NAME = 512  # characters or bytes, so that a file cannot make the search slow
 MOST_NAMES = 2**22  # characters of all names together
 BLOCK = 2**24  # bytes of a file that are read at a time
@@ -79,46 +78,22 @@ def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
     Text and names are all str, or all bytes. The leftmost name is taken first; if several start there, the
     longest.
     """
+    if not ids:
+        yield text
+        return
     done = 0
-    for start, end in _finder(tuple(ids))(text) if ids else ():
-        yield text[done:start]
-        yield ids[text[start:end]]
-        done = end
+    for match in _any_of(tuple(ids)).finditer(text):
+        yield text[done : match.start()]
+        yield ids[match[0]]
+        done = match.end()
     yield text[done:]
 
 
 @lru_cache(maxsize=64)
-def _finder(names):
-    """Return a function that finds names in a text -> iterator of (start, end) without overlaps.
-
-    A trie holds all names, so the time does not grow with their number.
-    """
-    trie: dict = {}
-    for name in names:
-        node = trie
-        for character in name:
-            node = node.setdefault(character, {})
-        node[END] = True
-    firsts = {name[:1] for name in names}
-    pattern = names[0][:0].join(map(re.escape, sorted(firsts)))
-    first = re.compile(b"[%b]" % pattern if isinstance(pattern, bytes) else f"[{pattern}]")
-
-    def find(text):
-        done, n = 0, len(text)
-        for match in first.finditer(text):
-            start = at = match.start()
-            if start < done:
-                continue
-            node, end = trie, 0
-            while at < n and (node := node.get(text[at])) is not None:
-                at += 1
-                if END in node:
-                    end = at
-            if end:
-                yield start, end
-                done = end
-
-    return find
+def _any_of(names):
+    """Compile a pattern of names, all str or all bytes; of several that fit in one place, the longest."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(("|" if isinstance(names[0], str) else b"|").join(map(re.escape, longest_first)))
 
 
 def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) -> Iterator[bytes]:

@@ -94,7 +94,7 @@ def live_merges(vocabulary: Vocabulary) -> list[tuple[tuple[int, int], int]]:
         for pair in pairs:
             del merges[pair]
         ids = [vocabulary.byte_ids[byte] for byte in vocabulary.tokens[token] or b""]
-        parts = tuple(bpe_fast.merge_all(ids, merges, order))
+        parts = tuple(bpe_fast.encode(ids, merges, order))
         merges.update(dict.fromkeys(pairs, token))
         order.update(zip(pairs, ranks, strict=True))
         if parts in pairs:

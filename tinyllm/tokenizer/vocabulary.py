@@ -66,7 +66,7 @@ class Vocabulary:
         merges: dict[tuple, int] = {}
         unreached = False
         for token in sorted(ranks, key=len)[BYTES:]:
-            parts = tuple(bpe_fast.merge_all([byte_ids[byte] for byte in token], merges, merges))
+            parts = tuple(bpe_fast.encode([byte_ids[byte] for byte in token], merges))
             if len(parts) == 2:
                 merges[parts] = ranks[token]
             else:
@@ -182,12 +182,16 @@ def _check_pairs(merges):
     return pairs
 
 
+def check_id(i: Any, what: str) -> None:
+    """Raise UserError unless the id of a token is a whole number below LARGEST_ID."""
+    if type(i) is not int or not 0 <= i < LARGEST_ID:
+        raise UserError(f"the id of {what} must be a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}")
+
+
 def _check_ids(vocab):
     taken = {}
     for word, i in vocab.items():
-        if type(i) is not int or not 0 <= i < LARGEST_ID:
-            limit = f"a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}"
-            raise UserError(f"the id of the token {word[:40]!r} must be {limit}")
+        check_id(i, f"the token {word[:40]!r}")
         if taken.setdefault(i, word) is not word:
             raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
 
