@@ -99,6 +99,15 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
     return trees
 
 
+def strip_types(tree: Any) -> None:
+    """Take the types out of a function's signature, in place: they name what its readers may not have."""
+    tree.returns = None
+    signature = tree.args
+    for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
+        if argument is not None:
+            argument.annotation = None
+
+
 @functools.cache
 def parsed(name: str) -> dict[Any, ast.FunctionDef]:
     """Parse the functions that make up a specification: {function: tree}, the op's own, then its helpers."""
@@ -108,6 +117,7 @@ def parsed(name: str) -> dict[Any, ast.FunctionDef]:
         function = todo.pop(0)
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         tree.decorator_list = []
+        strip_types(tree)
         found[function] = tree
         names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
         for value in (function.__globals__.get(each) for each in names):
