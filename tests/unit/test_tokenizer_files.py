@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import (
-    BPETokenizer,
-    ByteTokenizer,
-    CharTokenizer,
-    gpt2,
-    json_file,
-    load_tokenizer,
-    save_tokenizer,
-)
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, gpt2, json_file
+from tinyllm.tokenizer.files import load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.patterns import QWEN2
 from tinyllm.tokenizer.tiktoken import ranks_of
 
@@ -223,13 +216,8 @@ def test_what_only_the_library_reads_says_how_to_get_it(fields, tmp_path, monkey
 
 
 BAD_BYTES = [
-    (b"", "no JSON"),
-    (b"{", "no JSON at line 1, column 2"),
-    (b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8"),
-    (b"[]", "no model"),
-    (b'"\x1b[2J"', "no JSON"),
-    (b"NaN", "NaN"),
-    (b"9" * 10_000, "number"),
+    (b"", "no JSON"), (b"{", "no JSON at line 1, column 2"), (b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8"),
+    (b"[]", "no model"), (b'"\x1b[2J"', "no JSON"), (b"NaN", "NaN"), (b"9" * 10_000, "number"),
     (b"[" * 100_000 + b"]" * 100_000, "nested"),
     (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested"),
     (b'{"model": 1, "model": 2}', "twice"),

@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import (
-    BPETokenizer,
-    ByteTokenizer,
-    CharTokenizer,
-    load_tokenizer,
-    save_tokenizer,
-)
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.patterns import QWEN2
 
