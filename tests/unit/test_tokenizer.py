@@ -228,26 +228,6 @@ def test_wrong_special_tokens_are_refused():
 # Vocabularies from elsewhere
 
 
-def slowly(piece, vocabulary):
-    """Look at everything again for every merge: the smallest rank first, of equals the leftmost."""
-    ids = [vocabulary.byte_ids[byte] for byte in piece]
-    order = vocabulary.order or vocabulary.merges
-    while True:
-        ranks = [(order[pair], i) for i in range(len(ids) - 1) if (pair := (ids[i], ids[i + 1])) in order]
-        if not ranks:
-            return ids
-        _, i = min(ranks)
-        ids[i : i + 2] = [vocabulary.merges[ids[i], ids[i + 1]]]
-
-
-@given(st.text("abcd").map(str.encode), st.permutations(range(len(MERGES))))
-def test_the_order_decides_which_pair_goes_first(piece, ranks):
-    order = dict(zip(MERGES, ranks, strict=True))
-    for vocabulary in (foreign(MERGES, order), foreign(MERGES)):
-        assert vocabulary.encode(piece) == slowly(piece, vocabulary)
-        assert b"".join(vocabulary.tokens[i] for i in vocabulary.encode(piece)) == piece
-
-
 def test_a_whole_piece_can_go_first():
     order = {pair: rank for rank, pair in enumerate([(A, B), (B, C)])}
     merges = {(A, B): 305, (B, C): 303}
