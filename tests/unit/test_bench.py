@@ -30,76 +30,46 @@ from tinyllm.ops.registry import OPS
 TINY = Setting("tiny", layers=1, heads=2, width=8, context=8, batch=2, vocab_size=11)
 
 
-@pytest.fixture
-def bare_clock(monkeypatch):
-    """No waiting and no warming up between turns, so that every call can be counted."""
+def tick(monkeypatch, shortest, warm_up):
+    """Let every look at the clock take a second, and nothing have to settle."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(timing, "settle", lambda: None)
-    monkeypatch.setattr(timing, "WARM_UP", 0)
+    monkeypatch.setattr(timing, "SHORTEST", shortest)
+    monkeypatch.setattr(timing, "WARM_UP", warm_up)
 
 
-def test_a_turn_begins_with_calls_off_the_clock(monkeypatch):
-    clock = iter(range(10**6))  # every look at the clock takes a second
-    waits, calls = [], []
-    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(timing, "SHORTEST", 1)  # one call per sample
-    monkeypatch.setattr(timing, "WARM_UP", 10)
-    monkeypatch.setattr(timing, "settle", lambda: waits.append(len(calls)))
-    race({"a": Contender(lambda: calls.append(1))}, 0, least=3)
-    assert np.diff([*waits, len(calls)]).tolist() == [1, 10, 10, 10, 10]  # nine to warm up, one that counts
-
-
-def test_settling_waits_until_no_thread_uses_time(monkeypatch):
-    used, naps = iter([0, 1, 1, 2, 2, 2]), []  # before and after each nap
-    monkeypatch.setattr(timing, "process_time", lambda: next(used))
-    monkeypatch.setattr(timing, "sleep", naps.append)
-    timing.settle()
-    assert len(naps) == 3
-
-
-def test_settling_does_not_wait_for_ever(monkeypatch):
-    used, clock, naps = iter(range(1000)), iter(range(1000)), []
-    monkeypatch.setattr(timing, "process_time", lambda: next(used))
-    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(timing, "sleep", naps.append)
-    timing.settle(patience=5)
-    assert len(naps) == 4
-
-
-def test_contenders_take_turns_as_often_as_asked(monkeypatch, bare_clock):
-    monkeypatch.setattr(timing, "SHORTEST", 0)  # one call per sample
-    log = []
-    times = race({name: Contender(lambda name=name: log.append(name)) for name in "ab"}, 0, least=4)
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 4, "b": 4}
-    assert log[-8:] == list("abababab")
-    assert all(seconds >= 0 for both in times.values() for seconds in both)
-
-
-def test_short_calls_are_repeated_and_counted(monkeypatch, bare_clock):
-    clock = iter(range(10**6))  # every look at the clock takes a second
-    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(timing, "SHORTEST", 5)  # so each sample has five calls
-    calls = []
-    times = race({"a": Contender(lambda: calls.append(1))}, 0, least=2)
-    assert times == {"a": [1 / 5, 1 / 5]} and len(calls) == 1 + 1 + 2 * 5
-
-
-def test_what_is_prepared_is_used_once_and_the_context_holds(bare_clock):
+def test_contenders_take_turns_off_the_clock_and_then_on_it(monkeypatch):
     log = []
 
     @contextmanager
     def around():
-        log.append("enter")
+        log.append("(")
         yield
-        log.append("exit")
+        log.append(")")
 
-    def prepare():
-        log.append("prepare")
-        return (len(log),)
+    tick(monkeypatch, shortest=5, warm_up=0)
+    times = race({name: Contender(lambda name=name: log.append(name)) for name in "ab"}, 0, least=2)
+    assert times == {"a": [1 / 5] * 2, "b": [1 / 5] * 2}  # short calls are repeated: five in a sample
+    assert log == [*"aabb", *"aaaaabbbbb" * 2]
+    log.clear()
+    race({"c": Contender(log.append, lambda: "d", around)}, 0, least=2)
+    assert "".join(log) == "(d)" * 4  # what is prepared serves one call, inside of what is around it
+    log.clear()
+    tick(monkeypatch, shortest=1, warm_up=10)
+    race({"a": Contender(lambda: log.append("a"))}, 0, least=3)
+    assert len(log) == 1 + 4 * 10  # nine to warm up, one that counts
 
-    race({"a": Contender(log.append, prepare, around)}, 0, least=3)
-    assert len(log) == 5 * 4
-    for enter, prepared, number, left in np.array(log, object).reshape(5, 4):
-        assert (enter, prepared, left) == ("enter", "prepare", "exit") and isinstance(number, int)
+
+def test_settling_waits_until_no_thread_uses_time_but_not_for_ever(monkeypatch):
+    used, clock, naps = iter([0, 1, 1, 2, 2, 2, *range(1000)]), iter(range(1000)), []
+    monkeypatch.setattr(timing, "process_time", lambda: next(used))  # before and after each nap
+    monkeypatch.setattr(timing, "sleep", naps.append)
+    timing.settle()
+    assert len(naps) == 3
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
+    timing.settle(patience=5)
+    assert len(naps) == 3 + 4
 
 
 def test_a_ratio_is_the_median_of_neighbours_and_not_of_the_whole():
@@ -123,9 +93,6 @@ def test_the_calls_to_measure_are_those_of_training_and_generating():
     add, step = by_name["add"], by_name["adamw_step"]
     assert add.flops is None and add.traffic == 3 * add.args[0].nbytes
     assert step.traffic == (4 + 3) * step.args[0].nbytes  # reads four, writes three
-
-
-def test_shapes_are_short():
     x = np.zeros((3, 5), np.float32)
     assert shape((x, x, np.zeros((5, 2)), 0.5)) == "3x5, 5x2" and shape(([x, x],)) == "2 arrays"
 
@@ -179,23 +146,18 @@ def test_we_are_set_against_the_best_that_may_be_compared():
     assert _against("torch", times) == {} and "times_spec" not in ours
 
 
-def test_without_torch_peers_say_what_to_install(monkeypatch, capsys):
+def test_without_torch_or_a_checkout_peers_say_what_is_needed(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "benchmarks.train", raising=False)
     with pytest.raises(UserError, match="pip install torch"):
         list(measure_training(TINY, 0, peers=True))
     with pytest.raises(UserError, match="pip install"):
         list(measure_memory(TINY, peers=True))
-    assert main(["bench", "train", "--peers", "--quick"]) == 2
-    out, err = capsys.readouterr()
-    assert not out and err.startswith("tinyllm: error: --peers needs PyTorch")
-
-
-def test_without_a_checkout_peers_say_so(monkeypatch, capsys):
-    monkeypatch.setattr(peers, "source_folder", lambda: None)
-    monkeypatch.delitem(sys.modules, "benchmarks.train", raising=False)
-    assert main(["bench", "train", "--peers", "--quick"]) == 2
-    assert capsys.readouterr().err.startswith("tinyllm: error: --peers needs a checkout")
+    for why in ("PyTorch", "a checkout"):
+        assert main(["bench", "train", "--peers", "--quick"]) == 2
+        out, err = capsys.readouterr()
+        assert not out and err.startswith(f"tinyllm: error: --peers needs {why}")
+        monkeypatch.setattr(peers, "source_folder", lambda: None)
 
 
 def test_generation_is_measured():
@@ -336,23 +298,9 @@ def test_the_widest_lines_fit():
     assert [s.name for s in settings(None, quick=True)] == ["nano"]
 
 
-def test_products_get_a_verdict():
+def test_times_have_three_digits_and_products_a_verdict():
     records = [{"op": "linear", "times_spec": x, "slower_than_spec": False} for x in (0.96, 1.5, 1.2)]
     assert "3 matrix products against NumPy's: median 1.20, worst 0.96" in cli.verdict(records)
-
-
-def test_times_have_three_digits():
     assert [cli.time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
         "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us", "646 ns",
     ]  # fmt: skip
-
-
-MISTAKES = ("ops --peers", "scaling --peers", "everything", "train --threads 0", "--threads many",
-            "ops --batch 4", "ops --data stories", "--data stories", "tokenizer --data -")  # fmt: skip
-
-
-@pytest.mark.parametrize("argv", [words.split() for words in MISTAKES])
-def test_mistakes_cost_one_line(argv, tiny, capsys):
-    assert main(["bench", *argv]) == 2
-    out, err = capsys.readouterr()
-    assert not out and err.startswith("tinyllm: error: ") and err.count("\n") == 1

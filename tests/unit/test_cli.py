@@ -5,23 +5,80 @@ import time
 
 import pytest
 
-from tinyllm.cli import main
+import tinyllm
+from tinyllm.cli import COMMANDS, build_parser, main
+from tinyllm.cli import command as commands
 from tinyllm.cli.text import progress_bar
 
+for name in COMMANDS:
+    build_parser(name)  # imports its module, which registers its commands
+HELPS = [[], *([name] for name in COMMANDS), *(list(w) for w in commands.COMMANDS if len(w) > 1)]
 
-@pytest.mark.parametrize("words, why", [
-    ("lessons", "there is no command 'lessons'; did you mean `tinyllm lesson`?"),
-    ("tokeniser train", "did you mean `tinyllm tokenizer`?"),
-    ("qqqq", "`tinyllm --help` lists the commands"),
-    ("check 4 a.py b.py", "unrecognized arguments: b.py (see `tinyllm check --help`)"),
-    ("train --mine 4 6", "there is no recipe '6'; there are pretrain, sft"),
-    ("--nonsense", "unrecognized arguments: --nonsense (see `tinyllm --help`)"),
-    ("\x1b[2J" + "x" * 500, "there is no command '\\x1b[2J"),
-])  # fmt: skip
-def test_a_wrong_word_is_answered_in_one_line(capsys, words, why):
-    assert main(words.split()) == 2
-    said = capsys.readouterr()
-    assert why in said.err and said.err.count("\n") == 1 and len(said.err) < 200 and not said.out
+MISTAKES = {  # a command line -> a part of the answer
+    "lessons": "there is no command 'lessons'; did you mean `tinyllm lesson`?",
+    "tokeniser train": "did you mean `tinyllm tokenizer`?",
+    "qqqq": "`tinyllm --help` lists the commands",
+    "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
+    "train --mine 4 6": "there is no recipe '6'; there are pretrain, sft",
+    "--nonsense": "unrecognized arguments: --nonsense (see `tinyllm --help`)",
+    "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
+    "data show": "required: NAME",
+    "data show no-such-file": "no-such-file",
+    "data show pydocs --n 0": "--n must be at least 1, got 0",
+    "data stats no-such-file --json": "no-such-file",
+    "tokenizer show text --file f": "not both",
+    "tokenizer show text --tokenizer nothing.json": "nothing.json",
+    "tokenizer show text --tokenizer bpe:3": "too small",
+    "tokenizer show text --tokenizer byte --allow-special x": "no special token",
+    "tokenizer report nothing.json --on stories": "nothing.json",
+    "tokenizer report byte": "required: --on",
+    "tokenizer report byte --on nothing.txt": "nothing.txt",
+    "tokenizer train stories --vocab 300 --out t.json --watch --json": "choose one",
+    "tokenizer train stories --vocab 5 --out t.json --watch": "too small",
+    "tokenizer train stories --vocab 300 --out t.json --chat nobody": "invalid choice",
+    "tokenizer convert nothing.json --to gpt2 --out t.json": "nothing.json",
+    "tokenizer convert nothing.json --to latin --out t.json": "invalid choice",
+    "bench everything": "invalid choice",
+    "bench ops --peers": "there are no peers for ops",
+    "bench ops --batch 4": "--batch goes with generate",
+    "bench train --threads 0": "threads must be at least 1",
+    "bench --threads many": "invalid int",
+    "bench --data stories": "--data goes with tokenizer",
+    "bench tokenizer --data -": "standard input",
+    "report nothing": "holds no run",
+    "quantize nothing --out new": "holds no run",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    said = refused(*words.split())
+    assert MISTAKES[words] in said and len(said) < 250
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_every_help_has_an_example_and_fits_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and f"tinyllm {' '.join(words)}".rstrip() in out.split("example", 1)[1]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_front_door(capsys):
+    for words in ([], ["--version"]):
+        try:
+            assert main(words) == 0
+        except SystemExit as end:
+            assert end.code == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in COMMANDS) and f"tinyllm {tinyllm.__version__}\n" in out
+    for group in ("data", "tokenizer", "course"):
+        assert main([group]) == 0
+        assert "example:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -3,8 +3,6 @@
 import json
 import math
 
-import pytest
-
 from tinyllm.cli import main
 from tinyllm.data import sources
 from tinyllm.errors import UserError
@@ -69,31 +67,3 @@ def test_stats_of_binary_data_say_so(tmp_path, capsys):
     path.write_bytes(b"\xff\0")
     assert main(["data", "stats", str(path)]) == 0
     assert "--tokenizer byte" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["data", "show", "no-such-file"],
-        ["data", "stats", "no-such-file", "--json"],
-        ["data", "show", "pydocs", "--n", "0"],
-        ["data", "show"],
-    ],
-)
-def test_mistakes_are_one_line(argv, capsys):
-    assert main(argv) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("tinyllm: error: ") and err.count("\n") == 1
-
-
-@pytest.mark.parametrize("command", [["list"], ["show"], ["stats"], []])
-def test_help_has_an_example(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["data", *command, "--help"])
-    assert stop.value.code == 0
-    assert "tinyllm data" in capsys.readouterr().out.split("example:")[1]
-
-
-def test_data_alone_shows_its_commands(capsys):
-    assert main(["data"]) == 0
-    assert "stats" in capsys.readouterr().out

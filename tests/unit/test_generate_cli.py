@@ -120,15 +120,6 @@ def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeyp
     assert capsys.readouterr().out == "abc" + expected("abc", 4)[1] + "\n"
 
 
-def test_help_has_an_example(tinyllm, capsys):
-    for command in ("generate", "chat"):
-        with pytest.raises(SystemExit) as end:
-            tinyllm(command, "--help")
-        out = capsys.readouterr().out
-        assert end.value.code == 0 and "example:" in out and f"tinyllm {command} " in out
-        assert "no assistant" in out or command == "generate"
-
-
 def typed(monkeypatch, *lines):
     """Type these lines, then Ctrl-D; an exception among them is raised instead."""
     left = list(lines)

@@ -54,21 +54,13 @@ def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, capsys, bits)
     assert said == "the cat" + tokenizer.decode(ids) + "\n"
 
 
-def complaint(capsys, *words):
-    assert main([*map(str, words)]) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("tinyllm: error: ") and line.count("\n") == 1
-    return line
-
-
-def test_it_replaces_only_what_it_may(here, capsys):
+def test_it_replaces_only_what_it_may(here, refused):
     main(["quantize", "run", "--out", "small"])
     before = tree(here)
-    assert "--overwrite" in complaint(capsys, "quantize", "run", "--out", "small")
-    assert "another --out" in complaint(capsys, "quantize", "run", "--out", "run", "--overwrite")
-    assert "quantised already" in complaint(capsys, "quantize", "small", "--out", "smaller")
-    assert "holds no run" in complaint(capsys, "quantize", "nothing", "--out", "new")
-    assert "invalid choice" in complaint(capsys, "quantize", "run", "--bits", "5")
+    assert "--overwrite" in refused("quantize", "run", "--out", "small")
+    assert "another --out" in refused("quantize", "run", "--out", "run", "--overwrite")
+    assert "quantised already" in refused("quantize", "small", "--out", "smaller")
+    assert "invalid choice" in refused("quantize", "run", "--bits", "5")
     assert tree(here) == before
     assert main(["quantize", "run", "--bits", "4", "--out", "small", "--overwrite"]) == 0
     assert json.loads((here / "small" / "run.json").read_text())["notes"] == {"bits": 4}
@@ -80,10 +72,10 @@ def test_the_copy_lies_beside_the_run_wherever_one_stands(here, monkeypatch):
         assert default_folder(source, 8).resolve() == here / "run-int8"
 
 
-def test_it_cannot_be_trained_further(here, capsys):
+def test_it_cannot_be_trained_further(here, refused):
     main(["quantize", "run"])
     before = tree(here)
-    assert "cannot be trained" in complaint(capsys, "train", "--out", "run-int8", "--resume", "--steps", "99")
+    assert "cannot be trained" in refused("train", "--out", "run-int8", "--resume", "--steps", "99")
     assert tree(here) == before
 
 
@@ -98,13 +90,13 @@ def test_without_its_data_it_says_so(here, capsys):
     assert "not measured: the run's data cannot be used: the data has changed" in capsys.readouterr().out
 
 
-def test_a_damaged_run_is_noticed(here, capsys):
+def test_a_damaged_run_is_noticed(here, refused):
     main(["quantize", "run"])
     for name in ("config.json", "model.safetensors"):
         file = next((here / "run-int8").rglob(name))
         whole = file.read_bytes()
         file.write_bytes(whole[:-1])
-        assert name in complaint(capsys, "generate", "run-int8")
+        assert name in refused("generate", "run-int8")
         file.write_bytes(whole.replace(b"8", b"4", 1))
-        assert name in complaint(capsys, "generate", "run-int8")
+        assert name in refused("generate", "run-int8")
         file.write_bytes(whole)

@@ -232,12 +232,3 @@ def test_convert_leaves_nothing_out_unasked(tmp_path):
     assert not there.exists()
     run("convert", ours, "--to", "gpt2", "--out", there, "--drop-chat")
     assert load_tokenizer(there).encode("<|user|>", "all") == tokenizer.encode("<|user|>", "all")
-
-
-def test_every_command_has_help_with_an_example(capsys):
-    for words in ([], *([name] for name in ["show", "train", "encode", "decode", "report", "convert"])):
-        with pytest.raises(SystemExit) as stop:
-            run(*words, "--help")
-        assert stop.value.code == 0 and "example:\n  tinyllm tokenizer" in capsys.readouterr().out
-    assert not run()
-    assert "example:" in capsys.readouterr().out

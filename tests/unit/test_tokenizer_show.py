@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
 
-from tinyllm.cli import main
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.report.terminal import columns as terminal_columns
 from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
@@ -144,23 +143,3 @@ def test_report_is_a_table_or_json(trained, tmp_path, capsys):  # noqa: F811
     ours, other = map(json.loads, capsys.readouterr().out.splitlines())
     assert ours["tokens"] == len(load_tokenizer(trained).encode(TEXT)) and ours["corpus"] == str(corpus)
     assert ours["longest"][0] == max(ours["longest"], key=len) and "unknown" in other["error"]
-
-
-MISTAKES = (
-    "show text --file f", "show text --tokenizer nothing.json", "show text --tokenizer bpe:3",
-    "show text --tokenizer byte --allow-special x", "report nothing.json --on stories", "report byte",
-    "report byte --on nothing.txt", "train stories --vocab 300 --out t.json --watch --json",
-    "train stories --vocab 5 --out t.json --watch",
-    "train stories --vocab 300 --out t.json --chat nobody", "convert nothing.json --to gpt2 --out t.json",
-    "convert nothing.json --to latin --out t.json",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("words", MISTAKES)
-def test_mistakes_cost_one_line_and_leave_nothing(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["tokenizer", *words.split()]) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith("tinyllm: error: ") and err.count("\n") == 1
-    assert not out
-    assert not any(tmp_path.iterdir())

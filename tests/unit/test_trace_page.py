@@ -178,13 +178,6 @@ def trained(tmp_path_factory):
     return folder
 
 
-def complaint(capsys, *words):
-    assert main(["trace", *map(str, words)]) == 2
-    out, line = capsys.readouterr()
-    assert line.startswith("tinyllm: error: ") and line.count("\n") == 1 and not out
-    return line
-
-
 def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert main(["trace", str(trained / "run"), "--prompt", "the cat", "--tokens", "4",
@@ -205,7 +198,7 @@ def os_bytes(raw):
     return raw.decode("utf-8", "surrogateescape")
 
 
-def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, capsys):
+def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused):
     run, page_file = trained / "run", tmp_path / "page.html"
     for words, said in [
         (["nothing"], "holds no run"),
@@ -224,8 +217,8 @@ def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, capsys):
         (["--diff", run, run, "--mine", "4"], "one run, with --mine"),
     ]:
         out = [] if "--diff" in words else ["--out", page_file]
-        assert said in complaint(capsys, *words, *out), words
-    assert "leave out --out" in complaint(capsys, "--diff", run, run, "--out", page_file)
+        assert said in refused("trace", *words, *out), words
+    assert "leave out --out" in refused("trace", "--diff", run, run, "--out", page_file)
     assert not page_file.exists()
     assert main(["trace", str(run), "--out", str(tmp_path / "no" / "page.html")]) == 2
 
@@ -239,13 +232,13 @@ def test_diff_names_the_op_and_the_layer(trained, capsys):
     assert "no difference: all" in capsys.readouterr().out
 
 
-def test_diff_names_a_students_mistake(trained, tmp_path, capsys, monkeypatch):
+def test_diff_names_a_students_mistake(trained, tmp_path, capsys, refused, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["lesson", "start", "4"]) == 0
     capsys.readouterr()
     exercise = tmp_path / "04_softmax_and_loss" / "exercise.py"
     words = ["--diff", trained / "run", "--mine", "4", "--prompt", "the"]
-    assert "not attempted" in complaint(capsys, *words)
+    assert "not attempted" in refused("trace", *words)
     body = "import numpy as np\n\n\ndef softmax(x):\n"
     body += "    e = np.exp(x - x.max(-1, keepdims=True))\n    return e / {}\n"
     exercise.write_text(body.format("e.sum(-1, keepdims=True)"))
@@ -255,6 +248,6 @@ def test_diff_names_a_students_mistake(trained, tmp_path, capsys, monkeypatch):
     assert main(["trace", *map(str, words)]) == 0
     assert "first difference:\n  layer 0, h.0.attn: softmax\n" in capsys.readouterr().out
     exercise.write_text(body.format("undefined"))
-    assert "NameError" in complaint(capsys, *words)
+    assert "NameError" in refused("trace", *words)
     exercise.write_text("def softmax(x:\n")
-    assert "line 1: '(' was never closed" in complaint(capsys, *words)
+    assert "line 1: '(' was never closed" in refused("trace", *words)
