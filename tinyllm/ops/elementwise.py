@@ -7,9 +7,8 @@ import math
 
 import numpy as np
 
-from tinyllm.ops.erf import erf
 from tinyllm.ops.registry import op
-from tinyllm.ops.shapes import Array
+from tinyllm.ops.shapes import Array, erf
 from tinyllm.rng import MASK, Random
 
 GELU_TANH = (2 / np.pi) ** 0.5, 0.044715

@@ -1,4 +1,4 @@
-"""Small helpers that several specs share: flatten to rows, count operations, refuse wrong shapes and ids."""
+"""Small helpers of the specs: flatten to rows, count operations, refuse wrong shapes and ids; and erf."""
 
 import inspect
 import math
@@ -15,6 +15,11 @@ FLOAT32 = np.dtype(np.float32)  # compared with a type such as np.float32, a dty
 def rows(x: Array) -> Array:
     """View x (..., n) as a matrix (product of the leading axes, n)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def erf(x: Array) -> Array:
+    """Compute 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, a function that NumPy lacks."""
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x)).astype(x.dtype)
 
 
 def linear_flops(args: dict[str, Any], result: Any) -> int:
