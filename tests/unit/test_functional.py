@@ -278,3 +278,21 @@ def test_bf16_rounds_the_operands_of_every_product_of_linear(switch):
         assert np.allclose(got, want, rtol=1e-5, atol=1e-6)
         assert not np.allclose(got, exact, rtol=1e-5, atol=1e-6)
     assert np.allclose(db, dy.sum(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.cross_entropy.compiled is not None))
+def test_losses_of_tokens_run_a_replaced_cross_entropy(backend):
+    seen = []
+
+    def cross_entropy(logits, targets, ignore_index=-100):
+        seen.append(logits.shape)
+        return ops.cross_entropy.reference(logits, targets, ignore_index)
+
+    x, w = (Tensor(Random(name).normal((6, 4)), requires_grad=True) for name in "xw")
+    with ops.use(backend):
+        plain = F.linear_token_losses(x, w, TARGETS.reshape(6) % 6).data
+        with ops.override(cross_entropy=cross_entropy):
+            replaced = F.linear_token_losses(x, w, TARGETS.reshape(6) % 6)
+            replaced.backward(np.ones(6, np.float32))
+    np.testing.assert_allclose(replaced.data, plain, rtol=1e-5)
+    assert seen == [(6, 6)]

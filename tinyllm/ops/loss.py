@@ -55,7 +55,7 @@ def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tup
     logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
     """
     kept = kept_targets(logits, targets, ignore_index)
-    losses, lse = np.zeros(targets.shape, logits.dtype), logsumexp(logits)
+    losses, lse = np.zeros(targets.shape, logits.dtype), cross_entropy(logits, targets, ignore_index)[1]
     losses[kept] = lse[kept] - logits[kept, targets[kept]]
     return losses, lse
 
@@ -65,12 +65,13 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
                           ignore_index: int = -100) -> Array:
     """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
 
+    This is cross_entropy's gradient, times the count that it divides by, times each token's own.
+
     dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
     """
     kept = kept_targets(logits, targets, ignore_index)
-    dlogits = np.exp(logits - lse[..., None])
-    dlogits[kept, targets[kept]] -= 1
-    dlogits *= dlosses[..., None]
+    count = logits.dtype.type(kept.sum())
+    dlogits = cross_entropy_backward(count, logits, targets, lse, ignore_index) * dlosses[..., None]
     dlogits[~kept] = 0
     return dlogits
 

@@ -154,8 +154,7 @@ mistake("token_losses", "every loss divided by the number of targets that count"
 mistake("token_losses_backward", "one gradient for all tokens, the mean of theirs", "",
         "dlosses = np.full_like(dlosses, dlosses.mean() if dlosses.size else 0)")
 mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in",
-        "dlogits[kept, targets[kept]] -= 1", "", "dlogits[~kept] = 0",
-        "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] -= 1")
+        "dlogits[~kept] = 0", "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] += dlosses[kept] - 1")
 mistake("linear_token_losses", "the labels shifted by one position against the rows of x", "",
         "targets = np.roll(targets, 1, axis=-1)")
 mistake("linear_token_losses", "logits divided by sqrt(C), as attention divides its scores", PRODUCT,
