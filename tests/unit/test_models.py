@@ -283,6 +283,12 @@ def test_adapters_learn_alone_and_merge(name):
     assert np.isclose(merged.loss(x, y).item(), loss, rtol=1e-4)
 
 
+def test_adapters_that_are_there_go_on_learning_when_others_are_added():
+    model = nn.adapt(nn.adapt(small("gpt2"), rank=2, where="attn"), rank=2, where="mlp")
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert len(trained) == len(nn.adapter_state(model)) and "h.0.attn.c_attn.lora_a" in trained
+
+
 @each_family
 def test_init_std_scales_the_first_weights(name):
     narrow, wide = (small(name, init_std=std).state_dict() for std in (None, 0.04))

@@ -56,10 +56,10 @@ class LoRALinear(Module):
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
-    """Freeze a model and add an adapter to every linear layer whose name matches, in place.
+    """Freeze a model, but for adapters that it has, and add one to every linear layer whose name matches.
 
-    `where` is a regular expression that is searched in the names of the layers, such as `attn`. Returns the
-    model. Raises UserError, and changes nothing, when no layer matches.
+    `where` is a regular expression that is searched in the names of the layers, such as `attn`. Changes the
+    model and returns it. Raises UserError, and changes nothing, when no layer matches.
     """
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
     if not any(re.search(where, name) for name in linears):
@@ -70,7 +70,9 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", se
         chosen = re.search(where, name)
         return LoRALinear(linear, rank, alpha, Random(seed, "lora", name)) if chosen else linear
 
-    return replace(model.freeze(), Linear, adapter)
+    for name, p in model.named_parameters():
+        p.requires_grad = p.requires_grad and ".lora_" in name  # adapters of an earlier call go on learning
+    return replace(model, Linear, adapter)
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:
