@@ -2,13 +2,11 @@
 
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.checkpoint import checkpoint
 from tinyllm.nn.decoder import DecoderLM
-from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import MLP, Dropout, Embedding, GatedMLP, Head, LayerNorm, Linear, RMSNorm
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, load_adapter, merge
-from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, replace
-from tinyllm.nn.passes import fuse, recompute, tap
+from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, init_normal, replace
+from tinyllm.nn.passes import checkpoint, fuse, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.summary import summarise
 

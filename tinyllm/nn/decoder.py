@@ -8,9 +8,8 @@ from numpy.typing import ArrayLike
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.init import init_normal
 from tinyllm.nn.layers import Embedding, Head
-from tinyllm.nn.module import Module
+from tinyllm.nn.module import Module, init_normal
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor

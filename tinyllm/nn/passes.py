@@ -1,7 +1,7 @@
-"""Passes over a finished model: `fuse`, `recompute` and `tap` change how modules are run.
+"""Passes over a finished model: `fuse`, `recompute`, `tap` and `checkpoint` change how modules are run.
 
-`fuse` and `recompute` never change a bit of the output. `DecoderLM` applies them to every new model, so that
-model files hold mathematics only.
+None but `tap` ever changes a bit of the output. `DecoderLM` applies them to every new model, so
+that model files hold mathematics only.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 import tinyllm.functional as F
 from tinyllm import ops
-from tinyllm.nn.layers import MLP, Linear
+from tinyllm.nn.layers import MLP, Dropout, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
@@ -28,7 +28,17 @@ def around(module: Module, fn: Callable[..., Any]) -> None:
     def __call__(self, *args, **kwargs):
         return fn(call, self, *args, **kwargs)
 
-    module.__class__ = type(kind.__name__, (kind,), {"__call__": __call__, "__doc__": kind.__doc__})
+    def __reduce__(self):  # pickle finds no class that was made here
+        return _wrapped, (kind, fn), vars(self)
+
+    members = {"__call__": __call__, "__reduce__": __reduce__, "__doc__": kind.__doc__}
+    module.__class__ = type(kind.__name__, (kind,), members)
+
+
+def _wrapped(kind, fn):
+    module = kind.__new__(kind)
+    around(module, fn)
+    return module
 
 
 @contextmanager
@@ -95,3 +105,24 @@ def fuse(model: Module) -> Module:
         if type(module) is MLP:
             module.__class__ = FusedMLP
     return model
+
+
+def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
+    """Compute module(*inputs) and keep only its inputs; the backward pass computes the module again.
+
+    Both times the same dropout masks are drawn. The module maps Tensors to one Tensor. Source: Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", 2016.
+    """
+    dropouts = [m for _, m in module.named_modules() if isinstance(m, Dropout)]
+    first = [d.random.counter for d in dropouts]
+
+    def run(*tensors):
+        now = [d.random.counter for d in dropouts]
+        for d, counter in zip(dropouts, first, strict=True):
+            d.random.counter = counter
+        y = module(*tensors)
+        for d, counter in zip(dropouts, now, strict=True):
+            d.random.counter = max(counter, d.random.counter)  # what was drawn since is not drawn again
+        return y
+
+    return F.checkpoint(run, *inputs, params=module.parameters())
