@@ -17,14 +17,16 @@ from tinyllm.rng import Random
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens, their targets, and optional weights of the targets, all of shape (B, T).
+    """Tokens, their targets, optional weights of the targets, and optional starts, all of shape (B, T).
 
-    A target of -100 does not count. Subclasses may add arrays whose first axis is B.
+    A target of -100 does not count. `starts` holds the first position that each token sees: where its text
+    begins, if a row holds several. Subclasses may add arrays whose first axis is B.
     """
 
     tokens: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
+    starts: np.ndarray | None = None
 
     @property
     def count(self) -> float:
@@ -104,22 +106,27 @@ def rows(
     """Make a batch for learning answers from pairs of token lists -> Batch (B, T), T at most `context`.
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
-    count inside answers only. With `packed`, a row holds as many consecutive pairs as fit: there is less
-    padding, and the model also sees the earlier pairs of the row.
+    count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
+    less padding; its `starts` hide the earlier pairs of the row.
     """
-    lines: list[tuple[list[int], list[int]]] = []  # tokens, and the same or -100
+    lines: list[tuple[list[int], list[int], list[int]]] = []  # tokens, the same or -100, where pairs begin
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = [*prompt, *answer][: context + 1]
         goals = [*[IGNORED] * len(prompt), *answer][: context + 1]
         if packed and lines and len(lines[-1][0]) + len(tokens) <= context + 1:
+            lines[-1][2].append(len(lines[-1][0]))
             lines[-1][0].extend(tokens)
             lines[-1][1].extend(goals)
         else:
-            lines.append((tokens, goals))
-    width = max([2, *(len(tokens) for tokens, _ in lines)])
+            lines.append((tokens, goals, [0]))
+    width = max([2, *(len(tokens) for tokens, _, _ in lines)])
     inputs = np.full((len(lines), width), pad, np.int32)
     targets = np.full((len(lines), width), IGNORED, np.int32)
-    for row, (tokens, goals) in enumerate(lines):
+    starts = np.zeros((len(lines), width - 1), np.int64)
+    for row, (tokens, goals, begins) in enumerate(lines):
         inputs[row, : len(tokens)] = tokens
         targets[row, : len(goals)] = goals
-    return Batch(np.ascontiguousarray(inputs[:, :-1]), np.ascontiguousarray(targets[:, 1:]))
+        for begin in begins:
+            starts[row, begin:] = begin
+    arrays = np.ascontiguousarray(inputs[:, :-1]), np.ascontiguousarray(targets[:, 1:])
+    return Batch(*arrays, starts=starts if packed else None)

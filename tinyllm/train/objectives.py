@@ -18,9 +18,8 @@ from tinyllm.tensor import Tensor
 
 def next_token(model: Any, batch: Batch) -> Tensor:
     """Return the mean cross-entropy of the targets that count, in nats. All objectives below use it."""
-    if batch.weights is None:
-        return model.loss(batch.tokens, batch.targets)
-    return model.loss(batch.tokens, batch.targets, batch.weights)
+    given = {name: x for name in ("weights", "starts") if (x := getattr(batch, name)) is not None}
+    return model.loss(batch.tokens, batch.targets, **given)
 
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15) -> Batch:
