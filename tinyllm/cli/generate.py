@@ -13,6 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.sampling import Sampling
 from tinyllm.train import load_run
+from tinyllm.train.recipe import find_recipe
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
@@ -55,7 +56,10 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    model, tokenizer, _ = load_run(run, which=which)
+    model, tokenizer, config = load_run(run, which=which)
+    separator, end = find_recipe(config.recipe).frame(config.options)
+    if prompt and separator:  # the run has learnt answers, which follow a separator
+        prompt, values["stop"] = prompt + separator, [*values["stop"], *filter(None, [end])]
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
     steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]

@@ -38,7 +38,8 @@ class Recipe:
     """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
 
     `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
-    that a new tokenizer learns from, if they differ from the corpus.
+    that a new tokenizer learns from, if they differ from the corpus. `frame(options)` returns the text that
+    follows a prompt and the text that ends an answer, for generating.
     """
 
     name: str
@@ -46,18 +47,17 @@ class Recipe:
     build: Callable[..., Plan]
     options: type | None = None
     text: Callable[..., bytes] | None = None
+    frame: Callable[[Any], tuple[str, str]] = lambda options: ("", "")
 
 
 RECIPES: dict[str, Recipe] = {}
 
 
-def recipe(
-    name: str, help: str, options: type | None = None, text: Callable[..., bytes] | None = None
-) -> Callable[[Callable[..., Plan]], Callable]:
-    """Register a function as the recipe `name`."""
+def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Callable[[Callable], Callable]:
+    """Register a function as the recipe `name`; `more` are other fields of `Recipe`."""
 
     def register(build: Callable[..., Plan]) -> Callable[..., Plan]:
-        RECIPES[name] = Recipe(name, help, build, options, text)
+        RECIPES[name] = Recipe(name, help, build, options, **more)
         return build
 
     return register

@@ -63,7 +63,12 @@ def texts(config: Any, corpus: Any) -> bytes:
     return "".join(pairs).encode()
 
 
-@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, texts)
+def frame(options: SFTConfig) -> tuple[str, str]:
+    """Return the texts around an answer."""
+    return options.separator, options.end
+
+
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame)
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return the plan: rows of pairs, whose loss counts on the answers alone."""
     train, options, context = config.train, config.options, model.config.context
