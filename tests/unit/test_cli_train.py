@@ -232,6 +232,14 @@ def test_the_example_in_the_package_runs(capsys):
     assert len(capsys.readouterr().out.strip()) > 0
 
 
+def test_an_empty_folder_and_too_large_a_vocabulary_are_said(here, tiny, capsys):
+    assert main(["train", *tiny, "--out", ""]) == 2
+    assert "empty name" in capsys.readouterr().err
+    Path("few.txt").write_text("ab " * 300)
+    assert main(["train", *tiny, "--data", "few.txt", "--tokenizer", "bpe:9999", "--out", "run"]) == 0
+    assert "not 9,999: there are no more pairs to merge" in capsys.readouterr().out
+
+
 def test_sft_reads_any_character_and_passes_over_what_is_cut_off_whole(here, tiny):
     cut, odd = {"prompt": "x" * 30, "answer": "y"}, {"prompt": "1\u2028", "answer": "2\x85"}
     Path("odd.jsonl").write_text("\n".join(json.dumps(pair, ensure_ascii=False) for pair in [cut, odd] * 10))

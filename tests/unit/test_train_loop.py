@@ -226,6 +226,18 @@ def test_rows_count_the_answers_alone(pairs, context, packed):
     assert len(batch.tokens) <= len(pairs) if packed else len(batch.tokens) == len(pairs)
 
 
+def test_packed_pairs_do_not_see_each_other():
+    pairs = [([1, 2], [3, 4]), ([5], [6, 7, 8])]
+    model = tiny_model()
+    alone, together = (rows(*zip(*pairs, strict=True), 8, packed=packed) for packed in (False, True))
+    assert len(together.tokens) == 1 and together.starts.tolist() == [[0, 0, 0, 0, 4, 4, 4]]
+    first = np.arange(7) < 4
+    second = dataclasses.replace(together, targets=np.where(first, -100, together.targets))
+    other = dataclasses.replace(second, tokens=np.where(first, 9, together.tokens))
+    assert next_token(model, other).item() == next_token(model, second).item()
+    assert alone.starts is None
+
+
 @dataclasses.dataclass(frozen=True)
 class Pairs(Batch):
     """Chosen rows, and the rejected ones beside them."""
@@ -292,6 +304,21 @@ def test_sft_learns_the_answers_from_either_format(here, capsys):
     assert "doctor  answer_share" in out and records("tsv")[-1]["answer_share"] > 0.1
     assert main(["train", "--out", "tsv", "--resume", "--steps", "14"]) == 0
     assert tl.load("tsv")[2].recipe == "sft"
+
+
+def test_generating_with_an_sft_run_adds_the_separator_and_stops_at_the_end(here, capsys, monkeypatch):
+    words = ["--data", "pairs.tsv", "--config", "tiny.toml", "--set", "sft.separator=?", "--set", "sft.end=."]
+    assert main(["train", "sft", *words, "--out", "run"]) == 0
+    capsys.readouterr()
+    asked = []
+
+    def stream(model, prompts, **options):
+        asked.append((prompts, options["stop"]))
+        return []
+
+    monkeypatch.setattr("tinyllm.cli.generate.stream", stream)
+    assert main(["generate", "run", "--prompt", "1+2", "--json"]) == 0
+    assert asked == [([b"1+2?"], ["."])]
 
 
 def test_sft_begins_with_the_weights_of_a_run(here, capsys):

@@ -48,6 +48,9 @@ class Display:
         """Describe the model, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
         self.say(summarise(self.setup.model, self.config.batch, context) + "\n")
+        asked = config.tokenizer.removeprefix("bpe:")
+        if asked.isdigit() and facts.vocab_size < int(asked):
+            self.say(f"tokens {facts.vocab_size:,}, not {int(asked):,}: there are no more pairs to merge\n")
         self.say(printable(
             f"data   {facts.data}\n"
             f"       {facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...\n"

@@ -31,7 +31,7 @@ def quantize(
     """
     from tinyllm.compress import default_folder, quantize_run
 
-    done = quantize_run(run, bits, out or default_folder(run, bits), which, overwrite)
+    done = quantize_run(run, bits, default_folder(run, bits) if out is None else out, which, overwrite)
     share = done.bytes_after / done.bytes_before
     print(f"weights          {done.bytes_before:,} -> {done.bytes_after:,} bytes ({share:.2f} of the size)")
     if done.loss_after is None:

@@ -163,7 +163,7 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
     if settings.get("start") and own:
         raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
     config = make_config(settings)
-    run = Run(out or free_folder(config, overwrite, ending))
+    run = Run(free_folder(config, overwrite, ending) if out is None else out)
     run.check_writable()
     if run.holds_something() and not overwrite:
         raise UserError(

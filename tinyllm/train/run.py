@@ -48,6 +48,8 @@ class Run:
     """The folder of a run: paths of its files, and methods that write and read them."""
 
     def __init__(self, folder: str | Path):
+        if folder == "":
+            raise UserError("the folder of a run has an empty name: name it after --out, or leave that out")
         self.folder = Path(folder)
         self.file = self.folder / "run.json"
         self.tokenizer = self.folder / "tokenizer.json"
