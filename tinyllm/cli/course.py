@@ -1,11 +1,11 @@
 """`tinyllm course init | release | grade | report | export | selftest`: the instructor's side."""
 
 import argparse
-import json
 import sys
 from collections import Counter
+from json import dumps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -22,6 +22,7 @@ from tinyllm.course.record import WORDS
 from tinyllm.course.workers import best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
+from tinyllm.report.terminal import table
 
 group("course", """
 example:
@@ -120,15 +121,10 @@ def grade(
     others = left_out(folder)
     write_results(out, found, records, level, others)
     if json:
-        print(as_json(read_results(out)))
+        print(dumps(read_results(out)))
     else:
         print_graded(records, others, found.total, out, level)
     return 0
-
-
-def as_json(value: Any) -> str:
-    """Return a value as JSON; for functions in which `json` is an option."""
-    return json.dumps(value)
 
 
 def print_graded(records: list, others: list, total: float, out: str, level: str) -> None:
@@ -174,17 +170,16 @@ def report(out: str, *, json: bool = False) -> None:
     """
     found = summary(read_results(out))
     if json:
-        print(as_json(found))
+        print(dumps(found))
         return
     refused, graded = found["refused"], found["submissions"] - len(found["refused"])
     counts = plural(found["submissions"], "submission") + (f", {graded} graded" if refused else "")
     print(paragraph(f"{counts}; {isolation_words(found['isolation'])}") + "\n")
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
     heads = [WORDS.get(state, state) for state in states]
-    print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
-    for task in found["tasks"]:
-        cells = (f"{task.get(state, 0):>{len(head) + 2}}" for state, head in zip(states, heads, strict=True))
-        print(f"  {task['lesson']:>2} {task['task']:<22}" + "".join(cells))
+    rows = [[f"{task['lesson']:>2} {task['task']:<22}", *(str(task.get(state, 0)) for state in states)]
+            for task in found["tasks"]]  # fmt: skip
+    print("\n".join(f"  {line}" for line in table(["task", *heads], rows)))
     bugs = [f"{plural(bug['students'], 'student'):>11}, {bug['task']}: {bug['mistake']}"
             for bug in found["bugs"][:20]]  # fmt: skip
     seen = [f"{x['student']}: lesson {x['lesson']}, {x['task']}" for x in found["solutions"]]
@@ -237,7 +232,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
     level = best_level()
     if json:
         rows = run_selftest(find_course(course), level)
-        print(as_json([vars(row) for row in rows]))
+        print(dumps([vars(row) for row in rows]))
         return 0 if all(row.good for row in rows) else 1
     print(paragraph(isolation_words(level)))
     heads = ("reference", "starter", "mutants", "rejected", "variants")

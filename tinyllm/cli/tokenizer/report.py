@@ -4,12 +4,14 @@ import os
 from json import dumps
 
 from tinyllm.cli.command import command
+from tinyllm.cli.text import paragraph
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.errors import UserError
+from tinyllm.report.terminal import table
 from tinyllm.tokenizer import ByteTokenizer, load_tokenizer
 from tinyllm.tokenizer.measure import measure
 
-HEAD = f"{'tokenizer':19} {'corpus':14} {'bytes':>12} {'tokens':>11} {'each':>5} {'in use':>6} {'whole':>6}"
+HEAD = ["tokenizer", "corpus", "bytes", "tokens", "each", "in use", "whole"]
 
 
 @command("tokenizer report")
@@ -32,8 +34,7 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
 
     tokenizers = {path: ByteTokenizer() if path == "byte" else load_tokenizer(path) for path in paths}
     corpora = [load_corpus(name) for name in dict.fromkeys(on)]
-    if not json:
-        print(HEAD)
+    rows, notes = [], []
     for path, tokenizer in tokenizers.items():
         longest: set[bytes] = set()
         for corpus in corpora:
@@ -41,37 +42,29 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
                 facts = measure(tokenizer, corpus.data)
             except UserError as error:  # such as a character that a char tokenizer does not know
                 facts = {"error": str(error), "longest": []}
+                notes.append(f"{path} on {corpus.name}: {error}")
             longest.update(facts["longest"])
+            facts["longest"] = [token.decode("utf-8", "backslashreplace") for token in facts["longest"]]
             if json:
-                facts["longest"] = [token.decode("utf-8", "backslashreplace") for token in facts["longest"]]
                 print(dumps({"tokenizer": path, "corpus": corpus.name} | facts), flush=True)
-            else:
-                print(_line(path, corpus.name, facts), flush=True)
-        if max(map(len, longest), default=0) > 1 and not json:
-            print(_longest(longest))
+            elif "error" not in facts:
+                name = os.path.basename(corpus.name) or corpus.name
+                rows.append([_end(path, 19), _end(name, 14), *_cells(facts)])
+        if max(map(len, longest), default=0) > 1:
+            best = sorted(longest, key=lambda token: (-len(token), token))[:8]
+            shown = " ".join(f"|{token_table.fit(token_table.visible(token), 30)}|" for token in best)
+            notes.append(f"longest of {path}: {shown}")
+    if not json:
+        print("\n".join([*table(HEAD, rows, "<<>>>>>"), *map(paragraph, notes)]))
 
 
-def _line(path: str, corpus: str, facts: dict) -> str:
-    """Write one tokenizer on one corpus, in 80 columns. A long path or name loses its beginning."""
-    name = f"{_end(path, 19)} {_end(os.path.basename(corpus) or corpus, 14)}"
-    if "error" in facts:
-        return f"{name} {facts['error']}"
+def _cells(facts: dict) -> list[str]:
     each = f"{facts['bytes_per_token']:.2f}" if facts["tokens"] else "-"
-    shares = " ".join(f"{'-' if share is None else f'{100 * share:.1f}%':>6}"
-                      for share in (facts["coverage"], facts["whole_pieces"]))  # fmt: skip
-    return f"{name} {facts['bytes']:>12,} {facts['tokens']:>11,} {each:>5} {shares}"
+    shares = (facts["coverage"], facts["whole_pieces"])
+    return [f"{facts['bytes']:,}", f"{facts['tokens']:,}", each,
+            *("-" if share is None else f"{100 * share:.1f}%" for share in shares)]  # fmt: skip
 
 
 def _end(text: str, room: int) -> str:
-    return text.ljust(room) if len(text) <= room else ".." + text[-(room - 2) :]
-
-
-def _longest(tokens: set[bytes]) -> str:
-    """Write the longest tokens that occur anywhere, as many as fit a line."""
-    line = "  longest:"
-    for token in sorted(tokens, key=lambda token: (-len(token), token)):
-        more = f" |{token_table.fit(token_table.visible(token), 30)}| {len(token)}"
-        if token_table.width(line + more) > 80:
-            break
-        line += more
-    return line
+    """Return the end of a name that is too long for its column."""
+    return text if len(text) <= room else ".." + text[2 - room :]
