@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.byte_characters import CHARACTERS, GPT2_BYTES, characters, token_bytes
 from tinyllm.tokenizer.chat import ChatTemplate, Special
-from tinyllm.tokenizer.tiktoken import live_merges, ranks_of
+from tinyllm.tokenizer.tiktoken import ranks_of
 
 TEXT = "the cat's 12 naïve hats sat on the mat, the mat the cat sat \n\n  on 😀😀 <|end|> " * 3
 LEARNT = BPETokenizer.train(TEXT, 320, special_tokens=["<|end|>"])
@@ -215,18 +215,9 @@ def test_what_is_written_merges_alike_or_is_refused(tmp_path_factory, pairs, pie
     tokenizer = BPETokenizer(pairs, "[abc]+")
     folder = tmp_path_factory.mktemp("drawn")
     try:
-        live = live_merges(tokenizer.vocabulary)
-    except UserError:
-        return
-    assert set(live) <= set(tokenizer.merges.items())
-    try:
         ranks = ranks_of(tokenizer.vocabulary)
-    except UserError as error:  # then there must be a text that shows it, and a token is one
+    except UserError as error:
         assert "\n" not in str(error)
-        ranks = tokenizer.vocabulary.ids
-        tokens = [token.decode() for token in ranks if set(token) <= set(b"abc")]
-        joined = [a + b for a in tokens for b in tokens]
-        assert any(tokenizer.encode(text) != by_ranks(text.encode(), ranks) for text in tokens + joined)
         return
     loaded = through(tokenizer, "huggingface", folder)
     for piece in filter(None, pieces):
@@ -242,7 +233,7 @@ CHAT.chat = ChatTemplate({"assistant": (Special("<|end|>"),)}, (Special("<|end|>
 
 
 @pytest.mark.parametrize("tokenizer, format, match", [
-    (UNREACHED, "tiktoken", "token 258"),
+    (UNREACHED, "tiktoken", "other tokens"),
     (TWICE, "tiktoken", "257 and 258"),
     (TWICE, "gpt2", "257 and 258"),
     (ByteTokenizer(), "tiktoken", "byte"),

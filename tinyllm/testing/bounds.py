@@ -49,8 +49,3 @@ def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:
 def mean(x: np.ndarray) -> np.ndarray:
     """Return the mean along the last axis, which is kept."""
     return x.mean(axis=-1, keepdims=True)
-
-
-def rows(x: np.ndarray) -> np.ndarray:
-    """View x (..., n) as a matrix."""
-    return x.reshape(-1, x.shape[-1]) if x.size else np.zeros((0, x.shape[-1]))

@@ -3,8 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops.shapes import rows
 from tinyllm.testing.arrays import MODEST, USUAL, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, largest, mean, rows
+from tinyllm.testing.bounds import EPS, TINY, largest, mean
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 

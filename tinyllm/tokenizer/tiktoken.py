@@ -7,10 +7,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.vocabulary import Vocabulary
@@ -62,41 +60,8 @@ def dump(tokenizer: Tokenizer) -> bytes:
 
 
 def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Return a vocabulary as {bytes: rank}. Raises UserError if tiktoken would merge differently."""
+    """Return a vocabulary as {bytes: rank}. Raises UserError unless these ranks give the same vocabulary."""
     vocabulary.words()  # raises where two tokens have the same bytes
-    ranked = Vocabulary.from_ranks(vocabulary.ids)
-    if list(ranked.merges.items()) != (merges := live_merges(vocabulary)):
-        different = {*ranked.merges.items()} ^ {*merges} or merges
-        token = min(token for _, token in different)
-        name = f"token {token}, {(vocabulary.tokens[token] or b'')[:40]!r}"
-        raise UserError(f"ranks cannot say how the {name}, is made")
-    if ranked.ignore_merges and not vocabulary.ignore_merges:
-        token = min({i for token, i in vocabulary.ids.items() if len(token) > 1} - {i for _, i in merges})
-        raise UserError(f"no merge makes the token {token}, but ranks would: it cannot be written")
+    if Vocabulary.from_ranks(vocabulary.ids) != vocabulary:
+        raise UserError("ranks would write some text in other tokens than this vocabulary; take huggingface")
     return vocabulary.ids
-
-
-def live_merges(vocabulary: Vocabulary) -> list[tuple[tuple[int, int], int]]:
-    """Return the merges that can happen in some text, in order: a list of (pair, token).
-
-    A merge of l and r to the token t happens only if it is the last merge when the bytes of t are encoded
-    alone: before it, no merge has crossed the ends of l + r, so the text around has no influence. So two
-    lists of merges encode every text alike if each token has the same last pair, and these pairs are in the
-    same order.
-    """
-    merges, order = dict(vocabulary.merges), dict(vocabulary.order or vocabulary.merges)
-    makers: dict[int, list] = {}
-    live: dict[Any, int] = {}
-    for pair, token in merges.items():
-        makers.setdefault(token, []).append(pair)
-    for token, pairs in makers.items():
-        ranks = [order.pop(pair) for pair in pairs]
-        for pair in pairs:
-            del merges[pair]
-        ids = [vocabulary.byte_ids[byte] for byte in vocabulary.tokens[token] or b""]
-        parts = tuple(bpe_fast.encode(ids, merges, order))
-        merges.update(dict.fromkeys(pairs, token))
-        order.update(zip(pairs, ranks, strict=True))
-        if parts in pairs:
-            live[parts] = token
-    return sorted(live.items(), key=lambda item: order[item[0]])
