@@ -84,41 +84,30 @@ def trial(steps: int = 3) -> dict:
 
 def diagnose(facts: dict) -> list[dict[str, str]]:
     """Return [{"problem": what is wrong, "advice": what to do}] from the facts."""
-    found = [*_kernel_problems(facts), *_setting_problems(facts)]
-    return [{"problem": problem, "advice": advice} for problem, advice in found]
-
-
-def _kernel_problems(facts: dict) -> Iterator[tuple[str, str]]:
-    state = facts["kernels"]
+    state, trial, cache = facts["kernels"], facts["trial"], facts["cache"]
+    best, available = next(iter(facts["levels"]), None), facts["memory"]["available"]
     again = f"in the folder of tinyllm's source run: {REINSTALL}"
-    if not state["built"]:
-        first = again if facts["compilers"] else f"install a C compiler such as gcc or clang, then {again}"
-        yield f"no compiled kernels ({state['reason']}): everything works, on NumPy, but slower", first
-    if state["older_than"]:
-        yield f"the kernels are older than their source, {state['older_than']}", again
-    trial = facts["trial"]
-    if not trial["agree"]:
-        told = f"a trial step has loss {trial['loss']:.4f}, on the specs {trial['loss_of_specs']:.4f}"
-        yield f"the kernels compute something else than their specs: {told}", again
-    asked = facts["environment"].get("TINYLLM_BACKEND")
-    if state["built"] and asked == "numpy":
-        yield "TINYLLM_BACKEND=numpy keeps the kernels from running", "unset TINYLLM_BACKEND"
-    if facts["levels"] and facts["level"] != facts["levels"][0]:
-        best = f"the kernels run at level {facts['level']}, though this CPU can do {facts['levels'][0]}"
-        yield best, "unset TINYLLM_CPU"
-
-
-def _setting_problems(facts: dict) -> Iterator[tuple[str, str]]:
-    if facts["threads"] > facts["cpus"]:
-        what = f"{facts['threads']} threads share {facts['cpus']} CPUs, which makes them wait for each other"
-        yield what, f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"
-    available = facts["memory"]["available"]
-    if available is not None and available < 2**29:
-        yield f"only {_size(available)} of memory are available", "close other programs, or train nano only"
-    cache = facts["cache"]
-    if not cache["writable"]:
-        what = f"the cache folder {cache['folder']} cannot be written, so each text is encoded every time"
-        yield what, "set TINYLLM_CACHE to a folder that you may write to"
+    build = again if facts["compilers"] else f"install a C compiler such as gcc or clang, then {again}"
+    losses = f"a trial step has loss {trial['loss']:.4f}, on the specs {trial['loss_of_specs']:.4f}"
+    on_numpy = state["built"] and facts["environment"].get("TINYLLM_BACKEND") == "numpy"
+    checks = [
+        (not state["built"],
+         f"no compiled kernels ({state['reason']}): everything works, on NumPy, but slower", build),
+        (state["older_than"], f"the kernels are older than their source, {state['older_than']}", again),
+        (not trial["agree"], f"the kernels compute something else than their specs: {losses}", again),
+        (on_numpy, "TINYLLM_BACKEND=numpy keeps the kernels from running", "unset TINYLLM_BACKEND"),
+        (facts["level"] != best,
+         f"the kernels run at level {facts['level']}, though this CPU can do {best}", "unset TINYLLM_CPU"),
+        (facts["threads"] > facts["cpus"],
+         f"{facts['threads']} threads share {facts['cpus']} CPUs, which makes them wait for each other",
+         f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"),
+        (available is not None and available < 2**29,
+         f"only {_size(available)} of memory are available", "close other programs, or train nano only"),
+        (not cache["writable"],
+         f"the cache folder {cache['folder']} cannot be written, so each text is encoded every time",
+         "set TINYLLM_CACHE to a folder that you may write to"),
+    ]  # fmt: skip
+    return [{"problem": problem, "advice": advice} for wrong, problem, advice in checks if wrong]
 
 
 def report(facts: dict, problems: list[dict[str, str]]) -> str:

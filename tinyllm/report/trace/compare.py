@@ -47,26 +47,19 @@ def first_difference(differences: list[Difference]) -> Difference | None:
 
 
 def _walk(a: Step, b: Step) -> Iterator[Difference]:
-    if [step.label for step in a.steps] == [step.label for step in b.steps]:
-        for step_a, step_b in zip(a.steps, b.steps, strict=True):
-            yield from _walk(step_a, step_b)
-    elif _common(a, b):
-        yield from _common_parts(a, b)
+    alike = [step.label for step in a.steps] == [step.label for step in b.steps]
+    for pair in zip(a.steps, b.steps, strict=True) if alike else _common_parts(a, b):
+        yield from _walk(*pair)
     if found := _difference(a, b):
         yield found
 
 
-def _common(a: Step, b: Step) -> list[str]:
-    """Return the names of the parts that both steps called exactly once."""
-    names_a, names_b = ([step.path for step in s.steps if step.op is None] for s in (a, b))
-    return [n for n in names_a if n != a.path and names_a.count(n) == names_b.count(n) == 1]
-
-
-def _common_parts(a, b):
-    names = _common(a, b)
-    parts_a, parts_b = ({step.path: step for step in s.steps if step.op is None} for s in (a, b))
-    for name in names:
-        yield from _walk(parts_a[name], parts_b[name])
+def _common_parts(a: Step, b: Step) -> list[tuple[Step, Step]]:
+    """Return the pairs of parts that both steps called exactly once."""
+    parts_a, parts_b = ([step for step in s.steps if step.op is None and step.path != s.path] for s in (a, b))
+    paths = [step.path for step in parts_a], [step.path for step in parts_b]
+    return [(x, y) for x in parts_a for y in parts_b
+            if x.path == y.path and paths[0].count(x.path) == paths[1].count(x.path) == 1]
 
 
 def _difference(a, b):
