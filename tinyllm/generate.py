@@ -15,7 +15,7 @@ context / 2 tokens.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -160,7 +160,7 @@ class Engine:
             ids=ids,
             prompt_length=len(ids),
             max_tokens=max_tokens,
-            sampling=self._samplings.setdefault((type(sampling), *astuple(sampling)), sampling),
+            sampling=self._samplings.setdefault((type(sampling), *vars(sampling).values()), sampling),
             stop_ids=frozenset(s for s in stop if not isinstance(s, str)),
             stream=Random(seed, "sample", sample).key,
             text=TextStream(self.tokenizer, strings) if self.tokenizer else None,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinyllm.errors import UserError
+from tinyllm.ops.registry import empty
 
 
 class KVCache:
@@ -17,8 +18,8 @@ class KVCache:
     """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
-        self.keys = np.zeros((batch, context, heads, width), dtype)
-        self.values = np.zeros((batch, context, heads, width), dtype)
+        self.keys = empty((batch, context, heads, width), dtype)
+        self.values = empty((batch, context, heads, width), dtype)
         self.lengths = np.zeros(batch, np.int64)
 
     @property

@@ -90,8 +90,8 @@ cdef class Block:
         PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
 
 
-cdef object empty(tuple shape, object dtype=F32):
-    """An uninitialised array on a block of the pool."""
+cpdef object empty(tuple shape, object dtype=F32):
+    """An uninitialised array on a block of the pool; dtype is a np.dtype."""
     cdef size_t count = 4 if dtype is F32 else dtype.itemsize, size
     cdef double most = count  # cannot overflow, as the product of whole numbers can
     for n in shape:

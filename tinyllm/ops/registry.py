@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from tinyllm.errors import UserError
 from tinyllm.ops.shapes import ShapeCheck
 
@@ -351,6 +353,11 @@ def memory() -> dict[str, int] | None:
     None without kernels: NumPy's memory is not ours to count.
     """
     return None if _compiled is None else _compiled.memory()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an uninitialised array, on memory of the pool where there are kernels: no page faults."""
+    return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 
 def empty_pool(capacity: int | None = None) -> None:
