@@ -46,9 +46,15 @@ static inline int64_t ends_of(int64_t *ends, int pattern, const uint8_t *text, i
     return count;
 }
 
-/* A text as two parts that are encoded or counted one by one: bytes, or pieces where it has ends. Returns how many. */
-static inline int64_t two_parts(struct bpe_part *parts, const struct bpe_text *text, int64_t cut) {
+/* A text as two parts that are encoded or counted one by one: bytes, or pieces where it has ends. With NONE for the cut
+ * it is in parts as the library cuts it. Returns how many. */
+static inline int64_t cut_parts(struct bpe_part **made, const struct bpe_text *text, int64_t cut) {
     int64_t n = 0, end = text->ends ? text->n_ends : text->n;
+    if (cut == NONE) {
+        REQUIRE(bpe_cut(made, &n, text, 1) == 0, "no memory");
+        return n;
+    }
+    struct bpe_part *parts = *made = room(2, sizeof *parts);
     if (cut > 0) parts[n++] = (struct bpe_part){.end = cut};
     if (cut < end) parts[n++] = (struct bpe_part){.begin = cut, .end = end};
     return n;
@@ -56,5 +62,6 @@ static inline int64_t two_parts(struct bpe_part *parts, const struct bpe_text *t
 
 void fuzz_encode(void);
 void fuzz_merge(void);
+void fuzz(const char *name, const uint8_t *data, int64_t size); /* run one of the targets on an input */
 
 #endif

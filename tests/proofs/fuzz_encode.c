@@ -120,16 +120,16 @@ static int64_t encode_slowly(int32_t *ids, const uint8_t *piece, int64_t n) {
 /* --- encoding ----------------------------------------------------------------------------------------------------- */
 
 static int64_t encoded(int32_t **ids, struct bpe_encoder *encoder, const struct bpe_text *text, int64_t cut) {
-    struct bpe_part parts[2];
-    int64_t n_parts = two_parts(parts, text, cut), n = 0;
+    struct bpe_part *parts;
+    int64_t n_parts = cut_parts(&parts, text, cut), n = 0;
     REQUIRE(bpe_encode_parts(encoder, text, parts, 0, n_parts) == 0, "no memory");
     *ids = room(text->n, sizeof **ids);
     for (int64_t k = 0; k < n_parts; k++) {
         REQUIRE(n + parts[k].count <= text->n, "more ids than bytes");
         memcpy(*ids + n, parts[k].ids, (size_t)parts[k].count * sizeof **ids);
         n += parts[k].count;
-        free(parts[k].ids);
     }
+    bpe_parts_free(parts, n_parts);
     return n;
 }
 
@@ -160,7 +160,7 @@ void fuzz_encode(void) {
     struct bpe_text by_pattern = {.bytes = text, .n = n, .pattern = pattern};
     struct bpe_text by_ends = {.bytes = text, .n = n, .ends = ends, .n_ends = count};
     int32_t *ids, *again, *expected = room(n, sizeof *expected);
-    int64_t n_ids = encoded(&ids, encoder, &by_pattern, 0);
+    int64_t n_ids = encoded(&ids, encoder, &by_pattern, NONE);
     require_round_trip(ids, n_ids, text, n);
     for (int64_t i = 0, at = 0; i < count && ends[i] - at <= SLOW; at = ends[i++]) {
         int64_t k = encode_slowly(expected, text + at, ends[i] - at);

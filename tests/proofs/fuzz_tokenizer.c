@@ -1,4 +1,5 @@
-/* What libFuzzer drives of the tokenizer's C: see verify_fuzz.py. FUZZ in the environment says which part.
+/* What libFuzzer drives of the tokenizer's C: see verify_fuzz.py. FUZZ in the environment says which part. Without
+ * libFuzzer, csrc_tokenizer.c draws the inputs.
  *
  * Every input is choices and then text: the choices make a vocabulary, or say where a text is cut and how much of it is
  * asked for at a time. What the code answers is held against slow and obvious loops.
@@ -79,16 +80,18 @@ static void fuzz_decode(void) {
     const void *ids = wide ? (const void *)broad : narrow;
     int64_t told = bpe_decoded_size(decoder, ids, count, (int)wide);
     REQUIRE(told == (wrong ? wrong : size), "a size of %lld", (long long)told);
+    uint8_t *out = room(size, 1);
+    REQUIRE(!wrong == !bpe_decode(out, size, decoder, ids, count, (int)wide), "only what was sized may be decoded");
     if (!wrong) {
-        uint8_t *out = room(size, 1);
-        bpe_decode(out, size, decoder, ids, count, (int)wide);
+        REQUIRE(!size || bpe_decode(out, size - 1, decoder, ids, count, (int)wide), "more than there is room for");
+        REQUIRE(!bpe_decode(out, size, decoder, ids, count, (int)wide), "what was sized is not decoded");
         for (int64_t i = 0, to = 0; i < count; i++) {
             int64_t length = offsets[broad[i] + 1] - offsets[broad[i]];
             REQUIRE(same(out + to, bytes + offsets[broad[i]], length, 1), "other bytes at %lld", (long long)to);
             to += length;
         }
-        free(out);
     }
+    free(out);
     bpe_decoder_free(decoder);
     free(narrow);
     free(broad);
@@ -104,10 +107,11 @@ static struct { int32_t pairs[2 * MERGES]; int64_t n; } learnt[2];
 /* Learn from a text in two parts, from single pieces and their counts too; `step` merges at a time. */
 static void learn(int which, const struct bpe_text *text, int64_t cut, const uint8_t *piece, int64_t n, int64_t count,
                   int64_t merges, int64_t step) {
-    struct bpe_part parts[2];
-    int64_t n_parts = two_parts(parts, text, cut);
+    struct bpe_part *parts;
+    int64_t n_parts = cut_parts(&parts, text, cut);
     struct bpe_counter *counter = bpe_counter_new();
     REQUIRE(counter && bpe_count_parts(counter, text, parts, 0, n_parts) == 0, "no memory");
+    bpe_parts_free(parts, n_parts);
     if (n) REQUIRE(bpe_count_one(counter, piece, n, count) == 0, "no memory");
     REQUIRE(bpe_counter_merge(counter) == 0, "no memory");
     struct bpe_trainer *trainer = bpe_trainer_new(counter, merges);
@@ -177,7 +181,7 @@ static void fuzz_train(void) {
     int64_t count = ends_of(ends, pattern, text, n);
     struct bpe_text by_pattern = {.bytes = text, .n = n, .pattern = pattern};
     struct bpe_text by_ends = {.bytes = text, .n = n, .ends = ends, .n_ends = count};
-    learn(0, &by_pattern, 0, piece, size, weight, merges, merges + 1);
+    learn(0, &by_pattern, NONE, piece, size, weight, merges, merges + 1);
     int64_t cut = by_piece ? (from < count ? from : count) : from < n ? piece_cut(text, n, from) : n;
     if (threads > 1) parallel_threads(2);
     learn(1, by_piece ? &by_ends : &by_pattern, cut, piece, size, weight, merges, step);
@@ -212,12 +216,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     return 0;
 }
 
+void fuzz(const char *name, const uint8_t *data, int64_t size) {
+    input = data;
+    input_size = size;
+    size_t i = 0;
+    while (i < COUNT(targets) && strcmp(name, targets[i].name) != 0) i++;
+    REQUIRE(i < COUNT(targets), "there is nothing called '%s' to fuzz", name);
+    targets[i].fuzz();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *name = getenv("FUZZ");
-    input = data;
-    input_size = (int64_t)size;
-    for (size_t i = 0; i < COUNT(targets); i++)
-        if (name && strcmp(name, targets[i].name) == 0) return targets[i].fuzz(), 0;
-    REQUIRE(0, "FUZZ must name what to fuzz, not %s", name ? name : "nothing");
+    fuzz(name ? name : "", data, (int64_t)size);
     return 0;
 }

@@ -25,12 +25,10 @@ STRICT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 SERVICES = [HERE / "csrc_services.c", *native.SERVICES]
-BPE = [HERE / "csrc_bpe.c", *native.BPE]
-PIECES = [HERE / "csrc_pieces.c", native.CSRC / "bpe" / "pieces.c"]
+TOKENIZER = [HERE / "csrc_tokenizer.c", HERE / "fuzz_tokenizer.c", HERE / "fuzz_encode.c", *native.BPE]
 DRIVES = {
     "services": (SERVICES, []),
-    "bpe": (BPE, []),
-    "pieces": (PIECES, []),
+    "tokenizer": (TOKENIZER, []),
     "kernels": ([HERE / "csrc_kernels.c", *native.LEVELS, *KERNELS], ["heap"]),
 }
 
