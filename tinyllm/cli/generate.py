@@ -86,9 +86,11 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
 
 
 class Conversation:
-    """A text that a person and a model write in turns. The KV cache lives as long as the text.
+    """A text that a person and a model write in turns.
 
-    With a chat template, each text of the person is a turn, and the model ends its own turns.
+    With a chat template, each text of the person is a turn, and the model ends its own turns. In every turn
+    the model reads the text from its beginning, or its end if it has outgrown the context; so a turn that was
+    interrupted leaves nothing behind.
     """
 
     def __init__(self, model: Any, tokenizer: Any, seed: int = 0, stop: Sequence[str] = (),
@@ -96,33 +98,19 @@ class Conversation:
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
         self.seed = seed  # of the next turn
-        self.cache = model.new_cache()
-        self.ids: list[int] = []  # the window: what the model sees
-
-    def reset(self) -> None:
-        """Forget the text."""
-        self._keep_last(0)
+        self.ids: list[int] = []
 
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
         """Append `text`, and yield what the model writes after it, piece by piece."""
         context = self.model.config.context
-        self.ids = self.ids + self._read(text)
-        if len(self.ids) > context:
-            self._keep_last(max(1, context // 2))
-        whole = False
-        given = {"tokenizer": self.tokenizer, "cache": self.cache, "stop": self.stop} | self.options
-        steps = stream(self.model, [self.ids], max_tokens=max_tokens, seed=self.seed, **given)
+        self.ids += self._read(text)
+        window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
+        given = {"tokenizer": self.tokenizer, "stop": self.stop} | self.options
+        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given)
         self.seed += 1  # each turn draws its own numbers
-        try:
-            for step in steps:
-                self.ids.append(step.token)
-                yield step.text
-            whole = True
-        finally:
-            if not whole:  # interrupted, perhaps between two layers: the cache cannot be trusted
-                self._keep_last(min(len(self.ids), context))
-            elif len(self.ids) > context:  # the window has moved: what the cache holds, and the last token
-                self.ids = self.ids[-(self.cache[0].length + 1) :]
+        for step in steps:
+            self.ids.append(step.token)
+            yield step.text
 
     def _read(self, text: str) -> list[int]:
         """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
@@ -132,11 +120,6 @@ class Conversation:
         cut_off = self.ids and self.ids[-1] != chat.stop_id(self.tokenizer)
         said = typed(text).decode("utf-8", "replace")
         return [] if cut_off and not text else chat.user_turn(self.tokenizer, said, self.ids)
-
-    def _keep_last(self, count: int) -> None:
-        self.ids = self.ids[len(self.ids) - count :]
-        for layer in self.cache:
-            layer.truncate(0)
 
 
 @command("chat", extend=_add_sampling)
@@ -171,7 +154,7 @@ def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best"
         if line.strip() == "/quit":
             return 0
         if line.strip() == "/reset":
-            conversation.reset()
+            conversation.ids.clear()
         elif line or conversation.ids:
             _turn(conversation, line, tokens)
 
