@@ -35,14 +35,15 @@ static void run(const char *name, int64_t most) {
     fuzz(name, data, n);
 }
 
-int main(void) {
+int main(int count, char **words) {
+    int part = count > 1 ? atoi(words[1]) : 1; /* of all the runs, one in so many */
     uint8_t classes[3];
     piece_classes(classes, 0x10fffe, 3);
     REQUIRE(classes[0] && classes[1] && !classes[2], "U+10FFFF is the last character");
-    for (int i = 0; i < 4000; i++) run("split", SHORT);
-    for (int i = 0; i < 400; i++) run("encode", 10 * SHORT), run("merge", 10 * SHORT), run("decode", 10 * SHORT);
-    for (int i = 0; i < 60; i++) run("train", 10 * SHORT);
-    for (int i = 0; i < 6; i++) run("encode", LONG), run("train", LONG);
+    for (int i = 0; i < 4000 / part; i++) run("split", SHORT);
+    for (int i = 0; i < 400 / part; i++) run("encode", 10 * SHORT), run("merge", 10 * SHORT), run("decode", 10 * SHORT);
+    for (int i = 0; i < 60 / part; i++) run("train", 10 * SHORT);
+    for (int i = 0; i < 6 / part; i++) run("encode", LONG), run("train", LONG);
     parallel_threads(1);
     pool_empty();
     return 0;

@@ -33,5 +33,5 @@ def test_threads_and_pool_have_no_race_leak_or_deadlock(sanitizer):
 
 
 def test_the_tokenizer_reads_and_writes_only_its_own(sanitizer):
-    code, text = drive(TOKENIZER, sanitizer)
+    code, text = drive(TOKENIZER, sanitizer, "6")  # of the proof's runs, one in six
     assert code == 0, text
