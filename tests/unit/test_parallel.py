@@ -1,8 +1,11 @@
-"""The kernels' threads: the same bits for any number of them, after forks, and called from many at once."""
+"""The kernels' threads: the same bits for any number of them, after forks, and called from many at once.
+
+Forks while others compute, nested loops and resizing are shown in C, under sanitizers (csrc_services.c), and
+at length by verify_threads.py.
+"""
 
 import concurrent.futures
 import multiprocessing
-import threading
 
 import pytest
 from busy import EXITS, in_child, leave, work
@@ -14,7 +17,6 @@ pytestmark = [
     pytest.mark.skipif(_compiled is None, reason="the kernels are not built"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # that is what is tested
 ]
-THREADS = (1, 2, 3, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +28,11 @@ def threads():
 
 
 def test_results_do_not_depend_on_the_number_of_threads(threads):
-    results = []
-    for n in THREADS:
+    results = set()
+    for n in (1, 2, 3, 8, 2):
         assert threads(n) == n == threads()
-        results.append(work())
-    assert len(set(results)) == 1
+        results.add(work())
+    assert len(results) == 1
 
 
 @pytest.mark.parametrize("n", (0, -1, 257))
@@ -41,38 +43,18 @@ def test_an_impossible_number_of_threads_is_refused(threads, n):
     assert threads() == before
 
 
-def test_the_pool_is_resized_while_idle(threads):
-    expected = work()
-    for n in (3, 1, 8, 2, 2, 5, 1, 3):
-        threads(n)
-        assert work() == expected
-
-
 @pytest.mark.parametrize("n", (1, 3))
-def test_a_child_of_a_fork_computes(threads, n):
+def test_a_child_of_a_fork_computes_resizes_its_own_pool_and_forks(threads, n):
     threads(n)
-    expected = work()
-    for _ in range(5):
-        in_child(lambda: work() == expected)
-        assert work() == expected  # and so does the parent, still
-
-
-def test_a_child_of_a_fork_resizes_its_own_pool(threads):
-    threads(3)
-    expected = work()
-    in_child(lambda: threads(2) == 2 and work() == expected and threads(4) == 4 and work() == expected)
-    assert threads() == 3
-
-
-def test_a_child_may_fork_again(threads):
-    threads(2)
     expected = work()
 
     def child():
         in_child(lambda: work() == expected)
-        return work() == expected
+        return work() == expected and threads(2) == 2 and work() == expected
 
-    in_child(child)
+    for _ in range(2):
+        in_child(child)
+        assert work() == expected and threads() == n  # and so does the parent, still
 
 
 def test_multiprocessing_with_fork(threads):
@@ -83,45 +65,13 @@ def test_multiprocessing_with_fork(threads):
         assert [result.get(timeout=30) for result in pending] == [expected] * 4
 
 
-def test_a_fork_while_other_threads_compute(threads):
-    threads(2)
-    expected = work()
-    stop = threading.Event()
-    wrong = []
-
-    def keep_busy():
-        while not stop.is_set():
-            if work() != expected:
-                wrong.append("other bits")
-
-    others = [threading.Thread(target=keep_busy) for _ in range(2)]
-    for other in others:
-        other.start()
-    try:
-        for _ in range(10):
-            in_child(lambda: work() == expected)
-    finally:
-        stop.set()
-        for other in others:
-            other.join()
-    assert not wrong
-
-
-@pytest.mark.parametrize("n", THREADS)
-def test_several_python_threads_call_kernels_at_once(threads, n):
-    threads(n)
+def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resized(threads):
     expected = work()
     with concurrent.futures.ThreadPoolExecutor(4) as callers:
-        assert set(callers.map(lambda _: work(), range(16))) == {expected}
-
-
-def test_threads_are_resized_while_others_compute(threads):
-    expected = work()
-    with concurrent.futures.ThreadPoolExecutor(2) as callers:
-        pending = [callers.submit(work) for _ in range(12)]
+        pending = [callers.submit(work) for _ in range(16)]
         for n in (1, 3, 2, 8) * 3:
             threads(n)
-        assert {result.result(timeout=30) for result in pending} == {expected}
+        assert {result.result(timeout=60) for result in pending} == {expected}
 
 
 @pytest.mark.parametrize("way", EXITS)
@@ -131,5 +81,5 @@ def test_an_interpreter_ends_though_workers_live(way):
 
 
 def test_an_interpreter_that_hangs_is_noticed():
-    code, text = leave("hang", timeout=3)
-    assert code == 124 and "still running after 3 seconds" in text
+    code, text = leave("hang", timeout=1)
+    assert code == 124 and "still running after 1 seconds" in text

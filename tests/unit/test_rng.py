@@ -11,17 +11,12 @@ keys = st.lists(st.one_of(st.integers(-(2**70), 2**70), st.text(max_size=4)), ma
 shapes = st.one_of(st.integers(0, 7), st.lists(st.integers(0, 4), max_size=3).map(tuple))
 
 
-def from_state(state):
-    rng = Random()
-    rng.key = state
-    return rng
-
-
 def test_bits_are_splitmix64():
     """The first outputs of the reference implementation (Vigna, splitmix64.c) for seed 1234567."""
-    rng = from_state(1234567)
-    assert [rng.bits() for _ in range(5)] == [6457827717110365317, 3203168211198807973, 9817491932198370423,
-                                             4593380528125082431, 16408922859458223821]
+    rng = Random()
+    rng.key = 1234567
+    assert rng.bits(5).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423,
+                                    4593380528125082431, 16408922859458223821]  # fmt: skip
 
 
 def test_golden_values():
@@ -43,14 +38,6 @@ def test_one_at_a_time_equals_all_at_once(key, n, counter):
     assert [one.uniform() for _ in range(n)] == all_.uniform(n).tolist()
     assert [one.integers(37) for _ in range(n)] == all_.integers(37, n).tolist()
     assert one.counter == all_.counter == counter + 3 * n
-
-
-@given(keys, st.integers(0, 30))
-def test_the_counter_is_the_whole_state(key, skip):
-    rng, resumed = Random(*key), Random(*key)
-    rng.normal(skip)
-    resumed.counter = rng.counter
-    assert rng.bits(5).tolist() == resumed.bits(5).tolist()
 
 
 @given(keys, keys)
@@ -81,16 +68,9 @@ def test_the_distributions_are_what_they_say():
     assert abs(np.corrcoef(normal[1:], normal[:-1])[0, 1]) < 5 / n**0.5
 
 
-@given(st.lists(st.integers(), max_size=8), st.integers(0, 99))
-def test_shuffle_permutes_and_leaves_the_list_alone(items, seed):
-    before = list(items)
-    shuffled = Random(seed).shuffle(items)
-    assert items == before and sorted(shuffled) == sorted(items)
-
-
-def test_every_permutation_and_choice_occurs():
-    rng = Random("all")
-    assert len({tuple(rng.shuffle(range(3))) for _ in range(100)}) == 6
+def test_every_permutation_and_choice_occurs_and_the_list_is_left_alone():
+    rng, items = Random("all"), [1, 2, 3]
+    assert len({tuple(rng.shuffle(items)) for _ in range(100)}) == 6 and items == [1, 2, 3]
     assert {rng.choice("abc") for _ in range(50)} == set("abc")
 
 
