@@ -1,6 +1,6 @@
 """The same bits everywhere: over threads, instruction sets, the batch a row sits in, chunks and a cache.
 
-The levels are those of this CPU; test_kernels compares every kernel at these and two more, with 1 and 3 threads.
+The levels are those of this CPU; test_kernels compares every kernel at these and at two more.
 """
 
 import numpy as np
