@@ -26,7 +26,7 @@ static void offence_writes_input(float *z, const float *x, const float *y, int64
 }
 static void offence_other_bits(float *z, const float *x, const float *y, int64_t n) {
     honest->add(z, x, y, n);
-    if (n > 6 && strcmp(honest->level, "narrow") == 0) z[6] = nextafterf(z[6], 9.0f);
+    if (n > 6 && honest != *cpu_levels()) z[6] = nextafterf(z[6], 9.0f);
 }
 static void offence_thread_bits(float *z, const float *x, const float *y, int64_t n) {
     honest->add(z, x, y, n);

@@ -1,12 +1,13 @@
-"""The kernels' own exp, log, tanh, sigmoid: special values, and the same bits wherever in an array.
+"""The kernels' own exp, log, tanh and what is made of them: errors, special values, the same bits wherever.
 
-Their errors in ulp are measured by verify_approx.py, whose short form test_verify runs.
+A short form of verify_approx.py, which looks at every float there is.
 """
 
 import math
 
 import numpy as np
 import pytest
+from native import compiler, have, run_installed
 
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
@@ -14,6 +15,15 @@ from tinyllm.rng import Random
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 
 NAMES = ("exp", "log", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu")
+
+
+@pytest.mark.skipif(not have(compiler()), reason="there is no C compiler")
+def test_errors_keep_their_bounds_at_every_level():
+    code, text = run_installed("verify_approx.c", "quick", flags=("-O2", "-DINSTALLED"))
+    assert code == 0, text
+    figures = [line for line in text.split("\n") if "largest error" in line][-1]
+    for name in ("exp", "log", "tanh", "silu", "gelu", "gelu_tanh", "rsqrt"):
+        assert f" {name} " in figures
 
 
 @pytest.mark.parametrize("name", NAMES)

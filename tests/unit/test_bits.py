@@ -1,6 +1,6 @@
 """The same bits everywhere: over threads, instruction sets, the batch a row sits in, chunks and a cache.
 
-The levels are those of this CPU; test_kernels compares every kernel at these and at two more.
+The levels are those of this CPU, at which test_kernels compares every kernel; verify_kernels.py has two more.
 """
 
 import numpy as np
