@@ -15,11 +15,17 @@ from tinyllm.bench.generation import decode_bytes, measure_batch, measure_genera
 from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import Case, cases, measure_ops, shape
 from tinyllm.bench.roof import Roof, measure_roof
-from tinyllm.bench.scaling import exponent, measure_scaling
 from tinyllm.bench.setting import Setting, settings
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.bench.tokenizer import Scale
-from tinyllm.bench.train import _against, measure_training, step_flops, training_step
+from tinyllm.bench.train import (
+    _against,
+    exponent,
+    measure_scaling,
+    measure_training,
+    step_flops,
+    training_step,
+)
 from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 from tinyllm.errors import UserError

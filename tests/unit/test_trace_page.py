@@ -79,30 +79,18 @@ def test_every_picture_is_described_and_everything_can_be_reached_by_keyboard():
     assert all(value == "0" for name, value in parsed.attributes if name == "tabindex")
 
 
-def test_nothing_is_asked_of_a_network_and_no_script_runs():
-    text = render(traced(TOKENIZERS["byte"], HOSTILE), EVIL)
-    parsed = Page(text)
-    assert not {"script", "link", "iframe", "object", "a", "form", "img"} & set(parsed.tags)
-    assert not [n for n, _ in parsed.attributes if n.startswith("on") or n in ("href", "src", "action")]
-    assert "url(" not in text and "@import" not in text
-    assert "default-src 'none'" in text
-
-
-def test_what_users_wrote_is_only_text():
+def test_nothing_is_asked_of_a_network_and_what_users_wrote_is_only_text():
     trace = traced(TOKENIZERS["byte"], HOSTILE)
     text = render(trace, EVIL)
     parsed = Page(text)
+    assert not {"script", "link", "iframe", "object", "a", "form", "img"} & set(parsed.tags)
+    assert not [n for n, _ in parsed.attributes if n.startswith("on") or n in ("href", "src", "action")]
+    assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
     assert not parsed.open and parsed.words.count(SPELLED) >= 2  # the title, and the heading
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
     assert "\\xff" in render(trace, "\udcff")  # a folder's name may hold any bytes
-    tokens = CharTokenizer(sorted(set(EVIL + "a")))
-    assert "<script>" not in render(traced(tokens, EVIL), "run")
-
-
-def test_a_token_that_is_a_tag_is_only_text_wherever_it_stands():
     tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
-    trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
-    parsed = Page(render(trace, "run"))
+    parsed = Page(render(examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257]), "run"))
     assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
     assert "<img id=x>" in parsed.words
 

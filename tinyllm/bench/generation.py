@@ -85,7 +85,7 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     for record in compare(writing, seconds, least, **about, task="decode", tokens=new):
         own = engines[record["engine"]]
         read = own.model if isinstance(own, Engine) else model if own.precision == "float32" else None
-        if read and record["engine"] != "no cache":
+        if read is not None and record["engine"] != "no cache":
             n_bytes = new * decode_bytes(read, len(half) + (new + 1) / 2)
             record["gb_per_second"] = n_bytes / record["seconds"] / 1e9
         yield _rates(record)
@@ -98,8 +98,8 @@ def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
     new = min(40, model.config.context - 16)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
     run = partial(generate, model, prompts, max_tokens=new, batch=rows)
-    about = {"bench": "generate", "setting": setting.name, "task": "batch", "tokens": rows * new}
-    yield from map(_rates, compare({"tinyllm": Contender(run)}, seconds, least, **about))
+    about = {"bench": "generate", "setting": setting.name, "task": "batch", "rows": rows}
+    yield from map(_rates, compare({"tinyllm": Contender(run)}, seconds, least, **about, tokens=rows * new))
 
 
 def _rates(record: dict) -> dict:

@@ -12,11 +12,10 @@ from tinyllm.bench.memory import measure_memory, peak_memory
 from tinyllm.bench.ops import PRODUCTS, measure_ops
 from tinyllm.bench.peers import load_torch
 from tinyllm.bench.roof import Roof, measure_roof
-from tinyllm.bench.scaling import measure_scaling
 from tinyllm.bench.setting import settings
 from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
-from tinyllm.bench.train import measure_training
+from tinyllm.bench.train import measure_scaling, measure_training
 from tinyllm.cli.command import command
 from tinyllm.cli.text import fold
 from tinyllm.errors import UserError
