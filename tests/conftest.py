@@ -31,14 +31,14 @@ def one_fork_server():
         server = servers.get(os.getpid())  # a process that grades was forked, and needs its own
         if server is None or server.process.poll() is not None:
             server = servers[os.getpid()] = real()
-            server.end, server.close = server.close, lambda: None
+            server.stop, server.close = server.close, lambda: None
         return server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "ForkServer", shared)
         yield
     if os.getpid() in servers:
-        servers[os.getpid()].end()
+        servers[os.getpid()].stop()
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tinyllm.course import kernels
-from tinyllm.course.answer_keys import INSIDE, NAMELESS, answers, edited, read
+from tinyllm.course.answer_keys import NAMELESS, answers, edited, read
 from tinyllm.course.checker import judge_lesson, judge_task
 from tinyllm.course.elf_symbols import NO_OBJECT, refusal
+from tinyllm.course.failures import INSIDE
 from tinyllm.course.sandbox import visible
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, why_not

@@ -10,7 +10,7 @@ import pytest
 
 from tinyllm.course.checker import Verdict
 from tinyllm.course.classroom.collect import collect, left_out
-from tinyllm.course.classroom.grading import _scored
+from tinyllm.course.classroom.grading import scored
 from tinyllm.course.classroom.results import cell, feedback_name
 from tinyllm.course.syllabus import find_lesson
 
@@ -99,4 +99,4 @@ def test_a_part_of_the_points_needs_ordinary_input(held, broken, points):
     """A constant is right on rows of one element; that was worth up to half of the points."""
     part = SimpleNamespace(lesson=LESSON, points={"softmax": 10})
     verdict = Verdict("softmax", "failed", held, broken)
-    assert _scored(part, verdict, SimpleNamespace(partial=True))["points"] == points
+    assert scored(part, verdict, True)["points"] == points

@@ -14,7 +14,6 @@ from typing import Any
 
 from tinyllm.course.syllabus import Task, find_lesson
 
-INSIDE = "it stays inside its arrays"
 NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  # no output to compare
 
 
@@ -72,6 +71,7 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
     return text
 
 
+@functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
     """Return all wrong kernels that give an output, as one C file -> (their sentences, the source).
 

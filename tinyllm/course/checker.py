@@ -85,22 +85,24 @@ def first_lines(output: bytes | bytearray, count: int = 5) -> str:
 
 def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
           explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
-          known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None) -> Verdict:
+          known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
+          every: dict[str, list[tuple]] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
     start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
     cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
-    smaller ones; the smallest input is then one of these.
+    smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
     """
+    every = every or properties(task.op, count, variant)
     held: list[str] = []
     broken: dict[str, list[tuple]] = {}
     first: Any = None
     with specs_only():
-        for title, cases in properties(task.op, count, variant).items():
+        for title, cases in every.items():
             with start() as worker:
                 if worker.failure:  # the file itself does not run: no input is to blame
-                    return unusable(task, worker.failure, properties(task.op, count, variant))
+                    return unusable(task, worker.failure, every)
                 tried = [(args, complaint(task.op, title, worker, task.name, args)) for args in cases]
                 wrong = [(args, why) for args, why in tried if why]
             if not wrong:
@@ -112,7 +114,6 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
                 break  # there is no function, or it does not end
         if not broken:
             return Verdict(task.name, "passed", tuple(held))
-        every = properties(task.op, count, variant)
         lost = tuple(title for title in every if title not in held)
         verdict = functools.partial(Verdict, task.name, held=tuple(held), broken=lost)
         why = first[1]

@@ -9,7 +9,6 @@ whose value no variable of the function has.
 import itertools
 import math
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,16 @@ import numpy as np
 from hypothesis import find, settings
 
 from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind
-from tinyllm.course.failures import complaint, format_failure, out_of_bounds, require_forms, results_of, right
+from tinyllm.course.failures import (
+    INSIDE,
+    complaint,
+    format_failure,
+    out_of_bounds,
+    require_forms,
+    results_of,
+    right,
+)
+from tinyllm.course.fork_server import Steps
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -64,7 +72,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         smallest = min(inputs, key=tries.letters)
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
-        step = None if found or not formed else tries.first_different_step(smallest)
+        step = None if found or cut or not formed else tries.first_different_step(smallest)
     about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
     lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
@@ -77,7 +85,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the property that failed. title: the one that was tried; kind: the one that the input tests."""
     if isinstance(why, Failure):
-        return kind
+        return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:
         return PURE
     if title == STEADY:
@@ -330,17 +338,7 @@ class Shrinker:
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
     """Run a function and record its local variables when it returns -> pairs (name, value), in order."""
-    found = {}
-
-    def look(frame, event, value):
-        if event == "return" and frame.f_code is function.__code__:
-            found.update(frame.f_locals)
-
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
+    with Steps(function) as steps:
         function(*args)
-    finally:
-        sys.setprofile(before)
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
-    return sorted(found.items(), key=lambda pair: order.get(pair[0], math.inf))
+    return sorted(steps.found.items(), key=lambda pair: order.get(pair[0], math.inf))

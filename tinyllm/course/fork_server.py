@@ -2,9 +2,9 @@
 
 Started as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor anything else installed is
 in reach. Over the socket it gets requests: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
-second socket, over which a worker then talks with the grader; {"do": "end"} kills everything that the worker
-has started, and is answered with how the worker ended. It runs no student's code itself and is the parent of
-whatever a worker leaves behind, so nothing outlives a test (hostile: a daemon that outlives the test).
+second socket, over which a worker then talks with the grader; {"do": "end"} kills everything that workers
+have started, and is answered with how the last one ended. It runs no student's code itself and is the parent
+of whatever a worker leaves behind, so nothing outlives a test (hostile: a daemon that outlives the test).
 
 SOCKET is the number of a file descriptor. Where forking is not safe or not possible it is "PORT:TOKEN": then
 this process is one worker itself, and connects to the grader at that port.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
     from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+OUTPUT = "output"  # the file in a worker's folder that takes what it prints
 MAX_TEXT = 4000  # characters of an error that are worth sending
 
 
@@ -72,12 +73,11 @@ def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket)
             protocol.send(control, end(child, request["patience"]))
             child = None
             continue
-        _, fds, _, _ = socket.recv_fds(control, 1, 2)
+        _, (fd,), _, _ = socket.recv_fds(control, 1, 1)
         child = os.fork()
         if child == 0:
-            run_worker(protocol, sandbox, detach(control, fds), request)
-        for each in fds:
-            os.close(each)
+            run_worker(protocol, sandbox, detach(control, fd), request)
+        os.close(fd)
 
 
 def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
@@ -167,19 +167,14 @@ def kill_all(child: int | None = None) -> None:
         time.sleep(0.001)
 
 
-def detach(control: socket.socket, fds: list[int]) -> socket.socket:
-    """Let go of the server's files -> the socket to the grader. fds: that socket, and where output goes."""
+def detach(control: socket.socket, fd: int) -> socket.socket:
+    """Let go of the server's files, but for the socket to the grader -> that socket."""
     os.setsid()
     control.close()
-    sock = socket.socket(fileno=fds[0])
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(fds[1], 1)
-    os.dup2(fds[1], 2)
-    kept = sock.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 2**16)
-    return sock
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.closerange(3, fd)
+    os.closerange(fd + 1, 2**16)
+    return socket.socket(fileno=fd)
 
 
 def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
@@ -189,6 +184,10 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
     os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
+    output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.close(output)
     sandbox.limits(**request["limits"])
     if request["level"] == "landlock":
         readable = [os.path.dirname(request["code"]), "/dev/urandom", "/dev/null", *request["readable"]]
@@ -213,14 +212,11 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
             protocol.send(sock, {"missing": call["function"]})
             return
         args = [*call["args"], *(remote(protocol, sock, name) for name in call.get("remote", ()))]
-        steps = Steps(function) if call.get("steps") else None
-        result = function(*args)
+        with Steps(function if call.get("steps") else None) as steps:
+            result = function(*args)
         reply = {"value": result, "args": args if call.get("send_args") else None}
-        if steps:
-            reply["steps"] = steps.stop(protocol)
-        frame = protocol.dump(reply)
+        frame = protocol.dump(reply | {"steps": sendable(protocol, steps.found)})
     except BaseException as error:
-        sys.setprofile(None)
         frame = protocol.dump({"error": describe(error, code)})
     sock.settimeout(None)
     sock.sendall(frame)
@@ -243,27 +239,36 @@ def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable"
 
 
 class Steps:
-    """Record the local variables of a function when it returns: the steps of its computation, by name."""
+    """Record the variables of a function as it returns, in a `with` block: {name: value} in `found`.
+
+    function: None records nothing.
+    """
 
     def __init__(self, function):
         self.code, self.found = getattr(function, "__code__", None), {}
-        sys.setprofile(self.look)
+
+    def __enter__(self):
+        self.before = sys.getprofile()
+        if self.code:
+            sys.setprofile(self.look)
+        return self
+
+    def __exit__(self, *exc):
+        sys.setprofile(self.before)
 
     def look(self, frame: "FrameType", event: str, value: object) -> None:
         if event == "return" and frame.f_code is self.code:
             self.found = dict(frame.f_locals)
 
-    def stop(self, protocol: "ModuleType") -> list[tuple]:
-        """Stop recording and return the variables that can be sent, as pairs of name and value."""
-        sys.setprofile(None)
-        steps = []
-        for name, value in list(self.found.items())[:64]:
-            try:
-                if len(protocol.dump(value)) < 2**20:
-                    steps.append((name, value))
-            except Exception:
-                continue
-        return steps
+
+def sendable(protocol: "ModuleType", found: dict) -> list[tuple]:
+    """Return the variables that can be sent, as pairs of name and value."""
+    steps = []
+    for name, value in list(found.items())[:64]:
+        with contextlib.suppress(Exception):
+            if len(protocol.dump(value)) < 2**20:
+                steps.append((name, value))
+    return steps
 
 
 def describe(error: "Any", code: str) -> dict:

@@ -14,11 +14,14 @@ accidents.
 """
 
 import ctypes
+import math
 import mmap
 import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -205,13 +208,35 @@ def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | 
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """x (rows, n) -> y (rows, n), by the student's C."""
-    return twice("softmax", x.shape, [x], x.shape)
+    """x (..., n) -> y (..., n), by the student's C."""
+    [(rows,)] = matrices("softmax", [x])
+    return twice("softmax", rows.shape, [rows], rows.shape).reshape(x.shape)
 
 
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a (m, k), b (k, n) -> y (m, n), by the student's C."""
-    return twice("matmul", (a.shape[0], b.shape[1]), [a, b], [*a.shape, b.shape[1]])
+def matmul(*args: Any) -> np.ndarray:
+    """Multiply stacks of matrices as the op of this name does, by the student's C, one after another."""
+    a, b = stacks(*args)
+    y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
+    for i, (one, other) in zip(np.ndindex(y.shape[:-2]), matrices("matmul", args), strict=True):
+        y[i] = twice("matmul", y.shape[-2:], [one, other], [*one.shape, y.shape[-1]])
+    return y
+
+
+def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
+    """Cut the arguments of a case into matrices for a C function -> list of argument tuples."""
+    if op == "softmax":
+        x = args[0]
+        return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
+    a, b = stacks(*args)
+    return [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(a.shape[:-2])]
+
+
+def stacks(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
+           transpose_b: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two stacks of matrices that are multiplied, of equal length."""
+    a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(b, (*stack, *b.shape[-2:]))
 
 
 def choose(which: int) -> None:

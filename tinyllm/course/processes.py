@@ -1,4 +1,4 @@
-"""Start worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
+"""Start and end worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
 
 A forked worker costs a millisecond, can stand behind fences, and leaves nothing behind: the server is the
 parent of all that it starts. A plain subprocess is for a student's own `check` on macOS, where a process that
@@ -15,19 +15,19 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyllm.course import protocol
-from tinyllm.course.fork_server import asleep, descendants, used
+from tinyllm.course.fork_server import OUTPUT, asleep, descendants, used
 from tinyllm.errors import UserError
 
 INSTALLED = ("site-packages", "dist-packages")  # what in Python's library is not Python's
 SCRIPT = Path(__file__).with_name("fork_server.py")
 START_SECONDS = 60  # by the clock, for a process of ours to be there
+GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # what talking with a process that has died raises
 OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # what died of this has used up its processor time
 
 
@@ -54,20 +54,19 @@ def readable_paths() -> list[str]:
 
 
 class ForkServer:
-    """The grader's side of fork_server.py. Raises UserError where that process does not start."""
+    """Have fork_server.py fork workers. Raises UserError where that process does not start."""
 
     def __init__(self):
-        ours, theirs = socket.socketpair()
+        self.control, theirs = socket.socketpair()
         command, environment = python_command(str(theirs.fileno()))
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        self.control = ours
+        with theirs:
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+            )  # fmt: skip
         try:
-            protocol.receive(ours, START_SECONDS)
-        except (protocol.Closed, TimeoutError, protocol.ProtocolError):
+            protocol.receive(self.control, START_SECONDS)
+        except GONE:
             self.close()
             raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
 
@@ -80,69 +79,60 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
 
-    def request(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Any:
-        """Send a request -> the answer, if there is one. Raises Closed, ProtocolError or OSError."""
-        protocol.send(self.control, message, 10)
-        if fds:
-            return socket.send_fds(self.control, [b"f"], fds)
-        return protocol.receive(self.control, 60)
+    def start(self, request: dict[str, Any]) -> socket.socket:
+        """Start a worker -> the socket that leads to it. Raises one of GONE where the server has died."""
+        sock, theirs = socket.socketpair()
+        with theirs:
+            protocol.send(self.control, request | {"do": "start"}, 10)
+            socket.send_fds(self.control, [b"f"], [theirs.fileno()])
+        return sock
 
+    def end(self, patience: int) -> dict[str, Any]:
+        """Kill all workers, and what they have started -> the signal and the time as `fork_server.end`.
 
-class Forked:
-    """A worker that the server has forked. `sock` leads to it, `output` is what it prints."""
-
-    def __init__(self, server, request):
-        self.server, self.cpu = server, 0.0
-        self.sock, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        self.output = os.fdopen(reading, "rb", 0)
-        try:
-            server.request(request | {"do": "start"}, [theirs.fileno(), writing])
-        finally:
-            theirs.close()
-            os.close(writing)
-
-    def end(self, patience: int) -> int | None:
-        """Kill the worker and all that it has started -> the signal that had ended it, as `fork_server.end`.
-
-        patience: milliseconds to wait for one that is about to end by itself. `cpu` is then what it has used.
+        patience: milliseconds to wait for one that is about to end by itself.
         """
-        self.sock.close()
         try:
-            answer = self.server.request({"do": "end", "patience": patience})
-        except (protocol.Closed, protocol.ProtocolError, OSError):
-            return None  # the server has died, and everything with it
-        self.cpu = answer["cpu"]
-        return answer["signal"]
+            protocol.send(self.control, {"do": "end", "patience": patience}, 10)
+            return protocol.receive(self.control, 60)
+        except GONE:  # the server has died, and everything with it
+            return {"signal": None, "cpu": 0.0}
 
     def asleep(self) -> bool:
-        """Return True if all threads of the worker sleep at this moment."""
-        return asleep(descendants(self.server.process.pid))
+        """Return True if all threads of the workers sleep at this moment."""
+        return asleep(descendants(self.process.pid))
 
 
-class Spawned:
-    """A worker that is a plain subprocess, used as `Forked` is. Raises UserError where it does not start."""
+class Spawner:
+    """Start each worker as a plain subprocess; used as a ForkServer is."""
 
-    def __init__(self, request):
-        token, self.cpu, self.sock = secrets.token_hex(16), 0.0, None
-        with socket.create_server(("127.0.0.1", 0)) as door:
+    def __init__(self):
+        self.processes = []
+
+    def close(self) -> None:
+        """End all workers."""
+        self.end(0)
+
+    def start(self, request: dict[str, Any]) -> socket.socket:
+        """Start a worker -> the socket that leads to it. Raises UserError where it does not start."""
+        token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
+        with socket.create_server(("127.0.0.1", 0)) as door, open(output, "wb") as said:
             command, environment = python_command(f"{door.getsockname()[1]}:{token}")
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                bufsize=0, env=environment,
-            )  # fmt: skip
-            self.output = self.process.stdout
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
+            )
+            self.processes.append(process)
             try:
-                self.sock = self._let_in(door, token)
-                protocol.receive(self.sock, START_SECONDS)
-                protocol.send(self.sock, request, START_SECONDS)
-            except (OSError, protocol.Closed, protocol.ProtocolError):
+                sock = self._let_in(process, door, token)
+                protocol.receive(sock, START_SECONDS)
+                protocol.send(sock, request, START_SECONDS)
+                return sock
+            except GONE:
                 self.end(0)
-                said = self.output.read(4000).decode("utf-8", "replace").strip().split("\n")[-1]
-                self.output.close()
-                raise UserError(f"the worker process does not start: {said or 'it says nothing'}") from None
+                last = output.read_text("utf-8", "replace").strip().split("\n")[-1]
+                raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
 
-    def _let_in(self, door, token):
+    def _let_in(self, process, door, token):
         """Accept the connection of this process and of no other -> its socket. Raises OSError."""
         door.settimeout(0.25)
         for _ in range(4 * START_SECONDS):
@@ -152,23 +142,21 @@ class Spawned:
                 if sock.recv(len(token), socket.MSG_WAITALL) == token.encode():
                     return sock
                 sock.close()
-            if self.process.poll() is not None:
+            if process.poll() is not None:
                 break
         raise OSError("nobody has called")
 
-    def end(self, patience: int) -> int | None:
-        """End the process -> the signal that it had died of, as `Forked.end`."""
+    def end(self, patience: int) -> dict[str, Any]:
+        """Kill all workers -> the signal of the last one and the time, as `ForkServer.end`."""
         code, before = None, used()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self.process.wait(patience / 1000)
-        self.process.kill()
-        self.process.wait()
-        self.cpu += used() - before
-        if self.sock:
-            self.sock.close()
-        return code if code is None else max(-code, 0)
+        while self.processes:
+            process = self.processes.pop(0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(patience / 1000)
+            process.kill()
+            process.wait()
+        return {"signal": code if code is None else max(-code, 0), "cpu": used() - before}
 
     def asleep(self) -> bool:
         """Return False: sleep is not observed here, and the limit by the clock ends the worker."""
         return False
-

@@ -16,9 +16,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
-from tinyllm.course.processes import OUT_OF_TIME, Forked, ForkServer, Spawned, readable_paths
+from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner, readable_paths
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
@@ -106,68 +106,60 @@ class Launcher:
         self.readable = readable_paths() if level == "landlock" else []
 
     def __enter__(self):
-        self.server = ForkServer() if self.forks else None
+        self.server = ForkServer() if self.forks else Spawner()
         return self
 
     def __exit__(self, *exc):
-        if self.server:
-            self.server.close()
+        self.server.close()
 
     def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
         """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
-    def launch(self, request: dict[str, Any]) -> Forked | Spawned:
+    def launch(self, request: dict[str, Any]) -> socket.socket:
         """Start a process for a request; the server is started again if it has died."""
-        if not self.forks:
-            return Spawned(request)
         try:
-            return Forked(self.server, request)
-        except (protocol.Closed, protocol.ProtocolError, OSError):
+            return self.server.start(request)
+        except GONE:
             self.server.close()
             self.server = ForkServer()
-            return Forked(self.server, request)
+            return self.server.start(request)
 
 
 class Worker:
-    """One fresh process with one student's file in it. `call` its functions; leave it with `with`."""
+    """One fresh process with one student's file in it. `call` its functions; leave it with `with`.
+
+    When it has ended, `output` holds the first bytes that the student's code printed.
+    """
 
     def __init__(self, launcher, code, limits):
-        self.launcher, self.limits = launcher, dict(limits)
-        self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
-        self.ended, self.looks, limits = False, 0, dict(limits)
-        total = limits.pop("total_seconds")
+        self.launcher, self.limits, self.failure = launcher, limits, None
         if not launcher.forks:
-            total = min(total, SPAWNED_SECONDS)
-        self.limits["total_seconds"] = total
+            limits["total_seconds"] = min(limits["total_seconds"], SPAWNED_SECONDS)
+        self.deadline = time.monotonic() + limits["total_seconds"]
+        self.sock, self.ended, self.looks, self.output = None, False, 0, b""
+        self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
+        of_the_system = {name: value for name, value in limits.items() if name != "total_seconds"}
         request = {
             "code": str(code), "folder": self.scratch, "level": launcher.level, "readable": launcher.readable,
-            "limits": limits,
+            "limits": of_the_system,
         }  # fmt: skip
         try:
-            self.process = launcher.launch(request)
-        except BaseException:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            raise
-        self.sock, self.output = self.process.sock, bytearray()
-        self.deadline = time.monotonic() + total
-        self._reader = threading.Thread(target=self._drain, args=(self.process.output,), daemon=True)
-        self._reader.start()
-        try:
+            self.sock = launcher.launch(request)
             answer = self._receive()
-        except BaseException:  # an interrupt: nobody else would end it
+            if not (isinstance(answer, dict) and "ready" in answer):
+                self.failure = self._failed(answer, "the file")
+        except BaseException:  # an interrupt, say: nobody else would end it
             self.__exit__()
             raise
-        self.failure = None
-        if not (isinstance(answer, dict) and "ready" in answer):
-            self.failure = self._failed(answer, "the file")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
         self._end(patience=0)
-        self._reader.join(5)
+        with contextlib.suppress(OSError), open(Path(self.scratch, OUTPUT), "rb") as f:
+            self.output = f.read(MAX_OUTPUT)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
@@ -175,17 +167,17 @@ class Worker:
         if self.ended:
             return None
         self.ended = True
-        died_of = self.process.end(patience)
-        self.launcher.cpu += self.process.cpu
-        return died_of
+        if self.sock:
+            self.sock.close()
+        ended = self.launcher.server.end(patience)
+        self.launcher.cpu += ended["cpu"]
+        return ended["signal"]
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False) -> Any:
         """Run one of the file's functions -> its value, or a Failure.
 
         With `send_args` the result is (value, the arguments as the function left them).
         """
-        if self.failure:
-            return self.failure
         answer = self._ask({"function": function, "args": list(args), "send_args": send_args})
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
@@ -197,29 +189,20 @@ class Worker:
         remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
         `limit` calls in all.
         """
-        if self.failure:
-            return self.failure
-        answer = self._ask({"function": function, "args": [], "remote": list(remotes)})
+        message = {"function": function, "args": [], "remote": list(remotes)}
         for _ in range(limit + 1):
-            if not isinstance(answer, dict) or "ask" not in answer:
-                break
-            name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
-            if not isinstance(name, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
-                break
-            if name not in remotes or not all(isinstance(key, str) for key in kwargs):
-                break
-            answer = self._ask(remotes[name](args, kwargs))
-        else:
-            self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
-            return self.failure
-        if isinstance(answer, dict) and "value" in answer:
-            return answer["value"]
-        return self._failed(answer, function)
+            answer = self._ask(message)
+            if isinstance(answer, dict) and "value" in answer:
+                return answer["value"]
+            name, args, kwargs = asked(answer)
+            if name not in remotes:
+                return self._failed(answer, function)
+            message = remotes[name](args, kwargs)
+        self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
+        return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
-        if self.failure:
-            return self.failure
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
@@ -228,6 +211,8 @@ class Worker:
 
     def _failed(self, answer, what):
         """Return an answer as a Failure; after an unreadable answer the worker keeps that failure."""
+        if isinstance(answer, Failure):
+            return answer
         failure = _failure(answer, what, self._after(answer))
         if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
             self.failure = failure
@@ -243,14 +228,8 @@ class Worker:
         return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
 
     def _ask(self, message):
-        """Send a message and wait for the answer -> it, or an error or Died, which `_failure` reads."""
-        try:
-            protocol.send(self.sock, message, SEND_SECONDS)
-        except protocol.Closed:
-            return Died(self._end(patience=200))
-        except (protocol.ProtocolError, TimeoutError, OSError) as error:
-            return error
-        return self._receive()
+        """Send a message and wait for the answer -> it, or what `_failed` reads."""
+        return self.failure or self._talk(protocol.send, message, SEND_SECONDS) or self._receive()
 
     def _receive(self):
         was_asleep = False
@@ -258,21 +237,29 @@ class Worker:
         def idle():  # an answer that comes between two looks was no sleep, however late it is read
             nonlocal was_asleep
             self.looks += was_asleep
-            was_asleep = self.process.asleep()
+            was_asleep = self.launcher.server.asleep()
             return self.looks >= ASLEEP
 
+        return self._talk(protocol.receive, max(self.deadline - time.monotonic(), 0), idle)
+
+    def _talk(self, send_or_receive, *args):
+        """Use the socket -> what came, an error, or Died."""
         try:
-            return protocol.receive(self.sock, max(self.deadline - time.monotonic(), 0), idle)
+            return send_or_receive(self.sock, *args)
         except protocol.Closed:
             return Died(self._end(patience=200))
         except (protocol.ProtocolError, TimeoutError, OSError) as error:
             return error
 
-    def _drain(self, pipe):
-        """Read all that the student prints, and keep the first part."""
-        with contextlib.suppress(OSError), pipe:
-            while part := pipe.read(65536):
-                self.output += part[: MAX_OUTPUT - len(self.output)]
+
+def asked(answer: Any) -> tuple[Any, Any, Any]:
+    """Read a worker's request for a call -> (name, args, kwargs); (None, None, None) if it is none."""
+    if not isinstance(answer, dict):
+        return None, None, None
+    name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
+    if not (isinstance(name, str) and isinstance(args, list) and isinstance(kwargs, dict)):
+        return None, None, None
+    return (name, args, kwargs) if all(isinstance(key, str) for key in kwargs) else (None, None, None)
 
 
 @dataclass(frozen=True)

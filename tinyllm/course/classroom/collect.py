@@ -4,12 +4,14 @@ A zip is never unpacked by its own names. Its list of contents is checked as a w
 paths, links, sizes), and then only the files that a lesson asks for are read, each with a limit.
 """
 
+import functools
 import hashlib
 import io
 import os
 import stat
 import unicodedata
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +23,7 @@ OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", 
 MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in a zip
 MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, all of which is read before the first name is seen
-PROGRESS = ".tinyllm/progress.json"
+PROGRESS = (".tinyllm", "progress.json")
 EXERCISES = ("exercise.py", "exercise.c")
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # unseen, but part of how some names are spelt
 
@@ -57,6 +59,9 @@ class Refused(Exception):
     """A submission is refused; the message is one line."""
 
 
+Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
+
+
 def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     """Read every submission below a folder, in the order of their names -> list of Submission.
 
@@ -64,12 +69,11 @@ def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     """
     found = []
     for entry in filter(is_submission, entries(folder)):
-        suffix = entry.suffix.lower()
-        packed = suffix in (".zip", *OTHERS) and not entry.is_dir()
+        packed = entry.suffix.lower() in (".zip", *OTHERS) and not entry.is_dir()
         name = entry.stem.removesuffix(".tar") if packed else entry.name
         submission = Submission(student_name(name), entry)
         try:
-            read_submission(submission, suffix, lessons)
+            read_submission(submission, lessons)
         except Refused as problem:
             submission.files, submission.problem = {}, printable(problem)
         except (OSError, ValueError) as error:
@@ -79,21 +83,37 @@ def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     return refuse_twins(found)
 
 
-def read_submission(submission: Submission, suffix: str, lessons: list[Lesson]) -> None:
+def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
     """Read one folder or zip. Raises Refused, OSError or ValueError."""
     entry, where = submission.source, f"{lessons[0].folder}/exercise.py"
     if entry.is_symlink():
         raise Refused("it is a link, not a folder or a zip")
     if entry.is_dir():
-        read_folder(submission, lessons)
+        take(submission, lessons, in_folder(entry))
     elif not entry.is_file():
         raise Refused("it is neither a folder nor a zip")
-    elif suffix == ".zip":
-        read_zip(submission, lessons)
+    elif entry.suffix.lower() != ".zip":
+        kind = entry.suffix.lower()
+        raise Refused(f"it is a {kind} file; hand in a folder or a zip with {where} and so on")
     else:
-        raise Refused(f"it is a {suffix} file; hand in a folder or a zip with {where} and so on")
+        try:
+            with Bounded(entry) as file, zipfile.ZipFile(file) as archive:
+                take(submission, lessons, in_zip(archive))
+        except Refused:
+            raise
+        except Exception as error:  # damaged in one of the many ways that a zip can be
+            raise Refused(f"it is no readable zip ({type(error).__name__})") from None
     if not any(name in EXERCISES for _, name in submission.files):
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
+
+
+def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
+    """Read and keep the files that belong to a lesson, and the progress. Raises Refused."""
+    for path, read in files:
+        if path.parts[-2:] == PROGRESS:
+            submission.progress = submission.progress or read()
+        elif place := destination(path, lessons):
+            submission.keep(place, read())
 
 
 def entries(folder: str | Path) -> list[Path]:
@@ -141,33 +161,33 @@ def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] |
     path: the path of the file within the submission.
     """
     too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
-    if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long:
+    if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long or any(map(hidden, path.parts)):
         return None
-    folder = path.parent.name
-    if folder in {lesson.folder for lesson in lessons}:
-        return folder, path.name
+    if path.parent.name in {lesson.folder for lesson in lessons}:
+        return path.parent.name, path.name
     if len(lessons) == 1 and path.name == "exercise.py":  # a course of one lesson needs no folders
         return lessons[0].folder, path.name
     return None
 
 
-def read_folder(submission: Submission, lessons: list[Lesson]) -> None:
-    """Read the lesson files of a submitted folder into the submission; links are not followed."""
-    root, seen = submission.source, 0
+def hidden(name: str) -> bool:
+    """Say if a file or folder of this name is none of a student's work."""
+    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+
+
+def in_folder(root: Path) -> Files:
+    """Find the files of a folder; links to folders are not followed. Raises Refused."""
+    seen = 0
     for here, folders, names in os.walk(root, followlinks=False):
         relative = PurePosixPath(*Path(here).relative_to(root).parts)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
+        folders[:] = sorted(name for name in folders if name == PROGRESS[0] or not hidden(name))
         if len(relative.parts) >= MAX_DEPTH:
             folders.clear()
         seen += len(names) + len(folders)
         if seen > MAX_ENTRIES:
             raise Refused(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
-            if place := destination(relative / name, lessons):
-                submission.keep(place, read_regular(Path(here, name)))
-    path = root / PROGRESS
-    if path.is_file() and not path.is_symlink():
-        submission.progress = read_regular(path)
+            yield relative / name, functools.partial(read_regular, Path(here, name))
 
 
 def read_regular(path: Path) -> bytes:
@@ -193,31 +213,17 @@ class Bounded(io.FileIO):
         return super().read(size)
 
 
-def read_zip(submission: Submission, lessons: list[Lesson]) -> None:
-    """Take the files of lessons from a zip."""
-    try:
-        with Bounded(submission.source) as file, zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            for entry in entries:
-                require_honest(entry)
-            if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > 8 * MAX_TOTAL:
-                raise Refused("it unpacks to far more than an exercise: a zip bomb")
-            for entry in entries:
-                path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
-                place = None if entry.is_dir() or is_hidden(path) else destination(path, lessons)
-                if place:
-                    submission.keep(place, read_entry(archive, entry))
-                elif path.parts[-2:] == tuple(PROGRESS.split("/")) and not submission.progress:
-                    submission.progress = read_entry(archive, entry)
-    except Refused:
-        raise
-    except Exception as error:  # damaged in one of the many ways that a zip can be
-        raise Refused(f"it is no readable zip ({type(error).__name__})") from None
-
-
-def is_hidden(path: PurePosixPath) -> bool:
-    """Say if a path leads through a hidden folder, or one that macOS adds."""
-    return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in path.parts)
+def in_zip(archive: zipfile.ZipFile) -> Files:
+    """Find the files of a zip, after a look at all of its entries. Raises Refused."""
+    entries = archive.infolist()
+    for entry in entries:
+        require_honest(entry)
+    if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > 8 * MAX_TOTAL:
+        raise Refused("it unpacks to far more than an exercise: a zip bomb")
+    for entry in entries:
+        if not entry.is_dir():
+            path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
+            yield path, functools.partial(read_entry, archive, entry)
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

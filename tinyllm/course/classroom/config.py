@@ -5,6 +5,7 @@ Whoever knows the seed knows the hidden inputs, so the file is never handed out:
 
 import datetime
 import hashlib
+import itertools
 import secrets
 import tomllib
 from dataclasses import dataclass
@@ -87,10 +88,8 @@ def new_seed() -> int:
 
 def whole_course() -> Course:
     """Return the course that needs no file: every lesson, a point for each task, and no seed."""
-    parts = tuple(
-        Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus()
-    )
-    return Course("tinyllm", None, 1, False, parts)
+    parts = (Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus())
+    return Course("tinyllm", None, 1, False, tuple(parts))
 
 
 def load_course(path: str | Path) -> Course:
@@ -103,62 +102,52 @@ def load_course(path: str | Path) -> Course:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read as TOML: {why}") from None
-    known = {"title", "seed", "variants", "partial", "lesson"}
-    _refuse_unknown(path, "the course", data.keys(), known)
-    lessons = data.get("lesson")
-    if not isinstance(lessons, list) or not lessons or not all(isinstance(x, dict) for x in lessons):
-        raise UserError(f"{path} names no lessons: it needs at least one [[lesson]]")
-    parts = [_part(path, fields) for fields in lessons]
-    numbers = [part.lesson.number for part in parts]
-    for number in numbers:
-        if numbers.count(number) > 1:
-            raise UserError(f"{path} names lesson {number} twice; put its tasks into one [[lesson]]")
-    variants = _field(path, data, "variants", int, 1)
-    if variants < 1:
-        raise UserError(f"{path}: variants must be 1 or more, not {variants}")
-    if "seed" not in data:  # a seed that is the same for every course is known to every student
-        add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
-        raise UserError(f"{path} has no secret seed, from which hidden inputs are drawn; {add}")
-    return Course(
-        title=_field(path, data, "title", str, "tinyllm"),
-        seed=_field(path, data, "seed", int, 0),
-        variants=variants,
-        partial=_field(path, data, "partial", bool, False),
-        parts=tuple(sorted(parts, key=lambda part: part.lesson.number)),
-    )
-
-
-def _refuse_unknown(path, where, keys, known):
-    for key in keys:
-        if key not in known:
-            raise UserError(f"{path}: {where} has no setting {key!r}; it has {', '.join(sorted(known))}")
-
-
-def _field(path, fields, name, kind, default):
-    value = fields.get(name, default)
-    if type(value) is not kind:
-        raise UserError(f"{path}: {name} should be of type {kind.__name__}, not {value!r}")
-    return value
-
-
-def _part(path, fields):
-    _refuse_unknown(path, "a lesson", fields.keys(), {"number", "due", "points"})
-    if "number" not in fields:
-        raise UserError(f"{path}: a [[lesson]] needs a number, such as number = 4")
     try:
-        lesson = find_lesson(fields["number"])
+        return _course(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    points = fields.get("points", {task.name: 1 for task in lesson.tasks})
+
+
+def _course(data):
+    found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[])
+    lessons = found.pop("lesson")
+    if not lessons or not all(isinstance(fields, dict) for fields in lessons):
+        raise UserError("it names no lessons: it needs at least one [[lesson]]")
+    parts = sorted((_part(**fields) for fields in lessons), key=lambda part: part.lesson.number)
+    for one, other in itertools.pairwise(parts):
+        if one.lesson == other.lesson:
+            raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
+    if found["variants"] < 1:
+        raise UserError(f"variants must be 1 or more, not {found['variants']}")
+    if "seed" not in data:  # a seed that is the same for every course is known to every student
+        add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
+        raise UserError(f"it has no secret seed, from which hidden inputs are drawn; {add}")
+    return Course(parts=tuple(parts), **found)
+
+
+def _fields(where, given, **defaults):
+    """Return given values, or else the defaults, which say of what type each is."""
+    for name, value in given.items():
+        if name not in defaults:
+            raise UserError(f"{where} has no setting {name!r}; it has {', '.join(sorted(defaults))}")
+        if type(value) is not (kind := type(defaults[name])):
+            raise UserError(f"{name} should be of type {kind.__name__}, not {value!r}")
+    return defaults | given
+
+
+def _part(number=None, points=None, due="", **more):
+    _fields("a lesson", more, number=0, due="", points={})  # all that is left is unknown
+    if number is None:
+        raise UserError("a [[lesson]] needs a number, such as number = 4")
+    lesson = find_lesson(number)
+    points = {task.name: 1 for task in lesson.tasks} if points is None else points
     if not isinstance(points, dict) or not points:
-        raise UserError(f"{path}: lesson {lesson.number} needs points = {{ task = number, ... }}")
+        raise UserError(f"lesson {lesson.number} needs points = {{ task = number, ... }}")
     for name, value in points.items():
         lesson.task(name)
         if type(value) not in (int, float) or not 0 <= value < 1e6:
-            raise UserError(f"{path}: {name} should have 0 points or more, not {value!r}")
-    due = fields.get("due", "")
-    if isinstance(due, datetime.date):
-        due = due.isoformat()
+            raise UserError(f"{name} should have 0 points or more, not {value!r}")
+    due = due.isoformat() if isinstance(due, datetime.date) else due
     if not isinstance(due, str):
-        raise UserError(f"{path}: due should be a date such as 2026-10-01, not {due!r}")
-    return Part(lesson, dict(points), due)
+        raise UserError(f"due should be a date such as 2026-10-01, not {due!r}")
+    return Part(lesson, points, due)

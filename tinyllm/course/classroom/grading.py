@@ -7,6 +7,7 @@ that were judged keep their verdicts and the rest are timed out. By the clock it
 what uses no processor, and is too restless to be found asleep, comes so far.
 """
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,63 +32,60 @@ USED_UP = "the tasks before it used up the time for a whole submission"
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade everything that a submission holds -> record, a dict of plain values."""
-    record: dict[str, Any] = {"student": submission.student, "problem": submission.problem}
-    record |= {"isolation": level, "lessons": []}
-    solutions = read_progress(submission.progress) or {}
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
-        for part in course.parts:
-            tasks = grade_lesson(submission, course, part, launcher, Path(folder), end)
-            for task in tasks:
-                key = f"{part.lesson.number}/{task['task']}"
-                task["solution_seen"] = bool(solutions.get(key, {}).get("solution"))
-            record["lessons"].append({"lesson": part.lesson.number, "tasks": tasks})
-    earned = [task["points"] for lesson in record["lessons"] for task in lesson["tasks"]]
-    return record | {"points": round(sum(earned), 6), "of": course.total}
+        verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
+                    for part in course.parts]  # fmt: skip
+    return as_grades(submission, course, level, submission.problem, verdicts)
 
 
 def empty_record(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
     """Return the record of a submission of which nothing could be graded."""
-    record: dict[str, Any] = {"student": submission.student, "problem": problem}
-    record |= {"isolation": level, "lessons": []}
-    for part in course.parts:
-        tasks = [_scored(part, Verdict(name, "not_attempted"), course) for name in part.points]
-        record["lessons"].append({"lesson": part.lesson.number, "tasks": tasks})
-    return record | {"points": 0, "of": course.total}
+    verdicts = [[Verdict(name, "not_attempted") for name in part.points] for part in course.parts]
+    return as_grades(submission, course, level, problem, verdicts)
+
+
+def as_grades(submission: Submission, course: Course, level: str, problem: str,
+              verdicts: list[list[Verdict]]) -> dict[str, Any]:
+    """Return the record of a submission. verdicts: a list for each part of the course."""
+    seen, lessons, points = read_progress(submission.progress) or {}, [], 0
+    for part, found in zip(course.parts, verdicts, strict=True):
+        tasks = [scored(part, verdict, course.partial) for verdict in found]
+        for task in tasks:
+            task["solution_seen"] = bool(seen.get(f"{part.lesson.number}/{task['task']}", {}).get("solution"))
+        lessons.append({"lesson": part.lesson.number, "tasks": tasks})
+        points += sum(task["points"] for task in tasks)
+    return {"student": submission.student, "problem": problem, "isolation": level, "lessons": lessons,
+            "points": round(points, 6), "of": course.total}  # fmt: skip
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
-                 end: float) -> list[dict[str, Any]]:
-    """Grade one lesson's tasks -> list of records. end: when no further task is begun, in monotonic time."""
-    lesson = part.lesson
-    here = folder / lesson.folder
+                 end: float) -> list[Verdict]:
+    """Judge one lesson's tasks -> list of Verdict. end: when no further task is begun, in monotonic time."""
+    here = folder / part.lesson.folder
     here.mkdir()
     files = submission.files.items()
-    code = lay_out({file: data for (name, file), data in files if name == lesson.folder}, here)
-
-    def start():
-        return launcher.start(code)
-
+    code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
+    start = functools.partial(launcher.start, code)
+    failure: Failure | None = None
+    if code.is_file():  # run once before its tasks
+        with start() as worker:
+            failure = worker.failure
     verdicts = []
-    failure = broken_file(start) if code.is_file() else None
-    for name in part.points:
-        task = lesson.task(name)
+    for task in map(part.lesson.task, part.points):
         if not ready(task) or task.kind not in JUDGES:
             continue
+        titles = tuple(properties(task.op)) if task.kind == "op" else ()
         if launcher.cpu > CPU_SECONDS or time.monotonic() > end:
-            verdict = Verdict(name, "timed_out", broken=_titles(task), message=USED_UP)
+            verdict = Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
         elif failure and task.kind == "op":
-            verdict = unusable(task, failure, _titles(task))
+            verdict = unusable(task, failure, titles)
         elif not code.is_file() and task.kind != "c":  # what is written in C is in a file of its own
-            verdict = Verdict(name, "not_attempted", broken=_titles(task), message="exercise.py is missing")
+            verdict = Verdict(task.name, "not_attempted", broken=titles, message="exercise.py is missing")
         else:
             verdict = judge_safely(task, start, here, course.variant(submission.student))
         verdicts.append(verdict)
-    return [_scored(part, verdict, course) for verdict in verdicts]
-
-
-def _titles(task):
-    return tuple(properties(task.op)) if task.kind == "op" else ()
+    return verdicts
 
 
 def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
@@ -99,20 +97,10 @@ def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: in
         return Verdict(task.name, "blocked", message=text)
 
 
-def broken_file(start: Callable[[], Any]) -> Failure | None:
-    """Run a file once, before its tasks -> the Failure if it cannot run, or None."""
-    with start() as worker:
-        return worker.failure
-
-
-def _scored(part, verdict, course):
-    """Return a verdict as a record with its points."""
-    of = part.points[verdict.task]
-    share = 1.0 if verdict.state == "passed" else 0.0
-    if course.partial and verdict.state == "failed":
+def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
+    """Return a verdict as a record with its points. partial: give a share of them, as `course.toml` says."""
+    of, share = part.points[verdict.task], float(verdict.state == "passed")
+    if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
-        kept = [title for title in verdict.held if title.startswith(RIGHT)]
-        lost = not right or ORDINARY in verdict.broken or ORDINARY_INPUT in verdict.broken
-        share = 0.0 if lost else len(kept) / len(right)
-    points = round(of * share, 6)
-    return as_record(part.lesson, verdict) | {"points": points, "of": of}
+        share = sum(title in verdict.held for title in right) / max(len(right), 1)
+    return as_record(part.lesson, verdict) | {"points": round(of * share, 6), "of": of}

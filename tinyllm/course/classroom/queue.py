@@ -6,6 +6,7 @@ record is found again by what it depends on: the files, the course, the library,
 
 import contextlib
 import hashlib
+import itertools
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -20,8 +21,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tinyllm.course import capstone
 from tinyllm.course.classroom.collect import Submission, collect
@@ -46,18 +45,14 @@ def choose_level(wanted: str, required: bool = False) -> str:
 
     required: refuse `plain`, which stops no attacker.
     """
-    if wanted == "plain" and required:
-        raise UserError("--require-isolation: `plain` stops accidents, not attackers; take `auto`")
-    reasons = {}
-    for level in LEVELS if wanted == "auto" else (wanted,):
-        reasons[level] = why_not(level)
-        if reasons[level] is None and not (required and level == "plain"):
+    reasons = {level: why_not(level) for level in (LEVELS if wanted == "auto" else (wanted,))}
+    if required and "plain" in reasons:
+        reasons["plain"] = "--require-isolation refuses it, since it stops accidents, not attackers"
+    for level, reason in reasons.items():
+        if reason is None:
             return level
-    if wanted == "auto":
-        told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items() if reason)
-        what = "only `plain` works here, which stops accidents, not attackers"
-        raise UserError(f"--require-isolation: {what} ({told})")
-    raise UserError(f"the isolation {wanted!r} does not work here: {reasons[wanted]}; `auto` takes what does")
+    told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items())
+    raise UserError(f"no isolation that is wanted works here ({told}); `tinyllm doctor` says what does")
 
 
 def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, workers: int | None = None,
@@ -78,23 +73,24 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
     parts.mkdir(parents=True, exist_ok=True)
     if course.seed is None:
         course = replace(course, seed=kept_seed(parts))
-    paths = {s.student: parts / f"{record_name(s, course, level)}.json" for s in submissions}
-    todo = []
+    records, todo = {}, []
     for submission in submissions:
-        path = paths[submission.student]
-        if submission.problem:
-            write(path, empty_record(submission, course, level, submission.problem))
-        elif not is_final(read(path)):
+        path = parts / f"{record_name(submission, course, level)}.json"
+        refused = submission.problem
+        record = empty_record(submission, course, level, refused) if refused else read(path)
+        if is_final(record):
+            records[submission.student] = record
+            step()
+        else:
             path.unlink(missing_ok=True)
             todo.append((submission, path))
-            continue
-        step()
     with interrupts() as interrupted:
         if todo:
             prepare(course, {course.variant(submission.student) for submission, _ in todo}, interrupted)
         run_all(todo, course, level, workers or os.cpu_count() or 1, step, interrupted)
-    found = [read(paths[s.student]) or empty_record(s, course, level, LOST) for s in submissions]
-    return sorted(found, key=lambda record: (record["student"].casefold(), record["student"]))
+    for submission, path in todo:
+        records[submission.student] = read(path) or empty_record(submission, course, level, LOST)
+    return [records[name] for name in sorted(records, key=lambda name: (name.casefold(), name))]
 
 
 def kept_seed(folder: Path) -> int:
@@ -108,16 +104,15 @@ def kept_seed(folder: Path) -> int:
 
 def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return a name for a record's file, made of all that the record depends on."""
-    versions = [version(name) for name in ("tinyllm", "hypothesis", "numpy")]
+    versions = [*map(version, ("tinyllm", "hypothesis", "numpy")), platform.python_version()]
     parts = [(p.lesson.number, p.points) for p in course.parts]
-    versions += [np.__version__, platform.python_version()]
     rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
 
 
 def write(path: Path, record: Any) -> None:
     """Keep a record."""
-    atomic_write_text(path, json.dumps(record, sort_keys=True, ensure_ascii=True))
+    atomic_write_text(path, json.dumps(record, sort_keys=True))
 
 
 def read(path: Path) -> Any:
@@ -133,10 +128,12 @@ def is_final(record: dict[str, Any] | None) -> bool:
 
     What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
     """
-    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]] if record else []
+    if record is None:
+        return False
     lacking = (NONE, UNJUDGED, "ModuleNotFoundError")
-    ours = (t["state"] == "blocked" and t["message"].startswith(lacking) for t in tasks)
-    return record is not None and not any(ours) and all(t["state"] != "timed_out" for t in tasks)
+    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
+    return not any(task["state"] == "timed_out" or
+                   (task["state"] == "blocked" and task["message"].startswith(lacking)) for task in tasks)
 
 
 def prepare(course: Course, variants: set[int], interrupted: Collection[int] = ()) -> None:
@@ -148,12 +145,11 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
         for variant in variants:
             capstone.expect(variant)
     with specs_only():
-        for task in tasks:
+        for task, variant in itertools.product(tasks, sorted(variants)):
             if interrupted:
                 return
             if task.kind == "op" and ready(task):
-                every = [properties(task.op, variant=variant) for variant in sorted(variants)]
-                for args in {id(x): x for found in every for xs in found.values() for x in xs}.values():
+                for args in itertools.chain(*properties(task.op, variant=variant).values()):
                     right(task.op, args)
 
 
