@@ -1,7 +1,6 @@
 """`blame`: which of a student's functions spoils a run of `train --mine`."""
 
-import pytest
-from plugin_run import DIAGONAL, set_up, train, write
+from plugin_run import DIAGONAL, train, write
 
 from tinyllm.cli import main
 from tinyllm.course.syllabus import find_lesson
@@ -15,12 +14,6 @@ def cross_entropy_backward(dloss, logits, targets, *args, **named):
 """
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A workspace as the folder at hand, with a text and settings for a tiny run."""
-    return set_up(tmp_path, monkeypatch)
-
-
 def blamed(capsys, code=1):
     assert main(["blame"]) == code
     said = capsys.readouterr().out
@@ -28,8 +21,8 @@ def blamed(capsys, code=1):
     return [line.split()[3] for line in said.splitlines() if line.startswith("to blame: ")], said
 
 
-def test_blame_names_the_one_culprit(here, capsys):
-    write(here, 4, DIAGONAL)
+def test_blame_names_the_one_culprit(workspace, capsys):
+    write(workspace, 4, DIAGONAL)
     train("--mine", "4")
     capsys.readouterr()
     names, said = blamed(capsys)
@@ -37,18 +30,9 @@ def test_blame_names_the_one_culprit(here, capsys):
     assert "with the library's in place of it, the loss is right" in said
 
 
-def test_blame_shows_a_bar_in_a_terminal(here, capsys, monkeypatch):
-    write(here, 4, DIAGONAL)
-    train("--mine", "4", "--steps", "2")
-    capsys.readouterr()
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert main(["blame"]) in (0, 1)
-    assert "steps" in capsys.readouterr().err
-
-
-def test_blame_names_several_culprits(here, capsys):
-    write(here, 4, DIAGONAL)
-    write(here, 6, change=lambda source: source.replace(SCALE, "1.0"))
+def test_blame_names_several_culprits(workspace, capsys):
+    write(workspace, 4, DIAGONAL)
+    write(workspace, 6, change=lambda source: source.replace(SCALE, "1.0"))
     train("--mine", "4,6")
     capsys.readouterr()
     names, said = blamed(capsys)
@@ -56,34 +40,34 @@ def test_blame_names_several_culprits(here, capsys):
     assert "in place of them" in said
 
 
-def test_blame_names_a_function_that_fails(here, capsys):
-    write(here, 4)
+def test_blame_names_a_function_that_fails(workspace, capsys):
+    write(workspace, 4)
     train("--mine", "4")
-    write(here, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
+    write(workspace, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
     capsys.readouterr()
     names, said = blamed(capsys)
     assert names == ["softmax_backward"] and "IndexError" in said and "your files have changed" in said
 
 
-def test_blame_needs_a_run_with_functions_of_the_students(here, capsys):
+def test_blame_needs_a_run_with_functions_of_the_students(workspace, capsys):
     assert main(["blame"]) == 2
     assert train("--out", "ours") == 0
     assert main(["blame", "ours"]) == 2
     assert "trained by the library alone" in capsys.readouterr().err
 
 
-def test_a_factor_that_clipping_hides_from_the_loss_is_seen_in_the_gradient(here, capsys):
-    write(here, 4, SUMMED)
+def test_a_factor_that_clipping_hides_from_the_loss_is_seen_in_the_gradient(workspace, capsys):
+    write(workspace, 4, SUMMED)
     train("--mine", "4", "--lr", "1e-6")  # so slow that no loss can tell
     capsys.readouterr()
     names, said = blamed(capsys)
     assert names == ["cross_entropy_backward"] and "gradient norm" in said
 
 
-def test_what_a_check_says_is_added_to_what_blame_can_feel(here, capsys):
-    write(here, 4)
+def test_what_a_check_says_is_added_to_what_blame_can_feel(workspace, capsys):
+    write(workspace, 4)
     train("--mine", "4")
-    progress = Progress(here)
+    progress = Progress(workspace)
     for task in find_lesson(4).tasks:
         progress.task(find_lesson(4), task.name)["state"] = "passed"
     progress.save()

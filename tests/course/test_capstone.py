@@ -1,13 +1,11 @@
 """Lesson 12: the exercises gathered in one file, judged by a training, and the report that is handed in."""
 
-import functools
 import json
 
 import pytest
 
 from tinyllm.course import capstone
 from tinyllm.course.assemble_capstone import MARK, gather, parts_in
-from tinyllm.course.checker import judge_task
 from tinyllm.course.classroom import capstone_answers as known
 from tinyllm.course.plugins import import_file, load_parts
 from tinyllm.course.syllabus import find_lesson
@@ -47,39 +45,31 @@ def short():
 
 
 @pytest.fixture
-def judge(launcher, tmp_path, monkeypatch):
+def judge_run(judge, monkeypatch):
     """Judge an exercise; the range is that of twelve steps."""
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
-
-    def judge(text, variant=0):
-        (tmp_path / "exercise.py").write_text(text)
-        limits = {"cpu_seconds": 4}
-        start = functools.partial(launcher.start, tmp_path / "exercise.py", limits)
-        return judge_task(TASK, start, tmp_path, variant=variant)
-
-    return judge
+    return lambda text, **options: judge(text, TASK, cpu_seconds=4, **options)
 
 
-def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge):
-    verdict = judge(source())
+def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge_run):
+    verdict = judge_run(source())
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(capstone.PARTS) + 2 * len(capstone.seeds(0))
-    assert judge((find_lesson(12).path / "exercise.py").read_text()).state == "not_attempted"
-    assert judge("def (").state == "blocked"
+    assert judge_run((find_lesson(12).path / "exercise.py").read_text()).state == "not_attempted"
+    assert judge_run("def (").state == "blocked"
     assert all(op.override is None for op in OPS.values())
 
 
-def test_a_missing_part_is_named(judge):
-    verdict = judge(source("softmax", "adamw_step"))
+def test_a_missing_part_is_named(judge_run):
+    verdict = judge_run(source("softmax", "adamw_step"))
     assert verdict.state == "failed"
     assert verdict.message.startswith("not yours yet, but still the library's: softmax_backward, cross_")
     assert verdict.held == ("yours, and right by itself: softmax", "yours, and right by itself: adamw_step")
     assert verdict.broken[0] == "yours, and right by itself: softmax_backward"
 
 
-def test_the_first_property_that_does_not_hold_is_what_the_message_is_about(judge):
-    """A function that is wrong comes before those that are not there."""
-    verdict = judge(source("softmax") + HASTY)
+def test_a_function_that_is_wrong_comes_before_those_that_are_not_there(judge_run):
+    verdict = judge_run(source("softmax") + HASTY)
     assert "your lr_schedule is wrong" in verdict.message
     assert verdict.broken[0] == "yours, and right by itself: lr_schedule"
     assert "yours, and right by itself: linear" in verdict.broken
@@ -90,70 +80,59 @@ SOME = ("an optimizer that does nothing", "a part that ends the process",
         "the library's own softmax")  # fmt: skip
 
 
-def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge, tmp_path):
+def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge_run, tmp_path):
     """A few of all kinds; tests/proofs/verify_selftest.py tries the others."""
     wrong = [answer for answer in known.capstone_answers().wrong if answer.sentence in SOME]
     assert len(wrong) == len(SOME)
     for answer in wrong:
         for name, text in answer.other_files:
             (tmp_path / name).write_text(text)
-        verdict = judge(answer.text)
+        verdict = judge_run(answer.text)
         assert verdict.state != "passed" and "\n" not in verdict.message
         said = (*verdict.broken, verdict.message)
         assert any(answer.breaks in words for words in said), (answer.sentence, verdict)
 
 
-def test_losses_learnt_by_heart_earn_nothing(judge):
+def test_losses_learnt_by_heart_earn_nothing(judge_run):
     """Not a part of the points either: what they say of the training is worth no more."""
-    verdict = judge(known.by_heart())
+    verdict = judge_run(known.by_heart())
     assert verdict.state == "failed" and not [title for title in verdict.held if "loss" in title]
 
 
-def test_parts_written_otherwise_are_accepted(judge):
-    verdict = judge(known.parts(known.variants(1)))
-    assert verdict.state == "passed", verdict
-
-
-def test_a_part_that_goes_wrong_later_is_seen(judge):
-    verdict = judge(source() + LATER)
+def test_a_part_that_goes_wrong_later_is_seen(judge_run):
+    verdict = judge_run(source() + LATER)
     assert verdict.state == "failed" and "your layernorm_backward" in verdict.message
 
 
-def test_a_graders_seeds_are_hidden(judge):
-    verdict = judge(source(), variant=7)
+def test_a_graders_seeds_are_hidden(judge_run):
+    verdict = judge_run(source(), variant=7)
     assert verdict.state == "passed" and not [title for title in verdict.held if "7" in title]
     assert "the loss with a hidden seed ends in the range" in verdict.held
     right = [title for title in verdict.held if title.startswith("yours, and right ")]
     assert len(right) == len(capstone.PARTS)  # what a course may give points for in part
 
 
-def test_a_slow_part_is_timed_out(judge):
+def test_a_slow_part_is_timed_out(judge_run):
     slow = "import time\nfast = lr_schedule\n"
     slow += "def lr_schedule(*args):\n    end = time.process_time() + 1\n"
     slow += "    while time.process_time() < end: pass\n    return fast(*args)\n"
-    verdict = judge(source() + slow)
+    verdict = judge_run(source() + slow)
     assert verdict.state == "timed_out" and verdict.message
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    """Lessons 4, 5, 6 and 8 solved, and the capstone started."""
+def solved(tmp_path):
+    """A workspace with lessons 4, 5, 6 and 8 solved, and the capstone started."""
+    (tmp_path / ".tinyllm").mkdir()
     for number in (4, 5, 6, 8, 12):
-        start_lesson_in(tmp_path, number)
+        start_lesson(find_lesson(number), tmp_path)
+        if own := [op for op, n in capstone.PARTS.items() if n == number]:
+            (tmp_path / find_lesson(number).folder / "exercise.py").write_text(source(*own))
     return tmp_path
 
 
-def start_lesson_in(folder, number):
-    lesson = find_lesson(number)
-    (folder / ".tinyllm").mkdir(exist_ok=True)
-    start_lesson(lesson, folder)
-    own = [op for op, n in capstone.PARTS.items() if n == number]
-    if own:
-        (folder / lesson.folder / "exercise.py").write_text(source(*own))
-
-
-def test_the_exercises_are_gathered_and_work_of_the_students_is_left_alone(workspace):
-    folder = workspace / "12_capstone"
+def test_the_exercises_are_gathered_and_work_of_the_students_is_left_alone(solved):
+    folder = solved / "12_capstone"
     assert "lessons 4, 5, 6, 8 were gathered" in gather(folder)
     parts, missing = parts_in(folder)
     assert [part.op for part in parts] == list(capstone.PARTS) and not missing
@@ -165,51 +144,45 @@ def test_the_exercises_are_gathered_and_work_of_the_students_is_left_alone(works
     assert (folder / "exercise.py").read_text().endswith("# mine\n")
 
 
-def test_stubs_are_not_gathered_and_clashes_are_one_line(workspace):
-    folder = workspace / "12_capstone"
+def test_stubs_are_not_gathered_and_clashes_are_one_line(solved):
+    folder = solved / "12_capstone"
     start = find_lesson(6).path / "exercise.py"
-    (workspace / "06_attention/exercise.py").write_text(start.read_text())
+    (solved / "06_attention/exercise.py").write_text(start.read_text())
     gather(folder)
     assert parts_in(folder)[1] == ["attention"]
-    with open(workspace / "08_training/exercise.py", "a") as f:
+    with open(solved / "08_training/exercise.py", "a") as f:
         f.write("\ndef softmax(x):\n    return x\n")
     with pytest.raises(UserError, match=r"08_training.exercise.py, line \d+: softmax is something else"):
         gather(folder)
 
 
-def test_of_two_definitions_in_one_file_the_last_counts(workspace):
-    path = workspace / "04_softmax_and_loss/exercise.py"
+def test_of_two_definitions_in_one_file_the_last_counts(solved):
+    path = solved / "04_softmax_and_loss/exercise.py"
     path.write_text("def softmax(x):\n    return 1\n\n\n" + path.read_text())
-    gather(workspace / "12_capstone")
-    text = (workspace / "12_capstone/exercise.py").read_text()
+    gather(solved / "12_capstone")
+    text = (solved / "12_capstone/exercise.py").read_text()
     assert text.count("def softmax(") == 1 and "return 1\n" not in text
 
 
-def test_exercises_of_unusual_making_are_gathered(workspace):
+def test_exercises_of_unusual_making_are_gathered(solved):
     """A class of one's own, a mark of the bytes' order, imports from the future, two lines of one number."""
     for number, scale in ((4, 1), (8, 2)):
-        path = workspace / find_lesson(number).folder / "exercise.py"
+        path = solved / find_lesson(number).folder / "exercise.py"
         text = path.read_text().replace("import math\n", "import math\nif False:\n    pass\n", 1)
         text = text.replace("if False", f"if {scale} < 1")
         own = "from __future__ import annotations\n" if number == 8 else ""
         own += "from dataclasses import dataclass\n"
         text += f"\n@dataclass\nclass Box{number}:\n    size: int = {scale}\n"
         path.write_text("\ufeff" + own + ("" if number == 8 else "\n") + text, "utf-8")
-    folder = workspace / "12_capstone"
+    folder = solved / "12_capstone"
     gather(folder)
     parts, missing = parts_in(folder)
     assert [part.op for part in parts] == list(capstone.PARTS) and not missing
     for number in (4, 8):
-        path = workspace / find_lesson(number).folder / "exercise.py"
+        path = solved / find_lesson(number).folder / "exercise.py"
         path.write_text(path.read_text("utf-8").replace(f"Box{number}", "Box"), "utf-8")
     with pytest.raises(UserError, match="Box is something else in an earlier lesson"):
         gather(folder)
-
-
-def test_a_mark_of_the_bytes_order_is_no_error(workspace):
-    path = workspace / find_lesson(4).folder / "exercise.py"
-    path.write_text("\ufeff" + path.read_text("utf-8"), "utf-8")
-    assert load_parts([find_lesson(4)], workspace)[0][0].op == "softmax"
 
 
 @pytest.mark.parametrize("more, taken", [
@@ -219,28 +192,28 @@ def test_a_mark_of_the_bytes_order_is_no_error(workspace):
     ("def softmax(scores):\n    return first(scores)\n", False),
     ("def softmax(x, y):\n    return x\n", False),
 ])  # fmt: skip
-def test_a_part_may_have_defaults_for_more_arguments(workspace, more, taken):
-    path = workspace / find_lesson(4).folder / "exercise.py"
+def test_a_part_may_have_defaults_for_more_arguments(solved, more, taken):
+    path = solved / find_lesson(4).folder / "exercise.py"
     path.write_text(path.read_text("utf-8") + "\nfirst = softmax\n" + more, "utf-8")
     if taken:
-        assert capstone.train(0, load_parts([find_lesson(4)], workspace)[0][:1])
+        assert capstone.train(0, load_parts([find_lesson(4)], solved)[0][:1])
     else:
         with pytest.raises(UserError, match="softmax is called as"):
-            load_parts([find_lesson(4)], workspace)
+            load_parts([find_lesson(4)], solved)
 
 
-def test_each_lesson_has_its_own_helper(workspace):
+def test_each_lesson_has_its_own_helper(solved):
     for number, value in ((4, 1), (5, 2)):
-        here = workspace / find_lesson(number).folder
+        here = solved / find_lesson(number).folder
         (here / "helper.py").write_text(f"VALUE = {value}\n")
         (here / "exercise.py").write_text("from helper import VALUE\n")
         assert value == import_file(here / "exercise.py").VALUE
 
 
-def test_the_lesson_says_why_a_report_is_not_whole_and_where_it_lies(workspace, monkeypatch, capsys):
+def test_the_lesson_says_why_a_report_is_not_whole_and_where_it_lies(solved, monkeypatch, capsys):
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
-    folder = workspace / "12_capstone"
-    monkeypatch.chdir(workspace)
+    folder = solved / "12_capstone"
+    monkeypatch.chdir(solved)
     text = (folder / "lesson.py").read_text("utf-8").partition("# ## The report")[2]
     code = text[text.index("# %%\nif report:") :].partition("# %% [markdown]")[0]
     (folder / "exercise.py").write_text(source("softmax", "adamw_step"))
@@ -256,9 +229,9 @@ def test_the_lesson_says_why_a_report_is_not_whole_and_where_it_lies(workspace, 
     assert said[2] == ["the range was reached, on parts that are all yours", *places]
 
 
-def test_the_report_says_what_was_run_and_is_the_same_every_time(workspace, monkeypatch):
+def test_the_report_says_what_was_run_and_is_the_same_every_time(solved, monkeypatch):
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
-    folder = workspace / "12_capstone"
+    folder = solved / "12_capstone"
     gather(folder)
     report = capstone.hand_in(folder, *parts_in(folder))
     first = [(folder / name).read_bytes() for name in ("report.json", "report.md")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyllm.course import diagnose, failures
-from tinyllm.course.checker import JUDGES, judge
+from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import READABLE, Shrinker, name_mistake, weight
 from tinyllm.course.drawing import properties
@@ -26,25 +26,19 @@ SOFTMAX = Task("softmax", "softmax")
 
 
 @pytest.fixture
-def check(launcher, tmp_path):
-    """Judge a text as a student's file."""
-
-    def run(text, task=SOFTMAX, **options):
-        code = tmp_path / "exercise.py"
-        code.write_text(text, "utf-8")
-        limits = {"cpu_seconds": 1}
-        return judge(task, lambda: launcher.start(code, limits), **{"effort": 40, **options})
-
-    return run
+def check(judge):
+    """Judge a text as a student's file, with a short search for the smallest input."""
+    return functools.partial(judge, effort=40)
 
 
+# With more cases in tests/proofs/verify_selftest.py.
 @pytest.mark.parametrize("op, function", OTHERS, ids=[function.__name__ for _, function in OTHERS])
 def test_right_solutions_are_accepted(op, function):
-    verdict = judge(TASKS[op], lambda: Here(op, function), explain=False)
+    verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
 
 
-@pytest.mark.parametrize("op", ["softmax", "attention", "adamw_step", "bpe_merge", "top_p", "layernorm"])
+@pytest.mark.parametrize("op", ["softmax", "adamw_step", "bpe_merge"])
 def test_hidden_inputs_reject_no_right_solution(op):
     """Whatever seed a course has, the reference passes."""
     verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=1, explain=False)
@@ -80,24 +74,18 @@ def test_a_known_mistake_is_named(check, said):
     assert check(NAMED[said], effort=0).state == "failed"
 
 
-def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(launcher, tmp_path, monkeypatch):
+def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkeypatch):
     """Hypothesis' idea of simple is another than ours: its smallest may be the longer one."""
-    task = Task("softmax", "softmax")
-    code = tmp_path / "exercise.py"
-    code.write_text("def softmax(x):\n    return x\n")
     large = next(args for args in draw_cases("softmax") if args[0].size > 30)
     monkeypatch.setattr(Shrinker, "smallest", lambda tries, args: large)
-    assert len(judge(task, lambda: launcher.start(code)).smallest_input) < len(describe("softmax", large))
+    shown = check("def softmax(x):\n    return x\n").smallest_input
+    assert len(shown) < len(describe("softmax", large))
 
 
-def test_a_failure_is_explained_on_an_input_that_can_be_read(launcher, tmp_path):
+def test_a_failure_is_explained_on_an_input_that_can_be_read(check):
     """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
-    task = Task("attention", "attention")
-    code = tmp_path / "exercise.py"
-    code.write_text("def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n")
-    first = judge(task, lambda: launcher.start(code), effort=0)
-    assert len(first.smallest_input) < READABLE
-    assert judge(task, lambda: launcher.start(code), effort=0) == first
+    wrong = "def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n"
+    assert len(check(wrong, Task("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
 
 
 def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
@@ -118,25 +106,15 @@ def softmax(x):
     total[total == 0] = 1
     return e / total + np.float32(0.125)
 """)
-    assert verdict.state == "failed" and verdict.mistake is None and verdict.step
-    assert verdict.smallest_input
-
-
-def test_a_result_of_the_wrong_form_gets_no_step(check):
-    """That a variable differs says nothing where only the number or the type of the results is wrong."""
-    verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
-    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
-    assert verdict.broken[0] == FORM
-
-
-def test_a_step_is_shown_with_its_value(check):
-    verdict = check("import numpy as np\ndef softmax(x):\n    return np.sin(x)")
+    assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input
     assert " = float32 (" in verdict.step
 
 
-def test_the_mistakes_of_others_warn_nobody(check, recwarn):
-    check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
-    assert not [w for w in recwarn if "mistakes" in w.filename]
+def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
+    """That a variable differs says nothing where only the number or the type of the results is wrong."""
+    verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
+    assert verdict.broken[0] == FORM and not [w for w in recwarn if "mistakes" in w.filename]
 
 
 def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
@@ -225,10 +203,6 @@ def test_cases_depend_on_the_seed_alone():
     assert [bits(list(args)) for args in first] == [bits(list(args)) for args in again]
     other = draw_cases("softmax", 20, 1)
     assert [bits(list(args)) for args in first] != [bits(list(args)) for args in other]
-
-
-def test_the_table_of_judges_has_ops():
-    assert JUDGES["op"] is judge
 
 
 PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest

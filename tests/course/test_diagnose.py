@@ -1,5 +1,6 @@
 """What a check says of a failure: the mistake by its name, the property of its input, and what to do."""
 
+import functools
 import re
 from unittest import mock
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis.internal.conjecture import providers
 
-from tinyllm.course import diagnose, failures
+from tinyllm.course import diagnose
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import ROUNDED, alike, confirming, name_mistake, numbers_wrong
@@ -27,15 +28,9 @@ TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task
 
 
 @pytest.fixture
-def check(launcher, tmp_path):
-    """Judge a text as a student's file."""
-
-    def run(text, task=TASKS["softmax"], effort=0):
-        code = tmp_path / "exercise.py"
-        code.write_text(text, "utf-8")
-        return judge(task, lambda: launcher.start(code, {"cpu_seconds": 1}), effort=effort)
-
-    return run
+def check(judge):
+    """Judge a text as a student's file, without a search for the smallest input."""
+    return functools.partial(judge, effort=0)
 
 
 MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your code use Python and NumPy"
@@ -56,12 +51,6 @@ def test_what_is_said_tells_what_to_do(check, body, words):
     assert check(f"def softmax(x):\n    {body}").message == words
 
 
-def test_a_list_may_be_what_is_due():
-    """Even an empty one, where nothing is to be encoded."""
-    assert failures.wrong_container("bpe_encode", [], (b"", [])) is None
-    assert failures.wrong_container("softmax", [], (np.zeros(0, np.float32),))
-
-
 def test_a_result_is_not_called_by_the_name_of_an_input(check):
     verdict = check("def add(x, y):\n    return x", TASKS["add"])
     assert verdict.message.startswith("the result should be 2, got 1")
@@ -79,7 +68,7 @@ def wrong_as(op, function):
     return judge(TASKS[op], lambda: Ours(op, function), effort=0)
 
 
-@pytest.mark.parametrize("op", ["add", "softmax", "attention", "rope_tables"])
+@pytest.mark.parametrize("op", ["add", "softmax", "rope_tables"])
 def test_numbers_that_are_right_are_called_no_mistake(op):
     """Only their type is wrong: a mistake that gives other numbers elsewhere is not theirs."""
 
@@ -146,10 +135,11 @@ def test_a_mistake_that_other_ordinary_cases_deny_is_not_named():
 
 
 def test_two_mistakes_at_once_are_called_by_no_single_name():
-    def both(q, k, v, causal=True, lengths=None):
-        return OPS["attention"].reference(q * np.float32(q.shape[3] ** 0.5), k, v, False, lengths)
+    def both(x):
+        e = np.exp(2 * (x - x.max(axis=-1, keepdims=True, initial=-np.inf)))
+        return e / (e.sum(axis=-1, keepdims=True) + 1)
 
-    assert wrong_as("attention", both).mistake is None
+    assert wrong_as("softmax", both).mistake is None
 
 
 @pytest.mark.parametrize("said", ["the norm of the first array alone", "the largest of the arrays' norms"])
@@ -194,7 +184,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 
 @pytest.mark.parametrize("said", BY_HAND)
-@pytest.mark.parametrize("effort", [0, 300])
+@pytest.mark.parametrize("effort", [0, 100])
 def test_a_student_who_did_more_right_than_the_mistake_is_told_its_name(check, said, effort):
     """With a guard against 0 / 0, say: there are inputs where their numbers are not the mistake's."""
     op, text = BY_HAND[said]

@@ -14,12 +14,11 @@ import pytest
 
 from tinyllm.course import kernels
 from tinyllm.course.answer_keys import NAMELESS, answers, edited, read
-from tinyllm.course.checker import judge_lesson, judge_task
+from tinyllm.course.checker import judge_lesson
 from tinyllm.course.elf_symbols import NO_OBJECT, refusal
 from tinyllm.course.failures import INSIDE
-from tinyllm.course.sandbox import visible
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workers import Launcher, why_not
+from tinyllm.course.workers import why_not
 from tinyllm.testing.properties import ORDINARY
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
@@ -27,47 +26,29 @@ pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a
 GOOD = read(10)["softmax"]["reference"] + read(10)["matmul"]["reference"]
 SOFTMAX, MATMUL = find_lesson(10).tasks
 # A few of each; tests/proofs/verify_selftest.py tries the others.
-WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong[::4]]
-RIGHT = [(task, answers(task).right[1]) for task in (SOFTMAX, MATMUL)]
-
-
-def named(value):
-    """The name of a test: the task's, or what an answer is."""
-    return getattr(value, "sentence", None) or value.name
+WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong[::5]]
 
 
 @pytest.fixture
-def judge(launcher, tmp_path):
+def judge_c(judge):
     """Judge a task on a C source."""
-
-    def judge(task, source, effort=0):
-        (tmp_path / "exercise.py").write_text("")
-        if source is not None:
-            (tmp_path / "exercise.c").write_text(source)
-        code, limits = tmp_path / "exercise.py", {"cpu_seconds": 1}
-        return judge_task(task, lambda: launcher.start(code, limits), tmp_path, effort=effort)
-
-    return judge
+    return lambda task, source, **options: judge(source, task, "exercise.c", **{"effort": 0} | options)
 
 
 @pytest.mark.parametrize("task", find_lesson(10).tasks, ids=lambda task: task.name)
-def test_right_kernels_pass_and_the_stub_is_not_attempted(judge, task):
-    verdict = judge(task, GOOD)
+def test_right_kernels_pass_and_the_stub_is_not_attempted(judge_c, task):
+    verdict = judge_c(task, GOOD)
     assert (verdict.state, verdict.broken) == ("passed", ()) and len(verdict.held) >= 6
+    assert judge_c(task, answers(task).right[1].text).state == "passed"
     stub = (find_lesson(10).path / "exercise.c").read_text()
-    assert judge(task, stub).state == "not_attempted"
-    assert judge(task, "").state == judge(task, f"/* {task.op}(y, x) {{ y; }} */").state == "not_attempted"
+    assert judge_c(task, stub).state == "not_attempted"
+    for source in ("", f"/* {task.op}(y, x) {{ y; }} */"):
+        assert judge_c(task, source).state == "not_attempted"
 
 
-@pytest.mark.parametrize("task, answer", RIGHT, ids=named)
-def test_kernels_written_otherwise_pass_too(judge, task, answer):
-    verdict = judge(task, answer.text)
-    assert verdict.state == "passed", verdict
-
-
-@pytest.mark.parametrize("task, answer", WRONG, ids=named)
-def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge, task, answer):
-    verdict = judge(task, answer.text, effort=0)
+@pytest.mark.parametrize("task, answer", WRONG, ids=lambda x: getattr(x, "sentence", None) or x.name)
+def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge_c, task, answer):
+    verdict = judge_c(task, answer.text)
     assert verdict.state == ("timed_out" if answer.breaks == NAMELESS[0] else "failed")
     assert any(answer.breaks in words for words in (*verdict.broken, verdict.message)), verdict
     if answer.breaks not in NAMELESS:
@@ -78,42 +59,29 @@ def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge, tas
     (SOFTMAX, "void softmax(float *y, const float *x, long rows, long n) { long r = 0; r++; }"),
     (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
 ])  # fmt: skip
-def test_a_y_that_is_never_set_is_named(judge, task, source):
-    assert "never set" in judge(task, source, effort=0).mistake
+def test_a_y_that_is_never_set_is_named(judge_c, task, source):
+    assert "never set" in judge_c(task, source).mistake
 
 
-def test_an_element_that_is_never_set_is_explained(judge):
+def test_an_element_that_is_never_set_is_explained(judge_c):
     loop = "i = 0; i < n; i++)\n            sum"
     begins_at_one = edited(read(10)["softmax"]["reference"], [(loop, loop.replace("0", "1"))])
-    verdict = judge(SOFTMAX, begins_at_one, effort=0)
+    verdict = judge_c(SOFTMAX, begins_at_one)
     assert verdict.mistake is None and "y is full of NaN before the call" in verdict.message
 
 
-def test_the_input_shown_is_what_the_c_function_got(judge):
+def test_the_input_shown_is_what_the_c_function_got(judge_c):
     """Two matrices, and not stacks of them, some transposed, that only the op knows."""
-    verdict = judge(MATMUL, GOOD.replace("b[p * n + j]", "b[j * k + p]"), effort=20)
+    verdict = judge_c(MATMUL, GOOD.replace("b[p * n + j]", "b[j * k + p]"), effort=20)
     assert re.fullmatch(r"  a = float32 \(\d+, \d+\) \[.*\n  b = float32 \(\d+, \d+\) \[.*",
                         verdict.smallest_input)  # fmt: skip
     assert verdict.mistake == "b read as if it were transposed" and verdict.broken[0] == ORDINARY
 
 
-def test_a_sum_that_goes_too_far_is_called_no_search(judge):
-    """Which loop it is that reads too far, nobody can say who sees the address alone."""
-    loop = "i < n; i++)\n            sum"
-    verdict = judge(SOFTMAX, edited(GOOD, [(loop, loop.replace("<", "<="))]), effort=0)
-    assert verdict.mistake == "a loop that goes to i <= n and reads x one element too far"
-    assert verdict.broken[0] == INSIDE
-
-
-def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge):
+def test_a_stub_in_a_file_that_does_not_compile_is_not_merely_untried(judge_c):
     stub = (find_lesson(10).path / "exercise.c").read_text()
-    verdict = judge(MATMUL, stub + "int x = ;\n")
+    verdict = judge_c(MATMUL, stub + "int x = ;\n")
     assert verdict.state == "failed" and "does not compile" in verdict.message and verdict.line
-
-
-def test_a_change_that_changes_nothing_is_an_error():
-    with pytest.raises(ValueError, match="no 'i <= n' to change"):
-        edited(GOOD, [("i <= n", "i < n")])
 
 
 BY_ALIGNMENT = """
@@ -133,10 +101,10 @@ SUM = re.search(r"[^\n]*\n[^\n]*sum \+= out\[i\] =[^\n]*", GOOD)[0]
      "void softmax(float *restrict y, const float *restrict x, long rows, long n)\n{"),
     ("#include <math.h>", '#include "mine.h"'),
 ], ids=["sums go by alignment", "declared first", "a header of one's own"])  # fmt: skip
-def test_right_kernels_of_unusual_making_pass(judge, tmp_path, before, after):
+def test_right_kernels_of_unusual_making_pass(judge_c, tmp_path, before, after):
     (tmp_path / "mine.h").write_text("#include <math.h>\n")
     assert before in GOOD
-    verdict = judge(SOFTMAX, GOOD.replace(before, after))
+    verdict = judge_c(SOFTMAX, GOOD.replace(before, after))
     assert (verdict.state, verdict.message) == ("passed", "")
 
 
@@ -150,19 +118,15 @@ OVERRUNS = {
     "writes before y": (SOFTMAX, "rows; r++) {", "rows; r++) { y[-1] = 0;",
                         r"y\[-1\], before the beginning of y"),
     "writes into x": (SOFTMAX, "rows; r++) {", "rows; r++) { if (n) ((float *)x)[0] = 0;", "writes into x"),
-    "reads after a": (MATMUL, "float sum = 0;", "volatile float sum = a[m * k]; sum = 0;",
-                      "after the end of a"),
-    "reads before b": (MATMUL, "float sum = 0;", "volatile float sum = b[-1]; sum = 0;",
-                       "before the beginning of b"),
     "follows a null pointer": (MATMUL, "float sum = 0;", "float sum = 0; y = 0;", "null pointer"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", OVERRUNS)
-def test_guard_pages_name_the_operand_and_the_side(judge, case):
+def test_guard_pages_name_the_operand_and_the_side(judge_c, case):
     task, before, after, words = OVERRUNS[case]
     assert before in GOOD
-    verdict = judge(task, GOOD.replace(before, after))
+    verdict = judge_c(task, GOOD.replace(before, after))
     assert verdict.state == "failed" and INSIDE in verdict.broken
     assert re.search(words, verdict.message), verdict.message
     assert not verdict.message.startswith(("Outside", "Crash"))  # our own names
@@ -185,8 +149,8 @@ def hostile(name):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
 @pytest.mark.parametrize("name", sorted(HOSTILE.keys() - set(RAW)))
-def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge, name):
-    verdict = judge(SOFTMAX, hostile(name), effort=0)
+def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge_c, name):
+    verdict = judge_c(SOFTMAX, hostile(name))
     assert (verdict.state, verdict.held) == ("failed", ()) and HOSTILE[name][0] in verdict.message
     assert len(verdict.message) < 200 and verdict.message.isprintable()
 
@@ -201,28 +165,13 @@ def test_an_object_file_that_is_damaged_is_refused(tmp_path):
             assert "\n" not in refusal(data[:n] + b"\xff" + data[n + 1 :])
 
 
-def judge_at(level, folder, source):
-    """The verdict on a softmax behind other fences."""
-    (folder / "exercise.c").write_text(source)
-    (folder / "exercise.py").write_text("")
-    with Launcher(level) as launcher:
-        return judge_task(SOFTMAX, lambda: launcher.start(folder / "exercise.py"), folder, effort=0)
-
-
 @needs_assembly
 @needs_landlock
 @pytest.mark.parametrize("name", RAW)
-def test_guard_pages_stay_closed_to_system_calls(name, tmp_path):
-    verdict = judge_at("landlock", tmp_path, hostile(name))
+def test_guard_pages_stay_closed_to_system_calls(name, judge_c):
+    verdict = judge_c(SOFTMAX, hostile(name))
     assert verdict.state == "failed" and INSIDE in verdict.broken
     assert HOSTILE[name][0] in verdict.message
-
-
-@needs_assembly
-def test_without_a_filter_pages_that_stay_open_are_seen(tmp_path):
-    verdict = judge_at("plain", tmp_path, hostile(RAW[0]))
-    assert verdict.state == "failed" and INSIDE in verdict.broken
-    assert "opens the pages beside x" in verdict.message
 
 
 USUAL = """#include <assert.h>
@@ -240,19 +189,19 @@ static _Thread_local int calls;
 
 
 @pytest.mark.parametrize("compiler", ["cc", "clang"])
-def test_what_the_c_library_is_for_may_be_used(judge, monkeypatch, compiler):
+def test_what_the_c_library_is_for_may_be_used(judge_c, monkeypatch, compiler):
     path = shutil.which(compiler)
     if path is None:
         pytest.skip(f"there is no {compiler}")
     monkeypatch.setattr(kernels, "find_compiler", lambda: path)
-    verdict = judge(SOFTMAX, USUAL)
+    verdict = judge_c(SOFTMAX, USUAL)
     assert (verdict.state, verdict.message) == ("passed", "")
 
 
-def test_memory_that_is_asked_for_and_given_back_lasts(judge):
+def test_memory_that_is_asked_for_and_given_back_lasts(judge_c):
     """What is given back stays, behind the filter; the C library then takes it from elsewhere."""
     large = "float *large = malloc(10000000); if (!large) return; large[0] = large[2400000] = 1; free(large);"
-    verdict = judge(SOFTMAX, "#include <stdlib.h>\n" + GOOD.replace("r++) {", "r++) { " + large, 1))
+    verdict = judge_c(SOFTMAX, "#include <stdlib.h>\n" + GOOD.replace("r++) {", "r++) { " + large, 1))
     assert (verdict.state, verdict.message) == ("passed", "")
 
 
@@ -272,9 +221,9 @@ def test_a_crash_of_the_worker_itself_is_still_one(tmp_path):
     assert done.returncode == -signal.SIGSEGV
 
 
-def test_a_crash_is_a_message(judge):
+def test_a_crash_is_a_message(judge_c):
     source = GOOD.replace("float sum = 0;", "float sum = 0; if (k == 2) __builtin_trap();")
-    verdict = judge(MATMUL, source)
+    verdict = judge_c(MATMUL, source)
     assert verdict.state == "failed" and verdict.broken and verdict.message and "Crash" not in verdict.message
 
 
@@ -283,8 +232,8 @@ def test_a_crash_is_a_message(judge):
     ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
     ('#include "exercise.c"\n' + GOOD, "does not compile", None),
 ])  # fmt: skip
-def test_what_does_not_compile_is_one_line(judge, source, words, line):
-    verdict = judge(SOFTMAX, source)
+def test_what_does_not_compile_is_one_line(judge_c, source, words, line):
+    verdict = judge_c(SOFTMAX, source)
     assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
     assert line is None or verdict.line == line
     assert "root" not in verdict.message
@@ -318,15 +267,10 @@ def test_comments_without_an_end_take_no_time():
     assert time.process_time() - began < 2
 
 
-def test_a_kernel_that_goes_outside_late_does_not_pass(judge):
+def test_a_kernel_that_goes_outside_late_does_not_pass(judge_c):
     late = "{ static int calls; if (++calls == 110) y[-1] = 0; "
-    verdict = judge(SOFTMAX, GOOD.replace("long n) {", "long n) " + late, 1))
+    verdict = judge_c(SOFTMAX, GOOD.replace("long n) {", "long n) " + late, 1))
     assert verdict.state == "failed" and INSIDE in verdict.broken and "before" in verdict.message
-
-
-def test_a_compiler_sees_of_opt_its_own_folder_only():
-    assert not any(path.startswith("/opt") for path in visible("/usr/bin/cc"))
-    assert "/opt/conda" in visible("/opt/conda/bin/cc") and "/opt" not in visible("/opt/conda/bin/cc")
 
 
 def test_what_is_in_c_is_judged_whatever_is_in_the_file_beside_it(launcher, tmp_path):
@@ -336,10 +280,10 @@ def test_what_is_in_c_is_judged_whatever_is_in_the_file_beside_it(launcher, tmp_
     }
 
 
-def test_no_file_and_no_compiler(judge, monkeypatch):
-    assert judge(SOFTMAX, None).state == "not_attempted"
+def test_no_file_and_no_compiler(judge, judge_c, monkeypatch):
+    assert judge("", SOFTMAX).state == "not_attempted"
     monkeypatch.setattr(kernels, "find_compiler", lambda: None)
-    verdict = judge(SOFTMAX, GOOD)
+    verdict = judge_c(SOFTMAX, GOOD)
     assert verdict.state == "blocked" and "install one" in verdict.message
 
 

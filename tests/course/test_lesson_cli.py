@@ -62,6 +62,7 @@ def test_the_way_from_lesson_to_lesson_is_said(say):
     assert "next: `tinyllm lesson start 1`" in say("check 0")
     assert "next: `tinyllm lesson start 1`" in say("lesson")
     assert "nothing was changed" in say("lesson start 0")
+    assert "`tinyllm lesson start N`" in say("lesson 4", 2)
 
 
 @pytest.mark.parametrize(
@@ -82,19 +83,9 @@ def test_a_lesson_that_training_calls_is_followed_by_training(say):
     assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
 
 
-def test_a_lesson_without_a_verb_says_what_to_type(say):
-    said = say("lesson 4", 2)
-    assert "`tinyllm lesson start N`" in said and "choose from" not in said and said.count("\n") == 1
-    assert "required: N" in say("lesson start", 2)
-
-
-def test_every_start_fits_the_terminal(say):
+def test_every_start_and_every_hint_fits_the_terminal(say):
     for lesson in syllabus():
         assert lesson.folder in say(f"lesson start {lesson.number}")
-
-
-def test_every_hint_fits_the_terminal_and_the_last_one_points_on(say):
-    for lesson in syllabus():
         for task in lesson.tasks:
             for _ in range(3):
                 said = say(f"hint {lesson.number} {task.name}")
@@ -103,8 +94,6 @@ def test_every_hint_fits_the_terminal_and_the_last_one_points_on(say):
 
 @pytest.mark.parametrize("text, word, why", [
     ("def add(x, y)\n    return x\n", "blocked", "does not run: SyntaxError: expected ':' (line 1)\n"),
-    ("import no_such_module\n", "blocked", "does not run: ModuleNotFoundError: No module named"),
-    ("1 / 0\n", "blocked", "does not run: ZeroDivisionError: division by zero (line 1)\n"),
     ("raise AssertionError\n", "blocked", "does not run: AssertionError (line 1)\n"),
 ])  # fmt: skip
 def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
@@ -134,35 +123,16 @@ def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
     assert len(started) == 1
 
 
-def test_what_was_reached_is_not_taken_back_by_a_slip_of_the_pen(say):
+def test_what_was_reached_is_not_taken_back_by_a_slip_of_the_pen_or_another_file(say, here):
     write(0, ADD)
     say("check 0")
+    (here / "other.py").write_text("def add(x, y):\n    return x\n")
+    assert "before" not in say("check 0 other.py", 1)
     write(0, "def add(\n")
     say("check 0", 1)
     assert "done" in say("lesson").splitlines()[0]
     write(0, ADD)
     assert "before" not in say("check 0")
-
-
-def test_another_file_is_not_compared_with_the_workspaces(say, here):
-    write(0, ADD)
-    say("check 0")
-    (here / "other.py").write_text("def add(x, y):\n    return x\n")
-    assert "before" not in say("check 0 other.py", 1)
-    assert "done" in say("lesson").splitlines()[0]
-
-
-def test_a_file_of_another_name_is_told_of_as_an_exercise_is(say, here):
-    (here / "other.py").write_text("def add(x, y)\n")
-    said = say("check 0 other.py", 1)
-    assert "other.py does not run: SyntaxError: expected ':' (line 1)\n" in said
-    write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n", "other.py")
-    assert "Warning" not in say("check 4 04_softmax_and_loss/other.py", 1)
-
-
-def test_a_name_that_is_not_there_is_said(say):
-    write(0, "def plus(x, y):\n    return x + y\n")
-    assert "not attempted\n      there is no function add in the file\n" in say("check 0", 1)
 
 
 def test_writing_into_an_input_is_the_property_that_breaks(say):
@@ -178,14 +148,13 @@ def test_programs_get_the_first_different_step_too(here, capsys):
     assert " = float32 (" in first["step"] and not any(task["step"] for task in rest)
 
 
-def test_prints_are_shown(say):
-    write(0, "def add(x, y):\n    print('x is', x.shape, '\\033[2J')\n    return x\n")
+def test_prints_and_warnings_of_the_student_are_shown_and_those_of_numpy_are_not(say):
+    """Wrong numbers overflow, and the verdict says so in better words."""
+    write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    print('x is', x.shape, '\\033[2J')\n"
+             "    warnings.warn('I am here')\n    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
     said = say("check 0", 1)
     assert "the first lines that your code printed:" in said and "x is (" in said and "\033" not in said
-
-
-def test_warnings_of_numpy_are_no_prints(say):
-    """Wrong numbers overflow, and the verdict says so in better words."""
+    assert "I am here" in said and "divide by zero" not in said
     write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n")
     said = say("check 4", 1)
     assert "Warning" not in said and "printed" not in said
@@ -245,7 +214,7 @@ def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
     assert say("lesson start 0", 2) == "tinyllm: error: cannot write .tinyllm: File exists\n"
 
 
-@pytest.mark.parametrize("words", ["hint 0", "solution 0 add", "check 0"])
+@pytest.mark.parametrize("words", ["solution 0 add", "check 0"])
 def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
     write(0, ADD)
     shutil.rmtree(".tinyllm")
@@ -256,7 +225,7 @@ def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
     assert "add" in said.out
 
 
-@pytest.mark.parametrize("damaged", ["{", "[]", '{"tasks": 3}', ""])
+@pytest.mark.parametrize("damaged", ["{", '{"tasks": 3}'])
 def test_damaged_progress_is_said_and_kept_aside(here, capsys, damaged):
     write(0, ADD)
     path = here / ".tinyllm" / "progress.json"
@@ -279,7 +248,8 @@ def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say,
 
 
 def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
-    say("lesson start 10")
+    said = say("lesson start 10")
+    assert "10_kernels/exercise.c" in said and "exercise.py" not in said
     (here / "other.c").write_text("")
     for words in ("check 10 10_kernels/exercise.c", "check 10 10_kernels"):
         assert "10_kernels/exercise.c" in say(words, 1)
@@ -287,12 +257,6 @@ def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
         assert f"{name} is no exercise.c" in say(f"check 10 {name}", 2)
     assert "there is no nowhere.py; give your exercise.py, or its folder" in say("check 0 nowhere.py", 2)
     assert "other.c is no exercise.py" in say("check 0 other.c", 2)
-
-
-def test_the_exercise_in_c_is_called_by_its_name(say):
-    said = say("lesson start 10")
-    assert "10_kernels/exercise.c" in said and "exercise.py" not in said
-    assert "10_kernels/exercise.c" in say("check 10", 1)
 
 
 @pytest.mark.parametrize("words, why", [
@@ -326,28 +290,16 @@ def test_a_solution_shows_its_helpers_too(say, here, capsys):
 
 @pytest.mark.signals
 def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
-    for number, name, text in ((0, "exercise.py", ADD), (10, "exercise.c", "/* nothing yet */\n")):
-        lesson = find_lesson(number)
-        folder, _ = start_lesson(lesson, here)
-        script = f"import sys\nfrom tinyllm.cli import main\nsys.exit(main(['check', '{number}', '--watch']))"
-        path = folder / name
+    folder, _ = start_lesson(find_lesson(0), here)
+    script = "import sys\nfrom tinyllm.cli import main\nsys.exit(main(['check', '0', '--watch']))"
 
-        def save(path=path, text=text):
-            path.write_text(text)
-            return ""
+    def save():
+        (folder / "exercise.py").write_text(ADD)
+        return ""
 
-        keys = [(f"waiting for you to save {name}", save), (f"waiting for you to save {name}", CTRL_C)]
-        shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
-        assert shown.endswith("\n")
-        assert code == 130 and shown.count(f"lesson {number}, ") == 2 and "Traceback" not in shown
-        assert ("passed" in shown) == (number == 0)
-
-
-def test_warnings_of_the_student_are_shown_and_those_of_numpy_on_extreme_numbers_are_not(say):
-    write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    warnings.warn('I am here')\n"
-             "    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
-    said = say("check 0", 1)
-    assert "I am here" in said and "divide by zero" not in said
+    keys = [("waiting for you to save exercise.py", key) for key in (save, CTRL_C)]
+    shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
+    assert code == 130 and shown.count("lesson 0, ") == 2 and "passed" in shown and "Traceback" not in shown
 
 
 WITHOUT = """

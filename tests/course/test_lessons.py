@@ -37,12 +37,6 @@ def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
         assert 0 < (tmp_path / page).stat().st_size < 2_000_000
 
 
-def test_a_promise_can_be_broken():
-    assert kept({"after": "loss", "low": 1, "high": 2}, "the loss is 1.5")
-    wrong = ({"text": "loss 3"}, {"after": "loss", "low": 3, "high": 4}, {"after": "x", "low": 0, "high": 1})
-    assert not any(kept(promise, "the loss is 1.5") for promise in wrong)
-
-
 def imported(text):
     """The modules of tinyllm that a script imports, as deep as they are named."""
     for node in ast.walk(ast.parse(text)):
@@ -58,21 +52,9 @@ def imported(text):
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
 def test_a_lesson_imports_nothing_that_is_taught_later(lesson):
     allowed = EVERYWHERE.union(*(other.imports for other in syllabus() if other.number <= lesson.number))
-    assert not later_than(allowed, (lesson.path / "lesson.py").read_text("utf-8"))
-
-
-def later_than(allowed, text):
-    """What a script imports beyond what it may; of these two the names are looked at, not every module."""
-    below = tuple(f"{name}." for name in allowed if name not in ("tinyllm", "tinyllm.ops"))
-    return [module for module in imported(text) if module not in allowed and not module.startswith(below)]
-
-
-def test_an_import_of_what_is_taught_later_is_noticed():
-    allowed = {"tinyllm", "tinyllm.ops", "tinyllm.data"}
-    assert not later_than(allowed, "import tinyllm as tl\nfrom tinyllm.ops import OPS")
-    assert not later_than(allowed, "from tinyllm.data.corpus import Corpus")
-    text = "from tinyllm.models import GPT\nimport tinyllm.nn\nfrom tinyllm.ops.rope import rope"
-    assert later_than(allowed, text) == ["tinyllm.models", "tinyllm.nn", "tinyllm.ops.rope"]
+    below = tuple(f"{name}." for name in allowed if name not in ("tinyllm", "tinyllm.ops"))  # these: by name
+    modules = imported((lesson.path / "lesson.py").read_text("utf-8"))
+    assert not [module for module in modules if module not in allowed and not module.startswith(below)]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
@@ -139,12 +121,8 @@ PUBLIC = {
 @pytest.mark.parametrize(("text", "early"), [
     ("import tinyllm as tl\ntl.GPT(); tl.AdamW; tl.functional.add", {"GPT": 7, "AdamW": 8, "functional": 4}),
     ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
-    ("import tinyllm\ntinyllm.ops.gelu.reference(tinyllm.LlamaConfig)", {"gelu": 3, "LlamaConfig": 7}),
     ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
-    ("import tinyllm.ops as o\no.moe_route; o.embedding_backward", {"embedding_backward": 5}),
-    ("import tinyllm as tl\ntl.Llama; tl.quantize", {"Llama": 7, "quantize": 5}),
     ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
-    ("import numpy as tl\ntl.GPT", {}),
 ])  # fmt: skip
 def test_what_is_used_too_early_is_noticed(text, early):
     """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1: only imports were looked at."""
@@ -200,25 +178,13 @@ def left_out(stub, op, given_away):
     return [each for each in said if each.rstrip(".;") not in stub]
 
 
-def test_a_stub_that_says_less_than_its_op_is_noticed():
-    op = "Scale it: y = 2 x.\n\nx (..., n) -> y (..., n)\nfloat32. Raises ValueError if so. (Who 2019, 3.)"
-    assert not left_out("Scale it: y = 2 x.\n\nx (..., n) -> y (..., n) float32. And more.", op, False)
-    assert not left_out("Scale. x (..., n) -> y (..., n) float32.", op, True)
-    assert left_out("Scale it. x (..., n) -> y (..., n) float32.", op, False) == ["Scale it: y = 2 x."]
-    assert left_out("Scale it: y = 2 x. x (..., n) -> y.", op, True) == ["float32"]
-    assert left_out("Scale it: y = 2 x. x -> y, float32.", op, True) == 2 * ["(..., n)"]
-
-
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
-def test_an_exercise_fits_a_terminal(lesson):
+def test_an_exercise_fits_a_terminal_and_one_about_arrays_has_numpy_at_hand(lesson):
+    """A tool that removes unused imports once took it away, and every student met a NameError."""
     for path in lesson.path.glob("exercise.*"):
         assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 80] == []
-
-
-@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.number in (1, *range(3, 10))], ids=each)
-def test_an_exercise_about_arrays_has_numpy_at_hand(lesson):
-    """A tool that removes unused imports once took it away, and every student met a NameError."""
-    assert "\nimport numpy as np\n" in (lesson.path / "exercise.py").read_text("utf-8")
+    text = (lesson.path / "exercise.py").read_text("utf-8")
+    assert lesson.number not in (1, *range(3, 10)) or "\nimport numpy as np\n" in text
 
 
 @pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
@@ -231,9 +197,7 @@ def test_a_task_has_three_hints(lesson, task):
 def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, launcher, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(solved(task), "utf-8")
-    verdict = judge(task, lambda: launcher.start(code), explain=False)
+    verdict = judge(task, lambda: launcher.start(code), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
-    verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), explain=False)
+    verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), count=20, explain=False)
     assert verdict.state == "not_attempted" and not verdict.held
-
-

@@ -7,75 +7,60 @@ import pytest
 
 from tinyllm.course import mutants
 from tinyllm.course.answer_keys import answers, read
-from tinyllm.course.checker import judge_task
 from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.testing import MISTAKES
 
 TASKS = find_lesson(11).tasks
 # A few of each; tests/proofs/verify_selftest.py tries the others.
-WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::3]
-RIGHT = [(task, answers(task).right[0]) for task in TASKS]
-
-
-def named(value):
-    """The name of a test: the task's, or what an answer is."""
-    return getattr(value, "sentence", None) or value.name
+WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::4]
 
 
 @pytest.fixture
-def judge(launcher, tmp_path):
+def judge_test(judge):
     """Judge a test of softmax, or of another op, by its source."""
 
-    def judge(source, op="softmax", **options):
-        path = tmp_path / "exercise.py"
-        path.write_text("import numpy as np\n\n" + source)
-        task, limits = Task(f"test_{op}", op, "tests"), {"cpu_seconds": 1}
-        return judge_task(task, lambda: launcher.start(path, limits), tmp_path, **options)
+    def run(source, op="softmax", **options):
+        return judge("import numpy as np\n\n" + source, Task(f"test_{op}", op, "tests"), **options)
 
-    return judge
+    return run
 
 
 @pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
-def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge, task):
-    verdict = judge(read(11)["reference"], task.op)
+def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge_test, task):
+    verdict = judge_test(read(11)["reference"], task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(mutants.right_functions(task.op)) == 3
     stub = (find_lesson(11).path / "exercise.py").read_text()
-    assert judge(stub, task.op).state == "not_attempted"
+    assert judge_test(stub, task.op).state == "not_attempted"
+    assert judge_test(answers(task).right[0].text, task.op).state == "passed"
 
 
-@pytest.mark.parametrize("task, answer", RIGHT, ids=named)
-def test_tests_written_otherwise_are_accepted(judge, task, answer):
-    verdict = judge(answer.text, task.op)
-    assert verdict.state == "passed", verdict.message
-
-
-@pytest.mark.parametrize("task, answer", WRONG, ids=named)
-def test_bad_tests_are_rejected_for_what_is_bad(judge, task, answer):
-    verdict = judge(answer.text, task.op)
+@pytest.mark.parametrize("task, answer", WRONG, ids=lambda x: getattr(x, "sentence", None) or x.name)
+def test_bad_tests_are_rejected_for_what_is_bad(judge_test, task, answer):
+    verdict = judge_test(answer.text, task.op)
     assert verdict.state != "passed" and answer.breaks in verdict.message
 
 
-def test_pass_and_assert_false_get_nothing(judge):
+def test_pass_and_assert_false_get_nothing(judge_test):
     for body in ("pass", "assert False", "softmax(np.ones(3, np.float32))", "softmax(1)"):
-        verdict = judge(f"def test_softmax(softmax):\n    {body}\n")
+        verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
         assert (verdict.state, verdict.held) == ("failed", ()), body
         assert verdict.message
 
 
-def test_a_file_that_does_not_run_accuses_nobody(judge):
-    verdict = judge("def test_softmax(:\n")
+def test_a_file_that_does_not_run_accuses_nobody(judge_test):
+    verdict = judge_test("def test_softmax(:\n")
     assert verdict.state == "blocked" and verdict.message.startswith("SyntaxError") and not verdict.held
 
 
-def test_the_innocent_are_defended_and_the_input_is_named(judge):
+def test_the_innocent_are_defended_and_the_input_is_named(judge_test):
     exact = """
 def test_softmax(softmax):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     assert np.array_equal(softmax(x), e / e.sum(axis=-1, keepdims=True))
 """
-    verdict = judge(exact)
+    verdict = judge_test(exact)
     assert verdict.state == "failed" and "it accuses" in verdict.message
     assert "float32 (3, 4)" in verdict.smallest_input and verdict.line == 7
     accused = int(verdict.message.split()[2])
@@ -95,38 +80,38 @@ def test_softmax(softmax):
 """
 
 
-@pytest.mark.parametrize("spared", [3, 4, 5, 6])
-def test_a_test_that_counts_its_runs_learns_nothing(judge, tmp_path, spared):
+@pytest.mark.parametrize("spared", [3, 5])
+def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, spared):
     """Fresh workers can count: a file that nobody has read before has another time of access."""
     for i in range(60):
         path = tmp_path / f"unread{i:02}.txt"
         path.write_text("")
         os.utime(path, ns=(10**18, 2 * 10**18))
-    verdict = judge(COUNTER % (60 - spared + 1), variant=7)
+    verdict = judge_test(COUNTER % (60 - spared + 1), variant=7)
     assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
 
 
-def test_survivors_are_named_only_after_the_pass(judge):
+def test_survivors_are_named_only_after_the_pass(judge_test):
     few = "def test_softmax(softmax):\n    assert softmax(np.ones((2, 3), np.float32)).dtype == np.float32\n"
-    verdict = judge(few)
+    verdict = judge_test(few)
     sentences = [sentence for sentence, _ in MISTAKES["softmax"]]
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
     assert verdict.state == "failed" and "mutants live" in verdict.message and len(living) > 3
     assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
     line = "    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n"
     most = read(11)["reference"].replace(line, "")
-    verdict = judge(most)
+    verdict = judge_test(most)
     assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
 
 
-def test_a_function_that_changes_its_input_is_seen_to_do_so(judge):
+def test_a_function_that_changes_its_input_is_seen_to_do_so(judge_test):
     source = """
 def test_bpe_merge(bpe_merge):
     ids = [1, 2, 3]
     bpe_merge(ids, (1, 2), 9)
     assert ids == [1, 2, 3]
 """
-    (title,) = judge(source, "bpe_merge").held
+    (title,) = judge_test(source, "bpe_merge").held
     assert title.endswith("done inside the list that was given")
 
 
@@ -139,8 +124,8 @@ def test_bpe_merge(bpe_merge):
     ("softmax(*[[[]]] * 9)", "failed"),
     ("import os; os._exit(0)", "failed"),
 ])  # fmt: skip
-def test_hostile_tests_only_hurt_themselves(judge, body, state):
-    verdict = judge(f"def test_softmax(softmax):\n    {body}\n")
+def test_hostile_tests_only_hurt_themselves(judge_test, body, state):
+    verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
     assert verdict.state == state and verdict.held == ()
 
 
@@ -148,7 +133,7 @@ def test_hostile_tests_only_hurt_themselves(judge, body, state):
     {"ask": ["softmax"], "args": [], "kwargs": {}}, {"ask": "softmax", "args": 3, "kwargs": {}},
     {"ask": "matmul", "args": [], "kwargs": {}}, {"ask": "softmax", "args": [], "kwargs": {1: 2}},
 ])  # fmt: skip
-def test_a_forged_question_ends_the_talk(judge, ask):
+def test_a_forged_question_ends_the_talk(judge_test, ask):
     forge = f"""
 import gc, socket, sys
 def test_softmax(softmax):
@@ -156,14 +141,14 @@ def test_softmax(softmax):
     sys.modules["_tinyllm_protocol"].send(talk, {ask!r})
     softmax(np.ones(2, np.float32))
 """
-    verdict = judge(forge)
+    verdict = judge_test(forge)
     assert verdict.state == "failed" and verdict.held == ()
 
 
-def test_a_text_for_an_argument_is_shown_as_one(judge):
+def test_a_text_for_an_argument_is_shown_as_one(judge_test):
     bad = "\x1b[2J\r# all points\u2028"
     test = f"def test_softmax(softmax):\n    try:\n        softmax({bad!r})\n    finally:\n        assert 0\n"
-    shown = judge(test).smallest_input
+    shown = judge_test(test).smallest_input
     assert "# all points" in shown and all(line.isprintable() for line in shown.split("\n"))
 
 

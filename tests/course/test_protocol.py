@@ -1,7 +1,6 @@
 """Values over a socket: they arrive as they left, and no corruption does more than be refused."""
 
 import collections
-import contextlib
 import json
 import math
 import random
@@ -37,24 +36,6 @@ def ends():
         end.close()
 
 
-def taken(data):
-    """What `receive` makes of some bytes, after which the other side has gone."""
-    ours, theirs = socket.socketpair()
-
-    def write():
-        with contextlib.suppress(OSError):
-            theirs.sendall(data)
-        theirs.close()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        return protocol.receive(ours, 5)
-    finally:
-        ours.close()
-        writer.join()
-
-
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary(max_size=20)
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -66,14 +47,14 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_plain_values_arrive_as_they_left(value):
-    back = taken(protocol.dump(value))
+    back = protocol.copy(value)
     assert back == value and type(back) is type(value)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_cases_of_every_op_arrive_as_they_left(name):
-    for args in draw_cases(name, 10):
-        back = taken(protocol.dump(list(args)))
+    for args in draw_cases(name, 3):
+        back = protocol.copy(list(args))
         assert bits(back) == bits(list(args))
         for got, sent in zip(back, args, strict=True):
             if isinstance(sent, np.ndarray):
@@ -92,6 +73,7 @@ def test_other_values_are_refused(value):
 def test_ten_thousand_corruptions_are_a_verdict_each():
     """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
     told = collections.Counter()
+    tracemalloc.start()
     with specs_only():
         for i, (name, args, data) in enumerate(corruptions(10_000)):
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
@@ -100,17 +82,11 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
             worker.sock = Bytes(data)
             why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
             assert why is None or isinstance(why, Failure | str)
+            if i == 500:
+                assert tracemalloc.get_traced_memory()[1] < 2**25
+                tracemalloc.stop()
             told["nothing" if why is None else type(why).__name__] += 1
     assert told["Failure"] > 7000 and told["str"] > 50 and told["nothing"] > 50
-
-
-def test_corrupted_frames_take_little_memory():
-    tracemalloc.start()
-    for _, _, data in corruptions(500):
-        with contextlib.suppress(*REFUSALS):
-            taken_apart(data)
-    assert tracemalloc.get_traced_memory()[1] < 2**25
-    tracemalloc.stop()
 
 
 def corruptions(count):
@@ -130,7 +106,7 @@ def corruptions(count):
 
 def answer(name, args):
     """The frame of a worker whose function is right."""
-    args = taken(protocol.dump(list(args)))
+    args = protocol.copy(list(args))
     with specs_only(), np.errstate(all="ignore"):
         value = OPS[name](*args)
     return protocol.dump({"value": value, "args": args})
@@ -159,9 +135,6 @@ class Bytes:
 
     def settimeout(self, seconds):
         pass
-
-    def gettimeout(self):
-        return 5
 
     def sendall(self, data):
         pass
@@ -242,16 +215,6 @@ def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
     for _ in range(2):
         with pytest.raises(TimeoutError):
             protocol.send(ours, bytes(2**24), 0.1)
-
-
-def test_a_large_value_goes_there_and_back(ends):
-    ours, theirs = ends
-    x = np.arange(2.0**20)
-    echo = threading.Thread(target=lambda: protocol.send(theirs, protocol.receive(theirs)))
-    echo.start()
-    protocol.send(ours, x, 30)
-    assert (protocol.receive(ours, 30) == x).all()
-    echo.join()
 
 
 def test_an_end_that_has_gone_is_closed(ends):

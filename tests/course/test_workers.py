@@ -69,65 +69,50 @@ def start(request, code):
         yield lambda **limits: launcher.start(code, limits)
 
 
-def test_a_value_comes_back(start):
-    with start() as worker:
-        x = np.arange(3.0, dtype=np.float32)
-        assert worker.call("double", (x,)).tolist() == [0, 2, 4]
-        _, after = worker.call("write", (x,), send_args=True)
-        assert after[0].tolist() == [7, 1, 2] and x.tolist() == [0, 1, 2]
-
-
-def test_every_worker_is_fresh(start):
+def test_a_value_comes_back_from_a_worker_that_is_fresh(start):
+    x = np.arange(3.0, dtype=np.float32)
     for _ in range(2):
         with start() as worker:
+            assert Path(worker.scratch).is_dir()
             assert [worker.call("count", ()) for _ in range(2)] == [1, 2]
+            assert worker.call("double", (x,)).tolist() == [0, 2, 4]
+            _, after = worker.call("write", (x,), send_args=True)
+            assert after[0].tolist() == [7, 1, 2] and x.tolist() == [0, 1, 2]
+            assert worker.call_with("ask", {"f": lambda args, kwargs: {"value": args[0] * 10}}) == 50
+            assert dict(worker.steps("step", (4.0,))) == {"x": 4.0, "half": 2.0}
+        assert not Path(worker.scratch).exists()
+
+
+def test_an_error_has_a_name_and_is_no_end(start):
+    with start() as worker:
+        for function, state, words in [("todo", "not_attempted", ""), ("wrong", "failed", "ValueError: no"),
+                                       ("missing", "not_attempted", "no function missing")]:  # fmt: skip
+            failure = worker.call(function, ())
+            assert isinstance(failure, Failure) and failure.state == state
+            assert words in failure.message and failure.message.isprintable()
+            assert failure.line == {"todo": 13, "wrong": 14}.get(function)
+        assert worker.call("count", ()) == 1
 
 
 @pytest.mark.parametrize("function, state, words", [
-    ("crash", "failed", "egmentation"), ("leave", "failed", "exit"), ("todo", "not_attempted", ""),
-    ("wrong", "failed", "ValueError: no"), ("missing", "not_attempted", "no function missing"),
+    ("crash", "failed", "egmentation"), ("leave", "failed", "exit"),
     ("sleep", "timed_out", "did not come to an end"), ("spin", "timed_out", "did not come to an end"),
 ])  # fmt: skip
-def test_an_end_has_a_name(start, function, state, words):
-    with start(cpu_seconds=1, total_seconds=2 if function == "sleep" else 30) as worker:
+def test_an_end_has_a_name_and_is_one(start, function, state, words):
+    with start(cpu_seconds=1, total_seconds=1 if function == "sleep" else 30) as worker:
         failure = worker.call(function, ())
-        assert isinstance(failure, Failure) and failure.state == state
-        assert words in failure.message and failure.message.isprintable()
-        if function == "wrong":
-            assert failure.line == 14
-            assert worker.call("count", ()) == 1  # an error is no end
-        if function in ("crash", "leave", "spin", "sleep"):
-            assert isinstance(worker.call("count", ()), Failure)  # what is out of step stays out of step
+        assert isinstance(failure, Failure) and failure.state == state and words in failure.message
+        assert worker.call("count", ()) == worker.steps("count", ()) == failure  # it stays out of step
 
 
-def test_what_a_student_prints_is_kept_up_to_a_point(start):
-    with start() as worker:
-        assert worker.call("shout", ()) is None
-    assert bytes(worker.output) == b"x" * workers.MAX_OUTPUT
-
-
-def test_a_worker_gets_no_handles_and_no_environment(start, monkeypatch):
+def test_a_worker_gets_no_handles_and_no_environment_and_what_it_prints_is_kept(start, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "42")
     with start() as worker:
         assert len(worker.call("handles", ())) == 4  # and the socket
         found = worker.call("environment", ())
+        assert worker.call("shout", ()) is None
     assert set(found) <= {"HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE"}
-
-
-def test_the_scratch_folder_goes(start):
-    with start() as worker:
-        assert Path(worker.scratch).is_dir()
-    assert not Path(worker.scratch).exists()
-
-
-def test_a_worker_may_call_what_the_grader_runs(start):
-    with start() as worker:
-        assert worker.call_with("ask", {"f": lambda args, kwargs: {"value": args[0] * 10}}) == 50
-
-
-def test_steps_are_seen(start):
-    with start() as worker:
-        assert dict(worker.steps("step", (4.0,))) == {"x": 4.0, "half": 2.0}
+    assert worker.output == b"x" * workers.MAX_OUTPUT
 
 
 @pytest.mark.signals
@@ -218,12 +203,6 @@ def test_a_level_works_where_the_system_has_what_it_needs():
     if not sandbox.landlock_version():
         pytest.skip("no Landlock here")
     assert why_not("landlock") is None
-
-
-def test_a_stalling_worker_has_one_deadline_for_all_calls(start):
-    with start(total_seconds=1) as worker:
-        assert worker.call("sleep", ()).state == "timed_out"
-        assert isinstance(worker.steps("count", ()), Failure)
 
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
+from tinyllm.course.checker import WORDS
 from tinyllm.course.classroom.collect import left_out
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
@@ -18,7 +19,6 @@ from tinyllm.course.classroom.queue import choose_level, grade_all
 from tinyllm.course.classroom.release import write_release
 from tinyllm.course.classroom.results import number, read_results, summary, write_results
 from tinyllm.course.classroom.selftest import Row, run_selftest
-from tinyllm.course.record import WORDS
 from tinyllm.course.workers import best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text

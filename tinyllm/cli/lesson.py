@@ -10,7 +10,7 @@ from typing import Any
 from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.record import WORDS, as_record
+from tinyllm.course.checker import WORDS, as_record
 from tinyllm.course.reference_solution import helpers
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (

@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from tinyllm.course.capstone import PARTS
-from tinyllm.course.plugins import Part, attempted, import_file, validated
+from tinyllm.course.plugins import Part, attempted, import_file, make_part
 from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
@@ -86,10 +86,5 @@ def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
     source = path.read_text("utf-8-sig")
     there = attempted(source, "", path)
     module = import_file(path)
-    parts = []
-    for op in PARTS:
-        if op in there:
-            part = Part(op, 12, path, None, hashlib.sha256(source.encode()).hexdigest())
-            part.function = validated(part, getattr(module, op))
-            parts.append(part)
+    parts = [make_part(op, 12, path, module, source) for op in PARTS if op in there]
     return parts, [op for op in PARTS if op not in there]

@@ -17,6 +17,7 @@ from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
 from tinyllm.course.failures import complaint, format_failure
 from tinyllm.course.syllabus import Lesson, Task, ready
 from tinyllm.course.workers import Failure, Launcher, printable
+from tinyllm.course.workspace import hints
 from tinyllm.testing.relations import specs_only
 
 SHRINK_EXAMPLES = 300
@@ -39,6 +40,18 @@ class Verdict:
     step: str | None = None  # if no known mistake fits: the first step that differs, and its right value
     smallest_input: str | None = None
     runs: bool = True  # False if the file itself fails, so that nothing in it was tried
+
+
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # of states; any other is its own word
+
+
+def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain values, which `check --json` and `course grade --json` print -> dict."""
+    record = {name: getattr(verdict, name) for name in
+              ("task", "state", "mistake", "smallest_input", "message", "line", "step")}  # fmt: skip
+    hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None
+    return record | {"properties_held": len(verdict.held), "hint": hint,
+                     "properties": len(verdict.held) + len(verdict.broken)}  # fmt: skip
 
 
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:

@@ -98,7 +98,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
     pairs: (case, anything).
     """
-    pairs = sorted(pairs, key=lambda pair: (simplicity(pair[0]), weight(pair[0])))
+    pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
     half = CONFIRMING // 2
     seen: set = set()
     chosen: list[int] = []
@@ -114,11 +114,6 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 def widths(args: Sequence[Any]) -> Any:
     """Return the size of the last axis of each array of a case, or the case's repr if it has no arrays."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
-
-
-def simplicity(args: Sequence[Any]) -> int:
-    """Return the rank of a case's case_kind: ordinary numbers come first."""
-    return CASE_KINDS.index(case_kind(args))
 
 
 def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:

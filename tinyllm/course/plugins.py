@@ -41,15 +41,21 @@ class PartFailure(UserError):
 
 @dataclass
 class Part:
-    """A student's function that replaces an op; `calls` counts how often it ran."""
+    """A student's function that replaces an op; `calls` counts how often it ran.
+
+    `function` is wrapped, so that its errors have a name and its results are validated.
+    """
 
     op: str
     lesson: int
     path: Path
-    function: object
-    sha256: str
+    function: Callable[..., Any]
+    sha256: str = ""
     calls: int = 0
     forms: dict = field(default_factory=dict)  # form of the arguments -> form of validated results
+
+    def __post_init__(self):
+        self.function = validated(self, self.function)
 
     @property
     def title(self) -> str:
@@ -93,7 +99,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
         module = import_file(path)  # even if nothing is attempted, the file must run
         for name in names:
             if name in written:
-                parts[name] = _part(name, lesson.number, path, module, source)
+                parts[name] = make_part(name, lesson.number, path, module, source)
     if not parts:
         raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
     return list(parts.values()), skipped
@@ -163,7 +169,8 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def _part(name, lesson, path, module, source):
+def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Part:
+    """Return the part that replaces an op by a file's function. Raises UserError."""
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{short_path(path)}: {name} is no function")
@@ -175,9 +182,7 @@ def _part(name, lesson, path, module, source):
     if got is None or not takes(got, list(wanted.parameters)):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
-    part = Part(name, lesson, path, None, hashlib.sha256(source.encode()).hexdigest())
-    part.function = validated(part, function)
-    return part
+    return Part(name, lesson, path, function, hashlib.sha256(source.encode()).hexdigest())
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:

@@ -10,6 +10,7 @@ for, types are few, and pickle is out of reach. The worker reads this file too, 
 standard library and numpy only.
 """
 
+import io
 import json
 import math
 import re
@@ -115,24 +116,6 @@ def _array(a, arrays):
     return len(arrays) - 1
 
 
-def read_header(data: bytes) -> tuple:
-    """Read a frame's header -> (the value in JSON, [(dtype, shape, bytes) of each array]).
-
-    Raises ProtocolError.
-    """
-    try:
-        fields = json.loads(data.decode("ascii"), parse_constant=_refuse)
-        value, arrays = fields["value"], fields["arrays"][: MAX_ARRAYS + 1]
-        found = [_read_form(dtype, shape) for dtype, shape in arrays]
-    except ProtocolError:
-        raise
-    except Exception as error:  # whatever a liar thinks of
-        raise ProtocolError(f"not a frame: {type(error).__name__}") from None
-    if len(arrays) > MAX_ARRAYS or sum(size for _, _, size in found) > MAX_PAYLOAD:
-        raise ProtocolError("not a frame: its arrays are too many or too large")
-    return value, found
-
-
 def _read_form(dtype, shape):
     """Check what a header says of an array -> (dtype, shape, bytes). Raises ProtocolError or TypeError."""
     if not DTYPE.fullmatch(dtype) or len(shape) > MAX_NDIM:
@@ -141,16 +124,6 @@ def _read_form(dtype, shape):
         raise ProtocolError("not a frame: an array of no possible shape")
     dtype = np.dtype(dtype)
     return dtype, tuple(shape), dtype.itemsize * math.prod(shape)
-
-
-def load(value: object, arrays: list) -> "Any":
-    """Build a value from a header's JSON and the arrays. Raises ProtocolError."""
-    try:
-        return _value(value, list(arrays), 0)
-    except ProtocolError:
-        raise
-    except Exception as error:
-        raise ProtocolError(f"not a frame: {type(error).__name__}") from None
 
 
 def _refuse(name):
@@ -197,15 +170,31 @@ def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool]
     idle: called whenever nothing came for a quarter of a second; where it is true, that is a TimeoutError.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
-    magic, length = PREFIX.unpack(_exactly(sock, PREFIX.size, deadline, idle))
+    return _read(lambda n: _exactly(sock, n, deadline, idle))
+
+
+def copy(value: object) -> "Any":
+    """Return a value as it arrives at the other end."""
+    frame = io.BytesIO(dump(value))
+    return _read(lambda n: bytearray(frame.read(n)))
+
+
+def _read(exactly):
+    """Read a frame by a function that gets so many bytes. Raises ProtocolError."""
+    magic, length = PREFIX.unpack(exactly(PREFIX.size))
     if magic != MAGIC or length > MAX_HEADER:
         raise ProtocolError("not a frame: it starts with something else")
-    value, forms = read_header(_exactly(sock, length, deadline, idle))
-    arrays = []
-    for dtype, shape, size in forms:
-        data = _exactly(sock, size, deadline, idle)
-        arrays.append(np.frombuffer(data, dtype).reshape(shape))
-    return load(value, arrays)
+    try:
+        fields = json.loads(exactly(length).decode("ascii"), parse_constant=_refuse)
+        forms = [_read_form(dtype, shape) for dtype, shape in fields["arrays"][: MAX_ARRAYS + 1]]
+        if len(forms) > MAX_ARRAYS or sum(size for _, _, size in forms) > MAX_PAYLOAD:
+            raise ProtocolError("not a frame: its arrays are too many or too large")
+        arrays = [np.frombuffer(exactly(size), dtype).reshape(shape) for dtype, shape, size in forms]
+        return _value(fields["value"], arrays, 0)
+    except (ProtocolError, Closed, TimeoutError, OSError):
+        raise
+    except Exception as error:  # whatever a liar thinks of
+        raise ProtocolError(f"not a frame: {type(error).__name__}") from None
 
 
 def _exactly(sock, n, deadline, idle):

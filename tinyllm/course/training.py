@@ -17,30 +17,14 @@ AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\
 
 @dataclass
 class Plugins:
-    """The functions that a student plugged in, and the messages about them; empty without any."""
+    """The functions that a student plugged in, and what a training does and says because of them."""
 
     parts: list = field(default_factory=list)
     introduction: list[str] = field(default_factory=list)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return settings for these functions, unless the user gives others."""
-        return SETTINGS if self.parts else {}
-
-    @property
-    def ending(self) -> str:
-        """Return the suffix for the name of the run's folder: "mine", or "" without plugged-in functions."""
-        return "mine" if self.parts else ""
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """Return what the run records of these functions."""
-        return {"replaced_ops": [part.record() for part in self.parts]} if self.parts else {}
-
-    @property
-    def on_interrupt(self) -> str:
-        """Return the message of the first Ctrl-C."""
-        return AGAIN if self.parts else ""
+    settings: dict[str, Any] = field(default_factory=dict)  # unless the user gives others
+    ending: str = ""  # of the name of the run's folder
+    notes: dict[str, Any] = field(default_factory=dict)  # what the run records of these functions
+    on_interrupt: str = ""  # the message of the first Ctrl-C
 
     def try_out(self, setup: Any) -> None:
         """Take one step on a new model, so that a failure comes before anything is written."""
@@ -108,8 +92,9 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     from tinyllm.course.workspace import find_workspace
 
     workspace = find_workspace()
-    parts, notes = plugins.load_parts(plugins.parse_lessons(lessons), workspace)
+    parts, skipped = plugins.load_parts(plugins.parse_lessons(lessons), workspace)
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
-    lines = [f"yours: {names}", *notes, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
+    lines = [f"yours: {names}", *skipped, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
     with plugins.plug_in(parts):
-        yield Plugins(parts, lines)
+        notes = {"replaced_ops": [part.record() for part in parts]}
+        yield Plugins(parts, lines, SETTINGS, "mine", notes, AGAIN)

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.checker import JUDGES, Verdict, judge_task, unusable
+from tinyllm.course.checker import JUDGES, Verdict, as_record, judge_task, unusable
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
-from tinyllm.course.record import as_record
 from tinyllm.course.syllabus import Task, ready
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.course.workspace import lay_out, read_progress

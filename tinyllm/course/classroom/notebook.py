@@ -8,9 +8,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from tinyllm.course.checker import judge
+from tinyllm.course.checker import as_record, judge
 from tinyllm.course.classroom.results import feedback_lines, headline
-from tinyllm.course.record import as_record
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, best_level
 

@@ -43,8 +43,7 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
         for path in sorted(folder.iterdir()):
             if path.suffix in SENT and path.is_file() and not path.is_symlink():
                 texts[part.lesson.folder, path.name] = stubs(read(path), path)
-        require_stubs(part, texts[part.lesson.folder, "exercise.py"], folder / "exercise.py")
-        require_empty_c(part, texts.get((part.lesson.folder, "exercise.c"), ""), folder / "exercise.c")
+        require_stubs(part, folder, texts)
     scan(course, texts)
     texts["", "README.md"] = readme(course)
     try:
@@ -88,33 +87,26 @@ def stubs(text: str, path: Path) -> str:
     return "".join(kept)
 
 
-def require_stubs(part: Part, text: str, path: Path) -> None:
-    """Raise UserError unless every task's function does nothing but raise NotImplementedError."""
+def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -> None:
+    """Raise UserError unless the function of every task is empty. texts: {(lesson's folder, name): text}."""
+    path, c_text = folder / "exercise.py", texts.get((part.lesson.folder, "exercise.c"), "")
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(texts[part.lesson.folder, "exercise.py"])
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for name in part.points:
-        kind = part.lesson.task(name).kind
-        if kind == "run" and functions:
+    for task in map(part.lesson.task, part.points):
+        if task.kind == "c" and has_body(c_text, task.op):
+            raise UserError(f"{folder / 'exercise.c'}: {task.op} is more than a stub; empty its braces")
+        if task.kind == "run" and functions:
             line = next(iter(functions.values())).lineno
-            raise UserError(f"{path}:{line}: students bring the functions of {name}; take them out")
-        if kind not in ("op", "tests"):
-            continue
-        if name not in functions:
-            raise UserError(f"{path} has no function {name}, which is a task")
-        if not is_stub(functions[name]):
-            line = functions[name].lineno
-            raise UserError(f"{path}:{line}: {name} is more than a stub; mark its body with {BEGIN!r}")
-
-
-def require_empty_c(part: Part, text: str, path: Path) -> None:
-    """Raise UserError where a C function that is a task has anything between its braces."""
-    for name in part.points:
-        task = part.lesson.task(name)
-        if task.kind == "c" and has_body(text, task.op):
-            raise UserError(f"{path}: {task.op} is more than a stub; empty its braces")
+            raise UserError(f"{path}:{line}: students bring the functions of {task.name}; take them out")
+        if task.kind in ("op", "tests"):
+            if task.name not in functions:
+                raise UserError(f"{path} has no function {task.name}, which is a task")
+            if not is_stub(functions[task.name]):
+                where = f"{path}:{functions[task.name].lineno}"
+                raise UserError(f"{where}: {task.name} is more than a stub; mark its body with {BEGIN!r}")
 
 
 def is_stub(function: ast.FunctionDef) -> bool:

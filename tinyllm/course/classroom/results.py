@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyllm.course.checker import WORDS
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.record import WORDS
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text

@@ -1,0 +1,29 @@
+"""What the tests of the course share: a judge of texts, a workspace, and a folder of submissions."""
+
+import pytest
+from plugin_run import set_up
+
+from tinyllm.course.checker import judge_task
+from tinyllm.course.syllabus import Task
+
+SOFTMAX = Task("softmax", "softmax")
+
+
+@pytest.fixture
+def judge(launcher, tmp_path):
+    """Judge a text as a student's file -> Verdict; a worker has a second of processor time."""
+
+    def run(text, task=SOFTMAX, file="exercise.py", cpu_seconds=1, **options):
+        code = tmp_path / "exercise.py"
+        code.touch()
+        (tmp_path / file).write_text(text, "utf-8")
+        limits = {"cpu_seconds": cpu_seconds}
+        return judge_task(task, lambda: launcher.start(code, limits), tmp_path, **options)
+
+    return run
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A workspace as the folder at hand, with a text and settings for a tiny run."""
+    return set_up(tmp_path, monkeypatch)
