@@ -134,11 +134,32 @@ def test_the_json_and_the_report_and_the_exports(graded, capsys):
     assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
     assert "15 submissions, 7 graded" in told and "roster.csv: neither a folder nor a zip" in told
     assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
-    assert main(["course", "export", "canvas", "out", "--out", "canvas.csv"]) == 0
-    assert "Points Possible,,,,,3" in Path("canvas.csv").read_text("utf-8")
-    assert main(["course", "export", "junit", "out", "--out", "junit.xml"]) == 0
-    assert len(ElementTree.parse("junit.xml").findall(".//testcase")) == 30
     assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 2
+
+
+def test_results_are_exported_as_others_read_them(graded):
+    for kind in ("canvas", "junit"):
+        assert main(["course", "export", kind, "out", "--out", kind]) == 0
+    header, possible, *rows = csv.reader(Path("canvas").read_text("utf-8").splitlines())
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Test"]
+    assert possible[0].strip() == "Points Possible" and possible[-1] == "3"
+    assert all(len(row) == 6 and row[3] == row[0] for row in rows)
+    assert ["'=1+2", "", "", "'=1+2", "", "0"] in rows
+    assert "Юлія 😀" in [row[0] for row in rows]
+    suites = {suite.get("name"): suite for suite in ElementTree.parse("junit").getroot()}
+    counts = {key: suites["wrong"].get(key) for key in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "2", "failures": "1", "errors": "0", "skipped": "1"}
+    assert all(case.get("name") and case.get("classname") for case in suites["wrong"].iter("testcase"))
+    results = json.loads(Path("out/results.json").read_text())
+    results["submissions"] = [record for record in results["submissions"] if record["student"] == "wrong"]
+    Path("out/results.json").write_text(json.dumps(results))
+    assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 0
+    page = json.loads(Path("r.json").read_text("utf-8"))
+    assert page["score"] == sum(test["score"] for test in page["tests"]) and page["output_format"] == "text"
+    first, second = page["tests"]
+    expected = {"name": "4/softmax", "score": 0, "max_score": 2, "status": "failed", "output_format": "text"}
+    assert {key: first[key] for key in expected} == expected and second["max_score"] == 1
+    assert "without subtracting the maximum" in first["output"] and "**" not in first["output"]
 
 
 def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(graded):

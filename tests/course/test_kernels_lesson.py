@@ -275,9 +275,8 @@ def test_a_kernel_that_goes_outside_late_does_not_pass(judge_c):
 
 def test_what_is_in_c_is_judged_whatever_is_in_the_file_beside_it(launcher, tmp_path):
     (tmp_path / "exercise.py").write_text("raise SystemExit\n")
-    assert {v.state for v, _ in judge_lesson(find_lesson(10), launcher, tmp_path / "exercise.py")} == {
-        "not_attempted"
-    }
+    verdicts = judge_lesson(find_lesson(10).tasks, launcher, tmp_path / "exercise.py")
+    assert {verdict.state for verdict, _ in verdicts} == {"not_attempted"}
 
 
 def test_no_file_and_no_compiler(judge, judge_c, monkeypatch):

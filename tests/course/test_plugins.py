@@ -213,7 +213,7 @@ def test_what_a_gpt_does_not_call_is_told_with_the_reason(workspace, capsys):
     assert main(["trace", "--diff", "run", "--mine", "4,6", "--prompt", "the cat"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "never called by a model that reads a text: softmax, softmax_backward, log_softmax" in said
-    assert "softmax is called inside the library's attention, and that is yours workspace" in said
+    assert "softmax is called inside the library's attention, and that is yours here" in said
     assert "rope_tables, rope are LLaMA's" in said
 
 

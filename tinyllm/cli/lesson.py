@@ -165,7 +165,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = 
 
 def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
     """Judge every task, print, and remember -> whether all passed."""
-    from tinyllm.course.checker import judge_lesson  # here: hypothesis takes a while to import
+    from tinyllm.course.checker import SOON, judge_lesson  # here: hypothesis takes a while to import
     from tinyllm.course.workers import Launcher, best_level, isolation_words
 
     level = best_level()
@@ -176,7 +176,7 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
         print(paragraph(isolation_words(level)) + "\n")
     verdicts = []
     with Launcher(level) as launcher, copied(path) as code:
-        for verdict, printed in judge_lesson(lesson, launcher, code):
+        for verdict, printed in judge_lesson(lesson.tasks, launcher, code, SOON):
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
                 print(format_verdict(lesson, verdict, record.get("held"), printed), flush=True)

@@ -7,7 +7,7 @@ arrays, views...). Each property gets a fresh worker. `diagnose` explains the fi
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
 from tinyllm.course.failures import complaint, format_failure
-from tinyllm.course.syllabus import Lesson, Task, ready
+from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
 from tinyllm.testing.relations import specs_only
@@ -62,27 +62,30 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
 SOON = {"cpu_seconds": 10}  # enough for a function on small arrays; a student waits for the answer
 
 
-def judge_lesson(lesson: Lesson, launcher: Launcher, path: Path) -> Iterator[tuple[Verdict, str]]:
-    """Check every task of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
+def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, limits: dict | None = None,
+                 judge: Callable[..., Verdict] = judge_task) -> Iterator[tuple[Verdict, str]]:
+    """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
-    A file that does not run is tried only once, not again for every task and property.
+    A file that does not run is tried only once, not again for every task and property. limits: of a worker
+    for an op; judge: called as `judge_task`.
     """
-    with launcher.start(path) as worker:
-        broken = worker.failure
-    for task in lesson.tasks:
-        if not ready(task) or task.kind not in JUDGES:
-            continue
+    broken, there = None, path.is_file()
+    if there:
+        with launcher.start(path) as worker:
+            broken = worker.failure
+    for task in tasks:
+        titles = tuple(properties(task.op)) if task.kind == "op" else ()
         workers: list[Any] = []
-        if broken and task.kind != "c":  # C code is in a file of its own
-            every = properties(task.op) if task.kind == "op" else ()
-            yield unusable(task, broken, every), ""
+        if task.kind != "c" and (broken or not there):  # C code is in a file of its own
+            missing = Verdict(task.name, "not_attempted", broken=titles, message="exercise.py is missing")
+            yield unusable(task, broken, titles) if broken else missing, ""
             continue
 
-        def start(workers=workers, limits=SOON if task.kind == "op" else None):
+        def start(workers: list[Any] = workers, limits: dict | None = limits if titles else None) -> Any:
             workers.append(launcher.start(path, limits))
             return workers[-1]
 
-        verdict = judge_task(task, start, path.parent)
+        verdict = judge(task, start, path.parent)
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
 
 
@@ -154,7 +157,7 @@ def lazy_judge(module: str, name: str) -> Callable[..., Verdict]:
     return judge_there
 
 
-# The judge of each kind of task: the arguments of `judge` -> Verdict. Other kinds are not checked.
+# The judge of each kind of task: the arguments of `judge` -> Verdict.
 JUDGES = {
     "op": judge,
     "c": lazy_judge("kernels", "judge_c"),

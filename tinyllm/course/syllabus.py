@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.ops.registry import OPS
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,3 @@ def find_lesson(number: int | str) -> Lesson:
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
             return lesson
     raise UserError(f"there is no lesson {number!r}; `tinyllm lesson` shows them all")
-
-
-def ready(task: Task) -> bool:
-    """Say if the library has the op that judges a task."""
-    return task.op in OPS

@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.course.syllabus import Lesson, find_lesson, ready, syllabus
+from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
 
 COURSE_FILE = "course.toml"
@@ -76,7 +76,7 @@ def new_course() -> str:
     """Return the text of a course file with every lesson, a point for each task, and a fresh seed -> str."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
-        points = "".join(f"{task.name} = 1\n" for task in lesson.tasks if ready(task))
+        points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
         lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)
 
@@ -88,7 +88,7 @@ def new_seed() -> int:
 
 def whole_course() -> Course:
     """Return the course that needs no file: every lesson, a point for each task, and no seed."""
-    parts = (Part(lesson, {task.name: 1 for task in lesson.tasks if ready(task)}) for lesson in syllabus())
+    parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
     return Course("tinyllm", None, 1, False, tuple(parts))
 
 

@@ -7,19 +7,16 @@ that were judged keep their verdicts and the rest are timed out. By the clock it
 what uses no processor, and is too restless to be found asleep, comes so far.
 """
 
-import functools
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.checker import JUDGES, Verdict, as_record, judge_task, unusable
+from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
-from tinyllm.course.syllabus import Task, ready
-from tinyllm.course.workers import Failure, Launcher
+from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
@@ -65,35 +62,19 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     here.mkdir()
     files = submission.files.items()
     code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
-    start = functools.partial(launcher.start, code)
-    failure: Failure | None = None
-    if code.is_file():  # run once before its tasks
-        with start() as worker:
-            failure = worker.failure
-    verdicts = []
-    for task in map(part.lesson.task, part.points):
-        if not ready(task) or task.kind not in JUDGES:
-            continue
-        titles = tuple(properties(task.op)) if task.kind == "op" else ()
+
+    def judge(task, start, folder):  # an error of the judge itself is a verdict, too: the other tasks go on
         if launcher.cpu > CPU_SECONDS or time.monotonic() > end:
-            verdict = Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
-        elif failure and task.kind == "op":
-            verdict = unusable(task, failure, titles)
-        elif not code.is_file() and task.kind != "c":  # what is written in C is in a file of its own
-            verdict = Verdict(task.name, "not_attempted", broken=titles, message="exercise.py is missing")
-        else:
-            verdict = judge_safely(task, start, here, course.variant(submission.student))
-        verdicts.append(verdict)
-    return verdicts
+            titles = tuple(properties(task.op)) if task.kind == "op" else ()
+            return Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
+        try:
+            return judge_task(task, start, folder, variant=course.variant(submission.student), effort=0)
+        except Exception as error:
+            text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
+            return Verdict(task.name, "blocked", message=text)
 
-
-def judge_safely(task: Task, start: Callable[[], Any], folder: Path, variant: int) -> Verdict:
-    """Judge one task; an error of the judge itself becomes a verdict, so that the other tasks go on."""
-    try:
-        return judge_task(task, start, folder, variant=variant, effort=0)
-    except Exception as error:
-        text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
-        return Verdict(task.name, "blocked", message=text)
+    tasks = map(part.lesson.task, part.points)
+    return [verdict for verdict, _ in judge_lesson(tasks, launcher, code, judge=judge)]
 
 
 def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:

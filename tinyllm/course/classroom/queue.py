@@ -29,7 +29,6 @@ from tinyllm.course.classroom.grading import UNJUDGED, empty_record, grade
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
 from tinyllm.course.kernels import NONE
-from tinyllm.course.syllabus import ready
 from tinyllm.course.workers import LEVELS, why_not
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -148,7 +147,7 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
         for task, variant in itertools.product(tasks, sorted(variants)):
             if interrupted:
                 return
-            if task.kind == "op" and ready(task):
+            if task.kind == "op":
                 for args in itertools.chain(*properties(task.op, variant=variant).values()):
                     right(task.op, args)
 

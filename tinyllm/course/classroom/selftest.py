@@ -17,13 +17,13 @@ from typing import Any
 
 from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.checker import JUDGES, Verdict, judge, judge_task
+from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import Lesson, Task, ready
+from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.relations import specs_only
@@ -92,7 +92,6 @@ def run_selftest(course: Course, level: str, workers: int | None = None,
     step is called with each row, in the course's order.
     """
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
-    tasks = [(lesson, task) for lesson, task in tasks if task.kind in JUDGES and ready(task)]
     rows = []
     with ProcessPoolExecutor(workers or os.cpu_count() or 1, CONTEXT) as pool:
         longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
