@@ -5,7 +5,7 @@ import json
 from tiny_run import SETTINGS, write_text
 
 from tinyllm.cli import main
-from tinyllm.course.reference_solution import STANDARD, collect
+from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops.registry import OPS
@@ -31,12 +31,10 @@ def set_up(tmp_path, monkeypatch):
 
 def write(folder, number, extra="", change=lambda source: source):
     """Write the library's own solution of a lesson into the workspace, changed somehow."""
-    lesson, found = find_lesson(number), {}
+    lesson = find_lesson(number)
     start_lesson(lesson, folder)
-    for task in lesson.tasks:
-        collect(OPS[task.op].reference, found)
-    source = STANDARD + "\n\n".join(reversed(found.values())) + "\n\n" + extra
-    (folder / lesson.folder / "exercise.py").write_text(change(source))
+    text = source(OPS[task.op].reference for task in lesson.tasks) + "\n" + extra
+    (folder / lesson.folder / "exercise.py").write_text(change(text))
 
 
 def train(*words):

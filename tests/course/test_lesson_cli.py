@@ -13,7 +13,7 @@ from terminal import CTRL_C, at_terminal
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.reference_solution import STANDARD, collect
+from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import start_lesson
@@ -75,10 +75,7 @@ def test_who_begins_in_the_middle_goes_on_from_there(states, expected):
 
 
 def test_a_lesson_that_training_calls_is_followed_by_training(say):
-    found = {}
-    for task in find_lesson(5).tasks:
-        collect(OPS[task.op].reference, found)
-    write(5, STANDARD + "\n\n".join(reversed(found.values())))
+    write(5, source(OPS[task.op].reference for task in find_lesson(5).tasks))
     said = say("check 5")
     assert "`tinyllm train --mine 5 --steps 50`" in said and "next: `tinyllm lesson start 6`" in said
 

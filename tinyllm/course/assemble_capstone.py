@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from tinyllm.course.capstone import PARTS
-from tinyllm.course.plugins import Part, attempted, import_file, make_part
+from tinyllm.course.plugins import Part, attempted, definitions, import_file, make_part
 from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
@@ -55,7 +55,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports[ast.unparse(node)] = None
             continue
-        names = names_of(node)
+        names = list(definitions([node]))
         if isinstance(node, ast.Expr) or (names and not written.issuperset(names)):
             continue
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
@@ -69,15 +69,6 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
         pieces[key] = (text, ast.unparse(node))
         seen.add(key)
     return bool(seen)
-
-
-def names_of(node: ast.stmt) -> list[str]:
-    """Return the names that a module-level statement defines: functions, classes and plain assignments."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return []
 
 
 def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:

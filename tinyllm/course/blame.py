@@ -142,26 +142,21 @@ class Blame:
             return Finding((), self.expected(), whole, {})
         ops = [op for op in ops if self.parts[op].calls] or ops  # never called, so not to blame
         failures: dict[str, str] = {}
-        single = [op for op in ops if self.without(ops, op, failures).right] if len(ops) > 1 else ops
+
+        def stays(some: list[str], title: str) -> bool:
+            trial = self.trial(some, title)
+            if trial.failure:
+                failures.setdefault(trial.failure.op, str(trial.failure))
+            return trial.right
+
+        single = ops
+        if len(ops) > 1:
+            single = [op for op in ops if stays([x for x in ops if x != op], f"without your {op}")]
         if len(single) == 1:
             return Finding(tuple(single), self.expected(), whole, failures, confirmed=len(ops) > 1)
-        guilty = tuple(op for op in ops if not self.alone(op, failures).right)
+        guilty = tuple(op for op in ops if not stays([op], f"with your {op} alone"))
         if guilty:
             rest = [op for op in ops if op not in guilty]
             confirmed = bool(rest) and self.trial(rest, "with the others alone").right
             return Finding(guilty, self.expected(), whole, failures, confirmed=confirmed)
         return Finding(tuple(single or ops), self.expected(), whole, failures, together=True)
-
-    def without(self, ops: Sequence[str], op: str, failures: dict[str, str]) -> Trial:
-        """Run a trial with the library's function in place of one part."""
-        return self._noting([other for other in ops if other != op], f"without your {op}", failures)
-
-    def alone(self, op: str, failures: dict[str, str]) -> Trial:
-        """Run a trial with this part alone."""
-        return self._noting([op], f"with your {op} alone", failures)
-
-    def _noting(self, ops, title, failures):
-        trial = self.trial(ops, title)
-        if trial.failure:
-            failures.setdefault(trial.failure.op, str(trial.failure))
-        return trial

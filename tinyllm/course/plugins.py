@@ -27,7 +27,6 @@ from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
 
-MAX_SOURCE = 2**20  # bytes of an exercise
 LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # ops that only a LLaMA calls, no GPT
 
 
@@ -107,10 +106,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
 
 def _read(path):
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_SOURCE:
-            raise UserError(f"{short_path(path)} is too long for an exercise: {len(data):,} bytes")
-        return data.decode("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read {short_path(path)}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -119,21 +115,22 @@ def _read(path):
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:
     """Return the names whose definitions differ from those of the stub -> set of str. Raises UserError."""
-    untouched = _definitions(ast.parse(stub))
+    untouched = definitions(ast.parse(stub).body)
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(_at(path, getattr(error, "lineno", None), getattr(error, "msg", error))) from None
-    return {name for name, text in _definitions(tree).items() if text != untouched.get(name) and text != STUB}
+    written = definitions(tree.body).items()
+    return {name for name, text in written if text not in (untouched.get(name), STUB)}
 
 
 STUB = "raise NotImplementedError"
 
 
-def _definitions(tree):
-    """Return the source of everything that a file defines, by name; of functions without the docstring."""
+def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
+    """Return the source of all that statements define, by name; of functions without the docstring."""
     found = {}
-    for node in tree.body:
+    for node in statements:
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             found[node.name] = "\n".join(map(ast.unparse, body))

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinyllm.course.syllabus import Task
@@ -16,10 +16,15 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 def solved(task: Task) -> str:
     """Return the source of an exercise with one task solved: the op and all that it calls, as functions."""
+    return source([OPS[task.op].reference])
+
+
+def source(functions: Iterable[Callable[..., Any]]) -> str:
+    """Return a file with these functions and the library code that they use."""
     found: dict[str, str] = {}
-    collect(OPS[task.op].reference, found)
-    body = "\n\n".join(reversed(found.values()))
-    return STANDARD + body + (f"\n\n{task.name} = {task.op}\n" if task.name != task.op else "\n")
+    for function in functions:
+        collect(function, found)
+    return STANDARD + "\n\n".join(reversed(found.values())) + "\n"
 
 
 def collect(function: Callable[..., Any], found: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinyllm.course.answer_keys import Answer, Answers, read
 from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
-from tinyllm.course.reference_solution import STANDARD, collect
+from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.ops.registry import OPS
 from tinyllm.testing import VARIANTS
@@ -18,11 +18,8 @@ from tinyllm.testing import VARIANTS
 
 def parts(functions: dict[str, Callable[..., Any]]) -> str:
     """Return a file with these functions and the library code that they use. functions: {op: function}."""
-    found: dict[str, str] = {}
-    for function in functions.values():
-        collect(function, found)
-    text = STANDARD + "\n\n".join(reversed(found.values())) + "\n\n"
-    return text + "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
+    names = "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
+    return source(functions.values()) + "\n" + names
 
 
 def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:

@@ -122,7 +122,7 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
             ]
             right = [(x.sentence, trial.text(known.file, x.text)) for x in known.right]
     rejected = tuple((said, broken_as_meant(breaks, verdict)) for said, breaks, verdict in wrong)
-    wrongly = tuple((name, rejection_reason(v)) for name, v in right if v.state != "passed")
+    wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
 
 
@@ -166,8 +166,3 @@ def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
     """Return the intended property or message, if a wrong answer was rejected by it; else None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None
-
-
-def rejection_reason(verdict: Verdict) -> str:
-    """Say why a right answer was rejected."""
-    return verdict.message or verdict.broken[0]
