@@ -7,7 +7,7 @@ import pytest
 from tinyllm.course import capstone
 from tinyllm.course.assemble_capstone import MARK, gather, parts_in
 from tinyllm.course.classroom import capstone_answers as known
-from tinyllm.course.plugins import import_file, load_parts
+from tinyllm.course.plugins import load_parts
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.errors import UserError
@@ -200,14 +200,6 @@ def test_a_part_may_have_defaults_for_more_arguments(solved, more, taken):
     else:
         with pytest.raises(UserError, match="softmax is called as"):
             load_parts([find_lesson(4)], solved)
-
-
-def test_each_lesson_has_its_own_helper(solved):
-    for number, value in ((4, 1), (5, 2)):
-        here = solved / find_lesson(number).folder
-        (here / "helper.py").write_text(f"VALUE = {value}\n")
-        (here / "exercise.py").write_text("from helper import VALUE\n")
-        assert value == import_file(here / "exercise.py").VALUE
 
 
 def test_the_lesson_says_why_a_report_is_not_whole_and_where_it_lies(solved, monkeypatch, capsys):

@@ -3,8 +3,6 @@
 import re
 
 import numpy as np
-import pytest
-from chromium import PROGRAM, Browser
 from test_report import EVIL, Page
 
 from tinyllm.course.page import curves, weights, write_page
@@ -30,15 +28,3 @@ def test_whatever_words_it_is_given_stay_words(tmp_path):
     text = (tmp_path / "page.html").read_text("utf-8")
     assert not Page(text).open
     assert "<script" not in text and "<img" not in text
-
-
-@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
-@pytest.mark.parametrize("width", [1200, 400])
-def test_a_browser_opens_it_offline_and_it_fits(tmp_path, width):
-    path = tmp_path / "page.html"
-    write(path)
-    with Browser() as browser:
-        browser.open(path.as_uri())
-        browser.look(width, 900, "light")
-        assert browser.requests() == [path.as_uri()] and browser.complaints() == []
-        assert browser.run("document.documentElement.scrollWidth") <= width

@@ -31,6 +31,7 @@ def sleep(): time.sleep(60)
 def todo(): raise NotImplementedError
 def wrong(): raise ValueError("no\\x1b[2J\\nway")
 def shout(): print("x" * 10**6)
+def swap(): os.remove("output"); os.mkfifo("output")
 def limits(): import resource; return resource.getrlimit(resource.RLIMIT_CPU)[0]
 def handles(): return sorted(int(n) for n in range(100) if exists(n))
 def exists(n):
@@ -111,6 +112,7 @@ def test_a_worker_gets_no_handles_and_no_environment_and_what_it_prints_is_kept(
         assert len(worker.call("handles", ())) == 4  # and the socket
         found = worker.call("environment", ())
         assert worker.call("shout", ()) is None
+        worker.call("swap", ())  # a pipe in the place of the file is not waited for
     assert set(found) <= {"HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE"}
     assert worker.output == b"x" * workers.MAX_OUTPUT
 

@@ -184,7 +184,7 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
     os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
-    output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = os.open(OUTPUT, os.O_WRONLY | os.O_APPEND)
     for number in (1, 2):
         os.dup2(output, number)
     os.close(output)

@@ -116,7 +116,7 @@ class Spawner:
     def start(self, request: dict[str, Any]) -> socket.socket:
         """Start a worker -> the socket that leads to it. Raises UserError where it does not start."""
         token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
-        with socket.create_server(("127.0.0.1", 0)) as door, open(output, "wb") as said:
+        with socket.create_server(("127.0.0.1", 0)) as door, open(output, "ab") as said:
             command, environment = python_command(f"{door.getsockname()[1]}:{token}")
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment

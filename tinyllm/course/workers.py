@@ -10,7 +10,6 @@ but gets no processor does not count as asleep. Limits by the clock are many tim
 rest, and serve systems where sleep cannot be seen.
 """
 
-import contextlib
 import functools
 import os
 import re
@@ -139,6 +138,8 @@ class Worker:
         self.deadline = time.monotonic() + limits["total_seconds"]
         self.sock, self.ended, self.looks, self.output = None, False, 0, b""
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
+        # Kept open, because a worker may put a pipe or a link in its place.
+        self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         of_the_system = {name: value for name, value in limits.items() if name != "total_seconds"}
         request = {
             "code": str(code), "folder": self.scratch, "level": launcher.level, "readable": launcher.readable,
@@ -158,8 +159,10 @@ class Worker:
 
     def __exit__(self, *exc):
         self._end(patience=0)
-        with contextlib.suppress(OSError), open(Path(self.scratch, OUTPUT), "rb") as f:
-            self.output = f.read(MAX_OUTPUT)
+        if self.printed is not None:
+            self.output = os.read(self.printed, MAX_OUTPUT)
+            os.close(self.printed)
+            self.printed = None
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
