@@ -142,6 +142,7 @@ def test_llama_and_qwen_files_are_read_natively(tmp_path):
         tokenizer.offsets("e\u0301")
     again = load(tmp_path, document(tokenizer))
     assert again.fingerprint() == tokenizer.fingerprint() and again.encode("<x>e\u0301") == [269, 195, 169]
+    assert load(tmp_path, change(post_processor=LEVEL)).fingerprint() == LEARNT.fingerprint()
     shared = change(added_tokens=token(id=256, content="at", special=False))
     assert load(tmp_path, shared).encode("at") == [256]
 

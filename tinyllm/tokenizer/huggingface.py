@@ -102,7 +102,9 @@ def _bpe(document, model, extra):
         tokenizer = BPETokenizer.from_vocabulary(vocabulary, pattern, special)
         tokenizer.normalizer = normalizer and normalizer["type"]
         tokenizer.add_tokens(added)
-    tokenizer.post_processor = document.get("post_processor")
+    post_processor = document.get("post_processor") or {}
+    if post_processor.get("type") != "ByteLevel":  # which adds nothing to a text
+        tokenizer.post_processor = post_processor or None
     return tokenizer
 
 
