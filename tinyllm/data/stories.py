@@ -26,11 +26,6 @@ def grammar() -> Grammar:
     return Grammar(RULES, TABLES)
 
 
-@cache
-def _expectation():
-    return grammar().expectation()
-
-
 def sample(rng: Random) -> Story:
     """Write one story: rng (tinyllm.rng.Random) -> Story(text, facts, logprob in nats)."""
     return grammar().sample(rng)
@@ -73,16 +68,7 @@ def logprob(text: str) -> float:
     return -math.inf if read is None else math.fsum(story.logprob for story in read)
 
 
-def entropy_per_story() -> float:
-    """Return the exact entropy of one story in nats: the mean of -logprob over all stories."""
-    return _expectation()[0]
-
-
-def chars_per_story() -> float:
-    """Return the exact mean length of a story in characters, with the blank line after it."""
-    return _expectation()[1] + len(SEPARATOR)
-
-
+@cache
 def entropy_per_char() -> float:
     """Return the floor of the loss per character on this corpus, in nats: H / L.
 
@@ -96,4 +82,5 @@ def entropy_per_char() -> float:
     below; its own floor is -logprob(text) / len(text). All text is ASCII, so that a byte is a character.
     (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
     """
-    return entropy_per_story() / chars_per_story()
+    nats, chars = grammar().expectation()
+    return nats / (chars + len(SEPARATOR))

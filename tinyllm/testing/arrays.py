@@ -102,23 +102,16 @@ def floats(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
     return make_floats(tuple(shape), kind, seed, layout)
 
 
-def ints(draw: Any, shape: Iterable[int], below: int, dtypes: Sequence[Any] = (np.int64, np.int32),
-         layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
+def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
     """Draw whole numbers in [0, below), or zeros when there is none, as int64 or int32."""
-    dtype, layout, seed = draw(recipes(dtypes, layouts))
+    dtype, layout, seed = draw(recipes((np.int64, np.int32), ANY_LAYOUT))
     return arrange(Random(seed, "ints").integers(max(below, 1), tuple(shape)).astype(dtype), layout)
 
 
-def flags(draw: Any, shape: Iterable[int], layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
-    """Draw a boolean array: half, most, all or none of it true."""
-    share, layout, seed = draw(recipes((0.5, 0.9, 1.0, 0.0), layouts))
-    return arrange(np.asarray(Random(seed, "flags").uniform(tuple(shape)) < share), layout)
-
-
-def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL, layouts: Sequence[str] = ANY_LAYOUT,
+def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
     """Draw float32 logits, of which a share is -inf."""
-    kind, share, layout, seed = draw(recipes(kinds, shares, layouts))
+    kind, share, layout, seed = draw(recipes(kinds, shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 
 

@@ -41,17 +41,16 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
         raise UserError(f"{added.name} is in the same folder and cannot be read: {advice}")
     if not Path(vocab_path).exists():
         raise UserError("not a tokenizer file, or a merges.txt without a vocab.json in its folder")
-    vocab = _named(vocab_path, json_file.parse, json_file.read)
-    merges = _named(merges_path, _read_merges, json_file.read)
+    vocab, merges = _named(vocab_path, json_file.parse), _named(merges_path, _read_merges)
     if not isinstance(vocab, dict):
         raise UserError(f"{vocab_path} is not an object of tokens and ids")
     return _build(vocab, merges, pattern or "gpt2", special_tokens)
 
 
-def _named(path, parse, read):
+def _named(path, parse):
     """Read and parse a file. Raises UserError with its name, because there are two."""
     try:
-        return parse(read(path))
+        return parse(json_file.read(path))
     except UserError as e:
         raise UserError(f"{Path(path).name}: {e}") from None
 

@@ -17,15 +17,10 @@ def dump(fields: dict) -> bytes:
     """Write a dict as JSON bytes in ASCII, one field per line; equal dicts give equal bytes."""
     lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields.items())
     data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
-    check_size(data)
-    return data
-
-
-def check_size(data: bytes) -> None:
-    """Raise UserError if `read` or `parse` would refuse the bytes of this JSON file."""
-    if len(data) > LARGEST or _values(data) > MOST:
+    if len(data) > LARGEST or _values(data) > MOST:  # `read` or `parse` would refuse it
         most = f"{LARGEST >> 20} MB and {MOST} values"
         raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+    return data
 
 
 def _values(data):
