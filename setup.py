@@ -16,7 +16,7 @@ from setuptools.command.build_py import build_py
 
 SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c", *sorted(glob("csrc/bpe/*.c"))]
 BINDINGS = "csrc/bindings.py"  # writes csrc/kernels.inc and tinyllm/ops/_kernels.pxi
-TABLES = "csrc/unicode_tables"  # .py writes .h, from the package `regex`
+TABLES = "csrc/unicode_tables"  # .py writes .h, from tinyllm/ops/unicode-16.0.txt
 
 
 def extensions():

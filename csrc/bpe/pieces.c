@@ -28,8 +28,6 @@ enum {
     BLANK = SPACE | NEWLINE,
 };
 
-const char *const piece_unicode = UNICODE_VERSION, *const piece_regex = UNICODE_REGEX;
-
 /* --- characters ------------------------------------------------------------------------------------------------ */
 
 struct character { unsigned is; int size; }; /* its class, and its bytes: 1 for what is no character */

@@ -17,8 +17,7 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
 int64_t piece_cut(const uint8_t *text, int64_t n, int64_t from);
 
 /* The class of each of the `count` characters from `first` on (UPPER, LOWER, ... of unicode_tables.h, 0 where there is
- * no such character), and the versions of Unicode and of the package `regex` that said so. */
+ * no such character). */
 void piece_classes(uint8_t *classes, int64_t first, int64_t count);
-extern const char *const piece_unicode, *const piece_regex;
 
 #endif

@@ -32,6 +32,7 @@ WELL = {
     "pool": {"hits": 735, "misses": 123, "used": 0, "idle": 2**20, "peak": 2**21, "capacity": 2**30},
     "versions": {"python": "3.11.7", "numpy": "2.4.6"},
     "blas": "openblas 0.3",
+    "unicode": "16.0",
     "cache": {"folder": "/home/me/.cache/tinyllm", "writable": True},
     "isolation": {"landlock": None, "plain": None},
     "environment": {},

@@ -14,7 +14,7 @@ from tinyllm.bench.train import training_step
 from tinyllm.cli.command import command
 from tinyllm.cli.text import entry, fold
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
-from tinyllm.ops import registry
+from tinyllm.ops import registry, unicode
 
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."
 
@@ -43,6 +43,7 @@ def doctor(*, json: bool = False) -> int:
 def examine() -> dict:
     """Return all facts. Three training steps are done on the way, as a trial."""
     facts = {"tinyllm": sys.modules["tinyllm"].__version__, "kernels": kernels(), "trial": trial()}
+    facts |= {"unicode": unicode.VERSION}
     facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
     return facts | machine.summary() | machine.installation()
 
@@ -128,6 +129,7 @@ def _entries(facts: dict) -> Iterator[tuple[str, str]]:
     yield "tinyllm", facts["tinyllm"]
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield "", f"NumPy's BLAS: {facts['blas']}"
+    yield "", f"Unicode {facts['unicode']}, for cutting text into pieces"
     none = {"none": "but the kernels are built" if facts["kernels"]["built"] else "needed for the kernels"}
     for i, (name, version) in enumerate((facts["compilers"] or none).items()):
         yield "" if i else "compiler", f"{name}: {version}"

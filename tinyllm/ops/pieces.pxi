@@ -3,7 +3,6 @@ cdef extern from "bpe/pieces.h" nogil:
                                       int64_t at)
     int64_t piece_cut_c "piece_cut"(const uint8_t *text, int64_t n, int64_t start)
     void piece_classes_c "piece_classes"(uint8_t *classes, int64_t first, int64_t count)
-    const char *piece_unicode, *piece_regex
 
 cdef dict PIECES = {"gpt2": 0, "gpt4": 1, "o200k": 2}  # the enum of pieces.h
 
@@ -44,7 +43,7 @@ def piece_cut(text, start=0):
 
 
 def piece_classes():
-    """The class of every character, one bit of a byte each; the versions of Unicode and of `regex` that said so."""
+    """The class of every character, one bit of a byte each."""
     classes = empty((0x110000,), U8)
     piece_classes_c(<uint8_t *>address(classes), 0, 0x110000)
-    return classes, (<bytes>piece_unicode).decode(), (<bytes>piece_regex).decode()
+    return classes

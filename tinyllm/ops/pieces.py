@@ -9,10 +9,11 @@ import regex
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
+from tinyllm.ops.unicode import in_this_version
 
 # As published by OpenAI: with GPT-2 (2019), and in tiktoken's cl100k_base (GPT-4, 2022) and o200k_base
-# (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark of Unicode; `\s+(?!\S)` leaves the
-# last of several spaces to the word that follows it; o200k also cuts where a capital follows a small letter.
+# (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark (ops/unicode.py); `\s+(?!\S)` leaves
+# the last of several spaces to the word behind them; o200k also cuts where a capital follows a small letter.
 # Later versions of tiktoken spell cl100k_base another way, which keeps blanks at the end of a text in one
 # piece even behind a line break: with ranks learnt by this pattern, none of which goes across one, the ids
 # are the same.
@@ -41,5 +42,7 @@ def split_pieces(text: bytes, pattern: str) -> Array:
         raise TypeError(f"text must be bytes, not {type(text).__name__}; use text.encode()")
     if not isinstance(pattern, str) or pattern not in PATTERNS:
         raise UserError(f"split_pieces knows the patterns {', '.join(PATTERNS)}, not {pattern!r}")
-    pieces = regex.findall(PATTERNS[pattern], bytes(text).decode("utf-8", "surrogateescape"))
+    decoded = bytes(text).decode("utf-8", "surrogateescape")
+    matches = regex.finditer(PATTERNS[pattern], in_this_version(decoded))
+    pieces = [decoded[match.start() : match.end()] for match in matches]
     return np.cumsum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces], dtype=np.int64)

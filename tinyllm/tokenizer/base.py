@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.byte_characters import token_bytes
@@ -215,8 +216,11 @@ class Tokenizer:
         }
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the saved file, in hexadecimal: equal fingerprints, equal tokenizers."""
-        return hashlib.sha256(dump(self.to_dict())).hexdigest()
+        """Return the SHA-256 of the saved file and the version of Unicode, in hexadecimal.
+
+        Equal fingerprints mean equal ids for every text.
+        """
+        return hashlib.sha256(dump(self.to_dict()) + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _names(self, allowed):
         """Return {name: id} of all names to look for. Raises UserError for an unknown one."""

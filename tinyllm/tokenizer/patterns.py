@@ -10,6 +10,7 @@ import regex
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import GPT4, PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
+from tinyllm.ops.unicode import in_this_version
 
 LONGEST = 10_000  # characters in a pattern, because a file could hold a huge one
 PATIENCE = 10  # seconds for one match; a pattern such as (a+)+b could take forever
@@ -50,6 +51,7 @@ def _matches(compiled, text):
 
     Raises UserError if one match takes more than PATIENCE seconds: some patterns need exponential time.
     """
+    text = in_this_version(text)
     last, news = (0, -1), True
     while news:
         news = False
