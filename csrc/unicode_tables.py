@@ -2,8 +2,8 @@
 
     python csrc/unicode_tables.py [FILE]
 
-setup.py runs it before it compiles. The classes come from tinyllm/ops/unicode-16.0.txt, as those of the NumPy side
-do; tinyllm/ops/unicode.py explains the letters.
+setup.py runs it before it compiles. The classes come from tinyllm/ops/unicode-16.0.txt, as those of the specs do;
+tinyllm/ops/unicode.py explains the letters.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "tinyllm/ops/unicode-16.0.txt"
 # The bits of csrc/bpe/pieces.c, and the letters of the file. Every character is in exactly one class.
-CLASSES = {"UPPER": "U", "LOWER": "L", "CASELESS": "C", "MARK": "M", "NUMBER": "N", "SPACE": "S", "NEWLINE": "R",
-           "OTHER": "OX"}  # fmt: skip
+CLASSES = {"UPPER": "U", "LOWER": "L", "CASELESS": "C", "MARK": "M", "NUMBER": "N", "SPACE": "S",
+           "NEWLINE": "R", "OTHER": "OX"}  # fmt: skip
 CHARACTERS, BLOCK = 0x110000, 128
 
 
