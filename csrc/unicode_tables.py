@@ -2,7 +2,7 @@
 
     python csrc/unicode_tables.py [FILE]
 
-setup.py runs it before it compiles. The classes come from tinyllm/ops/unicode-16.0.txt, as those of the specs do;
+setup.py runs it before it compiles. The classes are those of tinyllm/ops/unicode-16.0.txt, as in the specs;
 tinyllm/ops/unicode.py explains the letters.
 """
 
