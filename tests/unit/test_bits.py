@@ -127,13 +127,9 @@ def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
     q = random.normal((5, 1, 4, width))
     among = np.concatenate([random.normal((5, 9, 4, width)), q], axis=1)
     expected, lse = ops.attention(among, k, v, lengths=lengths)
-    for level in LEVELS:
-        for threads in (1, 3):
-            _compiled.use_level(level)
-            _compiled.threads(threads)
-            for causal in (True, False):
-                found = ops.attention(q, k, v, causal, lengths)
-                assert digest(found) == digest([expected[:, -1:].copy(), lse[..., -1:].copy()])
+    for causal in (True, False):
+        found = ops.attention(q, k, v, causal, lengths)
+        assert digest(found) == digest([expected[:, -1:].copy(), lse[..., -1:].copy()])
 
 
 def test_a_prefix_is_seen_by_all_and_the_rest_is_causal():

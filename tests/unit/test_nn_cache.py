@@ -38,21 +38,16 @@ def test_rows_have_lengths_of_their_own_and_share_memory():
         assert np.array_equal(keys[b, : n + 1], expected) and np.array_equal(values[b, : n + 1], -expected)
 
 
-def test_a_full_row_refuses_and_nothing_changes():
+def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
     cache = KVCache(2, 3, 1, 1)
     cache.rows(1, 2).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
     before = cache.keys.copy()
     with pytest.raises(UserError, match="context is full: 2 \\+ 2 positions exceed 3"):
         cache.append(np.full((2, 2, 1, 1), 5.0), np.full((2, 2, 1, 1), 5.0))
+    for k, v in [((1, 1, 1, 1),) * 2, ((2, 1, 1, 1), (2, 2, 1, 1)), ((2, 1, 2, 1),) * 2]:
+        with pytest.raises(ValueError, match="got keys"):
+            cache.append(np.zeros(k), np.zeros(v))
     assert np.array_equal(cache.keys, before) and cache.lengths.tolist() == [0, 2]
-
-
-@pytest.mark.parametrize(
-    "k, v", [((1, 1, 1, 1), (1, 1, 1, 1)), ((2, 1, 1, 1), (2, 2, 1, 1)), ((2, 1, 2, 1), (2, 1, 2, 1))]
-)
-def test_wrong_shapes_are_refused(k, v):
-    with pytest.raises(ValueError, match="got keys"):
-        KVCache(2, 3, 1, 1).append(np.zeros(k), np.zeros(v))
 
 
 def test_truncate_forgets_and_keep_copies():

@@ -40,19 +40,13 @@ def test_top_k_keeps_exactly_what_sorting_keeps(x, k):
     np.testing.assert_array_equal(_compiled.top_k(x, k), spec("top_k", x, k))
 
 
-@given(rows, st.sampled_from((1e-6, 0.1, 0.5, 0.9, 0.999, 1.0)))
-def test_top_p_keeps_what_sorting_keeps_but_for_rounding(x, p):
-    wide = x.astype(np.float64)
-    nearby = [spec("top_p", wide, q) for q in (p, max(p - 1e-6, 1e-9), min(p + 1e-6, 1.0))]
-    y = _compiled.top_p(x, p)
-    assert any(np.array_equal(y, want, equal_nan=True) for want in nearby)
-
-
-@given(rows, st.sampled_from((0.0, 0.01, 0.1, 0.5)))
-def test_min_p_keeps_what_the_probabilities_say_but_for_rounding(x, p):
-    wide = x.astype(np.float64)
-    nearby = [spec("min_p", wide, q) for q in (p, max(p - 1e-6, 0.0), p + 1e-6)]
-    y = _compiled.min_p(x, p)
+@given(rows, st.sampled_from([("top_p", p) for p in (1e-6, 0.1, 0.5, 0.9, 0.999, 1.0)]
+                             + [("min_p", p) for p in (0.0, 0.01, 0.1, 0.5)]))  # fmt: skip
+def test_top_p_and_min_p_keep_what_the_spec_keeps_but_for_rounding(x, setting):
+    name, p = setting
+    nearby = [spec(name, x.astype(np.float64), q)
+              for q in (p, max(p - 1e-6, 1e-9 * (name == "top_p")), min(p + 1e-6, 1.0))]  # fmt: skip
+    y = getattr(_compiled, name)(x, p)
     assert any(np.array_equal(y, want, equal_nan=True) for want in nearby)
 
 

@@ -1,4 +1,4 @@
-"""Sampling: settings are checked, and draws follow the probabilities; test_generate has their order."""
+"""Sampling: settings are checked, act in their order, and draw what the probabilities say."""
 
 import numpy as np
 import pytest
@@ -25,6 +25,15 @@ def test_extreme_temperatures_still_draw(temperature):
     logits = np.tile(np.random.default_rng(0).normal(size=V).astype(np.float32), (20, 1))
     ids = Sampling(temperature).choose(logits, [[]] * 20, Random(0).uniform(20))
     assert len(set(ids)) == 1 if temperature < 1 else len(set(ids)) > 4
+
+
+def test_sampling_settings_keep_their_order():
+    logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]] * 200, np.float32))
+    ids, u = [[]] * 200, Random(0).uniform(200)
+    # Top-p counts shares of what top-k left, 0.44 + 0.33; min-p sees what temperature has sharpened.
+    assert set(Sampling(top_k=3, top_p=0.7).choose(logits, ids, u)) == {0, 1}
+    assert set(Sampling(temperature=0.1, min_p=0.5).choose(logits, ids, u)) == {0}
+    assert set(Sampling(top_p=0.75, min_p=0.3).choose(logits, ids, u)) == {0, 1, 2}
 
 
 def test_greedy_takes_the_smallest_of_equal_ids():
