@@ -90,15 +90,10 @@ def test_help_shows_docstring_defaults_and_example(capsys):
     assert "(default None)" not in text and "(default False)" not in text
 
 
-def test_a_group_has_commands_of_two_words():
-    make("set up")
-    assert run("set up a", "set")[0] == "a"
+def test_a_group_has_commands_of_two_words_and_further_arguments_come_by_name():
+    make("set up", extend=lambda parser: parser.add_argument("--set", action="append"))
+    assert run("set up a --set x=1", "set")[-1] == {"set": ["x=1"]}
     assert command.COMMANDS["set", "up"].summary == "do it"
-
-
-def test_further_arguments_come_by_name():
-    make(extend=lambda parser: parser.add_argument("--set", action="append"))
-    assert run("go a --set x=1")[-1] == {"set": ["x=1"]}
 
 
 @pytest.mark.parametrize("text", [

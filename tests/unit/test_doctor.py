@@ -7,8 +7,6 @@ import math
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tinyllm.cli import doctor, main
 from tinyllm.ops import registry
@@ -92,18 +90,13 @@ def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice):
     assert max(map(len, text.splitlines())) <= 80
 
 
-words = st.text(st.characters(codec="ascii", exclude_categories=["Cc"])) | st.just("long" * 40)
-
-
-@given(st.lists(words).map(" ".join), st.integers(0, 60))
-def test_no_line_is_wider_than_80_columns(text, count):
+@pytest.mark.parametrize("text", ["", "long" * 40, "two words " * 30])
+def test_no_line_is_wider_than_80_columns(text):
     facts = ill(cpu=text, blas=text, environment={"OPENBLAS_X": text}, cache__folder=text,
-                compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(count)]})  # fmt: skip
-    problems = [{"problem": text, "advice": text}] * 2
-    report = doctor.report(facts, problems)
+                compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(60)]})  # fmt: skip
+    report = doctor.report(facts, [{"problem": text, "advice": text}] * 2)
     assert max(map(len, report.splitlines())) <= 80
-    assert "2 things need attention:" in report
-    assert all(f"op{i}" in report for i in range(count))
+    assert "2 things need attention:" in report and all(f"op{i}" in report for i in range(60))
 
 
 def test_this_machine_is_examined():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
@@ -21,13 +20,6 @@ from tinyllm.train import Run
 from tinyllm.train.log import read_log
 
 EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    list(new_training(folder / "run", write_text(folder / "text.txt")))
-    return folder / "run"
 
 
 class Page(HTMLParser):
@@ -63,8 +55,8 @@ def step(number, loss, **more):
     return record | more
 
 
-def test_the_report_is_one_file_with_everything(trained):
-    text = write_report(Run(trained)).read_text()
+def test_the_report_is_one_file_with_everything(whole, tmp_path):
+    text = write_report(Run(whole), tmp_path / "report.html").read_text()
     page = Page(text)
     assert not page.open
     for forbidden in ("script", "link", "img", "iframe"):
@@ -72,43 +64,34 @@ def test_the_report_is_one_file_with_everything(trained):
     for name, value in page.attributes:
         assert name not in ("src", "href") and not name.startswith("on"), (name, value)
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
-    facts = Run(trained).read_config()[1]
-    last = read_log(trained / "log.jsonl")[-1]
-    for word in (
-        facts.sha256,
-        f"{last['val_loss']:.3f}",
-        "Learning rate",
-        "Gradient norm",
-        "Speed",
-        "before training",
-        "after 12 steps",
-        "train.checkpoint_every",
-        "h.*.attn.c_attn",
-    ):
+    facts = Run(whole).read_config()[1]
+    last = read_log(whole / "log.jsonl")[-1]
+    for word in (facts.sha256, f"{last['val_loss']:.3f}", "Learning rate", "Gradient norm", "Speed",
+                 "before training", "after 12 steps", "train.checkpoint_every", "h.*.attn.c_attn"):
         assert word in page.words, word
     assert page.tags.count("svg") == 4 == page.attributes.count(("role", "img"))
     assert text.count("<title>") >= 5 and text.count("<desc>") == 4  # the page's, and each picture's
 
 
-def test_what_users_wrote_is_only_text(trained):
-    config, facts = Run(trained).read_config()
+def test_what_users_wrote_is_only_text(whole):
+    config, facts = Run(whole).read_config()
     records = [step(0, 2.0), {"kind": "sample", "step": 5, "text": EVIL}, step(5, 1.0)]
     page = Page(render(EVIL, config, dataclasses.replace(facts, data=EVIL), records))
     assert "script" not in page.tags and "img" not in page.tags
     assert page.words.count(EVIL) >= 3
 
 
-def test_a_run_that_has_just_begun_has_a_report(trained):
-    config, facts = Run(trained).read_config()
+def test_a_run_that_has_just_begun_has_a_report(whole):
+    config, facts = Run(whole).read_config()
     for records in ([], [{"kind": "data"}], [step(0, 2.0, train_loss=None, lr=None, tokens_per_second=None)]):
         assert not Page(render("x", config, facts, records)).open
 
 
-def test_the_report_command(trained, tmp_path, capsys, refused):
-    assert main(["report", str(trained), "--out", str(tmp_path / "page.html")]) == 0
+def test_the_report_command(whole, tmp_path, capsys, refused):
+    assert main(["report", str(whole), "--out", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert "page.html" in capsys.readouterr().out
-    assert "no/page.html" in refused("report", trained, "--out", tmp_path / "no" / "page.html")
+    assert "no/page.html" in refused("report", whole, "--out", tmp_path / "no" / "page.html")
 
 
 def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
@@ -123,13 +106,8 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
 
 
 @settings(max_examples=40)
-@given(
-    st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
-    st.none() | st.floats(0.01, 3),
-    st.booleans(),
-    st.booleans(),
-    st.integers(40, 120),
-)
+@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
+       st.none() | st.floats(0.01, 3), st.booleans(), st.booleans(), st.integers(40, 120))  # fmt: skip
 def test_the_terminal_chart_keeps_its_frame(points, floor, ascii_only, colour, width):
     records = [step(number, loss) for number, loss in sorted(points)]
     text = loss_chart(records, floor, width, 14, ascii_only, colour)
@@ -159,14 +137,14 @@ def test_a_falling_loss_falls_in_the_terminal():
     ((4.2, 2.1), 0.069, False), ((4.2, 0.6), 0.069, True), ((4.2, 2.1), 2.0, True), ((2.0, 2.0), 0.5, False),
     ((2.0, 1.0), 3.0, True), ((0.0, 0.0), 0.5, True),
 ])  # fmt: skip
-def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(trained, losses, floor, shown):
+def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses, floor, shown):
     records = [step(i, loss) for i, loss in enumerate(losses)]
     legend, *rows = loss_chart(records, floor, ascii_only=True).split("\n")
     assert shown == any("----" in row for row in rows[:14])
     assert f"entropy floor {floor:.3f}" in legend and ("below" in legend) != shown and len(legend) <= 80
     if losses[0] > losses[1]:
         assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) & set(".o")}) >= 4
-    config, facts = Run(trained).read_config()
+    config, facts = Run(whole).read_config()
     page = Page(render("x", config, dataclasses.replace(facts, entropy_per_char=floor), records))
     assert ("dashes" in str(page.attributes)) == shown
     assert "entropy of the language" in page.words and ("far below" in page.words) != shown
