@@ -171,7 +171,6 @@ def test_generation_is_measured():
     assert {key: r["tokens"] for key, r in records.items()} == {
         ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8, ("prefill", "int8"): 8, ("prefill", "int4"): 8,
         ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "int8"): 4, ("decode", "int4"): 4,
-        ("decode", "no cache"): 4,
     }  # fmt: skip
     assert all(np.isclose(r["tokens_per_second"] * r["seconds"], r["tokens"]) for r in records.values())
     assert all(("times" in r) == (engine != "tinyllm") for (_, engine), r in records.items())
@@ -210,7 +209,7 @@ def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
     found = {"theirs": missing}
     monkeypatch.setattr(peers, "load", lambda name: SimpleNamespace(engines=lambda model: found))
     first, *others = measure_generation(TINY, 0, least=1, with_peers=True)
-    assert "theirs" in first["skipped"] and len(others) == 9
+    assert "theirs" in first["skipped"] and len(others) == 8
     assert "theirs: left out" in cli.line(first)
     found = {"liar": Liar}
     with pytest.raises(UserError, match="liar does not run our tiny: its logits are off by"):
@@ -269,7 +268,7 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     about = records[0]
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    kinds = ["train"] * 3 + ["generate"] * 9 + ["memory"]
+    kinds = ["train"] * 3 + ["generate"] * 8 + ["memory"]
     assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling", "tokenizer")] == kinds
     assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] not in ("scaling", "tokenizer"))
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}

@@ -25,14 +25,13 @@ from tinyllm.tensor import Tensor
 GREEDY = Sampling(temperature=0)
 NEW = 32  # tokens per sample, or as many as fit in half a context
 LONGEST = 512  # tokens of the prompt that prefill reads
-WITHOUT_CACHE = 10**7  # parameters: larger models are not decoded without a cache, which would take minutes
 
 
 class Engine:
     """A tinyllm model, run by its kernels or, inside of `around()`, by something else."""
 
-    def __init__(self, model: Any, around: Callable = nullcontext, use_cache: bool = True) -> None:
-        self.model, self.around, self.use_cache = model, around, use_cache
+    def __init__(self, model: Any, around: Callable = nullcontext) -> None:
+        self.model, self.around = model, around
 
     def prefill(self, prompt: list[int]) -> np.ndarray:
         """Read a prompt (ids) and return the logits of the token that follows, (V,)."""
@@ -40,8 +39,7 @@ class Engine:
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
         """Read the prompt, so that `new` tokens can follow -> the arguments of `go_on`."""
-        options: dict[str, Any] = {"max_tokens": new + 1, "sampling": GREEDY, "use_cache": self.use_cache}
-        steps = stream(self.model, [prompt], **options)
+        steps = stream(self.model, [prompt], max_tokens=new + 1, sampling=GREEDY)
         next(steps)
         return steps, new
 
@@ -56,8 +54,8 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     """Time generation of one row with untrained weights -> yields a record for each task and engine.
 
     prefill: read a prompt and choose the next token. decode: write tokens after half a context, which is read
-    off the clock; without a cache, every token reads all before it again. With `with_peers`, an engine that
-    is not installed has a record that says so. Raises UserError when a peer's logits differ.
+    off the clock. With `with_peers`, an engine that is not installed has a record that says so. Raises
+    UserError when a peer's logits differ.
     """
     model = setting.model()
     context, vocab_size = model.config.context, model.config.vocab_size
@@ -79,13 +77,11 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     reading = {n: Contender(partial(e.prefill, prompt), around=e.around) for n, e in engines.items()}
     for record in compare(reading, seconds, least, **about, task="prefill", tokens=len(prompt)):
         yield _rates(record) | {"gflops": prefill_flops(model, len(prompt)) / record["seconds"] / 1e9}
-    if model.num_parameters() < WITHOUT_CACHE:
-        engines["no cache"] = Engine(model, use_cache=False)
     writing = {n: Contender(e.go_on, partial(e.begin, half, new), e.around) for n, e in engines.items()}
     for record in compare(writing, seconds, least, **about, task="decode", tokens=new):
         own = engines[record["engine"]]
         read = own.model if isinstance(own, Engine) else model if own.precision == "float32" else None
-        if read is not None and record["engine"] != "no cache":
+        if read is not None:
             n_bytes = new * decode_bytes(read, len(half) + (new + 1) / 2)
             record["gb_per_second"] = n_bytes / record["seconds"] / 1e9
         yield _rates(record)

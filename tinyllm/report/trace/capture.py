@@ -130,19 +130,6 @@ class _Recorder:
 
 
 @contextmanager
-def _named_calls(model: Module, around_part: Callable) -> Iterator[None]:
-    """Let the calls of a model's parts go through `around_part(path, call, part, *inputs)`."""
-    before = [(part, type(part)) for _, part in model.named_modules()]
-    try:
-        for path, part in list(model.named_modules()):
-            around(part, functools.partial(around_part, path))
-        yield
-    finally:
-        for part, kind in before:
-            part.__class__ = kind
-
-
-@contextmanager
 def capture(model: Module, keep: bool = True) -> Iterator[Step]:
     """Capture what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
 
@@ -150,6 +137,13 @@ def capture(model: Module, keep: bool = True) -> Iterator[Step]:
     models in other threads are ignored.
     """
     recorder = _Recorder(keep)
-    with _named_calls(model, recorder.around_part), watch(recorder.around):
-        yield recorder.root
+    kinds = [(part, type(part)) for _, part in model.named_modules()]
+    try:
+        for path, part in list(model.named_modules()):
+            around(part, functools.partial(recorder.around_part, path))
+        with watch(recorder.around):
+            yield recorder.root
+    finally:
+        for part, kind in kinds:
+            part.__class__ = kind
     recorder.root.flops = sum(step.flops for step in recorder.root.steps)
