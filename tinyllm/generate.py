@@ -163,7 +163,7 @@ class Engine:
             sampling=self._samplings.setdefault((type(sampling), *vars(sampling).values()), sampling),
             stop_ids=frozenset(s for s in stop if not isinstance(s, str)),
             stream=Random(seed, "sample", sample).key,
-            text=TextStream(self.tokenizer, strings) if self.tokenizer else None,
+            text=TextStream(self.tokenizer, strings, ids) if self.tokenizer else None,
             mask=mask,
             cache=cache if self.use_cache else None,
         )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.tokenizer.text import TextStream
+from tinyllm.tokenizer.text import ByteStream, TextStream
 
 
 class Pieces:
@@ -14,6 +14,9 @@ class Pieces:
 
     def decode_bytes(self, ids):
         return b"".join(self.pieces[i] for i in ids)
+
+    def decode_stream(self):
+        return ByteStream(self)
 
 
 def cut(data, places):

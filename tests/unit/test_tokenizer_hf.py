@@ -12,6 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.patterns import QWEN2
+from tinyllm.tokenizer.text import TextStream
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -122,6 +123,30 @@ def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids
         assert not forbidden & set(tokenizer.encode(text))
 
     never()
+
+
+BY_THE_LIBRARY = [LibraryTokenizer(content) for content in (BERT, T5, LLAMA, WORDS, PREFIXED)]
+
+
+@pytest.mark.parametrize("tokenizer", SAVED + BY_THE_LIBRARY, ids=repr)
+def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer):
+    """So `generate` shows the space of a first token that loses it when decoded alone."""
+
+    known_ids = [*range(min(tokenizer.vocab_size, 256)), *tokenizer.special_tokens.values()]
+
+    @given(st.lists(st.sampled_from(known_ids)), st.integers(0, 9))
+    def same(ids, known):
+        stream = TextStream(tokenizer, before=ids[:known])
+        shown = "".join(map(stream.push, ids[known:])) + stream.finish()
+        whole = tokenizer.decode(ids)
+        assert whole.endswith(shown) and (known or whole == shown)
+
+    same()
+
+
+def test_a_stop_string_with_a_space_ends_the_text():
+    stream = TextStream(LibraryTokenizer(T5), [" a"], before=[3])
+    assert [stream.push(i) for i in (3, 4)] == ["a", ""] and stream.stopped
 
 
 def test_some_special_tokens_can_be_allowed(tmp_path):

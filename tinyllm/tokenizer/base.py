@@ -28,6 +28,7 @@ from tinyllm.tokenizer.strings import (
     text_from_bytes,
     text_keeping_bytes,
 )
+from tinyllm.tokenizer.text import ByteStream, WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
 Allowed = Iterable[str]  # names of special tokens, or "all"
@@ -184,6 +185,10 @@ class Tokenizer:
         decides as in `bytes.decode`: U+FFFD by default; "strict" raises UnicodeDecodeError.
         """
         return text_from_bytes(self.decode_bytes(ids), errors)
+
+    def decode_stream(self) -> ByteStream | WholeStream:
+        """Return a decoder of token after token: `push(ids)` and `finish()` return the text that is new."""
+        return ByteStream(self)
 
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.

@@ -12,6 +12,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
 from tinyllm.tokenizer.strings import Text, bytes_from_text
+from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
 
@@ -65,6 +66,10 @@ class LibraryTokenizer(Tokenizer):
     def decode_bytes(self, ids: Ids) -> bytes:
         """Return the UTF-8 of the text that `decode` returns."""
         return self.decode(ids).encode()
+
+    def decode_stream(self) -> WholeStream:
+        """Return a decoder of token after token, each of which may depend on those before it."""
+        return WholeStream(self)
 
     def to_dict(self) -> dict:
         """Return the content of the file that this tokenizer was read from, with the chat template."""

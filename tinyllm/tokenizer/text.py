@@ -43,30 +43,75 @@ def _start_token(tokenizer: Any) -> int:
         ) from None
 
 
+class ByteStream:
+    """Decode token after token by their bytes, keeping back the beginning of a character."""
+
+    def __init__(self, tokenizer: Any):
+        self._bytes = tokenizer.decode_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, ids: Sequence[int]) -> str:
+        """Add tokens and return the text that they complete."""
+        return self._decoder.decode(self._bytes(ids))
+
+    def finish(self) -> str:
+        """Return what was kept back: U+FFFD for an incomplete character."""
+        return self._decoder.decode(b"", final=True)
+
+
+class WholeStream:
+    """Decode all tokens so far, again and again, and return what is new.
+
+    For decoders that look at the tokens around: of SentencePiece, whose first token loses its space, or of
+    WordPiece. U+FFFD at the end is kept back, because it may be the beginning of a character.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._decode = tokenizer.decode
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def push(self, ids: Sequence[int]) -> str:
+        """Add tokens and return the text that they complete."""
+        self._ids += ids
+        return self._new(self._decode(self._ids).rstrip("\ufffd"))
+
+    def finish(self) -> str:
+        """Return what was kept back."""
+        return self._new(self._decode(self._ids))
+
+    def _new(self, text):
+        if not text.startswith(self._shown):
+            return ""
+        new, self._shown = text[len(self._shown) :], text
+        return new
+
+
 class TextStream:
     """Turn tokens into text as they come, never showing half a character or a part of a stop string.
 
     The first complete stop string ends the text, without the string itself; then `stopped` is True. The
-    boundaries of tokens make no difference.
+    boundaries of tokens make no difference: all texts joined are the end of what `tokenizer.decode` returns
+    for `before` and all tokens pushed.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()):
         self.stop = stop
         self.stopped = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # keeps incomplete characters
+        self._stream = tokenizer.decode_stream()
+        self._stream.push(before)
         self._held = ""  # text that may be the beginning of a stop string
 
     def push(self, token: int) -> str:
         """Add one token and return the text that can be shown now, which may be empty."""
-        self._held += self._decoder.decode(self.tokenizer.decode_bytes([token]))
+        self._held += self._stream.push([token])
         return self._release()
 
     def finish(self) -> str:
         """Return the text that was still held back: there are no more tokens."""
         if self.stopped:
             return ""
-        self._held += self._decoder.decode(b"", final=True)
+        self._held += self._stream.finish()
         text = self._release()
         text, self._held = text + self._held, ""
         return text
