@@ -18,17 +18,6 @@
  */
 #include "tinyllm.h"
 
-#if defined(_WIN32) /* one thread: this file has only been tried with POSIX threads */
-
-void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
-    (void)grain;
-    if (n > 0) body(context, 0, n);
-}
-void parallel_threads(int n) { (void)n; }
-int parallel_size(void) { return 1; }
-
-#else
-
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -189,5 +178,3 @@ void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
     }
     pthread_mutex_unlock(&pool.busy);
 }
-
-#endif

@@ -9,22 +9,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "tinyllm.h"
 
-#include <stdlib.h>
-
-#if defined(_WIN32)
-#include <malloc.h>
-#define LOCK
-#define UNLOCK
-void pool_lock(void) {}
-void pool_unlock(void) {}
-#else
 #include <pthread.h>
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-#define LOCK pthread_mutex_lock(&lock)
-#define UNLOCK pthread_mutex_unlock(&lock)
-void pool_lock(void) { LOCK; }
-void pool_unlock(void) { UNLOCK; }
-#endif
+#include <stdlib.h>
 
 #define ALIGNMENT 64
 #define CLASSES 256
@@ -38,22 +24,14 @@ struct block { /* lies in the 64 bytes before the memory handed out */
 static struct block *idle[CLASSES];
 static int64_t last_used[CLASSES], clock_ticks; /* when a block of the class was last taken or given back */
 static struct pool_state state = {.capacity = (int64_t)1 << 30};
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pool_lock(void) { pthread_mutex_lock(&lock); }
+void pool_unlock(void) { pthread_mutex_unlock(&lock); }
 
 static void *from_system(size_t bytes) {
-#if defined(_WIN32)
-    return _aligned_malloc(bytes, ALIGNMENT);
-#else
     void *p = NULL;
     return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
-#endif
-}
-
-static void to_system(void *p) {
-#if defined(_WIN32)
-    _aligned_free(p);
-#else
-    free(p);
-#endif
 }
 
 /* The smallest class that holds `bytes`: class 4 * e + q has (4 + q) * 2**e blocks of 64 bytes. */
@@ -71,7 +49,7 @@ void *pool_take(size_t bytes) {
     if (bytes > (size_t)1 << 46) return NULL;
     size_t rounded;
     int class = class_of(bytes, &rounded);
-    LOCK;
+    pool_lock();
     last_used[class] = ++clock_ticks;
     struct block *block = idle[class];
     if (block) {
@@ -79,10 +57,10 @@ void *pool_take(size_t bytes) {
         state.hits++;
         state.idle -= (int64_t)rounded;
         state.used += (int64_t)rounded;
-        UNLOCK;
+        pool_unlock();
         return (char *)block + ALIGNMENT;
     }
-    UNLOCK;
+    pool_unlock();
     block = from_system(rounded + ALIGNMENT);
     if (!block) { /* what we keep may be what is missing */
         pool_empty();
@@ -91,18 +69,18 @@ void *pool_take(size_t bytes) {
     }
     block->bytes = rounded;
     block->class = class;
-    LOCK;
+    pool_lock();
     state.misses++;
     state.used += (int64_t)rounded;
     if (state.used + state.idle > state.peak) state.peak = state.used + state.idle;
-    UNLOCK;
+    pool_unlock();
     return (char *)block + ALIGNMENT;
 }
 
 static void all_to_system(struct block *block) {
     while (block) {
         struct block *next = block->next;
-        to_system(block);
+        free(block);
         block = next;
     }
 }
@@ -129,7 +107,7 @@ void pool_give(void *memory) {
     struct block *block = (struct block *)((char *)memory - ALIGNMENT), *out = block;
     int64_t bytes = (int64_t)block->bytes;
     block->next = NULL;
-    LOCK;
+    pool_lock();
     state.used -= bytes;
     if (bytes <= state.capacity) { /* else it does not fit, and goes back itself */
         last_used[block->class] = ++clock_ticks;
@@ -138,31 +116,31 @@ void pool_give(void *memory) {
         block->next = idle[block->class];
         idle[block->class] = block;
     }
-    UNLOCK;
+    pool_unlock();
     all_to_system(out);
 }
 
 void pool_empty(void) {
     for (int class = 0; class < CLASSES; class++) {
-        LOCK;
+        pool_lock();
         struct block *block = idle[class];
         idle[class] = NULL;
         for (struct block *b = block; b; b = b->next) state.idle -= (int64_t)b->bytes;
-        UNLOCK;
+        pool_unlock();
         all_to_system(block);
     }
 }
 
 void pool_cap(size_t bytes) {
-    LOCK;
+    pool_lock();
     state.capacity = bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
-    UNLOCK;
+    pool_unlock();
     pool_empty();
 }
 
 struct pool_state pool_look(void) {
-    LOCK;
+    pool_lock();
     struct pool_state copy = state;
-    UNLOCK;
+    pool_unlock();
     return copy;
 }

@@ -32,7 +32,7 @@ static double probe_fma(float *y, int64_t pieces, int64_t rounds) {
     return 2.0 * LANES * ROWS * REGISTERS * (double)rounds * (double)pieces;
 }
 
-#if defined(__x86_64__) && LANES == 16 && !defined(_MSC_VER)
+#if defined(__x86_64__) && LANES == 16
 #define PROBE_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 PROBE_BF16 static void probe_bf16_pieces(void *context, int64_t begin, int64_t end) {
     const struct probe_job *job = context;
