@@ -4,42 +4,21 @@
 
 static const struct kernels *honest;
 
-static void offence_reads_behind(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 0) z[0] += 0.0f * *(volatile const float *)(x + n);
-}
-static void offence_reads_before(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 0) z[0] += 0.0f * *(volatile const float *)(y - 1);
-}
-static void offence_writes_behind(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 0) *(volatile float *)(z + n) = 0.0f;
-}
-static void offence_writes_before(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 0) *(volatile float *)(z - 1) = 0.0f;
-}
-static void offence_writes_input(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 0) *(volatile float *)(uintptr_t)x = x[0];
-}
-static void offence_other_bits(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 6 && honest != *cpu_levels()) z[6] = nextafterf(z[6], 9.0f);
-}
-static void offence_thread_bits(float *z, const float *x, const float *y, int64_t n) {
-    honest->add(z, x, y, n);
-    if (n > 6 && parallel_size() > 1) z[6] = nextafterf(z[6], 9.0f);
-}
-static void (*const offences[])(float *, const float *, const float *, int64_t) = {
-    offence_reads_behind, offence_reads_before, offence_writes_behind, offence_writes_before, offence_writes_input,
-    offence_other_bits, offence_thread_bits,
-};
+#define BREAKS(name, where, act)                                                                                      \
+    __attribute__((unused)) static void offence_##name(float *z, const float *x, const float *y, int64_t n) {         \
+        honest->add(z, x, y, n);                                                                                      \
+        if (where) act;                                                                                               \
+    }
+BREAKS(reads_behind, n > 0, z[0] += 0.0f * *(volatile const float *)(x + n))
+BREAKS(reads_before, n > 0, z[0] += 0.0f * *(volatile const float *)(y - 1))
+BREAKS(writes_behind, n > 0, *(volatile float *)(z + n) = 0.0f)
+BREAKS(writes_before, n > 0, *(volatile float *)(z - 1) = 0.0f)
+BREAKS(writes_input, n > 0, *(volatile float *)(uintptr_t)x = x[0])
+BREAKS(other_bits, n > 6 && honest != *cpu_levels(), z[6] = nextafterf(z[6], 9.0f))
+BREAKS(thread_bits, n > 6 && parallel_size() > 1, z[6] = nextafterf(z[6], 9.0f))
 
 static void offend(void) {
     static struct kernels dishonest;
-    (void)offences;
     honest = kernels;
     dishonest = *kernels;
     dishonest.add = OFFENCE_CALL(OFFENCE);
