@@ -8,6 +8,7 @@
 #define BPE_H
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BPE_INLINE = 15 }; /* bytes of a piece that fit a key of 16; the last byte holds the length */
@@ -62,6 +63,17 @@ static inline uint64_t bpe_hash_bytes(struct bpe_seed seed, const uint8_t *p, in
 
 static inline uint64_t bpe_pair_key(int32_t left, int32_t right) {
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+/* Room for `need` items in a block from malloc, twice as much as before where it grows. NULL, and the block is as it was,
+ * where there is no memory. */
+static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t size) {
+    if (need <= *room) return block;
+    int64_t more = need > 2 * *room ? need : 2 * *room;
+    if (more < 64) more = 64;
+    void *larger = more < INT64_MAX / 256 ? realloc(block, (size_t)more * size) : NULL;
+    if (larger) *room = more;
+    return larger;
 }
 
 /* --- text: a pattern of pieces.h, or ends found elsewhere ----------------------------------------------------------- */

@@ -6,8 +6,6 @@
  */
 #include "bpe.h"
 
-#include <stdlib.h>
-
 enum { MOST_TABLES = 256, FIRST_BITS = 10 };
 #define LONG_PIECE ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
 
@@ -88,14 +86,9 @@ static int add_short(struct table *table, struct bpe_seed seed, struct bpe_key k
 
 static int64_t keep(struct table *table, const uint8_t *piece, int64_t n) {
     int64_t need = 8 + n, at = table->filled;
-    if (table->room - at < need) {
-        if (at > INT64_MAX / 4 || need > INT64_MAX / 4) return -1;
-        int64_t room = 2 * table->room > at + need ? 2 * table->room : at + need;
-        uint8_t *arena = realloc(table->arena, (size_t)room);
-        if (!arena) return -1;
-        table->arena = arena;
-        table->room = room;
-    }
+    uint8_t *arena = bpe_grow(table->arena, &table->room, at + need, 1);
+    if (!arena) return -1;
+    table->arena = arena;
     memcpy(table->arena + at, &n, 8);
     memcpy(table->arena + at + 8, piece, (size_t)n);
     table->filled += need;

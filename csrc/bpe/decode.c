@@ -5,8 +5,6 @@
  */
 #include "bpe.h"
 
-#include <stdlib.h>
-
 enum { SLOT = 16 };
 
 struct bpe_decoder {

@@ -11,7 +11,6 @@
 #include "vocab.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 
 enum {
     SHORT = 48,      /* bytes; measured: the heap is faster from about there on */

@@ -15,8 +15,6 @@
 #include "vocab.h"
 #include "tinyllm.h"
 
-#include <stdlib.h>
-
 enum {
     CHUNK = 15, /* places, and the link: one line of the cache */
     FAR = 10, CLOSE = 5, /* places ahead that are fetched: cells, and their neighbours */
@@ -53,33 +51,6 @@ static int set_up(struct bpe_queues *q, int64_t n_ranks) {
     return q->queues ? 0 : -1;
 }
 
-/* --- heaps of ranks, and of pending places --------------------------------------------------------------------------- */
-
-static int heap_push(struct bpe_heap *heap, uint64_t item) {
-    if (heap->n == heap->room) {
-        int64_t room = heap->room ? 2 * heap->room : 64;
-        uint64_t *items = realloc(heap->items, (size_t)room * sizeof *items);
-        if (!items) return -1;
-        heap->items = items;
-        heap->room = room;
-    }
-    int64_t i = heap->n++;
-    for (; i > 0 && heap->items[(i - 1) / 2] > item; i = (i - 1) / 2) heap->items[i] = heap->items[(i - 1) / 2];
-    heap->items[i] = item;
-    return 0;
-}
-
-static void heap_pop(struct bpe_heap *heap) {
-    uint64_t moved = heap->items[--heap->n], *items = heap->items;
-    int64_t i = 0;
-    for (int64_t child; (child = 2 * i + 1) < heap->n; i = child) {
-        if (child + 1 < heap->n && items[child + 1] < items[child]) child++;
-        if (items[child] >= moved) break;
-        items[i] = items[child];
-    }
-    items[i] = moved;
-}
-
 /* --- queues ------------------------------------------------------------------------------------------------------------- */
 
 static int32_t take_chunk(struct bpe_queues *q) {
@@ -88,19 +59,15 @@ static int32_t take_chunk(struct bpe_queues *q) {
         q->spare = q->chunks[chunk].next;
         return chunk;
     }
-    if (q->n_chunks == q->chunk_room) {
-        int64_t room = q->chunk_room ? 2 * q->chunk_room : 64;
-        struct chunk *chunks = room < INT32_MAX ? realloc(q->chunks, (size_t)room * sizeof *chunks) : NULL;
-        if (!chunks) return -1;
-        q->chunks = chunks;
-        q->chunk_room = room;
-    }
+    struct chunk *chunks = bpe_grow(q->chunks, &q->chunk_room, q->n_chunks + 1, sizeof *chunks);
+    if (!chunks || q->n_chunks == INT32_MAX) return -1;
+    q->chunks = chunks;
     return (int32_t)q->n_chunks++;
 }
 
 static int add_place(struct bpe_queues *q, int32_t rank, int32_t place) {
     struct queue *queue = &q->queues[rank];
-    if (queue->head >= 0 && place < queue->last) 
+    if (queue->head >= 0 && place < queue->last)
         return heap_push(&q->pending, (uint64_t)rank << 32 | (uint32_t)place);
     if (queue->head < 0 || queue->to == CHUNK) {
         int32_t chunk = take_chunk(q);
@@ -138,11 +105,10 @@ static uint64_t take_first(struct bpe_queues *q) {
     uint64_t first = ~(uint64_t)0;
     if (q->ready.n) {
         const struct queue *queue = &q->queues[q->ready.items[0]];
-        first = q->ready.items[0] << 32 | (uint32_t)q->chunks[queue->head].places[queue->from];
+        first = (uint64_t)q->ready.items[0] << 32 | (uint32_t)q->chunks[queue->head].places[queue->from];
     }
     if (q->pending.n && q->pending.items[0] < first) {
-        first = q->pending.items[0];
-        heap_pop(&q->pending);
+        first = (uint64_t)heap_pop(&q->pending);
     } else if (q->ready.n) {
         drop_first_place(q);
     }

@@ -2,8 +2,6 @@
 #include "pairs.h"
 #include "bpe.h"
 
-#include <stdlib.h>
-
 static struct pair *empty_entries(int bits) {
     size_t n = (size_t)1 << bits;
     struct pair *entries = malloc(n * sizeof *entries);

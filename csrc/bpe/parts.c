@@ -8,26 +8,8 @@
 #include "tinyllm.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 
 enum { PART = 1 << 16, PART_PIECES = 1 << 14 }; /* bytes, and pieces: a millisecond of work */
-
-struct list {
-    struct bpe_part *parts;
-    int64_t n, room;
-};
-
-static int append(struct list *list, int64_t text, int64_t begin, int64_t end) {
-    if (list->n == list->room) {
-        int64_t room = list->room ? 2 * list->room : 16;
-        struct bpe_part *more = realloc(list->parts, (size_t)room * sizeof *more);
-        if (!more) return -1;
-        list->parts = more;
-        list->room = room;
-    }
-    list->parts[list->n++] = (struct bpe_part){.text = text, .begin = begin, .end = end};
-    return 0;
-}
 
 static int64_t next_cut(const struct bpe_text *text, int64_t from) {
     int64_t n = text->ends ? text->n_ends : text->n, step = text->ends ? PART_PIECES : PART;
@@ -38,19 +20,22 @@ static int64_t next_cut(const struct bpe_text *text, int64_t from) {
 }
 
 int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts) {
-    struct list list = {0};
+    int64_t room = 0;
+    *parts = NULL;
+    *n = 0;
     for (int64_t i = 0; i < n_texts; i++) {
         int64_t size = texts[i].ends ? texts[i].n_ends : texts[i].n;
         for (int64_t at = 0, end; at < size; at = end) {
-            end = next_cut(&texts[i], at);
-            if (append(&list, i, at, end) != 0) {
-                free(list.parts);
+            struct bpe_part *more = bpe_grow(*parts, &room, *n + 1, sizeof *more);
+            if (!more) {
+                free(*parts);
                 return -1;
             }
+            end = next_cut(&texts[i], at);
+            *parts = more;
+            more[(*n)++] = (struct bpe_part){.text = i, .begin = at, .end = end};
         }
     }
-    *parts = list.parts;
-    *n = list.n;
     return 0;
 }
 

@@ -174,14 +174,6 @@ INLINE int64_t piece(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     return pattern == PIECES_GPT2 ? gpt2(text, n, at) : gpt4(pattern, text, n, at);
 }
 
-int64_t piece_end(int pattern, const uint8_t *text, int64_t n, int64_t at) {
-    switch (pattern) {
-    case PIECES_GPT2: return piece(PIECES_GPT2, text, n, at);
-    case PIECES_GPT4: return piece(PIECES_GPT4, text, n, at);
-    default: return piece(PIECES_O200K, text, n, at);
-    }
-}
-
 INLINE int64_t ends_of(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at) {
     int64_t count = 0;
     while (at < n && count < most) ends[count++] = at = piece(pattern, text, n, at);

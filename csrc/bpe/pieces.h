@@ -6,10 +6,8 @@
 
 enum { PIECES_GPT2, PIECES_GPT4, PIECES_O200K, PIECES_PATTERNS };
 
-/* Return the end of the piece starting at `at`. `at` must be a piece boundary: 0 or an earlier result, < n. */
-int64_t piece_end(int pattern, const uint8_t *text, int64_t n, int64_t at);
-
-/* The same again and again, the cheaper way: write up to `most` ends; return how many there were. */
+/* Write the ends of up to `most` pieces, the first of which starts at `at`; return how many there were. `at` must be a
+ * piece boundary: 0 or an earlier result. */
 int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at);
 
 /* The first place >= from, inside the text, where it can be cut in two that are then split apart, by any pattern,

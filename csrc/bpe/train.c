@@ -13,18 +13,15 @@
  * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
  */
 #include "bpe.h"
+#include "heap.h"
 #include "pairs.h"
 #include "tinyllm.h"
-
-#include <stdlib.h>
 
 enum {
     BYTES = 256,
     DEAD = -2,  /* the first byte of the right half of a merge */
     AHEAD = 16, /* places: so far ahead the cells are fetched */
 };
-
-struct candidate { int64_t count; uint64_t key; };
 
 struct side { /* what this merge does on one side of a token */
     int64_t count, places; /* how often it stands there in the text, and in how many places here */
@@ -37,8 +34,7 @@ struct bpe_trainer {
     int64_t n;
     struct bpe_cell *cells; /* cell 0 is a gap, too */
     struct pair_table pairs;
-    struct candidate *heap;
-    int64_t heap_size, heap_room;
+    struct bpe_heap heap; /* of candidates */
     int32_t *places; /* of all pairs, one list after the other */
     int64_t n_places, places_room;
     int32_t *lengths; /* of each token, in bytes */
@@ -52,55 +48,16 @@ struct bpe_trainer {
     int64_t count; /* how often the pair stood in the text that was merged last */
 };
 
-/* Room for `need` items behind the `used` ones of a block from the pool. */
-static int make_room(void **block, int64_t *room, int64_t used, int64_t need, size_t size) {
-    if (used + need <= *room) return 0;
-    int64_t more = used + need > *room + *room / 2 ? used + need : *room + *room / 2;
-    void *larger = pool_take((size_t)more * size);
-    if (!larger) return -1;
-    if (used) memcpy(larger, *block, (size_t)used * size);
-    pool_give(*block);
-    *block = larger;
-    *room = more;
-    return 0;
-}
-
-/* --- the heap ---------------------------------------------------------------------------------------------------------- */
-
-static int goes_first(struct candidate a, struct candidate b) {
-    return a.count != b.count ? a.count > b.count : a.key < b.key;
-}
-
-static int heap_push(struct bpe_trainer *t, struct candidate candidate) {
-    if (t->heap_size == t->heap_room) {
-        int64_t room = t->heap_room ? 2 * t->heap_room : 1 << 12;
-        struct candidate *heap = realloc(t->heap, (size_t)room * sizeof *heap);
-        if (!heap) return -1;
-        t->heap = heap;
-        t->heap_room = room;
-    }
-    int64_t i = t->heap_size++;
-    for (; i > 0 && goes_first(candidate, t->heap[(i - 1) / 2]); i = (i - 1) / 2) t->heap[i] = t->heap[(i - 1) / 2];
-    t->heap[i] = candidate;
-    return 0;
-}
-
-static struct candidate heap_pop(struct bpe_trainer *t) {
-    struct candidate top = t->heap[0], moved = t->heap[--t->heap_size];
-    int64_t i = 0;
-    for (int64_t child; (child = 2 * i + 1) < t->heap_size; i = child) {
-        if (child + 1 < t->heap_size && goes_first(t->heap[child + 1], t->heap[child])) child++;
-        if (!goes_first(t->heap[child], moved)) break;
-        t->heap[i] = t->heap[child];
-    }
-    t->heap[i] = moved;
-    return top;
-}
+/* A pair and its count as a number: the larger count is the smaller number, and of equal counts the smaller pair. */
+static bpe_item candidate(int64_t count, uint64_t key) { return (bpe_item)~(uint64_t)count << 64 | key; }
 
 /* --- the start: pairs of bytes ------------------------------------------------------------------------------------------ */
 
 static int reserve_places(struct bpe_trainer *t, int64_t more) {
-    return make_room((void **)&t->places, &t->places_room, t->n_places, more, sizeof *t->places);
+    int32_t *places = bpe_grow(t->places, &t->places_room, t->n_places + more, sizeof *places);
+    if (!places) return -1;
+    t->places = places;
+    return 0;
 }
 
 static int is_pair(const struct bpe_trainer *t, int64_t i) {
@@ -126,7 +83,7 @@ static int index_pairs(struct bpe_trainer *t, struct pair *dense) {
         uint64_t key = bpe_pair_key(k / BYTES, k % BYTES);
         struct pair *pair = &t->pairs.entries[pair_add(&t->pairs, key)];
         *pair = (struct pair){key, dense[k].count, t->n_places, dense[k].places};
-        if (heap_push(t, (struct candidate){pair->count, key}) != 0) return -1;
+        if (heap_push(&t->heap, candidate(pair->count, key)) != 0) return -1;
         dense[k].first = t->n_places;
         t->n_places += pair->places;
     }
@@ -170,9 +127,7 @@ void bpe_trainer_free(struct bpe_trainer *t) {
     if (!t) return;
     pair_table_free(&t->pairs);
     pool_give(t->cells);
-    pool_give(t->places);
-    pool_give(t->made);
-    void *blocks[] = {t->heap, t->lengths, t->before, t->after, t->touched, t->merged};
+    void *blocks[] = {t->heap.items, t->places, t->made, t->lengths, t->before, t->after, t->touched, t->merged};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(t);
 }
@@ -194,7 +149,9 @@ static int64_t merge_places(struct bpe_trainer *t, const struct pair *pair, int3
         if (k + AHEAD < pair->places) __builtin_prefetch(&cells[places[k + AHEAD]]);
         int32_t i = places[k], j = i + to_second, end = i + width;
         if (cells[i].id != first || cells[j].id != second) continue;
-        if (make_room((void **)&t->made, &t->made_room, n_made, 2, sizeof *t->made) != 0) return -1;
+        struct position *room = bpe_grow(t->made, &t->made_room, n_made + 2, sizeof *room);
+        if (!room) return -1;
+        t->made = room;
         cells[i].id = made;
         cells[j].id = DEAD;
         cells[end - 1].id = made;
@@ -256,7 +213,7 @@ static int merge_pair(struct bpe_trainer *t, uint64_t key) {
         struct side *side = side_of(t, t->touched[k]);
         struct pair *new = &t->pairs.entries[side->pair];
         new->first -= new->places;
-        if (new->count && heap_push(t, (struct candidate){new->count, new->key}) != 0) return -1;
+        if (new->count && heap_push(&t->heap, candidate(new->count, new->key)) != 0) return -1;
         *side = (struct side){0};
     }
     t->merged[2 * t->merges] = (int32_t)(key >> 32);
@@ -266,13 +223,15 @@ static int merge_pair(struct bpe_trainer *t, uint64_t key) {
 
 int64_t bpe_trainer_run(struct bpe_trainer *t, int64_t merges) {
     if (merges > t->most) merges = t->most;
-    while (t->heap_size && t->merges < merges) {
-        struct candidate top = heap_pop(t);
-        const struct pair *pair = pair_find(&t->pairs, top.key);
-        if (pair->count == top.count) {
-            t->count = top.count;
-            if (merge_pair(t, top.key) != 0) return -1;
-        } else if (pair->count > 0 && heap_push(t, (struct candidate){pair->count, top.key}) != 0) {
+    while (t->heap.n && t->merges < merges) {
+        bpe_item top = heap_pop(&t->heap);
+        uint64_t key = (uint64_t)top;
+        int64_t count = (int64_t)~(uint64_t)(top >> 64);
+        const struct pair *pair = pair_find(&t->pairs, key);
+        if (pair->count == count) {
+            t->count = count;
+            if (merge_pair(t, key) != 0) return -1;
+        } else if (pair->count > 0 && heap_push(&t->heap, candidate(pair->count, key)) != 0) {
             return -1;
         }
     }

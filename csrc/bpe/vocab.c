@@ -1,8 +1,6 @@
 /* A vocabulary in two hash tables: pairs of tokens, and tokens by their bytes. Both leave half of their slots empty. */
 #include "vocab.h"
 
-#include <stdlib.h>
-
 /* Return how far to shift a hash so that `n` entries fill at most half of the slots. */
 static int shift_for(int64_t n) {
     int bits = 4;

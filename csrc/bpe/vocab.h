@@ -3,6 +3,7 @@
 #define BPE_VOCAB_H
 
 #include "bpe.h"
+#include "heap.h"
 
 enum { BPE_NO_RANK = INT32_MAX };
 
@@ -35,11 +36,6 @@ static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
 
 /* --- long.c ------------------------------------------------------------------------------------------------------- */
-
-struct bpe_heap { /* of numbers, the smallest on top */
-    uint64_t *items;
-    int64_t n, room;
-};
 
 struct bpe_queues { /* places by rank; empty between calls */
     struct queue *queues; /* of each rank */

@@ -33,7 +33,7 @@ static void fuzz_split(void) {
     while (at < n) { /* some at a time */
         int64_t k = piece_ends(some, most, pattern, text, n, at);
         REQUIRE(k > 0 && k <= most && done + k <= count, "%lld ends at once", (long long)k);
-        REQUIRE(same(some, ends + done, k, sizeof *ends), "piece_ends is not piece_end");
+        REQUIRE(same(some, ends + done, k, sizeof *ends), "some pieces at a time are others");
         done += k;
         at = some[k - 1];
     }
