@@ -83,12 +83,6 @@ class Trace:
         """Return the surprisal of every token that was predicted: all but the first."""
         return self.surprisal[1:]
 
-    def strongest(self, layer: int, head: int, position: int) -> tuple[int, float]:
-        """Return the index of the token that a head gives most weight, and the weight."""
-        row = self.attention[layer][head, position]
-        best = int(row.argmax())
-        return best, float(row[best])
-
 
 def head_facts(weights: np.ndarray) -> Head:
     """Compute the statistics of a head: weights (T, T), rows sum to 1."""

@@ -40,12 +40,11 @@ class Limits:
 
     tokens: int = 400  # in the text and its table
     lens_cells: int = 4000
-    look_cells: int = 4000  # of the tables of attention
     map_cells: int = 400_000  # of all attention maps together
 
     def smaller(self) -> "Limits":
         """Return half of everything."""
-        return Limits(self.tokens // 2, self.lens_cells // 2, self.look_cells // 2, self.map_cells // 2)
+        return Limits(self.tokens // 2, self.lens_cells // 2, self.map_cells // 2)
 
 
 def write_page(trace: Trace, title: str, path: str | Path) -> int:
@@ -202,7 +201,7 @@ def _in_numbers(name: str, described: tables.Table) -> Html:
 
 
 def _attention(trace: Trace, limits: Limits) -> Html:
-    """Return an attention map for every head of every layer, and tables of the strongest weights."""
+    """Return an attention map for every head of every layer."""
     maps = sum(len(weights) for weights in trace.attention)
     side = max(16, int((limits.map_cells / max(maps, 1)) ** 0.5))
     step = -(-len(trace.ids) // side)
@@ -214,8 +213,7 @@ def _attention(trace: Trace, limits: Limits) -> Html:
     body = []
     for layer, weights in enumerate(trace.attention):
         figures = [_map(trace.parts[layer], h, w, side) for h, w in enumerate(weights)]
-        body += [tag("h3", trace.parts[layer]), tag("div", figures, class_="heads"),
-                 _looks(trace, layer, max(2, limits.look_cells // maps))]
+        body += [tag("h3", trace.parts[layer]), tag("div", figures, class_="heads")]
     return section("Attention", note, body)
 
 
@@ -224,24 +222,6 @@ def _map(part: str, h: int, weights: np.ndarray, side: int) -> Html:
     picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}")
     caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
     return tag("figure", picture, caption, tabindex=0)
-
-
-def _looks(trace: Trace, layer: int, count: int) -> Html:
-    """Return a table of the token with the largest weight in each head: the maps as text."""
-    T, heads = len(trace.ids), len(trace.attention[layer])
-    first = max(0, T - count)
-    rows = []
-    for t in range(first, T):
-        cells = []
-        for h in range(heads):
-            at, weight = trace.strongest(layer, h, t)
-            named = tag("span", label(trace.names[trace.ids[at]]), class_="tok")
-            cells.append(tag("td", named, f" at {at}, {weight:.2f}"))
-        rows.append([number(t), row_head(label(trace.names[trace.ids[t]]), class_="tok"), *cells])
-    what = f"Where each token looks most in {trace.parts[layer]}"
-    cut = f", the last {T - first}" if first else ""
-    head = ["", "token", *(f"head {h}" for h in range(heads))]
-    return details(f"{what}{cut}", table(what, head, rows))
 
 
 def _ops(trace: Trace) -> Html:
