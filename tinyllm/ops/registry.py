@@ -5,13 +5,12 @@ precision (`bf16`), or by a function that you plug in (`override`). Ops call ops
 whole model.
 """
 
-import contextlib
 import functools
 import inspect
 import os
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -139,20 +138,14 @@ class Op(Call):
     @property
     def replaced(self) -> bool:
         """True while an override runs this op, or an op that its specification calls."""
-        return self.override is not None or self._calls_override
-
-    @property
-    def _calls_override(self):
-        """True while the specification calls a replaced op: the specification has to run, because a kernel
-        would not call the override."""
-        return any(o.replaced for o in self.calls)
+        return self.override is not None or any(o.replaced for o in self.calls)
 
     @property
     def backend(self) -> str:
         """Name the implementation that runs this op now: override, bf16, compiled or numpy."""
         if self.override is not None:
             return "override"
-        if self._calls_override:
+        if self.replaced:  # a kernel would not call the override
             return "numpy"
         wanted = self.choice or _state["backend"]
         return wanted if wanted in self.variants else "numpy"
@@ -233,10 +226,10 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
 
 class _Switch:
-    """The effect of `use` or `override`: it holds from the call on, or until the `with` block ends."""
+    """The effect of `use`, `override` or `watch`, from the call on, or until the `with` block ends."""
 
-    def __init__(self, before):
-        self._before = before
+    def __init__(self):
+        self._before = _snapshot()
 
     def __enter__(self):
         return self
@@ -255,13 +248,19 @@ def _with_followers(per_op):
 
 
 def _snapshot():
-    return _state["backend"], {name: (o.choice, o.override) for name, o in OPS.items()}
+    return dict(_state), {name: (o.choice, o.override) for name, o in OPS.items()}
 
 
 def _restore(before):
-    _state["backend"], per_op = before
+    state, per_op = before
+    _state.update(state)
     for name, o in OPS.items():
         o.choice, o.override = per_op.get(name, (None, None))
+    _resolve_all()
+
+
+def _resolve_all():
+    """Let every op choose again: one that calls a replaced op has to leave its kernel."""
     for o in OPS.values():
         o.resolve()
 
@@ -288,15 +287,14 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
         variants = _find(name).variants
         if choice not in variants:
             raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(variants)}")
-    switch = _Switch(_snapshot())
+    switch = _Switch()
     if backend is not None:
         _state["backend"] = backend
         for o in OPS.values():
             o.choice = None
-            o.resolve()
     for name, choice in _with_followers(per_op).items():
         OPS[name].choice = choice
-        OPS[name].resolve()
+    _resolve_all()
     return switch
 
 
@@ -311,29 +309,22 @@ def override(**functions: Any) -> _Switch:
         if function is not None and list(inspect.signature(function).parameters) != list(wanted.parameters):
             got = inspect.signature(function)
             raise TypeError(f"{name} is called as {name}{wanted}; the override takes {got}")
-    switch = _Switch(_snapshot())
+    switch = _Switch()
     for name, function in functions.items():
         OPS[name].override = function
-    for o in OPS.values():  # all of them: an op that calls a replaced op has to leave its kernel
-        o.resolve()
+    _resolve_all()
     return switch
 
 
-@contextlib.contextmanager
-def watch(around: Callable[..., Any]) -> Iterator[None]:
-    """Let every call of an op in the `with` block run as around(op, run, *args), which calls run(*args).
+def watch(around: Callable[..., Any]) -> _Switch:
+    """Let every call of an op in a `with` block run as around(op, run, *args), which calls run(*args).
 
     What around returns is the op's result. A second watch takes the first one's place until it ends.
     """
-    before, _state["around"] = _state["around"], around
-    try:
-        for o in OPS.values():
-            o.resolve()
-        yield
-    finally:
-        _state["around"] = before
-        for o in OPS.values():
-            o.resolve()
+    switch = _Switch()
+    _state["around"] = around
+    _resolve_all()
+    return switch
 
 
 def threads(n: int | None = None) -> int:
