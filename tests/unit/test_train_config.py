@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinyllm.config import parse_assignments, read_toml
 from tinyllm.errors import UserError
 from tinyllm.models import names
-from tinyllm.train.config import TrainConfig, known_settings, make_config, resume_conflicts, settings_help
+from tinyllm.train.config import TrainConfig, known_settings, make_config, resumed, settings_help
 from tinyllm.train.recipe import RECIPES
 
 BAD = [
@@ -91,10 +91,10 @@ def test_toml_and_assignments(tmp_path):
 def test_what_a_resumed_run_may_change():
     old = make_config({})
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
-    assert resume_conflicts(old, make_config(old.flat() | free)) == []
-    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("tokenizer", "byte")]:
-        (conflict,) = resume_conflicts(old, make_config(old.flat() | {name: value}))
-        assert name in conflict
+    assert resumed(old, free) == make_config(old.flat() | free)
+    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "llama")]:
+        with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
+            resumed(old, {name: value})
 
 
 def test_every_training_number_is_checked():

@@ -19,7 +19,7 @@ from tinyllm.models import names
 from tinyllm.ops.registry import threads
 from tinyllm.report.run import write_report
 from tinyllm.train import events
-from tinyllm.train.config import RunConfig, kind_conflicts, make_config, resume_conflicts, settings_help
+from tinyllm.train.config import RunConfig, make_config, resumed, settings_help
 from tinyllm.train.recipe import RECIPES, find_recipe
 from tinyllm.train.run import Run
 from tinyllm.train.setup import prepare, reopen
@@ -181,17 +181,7 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
     run = Run(out)
     stored, _ = run.read_config()
     run.check_writable()
-    config = stored
-    conflicts = kind_conflicts(stored, settings)
-    if not conflicts:
-        config = make_config(stored.flat() | settings)
-        conflicts = resume_conflicts(stored, config)
-    if conflicts:
-        raise UserError(
-            f"{run.folder} was trained with other settings ({'; '.join(conflicts)}): "
-            "leave them out, or start a new run"
-        )
-    return run, config
+    return run, resumed(stored, settings)
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:

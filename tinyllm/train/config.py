@@ -157,31 +157,22 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     )
 
 
-def kind_conflicts(old: RunConfig, settings: dict[str, Any]) -> list[str]:
-    """List the recipe and the family that flat settings name, where a RunConfig has others.
+def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
+    """Return the settings of a run that goes on with some flat settings changed.
 
-    These come before all else: the settings of one recipe or family are unknown to another.
+    Raises UserError, listing them as "name: old -> new", when they would change the result.
     """
-    canonical: dict[str, Any] = {
-        "recipe": lambda name: find_recipe(name).name,
-        "model.type": lambda name: family(name).model_type,
-    }
-    before = old.flat()
-    return [
-        f"{name}: {before[name]} -> {after}"
-        for name, of in canonical.items()
-        if name in settings and (after := of(settings[name])) != before[name]
-    ]
-
-
-def resume_conflicts(old: RunConfig, new: RunConfig) -> list[str]:
-    """List the settings that differ between two RunConfigs and would change the result.
-
-    Each is written as "name: old -> new".
-    """
-    before, after = old.flat(), new.flat()
-    return [
-        f"{name}: {before.get(name)} -> {after[name]}"
-        for name in after
-        if after[name] != before.get(name) and name not in MAY_CHANGE
-    ]
+    before, after = old.flat(), dict(settings)
+    if "model.type" in settings:
+        after["model.type"] = family(settings["model.type"]).model_type
+    changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
+    if not changed:  # else the other settings are of another recipe or family, and unknown to this one
+        new = make_config(before | settings)
+        after = new.flat()
+        changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
+    if changed:
+        conflicts = "; ".join(f"{name}: {before[name]} -> {after[name]}" for name in changed)
+        raise UserError(
+            f"the run was trained with other settings ({conflicts}): leave them out, or start a new run"
+        )
+    return new
