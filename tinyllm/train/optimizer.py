@@ -124,10 +124,12 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only measures. Raises
     ValueError when the limit is negative.
     """
-    if limit < 0:
-        raise ValueError(f"clip_grad_norm needs a limit of at least 0, got {limit}")
-    norm = gradient_norm(parameters := list(parameters))
-    _clip(parameters, norm, limit)
+    with_grad = [p for p in parameters if p.grad is not None]
+    norm = gradient_norm(with_grad)
+    if limit:
+        clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
+        for p, grad in zip(with_grad, clipped, strict=True):
+            p.grad = grad
     return norm
 
 
@@ -137,15 +139,7 @@ def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
     AdamW scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
     """
     if ops.clip_grads.replaced:
-        _clip(optimizer.parameters, norm, limit)
+        clip_grad_norm(optimizer.parameters, limit)
         optimizer.step()
     else:
         optimizer.step(clip_factor(norm, limit))
-
-
-def _clip(parameters, norm, limit):
-    with_grad = [p for p in parameters if p.grad is not None]
-    if limit > 0:
-        clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
-        for p, grad in zip(with_grad, clipped, strict=True):
-            p.grad = grad
