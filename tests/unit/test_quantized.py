@@ -34,7 +34,7 @@ def layer(bits, n_in, n_out, bias=True):
     linear = Linear(n_in, n_out, bias)
     for i, p in enumerate(linear.parameters()):
         p.data[...] = Random("layer", i).normal(p.shape)
-    return linear, LAYERS[bits].from_linear(linear)
+    return linear, LAYERS[bits].from_weights(linear.weight.data, linear.bias and linear.bias.data)
 
 
 @bits

@@ -5,7 +5,7 @@ large their errors are, and why the products are fast.
 """
 
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -48,11 +48,6 @@ class QuantizedLinear(Module):
         if layer.bias is not None:
             layer.bias.data = np.array(bias, np.float32)
         return layer
-
-    @classmethod
-    def from_linear(cls, linear: Linear) -> "QuantizedLinear":
-        """Quantize a `Linear`. Raises ValueError as from_weights does."""
-        return cls.from_weights(linear.weight.data, None if linear.bias is None else linear.bias.data)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.fused is not None and self.fused.applies_to(x):
@@ -176,29 +171,31 @@ def quantize(model: Module, bits: int) -> Module:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
     if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
         raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantizing it")
-    replace(model, (Linear, Head), lambda name, layer: quantized_layer(name, layer, bits))
-    return fuse_linears(model)
 
+    def quantized(name, layer):
+        try:
+            return LAYERS[bits].from_weights(*_matrix(layer))
+        except ValueError as error:
+            raise UserError(f"cannot quantise {name}: {error}") from error
 
-def quantized_layer(name: str, layer: Module, bits: int) -> QuantizedLinear:
-    """Quantize a `Linear` or a `Head`. Raises UserError naming the layer."""
-    try:
-        if isinstance(layer, Head):
-            return LAYERS[bits].from_weights(layer.weight.data.T)
-        return LAYERS[bits].from_linear(cast(Linear, layer))
-    except ValueError as error:
-        raise UserError(f"cannot quantise {name}: {error}") from error
+    return fuse_linears(replace(model, (Linear, Head), quantized))
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
     """Replace layers by quantized ones of zeros, to load weights into; then call `fuse_linears`."""
 
     def empty(name, layer):
-        if isinstance(layer, Head):
-            return LAYERS[bits](*layer.weight.shape[::-1], bias=False)
-        return LAYERS[bits](*layer.weight.shape, bias=layer.bias is not None)
+        weight, bias = _matrix(layer)
+        return LAYERS[bits](*weight.shape, bias=bias is not None)
 
     return replace(model, (Linear, Head), empty)
+
+
+def _matrix(layer):
+    """Return weight (n_in, n_out) and bias, or None, of a `Linear` or a `Head`."""
+    if isinstance(layer, Head):
+        return layer.weight.data.T, None
+    return layer.weight.data, None if layer.bias is None else layer.bias.data
 
 
 def fuse_linears(model: Module) -> Module:
