@@ -33,39 +33,37 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-    bias = None if b is None else b.data
+    parents = (x, w) if b is None else (x, w, b)
+
+    def forward():
+        return ops.linear(x.data, w.data, None if b is None else b.data)
 
     def backward(dy):
-        return _linear_gradients(dy, x, w, b)
+        if _frozen(parents):
+            return ops.matmul(dy, w.data, transpose_b=True), *[None] * (len(parents) - 1)
+        return ops.linear_backward(dy, x.data, w.data)[: len(parents)]
 
-    parents = (x, w) if b is None else (x, w, b)
-    y = ops.linear(x.data, w.data, bias)
-    return record(y, parents, backward, again=lambda: ops.linear(x.data, w.data, bias))
+    return record(forward(), parents, backward, again=forward)
 
 
-def _linear_gradients(dy, x: Tensor, w: Tensor, b: Tensor | None) -> tuple:
-    """Return the gradients of x, w and, unless it is None, b; a frozen w costs no product."""
-    if b is None and not w.requires_grad:
-        return ops.matmul(dy, w.data, transpose_b=True), None
-    if b is not None and not (w.requires_grad or b.requires_grad):
-        return ops.matmul(dy, w.data, transpose_b=True), None, None
-    grads = ops.linear_backward(dy, x.data, w.data)
-    return grads[:2] if b is None else grads
+def _frozen(parents):
+    """Return True if no weight of a layer needs a gradient, which costs a product."""
+    return not any(p.requires_grad for p in parents[1:])
 
 
 def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer and gelu_tanh: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    parents = (x, w) if b is None else (x, w, b)
     bias = None if b is None else b.data
     y, h = ops.linear_gelu(x.data, w.data, bias)
     h = remakeable(h, lambda: ops.linear(x.data, w.data, bias))
 
     def backward(dy):
-        if not (w.requires_grad or (b is not None and b.requires_grad)):
-            return _linear_gradients(ops.gelu_tanh_backward(dy, h.data), x, w, b)
-        grads = ops.linear_gelu_backward(dy, x.data, w.data, h.data)
-        return grads[:2] if b is None else grads
+        if _frozen(parents):
+            dh = ops.gelu_tanh_backward(dy, h.data)
+            return ops.matmul(dh, w.data, transpose_b=True), *[None] * (len(parents) - 1)
+        return ops.linear_gelu_backward(dy, x.data, w.data, h.data)[: len(parents)]
 
-    parents = (x, w) if b is None else (x, w, b)
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
 
 
@@ -374,27 +372,14 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
         y = fn(*inputs).data
 
     def backward(dy):
-        leaves, again = _run_again(fn, inputs)
-        return _gradients_of(leaves + params, again, dy)
+        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)  # of a graph of its own
+        with recording(True):
+            again = fn(*leaves)
+        grads = gradients(again, dy) if again.requires_grad else {}
+        dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
+        if grads:
+            shapes = ", ".join(str(leaf.shape) for leaf in grads)
+            raise RuntimeError(f"checkpoint: fn also uses leaves of shape {shapes}: list them in params=")
+        return dxs
 
     return record(y, inputs + params, backward)
-
-
-def _run_again(fn, inputs):
-    """Compute fn(*inputs) in a separate graph -> (leaves that replace the inputs, the output)."""
-    leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)
-    with recording(True):
-        return leaves, fn(*leaves)
-
-
-def _gradients_of(leaves, y, dy):
-    """Walk back from y, whose gradient is dy -> one gradient per leaf, None where y does not depend on it.
-
-    Raises RuntimeError when y depends on another leaf that needs a gradient.
-    """
-    grads = gradients(y, dy) if y.requires_grad else {}
-    dxs = tuple(grads.pop(leaf, None) for leaf in leaves)
-    if grads:
-        shapes = ", ".join(str(leaf.shape) for leaf in grads)
-        raise RuntimeError(f"what is computed again also uses leaves of shape {shapes}: list them in params=")
-    return dxs
