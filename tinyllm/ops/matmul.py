@@ -5,6 +5,7 @@ float32. `linear` and both backwards follow the choice made for `matmul` (`use(l
 linear and its backward).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,40 +121,36 @@ def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array
 # What "bf16" means, for machines without the compiled variants: round the operands, then run the spec.
 
 
-@matmul.variant("bf16")
-def matmul_bf16(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
-    """Multiply matrices of rounded operands."""
-    return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
+def on_rounded(specification: Callable, operands: int) -> Callable:
+    """Return a specification that first rounds its first `operands` arguments to bfloat16."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        return specification(*map(round_bf16, args[:operands]), *args[operands:], **options)
+
+    return run
 
 
-@matmul_backward.variant("bf16")
-def matmul_backward_bf16(dy: Array, a: Array, b: Array, transpose_a: bool = False,
-                         transpose_b: bool = False) -> tuple[Array, Array]:
-    """Carry a gradient back through matmul, all operands rounded."""
-    return matmul_backward.reference(round_bf16(dy), round_bf16(a), round_bf16(b), transpose_a, transpose_b)
-
-
-@linear.variant("bf16")
-def linear_bf16(x: Array, w: Array, b: Array | None = None) -> Array:
-    """Apply a layer to rounded inputs and weights; the bias is added in float32."""
-    return linear.reference(round_bf16(x), round_bf16(w), b)
+linear_bf16 = on_rounded(linear.reference, 2)  # the bias is added in float32
+matmul.variant("bf16")(on_rounded(matmul.reference, 2))
+matmul_backward.variant("bf16")(on_rounded(matmul_backward.reference, 3))
+linear.variant("bf16")(linear_bf16)
 
 
 @linear_gelu.variant("bf16")
 def linear_gelu_bf16(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
-    """Apply a layer to rounded inputs and weights, and bend in float32."""
+    """Apply a layer to rounded inputs and weights, and gelu_tanh in float32."""
     h = linear_bf16(x, w, b)
     return gelu_tanh(h), h
+
+
+@linear_backward.variant("bf16")
+def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Carry a gradient back through linear, the operands of both products rounded."""
+    dx, dw, _ = on_rounded(linear_backward.reference, 3)(dy, x, w)
+    return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32
 
 
 @linear_gelu_backward.variant("bf16")
 def linear_gelu_backward_bf16(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Carry a gradient back through linear_gelu, the operands of both products rounded."""
     return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)
-
-
-@linear_backward.variant("bf16")
-def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through linear, the operands of both products rounded."""
-    dx, dw, _ = linear_backward.reference(round_bf16(dy), round_bf16(x), round_bf16(w))
-    return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32
