@@ -270,28 +270,3 @@ static int64_t quantize_weights(uint8_t *q, uint16_t *scales, const float *w, in
         if (scales[i] == NO_SCALE) return 1;
     return 0;
 }
-
-struct dequantize_job {
-    float *w;
-    const uint8_t *q;
-    const uint16_t *scales;
-    int64_t n_in, n_out, blocks;
-    int bits;
-};
-
-static void dequantize_weights_row(const struct dequantize_job *job, int64_t group) {
-    for (int64_t i = 0; i < job->n_in; i++) {
-        int64_t at = group * job->blocks + i / Q_BLOCK, width = i64_min(job->n_out - group * Q_LANES, Q_LANES);
-        const uint8_t *q = job->q + at * (64 * job->bits);
-        float scale[16], *w = job->w + i * job->n_out + group * Q_LANES;
-        v_store(scale, v_load_halves(job->scales + at * Q_LANES));
-        int in = (int)(i % Q_BLOCK), shift = in < 16 ? 0 : 4;
-        for (int64_t o = 0; o < width; o++) {
-            int value = job->bits == 8 ? (int8_t)q[place(8, in, o)] : (q[place(4, in, o)] >> shift & 15) - 8;
-            w[o] = scale[o] * (float)value;
-        }
-    }
-}
-BY_ROWS(dequantize_weights, struct dequantize_job, ceil_div(n_out, Q_LANES), 256 / (n_in + 1),
-        (float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out, int bits),
-        .w = w, .q = q, .scales = scales, .n_in = n_in, .n_out = n_out, .blocks = ceil_div(n_in, Q_BLOCK), .bits = bits)

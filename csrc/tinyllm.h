@@ -93,8 +93,6 @@
     X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
     X(quant, int64_t, quantize_weights,                                                                               \
       (uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits))                          \
-    X(quant, void, dequantize_weights,                                                                                \
-      (float *w, const uint8_t *q, const uint16_t *scales, int64_t n_in, int64_t n_out, int bits))                    \
     X(quant, int, linear_quantized,                                                                                   \
       (float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias, int64_t rows,           \
        int64_t n_in, int64_t n_out, int bits))                                                                        \

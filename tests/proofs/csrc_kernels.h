@@ -180,14 +180,13 @@ static void drive_quant(int64_t rows, int64_t n) {
     int64_t n_out = 1 + n % 70, blocks = (n + 31) / 32, groups = (n_out + 15) / 16;
     for (int bits = 4; bits <= 8; bits += 4) {
         int64_t places = groups * blocks * 16;
-        float *y = out(rows * n_out), *w = out(n * n_out), *x_scales = out(rows * blocks), *x_sums = out(rows * blocks);
+        float *y = out(rows * n_out), *x_scales = out(rows * blocks), *x_sums = out(rows * blocks);
         uint8_t *q = (uint8_t *)out(places * bits);
         uint16_t *scales = (uint16_t *)out(places / 2);
         int8_t *xq = (int8_t *)out(rows * blocks * 8);
         float *given = in(n * n_out), *x = in(rows * n), *bias = in(n_out);
         if (CALL(quantize_weights)(q, scales, given, n, n_out, bits))
             REQUIRE(awkward, "weights were refused though they are finite");
-        CALL(dequantize_weights)(w, q, scales, n, n_out, bits);
         CALL(quantize_rows)(xq, x_scales, (int32_t *)(void *)x_sums, x, rows, n);
         int failed = CALL(linear_quantized)(y, x, q, scales, rows % 2 ? bias : NULL, rows, n, n_out, bits);
         REQUIRE(!failed, "a quantised layer found no memory");

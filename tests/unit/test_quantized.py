@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
-from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize, summarise
-from tinyllm.ops.quant import spread
+from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
+from tinyllm.ops.quant import dequantize, spread
 from tinyllm.ops.registry import _compiled
+from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing import CASES
@@ -25,7 +26,7 @@ bits = pytest.mark.parametrize("bits", [8, 4])
 def packed(bits, w):
     """q, scales, the weights that they mean, and the scale of each (I, O)."""
     q, scales = getattr(ops, f"quantize_int{bits}")(w)
-    back = getattr(ops, f"dequantize_int{bits}")(q, scales, *w.shape)
+    back = dequantize(bits, q, scales, *w.shape)
     return q, scales, back, np.repeat(spread(scales), 32, axis=0)[: w.shape[0], : w.shape[1]]
 
 

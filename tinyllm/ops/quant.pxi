@@ -18,13 +18,6 @@ cdef tuple quantize_packed(int bits, object w):
     return q, scales
 
 
-cdef object dequantize_packed(int bits, object q, object scales, object n_in, object n_out):
-    q, scales = packed(bits, q, scales)
-    w = empty((index(n_in), index(n_out)))
-    run_dequantize_weights(w, q, scales, n_in, n_out, bits)
-    return w
-
-
 cdef object linear_packed(int bits, object x, object q, object scales, object n_out, object b):
     x = f32(x, "x", 1)
     q, scales = packed(bits, q, scales)
@@ -41,14 +34,6 @@ def quantize_int8(w):
 
 def quantize_int4(w):
     return quantize_packed(4, w)
-
-
-def dequantize_int8(q, scales, n_in, n_out):
-    return dequantize_packed(8, q, scales, n_in, n_out)
-
-
-def dequantize_int4(q, scales, n_in, n_out):
-    return dequantize_packed(4, q, scales, n_in, n_out)
 
 
 def quantize_rows(x):

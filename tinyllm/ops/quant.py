@@ -39,31 +39,19 @@ def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tu
     return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
 
 
-def check_packed(bits: int) -> Callable[..., None]:
-    """Make the check of dequantize_int8 or of dequantize_int4."""
-    kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
-
-    def check(q, scales, n_in, n_out):
-        if q.dtype != kind or scales.dtype != half:
-            types = f"{q.dtype} and {scales.dtype}; make them with quantize_int{bits}"
-            raise ValueError(f"needs q {kind} and scales uint16, got {types}")
-        groups, blocks = -(-n_out // OUTPUTS), -(-n_in // BLOCK)  # as packed_shapes, at once
-        fits = q.shape == (groups, blocks, bits, OUTPUTS, 4) and scales.shape == (groups, blocks, OUTPUTS)
-        if not fits or n_in < 0 or n_out < 0:
-            shapes = f"q {q.shape} and scales {scales.shape}; make them with quantize_int{bits}"
-            raise ValueError(f"needs weights ({n_in}, {n_out}), got {shapes}")
-
-    return check
-
-
 def check_layer(bits: int) -> Callable[..., None]:
     """Make the check of linear_int8 or of linear_int4."""
-    check_weights = check_packed(bits)
+    kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
 
     def check(x, q, scales, n_out, b=None):
         if x.ndim < 1:
             raise ValueError(f"needs x (..., I), got shape {x.shape}")
-        check_weights(q, scales, x.shape[-1], n_out)
+        if q.dtype != kind or scales.dtype != half:
+            types = f"{q.dtype} and {scales.dtype}; make them with quantize_int{bits}"
+            raise ValueError(f"needs q {kind} and scales uint16, got {types}")
+        if n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, x.shape[-1], n_out):
+            shapes = f"q {q.shape} and scales {scales.shape}; make them with quantize_int{bits}"
+            raise ValueError(f"needs weights ({x.shape[-1]}, {n_out}), got {shapes}")
         if b is not None and b.shape != (n_out,):
             raise ValueError(f"needs a bias of shape {(n_out,)}, got {b.shape}")
 
@@ -102,6 +90,12 @@ def unpack(bits: int, q: Array) -> Array:
 def spread(scales: Array) -> Array:
     """The scales as float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
     return from_bfloat16(scales).transpose(1, 0, 2).reshape(scales.shape[1], len(scales) * OUTPUTS)
+
+
+def dequantize(bits: int, q: Array, scales: Array, n_in: int, n_out: int) -> Array:
+    """Turn packed weights back into numbers, scale * q, which float32 holds exactly: -> (n_in, n_out)."""
+    w = unpack(bits, q) * spread(scales)[:, None]
+    return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out]
 
 
 def quantize(name: str, w: Array, largest: int) -> tuple[Array, Array]:
@@ -153,28 +147,6 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
     q, scales = quantize("quantize_int4", w, 7)
     halves = (interleave(q) + np.int8(8)).astype(np.uint8)
     return halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4), scales
-
-
-@op(check=check_packed(8))
-def dequantize_int8(q: Array, scales: Array, n_in: int, n_out: int) -> Array:
-    """Turn 8-bit weights back into numbers: w = scale * q, which float32 holds exactly.
-
-    q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
-    sizes do not fit.
-    """
-    w = unpack(8, q) * spread(scales)[:, None]
-    return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
-
-
-@op(check=check_packed(4))
-def dequantize_int4(q: Array, scales: Array, n_in: int, n_out: int) -> Array:
-    """Turn 4-bit weights back into numbers: w = scale * q, which float32 holds exactly.
-
-    q (G, N, 4, 16, 4) uint8, scales (G, N, 16) uint16 -> w (n_in, n_out) float32. Raises ValueError when the
-    sizes do not fit.
-    """
-    w = unpack(4, q) * spread(scales)[:, None]
-    return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out].copy()
 
 
 @op(outputs=("q", "scales"), shapes="x (..., I)")

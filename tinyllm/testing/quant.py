@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops.quant import dequantize
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, arrange, floats, leading, recipes, sizes
 from tinyllm.testing.bounds import EPS, TINY, largest
@@ -69,7 +70,7 @@ def product_bound(bits):
         xq, x_scales = run_spec("quantize_rows", (x,))
         n_in, padded = x.shape[-1], xq.shape[-2] * 32
         rounded = np.abs(xq * x_scales[..., None].astype(float)).reshape(*x.shape[:-1], padded)[..., :n_in]
-        w = np.abs(run_spec(f"dequantize_int{bits}", (q, scales, n_in, n_out))).astype(float)
+        w = np.abs(dequantize(bits, q, scales, n_in, n_out)).astype(float)
         size = rounded @ w + (0 if b is None else np.abs(b))
         return ((5 + xq.shape[-2]) * EPS * size + TINY * (1 + largest(x)),)
 
@@ -79,8 +80,6 @@ def product_bound(bits):
 CASES = {
     "quantize_int8": weights(),
     "quantize_int4": weights(),
-    "dequantize_int8": packed(8),
-    "dequantize_int4": packed(4),
     "quantize_rows": numbers(),
     "linear_int8": layer(8),
     "linear_int4": layer(4),
@@ -112,12 +111,6 @@ mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byt
         NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
 mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "return " + NIBBLES + ", scales",
         "return " + NIBBLES + ", quantize('quantize_int8', w, 127)[1]")
-mistake("dequantize_int8", "the order in memory taken for that of the matrix", "unpack(8, q)",
-        "q.reshape(q.shape[1], BLOCK, len(q) * OUTPUTS)")
-mistake("dequantize_int8", "bfloat16 scales read as float16",
-        "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
-        "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
-mistake("dequantize_int4", "only the lower number of each byte", "q >> np.uint8(4)", "np.full_like(q, 8)")
 mistake("quantize_rows", "one scale for a row, not one for each block of 32", ROW_SIZES,
         f"{ROW_SIZES}\nlargest = np.full_like(largest, 1) * largest.max(axis=-1, keepdims=True, initial=0)")
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
@@ -134,3 +127,7 @@ for name in ("linear_int8", "linear_int4"):
 mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
         "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
         f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
+mistake("linear_int8", "bfloat16 scales read as float16",
+        "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
+        "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
+mistake("linear_int4", "only the lower number of each byte", "q >> np.uint8(4)", "np.full_like(q, 8)")
