@@ -61,13 +61,6 @@ class Saved:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run was asked to stop; everything up to `step` is saved."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """All steps are done."""
+    """The run was asked to stop before its last step; everything up to `step` is saved."""
 
     step: int

@@ -119,8 +119,6 @@ class Loop:
             if self.checkpoint and progress.step:  # at step 0 a new start would do the same again
                 yield self.save()
             yield events.Stopped(progress.step)
-        else:
-            yield events.Finished(progress.step)
 
     def begin(self) -> Iterator[Any]:
         """Write the first lines of the log: the data, and the evaluation of the untrained model."""

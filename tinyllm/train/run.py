@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, convert, describe, flatten
+from tinyllm.config import check, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, remove_leftovers
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
@@ -144,8 +144,7 @@ class Run:
             known = known_settings(settings["recipe"], settings["model.type"])
             if different := sorted(settings.keys() ^ known.keys()):
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
-            kinds = {name: about[0] for name, about in describe(Facts).items()}
-            found = Facts(**{name: convert(name, value, kinds) for name, value in facts.items()})
+            found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
         except OSError as error:
             raise UserError(f"{self.folder} holds no run: cannot read run.json ({error.strerror})") from error
