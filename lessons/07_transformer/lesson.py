@@ -12,7 +12,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.nn.summary import summarise
+from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 
 begin()

@@ -5,7 +5,7 @@ import pytest
 
 from tinyllm import ops
 from tinyllm.models import GPT, GPTConfig
-from tinyllm.nn.summary import summarise
+from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 

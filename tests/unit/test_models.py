@@ -15,8 +15,8 @@ from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama
 from tinyllm.models.registry import build, family, make_config, names
-from tinyllm.nn import summarise
 from tinyllm.ops.registry import _compiled
+from tinyllm.report.summary import summarise
 from tinyllm.tensor import no_grad
 
 BACKENDS = ["numpy"] + ["compiled"] * (_compiled is not None)  # else no bits are promised

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.cli.text import can_print, has_colours, indented, printable, quoted
-from tinyllm.nn import summarise
+from tinyllm.report.summary import summarise
 from tinyllm.report.terminal import loss_chart
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity

@@ -8,12 +8,11 @@ from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, load_adapter, merg
 from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, init_normal, replace
 from tinyllm.nn.passes import checkpoint, fuse, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
-from tinyllm.nn.summary import summarise
 
 __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GroupedAttention",
     "Head", "Int4Linear", "Int8Linear", "KVCache", "LayerNorm", "Linear", "LoRALinear", "Module",
     "Parameter", "RMSNorm", "Rope", "SelfAttention", "adapt", "adapter_state", "checkpoint", "full",
     "fuse", "inference", "init_normal", "load_adapter", "merge", "quantize", "recompute", "replace",
-    "summarise", "tap",
+    "tap",
 ]  # fmt: skip

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.models import build
-from tinyllm.nn import summarise
 from tinyllm.report.curves import column, loss_curves
 from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
+from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
 from tinyllm.train.log import read_log
 

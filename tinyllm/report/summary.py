@@ -2,9 +2,10 @@
 
 import re
 
-from tinyllm.nn.module import Module, Parameter
+from tinyllm.nn import Module, Parameter
+from tinyllm.report.terminal import table
 
-WIDTH = 80
+LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
 
 
 def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
@@ -17,12 +18,15 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     rows = _rows(model, batch, context)
     parameters = sum(n for _, _, n, _ in rows.values())
     flops = sum(f for _, _, _, f in rows.values())
-    table = [_line("part", "", "shape", "parameters", "share", "FLOPs", "share"), "-" * WIDTH]
-    for part, (count, shape, n, f) in rows.items():
-        table.append(_line(part, count, shape, f"{n:,}", _share(n, parameters), _short(f), _share(f, flops)))
-    table.append("-" * WIDTH)
-    table.append(_line(f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", _short(flops), ""))
-    return "\n".join(line.rstrip() for line in table)
+    head = ["part", "", "shape", "parameters", "share", "FLOPs", "share"]
+    cells = [
+        [_end(part), str(count), str(shape), f"{n:,}", _share(n, parameters), _short(f), _share(f, flops)]
+        for part, (count, shape, n, f) in rows.items()
+    ]
+    total = [f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", _short(flops), ""]
+    first, *lines, last = table(head, [*cells, total], "<><>>>>")
+    rule = "-" * max(map(len, (first, *lines, last)))
+    return "\n".join([first, rule, *lines, rule, last])
 
 
 def _rows(model, batch, context):
@@ -51,10 +55,8 @@ def _add(rows, name, shape, parameters, flops):
     rows[part] = count + 1, first_shape, n + parameters, f + flops
 
 
-def _line(part, count, shape, parameters, share, flops, flops_share):
-    if len(part) > 24:
-        part = "..." + part[-21:]
-    return f"{part:24} {count:>3} {shape!s:14} {parameters:>13} {share:>6} {flops:>8} {flops_share:>6}"
+def _end(part):
+    return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]
 
 
 def _share(n, total):
