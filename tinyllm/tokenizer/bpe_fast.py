@@ -1,24 +1,20 @@
-"""Fast `bpe_train` and `bpe_encode` in Python: after a merge, only its neighbours are updated.
+"""Fast `bpe_train` and `bpe_encode` in Python, which look only at what the last merge changed.
 
-The specs in `ops/bpe.py` define the result. The time of this file grows with the text, not with the text
-times the vocabulary. Tests compare both on thousands of random cases. If an op is replaced
-(`tinyllm.override(bpe_merge=f)`), the ops run instead.
-
-Both functions keep the tokens in a doubly linked list in three flat lists: `ids[i]` is a token, `left[i]`
-and `right[i]` are the indices of its neighbours. A merge writes the new token at its left half and unlinks
-its right half.
+The specs in `ops/bpe.py` define the result. Tests compare both on thousands of random cases. If an op is
+replaced (`tinyllm.override(bpe_merge=f)`), the ops run instead.
 """
 
 import heapq
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tinyllm.ops.bpe import BYTES, bpe_train
+from tinyllm.ops.bpe import BYTES, bpe_merge, bpe_train
 from tinyllm.ops.registry import _compiled
 
 Merges = dict[tuple[int, int], int]  # {(left, right): new token or rank}
-GAP = -1  # separates pieces: no pair crosses it
+GAP = -1  # stands behind the last token: no pair holds it
 DEAD = -2  # the right half of a merge
 
 
@@ -32,15 +28,18 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
           on_merge: Callable[[int, int, int, int], None] | None = None) -> Merges:  # fmt: skip
     """Learn merges, fast: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`.
 
-    pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. O(n log n) for n bytes in all the
-    pieces. `progress(done, total)` and `on_merge(left, right, new, count)` are called after every merge.
+    pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. A merge looks only at the pieces
+    that hold its pair. `progress(done, total)` and `on_merge(left, right, new, count)` are called after it.
     """
     if bpe_train.replaced:
         return bpe_train(pieces, counts, n_merges)
-    ids, weight = _concatenate(pieces, counts)
-    left = list(range(-1, len(ids) - 1))
-    right = list(range(1, len(ids) + 1))
-    totals, where = _index_pairs(ids, weight)
+    tokens = [list(piece) for piece in pieces]
+    totals: Counter = Counter()
+    where = defaultdict(set)  # pair -> the pieces that hold it, or held it before another merge
+    for i, (ids, count) in enumerate(zip(tokens, counts, strict=True)):
+        for pair in pairwise(ids):
+            totals[pair] += count
+            where[pair].add(i)
     # A count in the heap may be too large, never too small: after a pair enters the heap, its count can only
     # fall, because merges make pairs with the new token only. So the top is the best pair if its count is
     # still correct.
@@ -49,11 +48,10 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
     merges: Merges = {}
     while heap and len(merges) < n_merges:
         minus_count, pair = heapq.heappop(heap)
-        changed = (pair,)
+        changed = {pair}
         if totals[pair] == -minus_count:
-            new_id = BYTES + len(merges)
-            merges[pair] = new_id
-            changed = _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where)
+            new_id = merges[pair] = BYTES + len(merges)
+            changed = _merge_everywhere(pair, new_id, tokens, counts, totals, where)
             if progress:
                 progress(len(merges), n_merges)
             if on_merge:
@@ -64,56 +62,18 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
     return merges
 
 
-def _concatenate(pieces, counts):
-    """Concatenate the pieces with gaps around them -> (ids, weight), where weight[i] is the piece's count."""
-    ids, weight = [GAP], [0]
-    for piece, count in zip(pieces, counts, strict=True):
-        ids += piece
-        ids.append(GAP)
-        weight += [count] * len(piece)
-        weight.append(0)
-    return ids, weight
-
-
-def _index_pairs(ids, weight):
-    """Count every pair, and list the positions of its left half in ascending order."""
-    totals, where = {}, {}
-    for i, pair in enumerate(pairwise(ids)):
-        if GAP not in pair:
-            totals[pair] = totals.get(pair, 0) + weight[i]
-            where.setdefault(pair, []).append(i)
-    return totals, where
-
-
-def _merge_everywhere(pair, new_id, ids, left, right, weight, totals, where):
-    """Merge a pair at all its positions, update counts and positions, and return the new pairs.
-
-    A list in `where` is filled from left to right during one call only, the one that makes the newer token of
-    its pair; so it is sorted without repeats. Some of its positions may be outdated when it is used, but they
-    never become valid again, because a token is only ever replaced by a newer one.
-    """
-    first, second = pair
+def _merge_everywhere(pair, new_id, tokens, counts, totals, where):
+    """Merge a pair in all pieces, update the counts and positions, and return the new pairs."""
     made = set()
     for i in where.pop(pair):
-        j = right[i]
-        if ids[i] != first or ids[j] != second:
-            continue
-        before, after, count = left[i], right[j], weight[i]
-        ids[i], ids[j] = new_id, DEAD
-        right[i], left[after] = after, i
-        if ids[before] != GAP:
-            totals[ids[before], first] -= count
-            new = (ids[before], new_id)
-            totals[new] = totals.get(new, 0) + count
-            where.setdefault(new, []).append(before)
-            made.add(new)
-        if ids[after] != GAP:
-            totals[second, ids[after]] -= count
-            new = (new_id, ids[after])
-            totals[new] = totals.get(new, 0) + count
-            where.setdefault(new, []).append(i)
-            made.add(new)
-    totals[pair] = 0
+        before, tokens[i] = tokens[i], bpe_merge.reference(tokens[i], pair, new_id)
+        for each in pairwise(before):
+            totals[each] -= counts[i]
+        for each in pairwise(tokens[i]):
+            totals[each] += counts[i]
+            if new_id in each:
+                where[each].add(i)
+                made.add(each)
     return made
 
 
