@@ -19,16 +19,32 @@ INLINE v16 v_polynomial(const float *c, int n, v16 x) {
 /* 2**n, -126 <= n <= 127 */
 INLINE v16 v_power_of_two(i16 n) { return i_float(i_shift_left(i_add(n, i_set(127)), 23)); }
 
+/* Adding 1.5 * 2**23 to a number rounds it to an integer n, which then stands in the low bits. */
+#define MAGIC v_set(12582912.0f)
+INLINE i16 v_low_bits(v16 t) { return i_sub(v_bits(t), v_bits(MAGIC)); }
+
+/* c y 2**n, n = t - MAGIC. A tiny result is rounded to a subnormal number only once: c comes first, and without the
+ * instruction the power comes in two factors, because n reaches -159 and 128 and each must be a normal number. */
+INLINE v16 v_scale(v16 y, v16 c, v16 t) {
+    y = v_mul(y, c);
+#ifdef VEC_SCALE
+    v16 n = v_sub(t, MAGIC);
+    EACH(i) y.part[i] = VEC_SCALE(y.part[i], n.part[i]);
+    return y;
+#else
+    i16 n = v_low_bits(t), half = i_shift_right(n, 1);
+    return v_mul(v_mul(y, v_power_of_two(half)), v_power_of_two(i_sub(n, half)));
+#endif
+}
+
 /* --- exp and tanh --------------------------------------------------------------------------------------- */
 
-/* Split x = n ln 2 + r, |r| <= ln 2 / 2, n an integer with |n| < 2**8. */
-INLINE v16 v_reduce(v16 x, i16 *n) {
-    const v16 magic = v_set(12582912.0f); /* 1.5 * 2**23: adding it rounds to an integer, in the low bits */
-    v16 t = v_fma(x, v_set(1.44269504f), magic);
-    v16 whole = v_sub(t, magic);
-    *n = i_sub(v_bits(t), v_bits(magic));
-    v16 r = v_fma(whole, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has few bits: exact */
-    return v_fma(whole, v_set(2.12194440e-4f), r);
+/* Split x = n ln 2 + r, |r| <= ln 2 / 2, n = t - MAGIC an integer with |n| < 2**8. */
+INLINE v16 v_reduce(v16 x, v16 *t) {
+    *t = v_fma(x, v_set(1.44269504f), MAGIC);
+    v16 n = v_sub(*t, MAGIC);
+    v16 r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has few bits: exact */
+    return v_fma(n, v_set(2.12194440e-4f), r);
 }
 
 /* exp(r) = 1 + (r + r**2 q(r)) for |r| <= ln 2 / 2 */
@@ -37,15 +53,11 @@ INLINE v16 v_exp_near(v16 r) {
     return v_add(v_fma(v_mul(r, r), POLYNOMIAL(q, r), r), v_set(1.0f));
 }
 
-/* c exp(x), where exp(x) = 2**n exp(r). The power of two comes in two factors, because n reaches -159 and
- * 128 and each must be a normal number; c <= 110 comes before the second, so that a tiny result is rounded
- * to a subnormal number only once. */
+/* c exp(x), where exp(x) = 2**n exp(r); |c| <= 110 */
 INLINE v16 v_exp_times(v16 x, v16 c) {
     x = v_min(v_max(x, v_set(-110.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
-    i16 n;
-    v16 y = v_exp_near(v_reduce(x, &n));
-    i16 half = i_shift_right(n, 1);
-    return v_mul(v_mul(v_mul(y, v_power_of_two(half)), c), v_power_of_two(i_sub(n, half)));
+    v16 t, r = v_reduce(x, &t);
+    return v_scale(v_exp_near(r), c, t);
 }
 
 /* at most 1.02 ulp */
@@ -58,16 +70,15 @@ INLINE v16 v_tanh(v16 x) {
     v16 a = v_min(v_abs(x), v_set(10.0f)); /* tanh(10) is 1 to the last bit */
     v16 square = v_mul(a, a);
     v16 near = v_fma(v_mul(square, a), POLYNOMIAL(q, square), a);
-    i16 n;
-    v16 e = v_exp_near(v_reduce(v_add(a, a), &n));
-    v16 far = v_sub(one, v_div(v_set(2.0f), v_fma(e, v_power_of_two(n), one)));
+    v16 t, e = v_exp_near(v_reduce(v_add(a, a), &t));
+    v16 far = v_sub(one, v_div(v_set(2.0f), v_fma(e, v_power_of_two(v_low_bits(t)), one)));
     return v_with_sign(v_select(v_less(a, v_set(0.6f)), near, far), x);
 }
 
 /* sigmoid(x) = 1 / (1 + exp(-x)), with an exponential that cannot overflow: precise in both tails */
 INLINE v16 v_sigmoid(v16 x) {
     const v16 one = v_set(1.0f);
-    v16 e = v_exp(v_sub(v_set(0.0f), v_abs(x)));
+    v16 e = v_exp(v_minus_abs(x));
     return v_div(v_select(v_less(x, v_set(0.0f)), e, one), v_add(one, e));
 }
 
@@ -78,13 +89,13 @@ INLINE v16 v_sigmoid(v16 x) {
 INLINE v16 v_log(v16 x) {
     static const float q[] = {0.333333135f,  -0.250000089f, 0.200020716f,  -0.166679889f, 0.142203584f,
                               -0.124062337f, 0.118835486f,  -0.116700985f, 0.0674926937f};
-    const v16 magic = v_set(12582912.0f), zero = v_set(0.0f);
+    const v16 zero = v_set(0.0f);
     const i16 root = i_set(0x3f3504f3); /* the bits of sqrt(1/2) */
     i16 subnormal = v_less(x, v_set(0x1p-126f));
     i16 bits = i_sub(v_bits(v_select(subnormal, v_mul(x, v_set(0x1p23f)), x)), root);
     i16 n = i_shift_right(bits, 23);
     v16 r = v_sub(i_float(i_add(i_and(bits, i_set(0x7fffff)), root)), v_set(1.0f));
-    v16 whole = v_sub(i_float(i_add(n, v_bits(magic))), magic); /* n as a float */
+    v16 whole = v_sub(i_float(i_add(n, v_bits(MAGIC))), MAGIC); /* n as a float */
     whole = v_sub(whole, v_select(subnormal, v_set(23.0f), zero));
     v16 y = v_fma(POLYNOMIAL(q, r), r, v_set(-0.5f));
     y = v_fma(y, v_mul(r, r), v_mul(whole, v_set(-2.12194440e-4f)));
@@ -101,21 +112,23 @@ INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 
 #define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
 
-/* c exp(-t**2 / 2). The rounding error of t * t would grow t * t times: v_fma catches it and it is put
- * back. */
+/* c exp(-t**2 / 2), 0 <= t <= FAR. The rounding error of a square would grow t * t times: here the exact product goes
+ * into the remainder, as in v_reduce, and only n comes from a rounded one. */
 INLINE v16 v_bell_times(v16 t, v16 c) {
-    v16 square = v_mul(t, t);
-    v16 lost = v_fma(t, t, v_sub(v_set(0.0f), square));
-    return v_exp_times(v_mul(square, v_set(-0.5f)), v_fma(v_mul(c, lost), v_set(-0.5f), c));
+    v16 half = v_mul(t, v_set(-0.5f));
+    v16 shifted = v_fma(v_mul(half, t), v_set(1.44269504f), MAGIC);
+    v16 n = v_sub(shifted, MAGIC);
+    v16 r = v_fma(half, t, v_mul(n, v_set(-0.693359375f)));
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    return v_scale(v_exp_near(r), c, shifted);
 }
 
-/* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) q(u), u = (t - 4) / (t + 4) */
+/* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) p(t) / q(t). All coefficients are positive,
+ * so nothing cancels. */
 INLINE v16 v_tail_times(v16 t, v16 c) {
-    static const float q[] = {0.094410643f,    -0.170397729f,   0.124379128f,    -0.0717070699f,
-                              0.0308664832f,   -0.00849510357f, 0.000498830457f, 0.000647373148f,
-                              -0.000165793565f, -5.142394e-05f, 6.74690909e-06f};
-    v16 u = v_div(v_sub(t, v_set(4.0f)), v_add(t, v_set(4.0f)));
-    return v_bell_times(t, v_mul(c, POLYNOMIAL(q, u)));
+    static const float p[] = {0.5f, 0.43759498f, 0.182690144f, 0.0404418111f, 0.00408559991f};
+    static const float q[] = {1.0f, 1.67307484f, 1.20029688f, 0.468024969f, 0.101379164f, 0.0102409581f};
+    return v_bell_times(t, v_div(v_mul(c, POLYNOMIAL(p, t)), POLYNOMIAL(q, t)));
 }
 
 /* --- gelu_tanh: x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x**3) ------------------------------------- */
@@ -138,6 +151,5 @@ INLINE v16 v_gelu_tanh(v16 x) {
 /* y = gelu_tanh(x) for part of a matrix whose rows lie `row` apart: what a product has just left in a near cache. */
 INLINE void gelu_tanh_rows(float *y, const float *x, int64_t row, int64_t rows, int64_t columns) {
     for (int64_t m = 0; m < rows; m++, x += row, y += row)
-        for (int64_t n = 0; n < columns; n += 16)
-            v_store_partial(y + n, columns - n, v_gelu_tanh(v_load_partial(x + n, columns - n, 0.0f)));
+        ROW(i, n, columns, v_store_partial(y + i, n, v_gelu_tanh(v_load_partial(x + i, n, 0.0f)));)
 }

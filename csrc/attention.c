@@ -237,7 +237,7 @@ static float dot(const float *x, const float *y, int64_t n) {
     v16 sum = v_set(0.0f);
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) sum = v_fma(v_load(x + i), v_load(y + i), sum);
-    if (i < n) sum = v_fma(v_load_rest(x + i, n - i, 0.0f), v_load_rest(y + i, n - i, 0.0f), sum);
+    if (i < n) sum = v_fma(v_load_partial(x + i, n - i, 0.0f), v_load_partial(y + i, n - i, 0.0f), sum);
     return v_sum(sum);
 }
 

@@ -8,11 +8,13 @@
  * The spec makes one pass over memory per NumPy call; here there is one pass in all, and exp is a polynomial
  * on sixteen lanes. 1 + erf and 1 + tanh are never formed: far below 0 they would be a difference of near
  * equals, while the tail and the sigmoid keep their digits until they underflow: over all floats gelu is off
- * by at most 6.5 ulp and silu by 3.4. At -infinity, gelu and silu are NaN (-inf times 0), as in the spec, and
+ * by at most 6 ulp and silu by 3.4. At -infinity, gelu and silu are NaN (-inf times 0), as in the spec, and
  * swiglu with them.
  *
  * Measured on one AVX2 core, 768 x 512 numbers, against the spec: silu and swiglu 8 times as fast, gelu_tanh
- * 4, gelu 26 (NumPy has no erf), add the same, because it only waits for memory.
+ * 4, gelu 26 (NumPy has no erf), add the same, because it only waits for memory. gelu took 10.3 ns for sixteen numbers
+ * when its tail was a polynomial of degree 10 and the error of t * t was put back; 8.0 with a ratio of two short
+ * polynomials and the exact t * t inside the exponential.
  *
  * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
  * lanes.
@@ -20,12 +22,11 @@
 
 /* --- gelu ----------------------------------------------------------------------------------------------- */
 
-/* x - |x| T above 0 and -|x| T below, T = 1 - P(|x|) */
+/* max(x, 0) - |x| T, T = 1 - P(|x|) */
 INLINE v16 v_gelu(v16 x) {
     v16 zero = v_set(0.0f), t = v_min(v_abs(x), v_set(FAR));
-    v16 tail = v_tail_times(t, t);
-    v16 start = v_select(v_less(x, zero), v_mul(x, zero), x); /* x * 0 is 0, and NaN at -infinity */
-    return v_sub(start, tail);
+    v16 y = v_sub(v_max(x, zero), v_tail_times(t, t));
+    return v_fma(v_min(x, zero), zero, y); /* y itself, but NaN at -infinity */
 }
 UNARY(gelu, v_gelu(x))
 
@@ -57,7 +58,7 @@ BINARY(gelu_tanh_backward, v_mul(x, v_gelu_tanh_slope(y)))
 /* x / (1 + e) above 0 and x e / (1 + e) below, e = exp(-|x|) */
 INLINE v16 v_silu(v16 x) {
     const v16 zero = v_set(0.0f);
-    v16 minus = v_sub(zero, v_abs(x));
+    v16 minus = v_minus_abs(x);
     v16 below = v_exp_times(minus, v_max(x, v_set(-110.0f)));
     below = v_fma(x, zero, below); /* nothing, but NaN at -infinity */
     return v_div(v_select(v_less(x, zero), below, x), v_add(v_set(1.0f), v_exp(minus)));

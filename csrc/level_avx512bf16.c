@@ -22,11 +22,7 @@
 #else
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
 #endif
-#define LANES 16
-#define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define VEC_SQRT(a) _mm512_sqrt_ps(a)
-#define VEC_MAX(a, b) _mm512_max_ps(b, a)
-#define VEC_MIN(a, b) _mm512_min_ps(b, a)
+#include "avx512.h"
 #include "tinyllm.h"
 
 #include "simd.h"

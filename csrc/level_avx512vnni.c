@@ -9,13 +9,9 @@
 #else
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx2,fma")
 #endif
-#define LANES 16
+#include "avx512.h"
 #define NATIVE __m512i
 #define DOT_VNNI(sum, w, x) _mm512_dpbusd_epi32(sum, w, x)
-#define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define VEC_SQRT(a) _mm512_sqrt_ps(a)
-#define VEC_MAX(a, b) _mm512_max_ps(b, a)
-#define VEC_MIN(a, b) _mm512_min_ps(b, a)
 #include "tinyllm.h"
 
 #include "simd.h"

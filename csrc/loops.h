@@ -3,8 +3,9 @@
 /* Define a kernel that does name_row(job, row) for each row. `grain` is the least number of rows for which waking a
  * thread pays; it may use the kernel's arguments, as the initialisers of the job do. */
 #define BY_ROWS(name, type, rows, grain, arguments, ...)                                                              \
-    static void name##_rows(void *job, int64_t begin, int64_t end) {                                                  \
-        for (int64_t row = begin; row < end; row++) name##_row(job, row);                                             \
+    static void name##_rows(void *given, int64_t begin, int64_t end) {                                                \
+        const type job = *(const type *)given; /* what depends on it alone is not worked out again for every row */   \
+        for (int64_t row = begin; row < end; row++) name##_row(&job, row);                                            \
     }                                                                                                                 \
     static void name arguments {                                                                                      \
         type job = {__VA_ARGS__};                                                                                     \

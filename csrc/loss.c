@@ -7,9 +7,10 @@
  * Here the forward pass writes nothing but one lse per row, and the backward pass makes the probabilities
  * again from lse, in one pass over the logits. Rows go to the threads.
  *
- * Measured on one AVX2 core against the spec, forward and backward: 1.7 and 2 times as fast on 768 rows of
- * 65, 12 and 12 on 768 rows of 4096. The gradient at the target is made apart,
- * because exp(x - lse) dloss - dloss cancels where the model is sure.
+ * The gradient at the target is made apart, because exp(x - lse) dloss - dloss cancels where the model is sure. The
+ * logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward on one
+ * core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with the last
+ * one in a padded copy, 35 and 20 through masked loads.
  *
  * linear_token_losses is the same for logits x w^T that never exist whole. With GPT-2's vocabulary of 50,257 the
  * logits of 4,096 tokens and their gradient would take 1.6 GB. Here a chunk of rows is scored, used and forgotten, and
@@ -25,42 +26,48 @@ struct loss_job {
     float *losses, *lse, *dx;
     const float *x, *given_lse, *dlosses;
     const int64_t *targets;
-    int64_t v, ignore;
+    int64_t rows, v, ignore;
 };
 
 /* --- from logits ---------------------------------------------------------------------------------------- */
 
-static void token_losses_row(const struct loss_job *job, int64_t row) {
-    const float *x = job->x + row * job->v;
-    int64_t target = job->targets[row];
-    float max = row_max(x, job->v);
-    float lse = max + one_log(row_exp(NULL, x, max, job->v));
-    job->lse[row] = lse;
-    job->losses[row] = target == job->ignore ? 0.0f : lse - x[target];
+static void token_losses_row(const struct loss_job *job, int64_t group) {
+    int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
+    const float *x = job->x + row * v;
+    float max[GROUP], log_sum[GROUP];
+    log_sums(max, log_sum, x, rows, v);
+    for (int64_t k = 0; k < rows; k++, row++, x += v) {
+        float lse = job->lse[row] = max[k] + log_sum[k];
+        job->losses[row] = job->targets[row] == job->ignore ? 0.0f : lse - x[job->targets[row]];
+    }
 }
-BY_ROWS(token_losses, struct loss_job, rows, 8192 / (v + 1),
+BY_ROWS(token_losses, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
         (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore, int64_t rows, int64_t v),
-        .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .v = v)
+        .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .rows = rows, .v = v)
 
 /* dx may be x. */
-static void token_losses_backward_row(const struct loss_job *job, int64_t row) {
-    int64_t v = job->v, target = job->targets[row];
+static void token_losses_backward_row(const struct loss_job *job, int64_t group) {
+    int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
     const float *x = job->x + row * v;
-    float *dx = job->dx + row * v, lse = job->given_lse[row], dloss = job->dlosses[row];
-    if (target == job->ignore) {
-        memset(dx, 0, (size_t)v * sizeof *dx);
-        return;
+    float *dx = job->dx + row * v, p[GROUP] = {0}; /* of the targets: now, because dx may be x itself */
+    for (int64_t k = 0; k < rows; k++)
+        if (job->targets[row + k] != job->ignore) p[k] = x[k * v + job->targets[row + k]] - job->given_lse[row + k];
+    v_store(p, v_exp(v_load(p)));
+    for (int64_t k = 0; k < rows; k++, row++, x += v, dx += v) {
+        if (job->targets[row] == job->ignore) {
+            memset(dx, 0, (size_t)v * sizeof *dx);
+            continue;
+        }
+        v16 lse = v_set(job->given_lse[row]), scale = v_set(job->dlosses[row]);
+        ROW(i, n, v, v_store_partial(dx + i, n, v_mul(v_exp(v_sub(v_load_partial(x + i, n, 0.0f), lse)), scale));)
+        dx[job->targets[row]] = (p[k] - 1.0f) * job->dlosses[row];
     }
-    float at_target = x[target]; /* now, because dx may be x itself */
-    v16 l = v_set(lse), scale = v_set(dloss);
-    for (int64_t i = 0; i < v; i += 16)
-        v_store_partial(dx + i, v - i, v_mul(v_exp(v_sub(v_load_partial(x + i, v - i, 0.0f), l)), scale));
-    dx[target] = (one_exp(at_target - lse) - 1.0f) * dloss;
 }
-BY_ROWS(token_losses_backward, struct loss_job, rows, 8192 / (v + 1),
+BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
         (float *dx, const float *dlosses, const float *x, const int64_t *targets, const float *lse, int64_t ignore,
          int64_t rows, int64_t v),
-        .dx = dx, .dlosses = dlosses, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .v = v)
+        .dx = dx, .dlosses = dlosses, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .rows = rows,
+        .v = v)
 
 /* --- together with the output layer --------------------------------------------------------------------- */
 

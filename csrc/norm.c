@@ -11,36 +11,40 @@
  * it is in cache: for the mean, for the variance, for the result. The variance is the mean of squared
  * deviations, because mean(x**2) - mean(x)**2 loses all its digits where the mean is large.
  *
- * Measured on one AVX2 core against the spec: 5 times as fast on 768 rows of 128, 8 on 4096 rows of 384,
- * backward 6 and 10. What the versions were, for layernorm of 768 x 128:
+ * What the versions took, in ns for a row of 384 and for one of 65, on one core with AVX-512:
  *
- *     1. as below, but with sums that the compiler kept in memory (see softmax.c): 226 us; the spec takes 242
- *     2. sums in registers: 51 us
+ *     forward    1. the last number in a copy of its own, padded to sixteen: 110, 89
+ *                2. through a masked load: 92, 23
+ *     backward   1. dx row by row; then dw and db in blocks of 32 columns, each from the first row to the last, which
+ *                   fetches everything again, 128 bytes here and there: 140, 119, and 186 a row where 1,024 are too
+ *                   many for the cache
+ *                2. one pass: four rows at a time, whose dx, dw and db share what is loaded: 75, 22
  *
- * dx belongs to rows, and threads share out the rows. dw and db belong to columns, and threads share out
- * blocks of columns, each summed from the first row to the last: so no sum is ever divided between threads.
+ * dx belongs to rows, and threads share out rows. dw and db are sums over rows: at most 64 blocks of rows, which depend
+ * on nothing but how many rows there are, are summed each from its first row to its last, and then the blocks in order.
  */
 
 struct normal_job {
-    float *y, *mean, *rstd, *dx, *dw, *db;
-    const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b, mean and db are NULL in rmsnorm */
+    float *y, *mean, *rstd, *dx;
+    const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b and both means are NULL in rmsnorm */
     float eps;
     int64_t rows, c;
+    float *sums;           /* of each block of rows: dw, then db, each `stride` floats, whole registers */
+    int64_t block, stride; /* `block` rows */
 };
 
 /* sum of (x - mean)**2 */
 INLINE float square_deviation(const float *x, float mean, int64_t c) {
     v16 m = v_set(mean), sum = v_set(0.0f);
-    for (int64_t i = 0; i < c; i += 16) {
-        v16 d = v_sub(v_load_partial(x + i, c - i, mean), m);
-        sum = v_fma(d, d, sum);
-    }
+    ROW(i, n, c,
+        v16 d = v_sub(v_load_partial(x + i, n, mean), m);
+        sum = v_fma(d, d, sum);)
     return v_sum(sum);
 }
 
 INLINE float row_sum(const float *x, int64_t c) {
     v16 sum = v_set(0.0f);
-    for (int64_t i = 0; i < c; i += 16) sum = v_add(sum, v_load_partial(x + i, c - i, 0.0f));
+    ROW(i, n, c, sum = v_add(sum, v_load_partial(x + i, n, 0.0f));)
     return v_sum(sum);
 }
 
@@ -55,12 +59,10 @@ INLINE void norm_row(const struct normal_job *job, int64_t row, int layer) {
     if (layer) job->mean[row] = mean;
     job->rstd[row] = rstd;
     v16 m = v_set(mean), r = v_set(rstd);
-    for (int64_t i = 0; i < c; i += 16) {
-        int64_t n = c - i;
-        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
+    ROW(i, n, c,
+        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, mean), m), r);
         v16 w = v_load_partial(job->w + i, n, 0.0f);
-        v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));
-    }
+        v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));)
 }
 
 static void layernorm_row(const struct normal_job *job, int64_t row) { norm_row(job, row, 1); }
@@ -75,81 +77,85 @@ BY_ROWS(rmsnorm, struct normal_job, rows, 16384 / (c + 1),
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
-INLINE void norm_dx(const struct normal_job *job, int64_t row, int layer) {
+enum { AT_ONCE = 4 }; /* rows at a time: they share the loads of w, and the loads and stores of dw and db */
+
+/* dx of `rows` rows, a constant, from `row` on; they are added to dw and db in their order. */
+INLINE void norm_backward_rows(const struct normal_job *job, int64_t row, int rows, float *dw, float *db, int layer) {
     int64_t c = job->c;
     const float *x = job->x + row * c, *dy = job->dy + row * c;
-    v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
-    v16 sum = v_set(0.0f), dot = v_set(0.0f);
-    for (int64_t i = 0; i < c; i += 16) {
-        int64_t n = c - i; /* the lanes beyond the row have dy = 0, and so dn = 0 */
-        v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
-        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
-        if (layer) sum = v_add(sum, dn);
-        dot = v_fma(dn, normal, dot);
+    float *dx = job->dx + row * c, mean[AT_ONCE];
+    v16 r[AT_ONCE], sum[AT_ONCE], dot[AT_ONCE];
+    for (int k = 0; k < rows; k++) {
+        mean[k] = layer ? job->given_mean[row + k] : 0.0f;
+        r[k] = v_set(job->given_rstd[row + k]);
+        sum[k] = dot[k] = v_set(0.0f);
     }
-    v16 mean_dn = v_set(layer ? v_sum(sum) / (float)c : 0.0f), mean_dot = v_set(v_sum(dot) / (float)c);
-    for (int64_t i = 0; i < c; i += 16) {
-        int64_t n = c - i;
-        v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
-        v16 normal = v_mul(v_sub(v_load_partial(x + i, n, 0.0f), m), r);
-        if (layer) dn = v_sub(dn, mean_dn);
-        v_store_partial(job->dx + row * c + i, n, v_mul(v_sub(dn, v_mul(normal, mean_dot)), r));
+    ROW(i, n, c,
+        v16 w = v_load_partial(job->w + i, n, 0.0f);
+        for (int k = 0; k < rows; k++) {
+            v16 dn = v_mul(v_load_partial(dy + k * c + i, n, 0.0f), w);
+            v16 normal = v_mul(v_sub(v_load_partial(x + k * c + i, n, mean[k]), v_set(mean[k])), r[k]);
+            if (layer) sum[k] = v_add(sum[k], dn);
+            dot[k] = v_fma(dn, normal, dot[k]);
+        })
+    for (int k = 0; k < rows; k++) {
+        sum[k] = v_set(layer ? v_sum(sum[k]) / (float)c : 0.0f); /* now the means */
+        dot[k] = v_set(v_sum(dot[k]) / (float)c);
     }
-}
-
-enum { DW_COLUMNS = 32 }; /* in a block: 128 bytes of each row, and as many sums as fit into registers */
-
-/* dw and db of `groups` (one or two) times sixteen columns from column i on, or of the last n */
-INLINE void norm_dw_columns(const struct normal_job *job, int64_t i, int groups, int64_t n, int layer) {
-    v16 dw[2] = {v_set(0.0f), v_set(0.0f)}, db[2] = {v_set(0.0f), v_set(0.0f)};
-    for (int64_t row = 0; row < job->rows; row++) {
-        v16 m = v_set(layer ? job->given_mean[row] : 0.0f), r = v_set(job->given_rstd[row]);
-        for (int g = 0; g < groups; g++) {
-            int64_t at = row * job->c + i + 16 * g;
-            v16 dy = v_load_partial(job->dy + at, n, 0.0f);
-            v16 normal = v_mul(v_sub(v_load_partial(job->x + at, n, 0.0f), m), r);
-            dw[g] = v_fma(dy, normal, dw[g]);
-            if (layer) db[g] = v_add(db[g], dy);
+    ROW(i, n, c,
+        v16 w = v_load_partial(job->w + i, n, 0.0f), dw_sum = v_load(dw + i), db_sum = layer ? v_load(db + i) : dw_sum;
+        for (int k = 0; k < rows; k++) {
+            v16 dy_k = v_load_partial(dy + k * c + i, n, 0.0f), dn = v_mul(dy_k, w);
+            v16 normal = v_mul(v_sub(v_load_partial(x + k * c + i, n, mean[k]), v_set(mean[k])), r[k]);
+            dw_sum = v_fma(dy_k, normal, dw_sum);
+            if (layer) db_sum = v_add(db_sum, dy_k);
+            if (layer) dn = v_sub(dn, sum[k]);
+            v_store_partial(dx + k * c + i, n, v_mul(v_sub(dn, v_mul(normal, dot[k])), r[k]));
         }
-    }
-    for (int g = 0; g < groups; g++) {
-        v_store_partial(job->dw + i + 16 * g, n, dw[g]);
-        if (layer) v_store_partial(job->db + i + 16 * g, n, db[g]);
-    }
+        v_store(dw + i, dw_sum);
+        if (layer) v_store(db + i, db_sum);)
 }
 
-static void norm_backward_rows(void *context, int64_t begin, int64_t end) {
-    const struct normal_job *job = context;
-    for (int64_t row = begin; row < end; row++) {
-        if (job->given_mean) norm_dx(job, row, 1);
-        else norm_dx(job, row, 0);
-    }
+INLINE void norm_backward_block(const struct normal_job *job, int64_t block, int layer) {
+    float *dw = job->sums + block * 2 * job->stride, *db = dw + job->stride;
+    memset(dw, 0, (size_t)(2 * job->stride) * sizeof *dw);
+    int64_t row = block * job->block, stop = i64_min(row + job->block, job->rows);
+    for (; row + AT_ONCE <= stop; row += AT_ONCE) norm_backward_rows(job, row, AT_ONCE, dw, db, layer);
+    for (; row < stop; row++) norm_backward_rows(job, row, 1, dw, db, layer);
 }
 
-INLINE void norm_dw(const struct normal_job *job, int64_t block, int layer) {
-    int64_t i = block * DW_COLUMNS, stop = i64_min(i + DW_COLUMNS, job->c);
-    if (stop - i == DW_COLUMNS) norm_dw_columns(job, i, 2, 16, layer);
-    else
-        for (; i < stop; i += 16) norm_dw_columns(job, i, 1, stop - i, layer);
-}
-
-static void norm_backward_columns(void *context, int64_t begin, int64_t end) {
+static void norm_backward_blocks(void *context, int64_t begin, int64_t end) {
     const struct normal_job *job = context;
     for (int64_t block = begin; block < end; block++) {
-        if (job->given_mean) norm_dw(job, block, 1);
-        else norm_dw(job, block, 0);
+        if (job->given_mean) norm_backward_block(job, block, 1);
+        else norm_backward_block(job, block, 0);
     }
 }
 
-static void layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
-                               const float *mean, const float *rstd, int64_t rows, int64_t c) {
-    struct normal_job job = {.dx = dx, .dw = dw, .db = db, .dy = dy, .x = x, .w = w, .given_mean = mean,
-                             .given_rstd = rstd, .rows = rows, .c = c};
-    parallel_for(norm_backward_rows, &job, rows, 1 + 16384 / (c + 1));
-    parallel_for(norm_backward_columns, &job, ceil_div(c, DW_COLUMNS), 1 + 1024 / (rows + 1));
+/* y = the sums of all blocks, from the first to the last */
+static void add_blocks(float *y, const float *sums, int64_t blocks, const struct normal_job *job) {
+    ROW(i, n, job->c,
+        v16 sum = v_set(0.0f);
+        for (int64_t block = 0; block < blocks; block++) sum = v_add(sum, v_load(sums + block * 2 * job->stride + i));
+        v_store_partial(y + i, n, sum);)
 }
 
-static void rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
-                             int64_t rows, int64_t c) {
-    layernorm_backward(dx, dw, NULL, dy, x, w, NULL, rstd, rows, c);
+static int layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
+                              const float *mean, const float *rstd, int64_t rows, int64_t c) {
+    struct normal_job job = {.dx = dx, .dy = dy, .x = x, .w = w, .given_mean = mean, .given_rstd = rstd, .rows = rows,
+                             .c = c, .stride = ceil_div(c, 16) * 16};
+    job.block = i64_max(64, ceil_div(rows, 64 * AT_ONCE) * AT_ONCE);
+    int64_t blocks = ceil_div(rows, job.block);
+    job.sums = pool_take((size_t)(blocks * 2 * job.stride) * sizeof *job.sums);
+    if (!job.sums) return -1;
+    parallel_for(norm_backward_blocks, &job, blocks, 1 + 16384 / (job.block * c + 1));
+    add_blocks(dw, job.sums, blocks, &job);
+    if (db) add_blocks(db, job.sums + job.stride, blocks, &job);
+    pool_give(job.sums);
+    return 0;
+}
+
+static int rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
+                            int64_t rows, int64_t c) {
+    return layernorm_backward(dx, dw, NULL, dy, x, w, NULL, rstd, rows, c);
 }

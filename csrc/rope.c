@@ -25,10 +25,10 @@ static void rope_head(float *y, const float *x, const float *cos, const float *s
     }
     if (i < half) {
         int64_t n = half - i;
-        v16 a = v_load_rest(x + i, n, 0), b = v_load_rest(x + half + i, n, 0);
-        rope_turn(&a, &b, v_load_rest(cos + i, n, 0), v_mul(v_load_rest(sin + i, n, 0), sign));
-        v_store_rest(y + i, n, a);
-        v_store_rest(y + half + i, n, b);
+        v16 a = v_load_partial(x + i, n, 0), b = v_load_partial(x + half + i, n, 0);
+        rope_turn(&a, &b, v_load_partial(cos + i, n, 0), v_mul(v_load_partial(sin + i, n, 0), sign));
+        v_store_partial(y + i, n, a);
+        v_store_partial(y + half + i, n, b);
     }
 }
 

@@ -8,7 +8,8 @@
  * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
  * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
  *
- * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one.
+ * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and, if
+ * its instruction set has them, VEC_LOAD_WHERE and VEC_STORE_WHERE: loads and stores of the lanes whose mask is set.
  */
 #include <math.h>
 #include <stdint.h>
@@ -53,33 +54,62 @@ INLINE i16 i_set(int32_t x) { i16 r; EACH(i) r.part[i] = x - (ivec){0}; return r
 INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * LANES); return r; }
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
-/* The last n < 16 elements of a row: the lanes beyond them read as `fill` and are not written. */
-INLINE v16 v_load_rest(const float *p, int64_t n, float fill) {
-    float row[16];
-    for (int i = 0; i < 16; i++) row[i] = fill;
-    memcpy(row, p, (size_t)n * sizeof *p);
-    return v_load(row);
-}
-INLINE void v_store_rest(float *p, int64_t n, v16 x) {
-    float row[16];
-    v_store(row, x);
-    memcpy(p, row, (size_t)n * sizeof *p);
+/* A row whose length is no multiple of sixteen ends in a register of n < 16 lanes. Its loads and stores touch those
+ * lanes alone: nothing behind the row is read, and nothing goes through memory, as a copy of n floats would. */
+INLINE i16 v_first(int64_t n) { /* the lanes below n */
+    static const int32_t lanes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    i16 mask;
+    memcpy(&mask, lanes + (n < 16 ? 16 - n : 0), sizeof mask);
+    return mask;
 }
 
-/* All sixteen or the last n. One load through a chosen pointer: two vectors to choose from would live in memory. */
+#ifndef VEC_LOAD_WHERE
+INLINE vec vec_load_where(const float *p, ivec mask, vec x) {
+    for (int i = 0; i < LANES; i++)
+        if (mask[i]) x[i] = p[i];
+    return x;
+}
+INLINE void vec_store_where(float *p, ivec mask, vec x) {
+    for (int i = 0; i < LANES; i++)
+        if (mask[i]) p[i] = x[i];
+}
+#define VEC_LOAD_WHERE(p, mask, fill) vec_load_where(p, mask, fill)
+#define VEC_STORE_WHERE(p, mask, x) vec_store_where(p, mask, x)
+#endif
+
+/* All sixteen, or the first n: the lanes beyond them read as `fill` and are not written. */
 INLINE v16 v_load_partial(const float *p, int64_t n, float fill) {
-    float row[16];
-    if (n < 16) {
-        for (int i = 0; i < 16; i++) row[i] = fill;
-        memcpy(row, p, (size_t)n * sizeof *p);
-        p = row;
-    }
-    return v_load(p);
+    if (__builtin_constant_p(n) && n >= 16) return v_load(p);
+    v16 r = v_set(fill);
+    i16 mask = v_first(n);
+    EACH(i) r.part[i] = VEC_LOAD_WHERE(p + i * LANES, mask.part[i], r.part[i]);
+    return r;
 }
 INLINE void v_store_partial(float *p, int64_t n, v16 x) {
-    if (n >= 16) v_store(p, x);
-    else v_store_rest(p, n, x);
+    if (n >= 16) {
+        v_store(p, x);
+        return;
+    }
+    i16 mask = v_first(n);
+    EACH(i) VEC_STORE_WHERE(p + i * LANES, mask.part[i], x.part[i]);
 }
+
+/* The first n lanes, and 0 in those beyond. */
+INLINE v16 v_keep(v16 x, int64_t n) {
+    if (__builtin_constant_p(n) && n >= 16) return x;
+    i16 mask = v_first(n);
+    EACH(i) x.part[i] = (vec)((ivec)x.part[i] & mask.part[i]);
+    return x;
+}
+
+/* Run a body for each sixteen numbers of a row, from number i on: with n = 16, which is a constant so that whole
+ * registers need no mask, and at the end once more with the n < 16 that are left. */
+#define ROW(i, n, length, ...)                                                                                        \
+    {                                                                                                                 \
+        const int64_t whole_ = (length) & ~(int64_t)15;                                                               \
+        for (int64_t i = 0; i < whole_; i += 16) { enum { n = 16 }; __VA_ARGS__ }                                     \
+        if (whole_ < (length)) { const int64_t i = whole_, n = (length) - whole_; __VA_ARGS__ }                       \
+    }
 
 INLINE v16 v_add(v16 a, v16 b) { EACH(i) a.part[i] += b.part[i]; return a; }
 INLINE v16 v_sub(v16 a, v16 b) { EACH(i) a.part[i] -= b.part[i]; return a; }
@@ -111,6 +141,7 @@ INLINE i16 i_shift_left(i16 a, int n) { EACH(i) a.part[i] = (ivec)((uvec)a.part[
 INLINE i16 i_shift_right(i16 a, int n) { EACH(i) a.part[i] >>= n; return a; } /* keeps the sign */
 
 INLINE v16 v_abs(v16 x) { return i_float(i_and(v_bits(x), i_set(0x7fffffff))); }
+INLINE v16 v_minus_abs(v16 x) { return i_float(i_or(v_bits(x), i_set(INT32_MIN))); }
 /* x >= 0 with the sign of y */
 INLINE v16 v_with_sign(v16 x, v16 y) { return i_float(i_or(v_bits(x), i_and(v_bits(y), i_set(INT32_MIN)))); }
 

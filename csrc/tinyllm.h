@@ -53,12 +53,12 @@
     X(norm, void, layernorm,                                                                                          \
       (float *y, float *mean, float *rstd, const float *x, const float *w, const float *b, float eps,                 \
        int64_t rows, int64_t c))                                                                                      \
-    X(norm, void, layernorm_backward,                                                                                 \
+    X(norm, int, layernorm_backward,                                                                                  \
       (float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,                              \
        const float *mean, const float *rstd, int64_t rows, int64_t c))                                                \
     X(norm, void, rmsnorm,                                                                                            \
       (float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c))                    \
-    X(norm, void, rmsnorm_backward,                                                                                   \
+    X(norm, int, rmsnorm_backward,                                                                                    \
       (float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,                      \
        int64_t rows, int64_t c))                                                                                      \
     X(loss, void, token_losses,                                                                                       \

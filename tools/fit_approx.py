@@ -56,6 +56,26 @@ def fit(name, u, wanted, scale, degree):
     print(f"static const float {name}[] = {{{digits}}};")
 
 
+def fit_ratio(name, t, wanted, above, below):
+    """Print float32 coefficients of p(t) / q(t) close to `wanted` in relative error: q[0] = 1, degrees above and below.
+
+    p - wanted * q is linear in the coefficients, and the error is that over wanted * q, with q of the round before.
+    """
+    p, q = t[:, None] ** np.arange(above + 1), t[:, None] ** np.arange(1, below + 1)
+    basis, fixed, divisor = np.hstack([p / wanted[:, None], -q]), [], np.ones_like(t)
+    for k in range(basis.shape[1]):
+        for _ in range(5):
+            rest = (1 - basis[:, :k] @ np.array(fixed)) / divisor
+            c, _ = lawson(basis[:, k:] / divisor[:, None], rest)
+            divisor = 1 + q @ np.array([*fixed, *c])[above + 1:]
+        fixed.append(float(np.float32(c[0])))
+    error = np.abs(p @ np.array(fixed[:above + 1]) / (1 + q @ np.array(fixed[above + 1:])) / wanted - 1).max()
+    print(f"/* largest relative error {error:.1e} */")
+    above_digits, below_digits = (", ".join(f"{c:.9g}f" for c in part) for part in (fixed[:above + 1], fixed[above + 1:]))
+    print(f"static const float {name}_p[] = {{{above_digits}}};")
+    print(f"static const float {name}_q[] = {{1.0f, {below_digits}}};")
+
+
 def exp():
     """exp(r) = 1 + (r + r**2 * q(r)) for |r| <= ln 2 / 2."""
     r = grid(-0.3467, 0.3467)
@@ -75,10 +95,9 @@ def log():
 
 
 def tail():
-    """P(X > t) = exp(-t**2 / 2) * q(u) for a standard normal X, u = (t - 4) / (t + 4), 0 <= t <= 14.5."""
+    """P(X > t) = exp(-t**2 / 2) * p(t) / q(t) for a standard normal X, 0 <= t <= 14.5."""
     t = grid(0, 14.5)
-    exact = np.array([math.erfc(v / 2**0.5) / 2 * math.exp(v * v / 2) for v in t])
-    fit("tail_q", (t - 4) / (t + 4), exact, exact, 10)
+    fit_ratio("tail", t, np.array([math.erfc(v / 2**0.5) / 2 * math.exp(v * v / 2) for v in t]), 4, 5)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,9 @@
+/* What simd.h asks of a level, with 512-bit registers: shared by the three levels that have them. */
+#define LANES 16
+#define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VEC_SQRT(a) _mm512_sqrt_ps(a)
+#define VEC_MAX(a, b) _mm512_max_ps(b, a)
+#define VEC_MIN(a, b) _mm512_min_ps(b, a)
+#define VEC_LOAD_WHERE(p, mask, fill) _mm512_mask_loadu_ps(fill, _mm512_movepi32_mask((__m512i)(mask)), p)
+#define VEC_STORE_WHERE(p, mask, x) _mm512_mask_storeu_ps(p, _mm512_movepi32_mask((__m512i)(mask)), x)
+#define VEC_SCALE(x, n) _mm512_scalef_ps(x, n) /* x 2**n */
