@@ -13,8 +13,8 @@
 #define VEC_SQRT(a) _mm256_sqrt_ps(a)
 #define VEC_MAX(a, b) _mm256_max_ps(b, a)
 #define VEC_MIN(a, b) _mm256_min_ps(b, a)
+/* No VEC_STORE_WHERE: AMD's processors take 15 ns for a masked store of 256 bits. */
 #define VEC_LOAD_WHERE(p, mask, fill) _mm256_blendv_ps(fill, _mm256_maskload_ps(p, (__m256i)(mask)), (__m256)(mask))
-#define VEC_STORE_WHERE(p, mask, x) _mm256_maskstore_ps(p, (__m256i)(mask), x)
 #include "level.c"
 #if defined(__clang__)
 #pragma clang attribute pop

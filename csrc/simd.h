@@ -8,8 +8,9 @@
  * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
  * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
  *
- * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and, if
- * its instruction set has them, VEC_LOAD_WHERE and VEC_STORE_WHERE: loads and stores of the lanes whose mask is set.
+ * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and where
+ * its instruction set has them, and they are fast, VEC_LOAD_WHERE and VEC_STORE_WHERE (the lanes whose mask is set) and
+ * VEC_SCALE (x 2**n).
  */
 #include <math.h>
 #include <stdint.h>
@@ -55,7 +56,8 @@ INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * 
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
 /* A row whose length is no multiple of sixteen ends in a register of n < 16 lanes. Its loads and stores touch those
- * lanes alone: nothing behind the row is read, and nothing goes through memory, as a copy of n floats would. */
+ * lanes alone, and nothing behind the row. (A copy of n floats, padded to sixteen, took longer than a row of 64: the
+ * load waits until the copy's stores have left for the cache.) */
 INLINE i16 v_first(int64_t n) { /* the lanes below n */
     static const int32_t lanes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     i16 mask;
@@ -69,12 +71,7 @@ INLINE vec vec_load_where(const float *p, ivec mask, vec x) {
         if (mask[i]) x[i] = p[i];
     return x;
 }
-INLINE void vec_store_where(float *p, ivec mask, vec x) {
-    for (int i = 0; i < LANES; i++)
-        if (mask[i]) p[i] = x[i];
-}
 #define VEC_LOAD_WHERE(p, mask, fill) vec_load_where(p, mask, fill)
-#define VEC_STORE_WHERE(p, mask, x) vec_store_where(p, mask, x)
 #endif
 
 /* All sixteen, or the first n: the lanes beyond them read as `fill` and are not written. */
@@ -90,8 +87,17 @@ INLINE void v_store_partial(float *p, int64_t n, v16 x) {
         v_store(p, x);
         return;
     }
+#ifdef VEC_STORE_WHERE
     i16 mask = v_first(n);
     EACH(i) VEC_STORE_WHERE(p + i * LANES, mask.part[i], x.part[i]);
+#else /* in pieces of 8, 4, 2 and 1 */
+    float row[16];
+    v_store(row, x);
+    if (n & 8) memcpy(p, row, 32);
+    if (n & 4) memcpy(p + (n & 8), row + (n & 8), 16);
+    if (n & 2) memcpy(p + (n & 12), row + (n & 12), 8);
+    if (n & 1) p[n - 1] = row[n - 1];
+#endif
 }
 
 /* The first n lanes, and 0 in those beyond. */
