@@ -57,9 +57,10 @@ def fit(name, u, wanted, scale, degree):
 
 
 def fit_ratio(name, t, wanted, above, below):
-    """Print float32 coefficients of p(t) / q(t) close to `wanted` in relative error: q[0] = 1, degrees above and below.
+    """Print float32 coefficients of p(t) / q(t) close to `wanted`, in relative error; q[0] is 1.
 
-    p - wanted * q is linear in the coefficients, and the error is that over wanted * q, with q of the round before.
+    p - wanted * q is linear in the coefficients; the error is that over wanted * q, with q of the round
+    before.
     """
     p, q = t[:, None] ** np.arange(above + 1), t[:, None] ** np.arange(1, below + 1)
     basis, fixed, divisor = np.hstack([p / wanted[:, None], -q]), [], np.ones_like(t)
@@ -71,9 +72,9 @@ def fit_ratio(name, t, wanted, above, below):
         fixed.append(float(np.float32(c[0])))
     error = np.abs(p @ np.array(fixed[:above + 1]) / (1 + q @ np.array(fixed[above + 1:])) / wanted - 1).max()
     print(f"/* largest relative error {error:.1e} */")
-    above_digits, below_digits = (", ".join(f"{c:.9g}f" for c in part) for part in (fixed[:above + 1], fixed[above + 1:]))
-    print(f"static const float {name}_p[] = {{{above_digits}}};")
-    print(f"static const float {name}_q[] = {{1.0f, {below_digits}}};")
+    digits = [f"{c:.9g}f" for c in fixed]
+    print(f"static const float {name}_p[] = {{{', '.join(digits[: above + 1])}}};")
+    print(f"static const float {name}_q[] = {{1.0f, {', '.join(digits[above + 1 :])}}};")
 
 
 def exp():
