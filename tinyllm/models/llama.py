@@ -42,6 +42,11 @@ PRESETS = {
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with its own output layer
 }  # fmt: skip
 SIZE = {"min": 1, "max": 2**24}
+COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
+    "hidden_act": ("silu",),
+    "attention_dropout": (0.0, ...),
+    "head_dim": lambda config: (config.width // config.heads, None),
+}
 
 
 @dataclass(frozen=True)
@@ -136,13 +141,7 @@ class Llama(Pretrained, DecoderLM):
     PRESETS = PRESETS
     hf_transposed = True
     hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-    hf_settings = {
-        "hidden_act": ("silu",),
-        "attention_bias": (False,),
-        "mlp_bias": (False,),
-        "attention_dropout": (0.0, ...),
-        "head_dim": lambda config: (config.width // config.heads, None),
-    }
+    hf_settings = COMMON | {"attention_bias": (False,), "mlp_bias": (False,)}
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0):

@@ -1,10 +1,10 @@
 """Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.models.llama import SIZE, Llama, LlamaConfig
+from tinyllm.models.llama import COMMON, SIZE, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,7 @@ class Mistral(Llama):
     model_type = "mistral"
     architecture = "MistralForCausalLM"
     config_class = MistralConfig
-    hf_settings: ClassVar = {
-        "hidden_act": ("silu",),
-        "attention_dropout": (0.0, ...),
-        "head_dim": Llama.hf_settings["head_dim"],
-        "sliding_window": lambda config: (config.window,),  # written also if it is None
-    }
+    hf_settings = COMMON | {"sliding_window": lambda config: (config.window,)}  # written also if it is None
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Qwen2: LLaMA with biases on queries, keys and values. Yang et al., "Qwen2 Technical Report", 2024."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from tinyllm.models.llama import Llama, LlamaConfig
+from tinyllm.models.llama import COMMON, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -19,9 +18,4 @@ class Qwen2(Llama):
     model_type = "qwen2"
     architecture = "Qwen2ForCausalLM"
     config_class = Qwen2Config
-    hf_settings: ClassVar = {
-        "hidden_act": ("silu",),
-        "attention_dropout": (0.0, ...),
-        "use_sliding_window": (False,),
-        "head_dim": Llama.hf_settings["head_dim"],
-    }
+    hf_settings = COMMON | {"use_sliding_window": (False,)}
