@@ -44,13 +44,11 @@ def quantize_run(
     if old.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
     model, tokenizer, _ = load_run(old.folder, which)
-    path = old.best_checkpoint() if which == "best" else old.last_checkpoint()
-    assert path is not None  # load_run has found it
     setup, no_loss = data_of(old)
     before, bytes_before = loss(model, setup), size(model)
     quantize(model, bits)
     after, bytes_after = loss(model, setup), size(model)
-    saved = read_state(path)
+    saved = read_state(old.find_checkpoint(which))
     progress = dataclasses.replace(Progress(**saved["progress"]), best_step=saved["step"])
     new.notes = old.notes | {"bits": bits}
     with new.rewritten():

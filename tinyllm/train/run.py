@@ -176,14 +176,21 @@ class Run:
 
     def last_checkpoint(self) -> Path | None:
         """Return the path of the newest checkpoint, or None."""
-        found = checkpoint.list_checkpoints(self.checkpoints)
-        return found[max(found)] if found else None
+        return next(reversed(checkpoint.list_checkpoints(self.checkpoints).values()), None)
 
-    def best_checkpoint(self) -> Path | None:
-        """Return the path of the checkpoint with the lowest validation loss, or None when there is none."""
+    def find_checkpoint(self, which: str = "best") -> Path:
+        """Return the path of the "last" checkpoint, or of the "best": the lowest validation loss.
+
+        Raises UserError when there is none yet.
+        """
+        if which not in ("best", "last"):
+            raise ValueError(f'which must be "best" or "last", got {which!r}')
         last = self.last_checkpoint()
         if last is None:
-            return None
+            resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
+            raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
+        if which == "last":
+            return last
         best = checkpoint.read_state(last)["progress"]["best_step"]
         return checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
@@ -239,16 +246,11 @@ def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, R
     `RunConfig`. The model of a quantised run has quantised layers. Raises UserError naming the file that is
     missing or damaged.
     """
-    if which not in ("best", "last"):
-        raise ValueError(f'which must be "best" or "last", got {which!r}')
     run = Run(folder)
     config, facts = run.read_config()
     tokenizer = run.read_tokenizer()
     if tokenizer.vocab_size != facts.vocab_size:
         raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
-    path = run.best_checkpoint() if which == "best" else run.last_checkpoint()
-    if path is None:
-        resume = f"tinyllm train --out {shlex.quote(str(folder))} --resume"
-        raise UserError(f"{folder} holds no checkpoint yet: train it first with `{resume}`")
+    path = run.find_checkpoint(which)
     checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
     return checkpoint.load_model(path).eval(), tokenizer, config
