@@ -43,6 +43,7 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     """Continue a text with a trained model.
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
+    A run of sft gets its separator after the prompt, and stops where an answer ends.
 
     RUN            the folder of a training run
     --prompt TEXT  the beginning; without it the model makes one up
