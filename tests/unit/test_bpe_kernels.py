@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
 from tinyllm.ops.registry import _compiled, empty_pool, override, threads, use
-from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, bpe_fast
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, bpe_fast
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
@@ -179,18 +179,12 @@ def test_threads_and_cuts_change_nothing(text):
     assert tokenizer.decode_bytes(ids[0]) == text
 
 
-def test_decoding_takes_what_it_always_took():
-    tokenizer = BPETokenizer.train(SAMPLE, 300)
-    ids = tokenizer.encode(SAMPLE)
-    arrays = [np.array(ids, dtype) for dtype in (np.int64, np.int32, np.uint16)]
-    for same in (ids, tuple(ids), iter(ids), *arrays, arrays[0].repeat(2)[::2]):
-        assert tokenizer.decode_bytes(same) == SAMPLE
+def test_tokens_repeat_and_wrong_ones_are_refused():
     long = BPETokenizer([(97, 97), (256, 256), (257, 257), (258, 258), (259, 259)])
     assert long.decode_bytes([260, 98, 260, 259, 98, 257]) == b"a" * 32 + b"b" + b"a" * 48 + b"baaaa"
     for wrong in (2**31, 2**63, -1, 2**40):
         with pytest.raises((UserError, TypeError), match="token"):
-            tokenizer.decode_bytes([0, wrong])
-    assert ByteTokenizer().decode([104, 105]) == "hi"
+            long.decode_bytes([0, wrong])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64])

@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import (
-    CHAT_TEMPLATES,
-    BPETokenizer,
-    ByteTokenizer,
-    ChatTemplate,
-    Special,
-    load_tokenizer,
-    save_tokenizer,
-)
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
+from tinyllm.tokenizer.chat import CHAT_TEMPLATES, ChatTemplate, Special
 
 NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
 byte = ByteTokenizer(NAMES)

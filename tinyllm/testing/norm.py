@@ -35,15 +35,9 @@ def layernorm_bound(args, results):
     y is its range: |x - mean| rstd is at most sqrt(C).
     """
     x, w, b, _ = args
-    return layernorm_off((x, w, b), results, largest(x))
-
-
-def layernorm_off(args, results, size):
-    """The tolerance of layernorm's results, given the size of what its input was rounded on."""
-    x, w, b = args
     y, center, rstd = results
     C = x.shape[-1]
-    e = EPS * (4 + C) * size
+    e = EPS * (4 + C) * largest(x)
     normal = (x - center[..., None]) * rstd[..., None]
     relative = e * rstd[..., None] + EPS * (C + 8)
     off = np.minimum(e * rstd[..., None] + np.abs(normal) * relative * (1 + relative), 2 * C**0.5)
@@ -79,10 +73,7 @@ def rmsnorm_backward_bound(args, results):
     return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
 
 
-CASES = {
-    "layernorm": layernorm(),
-    "rmsnorm": rmsnorm(),
-}
+CASES = {"layernorm": layernorm(), "rmsnorm": rmsnorm()}
 BOUNDS = {
     "layernorm": layernorm_bound,
     "layernorm_backward": layernorm_backward_bound,

@@ -29,9 +29,9 @@ def rope(draw):
     return floats(draw, shape), cos, sin
 
 
-def tables_bound(args, results):
+def ulps_of_one(n):
     """The angle, up to 100,000, is worked out in float64; only the cosine and sine are rounded."""
-    return tuple(np.full(y.shape, EPS) for y in results)
+    return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
 @st.composite
@@ -60,14 +60,9 @@ def rope_bound(args, results):
     return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
 
 
-def scaled_tables_bound(args, results):
-    """As tables_bound, and what yarn's growth multiplies."""
-    return tuple(np.full(y.shape, 2 * EPS) for y in results)
-
-
 BOUNDS = {
-    "rope_tables": tables_bound,
-    "scaled_rope_tables": scaled_tables_bound,
+    "rope_tables": ulps_of_one(1),
+    "scaled_rope_tables": ulps_of_one(2),  # and what yarn's growth multiplies
     "rope": rope_bound,
     "rope_backward": rope_bound,
 }

@@ -158,7 +158,7 @@ def _to_json(parts):
 
 
 def _from_json(parts):
-    """Return parts as `ChatTemplate` has them; it refuses what is no part."""
+    """Return parts from JSON as `ChatTemplate` takes them; its constructor refuses wrong ones."""
     if not isinstance(parts, list):
         return parts
     names = [part.get("special") if isinstance(part, dict) and len(part) == 1 else None for part in parts]
