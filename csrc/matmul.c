@@ -17,14 +17,17 @@
 
 /* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. FEW_AHEAD: rows of b
  * that are asked for ahead, because each of them goes on elsewhere, where the hardware does not look ahead. */
-enum { DEPTH = 384, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
+#ifndef UNIT
+#define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, and defines pack_* too */
+#endif
+enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
 
 struct matmul_job {
     float *c, *act_out;                    /* act_out: gelu_tanh(c), if it is wanted */
     const float *a, *b, *bias;
     float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
     float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
-    int64_t rows, columns, depth;
+    int64_t rows, columns, depth, terms; /* depth: units of k; terms: floats */
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
@@ -33,11 +36,11 @@ struct matmul_job {
     int64_t panel_tasks, padded_rows;   /* tasks that pack b, before those that pack a; rows up to whole strips */
 };
 
-/* Copy at most COLUMNS columns and `depth` rows of b into a panel. */
-static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t depth) {
-    if (job->b_col == 1) pad_into(panel, COLUMNS, b, job->b_row, depth, columns);
-    else transpose_into(panel, COLUMNS, b, job->b_col, columns, depth, COLUMNS);
-}
+/* Copy at most COLUMNS columns of b, and from k on at most DEPTH rows, into a panel. */
+static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t k);
+
+/* Copy `rows` rows of a, from k on at most DEPTH columns, so that what a strip of ROWS needs is contiguous. */
+static void pack_left(float *left, const struct matmul_job *job, const float *a, int64_t rows, int64_t k);
 
 /* A task packs one panel of one block of k. */
 static void pack_tasks(void *context, int64_t begin, int64_t end) {
@@ -46,9 +49,16 @@ static void pack_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         int64_t panel = task % job->across, k = task / job->across % blocks * DEPTH, s = task / job->across / blocks;
         pack_panel(job->panels + s * job->panels_stack + (panel * job->depth + k) * COLUMNS, job,
-                   job->b + s * job->b_stack + panel * COLUMNS * job->b_col + k * job->b_row,
-                   i64_min(job->columns - panel * COLUMNS, COLUMNS), i64_min(job->depth - k, DEPTH));
+                   job->b + s * job->b_stack + panel * COLUMNS * job->b_col + k * UNIT * job->b_row,
+                   i64_min(job->columns - panel * COLUMNS, COLUMNS), k);
     }
+}
+
+#if UNIT == 1
+static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t k) {
+    int64_t depth = i64_min(job->depth - k, DEPTH);
+    if (job->b_col == 1) pad_into(panel, COLUMNS, b, job->b_row, depth, columns);
+    else transpose_into(panel, COLUMNS, b, job->b_col, columns, depth, COLUMNS);
 }
 
 /* Copy rows of a that lie transposed, so that each strip of ROWS is contiguous: [strip][k][ROWS]. Along k first,
@@ -61,6 +71,11 @@ static void pack_strips(float *restrict strips, const float *a, int64_t a_col, i
     if (whole < rows) pad_into(strips + whole * depth, ROWS, a + whole, a_col, depth, rows - whole);
 }
 
+static void pack_left(float *left, const struct matmul_job *job, const float *a, int64_t rows, int64_t k) {
+    pack_strips(left, a, job->a_col, rows, i64_min(job->depth - k, DEPTH));
+}
+#endif
+
 /* A task packs one panel of b, or one strip of a, for one block of k. */
 static void both_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
@@ -69,9 +84,8 @@ static void both_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = i64_max(begin, job->panel_tasks); task < end; task++) {
         int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * DEPTH;
         int64_t s = at / strips / blocks, depth = i64_min(job->depth - k, DEPTH);
-        pack_strips(job->strips + job->padded_rows * (s * job->depth + k) + row * depth,
-                    job->a + s * job->a_stack + row + k * job->a_col, job->a_col, i64_min(job->rows - row, ROWS),
-                    depth);
+        pack_left(job->strips + job->padded_rows * (s * job->depth + k) + row * depth, job,
+                  job->a + s * job->a_stack + row * job->a_row + k * UNIT * job->a_col, i64_min(job->rows - row, ROWS), k);
     }
 }
 
@@ -104,24 +118,22 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
 static void block_product(const struct matmul_job *job, float *c, const float *a, int64_t s, int64_t row,
                           const float *panels, const float *bias, int64_t rows, int64_t columns) {
     _Alignas(64) float own[DEPTH * HEIGHT];
-    int packed = job->a_col != 1; /* transposed: what a strip needs lies apart */
     for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < rows; m += HEIGHT) {
             int64_t depth = i64_min(job->depth - k, DEPTH), height = i64_min(rows - m, HEIGHT);
-            const float *left = a + m * job->a_row + k * job->a_col;
-            const float *strips = own;
-            if (job->strips) strips = job->strips + job->padded_rows * (s * job->depth + k) + (row + m) * depth;
-            else if (packed) pack_strips(own, left, job->a_col, height, depth);
+            int64_t a_row = job->a_row, a_col = job->a_col;
+            const float *left = a + m * a_row + k * UNIT * a_col;
+            if (UNIT > 1 || a_col != 1) { /* packed: [strip][k][ROWS] where it is transposed, else [row][k] */
+                if (!job->strips) pack_left(own, job, left, height, k);
+                left = job->strips ? job->strips + job->padded_rows * (s * job->depth + k) + (row + m) * depth : own;
+                a_row = a_col == 1 ? depth : 1;
+                a_col = a_col == 1 ? 1 : ROWS;
+            }
             for (int64_t n = 0; n < columns; n += COLUMNS) {
                 const float *panel = panels + n * job->depth + k * COLUMNS;
                 const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
-                float *out = c + m * job->columns + n;
-                if (packed)
-                    panel_product(out, job->columns, strips, 1, ROWS, ROWS * depth, panel, height, columns - n, depth,
-                                  k > 0, shift);
-                else
-                    panel_product(out, job->columns, left, job->a_row, 1, ROWS * job->a_row, panel, height, columns - n,
-                                  depth, k > 0, shift);
+                panel_product(c + m * job->columns + n, job->columns, left, a_row, a_col,
+                              ROWS * (a_col == 1 ? a_row : depth), panel, height, columns - n, depth, k > 0, shift);
             }
             if (job->act_out && k + depth == job->depth)
                 gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
@@ -281,17 +293,42 @@ static void plan(struct matmul_job *job, int64_t stack) {
     job->groups = ceil_div(job->columns, job->group_columns);
 }
 
-/* With `act_out`, also gelu_tanh(c). Returns -1, with nothing written, when memory for b's panels is lacking. */
+static struct matmul_job job_of(float *c, float *act_out, const float *a, const float *b, const float *bias,
+                                int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
+                                int a_transposed, int b_transposed) {
+    return (struct matmul_job){
+        .c = c, .act_out = act_out, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns,
+        .depth = ceil_div(depth, UNIT), .terms = depth, .a_stack = a_stack, .b_stack = b_stack,
+        .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
+        .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
+        .across = ceil_div(columns, COLUMNS), .padded_rows = ceil_div(rows, ROWS) * ROWS,
+    };
+}
+
+/* Multiply by blocks. Returns -1, with nothing written, when memory for b's panels is lacking. */
+static int product(struct matmul_job *job, int64_t stack) {
+    plan(job, stack);
+    int64_t depth = job->depth, blocks = ceil_div(depth, DEPTH), packed = (job->b_stack ? stack : 1) * job->across;
+    int64_t left = 0, work = job->block_rows * job->group_columns * depth;
+    if ((UNIT > 1 || job->a_col != 1) && job->groups > 1) left = (job->a_stack ? stack : 1) * job->padded_rows * depth;
+    job->panels = pool_take((size_t)(packed * depth * COLUMNS + left) * sizeof(float));
+    if (!job->panels) return -1;
+    job->panels_stack = job->b_stack ? job->across * depth * COLUMNS : 0;
+    if (left) job->strips = job->panels + packed * depth * COLUMNS;
+    job->panel_tasks = packed * blocks;
+    parallel_for(both_tasks, job, job->panel_tasks + left / (depth * ROWS) * blocks,
+                 1 + 32768 / (UNIT * UNIT) / (i64_min(depth, DEPTH) * COLUMNS));
+    parallel_for(block_tasks, job, stack * job->row_blocks * job->groups, 1 + 65536 / work);
+    pool_give(job->panels);
+    return 0;
+}
+
+/* With `act_out`, also gelu_tanh(c). */
 static int matmul(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                   int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                   int b_transposed) {
-    struct matmul_job job = {
-        .c = c, .act_out = act_out, .a = a, .b = b, .bias = bias, .rows = rows, .columns = columns, .depth = depth,
-        .a_stack = a_stack, .b_stack = b_stack,
-        .a_row = a_transposed ? 1 : depth, .a_col = a_transposed ? rows : 1,
-        .b_row = b_transposed ? 1 : columns, .b_col = b_transposed ? depth : 1,
-        .across = ceil_div(columns, COLUMNS),
-    };
+    struct matmul_job job =
+        job_of(c, act_out, a, b, bias, rows, columns, depth, a_stack, b_stack, a_transposed, b_transposed);
     if (stack == 0 || rows == 0 || columns == 0) return 0;
     if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
@@ -299,24 +336,8 @@ static int matmul(float *c, float *act_out, const float *a, const float *b, cons
         if (act_out) gelu_tanh_rows(act_out, c, columns, stack * rows, columns);
         return 0;
     }
-    if (rows <= FEW) {
-        few_product(&job, stack);
-        return 0;
-    }
-    int64_t packed = (b_stack ? stack : 1) * job.across;
-    plan(&job, stack);
-    job.padded_rows = ceil_div(rows, ROWS) * ROWS;
-    int64_t left = a_transposed && job.groups > 1 ? (a_stack ? stack : 1) * job.padded_rows * depth : 0;
-    job.panels = pool_take((size_t)(packed * depth * COLUMNS + left) * sizeof(float));
-    if (!job.panels) return -1;
-    job.panels_stack = b_stack ? job.across * depth * COLUMNS : 0;
-    if (left) job.strips = job.panels + packed * depth * COLUMNS;
-    int64_t blocks = ceil_div(depth, DEPTH), left_tasks = left / (depth * ROWS) * blocks;
-    job.panel_tasks = packed * blocks;
-    parallel_for(both_tasks, &job, job.panel_tasks + left_tasks, 1 + 32768 / (i64_min(depth, DEPTH) * COLUMNS));
-    int64_t work = job.block_rows * job.group_columns * depth;
-    parallel_for(block_tasks, &job, stack * job.row_blocks * job.groups, 1 + 65536 / work);
-    pool_give(job.panels);
+    if (rows > FEW) return product(&job, stack);
+    few_product(&job, stack);
     return 0;
 }
 

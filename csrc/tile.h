@@ -16,6 +16,12 @@ enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
 #endif
 enum { COLUMNS = REGISTERS * LANES };
 
+/* What a multiplication is: of floats, unless a file has said something else of what is as wide. */
+#ifndef TILE_FMA
+#define TILE_SPREAD(p) vec_set(*(p))
+#define TILE_FMA(a, b, c) vec_fma(a, b, c)
+#endif
+
 /* a[m][k] is a[m * a_row + k * a_col]. Adds to c if `add`, else overwrites it; then adds `bias` to every row, if there
  * is one. `rows` and `registers` (of columns) are constants where this is inlined, so the loops over them unroll. */
 INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
@@ -33,8 +39,8 @@ INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float 
         vec right[REGISTERS];
         for (int j = 0; j < registers; j++) right[j] = vec_load(b + j * LANES);
         for (int m = 0; m < rows; m++) {
-            vec left = vec_set(a[m * a_row]);
-            for (int j = 0; j < registers; j++) sum[m][j] = vec_fma(left, right[j], sum[m][j]);
+            vec left = TILE_SPREAD(a + m * a_row);
+            for (int j = 0; j < registers; j++) sum[m][j] = TILE_FMA(left, right[j], sum[m][j]);
         }
     }
     for (int m = 0; m < rows; m++)
