@@ -6,8 +6,10 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, _compiled, _ops_called, op, override, use
@@ -127,3 +129,15 @@ def test_no_op_is_defined_before_a_function_that_it_calls():
         assert name == o.__name__
         assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}
     assert OPS["bpe_merge"] in OPS["bpe_train"].calls  # called inside a comprehension
+
+
+def test_shapes_are_checked_by_their_declaration():
+    x, w, b = np.zeros((2, 3, 4), np.float32), np.zeros((4, 5), np.float32), np.zeros(5, np.float32)
+    for _ in range(2):  # the second time, shapes that fitted are known
+        assert ops.linear(x, w, b).shape == ops.linear(x, w, b=None).shape == (2, 3, 5)
+        for args in ((x, w[:3], b), (x, w, b[:4]), (x, b, b), (np.float32(1), w, b)):
+            with pytest.raises(ValueError, match=r"linear needs x \(\.\.\., I\), w \(I, O\), b \(O,\), got"):
+                ops.linear(*args)
+        for targets in (np.zeros((2, 2), int), [0, 0], 0):  # lists and numbers have shapes too
+            with pytest.raises(ValueError, match=r"cross_entropy needs logits .* got \(2, 3, 4\), "):
+                ops.cross_entropy(x, targets)
