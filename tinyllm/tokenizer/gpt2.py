@@ -98,7 +98,7 @@ def _numbered(vocab, special_tokens):
 
 
 def save(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Write `vocab.json` and `merges.txt` into a folder, which is created if it does not exist.
+    """Write `vocab.json` and `merges.txt`, or neither, into a folder, which is made if it does not exist.
 
     Raises UserError unless reading the content again gives the same tokenizer.
     """
@@ -114,16 +114,12 @@ def save(tokenizer: Tokenizer, folder: str | Path) -> None:
     if lost:
         where = f"has no place for the {lost[0]} of this tokenizer"
         raise UserError(f"GPT-2's format {where}; take huggingface")
-    _write_both(Path(folder), merges, json.dumps(vocab, ensure_ascii=False) + "\n")
-
-
-def _write_both(folder, merges, vocab):
-    """Write both files into a folder, or neither."""
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as e:
         raise UserError(f"cannot write {folder}: {e.strerror or e}; GPT-2's format is a folder") from None
-    with atomic_write(folder / "merges.txt") as first, atomic_write(folder / "vocab.json") as second:
+    with (atomic_write(Path(folder, "merges.txt")) as first,
+          atomic_write(Path(folder, "vocab.json")) as second):  # fmt: skip
         first.write(merges)
         first.flush()  # a full disk fails here, before either file is renamed
-        second.write(vocab)
+        second.write(json.dumps(vocab, ensure_ascii=False) + "\n")
