@@ -1,4 +1,7 @@
-"""Quantised layers and models: how far off they are, what they refuse, and that they save and load."""
+"""Quantised layers and models: how far off they are, what they refuse, and what is fused.
+
+That they save and load is tested in test_pretrained; that rows do not depend on each other, in test_bits.
+"""
 
 import copy
 
@@ -10,9 +13,8 @@ from hypothesis import strategies as st
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
-from tinyllm.nn import Int4Linear, Int8Linear, Linear, Module, quantize
+from tinyllm.nn import Int4Linear, Int8Linear, Linear, quantize
 from tinyllm.ops.quant import dequantize, spread
-from tinyllm.ops.registry import _compiled
 from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
@@ -109,11 +111,13 @@ def test_an_input_that_is_not_finite_gives_nan_in_its_row_alone(bits):
 
 
 @bits
-def test_a_gradient_is_refused(bits):
+def test_a_gradient_and_other_bits_are_refused(bits):
     y = layer(bits, 40, 3)[1](Tensor(np.ones((2, 40), np.float32), requires_grad=True))
     for loss in (y.sum(), quantize(GPT(CONFIG), bits).loss(np.zeros((1, 4), int), np.ones((1, 4), int))):
         with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
             loss.backward()
+    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
+        quantize(GPT(CONFIG), 5)
 
 
 @bits
@@ -133,37 +137,6 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
     assert f"h.*.mlp.c_fc{' ' * 5}" in summarise(model, 1, 8)
 
 
-def test_layers_in_lists_and_models_without_a_tied_head():
-    class Stack(Module):
-        def __init__(self):
-            self.layers = [Linear(8, 8), Linear(8, 4)]
-            self.out = Linear(4, 2, bias=False)
-
-    stack = quantize(Stack(), 8)
-    assert [type(layer) for layer in (*stack.layers, stack.out)] == [Int8Linear] * 3
-    assert stack.out.bias is None and not hasattr(stack, "lm_head")
-
-
-@bits
-@pytest.mark.skipif(_compiled is None, reason="a promise of the kernels, and they are not built")
-def test_a_model_scores_with_the_same_bits_everywhere(bits):
-    """Over levels, threads, the batch that a row sits in, and a prompt read at once or in chunks."""
-    model, tokens = quantize(GPT(CONFIG, seed=1), bits), Random("tokens").integers(67, (5, 20))
-    threads, found = _compiled.threads(), set()
-    with no_grad(), ops.use("compiled"):
-        for level in _compiled.levels():
-            for n in (1, 3):
-                _compiled.use_level(level)
-                _compiled.threads(n)
-                cache = model.new_cache()
-                chunks = [model(tokens[2:3, a:b], cache).data for a, b in ((0, 7), (7, 8), (8, 9), (9, 20))]
-                found |= {model(tokens).data[2].tobytes(), model(tokens[2]).data.tobytes(),
-                          np.concatenate(chunks, axis=1).tobytes()}  # fmt: skip
-    _compiled.threads(threads)
-    _compiled.use_level(None)
-    assert len(found) == 1
-
-
 @pytest.mark.parametrize("name, change, said", [
     ("lm_head.q", lambda q: q[:-1], "shape"),
     ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*int8 belongs"),
@@ -177,14 +150,9 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
     before = {n: a.copy() for n, a in model.state_dict().items()}
     with pytest.raises(UserError, match=f"{name}.*{said}"):
         model.load_state_dict(before | {name: change(before[name])})
-    assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
-
-
-def test_an_unquantised_state_and_other_bits_are_refused():
     with pytest.raises(UserError, match="belong to another model"):
-        quantize(GPT(CONFIG), 8).load_state_dict(GPT(CONFIG).state_dict())
-    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
-        quantize(GPT(CONFIG), 5)
+        model.load_state_dict(GPT(CONFIG).state_dict())
+    assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
 
 
 SMALL_LLAMA = LlamaConfig(vocab_size=67, context=24, layers=2, heads=4, kv_heads=2, width=64, hidden=96)
