@@ -14,7 +14,7 @@ MISTAKES = {  # what a target of C must see: in which file, what, and what stand
     "encode": ("encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
     "merge": ("encode.c", "if (rank[i] < rank[at])", "if (rank[i] <= rank[at])"),
     "decode": ("decode.c", "end - out >= SLOT", "end - out > 0"),
-    "train": ("train.c", "a.key < b.key", "a.key > b.key"),
+    "train": ("train.c", "(struct pair){key, side->count,", "(struct pair){key, side->count + 1,"),
 }
 BROKEN_LOADER = """
 import argparse, fuzz_loaders, sys
@@ -58,16 +58,12 @@ def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
         assert code != 0 and ("fuzz_" in text or "AddressSanitizer" in text), text[-3000:]
 
 
-@pytest.mark.parametrize(
-    "mistake, seen",
-    [
-        ("[][1]", "IndexError"),
-        ("raise UserError('two' + chr(10) + 'lines')", "not one clear line"),
-        ("tokenizer.decode_bytes = lambda ids: b''", "decode_bytes gives other bytes"),
-        ("tokenizer.encode = lambda text, allowed: [tokenizer.vocab_size]", "an id that is none"),
-        ("fuzz_loaders.LIMIT = 0", "seconds"),
-    ],
-)
+@pytest.mark.parametrize("mistake, seen", [
+    ("[][1]", "IndexError"), ("fuzz_loaders.LIMIT = 0", "seconds"),
+    ("raise UserError('two' + chr(10) + 'lines')", "not one clear line"),
+    ("tokenizer.decode_bytes = lambda ids: b''", "decode_bytes gives other bytes"),
+    ("tokenizer.encode = lambda text, allowed: [tokenizer.vocab_size]", "an id that is none"),
+])  # fmt: skip
 def test_a_broken_loader_is_a_finding(mistake, seen, tmp_path):
     program = BROKEN_LOADER.format(mistake=mistake)
     code, text = run([sys.executable, "-c", program, tmp_path, "--blind"], PYTHONPATH=str(HERE))
@@ -77,8 +73,6 @@ def test_a_broken_loader_is_a_finding(mistake, seen, tmp_path):
 def test_no_clang_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CLANG", "no-such-clang")
     assert verify_fuzz.main(["--quick", "decode"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "there is no no-such-clang: the C is not fuzzed",
-        "=> fuzzed nothing, a fixed number of executions: 0 executions, zero findings; "
-        "there is no no-such-clang: the C is not fuzzed",
-    ]
+    line, figures = capsys.readouterr().out.splitlines()
+    assert line == "there is no no-such-clang: the C is not fuzzed"
+    assert figures.startswith("=> fuzzed nothing") and figures.endswith(line)

@@ -28,14 +28,8 @@ def adamw_by_hand(w, grads, lr, beta1, beta2, eps, decay):
     return w
 
 
-@given(
-    st.floats(-3, 3),
-    st.lists(st.floats(-100, 100), min_size=1, max_size=8),
-    st.floats(1e-4, 0.1),
-    st.floats(0, 0.99),
-    st.floats(0, 0.999),
-    st.floats(0, 0.5),
-)
+@given(st.floats(-3, 3), st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.floats(1e-4, 0.1),
+       st.floats(0, 0.99), st.floats(0, 0.999), st.floats(0, 0.5))  # fmt: skip
 def test_step_is_the_papers(start, grads, lr, beta1, beta2, decay):
     p = Parameter(np.array([start], np.float32))
     optimizer = AdamW([p], lr=lr, betas=(beta1, beta2), weight_decay=decay)

@@ -23,10 +23,8 @@ def array(shape, dtype, layout, seed=0):
     return layout(np.asarray(bits).astype(dtype))
 
 
-@given(
-    st.dictionaries(names, st.builds(array, shapes, st.sampled_from(list(DTYPES)), layouts), max_size=5),
-    st.dictionaries(names, names, max_size=2),
-)
+@given(st.dictionaries(names, st.builds(array, shapes, st.sampled_from(list(DTYPES)), layouts), max_size=5),
+       st.dictionaries(names, names, max_size=2))  # fmt: skip
 def test_round_trip(tmp_path_factory, state, metadata):
     path = tmp_path_factory.mktemp("w") / "w.safetensors"
     save_weights(state, path, metadata)
