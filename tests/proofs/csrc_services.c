@@ -113,6 +113,14 @@ static void check_pool(void) {
     pool_give(pool_take(10000));
     REQUIRE(pool_take(3000) == large, "a block beyond the cap pushes out others");
     pool_give(large);
+    pool_empty();
+    void *stale = pool_take(1000), *recent = pool_take(500);
+    large = pool_take(3000);
+    pool_give(stale);
+    pool_give(recent);
+    pool_give(large); /* room for it and for one of them */
+    REQUIRE(pool_take(500) == recent, "more than the stalest blocks make room");
+    pool_give(recent);
     pool_cap((size_t)1 << 30);
     REQUIRE(!pool_take(SIZE_MAX) && !pool_take(((size_t)1 << 46) + 1), "an absurd size was granted");
     pool_give(NULL);
