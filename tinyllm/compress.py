@@ -12,9 +12,7 @@ from typing import Any
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
 from tinyllm.tokenizer import save_tokenizer
-from tinyllm.train.checkpoint import read_state
-from tinyllm.train.loop import Progress
-from tinyllm.train.run import Run, load_run
+from tinyllm.train.run import Run, load_run, progress_of
 from tinyllm.train.setup import TrainSetup, reopen
 
 
@@ -48,8 +46,8 @@ def quantize_run(
     before, bytes_before = loss(model, setup), size(model)
     quantize(model, bits)
     after, bytes_after = loss(model, setup), size(model)
-    saved = read_state(old.find_checkpoint(which))
-    progress = dataclasses.replace(Progress(**saved["progress"]), best_step=saved["step"])
+    progress = progress_of(old.find_checkpoint(which))[0]
+    progress = dataclasses.replace(progress, best_step=progress.step)
     new.notes = old.notes | {"bits": bits}
     with new.rewritten():
         save_tokenizer(tokenizer, new.tokenizer)

@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import math
-import tomllib
 import types
 import typing
 from typing import Any
@@ -47,7 +46,7 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
     if value is None:
         return type(None) in rest
     if kind not in NAMES:
-        return True
+        return isinstance(value, typing.get_origin(kind) or kind)
     if kind in (int, float):
         numbers = (int,) if kind is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, numbers) or not math.isfinite(value):
@@ -93,18 +92,6 @@ def flatten(nested: dict[str, Any]) -> dict[str, Any]:
 def part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return the settings whose names begin with a prefix, without it: `part(values, "train.")`."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-
-def read_toml(path: Any) -> dict[str, Any]:
-    """Return the settings of a TOML file by their flat names. Raises UserError."""
-    try:
-        with open(path, "rb") as f:
-            nested = tomllib.load(f)
-    except OSError as error:
-        raise UserError(f"cannot read the settings in {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    return flatten(nested)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:

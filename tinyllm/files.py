@@ -1,19 +1,27 @@
-"""Files that are written whole or not at all: whatever happens in mid-save, the old file is still there.
+"""Read files of bounded size, and write files whole or not at all.
 
-The order matters: write to a temporary file beside the target, flush it to the disk, rename it over the
-target (one atomic step on every file system that is used for this), then flush the folder, because the
-new name is the folder's content.
+Whatever happens while a file is saved, the old one is still there. The order matters: write to a temporary
+file beside the target, flush it to the disk, rename it over the target (one atomic step on every file system that
+is used for this), then flush the folder, because the new name is the folder's content.
 """
 
 import itertools
+import json
+import math
 import os
 import re
+import stat
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tinyllm.errors import UserError
+
+LARGEST = 2**26  # bytes of a file of settings, results, tokens; weights and texts have limits of their own
+MOST = 2**22  # values in JSON, of which an empty list has two bytes in the file and 64 in memory
 
 _serial = itertools.count()  # two threads of one process never share a temporary file
 
@@ -83,3 +91,100 @@ def remove_leftovers(folder: Path | str) -> None:
         if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # ours, not somebody's hidden file
             with suppress(OSError):
                 leftover.unlink()
+
+
+def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
+    """Read a regular file -> bytes, at most `most` of them.
+
+    Every file that a program opens by itself is read here, so that none can block it (a pipe), never end (a
+    device) or fill the memory. Raises UserError, with the path.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as f:
+            about = os.fstat(f.fileno())
+            data = f.read(min(about.st_size, most) + 1) if stat.S_ISREG(about.st_mode) else None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {_shown(path)}: {reason}") from error
+    if data is None:
+        raise UserError(f"cannot read {_shown(path)}: it is not a regular file")
+    if len(data) > most:
+        raise UserError(f"cannot read {_shown(path)}: it has more than {most:,} bytes")
+    return data
+
+
+def _without_waiting(path, flags):
+    """Open a pipe that nobody writes to without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _shown(path):
+    """Write a path in one line of bounded length."""
+    text = str(path)
+    text = text if len(text) <= 300 else f"{text[:150]}...{text[-150:]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def read_json(path: Path | str, most: int = LARGEST) -> Any:
+    """Read a file of JSON. Raises UserError, with the path, as `read_bytes` and `parse_json` do."""
+    data = read_bytes(path, most)
+    try:
+        return parse_json(data)
+    except UserError as error:
+        raise UserError(f"{_shown(path)} {error}") from error
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON from somebody else.
+
+    Raises UserError, which begins with a verb: for what is no JSON, more than MOST values, deep nesting, a
+    key that is there twice (instead of taking the last), NaN, and numbers that are infinite or too long.
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if count_values(raw) > MOST:
+        raise UserError(f"holds more than {MOST:,} values")
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
+                          parse_constant=_finite)  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise UserError(f"is not JSON: byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"is not JSON: {error.msg.removesuffix(' at')} at {where}") from None
+    except UserError:
+        raise
+    except RecursionError:
+        raise UserError("is nested too deeply") from None
+    except ValueError:  # Python refuses to read an integer of thousands of digits
+        raise UserError("holds a number that is too long") from None
+
+
+def count_values(data: bytes) -> int:
+    """Return an upper bound of the number of values in JSON."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{")))
+
+
+def _without_repetition(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise UserError(f"holds the key {twice[:60]!r} twice")
+    return fields
+
+
+def _finite(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise UserError(f"holds {text[:20]}, which is no finite number")
+    return number
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """Read a file of TOML, at most a megabyte. Raises UserError, with the path."""
+    data = read_bytes(path, 2**20)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise UserError(f"{_shown(path)} is nested too deeply") from None
+    except ValueError as error:  # TOML that is wrong, bytes that are not UTF-8, numbers that are too long
+        raise UserError(f"{_shown(path)} is not valid TOML: {error}") from error

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and read within bounds."""
 
 import os
 import stat
@@ -6,7 +6,16 @@ import stat
 import pytest
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write, atomic_write_bytes, atomic_write_text, remove_leftovers
+from tinyllm.files import (
+    atomic_write,
+    atomic_write_bytes,
+    atomic_write_text,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_toml,
+    remove_leftovers,
+)
 
 
 def names(folder):
@@ -68,3 +77,44 @@ def test_leftovers_of_killed_writers_can_be_cleared(tmp_path):
     (tmp_path / "a").write_bytes(b"whole")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["a"]
+
+
+def unreadable(folder):
+    """Return paths that no program should open by itself, with a word of what is said about each."""
+    os.mkfifo(folder / "pipe")
+    (folder / "zero").symlink_to("/dev/zero")
+    (folder / "loop").symlink_to("loop")
+    (folder / "large").write_bytes(bytes(101))
+    return {folder / "pipe": "not a regular file", folder / "zero": "not a regular file",
+            folder / "loop": "too many|symbolic links", folder: "directory", folder / "none": "No such file",
+            folder / "large": "more than 100 bytes", "a\0b": "null byte", "x" * 5000: "too long"}  # fmt: skip
+
+
+def test_only_regular_files_of_bounded_size_are_read(tmp_path):
+    """A pipe would block without end, /dev/zero fill the memory."""
+    (tmp_path / "file").write_bytes(bytes(100))
+    assert read_bytes(tmp_path / "file", 100) == bytes(100)
+    for path, words in unreadable(tmp_path).items():
+        with pytest.raises(UserError, match=f"(?i)cannot read .*({words})") as caught:
+            read_bytes(path, 100)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("text, words", [
+    (b"", "not JSON"), (b"\xff", "byte 0 is not UTF-8"), (b"[" * 10**5, "nested"), (b"9" * 5000, "too long"),
+    (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "no finite"), (b"[-Infinity]", "no finite"),
+    (b"1e400", "no finite"), (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
+])  # fmt: skip
+def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
+    with pytest.raises(UserError, match=words):
+        parse_json(text)
+    (tmp_path / "x.json").write_bytes(text)
+    with pytest.raises(UserError, match=f"x.json .*{words}"):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("text", [b"[a", b"x=" + b"[" * 5000, b"x=" + b"9" * 5000, b"\xff", bytes(2**20 + 1)])
+def test_toml_of_others_is_read_within_bounds(tmp_path, text):
+    (tmp_path / "x.toml").write_bytes(text)
+    with pytest.raises(UserError, match=r"x\.toml"):
+        read_toml(tmp_path / "x.toml")

@@ -217,13 +217,13 @@ def test_what_only_the_library_reads_says_how_to_get_it(fields, tmp_path, monkey
 
 
 BAD_BYTES = [
-    (b"", "no JSON"), (b"{", "no JSON at line 1, column 2"), (b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8"),
-    (b"[]", "no model"), (b'"\x1b[2J"', "no JSON"), (b"NaN", "NaN"), (b"9" * 10_000, "number"),
+    (b"", "not JSON"), (b"{", "at line 1, column 2"), (b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8"),
+    (b"[]", "no model"), (b'"\x1b[2J"', "not JSON"), (b"NaN", "NaN"), (b"9" * 10_000, "number"),
     (b"[" * 100_000 + b"]" * 100_000, "nested"),
     (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested"),
     (b'{"model": 1, "model": 2}', "twice"),
-    (b"[" + b"[]," * 2**21 + b"[]]", "4194304 values"),
-    (b"[" + b'"",' * 2**22 + b"0]", "4194304 values"),
+    (b"[" + b"[]," * 2**21 + b"[]]", "4,194,304 values"),
+    (b"[" + b'"",' * 2**22 + b"0]", "4,194,304 values"),
 ]
 
 
@@ -232,7 +232,7 @@ def test_what_is_no_tokenizer_file_is_refused(data, match, tmp_path):
     refused(tmp_path, data, match)
 
 
-def test_sizes_have_limits(tmp_path, monkeypatch):
+def test_sizes_have_limits(tmp_path):
     doubling = [[97, 97], *([256 + i] * 2 for i in range(40))]
     for merges, match in (doubling, "64 MB"), ([[97, 256]], "0 to 255"):
         with pytest.raises(UserError, match=match):
@@ -243,8 +243,6 @@ def test_sizes_have_limits(tmp_path, monkeypatch):
         with pytest.raises(UserError) as error:
             BPETokenizer([], special_tokens=names)
         assert len(str(error.value)) < 400
-    monkeypatch.setattr(json_file, "LARGEST", 50)
-    refused(tmp_path, b" " * 101, "larger")
 
 
 def test_a_cut_file_is_refused(tmp_path):

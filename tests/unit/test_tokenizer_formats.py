@@ -177,7 +177,7 @@ def test_gpt2_files_beside_others(tmp_path):
     with pytest.raises(UserError, match=r"merges\.txt"):
         load_tokenizer(tmp_path / "alone")
     (tmp_path / "merges.txt").write_text("")
-    with pytest.raises(UserError, match="no JSON"):
+    with pytest.raises(UserError, match="not JSON"):
         load_tokenizer(tmp_path / "merges.txt")
 
 

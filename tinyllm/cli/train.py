@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tinyllm.cli.command import command
 from tinyllm.cli.progress import Display, JsonDisplay
 from tinyllm.cli.text import entry, paragraph, progress_bar
-from tinyllm.config import parse_assignments, read_toml
+from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
+from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.ops.registry import threads
 from tinyllm.report.run import write_report
@@ -150,7 +151,7 @@ def train_run(opened: tuple[Run, RunConfig], resume: bool, plugins: "Plugins", a
 
 def settings_of(config: str | None, given: dict[str, str], assignments: list[str]) -> dict[str, Any]:
     """Return {flat name: value} of the user's settings: --config, then flags, then --set."""
-    return (read_toml(config) if config else {}) | given | parse_assignments(assignments)
+    return (flatten(read_toml(config)) if config else {}) | given | parse_assignments(assignments)
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,

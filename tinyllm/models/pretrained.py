@@ -7,7 +7,6 @@ other differences.
 
 import dataclasses
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.weights import Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Module
 from tinyllm.nn.module import fitting, without_memory
@@ -165,7 +164,7 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists() or not index.exists():
         return read_header(single)[0]
-    shards = read_json(index).get("weight_map")
+    shards = read_object(index).get("weight_map")
     if not isinstance(shards, dict) or not all(_is_plain_name(file) for file in shards.values()):
         raise UserError(f"{index} has no weight_map from names to files")
     found: dict[str, Stored] = {}
@@ -205,19 +204,9 @@ def _without_tied_head(model, stored):
     return {name: array for name, array in stored.items() if name != "lm_head.weight"}
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """Read one JSON object from a file. Raises UserError if it is missing, too large or no object."""
-    try:
-        with open(path, "rb") as f:
-            data = f.read(min(os.fstat(f.fileno()).st_size, MAX_JSON_BYTES) + 1)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > MAX_JSON_BYTES:
-        raise UserError(f"{path} has more than {MAX_JSON_BYTES} bytes")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    value = read_json(path, MAX_JSON_BYTES)
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object")
     return value

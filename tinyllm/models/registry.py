@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.models.gpt import GPT
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
-from tinyllm.models.pretrained import load_folder, read_json
+from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.nn import DecoderLM
 
@@ -67,15 +67,14 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
 def from_pretrained(folder: Path | str) -> DecoderLM:
     """Load a model from a Hugging Face folder: config.json and model.safetensors, or several such files.
 
-    Nothing is downloaded. The model is in evaluation mode; a quantised checkpoint gives a quantised
-    model. Raises
-    UserError, in one line that names the file, when one is missing or broken, or describes a model that
-    tinyllm cannot run.
+    Nothing is downloaded. The model is in evaluation mode; a quantised checkpoint gives a quantised model.
+    Raises UserError, in one line that names the file, when one is missing or broken, or describes a model
+    that tinyllm cannot run.
     """
     folder = Path(folder)
     if not (folder / "config.json").exists() and (below := sorted(folder.glob("checkpoints/*/config.json"))):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
-    found = read_json(folder / "config.json")
+    found = read_object(folder / "config.json")
     name = found.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"{folder} has the model_type {name!r}; tinyllm runs {', '.join(FAMILIES)}")

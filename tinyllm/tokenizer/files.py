@@ -8,7 +8,7 @@ from typing import Any
 import regex
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes
+from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
 from tinyllm.tokenizer import gpt2, huggingface, json_file, tiktoken
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
@@ -27,12 +27,12 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
     (give the path of either). Raises UserError naming what is wrong with the file.
     """
     path = _in_folder(path)
-    data = json_file.read(path)
+    data = read_bytes(path)
     try:
         return _build(path, data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {_shown(str(e))}") from None
-    except RecursionError:  # from reading the JSON, or from quoting a value of it in a message
+    except RecursionError:  # from quoting a value of it in a message
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
@@ -96,7 +96,10 @@ def _build(path, data, pattern, special_tokens):
         return tiktoken.load(data, pattern, special_tokens)
     if gpt2.looks_like_merges(data):
         return gpt2.load(Path(path).with_name("vocab.json"), path, pattern, special_tokens)
-    content = json_file.parse(data)
+    try:
+        content = parse_json(data)
+    except UserError as e:
+        raise UserError(f"not a tokenizer file: it {e}") from None
     if gpt2.looks_like_vocab(content):
         return gpt2.load(path, Path(path).with_name("merges.txt"), pattern, special_tokens)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write
-from tinyllm.tokenizer import json_file
+from tinyllm.files import atomic_write, parse_json, read_bytes
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
 from tinyllm.tokenizer.byte_characters import CHARACTERS, token_bytes
@@ -41,7 +40,7 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
         raise UserError(f"{added.name} is in the same folder and cannot be read: {advice}")
     if not Path(vocab_path).exists():
         raise UserError("not a tokenizer file, or a merges.txt without a vocab.json in its folder")
-    vocab, merges = _named(vocab_path, json_file.parse), _named(merges_path, _read_merges)
+    vocab, merges = _named(vocab_path, parse_json), _named(merges_path, _read_merges)
     if not isinstance(vocab, dict):
         raise UserError(f"{vocab_path} is not an object of tokens and ids")
     return _build(vocab, merges, pattern or "gpt2", special_tokens)
@@ -50,7 +49,7 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
 def _named(path, parse):
     """Read and parse a file. Raises UserError with its name, because there are two."""
     try:
-        return parse(json_file.read(path))
+        return parse(read_bytes(path))
     except UserError as e:
         raise UserError(f"{Path(path).name}: {e}") from None
 

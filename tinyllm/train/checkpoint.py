@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, sync_folder
+from tinyllm.files import atomic_write_text, read_json, sync_folder
 from tinyllm.models import from_pretrained, load_weights, save_weights
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
@@ -102,16 +102,14 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     path = Path(path) / "state.json"
     try:
-        state = json.loads(path.read_bytes())
-        digest = state.pop("digest")
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}): the checkpoint is not whole; {ADVICE}"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: it is not the JSON that tinyllm wrote; {ADVICE}") from error
-    if digest != _digest(state):
+        state = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}: the checkpoint is not whole; {ADVICE}") from error
+    if not isinstance(state, dict) or state.pop("digest", None) != _digest(state):
         raise UserError(f"{path} is damaged: its content does not match its digest; {ADVICE}")
+    hashes = state.get("sha256")
+    if not isinstance(hashes, dict) or not all(isinstance(digest, str) for digest in hashes.values()):
+        raise UserError(f"{path} is damaged: it has no SHA-256 of the other files; {ADVICE}")
     return state
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tinyllm.errors import UserError
+from tinyllm.files import parse_json, read_bytes
 
+LARGEST_LOG = 2**28  # bytes: a million steps
 # These differ from run to run; everything else in the log is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
@@ -69,19 +71,16 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
     Raises UserError when the file is missing or some other line is no JSON object.
     """
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; is this the folder of a run?") from error
+    lines = read_bytes(path, LARGEST_LOG).split(b"\n")
     records = []
     for number, line in enumerate(lines, 1):
         try:
             if line:
-                records.append(json.loads(line))
-        except ValueError as error:
+                records.append(parse_json(line))
+        except UserError as error:
             if number == len(lines):
                 break
-            raise UserError(f"{path} line {number} is not JSON; the log is damaged") from error
+            raise UserError(f"{path} line {number} {error}; the log is damaged") from error
     if not all(map(_is_record, records)):
         raise UserError(f"{path} holds lines that are no records; the log is damaged")
     return records

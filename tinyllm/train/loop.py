@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.config import check, setting
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
@@ -33,12 +34,15 @@ class Diverged(UserError):
 class Progress:
     """The state of a run besides arrays; every checkpoint holds it."""
 
-    step: int = 0
-    best_step: int | None = None
+    step: int = setting(0, min=0)
+    best_step: int | None = setting(None, min=0)
     best_val_loss: float | None = None
     group: dict[str, Any] = field(default_factory=dict)  # sums since the last logged step; None: not finite
-    group_seconds: float = 0.0
-    seconds: float = 0.0  # since the run began, without the breaks
+    group_seconds: float = setting(0.0, min=0)
+    seconds: float = setting(0.0, min=0)  # since the run began, without the breaks
+
+    def __post_init__(self):
+        check(self, "progress.")
 
     def add(self, done: events.Stepped) -> None:
         """Count one more step."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from tinyllm.config import check, flatten
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes, atomic_write_text, remove_leftovers
+from tinyllm.files import atomic_write_bytes, atomic_write_text, read_json, remove_leftovers
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import checkpoint
 from tinyllm.train.config import RunConfig, known_settings, make_config
@@ -135,8 +135,8 @@ class Run:
         if not self.file.exists() and (old := self._old_settings()) is not None:
             again = f"train again with `{_command(old, self.folder)}`"
             raise UserError(f"{self.folder} holds a run of an older version, which cannot be read: {again}")
+        content = self._read_file()
         try:
-            content = json.loads(self.file.read_bytes())
             parts = content if isinstance(content, dict) else {}
             if missing := [name for name in ("settings", "facts", "notes") if name not in parts]:
                 raise ValueError(f"it holds no {missing[0]}")
@@ -146,19 +146,26 @@ class Run:
                 raise ValueError(f"the setting {different[0]} is missing or unknown")
             found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
-        except OSError as error:
-            raise UserError(f"{self.folder} holds no run: cannot read run.json ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
         self._content = {"settings": content["settings"], "facts": facts}
         return config, found
 
+    def _read_file(self):
+        """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
+        if self.file.exists() or self.file.is_symlink():
+            return read_json(self.file)
+        reason = "there is no run.json" if self.folder.is_dir() else "there is no such folder"
+        if (self.folder / "config.json").exists():
+            reason = "it is the folder of a model, which tl.from_pretrained opens"
+        raise UserError(f"{self.folder} holds no run: {reason}")
+
     def _old_settings(self):
         """Return the settings of a run in the old layout, which kept them in config.json; or None."""
         try:
-            content = json.loads((self.folder / "config.json").read_bytes())
+            content = read_json(self.folder / "config.json")
             return content if "found" in content and isinstance(content["train"], dict) else None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (UserError, TypeError, KeyError):
             return None
 
     def read_tokenizer(self) -> Tokenizer:
@@ -191,8 +198,8 @@ class Run:
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
         if which == "last":
             return last
-        best = checkpoint.read_state(last)["progress"]["best_step"]
-        return checkpoint.list_checkpoints(self.checkpoints).get(best, last)
+        best = progress_of(last)[0].best_step
+        return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
         """Write a checkpoint, then delete those that are neither the last nor the best; return its path."""
@@ -215,11 +222,8 @@ class Run:
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():
-            state = checkpoint.verify(path)
-            try:
-                progress, log_bytes = Progress(**state["progress"]), int(state["log_bytes"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
+            checkpoint.verify(path)
+            progress, log_bytes = progress_of(path)
             if progress.step > steps:
                 raise UserError(f"this run has done {progress.step} steps already: give it more than that")
             model.load_state_dict(checkpoint.load_model(path).state_dict())
@@ -229,6 +233,18 @@ class Run:
             checkpoint.prune_checkpoints(self.checkpoints, {progress.step, progress.best_step})
         self.log.cut(log_bytes)
         return progress
+
+
+def progress_of(path: Path) -> tuple[Progress, int]:
+    """Return the progress in a checkpoint, and how many bytes of the log belong to it. Raises UserError."""
+    state = checkpoint.read_state(path)
+    try:
+        progress, log_bytes = Progress(**state["progress"]), state["log_bytes"]
+        if type(log_bytes) is not int or log_bytes < 0:
+            raise ValueError(f"log_bytes = {log_bytes!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
+    return progress, log_bytes
 
 
 def _command(old, folder):
