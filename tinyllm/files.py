@@ -1,8 +1,8 @@
 """Read files of bounded size, and write files whole or not at all.
 
 Whatever happens while a file is saved, the old one is still there. The order matters: write to a temporary
-file beside the target, flush it to the disk, rename it over the target (one atomic step on every file system that
-is used for this), then flush the folder, because the new name is the folder's content.
+file beside the target, flush it to the disk, rename it over the target (one atomic step on every file system
+that is used for this), then flush the folder, because the new name is the folder's content.
 """
 
 import itertools
