@@ -38,7 +38,7 @@ def case_kind(args: Sequence[Any]) -> str:
     if any(np.isinf(a).any() for a in numbers):
         return INFINITE
     small = any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays)
-    if small or any(x in ([], b"", {}) for x in plain(args)):
+    if small or any(x in ([], b"", {}) for x in args if not isinstance(x, np.ndarray | np.generic)):
         return SMALL
     sizes = [np.abs(a).max() for a in numbers if a.size]
     if any(size > 100 or 0 < size < 0.01 for size in sizes):
@@ -46,11 +46,6 @@ def case_kind(args: Sequence[Any]) -> str:
     if any(not a.flags.c_contiguous for a in given_arrays):
         return VIEWS
     return ORDINARY if numbers else ORDINARY_INPUT
-
-
-def plain(args: Sequence[Any]) -> list[Any]:
-    """Return the arguments that are Python values."""
-    return [x for x in args if not isinstance(x, np.ndarray | np.generic)]
 
 
 # The simplest first. A case with -inf may also be huge or a view, so its failure says less about the cause.

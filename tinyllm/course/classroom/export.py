@@ -100,13 +100,6 @@ def pack(files: dict[str, str | bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def course_text(path: str | Path) -> str:
-    """Return the text of the course file. Raises UserError if there is none."""
-    if not Path(path).is_file():
-        raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
-    return read(Path(path))
-
-
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
 
@@ -137,8 +130,10 @@ def seedless(course: Course) -> str:
 def gradescope(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
     """Write the autograder's zip for Gradescope. Students never see it, so it has the whole course file."""
     name, data = read_package(package)
+    if not Path(path).is_file():
+        raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
-    atomic_write_bytes(out, pack(files | {"course.toml": course_text(path), name: data}))
+    atomic_write_bytes(out, pack(files | {"course.toml": read(Path(path)), name: data}))
 
 
 def classroom50(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
