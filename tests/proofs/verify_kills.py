@@ -30,22 +30,10 @@ def start(folder, text, steps, extra=()):
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     if "--resume" in extra:
         sets = []
-    command = [
-        sys.executable,
-        "-m",
-        "tinyllm",
-        "train",
-        "--data",
-        str(text),
-        "--out",
-        str(folder),
-        *sets,
-        *extra,
-    ]
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "TINYLLM_CACHE": str(folder.parent / "cache"),
-    }
+    files = ["--data", str(text), "--out", str(folder)]
+    command = [sys.executable, "-m", "tinyllm", "train", *files, *sets, *extra]
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = os.environ | {"PYTHONPATH": path, "TINYLLM_CACHE": str(folder.parent / "cache")}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

@@ -117,13 +117,8 @@ def by_huggingface(pattern, text):
 
 def by_tiktoken(pattern, text):
     ranks = {bytes([i]): i for i in range(256)}
-    return set(
-        tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}).decode(
-            tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}).encode_ordinary(
-                text
-            )
-        )
-    )
+    theirs = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return set(theirs.decode(theirs.encode_ordinary(text)))
 
 
 class Count:
