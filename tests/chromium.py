@@ -116,7 +116,7 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", features=features)
 
-    def picture(self, whole=False):
-        """A PNG of the window, or of the whole page."""
-        shot = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def picture(self):
+        """A PNG of the window."""
+        shot = self.ask("Page.captureScreenshot", format="png")
         return base64.b64decode(shot["data"])

@@ -122,11 +122,8 @@ def test_no_position_sees_a_later_token(name, t, other, seed):
 
 @each_family
 @pytest.mark.parametrize("backend", BACKENDS)
-@given(
-    pieces=st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda n: sum(n) <= 8),
-    batch=st.integers(1, 3),
-    seed=st.integers(0, 9),
-)
+@given(pieces=st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda n: sum(n) <= 8),
+       batch=st.integers(1, 3), seed=st.integers(0, 9))  # fmt: skip
 def test_logits_in_pieces_and_in_any_batch_equal_logits_at_once(name, backend, pieces, batch, seed):
     model, tokens = lively(name, seed), np.random.default_rng(seed).integers(0, 11, (batch, sum(pieces)))
     cache, parts, start = model.new_cache(batch), [], 0

@@ -98,6 +98,14 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype():
     assert (Tensor([1, 2]) * 0.5).data.tolist() == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.add.compiled is not None))
+def test_float64_is_added_and_multiplied_on_every_backend(backend):
+    x, y = leaf(2, 3), leaf(3, 2)
+    with ops.use(backend):
+        ((x @ y + 1) - x @ y * 2).sum().backward()
+    assert x.grad.dtype == y.grad.dtype == np.float64
+
+
 def test_reading_a_tensor():
     x = Tensor([[1.5, 2.5]])
     assert x.shape == (1, 2) and x.ndim == 2 and len(x) == 1 and x[0, 1].item() == 2.5
