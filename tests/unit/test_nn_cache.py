@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.nn import KVCache
+from tinyllm.ops.registry import empty
 
 
 def numbers(seed, *shape):
@@ -23,6 +24,16 @@ def test_append_keeps_everything_in_order(pieces, batch, seed):
         assert cache.length == start and (cache.lengths == start).all()
         assert np.array_equal(keys[:, :start], k[:, :start])
         assert np.array_equal(values[:, :start], v[:, :start])
+
+
+def test_places_that_no_row_has_filled_are_finite():
+    """The spec of attention multiplies their values by a weight of 0, and 0 times NaN is NaN."""
+    dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # memory of the pool, which is used again
+    for array in dirty:
+        array[:] = np.nan
+    del array, dirty[:]
+    cache = KVCache(3, 6, 1, 2)
+    assert np.isfinite(cache.keys).all() and np.isfinite(cache.values).all()
 
 
 def test_rows_have_lengths_of_their_own_and_share_memory():

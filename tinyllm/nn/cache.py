@@ -20,6 +20,7 @@ class KVCache:
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
         self.keys = empty((batch, context, heads, width), dtype)
         self.values = empty((batch, context, heads, width), dtype)
+        self.keys[:] = self.values[:] = 0  # attention wants finite numbers, even hidden: 0 * NaN is NaN
         self.lengths = np.zeros(batch, np.int64)
 
     @property
