@@ -161,7 +161,7 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch
     tokenizer = ByteTokenizer(template.special_tokens)
     tokenizer.chat = template
     config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
-    monkeypatch.setattr(cli, "load_run", lambda run, which: (GPT(config, seed=3), tokenizer, None))
+    monkeypatch.setattr(cli, "load_run", lambda run, which: (GPT(config, seed=3), tokenizer, make_config({})))
     prompts, real = [], cli.stream
 
     def stream(model, ids, stop=(), **options):
@@ -194,6 +194,22 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
             conversation.ids.clear()
             texts.append("".join(conversation.reply("ab", 12)))
     assert len(set(texts[:3])) == 3 and texts[:3] == texts[3:]
+
+
+def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm, monkeypatch):
+    config = make_config({"recipe": "sft", "sft.separator": "b", "sft.end": "a"})
+    monkeypatch.setattr(cli, "load_run", lambda run, which: (tiny(), TOKENIZER, config))
+    asked = []
+    monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
+    tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
+    assert asked == [([b"ab"], ["ba", "a"])]
+
+
+def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
+    conversation = cli.Conversation(tiny(), TOKENIZER, "b")
+    list(conversation.reply("a", 2))
+    list(conversation.reply("", 1))  # lets the model go on: no separator
+    assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():

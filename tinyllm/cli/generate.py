@@ -37,6 +37,16 @@ def _options(values: dict[str, Any]) -> dict[str, Any]:
     return {"sampling": sampling, "seed": values["seed"], "stop": stop}
 
 
+def _opened(run, which, stop):
+    """Return a run's model, its tokenizer, what follows a prompt, and where an answer ends besides at `stop`.
+
+    A run that has learnt answers has a separator between prompt and answer.
+    """
+    model, tokenizer, config = load_run(run, which=which)
+    separator, end = find_recipe(config.recipe).frame(config.options)
+    return model, tokenizer, separator, [*stop, *([end] if separator and end else [])]
+
+
 @command("generate", extend=_add_sampling)
 def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200, json: bool = False,
              which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
@@ -57,10 +67,8 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    model, tokenizer, config = load_run(run, which=which)
-    separator, end = find_recipe(config.recipe).frame(config.options)
-    if prompt and separator:  # the run has learnt answers, which follow a separator
-        prompt, values["stop"] = prompt + separator, [*values["stop"], *filter(None, [end])]
+    model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
+    prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
     steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
@@ -89,13 +97,15 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
 class Conversation:
     """A text that a person and a model write in turns.
 
-    With a chat template, each text of the person is a turn, and the model ends its own turns. In every turn
+    With a chat template, each text of the person is a turn, and the model ends its own turns; without one, it
+    is followed by the separator of a run that has learnt answers. In every turn
     the model reads the text from its beginning, or its end if it has outgrown the context; so a turn that was
     interrupted leaves nothing behind.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, seed: int = 0, stop: Sequence[str] = (),
-                 **options: Any) -> None:  # fmt: skip
+    def __init__(self, model: Any, tokenizer: Any, separator: str = "", seed: int = 0,
+                 stop: Sequence[str] = (), **options: Any) -> None:  # fmt: skip
+        self.separator = separator
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
         self.seed = seed  # of the next turn
@@ -117,7 +127,7 @@ class Conversation:
         """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
         chat = self.tokenizer.chat
         if not chat:
-            return self.tokenizer.encode(typed(text))
+            return self.tokenizer.encode(typed(text + self.separator if text else ""))
         cut_off = self.ids and self.ids[-1] != chat.stop_id(self.tokenizer)
         said = typed(text).decode("utf-8", "replace")
         return [] if cut_off and not text else chat.user_turn(self.tokenizer, said, self.ids)
@@ -141,10 +151,10 @@ def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best"
     example:
       tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
     """
-    model, tokenizer, _ = load_run(run, which=which)
+    model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
     options = _options(values)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
-    conversation = Conversation(model, tokenizer, **options)
+    conversation = Conversation(model, tokenizer, separator, **options)
     print("You begin, the model goes on. Empty line: go on. /reset: new text. /quit: leave.")
     while True:
         try:
