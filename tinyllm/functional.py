@@ -14,21 +14,10 @@ from numpy.typing import ArrayLike
 from tinyllm import ops
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
-from tinyllm.tensor import Tensor, as_array, gradients, no_grad, record, recording, remakeable, run
+from tinyllm.tape import gradients, run
+from tinyllm.tensor import Tensor, as_array, matmul, no_grad, record, recording, remakeable
 
 Ints = Tensor | ArrayLike  # token ids, targets and indices
-
-
-def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
-    """Multiply matrices: a (..., M, K), b (..., K, N) -> (..., M, N)."""
-    y = ops.matmul(a.data, b.data, transpose_a, transpose_b)
-
-    def backward(dy):
-        if not (b.requires_grad or transpose_a):  # the product for b is not needed
-            return ops.sum_to_shape(ops.matmul(dy, b.data, transpose_b=not transpose_b), a.shape), None
-        return ops.matmul_backward(dy, a.data, b.data, transpose_a, transpose_b)
-
-    return record(y, (a, b), backward)
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -80,6 +69,11 @@ def sigmoid(x: Tensor) -> Tensor:
         return (dy * y * (1 - y),)
 
     return record(y, (x,), backward)
+
+
+def relu(x: Tensor) -> Tensor:
+    """Replace negative numbers by 0, with gradient 0 at 0: x (...) -> (...)."""
+    return maximum(0, x)
 
 
 def log_sigmoid(x: Tensor) -> Tensor:

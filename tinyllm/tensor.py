@@ -21,23 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.ops.shapes import FLOAT32
-
-
-class Node:
-    """A record of one step: `sources` of its inputs, its `backward`, and the (shape, dtype) of its outputs.
-
-    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for
-    a leaf, None for what needs no gradient. A node holds no output, so an activation lives only while some
-    closure needs it.
-    """
-
-    __slots__ = ("__weakref__", "backward", "outputs", "sources")
-
-    def __init__(self, sources: tuple, backward: Callable | None, outputs: tuple):
-        self.sources = sources
-        self.backward = backward
-        self.outputs = outputs
+from tinyllm.tape import Node, gradients, plus, run
 
 
 class Mode(threading.local):
@@ -101,52 +85,6 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
             out.requires_grad = True
             out._node, out._output = node, i
     return outputs if isinstance(y, tuple) else outputs[0]
-
-
-def topological(root: Node) -> list[Node]:
-    """List root and all nodes it depends on, so that every node comes after the ones it depends on.
-
-    It is a loop with an explicit stack, because a graph may be deeper than Python's recursion limit.
-    """
-    order: list[Node] = []
-    seen, stack = set(), [(root, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((s[0], False) for s in node.sources if s and isinstance(s[0], Node))
-    return order
-
-
-def gradients(y: "Tensor", dy: np.ndarray) -> dict["Tensor", np.ndarray]:
-    """Walk back from y, whose gradient is dy, and free the records on the way -> {leaf: its gradient}."""
-    grads: dict[Any, Any] = {y.source: dy}
-    order = topological(y._node) if y._node else []
-    while order:
-        node = order.pop()
-        if node.backward is None:
-            raise RuntimeError("backward() was here before and freed the graph: run the forward pass again")
-        dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
-        if any(d is not None for d in dys):
-            dys = [np.zeros(*like) if d is None else d for d, like in zip(dys, node.outputs, strict=True)]
-            for source, dx in zip(node.sources, node.backward(*dys), strict=True):
-                if source and dx is not None:
-                    grads[source] = plus(grads[source], dx) if source in grads else dx
-        node.sources, node.backward = (), None
-    return {leaf: dx for (leaf, _), dx in grads.items()}
-
-
-def run(op: Any, *arrays: np.ndarray) -> Any:
-    """Run an op, or its specification unless all arrays are float32, the only dtype of kernels."""
-    return (op if all(x.dtype == FLOAT32 for x in arrays) else op.variants["numpy"])(*map(np.asarray, arrays))
-
-
-def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Add two arrays: with the op if both are float32 of one shape, else with NumPy, which broadcasts."""
-    return ops.add(x, y) if x.shape == y.shape and x.dtype == y.dtype == FLOAT32 else x + y
 
 
 class Tensor:
@@ -251,24 +189,26 @@ class Tensor:
 
     def __matmul__(self, other):
         x, y = self, self.like(other)
-
-        def backward(dz):
-            if x.dtype == y.dtype == np.float32:
-                return ops.matmul_backward(dz, x.data, y.data)
-            return (
-                ops.sum_to_shape(run(ops.matmul, dz, y.data.swapaxes(-1, -2)), x.shape),
-                ops.sum_to_shape(run(ops.matmul, x.data.swapaxes(-1, -2), dz), y.shape),
-            )
-
-        return record(run(ops.matmul, x.data, y.data), (x, y), backward)
+        if 1 not in (x.ndim, y.ndim):
+            return matmul(x, y)
+        rows = x.reshape(1, -1) if x.ndim == 1 else x  # a vector is a row on the left, a column on the right
+        columns = y.reshape(-1, 1) if y.ndim == 1 else y
+        z = matmul(rows, columns)
+        return z.reshape(z.shape[:-2] + z.shape[-2:-1] * (x.ndim > 1) + z.shape[-1:] * (y.ndim > 1))
 
     def __pow__(self, n):
         """Raise to a power n, a number."""
 
         def backward(dy):
-            return (dy * n * self.data ** (n - 1),)
+            return (dy * n * self.data ** (n - 1 if n else 0),)
 
         return record(self.data**n, (self,), backward)
+
+    def __abs__(self):
+        def backward(dy):
+            return (dy * np.sign(self.data),)
+
+        return record(np.abs(self.data), (self,), backward)
 
     def __neg__(self):
         return self * -1
@@ -287,6 +227,28 @@ class Tensor:
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    # Comparisons return plain arrays of booleans. As a key of a dictionary, a tensor equals only itself.
+
+    def __lt__(self, other):
+        return self.data < as_array(other)
+
+    def __le__(self, other):
+        return self.data <= as_array(other)
+
+    def __gt__(self, other):
+        return self.data > as_array(other)
+
+    def __ge__(self, other):
+        return self.data >= as_array(other)
+
+    def __eq__(self, other):
+        return self.data == as_array(other)
+
+    def __ne__(self, other):
+        return self.data != as_array(other)
+
+    __hash__ = object.__hash__
 
     def exp(self) -> "Tensor":
         """Return e to the power of each number."""
@@ -330,6 +292,16 @@ class Tensor:
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """Return the largest number along an axis, several, or all; equal ones share the gradient."""
+        most = self.data.max(axis=axis, keepdims=True)
+
+        def backward(dy):
+            equal = self.data == most
+            return (equal * (dy.reshape(most.shape) / equal.sum(axis, dy.dtype, keepdims=True)),)
+
+        return record(most if keepdims else self.data.max(axis=axis), (self,), backward)
+
     def reshape(self, *shape: Any) -> "Tensor":
         """Return the same numbers in the same order under another shape."""
         before = self.data.shape
@@ -363,6 +335,19 @@ class Tensor:
             return (dx,)
 
         return record(self.data[index], (self,), backward)
+
+
+def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """Multiply matrices: a (..., M, K), b (..., K, N) -> (..., M, N)."""
+    y = run(ops.matmul, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)
+
+    def backward(dy):
+        if not (b.requires_grad or transpose_a):  # the product for b is not needed
+            da = run(ops.matmul, dy, b.data, transpose_b=not transpose_b)
+            return ops.sum_to_shape(da, a.shape), None
+        return run(ops.matmul_backward, dy, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)
+
+    return record(y, (a, b), backward)
 
 
 class Remade(Tensor):

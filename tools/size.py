@@ -16,7 +16,7 @@ NAMES = {"Makefile", "run"}  # code without a suffix
 
 PLAN = {  # part of tinyllm/ -> lines
     "ops": 3000,
-    "tensor functional rng files errors": 900,
+    "tape tensor functional rng files errors": 900,
     "tokenizer": 1800,
     "data world": 3000,
     "nn": 1000,
@@ -35,7 +35,7 @@ PLAN = {  # part of tinyllm/ -> lines
     "course": 3800,
     "__init__ __main__": 200,
 }
-PATH = "ops tensor functional nn models generate train"  # the reading path
+PATH = "ops tape tensor functional nn models generate train"  # the reading path
 PATH_PLAN, LIBRARY_PLAN, REPOSITORY_PLAN = 10_000, sum(PLAN.values()), 45_000
 
 

@@ -93,7 +93,7 @@ for name, gradient in zip(names, gradients, strict=True):
 # Nobody writes that table by hand. tinyllm's `Tensor` records each step while
 # it computes: what it used, and a function that turns the gradient of its
 # result into gradients of what it used. This record is called a *tape*, and
-# `backward()` walks it from the end. Read `gradients` in `tinyllm/tensor.py`:
+# `backward()` walks it from the end. Read `gradients` in `tinyllm/tape.py`:
 # it is your `backpropagate`, on arrays.
 
 # %%
@@ -217,5 +217,5 @@ print(f"with a term forgotten:  {error(forgetful):.0e}")
 # small enough.
 #
 # You have rebuilt `tinyllm/ops/autograd.py` and a part of `ops/elementwise.py`
-# and `ops/matmul.py`, and you know how `tinyllm/tensor.py` works: read it now.
+# and `ops/matmul.py`, and you know how `tinyllm/tape.py` works: read it now.
 # Next we need something worth differentiating: probabilities, and a loss.

@@ -25,7 +25,8 @@ LAYERS = (
     ("ops",),  # 0: arrays in, arrays out
     ("tokenizer",),  # a leaf: text and tokens
     ("data",),  # a leaf: corpora and batches
-    ("tensor",),  # 1
+    ("tape",),  # 1: the walk back, and the array that remembers
+    ("tensor",),
     ("functional",),  # 2
     ("nn",),  # 3
     ("models",),  # 4
@@ -41,7 +42,7 @@ LAYERS = (
     ("__init__", "__main__"),  # the public names
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
-NETWORK = {"tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
+NETWORK = {"tape", "tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}

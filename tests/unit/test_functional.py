@@ -41,6 +41,7 @@ CASES = {
     "log": (lambda x: F.log(x * x + 1), (3, 5)),
     "tanh": (F.tanh, (3, 5)),
     "sigmoid": (F.sigmoid, (3, 5)),
+    "relu": (F.relu, (3, 5)),
     "log_sigmoid": (F.log_sigmoid, (3, 5)),
     "minimum": (F.minimum, (3, 5), (5,)),
     "maximum": (lambda x: F.maximum(x, 0.1) * F.maximum(-0.2, x), (3, 5)),

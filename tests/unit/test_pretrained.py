@@ -129,7 +129,7 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
 def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_path, name):
     model = made(name)
     model.save_pretrained(tmp_path)
-    if model.lm_head.weight in model.parameters()[:1]:
+    if model.lm_head.weight is model.parameters()[0]:
         first = "wte.weight" if name == "gpt2" else "model.embed_tokens.weight"
         rewrite(tmp_path, lambda state: state | {"lm_head.weight": state[first]})
     rewrite(tmp_path, lambda state: {family(name.split()[0]).hf_prefix + n: a.astype(np.float16)

@@ -12,11 +12,19 @@ from tinyllm import ops
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad, record
 
+BACKENDS = ["numpy"] + ["compiled"] * (ops.matmul.compiled is not None)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def specs():
     with ops.use("numpy"):
         yield
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    with ops.use(request.param):
+        yield request.param
 
 
 def leaf(*shape, key="leaf"):
@@ -54,7 +62,7 @@ SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3)), ((2,
 
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 @pytest.mark.parametrize("name", BINARY)
-def test_arithmetic_broadcasts_and_sums_back(name, shapes):
+def test_arithmetic_broadcasts_and_sums_back(backend, name, shapes):
     assert gradient_error(BINARY[name], leaf(*shapes[0], key="x"), leaf(*shapes[1], key="y")) < 1e-6
 
 
@@ -71,7 +79,10 @@ UNARY = {
     "rows, some twice": lambda x: x[[1, 0, 1]] * x[np.array([0, 0, 1])],
     "elements, some twice": lambda x: x[[1, 1], :, [2, 2]],
     "a mask": lambda x: x[x.data > 0],
-    "powers": lambda x: (x * x + 1) ** -0.5 + x**3,
+    "powers": lambda x: (x * x + 1) ** -0.5 + x**3 + x**0,
+    "abs": lambda x: abs(x),
+    "max": lambda x: x.max() * x.max(axis=(0, 1)) + x.max(axis=(0, -1), keepdims=True),
+    "exp, log, tanh": lambda x: (x.exp() + 1).log() * x.tanh(),
     "numbers": lambda x: 2 - (1 + x) * 3 / 4 + 1 / (x * x + 1) - x,
     "arrays": lambda x: np.ones((2, 1, 1)) + (np.arange(4.0) - x) * np.arange(4.0),
     "@": lambda x: x @ x.transpose(0, 2, 1) @ np.ones((3, 2)),
@@ -81,7 +92,7 @@ UNARY = {
 
 
 @pytest.mark.parametrize("name", UNARY)
-def test_shape_and_number_operators(name):
+def test_shape_and_number_operators(backend, name):
     assert gradient_error(UNARY[name], leaf(2, 3, 4)) < 1e-6
 
 
@@ -91,19 +102,95 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype():
     assert Tensor(np.zeros(2)).dtype == np.float64
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
     for y in (x + 1, 1 - x, x * 0.1, x / np.float64(3), 2 / x, x.mean(), -x, x**2, x.exp(), x * np.ones(3),
-              np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3)):
+              np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3), abs(x), x.max(), x @ x, np.ones(3) @ x):
         assert y.dtype == np.float32
     (x.mean() * 0.1 + (x / 3).sum()).backward()
     assert x.grad.dtype == np.float32
     assert (Tensor([1, 2]) * 0.5).data.tolist() == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.add.compiled is not None))
-def test_float64_is_added_and_multiplied_on_every_backend(backend):
-    x, y = leaf(2, 3), leaf(3, 2)
-    with ops.use(backend):
-        ((x @ y + 1) - x @ y * 2).sum().backward()
-    assert x.grad.dtype == y.grad.dtype == np.float64
+def test_where_dtypes_are_mixed_a_gradient_has_the_dtype_of_its_tensor(backend):
+    x, y = Tensor(np.ones((2, 2), np.float32), requires_grad=True), leaf(2, 2)
+    z = F.softmax(x * 2) + y * x - x @ y
+    assert z.dtype == np.float64
+    z.sum().backward()
+    assert x.grad.dtype == np.float32 and y.grad.dtype == np.float64
+
+
+sizes = st.integers(0, 4)
+
+
+@st.composite
+def factors(draw):
+    """Shapes that @ takes: matrices, vectors, batches that broadcast."""
+    m, k, n = draw(sizes), draw(sizes), draw(sizes)
+    whole = draw(st.lists(sizes, max_size=2))
+    left, right = ([draw(st.sampled_from((size, 1))) for size in whole] for _ in "ab")
+    right = right[draw(st.integers(0, len(right))) :]
+    return (draw(st.sampled_from(((k,), (*left, m, k)))), draw(st.sampled_from(((k,), (*right, k, n)))))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", BACKENDS)
+@given(shapes=factors())
+def test_products_of_all_shapes_are_those_of_numpy(name, dtype, shapes):
+    with ops.use(name):
+        compare_products(dtype, shapes)
+
+
+def compare_products(dtype, shapes):
+    a, b = (leaf(*shape, key=key).data.astype(dtype) for shape, key in zip(shapes, "ab", strict=True))
+    y = Tensor(a) @ Tensor(b)
+    assert y.shape == (a @ b).shape and y.dtype == dtype
+    np.testing.assert_allclose(y.data, a @ b, rtol=1e-5, atol=1e-6)
+    inputs = [Tensor(x.astype(np.float64), requires_grad=True) for x in (a, b)]
+    assert gradient_error(lambda a, b: a @ b, *inputs) < 1e-6
+    if dtype == np.float32:  # whose gradients are those of float64
+        single = [Tensor(x, requires_grad=True) for x in (a, b)]
+        (single[0] @ single[1]).backward(Random("direction").normal(y.shape))
+        for x, exact in zip(single, inputs, strict=True):
+            assert x.grad.dtype == np.float32
+            np.testing.assert_allclose(x.grad, exact.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_other_dtypes_reach_what_replaced_an_op(backend):
+    calls = []
+
+    def product(a, b, transpose_a=False, transpose_b=False):
+        calls.append(a.dtype)
+        return ops.matmul.reference(a, b, transpose_a, transpose_b)
+
+    x = leaf(2, 2)
+    with ops.override(matmul=product):
+        (x @ x).sum().backward()
+    assert calls == [np.float64] * 3
+
+
+def test_kernels_refuse_other_dtypes_and_say_what_to_do():
+    with ops.use(BACKENDS[-1]):
+        if BACKENDS[-1] == "compiled":
+            with pytest.raises(TypeError, match=r"float64; use x\.astype"):
+                ops.add(np.ones(2), np.ones(2))
+        assert (Tensor(np.ones(2, np.float16)) + np.ones(2)).dtype == np.float16
+        assert (Tensor([1, 2]) + Tensor([3, 4])).data.tolist() == [4, 6]
+
+
+def test_equal_largest_numbers_share_the_gradient():
+    x = Tensor([[2.0, 3.0, 3.0], [1.0, 0.0, -1.0]], requires_grad=True)
+    x.max(axis=1).backward([6, 4])
+    assert x.grad.tolist() == [[0, 3, 3], [4, 0, 0]]
+
+
+def test_comparisons_give_plain_arrays():
+    x, y = Tensor([1.0, 2.0, 3.0], requires_grad=True), Tensor([2.0, 2.0, 2.0])
+    for other in (y, y.data, 2):
+        found = (x < other, x <= other, x > other, x >= other, x == other, x != other)
+        assert [f.tolist() for f in found] == [
+            [True, False, False], [True, True, False], [False, False, True], [False, True, True],
+            [False, True, False], [True, False, True],
+        ]
+    assert isinstance(x < y, np.ndarray)
+    assert {x: 1, y: 2}[x] == 1
 
 
 def test_reading_a_tensor():
@@ -261,7 +348,8 @@ def test_none_from_a_closure_means_zero():
     (lambda: leaf(2, 3).backward(np.ones(3)), ValueError, r"\(2, 3\).*\(3,\)"),
     (lambda: Tensor([1.0]).backward(), RuntimeError, "requires_grad"),
     (lambda: leaf(2, 3) @ leaf(2, 3), ValueError, r"\(2, 3\) by \(2, 3\)"),
-    (lambda: leaf(3) @ leaf(3), ValueError, "two axes"),
+    (lambda: leaf(3) @ leaf(2, 3), ValueError, r"\(1, 3\) by \(2, 3\)"),
+    (lambda: leaf(3) @ 2, ValueError, "two axes"),
 ])
 def test_mistakes_are_named(mistake, error, words):
     with pytest.raises(error, match=words) as caught:

@@ -98,6 +98,12 @@ class Op(Call):
     def compiled(self) -> Any:
         return self.variants.get("compiled")
 
+    @functools.cached_property
+    def specification(self) -> Callable:
+        """The NumPy body, in which the ops that it calls by name are specifications too."""
+        f, called = self.reference, {o.__name__: o.specification for o in self.calls}
+        return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
+
     def _checked(self, run):
         """Return an implementation that checks its arguments, for calls that do not go through the op."""
         if self.check is None:

@@ -1,0 +1,82 @@
+"""The tape: records of computed steps, the walk back through them, and ops on arrays of any dtype.
+
+`tinyllm.tensor.record` makes the records; `gradients` is `ops.backpropagate` on arrays.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.ops.shapes import FLOAT32
+
+
+class Node:
+    """A record of one step: `sources` of its inputs, its `backward`, and the (shape, dtype) of its outputs.
+
+    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for
+    a leaf, None for what needs no gradient. A node holds no output, so an activation lives only while some
+    closure needs it.
+    """
+
+    __slots__ = ("__weakref__", "backward", "outputs", "sources")
+
+    def __init__(self, sources: tuple, backward: Callable | None, outputs: tuple):
+        self.sources = sources
+        self.backward = backward
+        self.outputs = outputs
+
+
+def topological(root: Node) -> list[Node]:
+    """List root and all nodes it depends on, so that every node comes after the ones it depends on.
+
+    It is a loop with an explicit stack, because a graph may be deeper than Python's recursion limit.
+    """
+    order: list[Node] = []
+    seen, stack = set(), [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((s[0], False) for s in node.sources if s and isinstance(s[0], Node))
+    return order
+
+
+def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
+    """Walk back from a tensor y, whose gradient is dy, and free the records on the way.
+
+    Returns {leaf: its gradient}. Where dtypes were mixed, a gradient takes the dtype of its tensor.
+    """
+    grads: dict[Any, Any] = {y.source: dy}
+    order = topological(y._node) if y._node else []
+    while order:
+        node = order.pop()
+        if node.backward is None:
+            raise RuntimeError("backward() was here before and freed the graph: run the forward pass again")
+        dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
+        if any(d is not None for d in dys):
+            dys = [np.zeros(shape, dtype) if d is None else d.astype(dtype, copy=False)
+                   for d, (shape, dtype) in zip(dys, node.outputs, strict=True)]  # fmt: skip
+            for source, dx in zip(node.sources, node.backward(*dys), strict=True):
+                if source and dx is not None:
+                    grads[source] = plus(grads[source], dx) if source in grads else dx
+        node.sources, node.backward = (), None
+    return {leaf: dx.astype(leaf.dtype, copy=False) for (leaf, _), dx in grads.items()}
+
+
+def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
+    """Run an op on arrays of any dtype: kernels take float32 only, the specification takes everything."""
+    for x in arrays:
+        if type(x) is not np.ndarray or (x.dtype is not FLOAT32 and x.dtype != FLOAT32):
+            run_by = op if op.backend in ("numpy", "override") else op.specification
+            return run_by(*map(np.asarray, arrays), **options)
+    return op(*arrays, **options)
+
+
+def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Add two arrays: with the op if they have one shape, else with NumPy, which broadcasts."""
+    return run(ops.add, x, y) if x.shape == y.shape else x + y
