@@ -22,6 +22,7 @@ TABLES = "csrc/unicode_tables"  # .py writes .h, from tinyllm/ops/unicode-16.0.t
 def extensions():
     if os.environ.get("TINYLLM_NO_EXT"):
         return []
+    import numpy
     from Cython.Build import cythonize
 
     runpy.run_path(BINDINGS)["write"]()
@@ -30,7 +31,8 @@ def extensions():
         sources=["tinyllm/ops/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
         depends=[*glob("csrc/**/*.[ch]", recursive=True), BINDINGS, "csrc/kernels.inc",
                  f"{TABLES}.py", f"{TABLES}.h", *glob("tinyllm/ops/*.px[id]")],
-        include_dirs=["csrc"],
+        include_dirs=["csrc", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"],
         extra_link_args=["-pthread"],
         optional=not os.environ.get("TINYLLM_REQUIRE_EXT"),

@@ -26,7 +26,7 @@ struct loss_job {
     float *losses, *lse, *dx;
     const float *x, *given_lse, *dlosses;
     const int64_t *targets;
-    int64_t rows, v, ignore;
+    int64_t rows, v, ignore, step;
 };
 
 /* --- from logits ---------------------------------------------------------------------------------------- */
@@ -45,7 +45,7 @@ BY_ROWS(token_losses, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v 
         (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore, int64_t rows, int64_t v),
         .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .rows = rows, .v = v)
 
-/* dx may be x. */
+/* dx may be x. One number is dloss for all rows where step is 0. */
 static void token_losses_backward_row(const struct loss_job *job, int64_t group) {
     int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
     const float *x = job->x + row * v;
@@ -58,16 +58,24 @@ static void token_losses_backward_row(const struct loss_job *job, int64_t group)
             memset(dx, 0, (size_t)v * sizeof *dx);
             continue;
         }
-        v16 lse = v_set(job->given_lse[row]), scale = v_set(job->dlosses[row]);
+        float dloss = job->dlosses[row * job->step];
+        v16 lse = v_set(job->given_lse[row]), scale = v_set(dloss);
         ROW(i, n, v, v_store_partial(dx + i, n, v_mul(v_exp(v_sub(v_load_partial(x + i, n, 0.0f), lse)), scale));)
-        dx[job->targets[row]] = (p[k] - 1.0f) * job->dlosses[row];
+        dx[job->targets[row]] = (p[k] - 1.0f) * dloss;
     }
 }
 BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
-        (float *dx, const float *dlosses, const float *x, const int64_t *targets, const float *lse, int64_t ignore,
-         int64_t rows, int64_t v),
-        .dx = dx, .dlosses = dlosses, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .rows = rows,
+        (float *dx, const float *dlosses, int64_t step, const float *x, const int64_t *targets, const float *lse,
+         int64_t ignore, int64_t rows, int64_t v),
+        .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .rows = rows,
         .v = v)
+
+/* The sum of losses, in double. */
+static double total_loss(const float *losses, int64_t n) {
+    d16 sum = d_set(0);
+    ROW(i, k, n, sum = d_add(sum, d_widen(v_load_partial(losses + i, k, 0)));)
+    return d_sum(sum);
+}
 
 /* --- together with the output layer --------------------------------------------------------------------- */
 
@@ -140,7 +148,7 @@ static int linear_token_losses_backward(float *dx, float *dw, const float *dloss
         const float *in = x + row * c;
         failed = matmul(logits, NULL, in, w, NULL, 1, n, v, c, 0, 0, 0, 1);
         if (failed) break;
-        token_losses_backward(logits, dlosses + row, logits, targets + row, lse + row, ignore, n, v); /* in place */
+        token_losses_backward(logits, dlosses + row, 1, logits, targets + row, lse + row, ignore, n, v); /* in place */
         failed = matmul(dx + row * c, NULL, logits, w, NULL, 1, n, c, v, 0, 0, 0, 0);
         failed |= row ? add_to_dw(dw, logits, in, n, v, c) : matmul(dw, NULL, logits, in, NULL, 1, v, c, n, 0, 0, 1, 0);
     }

@@ -65,8 +65,9 @@
       (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore,                             \
        int64_t rows, int64_t v))                                                                                      \
     X(loss, void, token_losses_backward,                                                                              \
-      (float *dx, const float *dlosses, const float *x, const int64_t *targets, const float *lse,                     \
+      (float *dx, const float *dlosses, int64_t step, const float *x, const int64_t *targets, const float *lse,       \
        int64_t ignore, int64_t rows, int64_t v))                                                                      \
+    X(loss, double, total_loss, (const float *losses, int64_t n))                                                     \
     X(loss, int, linear_token_losses,                                                                                 \
       (float *losses, float *lse, const float *x, const float *w, const int64_t *targets, int64_t ignore,             \
        int64_t rows, int64_t v, int64_t c))                                                                           \

@@ -11,7 +11,7 @@ import os
 from operator import index
 
 import numpy as np
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+cimport numpy as c_np
 from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 
@@ -29,6 +29,8 @@ cdef extern from "tinyllm.h" nogil:
     struct pool_state:
         int64_t hits, misses, used, idle, peak, capacity
     pool_state pool_look()
+
+c_np.import_array()
 
 cdef object F32 = np.dtype(np.float32)
 cdef object F64 = np.dtype(np.float64)
@@ -75,69 +77,62 @@ cdef class Block:
     """Memory from the pool, given back when the last array on it lets go."""
 
     cdef void *start
-    cdef Py_ssize_t size
-
-    def __cinit__(self, Py_ssize_t size):
-        self.size = size
-        self.start = pool_take(size)
-        if self.start == NULL:
-            raise MemoryError(f"no memory for an array of {size} bytes")
 
     def __dealloc__(self):
         pool_give(self.start)
 
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
-
 
 cpdef object empty(tuple shape, object dtype=F32):
     """An uninitialised array on a block of the pool; dtype is a np.dtype."""
-    cdef size_t count = 4 if dtype is F32 else dtype.itemsize, size
+    cdef c_np.npy_intp sizes[64]  # as many axes as NumPy has
+    cdef size_t count = (<c_np.dtype>dtype).itemsize
     cdef double most = count  # cannot overflow, as the product of whole numbers can
-    for n in shape:
-        size = n
-        count *= size
-        most *= size
-    if most > 1 << 46:
+    cdef int i
+    for i in range(len(shape)):
+        sizes[i] = shape[i]
+        count *= <size_t>sizes[i]
+        most *= sizes[i]
+    cdef Block block = Block.__new__(Block)
+    block.start = pool_take(count) if most <= 1 << 46 else NULL
+    if block.start == NULL:
         raise MemoryError(f"no memory for an array of shape {shape}")
-    return ndarray(shape, dtype, Block(count))
+    y = c_np.PyArray_SimpleNewFromData(len(shape), sizes, (<c_np.dtype>dtype).type_num, block.start)
+    c_np.set_array_base(y, block)
+    return y
 
 
 cdef void *address(object array) except? NULL:
     """Where the elements of a contiguous array start, NULL for None. The caller keeps the array alive."""
-    cdef Py_buffer view
     if array is None:
         return NULL
-    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
-    cdef void *start = view.buf
-    PyBuffer_Release(&view)
-    return start
+    if not c_np.PyArray_Check(array) or not c_np.PyArray_ISCARRAY_RO(array):
+        raise TypeError(f"a contiguous array is needed, not {type(array).__name__}")
+    return c_np.PyArray_DATA(array)
 
 
 # --- checks ------------------------------------------------------------------------------------------------------------
 
 cdef object contiguous(object x):
     """The array itself if C can walk it, else a copy: C order, aligned, native byte order."""
-    flags = x.flags
-    if flags.carray or (flags.c_contiguous and flags.aligned):  # the first asks for writeable too, in one call
-        return x
-    return np.array(x, order="C", copy=True)
+    return x if c_np.PyArray_ISCARRAY_RO(x) else np.array(x, order="C", copy=True)
 
 
 cdef object f32(object x, str name, int least=0):
     """Check that x is a float32 array of at least `least` axes; return it contiguous."""
-    if not isinstance(x, ndarray):
+    if not c_np.PyArray_Check(x):
         raise TypeError(f"{name} must be a float32 array, not {type(x).__name__}; wrap it in np.asarray(..., np.float32)")
     if x.dtype is not F32 and x.dtype != F32:
         raise TypeError(f"{name} must be float32 for the compiled kernels, not {x.dtype}; "
                         f"use {name}.astype(np.float32), or tinyllm.use('numpy')")
-    if least > 0 and x.ndim < least:
+    if c_np.PyArray_NDIM(x) < least:
         raise ValueError(f"{name} needs at least {least} axes, got shape {x.shape}")
     return contiguous(x)
 
 
 cdef object ints(object x, str name):
     """Check that x holds integers; return it as contiguous int64."""
+    if type(x) is ndarray and x.dtype is I64:
+        return contiguous(x)
     x = np.asarray(x)
     if x.dtype.kind not in "iu" or x.dtype == np.uint64:  # of which large ones would become negative
         raise TypeError(f"{name} must be signed integers, not {x.dtype}; use {name}.astype(np.int64)")
@@ -153,8 +148,9 @@ cdef int must_be(object x, str name, tuple shape) except -1:
 cdef int64_t rows_of(object x):
     """The product of all axes but the last."""
     cdef int64_t rows = 1
-    for n in x.shape[:-1]:
-        rows *= n
+    cdef int i
+    for i in range(c_np.PyArray_NDIM(x) - 1):
+        rows *= c_np.PyArray_DIM(x, i)
     return rows
 
 

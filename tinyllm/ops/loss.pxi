@@ -1,20 +1,23 @@
 cdef object class_ids(object targets, object v, object ignore_index):
-    """Check that every target that counts is a token id -> contiguous int64 targets, the int64 to ignore."""
+    """Check that every target that counts is a token id -> contiguous int64 targets, the int64 to ignore, how many count."""
     targets = ints(targets, "targets")
     if ignore_index != int(ignore_index):
         raise TypeError(f"cross_entropy needs a whole number as ignore_index, got {ignore_index}")
     cdef bint beyond = not -(1 << 63) <= ignore_index < 1 << 63  # then no target can be equal to it
     cdef const int64_t *t = <const int64_t *>address(targets)
-    cdef int64_t i, n = targets.size, size = v, ignore = -1 if beyond else ignore_index
+    cdef int64_t i, n = targets.size, size = v, ignore = -1 if beyond else ignore_index, kept = 0
     for i in range(n):
-        if (t[i] < 0 or t[i] >= size) and (beyond or t[i] != ignore):
-            raise ValueError(f"cross_entropy: target {t[i]} is outside 0..{v - 1} and is not ignore_index ({ignore_index})")
-    return targets, ignore
+        if beyond or t[i] != ignore:
+            kept += 1
+            if t[i] < 0 or t[i] >= size:
+                raise ValueError(f"cross_entropy: target {t[i]} is outside 0..{v - 1} and is not ignore_index "
+                                 f"({ignore_index})")
+    return targets, ignore, kept
 
 
 def token_losses(logits, targets, ignore_index=-100):
     logits = f32(logits, "logits", 1)
-    targets, ignore_index = class_ids(targets, logits.shape[-1], ignore_index)
+    targets, ignore_index, _ = class_ids(targets, logits.shape[-1], ignore_index)
     losses, lse = empty(targets.shape), empty(targets.shape)
     run_token_losses(losses, lse, logits, targets, ignore_index, targets.size, logits.shape[-1])
     return losses, lse
@@ -22,31 +25,33 @@ def token_losses(logits, targets, ignore_index=-100):
 
 def token_losses_backward(dlosses, logits, targets, lse, ignore_index=-100):
     dlosses, logits, lse = f32(dlosses, "dlosses"), f32(logits, "logits", 1), f32(lse, "lse")
-    targets, ignore_index = class_ids(targets, logits.shape[-1], ignore_index)
+    targets, ignore_index, _ = class_ids(targets, logits.shape[-1], ignore_index)
     dlogits = empty(logits.shape)
-    run_token_losses_backward(dlogits, dlosses, logits, targets, lse, ignore_index, targets.size, logits.shape[-1])
+    run_token_losses_backward(dlogits, dlosses, 1, logits, targets, lse, ignore_index, targets.size, logits.shape[-1])
     return dlogits
 
 
-# The mean over the tokens that count: no kernel of its own.
-
-cdef object count_kept(object targets, object ignore_index):
-    return max(np.count_nonzero(np.asarray(targets) != ignore_index), 1)
-
-
 def cross_entropy(logits, targets, ignore_index=-100):
-    losses, lse = token_losses(logits, targets, ignore_index)
-    return np.asarray(losses.sum(dtype=F64) / count_kept(targets, ignore_index), F32), lse
+    logits = f32(logits, "logits", 1)
+    targets, ignore_index, kept = class_ids(targets, logits.shape[-1], ignore_index)
+    loss, losses, lse = empty(()), empty(targets.shape), empty(targets.shape)
+    run_token_losses(losses, lse, logits, targets, ignore_index, targets.size, logits.shape[-1])
+    (<float *>address(loss))[0] = run_total_loss(losses, targets.size) / max(kept, 1)
+    return loss, lse
 
 
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
-    each = np.full(np.shape(targets), float(dloss) / count_kept(targets, ignore_index), F32)
-    return token_losses_backward(each, logits, targets, lse, ignore_index)
+    logits, lse = f32(logits, "logits", 1), f32(lse, "lse")
+    targets, ignore_index, kept = class_ids(targets, logits.shape[-1], ignore_index)
+    dlogits, each = empty(logits.shape), empty(())
+    (<float *>address(each))[0] = float(dloss) / max(kept, 1)
+    run_token_losses_backward(dlogits, each, 0, logits, targets, lse, ignore_index, targets.size, logits.shape[-1])
+    return dlogits
 
 
 def linear_token_losses(x, w, targets, ignore_index=-100):
     x, w = f32(x, "x", 1), f32(w, "w", 2)
-    targets, ignore_index = class_ids(targets, w.shape[0], ignore_index)
+    targets, ignore_index, _ = class_ids(targets, w.shape[0], ignore_index)
     losses, lse = empty(targets.shape), empty(targets.shape)
     run_linear_token_losses(losses, lse, x, w, targets, ignore_index, targets.size, w.shape[0], w.shape[1])
     return losses, lse
@@ -54,7 +59,7 @@ def linear_token_losses(x, w, targets, ignore_index=-100):
 
 def linear_token_losses_backward(dlosses, x, w, targets, lse, ignore_index=-100):
     dlosses, x, w, lse = f32(dlosses, "dlosses"), f32(x, "x", 1), f32(w, "w", 2), f32(lse, "lse")
-    targets, ignore_index = class_ids(targets, w.shape[0], ignore_index)
+    targets, ignore_index, _ = class_ids(targets, w.shape[0], ignore_index)
     dx, dw = empty(x.shape), empty(w.shape)
     run_linear_token_losses_backward(dx, dw, dlosses, x, w, targets, lse, ignore_index, targets.size, w.shape[0],
                                      w.shape[1])
