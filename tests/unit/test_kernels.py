@@ -5,10 +5,12 @@ The levels are those of this CPU; the proof has two more, with NEON's and AVX-51
 
 import re
 
+import numpy as np
 import pytest
 from native import CSRC, compiler, have, run_installed
 from verify_kernels import hashes
 
+from tinyllm import ops
 from tinyllm.ops.registry import _compiled
 
 pytestmark = pytest.mark.skipif(
@@ -40,3 +42,12 @@ def test_the_driver_notices(offence, said):
     code, text = run_installed("csrc_kernels.c", "guard", *levels, flags=flags, timeout=600)
     assert code == 1
     assert re.search(said, text), text
+
+
+def test_the_lanes_behind_a_row_do_not_reach_it():
+    """Filled with 0 instead of the mean, (0 - mean) rstd was infinite there, and times dy = 0 NaN."""
+    x, ones = np.full((2, 5), 2.0**120, np.float32), np.ones(5, np.float32)
+    dy = np.arange(10, dtype=np.float32).reshape(2, 5)
+    _, mean, rstd = ops.layernorm.compiled(x, ones, ones, 1e-12)
+    dx, *_ = ops.layernorm_backward.compiled(dy, x, ones, mean, rstd)
+    assert np.array_equal(dx, rstd[:, None] * (dy - dy.mean(axis=-1, keepdims=True)))
