@@ -6,11 +6,12 @@
  * list of idle blocks. When the cap on idle blocks is reached, those of the class that was asked for longest ago go
  * back to the system: the sizes of yesterday's model make room for today's.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* posix_memalign, madvise */
 #include "tinyllm.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT 64
 #define CLASSES 256
@@ -31,7 +32,12 @@ void pool_unlock(void) { pthread_mutex_unlock(&lock); }
 
 static void *from_system(size_t bytes) {
     void *p = NULL;
-    return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
+    if (posix_memalign(&p, ALIGNMENT, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE /* pages of 2 MB, as NumPy asks for: a pass over what no cache holds takes up to a quarter less */
+    uintptr_t page = ((uintptr_t)p + 4095) / 4096 * 4096;
+    if (bytes >= (size_t)1 << 22) madvise((void *)page, (uintptr_t)p + bytes - page, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 /* The smallest class that holds `bytes`: class 4 * e + q has (4 + q) * 2**e blocks of 64 bytes. */
