@@ -99,6 +99,15 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(name):
             assert digest([product(x[rows - 1 : rows])]) == digest([whole[rows - 1 : rows]])
 
 
+@pytest.mark.parametrize("depth, columns", [(1, 1), (5, 17), (385, 33), (769, 515)])
+def test_a_single_row_in_bfloat16_has_the_bits_of_that_row_in_a_batch(depth, columns):
+    random = Random("row", depth, columns)
+    a, b = random.normal((5, depth)), random.normal((depth, columns))
+    with ops.use(matmul="bf16"):
+        whole = ops.matmul(a, b)
+        assert all(digest([ops.matmul(a[i : i + 1], b)]) == digest([whole[i : i + 1]]) for i in range(5))
+
+
 @pytest.mark.parametrize("rows, vocab", [(1000, 30_011), (768, 20_000), (385, 30_011), (5, 40_000)])
 def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
     """With 30,011 tokens a chunk holds 384 rows, matmul's block: three chunks, the last one uneven."""
