@@ -33,8 +33,8 @@ def quantize_run(
 ) -> Quantized:
     """Quantize the model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
-    The validation loss is measured before and after, if the run's data is there and has not changed. Raises
-    UserError, before anything is written, when the run or the folder cannot be used.
+    The validation loss is measured before and after, if the run's data can be read and has not changed.
+    Raises UserError, before anything is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
     check_folders(old, new, overwrite)

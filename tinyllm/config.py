@@ -31,8 +31,9 @@ def kinds(field: dataclasses.Field) -> tuple[type, ...]:
 def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance by its type and its metadata.
 
-    min and max are allowed themselves, above and below are not; `choices` lists the values allowed. A float
-    may be given as an int, and is finite. Raises UserError naming the field, after `prefix`, and its value.
+    `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
+    values. A float field also takes an int, and must be finite. Raises UserError that names the field, with
+    `prefix` before it, and the value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -90,12 +91,12 @@ def flatten(nested: dict[str, Any]) -> dict[str, Any]:
 
 
 def part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the settings whose names begin with a prefix, without it: `part(values, "train.")`."""
+    """Return the settings whose names begin with a prefix, which is cut off: `part(values, "train.")`."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
-    """Read `["model.heads=4", ...]` as settings. Raises UserError on anything without a `=`."""
+    """Parse `["model.heads=4", ...]` -> {name: text}. Raises UserError on an item without `=`."""
     settings = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -137,7 +138,7 @@ def _from_text(text, kind):
 
 
 def _nearest(name, known):
-    """Return the setting with the most similar last part, in the same table if possible, or None."""
+    """Return the known setting whose last part is most similar, with the same prefix if possible, or None."""
     section, _, last = name.rpartition(".")
     parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
     near = difflib.get_close_matches(last, [part for _, _, part in parts], 1, cutoff=0.65)

@@ -2,7 +2,7 @@
 
 Whatever happens while a file is saved, the old one is still there. The order matters: write to a temporary
 file beside the target, flush it to the disk, rename it over the target (one atomic step on every file system
-that is used for this), then flush the folder, because the new name is the folder's content.
+that is used for this), then flush the folder, because names are stored in the folder.
 """
 
 import itertools
@@ -20,10 +20,10 @@ from typing import IO, Any
 
 from tinyllm.errors import UserError
 
-LARGEST = 2**26  # bytes of a file of settings, results, tokens; weights and texts have limits of their own
-MOST = 2**22  # values in JSON, of which an empty list has two bytes in the file and 64 in memory
+LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
+MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
 
-_serial = itertools.count()  # two threads of one process never share a temporary file
+_serial = itertools.count()  # gives every temporary file of this process another name
 
 
 @contextmanager
@@ -33,9 +33,8 @@ def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None)
     Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left
     as it was and the temporary file is removed. A killed process can leave a temporary file
     `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away. `mode` is "w"
-    (text, UTF-8 unless you say otherwise) or "wb". Raises UserError when the system refuses to write, and
-    when the target is there but is no regular file: a rename would replace a device or a pipe, not write
-    to it.
+    (text, UTF-8 by default) or "wb". Raises UserError when the file cannot be written, and when the target
+    exists but is not a regular file: a rename would replace a device or a pipe instead of writing to it.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
@@ -86,7 +85,7 @@ def sync_folder(folder: Path | str) -> None:
 
 
 def remove_leftovers(folder: Path | str) -> None:
-    """Delete what killed writers left in `folder`; only call it where nobody is writing now."""
+    """Delete temporary files that killed processes left in `folder`, while nothing else writes there."""
     for leftover in Path(folder).glob(".*.tmp"):
         if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # ours, not somebody's hidden file
             with suppress(OSError):
@@ -94,10 +93,10 @@ def remove_leftovers(folder: Path | str) -> None:
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
-    """Read a regular file -> bytes, at most `most` of them.
+    """Read a regular file of at most `most` bytes.
 
-    Every file that a program opens by itself is read here, so that none can block it (a pipe), never end (a
-    device) or fill the memory. Raises UserError, with the path.
+    Every file that a program opens by itself is read here, so that no file can block the program (a pipe),
+    never end (a device) or fill the memory. Raises UserError, with the path.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as f:
@@ -114,7 +113,7 @@ def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
 
 
 def _without_waiting(path, flags):
-    """Open a pipe that nobody writes to without waiting for a writer."""
+    """Open a file without waiting, even if it is a pipe that nobody writes to."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -135,10 +134,10 @@ def read_json(path: Path | str, most: int = LARGEST) -> Any:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON from somebody else.
+    """Parse JSON that may be malformed or malicious.
 
-    Raises UserError, which begins with a verb: for what is no JSON, more than MOST values, deep nesting, a
-    key that is there twice (instead of taking the last), NaN, and numbers that are infinite or too long.
+    Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
+    NaN, and numbers that are infinite or too long. The message begins with a verb, to follow a file's name.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if count_values(raw) > MOST:

@@ -36,7 +36,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
 
 def _frozen(parents):
-    """Return True if no weight of a layer needs a gradient, which costs a product."""
+    """Return True if no weight of a layer needs a gradient, so that its matrix product can be skipped."""
     return not any(p.requires_grad for p in parents[1:])
 
 
@@ -79,7 +79,7 @@ def relu(x: Tensor) -> Tensor:
 def log_sigmoid(x: Tensor) -> Tensor:
     """Compute log sigmoid(x) = -log(1 + exp(-x)), finite where sigmoid(x) is 0: x (...) -> (...)."""
     e = run(ops.exp, -np.abs(x.data))
-    near = 1 + e  # log(1 + e) = log(near) + what rounding took from near
+    near = 1 + e  # log(1 + e) = log(near) + a correction for the rounding of near
     y = np.minimum(x.data, 0) - (run(ops.log, near) + (e - (near - 1)) / near)
 
     def backward(dy):
@@ -146,7 +146,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Average the losses of tokens: logits (..., V), targets (...) ints -> nats ()."""
+    """Return the mean cross-entropy of targets: logits (..., V), targets (...) ints -> nats ()."""
     targets = np.asarray(as_array(targets))
     loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
 
@@ -157,7 +157,10 @@ def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Te
 
 
 def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Score every token: logits (..., V), targets (...) ints -> nats (...), 0 where the target is ignored."""
+    """Return the cross-entropy of every target: logits (..., V), targets (...) ints -> nats (...).
+
+    Ignored targets get 0.
+    """
     targets = np.asarray(as_array(targets))
     losses, lse = ops.token_losses(logits.data, targets, ignore_index)
 
@@ -168,9 +171,9 @@ def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Ten
 
 
 def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Score every token by the logits x w^T without storing them: x (..., C), w (V, C) -> nats (...).
+    """Return token_losses of the logits x w^T without storing them: x (..., C), w (V, C) -> nats (...).
 
-    targets (...) ints; the loss of an ignored target is 0.
+    targets (...) ints; ignored targets get 0.
     """
     targets = np.asarray(as_array(targets))
     losses, lse = ops.linear_token_losses(x.data, w.data, targets, ignore_index)
@@ -243,7 +246,7 @@ def silu(x: Tensor) -> Tensor:
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """Gate one half of a layer by the other: gate, up (...) -> silu(gate) * up (...)."""
+    """Multiply one half of a layer by silu of the other: gate, up (...) -> silu(gate) * up (...)."""
 
     def forward():
         return ops.swiglu(gate.data, up.data)
@@ -266,7 +269,7 @@ def embedding(w: Tensor, ids: Ints) -> Tensor:
 
 
 def take(x: Tensor, index: Ints) -> Tensor:
-    """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError when one is outside 0..N-1."""
+    """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError on an index outside 0..N-1."""
     return embedding(x, index)
 
 
@@ -366,7 +369,7 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
         y = fn(*inputs).data
 
     def backward(dy):
-        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)  # of a graph of its own
+        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)  # leaves of a separate graph
         with recording(True):
             again = fn(*leaves)
         grads = gradients(again, dy) if again.requires_grad else {}

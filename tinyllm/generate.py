@@ -8,8 +8,8 @@ On the compiled backend the logits, and so the tokens, are the same bits with an
 size of prefill chunks, and with any other sequences in the batch. This holds because a kernel computes each
 row separately, and the n-th draw of a sequence is number n of `Random(seed, "sample", b)`.
 
-When the context is full, the window slides: the last half of it (context // 2 tokens) is read again as if
-it were the whole text, and decoding continues until it is full again. So a window is read again once in
+When the context is full, the window slides: its last half (context // 2 tokens) is read again as if it were
+the whole text, and decoding continues until the context is full again. So reading again happens once every
 context / 2 tokens.
 """
 
@@ -30,7 +30,7 @@ from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
 DEFAULT = Sampling()
-PREFILL = 4096  # most tokens in one forward pass, padding included, unless one prompt is longer
+PREFILL = 4096  # the limit of tokens in one forward pass, padding included; a longer prompt is read alone
 
 
 @dataclass(eq=False, slots=True)
@@ -110,7 +110,7 @@ class Engine:
     prefill_chunk: read prompts in chunks of this many tokens, which bounds the memory for a long one.
     overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    A step that raises, because of a mask or of Ctrl-C in the model, can be repeated.
+    When a step raises, because of a mask or Ctrl-C, calling it again repeats it.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
@@ -178,7 +178,7 @@ class Engine:
         return new
 
     def __iter__(self) -> Iterator[Step]:
-        """Yield a step for every new token until all sequences have ended, also ones added meanwhile."""
+        """Yield a step for every new token until all sequences have ended, including ones added meanwhile."""
         while self.running or self.waiting:
             yield from self.step()
 
@@ -384,7 +384,7 @@ def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = D
     if np.ndim(seed) and len(seed) != len(prompts):
         raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
     if cache is not None and len(cache[0].lengths) != n * len(prompts):
-        raise UserError(f"{n * len(prompts)} rows need a cache of as many; got {len(cache[0].lengths)}")
+        raise UserError(f"{n * len(prompts)} rows need a cache of as many rows, got {len(cache[0].lengths)}")
     engine = Engine(model, tokenizer, **options)
     sequences = []
     for row in range(n * len(prompts)):

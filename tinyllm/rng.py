@@ -1,4 +1,4 @@
-"""Randomness that is the same bits on every platform, Python and NumPy.
+"""Random numbers that are the same bits on every platform and with every version of Python and NumPy.
 
 Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from
 here, because NumPy promises stable streams only for its raw bit generators, not for its distributions. The
@@ -70,13 +70,13 @@ class Random:
 
     @classmethod
     def at(cls, key: int, counter: int) -> "Random":
-        """Return the stream with this key, moved to this counter, as `reserve` returned them."""
+        """Return the stream for a key and a counter that `reserve` returned."""
         random = cls()
         random.key, random.counter = key, counter
         return random
 
     def reserve(self, n: int) -> tuple[int, int]:
-        """Skip n words and return (key, counter) of the first, so that `Random.at` can draw them later."""
+        """Skip n words, and return (key, counter), with which `Random.at` can draw them later."""
         first = self.key, self.counter
         self.counter += n
         return first

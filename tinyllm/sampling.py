@@ -64,7 +64,7 @@ def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]
     """Set the logits of tokens that a row's mask does not allow to -inf: logits (B, V) -> (B, V).
 
     rows: for each row a mask or None, and the ids so far. A mask is called with these ids and returns the
-    allowed ids, or V booleans. Raises UserError when a mask allows nothing, or returns ids without a token.
+    allowed ids, or V booleans. Raises UserError when a mask allows no token, or an id outside the vocabulary.
     """
     if all(mask is None for mask, _ in rows):
         return logits

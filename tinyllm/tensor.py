@@ -1,4 +1,4 @@
-"""Tensor: an array that remembers how it was computed, so that gradients can find their way back.
+"""Tensor: an array that remembers how it was computed, so that its gradients can be computed.
 
 Every differentiable function computes its output with NumPy arrays. It passes the output to `record`, with
 its inputs and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks
@@ -51,7 +51,7 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def remaking() -> Iterator[None]:
-    """Drop, at the end of a `with` block, the outputs computed in it that are cheap to compute again.
+    """Save memory: at the end of a `with` block, drop the outputs that are cheap to compute again.
 
     These are the outputs of steps that pass `again` to `record`; the backward pass recomputes the same bits.
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
@@ -277,7 +277,7 @@ class Tensor:
         return record(y, (self,), backward)
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Sum over an axis, several, or all."""
+        """Sum over one axis, several axes, or all."""
         shape = self.shape
 
         def backward(dy):
@@ -288,7 +288,7 @@ class Tensor:
         return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Average over an axis, several, or all."""
+        """Average over one axis, several axes, or all."""
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
@@ -324,7 +324,7 @@ class Tensor:
         """Take a part, as NumPy indexing does; an element taken twice gets both gradients."""
         shape, dtype = self.shape, self.dtype
         index = tuple(map(as_array, index if isinstance(index, tuple) else (index,)))
-        picks = any(isinstance(i, (list, np.ndarray)) for i in index)  # slices name nothing twice
+        picks = any(isinstance(i, (list, np.ndarray)) for i in index)  # slices take no element twice
 
         def backward(dy):
             dx = np.zeros(shape, dtype)

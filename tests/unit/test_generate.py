@@ -326,7 +326,7 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1]], {"overflow": "wrap"}, "overflow"),
     ([[1]], {"batch": 0}, "batch must be at least 1"),
     ([[1]], {"n": 0}, "n must be at least 1"),
-    ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many; got 3"),
+    ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many rows, got 3"),
     ([[1, 2]], {"cache": tiny().new_cache(1, 5)}, "room for 5 tokens, and the text may reach 6"),
     ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
 ])  # fmt: skip

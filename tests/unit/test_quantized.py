@@ -139,8 +139,8 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
 
 @pytest.mark.parametrize("name, change, said", [
     ("lm_head.q", lambda q: q[:-1], "shape"),
-    ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*int8 belongs"),
-    ("h.0.mlp.c_fc.scales", lambda s: s.astype(np.int16), "int16.*uint16 belongs"),
+    ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*must be int8"),
+    ("h.0.mlp.c_fc.scales", lambda s: s.astype(np.int16), "int16.*must be uint16"),
     ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7F80), "not finite"),
     ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7FC0), "not finite"),
     ("h.0.mlp.c_fc.scales", lambda s: s | np.uint16(0x8000), "negative"),

@@ -1,9 +1,9 @@
-"""LLaMA: GPT with four parts exchanged, complete in this file.
+"""LLaMA: GPT-2 with some parts replaced, complete in this file.
 
 Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023. What differs from GPT-2:
-RMSNorm, which does not subtract the mean; positions that turn queries and keys (RoPE) where GPT-2 adds a
-vector; a gate in the MLP (SwiGLU); no biases, and an output layer of its own. Query heads may share keys
-and values (grouped-query attention: Ainslie et al., "GQA", 2023), which makes the KV cache smaller.
+RMSNorm, which does not subtract the mean; positions that rotate queries and keys (RoPE) instead of adding a
+vector; a gate in the MLP (SwiGLU); no biases; an output layer that is not the embedding. Query heads may
+share keys and values (grouped-query attention: Ainslie et al., "GQA", 2023) for a smaller KV cache.
 Parameter names equal Hugging Face's checkpoints, which store the matrices of linear layers transposed.
 """
 
@@ -39,7 +39,7 @@ PRESETS = {
     "llama-110m": {
         "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
         "hidden": 2048,
-    },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with its own output layer
+    },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
 }  # fmt: skip
 SIZE = {"min": 1, "max": 2**24}
 COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
@@ -64,7 +64,7 @@ class LlamaConfig:
     heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of queries")
     kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
     width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="intermediate_size", help="how many numbers the MLP thinks with")
+    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
     eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
     theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
     scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
@@ -113,7 +113,7 @@ class LlamaBlock(Module):
 
 
 class LlamaBody(Module):
-    """Run all but the output layer: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
+    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
 
     def __init__(self, config: LlamaConfig):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
@@ -165,7 +165,7 @@ class Llama(Pretrained, DecoderLM):
         """
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         if not isinstance(rope, dict):
-            raise UserError(f"rope_scaling is {rope!r}, where an object belongs")
+            raise UserError(f"rope_scaling must be an object, got {rope!r}")
         scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
         scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
         theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))

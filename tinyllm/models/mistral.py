@@ -9,7 +9,7 @@ from tinyllm.models.llama import COMMON, SIZE, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class MistralConfig(LlamaConfig):
-    """The sizes of a Mistral: LLaMA's and the window. Raises UserError if they are inconsistent."""
+    """The sizes of a Mistral: LLaMA's sizes and a window. Raises UserError if they are inconsistent."""
 
     window: int | None = setting(  # type: ignore[assignment]
         None, **SIZE, hf="sliding_window", help="how many tokens back it sees"

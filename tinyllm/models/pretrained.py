@@ -24,7 +24,7 @@ MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a la
 
 
 class Pretrained(Module):
-    """A model that is saved as a Hugging Face folder."""
+    """Base of models that can be saved as a Hugging Face folder."""
 
     config: Any
     model_type: ClassVar[str]  # what config.json calls the family
@@ -40,18 +40,18 @@ class Pretrained(Module):
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in the form that the fields expect; families with several forms override it."""
+        """Return config.json as the fields expect it; a family with several formats overrides this."""
         return config
 
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
-        Each file is written whole or not at all; config.json comes last. Raises UserError when the system
-        refuses, and when the model has adapters.
+        Each file is written whole or not at all; config.json comes last. Raises UserError when a file cannot
+        be written, or the model has adapters.
         """
         folder = Path(folder)
         if any(isinstance(module, LoRALinear) for _, module in self.named_modules()):
-            raise UserError("this model has adapters, which such a folder cannot hold: nn.merge(model) first")
+            raise UserError("Hugging Face's format has no adapters: nn.merge(model) first")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,7 +74,7 @@ def _write_json(path, value):
 
 
 def _describe(model):
-    """Return the config.json of a model: its settings, and the constant ones of its family."""
+    """Return the config.json of a model: its settings, and the constants of its family."""
     found = {"architectures": [model.architecture], "model_type": model.model_type, "torch_dtype": "float32"}
     for field in dataclasses.fields(model.config):
         value = getattr(model.config, field.name)
@@ -126,7 +126,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
 
 
 def _read_config(cls, folder, found):
-    """Turn a config.json into the family's config. Raises UserError where the family cannot run it."""
+    """Turn a config.json into the family's config. Raises UserError if the family cannot run it."""
     where = f"the config.json in {folder}"
     try:
         found = cls.hf_read(found)
@@ -136,7 +136,7 @@ def _read_config(cls, folder, found):
             if name in found:
                 settings[field.name] = found[name]
             elif field.default is dataclasses.MISSING:
-                raise UserError(f"there is no {name}")
+                raise UserError(f"{name} is missing")
         config = cls.config_class(**settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
@@ -149,7 +149,7 @@ def _read_config(cls, folder, found):
 
 
 def _read_bits(folder, found):
-    """Return 8 or 4 for weights that tinyllm has quantised, or None."""
+    """Return 8 or 4 for weights that tinyllm has quantised, or None if they are not quantised."""
     quantization = found.get("quantization_config")
     if quantization is None:
         return None
@@ -194,18 +194,18 @@ def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
 
 
 def _without_tied_head(model, stored):
-    """Leave out an output layer tied to the embedding. Raises UserError when the two differ."""
+    """Leave out an output layer tied to the embedding. Raises UserError when the two arrays differ."""
     head = getattr(model.lm_head, "weight", None)
     tied = next((name for name, p in model.named_tensors() if p is head), "lm_head.weight")
     if "lm_head.weight" not in stored or tied not in stored or tied == "lm_head.weight":
         return stored
     if not np.array_equal(stored["lm_head.weight"].read(), stored[tied].read()):
-        raise UserError(f"lm_head.weight differs from {tied}, and config.json says that they are one")
+        raise UserError(f"lm_head.weight differs from {tied}, and config.json says that they are tied")
     return {name: array for name, array in stored.items() if name != "lm_head.weight"}
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file. Raises UserError if it is missing, too large or no object."""
+    """Read one JSON object from a file. Raises UserError if it is missing, too large or not an object."""
     value = read_json(path, MAX_JSON_BYTES)
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object")

@@ -1,4 +1,4 @@
-"""The families of models, by the `model_type` that a Hugging Face config.json names.
+"""The registry of model families, named by `model_type` in Hugging Face's config.json.
 
 A family is one file in this folder and one line here.
 """
@@ -25,7 +25,7 @@ def names() -> list[str]:
 
 
 def family(name: str) -> Any:
-    """Return the class of a family by its model_type, or by a short name. Raises UserError if unknown."""
+    """Return the class of a family by its model_type, or by a short name such as gpt. Raises UserError."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"there is no model {name!r}; there are {', '.join([*SHORT, *FAMILIES])}")
@@ -35,8 +35,7 @@ def family(name: str) -> Any:
 def make_config(settings: dict[str, Any]) -> Any:
     """Return a family's config from a dict with `model_type` and the fields of its config class.
 
-    Raises UserError on an unknown family, a field that is unknown or missing, and a value that is
-    not allowed.
+    Raises UserError on an unknown family, an unknown or missing field, or a value out of bounds.
     """
     settings = dict(settings)
     cls = family(settings.pop("model_type", None))
@@ -51,7 +50,7 @@ def make_config(settings: dict[str, Any]) -> Any:
 
 
 def build(config: Any, seed: int | None = 0) -> DecoderLM:
-    """Build an untrained model from a config, or from a dict as `make_config` takes it.
+    """Build an untrained model from a config, or from a dict for `make_config`.
 
     `seed` decides the initial weights; None leaves the matrices zero, for weights that are read from a file.
     Raises UserError if the settings are inconsistent, TypeError for another type of config.
@@ -65,11 +64,11 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
 
 
 def from_pretrained(folder: Path | str) -> DecoderLM:
-    """Load a model from a Hugging Face folder: config.json and model.safetensors, or several such files.
+    """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
     Nothing is downloaded. The model is in evaluation mode; a quantised checkpoint gives a quantised model.
-    Raises UserError, in one line that names the file, when one is missing or broken, or describes a model
-    that tinyllm cannot run.
+    Raises UserError, naming the file, when one is missing or broken, or describes a model that tinyllm
+    cannot run.
     """
     folder = Path(folder)
     if not (folder / "config.json").exists() and (below := sorted(folder.glob("checkpoints/*/config.json"))):

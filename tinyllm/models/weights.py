@@ -37,8 +37,8 @@ NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()
 def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str] | None = None) -> None:
     """Write a model, or {name: array}, to a safetensors file; if that fails, an old file stays unchanged.
 
-    Arrays are written one by one, so that saving needs no second copy of them in memory. Raises UserError
-    when the system refuses to write, TypeError for dtypes that the format lacks.
+    Arrays are written one by one, so saving needs no second copy of them in memory. Raises UserError when
+    the file cannot be written, TypeError for dtypes that the format lacks.
     """
     state = model_or_state if isinstance(model_or_state, dict) else model_or_state.state_dict()
     state = {name: np.asarray(array) for name, array in state.items()}
@@ -72,7 +72,7 @@ class Stored:
     path: Path
     dtype: str  # as the format calls it, such as F32
     shape: tuple[int, ...]
-    offset: int  # of its first byte in the file
+    offset: int  # the index of its first byte in the file
 
     def read(self) -> np.ndarray:
         """Read the array; BF16, which NumPy has no type for, becomes float32."""
@@ -86,14 +86,14 @@ class Stored:
 def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     """Read the header of a safetensors file -> ({name: Stored}, metadata {str: str}).
 
-    Raises UserError when the file is missing, cut short, something else, names an array twice, or holds
-    a dtype that NumPy lacks.
+    Raises UserError when the file is missing, cut short or of another format, names an array twice, or
+    holds a dtype that NumPy lacks.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there are no weights at {path}")
     try:
-        with safe_open(path, framework="numpy") as f:  # checks all sizes against the file's
+        with safe_open(path, framework="numpy") as f:  # checks all sizes against the size of the file
             metadata = f.metadata() or {}
         with open(path, "rb") as f:
             length = int.from_bytes(f.read(8), "little")

@@ -1,4 +1,4 @@
-"""Self-attention: every position reads from the positions before it."""
+"""Self-attention layers: every position reads from itself and from the positions before it."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
 class Rope:
     """Compute the angles of rotary position embeddings, which rotate queries and keys by their positions.
 
-    The tables grow when a larger position is asked for. Source: Su et al., "RoFormer", 2021.
+    `scaling` is Hugging Face's `rope_scaling` dict, or None. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
@@ -25,7 +25,7 @@ class Rope:
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
-        """Return the tables of the first `count` positions; `scaling` is Hugging Face's rope_scaling."""
+        """Compute the cosines and sines of the first `count` positions: two arrays (count, width / 2)."""
         if self.scaling is None:
             return ops.rope_tables(np.arange(count), self.width, self.theta)
         return ops.scaled_rope_tables(np.arange(count), self.width, self.theta, self.scaling)
@@ -41,11 +41,11 @@ class Rope:
 
 
 class Attention(Module):
-    """Average the values of all positions up to the own one, weighted by softmax(query times key).
+    """Base of attention layers: average the values of all positions so far, weighted by softmax(q k^T).
 
-    H heads of width D = C / H; query heads may share K heads of keys and values. With a cache, the input
-    holds the newest positions only, and their keys and values are appended to the cache; the result is the
-    same, bit for bit on the compiled backend. A subclass computes queries, keys and values for `mix`. Raises
+    There are H query heads of width D = C / H; they may share K heads of keys and values. With a cache, the
+    input is the new positions only, and their keys and values are appended to the cache; the output has the
+    same bits as without one, on the compiled backend. A subclass computes q, k and v, and calls `mix`. Raises
     ValueError if the heads do not divide the width.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
@@ -61,7 +61,7 @@ class Attention(Module):
         """Return the average of values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         `angles`, a pair of tables from `Rope`, rotates queries and keys by their positions. The cache keeps
-        the rotated keys, because the position of a key never changes. `where` are arguments of
+        the rotated keys, because the position of a key never changes. `where` is passed on to
         `F.attention`: causal, bias, starts, ends.
         """
         if self.window is not None:
@@ -85,7 +85,7 @@ class Attention(Module):
 
 
 class SelfAttention(Attention):
-    """Attention as in GPT-2, with one product for query, key and value: x (B, T, C) -> (B, T, C)."""
+    """Attention as in GPT-2, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, width: int, heads: int, bias: bool = True):
         super().__init__(width, heads)
@@ -98,7 +98,7 @@ class SelfAttention(Attention):
 
 
 class GroupedAttention(Attention):
-    """Attention as in LLaMA, with three products and rotary positions: x (B, T, C) -> (B, T, C)."""
+    """Attention as in LLaMA, with layers for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C)."""
 
     same_input = ("q_proj", "k_proj", "v_proj")
 

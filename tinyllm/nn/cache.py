@@ -12,15 +12,15 @@ from tinyllm.ops.registry import empty
 class KVCache:
     """Keys and values of one attention layer for a batch of rows; every row has its own length.
 
-    Row b's keys are at positions 0 ... lengths[b] - 1 of `keys` (B, context, K, D). The rest has no meaning,
-    and `attention(q, keys, values, lengths=cache.lengths)` never reads it. So prompts of different lengths
-    are decoded together without padding. The memory is taken once, for the whole context.
+    `keys` and `values` are (B, context, K, D), allocated at once for the whole context. Row b uses the first
+    lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
+    prompts of different lengths are decoded together without padding.
     """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
         self.keys = empty((batch, context, heads, width), dtype)
         self.values = empty((batch, context, heads, width), dtype)
-        self.keys[:] = self.values[:] = 0  # attention wants finite numbers, even hidden: 0 * NaN is NaN
+        self.keys[:] = self.values[:] = 0  # ignored numbers must be finite too: 0 * NaN is NaN
         self.lengths = np.zeros(batch, np.int64)
 
     @property
@@ -42,7 +42,7 @@ class KVCache:
         length = self.length
         if length + S > context:
             raise UserError(f"the context is full: {length} + {S} positions exceed {context}")
-        if batch == 1 or (self.lengths == length).all():  # a slice is written faster than a list of places
+        if batch == 1 or (self.lengths == length).all():  # writing a slice is faster than writing a list
             self.keys[:, length : length + S] = k
             self.values[:, length : length + S] = v
         else:
@@ -79,10 +79,13 @@ class KVCache:
 
 
 def check_row(cache: list[KVCache], config: Any, length: int) -> None:
-    """Raise UserError unless a cache is one row of a model, with room for `length` tokens or the context."""
+    """Raise UserError unless a cache has one row, fits the model, and has room for `length` tokens.
+
+    A longer text than the context needs only room for the context.
+    """
     rows, room = len(cache[0].lengths), cache[0].keys.shape[1]
     if len(cache) != config.layers or rows != 1:
         found, needed = f"{len(cache)} layers of {rows} rows", f"{config.layers} layers of 1 row"
-        raise UserError(f"a cache has {found}, where {needed} belong: take model.new_cache()")
+        raise UserError(f"the cache has {found}, and the model needs {needed}: use model.new_cache()")
     if room < (needed := min(length, config.context)):
-        raise UserError(f"a cache has room for {room} tokens, and the text may reach {needed}: take more")
+        raise UserError(f"the cache has room for {room} tokens: use model.new_cache(length={needed})")

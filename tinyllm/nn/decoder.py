@@ -20,14 +20,14 @@ Cache = list[KVCache] | None
 class DecoderLM(Module):
     """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
 
-    A family defines the modules, the attribute `lm_head`, and two methods: `embed(tokens, positions)` turns
-    ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm on them. Its
-    config has at least vocab_size, context, layers, heads, kv_heads and width.
+    A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
+    turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm. Its
+    `config` has at least vocab_size, context, layers, heads, kv_heads and width.
     """
 
     config: Any
     lm_head: Any
-    residual_outputs: tuple[str, ...]  # the layers that add to the residual stream, by the end of their names
+    residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         """Return the vectors of tokens: tokens (B, T), positions (B, T) -> (B, T, C)."""
@@ -36,16 +36,16 @@ class DecoderLM(Module):
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C).
 
-        `where` are arguments of `F.attention` that choose the keys of each position: bias, starts, ends.
+        `where` is passed on to `F.attention`: bias, starts, ends.
         """
         raise NotImplementedError
 
     def finish(self, seed: int | None) -> None:
         """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
 
-        A seed of None leaves the matrices zero. The standard deviation is `config.init_std`, or 0.02. For
-        layers that add to the residual stream it is divided by sqrt(2 * layers), the root of the number of
-        sums, so that the stream does not grow (Radford et al. 2019, section 2.3).
+        With `seed=None` the matrices stay zero. The standard deviation is `config.init_std`, or 0.02. For the
+        2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so that the
+        stream does not grow (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         if seed is not None:
@@ -58,37 +58,37 @@ class DecoderLM(Module):
         """Score every possible next token after every position.
 
         tokens (B, T) or (T,), ints -> logits (B, T, V). With a cache, the tokens continue the cached ones.
-        `where` are arguments of `F.attention` for every block: `starts` separates packed documents, `ends`
-        lets the tokens of a prefix see each other. Raises UserError when there are no tokens, more than the
-        context holds, or some outside the vocabulary.
+        `where` is passed on to `F.attention` in every block: `starts` separates packed documents, `ends` lets
+        the tokens of a prefix see each other. Raises UserError when there are no tokens, too many for the
+        context, or ids outside the vocabulary.
         """
         return self.head(self.hidden(tokens, cache, **where))
 
     def hidden(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:
-        """Run all but the output layer: tokens (B, T) or (T,), ints -> (B, T, C).
+        """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        Decoding needs the output layer at the last position only. Raises UserError as calling the model does.
+        Decoding then calls `head` on the last position only. Raises UserError as calling the model does.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
         return self.body(self.embed(tokens, positions), positions, cache, **where)
 
     def head(self, x: Tensor) -> Tensor:
-        """Compute the logits, the products of x with each token's output vector: (..., C) -> (..., V)."""
+        """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V)."""
         return self.lm_head(x)
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **where: Any) -> Tensor:  # fmt: skip
-        """Return the mean cross-entropy of the true next tokens, in nats, weighted if there are weights.
+        """Return the mean cross-entropy of the targets in nats; with `weights`, the weighted mean.
 
-        tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess costs ln V. Raises
-        ValueError when targets or weights have another shape than tokens, or a weight is negative.
+        tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess has the loss ln V.
+        Raises ValueError when targets or weights differ in shape from tokens, or a weight is negative.
         """
         if weights is not None:
             losses = self.token_losses(tokens, targets, **where)
             w = check_targets(weights, losses.shape, "weights").astype(np.float32)
             if (w < 0).any():
-                raise ValueError(f"weights are at least 0, got {w.min()}: weigh token_losses yourself")
+                raise ValueError(f"weights must be at least 0, got {w.min()}: multiply token_losses instead")
             w *= np.atleast_2d(targets) != IGNORED
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.hidden(tokens, **where)
@@ -98,9 +98,9 @@ class DecoderLM(Module):
         return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
 
     def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the cross-entropy of every true next token: tokens, targets (B, T) -> nats (B, T).
+        """Return the cross-entropy of every target: tokens, targets (B, T) -> nats (B, T).
 
-        Ignored targets (-100) cost 0. `loss` is the mean of the others.
+        Ignored targets (-100) get 0. `loss` is the mean over the other targets.
         """
         x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
@@ -124,18 +124,18 @@ class DecoderLM(Module):
 
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
-    """Return tokens as an array (B, T) of ids.
+    """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).
 
-    (B, T) or (T,), ints -> (B, T). Raises UserError when there are none, or some outside the vocabulary,
-    TypeError when they are not whole numbers.
+    Raises UserError when there are none, or one is outside the vocabulary; TypeError when they are not whole
+    numbers.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim == 1:
         tokens = tokens[None]
     if tokens.ndim != 2 or tokens.size == 0:
-        raise UserError(f"tokens are (B, T) or (T,), with at least one token; got shape {tokens.shape}")
+        raise UserError(f"tokens must be (B, T) or (T,) with at least one token, got shape {tokens.shape}")
     if tokens.dtype.kind not in "iu":
-        raise TypeError(f"tokens are whole numbers, got an array of {tokens.dtype}")
+        raise TypeError(f"tokens must be whole numbers, got an array of {tokens.dtype}")
     for worst in (tokens.min(), tokens.max()):
         if not 0 <= worst < vocab_size:
             raise UserError(f"token {worst} is outside of the model's vocabulary of {vocab_size}")
@@ -145,7 +145,7 @@ def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
     """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
-    Positions continue those in the cache. Raises UserError when they exceed the context.
+    They continue after the cached positions. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])
@@ -156,7 +156,7 @@ def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) 
 
 
 def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
-    """Return targets as an array (B, T). Raises ValueError unless there is one for each token."""
+    """Return targets as an array (B, T). Raises ValueError unless they have the shape of the tokens."""
     targets = np.atleast_2d(targets)
     if targets.shape != tuple(tokens_shape):
         raise ValueError(f"{name} {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")

@@ -1,7 +1,7 @@
 """The layers of a transformer, each with a few parameters and one op.
 
-A new layer holds zeros (norms hold ones): `init_normal(model, seed)` gives a whole model its initial
-weights by name.
+The weights of a new layer are zeros (ones in norms); `init_normal(model, seed)` then fills the matrices of a
+whole model with random numbers.
 """
 
 from numpy.typing import ArrayLike
@@ -94,8 +94,8 @@ class RMSNorm(Module):
 class Dropout(Module):
     """While training, set each number to zero with probability p and divide the others by 1 - p.
 
-    x (...) -> y (...), and y is x itself outside of training. The next words of `self.random` decide which
-    numbers are dropped; no mask is stored. `Module.dropout_stream` renews the stream at every training step.
+    x (...) -> y (...), and y is x itself outside of training. The random stream `self.random` decides which
+    numbers are dropped, so no mask is stored; `Module.dropout_stream` sets the stream at every training step.
     Raises ValueError for a p outside [0, 1).
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
     """
@@ -109,14 +109,14 @@ class Dropout(Module):
     def __call__(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        words = -(-x.data.size // 4)  # each decides four numbers
+        words = -(-x.data.size // 4)  # one random word decides four numbers
         return F.dropout(x, self.random.reserve(words), self.p)
 
 
 class MLP(Module):
     """Feed-forward block of GPT-2: expand, apply gelu, project: y = gelu(x @ c_fc) @ c_proj.
 
-    x (..., width) -> y (..., width), through `hidden` numbers, by convention four times the width.
+    x (..., width) -> y (..., width). The inner width `hidden` is usually 4 * width.
     """
 
     def __init__(self, width: int, hidden: int, bias: bool = True):

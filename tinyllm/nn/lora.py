@@ -1,9 +1,9 @@
-"""LoRA: freeze each matrix and train two small ones that are added to it. Hu et al., "LoRA", 2021.
+"""LoRA: freeze each weight matrix W and train a small product A B added to it. Hu et al., "LoRA", 2021.
 
-nn.adapt(model, rank=8)                        # frozen but for the adapters
+nn.adapt(model, rank=8)                        # freezes all but the adapters
 tl.fit(model, ...)
 tl.save_weights(nn.adapter_state(model), path)  # the adapters alone
-nn.merge(model)                                # plain linear layers again, with what was learnt
+nn.merge(model)                                # adds each adapter to its matrix
 """
 
 import re
@@ -42,7 +42,7 @@ class LoRALinear(Module):
         return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_b)
 
     def merged(self) -> Linear:
-        """Return a plain linear layer that computes the same."""
+        """Return a plain linear layer with the adapter added to its weight."""
         n_in, n_out = self.weight.shape
         linear = Linear(n_in, n_out, bias=self.bias is not None)
         linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
@@ -56,9 +56,9 @@ class LoRALinear(Module):
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
-    """Freeze a model, but for adapters that it has, and add one to every linear layer whose name matches.
+    """Freeze a model, and add a trainable adapter to every linear layer whose name matches `where`.
 
-    `where` is a regular expression that is searched in the names of the layers, such as `attn`. Changes the
+    `where` is a regular expression such as `attn`. Adapters from an earlier call stay trainable. Changes the
     model and returns it. Raises UserError, and changes nothing, when no layer matches.
     """
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
@@ -71,21 +71,21 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", se
         return LoRALinear(linear, rank, alpha, Random(seed, "lora", name)) if chosen else linear
 
     for name, p in model.named_parameters():
-        p.requires_grad = p.requires_grad and ".lora_" in name  # adapters of an earlier call go on learning
+        p.requires_grad = p.requires_grad and ".lora_" in name  # earlier adapters stay trainable
     return replace(model, Linear, adapter)
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:
-    """Return {name: array} of the adapters alone."""
+    """Return {name: array} of the adapters, without the frozen weights."""
     return {name: p.data for name, p in model.named_parameters() if ".lora_" in name}
 
 
 def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
-    """Copy {name: array} into the adapters of a model. Raises UserError if they do not fit."""
+    """Copy {name: array} into the adapters of a model. Raises UserError if names or shapes differ."""
     rest = {name: array for name, array in model.state_dict().items() if ".lora_" not in name}
     model.load_state_dict(rest | state)
 
 
 def merge(model: Module) -> Module:
-    """Replace every adapted layer by a plain one that computes the same, in place; return the model."""
+    """Add every adapter to the weight of its layer and remove it, in place; return the model."""
     return replace(model, LoRALinear, lambda name, layer: cast(LoRALinear, layer).merged())

@@ -13,7 +13,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 class _Memory(threading.local):
-    """Per-thread switch: new arrays take memory, or have a shape only (see `without_memory`)."""
+    """Per-thread switch: False inside `without_memory`, where new arrays take no memory."""
 
     real = True
 
@@ -23,9 +23,9 @@ _memory = _Memory()
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Create modules in a `with` block whose arrays have shapes but take no memory, and cannot be written.
+    """Give the modules made in a `with` block read-only arrays that have shapes but take no memory.
 
-    This is for checking the names and shapes of a file against a model before allocating anything large.
+    So the names and shapes in a file can be checked against a model before anything large is allocated.
     """
     before, _memory.real = _memory.real, False
     try:
@@ -35,7 +35,7 @@ def without_memory() -> Iterator[None]:
 
 
 def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
-    """Return an array that holds one value everywhere, for a new parameter or buffer."""
+    """Return an array filled with one value, for a new parameter or buffer."""
     one: np.ndarray = np.asarray(value, dtype)
     return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
 
@@ -52,7 +52,7 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     """A tensor that belongs to a module and is saved with it, but that training does not change.
 
-    `check(name, array)` may raise UserError on an array that is about to be loaded.
+    `check(name, array)`, if given, is called before an array is loaded into it, and may raise UserError.
     """
 
     __slots__ = ("check",)
@@ -73,7 +73,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; every subclass defines this."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for each module directly inside; those in a list are `h.0`, `h.1`, ..."""
@@ -92,11 +92,11 @@ class Module:
             yield from child.named_modules(_join(prefix, name))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (name, parameter) in order of definition; a shared one comes once, by its first name."""
+        """Yield (name, parameter) in order of assignment; a shared parameter only under its first name."""
         yield from self._named(Parameter)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, tensor) of all that is saved, parameters and buffers, each once."""
+        """Yield (name, tensor) of everything that is saved: parameters and buffers, each once."""
         yield from self._named((Parameter, Buffer))
 
     def _named(self, kinds):
@@ -118,7 +118,7 @@ class Module:
         return self
 
     def num_parameters(self) -> int:
-        """Return how many numbers all parameters hold."""
+        """Count the numbers in all parameters."""
         return sum(p.data.size for p in self.parameters())
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -126,7 +126,7 @@ class Module:
         return {name: tensor.data for name, tensor in self.named_tensors()}
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError unless names and shapes are those of this module's parameters and buffers."""
+        """Raise UserError unless this module's parameters and buffers have exactly these names and shapes."""
         tensors = dict(self.named_tensors())
         for name, tensor in tensors.items():
             if name not in shapes:
@@ -163,7 +163,7 @@ class Module:
         return self.train(False)
 
     def dropout_stream(self, *key: Any) -> None:
-        """Name the random numbers of dropout: `model.dropout_stream(seed, step)` before each training step.
+        """Choose dropout's random numbers: call `model.dropout_stream(seed, step)` before each training step.
 
         Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
         draws from zero. So the masks of a step depend on seed, step and layer only. A resumed run draws the
@@ -175,9 +175,9 @@ class Module:
                 module.random = Random(*key, "dropout", name)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
-        """Count the floating-point operations of this module's own matrix products, as {what: number}.
+        """Count the floating-point operations of this module's own matrix products -> {label: number}.
 
-        Its children count their own. A multiplication and an addition are two operations.
+        Modules inside are not included. A multiplication and an addition are two operations.
         """
         return {}
 
@@ -186,8 +186,8 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] =
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
     Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
-    or a function from a parameter's name to it. The numbers come from `Random(seed, "init", name)`, so adding
-    a layer does not change the others.
+    or a function that returns it for a parameter's name. The numbers of each parameter come from
+    `Random(seed, "init", name)`, so adding a layer does not change the others.
     """
     for name, p in module.named_parameters():
         if p.data.ndim >= 2:
@@ -197,9 +197,9 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] =
 
 @contextmanager
 def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
-    """Run a `with` block without gradients and without dropout, then put every module back as it was.
+    """Run a `with` block without gradients and without dropout, then restore the mode of every module.
 
-    `modules`, a list of all modules inside, saves the time of collecting them.
+    A caller that already has the list of all modules can pass it as `modules`, to save time.
     """
     everything = (m for _, m in module.named_modules()) if modules is None else modules
     were_training = [m for m in everything if m.training]
@@ -220,13 +220,13 @@ def _join(prefix, name):
 def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Return an array converted to the dtype of the tensor that it will be copied into.
 
-    Raises UserError, with the name, when the array holds another kind of numbers, or one that is not finite.
+    Raises UserError, with the name, when the array holds another kind of numbers, NaN or infinity.
     """
     array, kind = np.asarray(array), tensor.dtype
     if kind.kind != "f" and array.dtype != kind:
-        raise UserError(f"{name} holds {array.dtype} in the weights, where {kind} belongs")
+        raise UserError(f"{name} is {array.dtype} in the weights and must be {kind}")
     if kind.kind == "f" and array.dtype.kind != "f":
-        raise UserError(f"{name} holds {array.dtype} in the weights, where floating-point numbers belong")
+        raise UserError(f"{name} is {array.dtype} in the weights and must be floating-point")
     if array.dtype.kind == "f":
         array = np.ascontiguousarray(array, kind)
         if not np.isfinite(array).all():
@@ -237,7 +237,7 @@ def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Module], Module]) -> Module:
-    """Replace every module of a class inside a model by `fn(name, module)`, in place; return the model.
+    """Replace every module of class `kind` in a model by `fn(name, module)`, in place; return the model.
 
     All new modules are made first, so the model is unchanged if fn raises.
     """
@@ -250,7 +250,7 @@ def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Mod
     for module, name, child, new in swaps:
         new.train(child.training)
         attribute, _, index = name.partition(".")
-        if index:  # of a list, such as h.3
+        if index:  # an element of a list, such as h.3
             children = list(getattr(module, attribute))
             children[int(index)] = new
             setattr(module, attribute, children)

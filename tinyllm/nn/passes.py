@@ -1,7 +1,7 @@
 """Passes over a finished model: `fuse`, `recompute`, `tap` and `checkpoint` change how modules are run.
 
-None but `tap` ever changes a bit of the output. `DecoderLM` applies them to every new model, so
-that model files hold mathematics only.
+Only `tap` can change the output; the others keep every bit of it. `DecoderLM` applies `fuse` and `recompute`
+to every new model, so model files contain only the mathematics.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ from tinyllm.nn.layers import MLP, Dropout, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
-LARGE = 2 << 20  # bytes of an input above which `recompute` drops activations: below, time matters more
+LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: for less, time matters more
 
 
 def around(module: Module, fn: Callable[..., Any]) -> None:
-    """Wrap the calls of one module: `fn(call, module, *inputs)` runs, and may run `call(module, *inputs)`.
+    """Wrap one module: calling it runs `fn(call, module, *inputs)`, where `call` is its own `__call__`.
 
-    The module gets a subclass of its class, so modules that are not wrapped cost nothing.
+    Only this module becomes an instance of a new subclass, so other modules are not slowed down.
     """
     kind = type(module)
     call = kind.__call__
@@ -28,7 +28,7 @@ def around(module: Module, fn: Callable[..., Any]) -> None:
     def __call__(self, *args, **kwargs):
         return fn(call, self, *args, **kwargs)
 
-    def __reduce__(self):  # pickle finds no class that was made here
+    def __reduce__(self):  # pickle cannot find a class made inside a function
         return _wrapped, (kind, fn), vars(self)
 
     members = {"__call__": __call__, "__reduce__": __reduce__, "__doc__": kind.__doc__}
@@ -45,8 +45,8 @@ def _wrapped(kind, fn):
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
     """Watch or change the output of one module of a model inside a `with` block.
 
-    `fn(x, y)` gets the first input and the output of every call. A Tensor that it returns replaces y; None
-    leaves y as it is. Yields the module. Raises KeyError when the model has no module of this name.
+    Every call runs `fn(x, y)` on its first input x and its output y. If fn returns a Tensor, it replaces y.
+    Yields the module. Raises KeyError when the model has no module of this name.
 
         with nn.tap(model, "h.1.mlp", lambda x, y: y * 0):
             logits = model(tokens)
@@ -67,12 +67,12 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:
-    """Make the blocks of a model keep less for the backward pass, which computes the rest again.
+    """Save memory: make the blocks of a model drop activations, which the backward pass computes again.
 
-    A block is a module in a list. It keeps the residual stream and the inputs and output of attention; norms,
-    activations and the wide layers before them are computed again, if its input has at least `large` bytes.
-    With products in bf16 everything is kept, because there computing it again would cost too much time.
-    Returns the model.
+    A block is a module in a list, such as `h.0`. If its input has at least `large` bytes, it keeps only the
+    residual stream and the inputs and output of attention, and computes norms, activations and wide layers
+    again. With products in bf16 it keeps everything, because computing it again would take too long. Returns
+    the model.
     """
     for _, module in model.named_modules():
         for name, block in module.named_children():
@@ -110,7 +110,7 @@ def fuse(model: Module) -> Module:
 def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
     """Compute module(*inputs) and keep only its inputs; the backward pass computes the module again.
 
-    Both times the same dropout masks are drawn. The module maps Tensors to one Tensor. Source: Chen et al.,
+    Both runs draw the same dropout masks. The module maps Tensors to one Tensor. Source: Chen et al.,
     "Training Deep Nets with Sublinear Memory Cost", 2016.
     """
     dropouts = [m for _, m in module.named_modules() if isinstance(m, Dropout)]
@@ -122,7 +122,7 @@ def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
             d.random.counter = counter
         y = module(*tensors)
         for d, counter in zip(dropouts, now, strict=True):
-            d.random.counter = max(counter, d.random.counter)  # what was drawn since is not drawn again
+            d.random.counter = max(counter, d.random.counter)  # never repeat later draws
         return y
 
     return F.checkpoint(run, *inputs, params=module.parameters())

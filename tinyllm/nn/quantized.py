@@ -1,4 +1,4 @@
-"""Linear layers with weights of 8 or 4 bits, for generating: reading the weights bounds its speed.
+"""Linear layers with weights of 8 or 4 bits: generating is faster when fewer bytes of weights are read.
 
 `quantize(model, 8)` puts them into a model. `ops/quant.py` explains the format of the packed weights, how
 large their errors are, and why the products are fast.
@@ -57,7 +57,7 @@ class QuantizedLinear(Module):
 
     def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
                 bias: np.ndarray | None) -> Tensor:  # fmt: skip
-        """Multiply x by packed weights with as many bits as this layer: x (..., n_in) -> (..., n_out)."""
+        """Multiply x by weights packed as in this layer, and add a bias: x (..., n_in) -> (..., n_out)."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
@@ -71,7 +71,7 @@ class QuantizedLinear(Module):
 
 
 class Int8Linear(QuantizedLinear):
-    """A linear layer with weights of 8 bits, a quarter of float32: x (..., n_in) -> (..., n_out).
+    """A linear layer with weights of 8 bits, a quarter of float32's size: x (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """
@@ -80,7 +80,7 @@ class Int8Linear(QuantizedLinear):
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear layer with weights of 4 bits, a seventh of float32: x (..., n_in) -> (..., n_out).
+    """A linear layer with weights of 4 bits, a seventh of float32's size: x (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """
@@ -92,11 +92,11 @@ LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
 class FusedLinears:
-    """Compute several quantized layers that read the same input with one product, for one row of input.
+    """Join quantized layers with the same input: one product computes them all for a single row of input.
 
     Fewer calls make decoding faster. The arrays of the layers become views into the concatenated arrays. The
     layer that is called first computes the product of all layers; the others take their part of it when they
-    are called with the same tensor. For several rows this does not pay, because the parts must be copied.
+    are called with the same tensor. Several rows would be slower, because the parts would have to be copied.
     """
 
     def __init__(self, layers: list):
@@ -112,7 +112,7 @@ class FusedLinears:
 
     @staticmethod
     def can_fuse(layers: list) -> bool:
-        """Return True if layers can be fused: same bits and input width, whole groups of outputs, no bias."""
+        """Return True if layers have the same bits and input width, 16 * n outputs each, and no bias."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
@@ -127,12 +127,12 @@ class FusedLinears:
         return joint
 
     def applies_to(self, x: Tensor) -> bool:
-        """Return True if one product can serve all layers: x is one row, and no layer got another array."""
+        """Return True if x is one row and every layer still holds its part of the joined arrays."""
         if x.data.size != self.n_in:
             return False
         if x is self.latest[0]:
             return True
-        q, scales = self.q.base, self.scales.base  # None in a copy, whose layers have arrays of their own
+        q, scales = self.q.base, self.scales.base  # None in a copy, whose arrays are separate
         return q is not None and scales is not None and all(
             layer.q.data.base is q and layer.scales.data.base is scales for layer in self.layers
         )  # fmt: skip
@@ -164,8 +164,8 @@ def quantize(model: Module, bits: int) -> Module:
     """Replace every Linear of a model by one with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
-    keeps the original. Norms, biases and embeddings stay float32. Raises UserError on other bits, while the
-    model has adapters, and on weights that cannot be quantised, naming the layer; it is then unchanged.
+    keeps the original. Norms, biases and embeddings stay float32. Raises UserError, and changes nothing, when
+    bits is another number, the model has adapters, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -182,7 +182,7 @@ def quantize(model: Module, bits: int) -> Module:
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace layers by quantized ones of zeros, to load weights into; then call `fuse_linears`."""
+    """Replace all linear layers by quantized layers of zeros; load weights, then call `fuse_linears`."""
 
     def empty(name, layer):
         weight, bias = _matrix(layer)

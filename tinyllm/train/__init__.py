@@ -1,6 +1,6 @@
 """Training: one loop, objectives, recipes, the optimizer, and the folder of a run."""
 
-from tinyllm.train import recipes  # noqa: F401  which registers them
+from tinyllm.train import recipes  # noqa: F401  importing them registers them
 from tinyllm.train.config import RunConfig, TrainConfig, make_config
 from tinyllm.train.fit import fit
 from tinyllm.train.loop import Diverged, train

@@ -32,8 +32,8 @@ def save_checkpoint(
     """Write the checkpoint of `step` and return its path.
 
     `write(path)` fills the new folder with the model's files; `states` is {"optimizer": {name: array}, ...},
-    one file each; `state` goes to state.json. Raises UserError when the system refuses; earlier checkpoints
-    are then untouched.
+    one file each; `state` goes to state.json. Raises UserError when a file cannot be written; earlier
+    checkpoints are then untouched.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -83,7 +83,7 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
-    """Delete every checkpoint whose step is not in `keep`, and files that killed writers left behind.
+    """Delete every checkpoint whose step is not in `keep`, and what killed processes left unfinished.
 
     A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks complete.
     """
@@ -136,7 +136,7 @@ def load_model(path: Path) -> Any:
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
-    """Load NAME.safetensors of a checkpoint into `part`. Raises UserError, naming the file."""
+    """Load NAME.safetensors of a checkpoint into `part`, such as the optimizer. Raises UserError."""
     file = path / f"{name}.safetensors"
     _naming(file, lambda: part.load_state_dict(load_weights(file)[0]))
 

@@ -14,14 +14,14 @@ from tinyllm.models import family, names
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.schedule import SCHEDULES
 
-# The training settings of presets; their model sizes are in PRESETS of a family. nano and mini are nanoGPT's
-# settings for Shakespeare's characters; small is GPT-2 124M's, with a batch that fits a laptop.
+# The training settings of presets; the model sizes are in each family's PRESETS. nano and mini are nanoGPT's
+# settings for Shakespeare's characters; small is GPT-2 124M with a batch that fits a laptop.
 TRAIN_PRESETS: dict[str, dict[str, Any]] = {
     "nano": {"batch": 12},
     "mini": {"batch": 16, "steps": 5000},
     "small": {"batch": 8, "lr": 6e-4, "beta2": 0.95, "steps": 20000},
 }
-MAY_CHANGE = {  # on --resume: these do not change the weights at a given step
+MAY_CHANGE = {  # on --resume, because these do not change the weights at a given step
     "data",  # run.json holds its SHA-256
     "threads",
     "train.steps",
@@ -32,7 +32,7 @@ COUNT = {"min": 1, "max": 2**31 - 1}
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The numbers that the training loop uses. Raises UserError on a value that cannot work."""
+    """The settings of the training loop. Raises UserError on a value that cannot work."""
 
     steps: int = setting(2000, help="updates", **COUNT)
     batch: int = setting(12, help="rows per update", **COUNT)
@@ -107,7 +107,7 @@ class RunConfig:
 
 
 def model_settings(config: Any) -> dict[str, Any]:
-    """Return the settings `model.*` of a family's config: its type, and all fields but the vocabulary."""
+    """Return a family's config as settings `model.*`: type, and all fields except the vocabulary size."""
     families: dict[str, Any] = {name: family(name) for name in names()}
     (kind,) = (name for name, cls in families.items() if cls.config_class is type(config))
     fields = dataclasses.asdict(config)
@@ -133,7 +133,7 @@ def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
-    """Build the `RunConfig` of flat settings over their preset.
+    """Build a `RunConfig` from flat settings; the preset gives the values that they leave out.
 
     Raises UserError on an unknown name or a bad value.
     """
@@ -158,9 +158,9 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """Return the settings of a run that goes on with some flat settings changed.
+    """Return the settings of a run that is resumed with some flat settings changed.
 
-    Raises UserError, listing them as "name: old -> new", when they would change the result.
+    Raises UserError when a change would alter the result; it lists such changes as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
     if "model.type" in settings:

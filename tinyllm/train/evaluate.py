@@ -37,10 +37,10 @@ def perplexity(nats: float) -> str:
 
 
 def count_characters(tokenizer: Any) -> np.ndarray:
-    """Return the number of characters of each token (V,), counted by their first bytes.
+    """Count the characters that begin in each token of a tokenizer -> (V,).
 
-    In UTF-8 all other bytes of a character have the form 10xxxxxx. So the counts of a text's tokens add up to
-    its number of characters, even if a character is split over tokens.
+    In UTF-8 only the first byte of a character does not have the form 10xxxxxx. So the counts of a text's
+    tokens add up to its number of characters, even if a character is split over tokens.
     """
     spelt = (tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size))
     return np.array([sum(byte & 0xC0 != 0x80 for byte in text) for text in spelt], np.int64)

@@ -43,8 +43,8 @@ def fit(
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
-    that returns a `Batch` or (tokens, targets). `settings` are those of `TrainConfig`, such as schedule and
-    clip. Raises UserError on a bad setting, and when the loss is no longer finite.
+    that returns a `Batch` or (tokens, targets). `settings` are more fields of `TrainConfig`, such as schedule
+    and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
     """
     config = TrainConfig(**({"steps": steps, "lr": lr, "batch": batch} | settings))
     if not callable(batches):

@@ -18,7 +18,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import parse_json, read_bytes
 
 LARGEST_LOG = 2**28  # bytes: a million steps
-# These differ from run to run; everything else in the log is the same, bit for bit.
+# These fields differ from run to run; everything else in the log is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
 
@@ -30,13 +30,13 @@ class RunLog:
         self.path = path
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one record as one line. Raises UserError when the disk refuses."""
+        """Add one record as one line. Raises UserError when it cannot be written."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with self._open() as f:
             f.write(line.encode("utf-8", "surrogatepass"))
 
     def sync(self) -> int:
-        """Flush the log to the disk and return its length in bytes, which a checkpoint remembers."""
+        """Flush the log to the disk and return its length in bytes, which a checkpoint stores."""
         with self._open() as f:
             os.fsync(f.fileno())
             return f.tell()
@@ -49,7 +49,7 @@ class RunLog:
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
             raise UserError(
-                f"{self.path} has {size} bytes and the checkpoint remembers {length}: lines are missing; "
+                f"{self.path} has {size} bytes, and the checkpoint expects {length}: lines are missing; "
                 "put the log back, or start again with --overwrite"
             )
         with self._open() as f:
@@ -57,7 +57,7 @@ class RunLog:
 
     @contextmanager
     def _open(self) -> Iterator[BinaryIO]:
-        """Open the log for appending. Raises UserError when the system refuses."""
+        """Open the log for appending. Raises UserError when it cannot be opened or written."""
         try:
             with open(self.path, "ab") as f:
                 yield f
@@ -67,9 +67,9 @@ class RunLog:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl; a last line that was cut short by a crash is left out.
+    """Return the records of a log.jsonl, without a last line that a crash cut short.
 
-    Raises UserError when the file is missing or some other line is no JSON object.
+    Raises UserError when the file is missing or any other line is not a JSON object.
     """
     lines = read_bytes(path, LARGEST_LOG).split(b"\n")
     records = []
@@ -87,7 +87,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _is_record(record):
-    """Return True if a record is an object with the fields of its kind; unknown kinds are allowed."""
+    """Return True if a record is an object with the fields that its kind needs; any kind is allowed."""
     if not isinstance(record, dict):
         return False
     if record.get("kind") == "sample":
@@ -99,9 +99,9 @@ def _is_record(record):
 
 
 def peak_rss_mb() -> float | None:
-    """Return the most memory that this process has held, in MiB; None where the system does not say."""
+    """Return the peak memory of this process in MiB, or None where the system does not report it."""
     try:
-        # Not getrusage, which on Linux also counts what the parent held before it became this program.
+        # Not getrusage: on Linux it also counts the memory of the parent process before exec.
         with open("/proc/self/status", encoding="ascii", errors="replace") as f:
             for line in f:
                 if line.startswith("VmHWM:"):

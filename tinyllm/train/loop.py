@@ -1,9 +1,9 @@
 """The training loop, for every model, every objective and every kind of data.
 
 Read `Loop.__iter__` first: it calls all methods below. A run that was killed anywhere and resumed ends with
-the same bits as one that was not. There are four reasons: batches and dropout are functions of the seed and
-the step; evaluation and samples use separate random streams; all other state is in `Progress` or in arrays
-that a checkpoint holds; and on resuming, the log is cut back to its length at the checkpoint.
+the same bits as an uninterrupted run. There are four reasons: batches and dropout are functions of the seed
+and the step; evaluation and samples use separate random streams; all other state is in `Progress` or in
+arrays that a checkpoint holds; and on resuming, the log is cut back to its length at the checkpoint.
 """
 
 import math
@@ -32,14 +32,14 @@ class Diverged(UserError):
 
 @dataclass
 class Progress:
-    """The state of a run besides arrays; every checkpoint holds it."""
+    """The state of a run apart from arrays: counters and sums. Every checkpoint holds it."""
 
     step: int = setting(0, min=0)
     best_step: int | None = setting(None, min=0)
     best_val_loss: float | None = None
     group: dict[str, Any] = field(default_factory=dict)  # sums since the last logged step; None: not finite
     group_seconds: float = setting(0.0, min=0)
-    seconds: float = setting(0.0, min=0)  # since the run began, without the breaks
+    seconds: float = setting(0.0, min=0)  # of training, without pauses
 
     def __post_init__(self):
         check(self, "progress.")
@@ -50,10 +50,10 @@ class Progress:
         self.group_seconds += done.seconds
         counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
         if taken := done.numbers.keys() & {*counted, *STEP_FIELDS}:
-            raise ValueError(f"the log has a field {min(taken)!r} already: rename the loss's number")
+            raise ValueError(f"the log has a field {min(taken)!r} already: the loss must use another name")
         for name, number in (counted | done.numbers).items():
             total = math.nan if (before := self.group.get(name, 0)) is None else before + number
-            self.group[name] = total if math.isfinite(total) else None  # JSON has no other name for it
+            self.group[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
 
     def new_group(self) -> tuple[dict[str, Any], float | None]:
         """Return (means, tokens per second) since the last logged step, and begin a new group."""
@@ -74,8 +74,8 @@ class Loop:
     a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers go into the log.
     If `batches` or `loss` has `state_dict` and `load_state_dict`, checkpoints save its state.
 
-    Iterating raises Diverged when a loss or a gradient is not finite, and UserError when the disk refuses;
-    the checkpoints are then whole.
+    Iterating raises Diverged when a loss or a gradient is not finite, and UserError when a file cannot be
+    written; the checkpoints then stay intact.
     """
 
     model: Any
@@ -86,7 +86,7 @@ class Loop:
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate
     accumulate: int = 1  # parts that a batch is split into, to save memory
-    clip: float = 1.0  # the longest gradient; 0: any
+    clip: float = 1.0  # the largest gradient norm; 0: no limit
     evaluate: Any = None  # model -> {"val_loss": ..., ...}
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
@@ -157,7 +157,7 @@ class Loop:
         return done
 
     def measure(self) -> events.Evaluated:
-        """Evaluate the model, and note if it is the best so far."""
+        """Evaluate the model, and record the step if it is the best so far."""
         progress = self.progress
         numbers = self.evaluate(self.model)
         loss = numbers["val_loss"]
@@ -199,7 +199,7 @@ class Loop:
         return events.Logged(record)
 
     def save(self) -> events.Saved:
-        """Write a checkpoint, then delete those that are neither the last nor the best."""
+        """Write a checkpoint, then delete all checkpoints but the last and the best."""
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
         for name, array in self.model.state_dict().items():
@@ -234,10 +234,10 @@ def forward_backward(
 ) -> tuple[float, dict[str, float]]:
     """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of a number `loss` reports}).
 
-    With `accumulate` n the batch is computed in n parts, to have the activations of one part in memory at a
-    time. Each part's mean is weighted by its share of the targets that count, so the sum is the mean of the
-    whole batch, and the gradient is the same. With `all_reduce` the mean is over the batches of all
-    processes.
+    With `accumulate=n` the batch is computed in n parts, so that memory holds the activations of one part at
+    a time. Each part's mean is weighted by its share of the targets that count, so loss and gradients are
+    those of the whole batch. With `all_reduce` the mean is over the batches of all processes.
+
 
     Raises UserError when no target of the batch counts.
     """
@@ -247,7 +247,7 @@ def forward_backward(
         raise UserError("no target of a batch counts: check the data, or take a larger context")
     value = 0.0
     means: dict[str, float] = {}
-    for piece in batch.split(accumulate) if count else [batch]:  # then for the names of the numbers alone
+    for piece in batch.split(accumulate) if count else [batch]:  # empty: only to get the numbers' names
         share = piece.count / total
         if count and not share:
             continue

@@ -15,10 +15,10 @@ class AdamW:
     """Move every weight against its gradient, divided by the gradient's usual size.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
-    "lr": 0.5}`, as in PyTorch. A group without a weight decay uses the common one. The `lr` of a group is
-    a factor of the common rate, which may change before every step. Adam keeps two running means for every
-    weight: `m` of its gradient and `v` of its squared gradient. (Loshchilov and Hutter, Decoupled Weight
-    Decay Regularization, 2019.)
+    "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
+    of the optimizer's `lr`, which may change before every step; in PyTorch it would replace it. Adam keeps
+    two running means for every weight: `m` of its gradient and `v` of its squared gradient. (Loshchilov and
+    Hutter, Decoupled Weight Decay Regularization, 2019.)
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class AdamW:
         self.steps = 0
 
     def step(self, grad_scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, in place, by `grad_scale` times that gradient."""
+        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
         self.steps += 1
         beta1, beta2 = self.betas
         settings = zip(self.parameters, self.m, self.v, self.weight_decays, self.lr_factors, strict=True)
@@ -110,7 +110,7 @@ def gradient_norm(parameters: Iterable[Any]) -> float:
 
 
 def clip_factor(norm: float, limit: float) -> float:
-    """Return the factor that shortens a gradient of length `norm` to `limit` (0: any length), or 1.
+    """Return min(1, limit / norm), the factor that limits a gradient's length; limit 0 gives 1.
 
     `optimizer.step(clip_factor(norm, limit))` clips without rewriting the gradients.
     """
@@ -118,7 +118,7 @@ def clip_factor(norm: float, limit: float) -> float:
 
 
 def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
-    """Shorten the whole gradient to length `limit` if it is longer, and return the length it had.
+    """Shorten the whole gradient to length `limit` if it is longer, and return its original length.
 
     So a single unusual batch cannot damage the model: the direction stays, the size is limited (Pascanu et
     al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only measures. Raises
@@ -134,7 +134,7 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
 
 
 def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
-    """Step along gradients of length `norm`, clipped to `limit` (0: not at all).
+    """Do one optimizer step with gradients of length `norm` clipped to `limit` (0: not clipped).
 
     AdamW scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
     """

@@ -4,7 +4,7 @@
     def pretrain(config, corpus, tokenizer, model):
         return Plan(batches, loss, evaluate, ...)
 
-It gets data and model, and returns a `Plan`.
+The function gets data and model, and returns a `Plan`.
 """
 
 import difflib
@@ -73,7 +73,7 @@ def find_recipe(name: str) -> Recipe:
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Return one line with the numbers that the loss reported in a log record, and advice, or ""."""
+    """Return one line about the numbers that the loss reported in a log record, with advice; "" if none."""
     words = []
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:

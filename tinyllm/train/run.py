@@ -202,7 +202,7 @@ class Run:
         return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
-        """Write a checkpoint, then delete those that are neither the last nor the best; return its path."""
+        """Write a checkpoint, delete all but the last and the best, and return its path."""
 
         def write(folder):
             model.save_pretrained(folder)
@@ -225,7 +225,7 @@ class Run:
             checkpoint.verify(path)
             progress, log_bytes = progress_of(path)
             if progress.step > steps:
-                raise UserError(f"this run has done {progress.step} steps already: give it more than that")
+                raise UserError(f"this run has done {progress.step} steps already: set train.steps to more")
             model.load_state_dict(checkpoint.load_model(path).state_dict())
             parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
             for name, part in parts.items():

@@ -11,7 +11,7 @@ from tinyllm.ops import lr_schedule
 
 
 def constant(done: float, config: Any) -> float:
-    """Keep the rate as it is."""
+    """Keep the rate constant after the warm-up."""
     return 1.0
 
 
@@ -30,7 +30,7 @@ def wsd(done: float, config: Any) -> float:
     return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
 
 
-# Cosine is an op.
+# None: the cosine is computed by an op, `ops.lr_schedule`.
 SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": linear, "wsd": wsd}
 
 

@@ -81,11 +81,11 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     fresh: bool = True,
 ) -> TrainSetup:
-    """Read the data, make tokenizer and model, and check that they fit together; no run is touched.
+    """Read the data, make tokenizer and model, and check that they fit together, without writing files.
 
     Give `corpus` and `tokenizer` if they exist already: a resumed run never trains its tokenizer again.
-    `progress` goes to the tokenizer's training. Without `fresh`, the weights will come from a checkpoint, so
-    the weights of `start` are not read. Raises UserError.
+    `progress` is passed to the tokenizer's training. With fresh=False the weights of `config.start` are not
+    read, because a checkpoint will replace them. Raises UserError when the parts do not fit.
     """
     corpus, recipe, model = corpus or load_corpus(config.data), find_recipe(config.recipe), None
     if config.start and fresh:

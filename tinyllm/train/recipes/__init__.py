@@ -1,4 +1,4 @@
-"""The recipes of `tinyllm train`, one file each; a new file here is found by itself."""
+"""The recipes of `tinyllm train`, one file each; every file in this folder is imported."""
 
 import importlib
 import pkgutil

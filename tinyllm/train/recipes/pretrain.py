@@ -11,7 +11,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @recipe("pretrain", "predict the next token of a text")
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
-    """Return the plan: windows of the first part of a corpus to train on, of the rest to validate."""
+    """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
     train, context = config.train, model.config.context
     parts = []
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):

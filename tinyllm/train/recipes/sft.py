@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: learn the answers, but not the prompts, of pairs of prompt and answer."""
+"""Supervised fine-tuning on pairs of prompt and answer: only the answers count in the loss."""
 
 import json
 from dataclasses import dataclass
@@ -64,13 +64,13 @@ def texts(config: Any, corpus: Any) -> bytes:
 
 
 def frame(options: SFTConfig) -> tuple[str, str]:
-    """Return the texts around an answer."""
+    """Return the text before an answer and the text after it."""
     return options.separator, options.end
 
 
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame)
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
-    """Return the plan: rows of pairs, whose loss counts on the answers alone."""
+    """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss."""
     train, options, context = config.train, config.options, model.config.context
     pairs = [
         (tokenizer.encode(prompt + options.separator), tokenizer.encode(answer + options.end))
@@ -88,7 +88,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     def layout(chosen, packed=False):
         return rows(*zip(*chosen, strict=True), context, packed=packed)
 
-    # A pair whose answer is cut off whole teaches nothing, and its prompt is too long for a sample.
+    # Skip pairs without room for any of the answer: they teach nothing, and cannot start a sample.
     parts = pairs[:-held], pairs[-held:]
     learnt, held_out = ([pair for pair in part if layout([pair]).count] for part in parts)
     if not (learnt and held_out):
