@@ -88,4 +88,5 @@ def check_row(cache: list[KVCache], config: Any, length: int) -> None:
         found, needed = f"{len(cache)} layers of {rows} rows", f"{config.layers} layers of 1 row"
         raise UserError(f"the cache has {found}, and the model needs {needed}: use model.new_cache()")
     if room < (needed := min(length, config.context)):
-        raise UserError(f"the cache has room for {room} tokens: use model.new_cache(length={needed})")
+        reach = f"room for {room} tokens, and the text may reach {needed}"
+        raise UserError(f"the cache has {reach}: use model.new_cache(length={needed})")
