@@ -7,7 +7,7 @@ import numpy as np
 
 
 def bigram_counts(ids, vocab_size):
-    """Count how often each token follows each other one.
+    """Count how often each token follows each other token.
 
     ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how
     often b comes right after a. Every id is in 0..vocab_size-1. A text of one
@@ -17,8 +17,8 @@ def bigram_counts(ids, vocab_size):
 
 
 def entropy(p):
-    """Measure how uncertain probabilities leave us, in nats: the sum of
-    -p ln p, where 0 ln 0 is 0.
+    """Compute the entropy of probabilities in nats: the sum of -p ln p,
+    where 0 ln 0 is 0.
 
     p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n
     are equally likely.
@@ -27,12 +27,11 @@ def entropy(p):
 
 
 def perplexity(p):
-    """Say between how many equally likely tokens a model was torn, on average:
-    exp of the mean surprise.
+    """Compute the perplexity of a model: exp of the mean of -ln p.
 
-    p (n,), the probability that the model had given to each token that came
-    -> (); 1 is perfect, infinite if something happened that had probability 0.
-    For n = 0 it is 1.
+    p (n,), the probability that the model gave to each token of a text -> (). A
+    perplexity of k is that of a guess between k equally likely tokens; 1 is
+    perfect. It is infinite if some p is 0, and 1 for n = 0.
     """
     raise NotImplementedError
 

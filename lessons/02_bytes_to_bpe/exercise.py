@@ -28,23 +28,22 @@ def bpe_merge(ids, pair, new_id):
 
 def bpe_train(pieces, counts, n_merges):
     """Learn merges: find the pair that occurs most often, make it a token, and
-    start again.
+    repeat.
 
-    pieces: N sequences of bytes, counts: how often each occurs (at least 1)
-    -> {(left, right): new token}, at most n_merges of them, numbered from 256:
+    pieces: N sequences of bytes, counts: how often each occurs (at least 1) ->
+    {(left, right): new token}, at most n_merges of them, numbered from 256:
     fewer when every piece has become a single token. Between pairs with equal
-    counts the smallest pair wins, so the result depends on nothing but the
-    counts.
+    counts the smallest pair wins, so the result depends only on the counts.
     """
     raise NotImplementedError
 
 
 def bpe_encode(ids, merges):
-    """Write a piece in the tokens of a vocabulary: repeat the merges in the
-    order in which they were learnt.
+    """Encode a piece as tokens: repeat the merges in the order in which they
+    were learnt.
 
     ids: n bytes, merges: {(left, right): new token} -> list of at most n
-    tokens. The pair learnt first goes first, wherever it stands, because that
-    is what training did to this piece.
+    tokens. The pair that was learnt first is merged first, wherever it stands,
+    because training did the same.
     """
     raise NotImplementedError

@@ -7,13 +7,13 @@ import numpy as np
 
 
 def backpropagate(local):
-    """Carry the gradient of the last node back to every node of a graph of
-    scalars.
+    """Compute the gradient of the last node of a graph of scalars with respect
+    to every node.
 
     local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with
-    respect to node j by itself, 0 where node i does not use node j; nodes only
-    use earlier ones, so all else is 0. The gradient of the last node with
-    respect to itself is 1; for N = 0 there is none.
+    respect to its input node j, and 0 where node i does not use node j. Nodes
+    only use earlier nodes. The gradient of the last node with respect to itself
+    is 1. For N = 0 the result is empty.
     """
     raise NotImplementedError
 
@@ -22,8 +22,9 @@ def sum_to_shape(dy, shape):
     """Undo broadcasting in a gradient: sum over the axes along which an input
     of this shape was stretched.
 
-    dy (...) -> shape. The input was used once for every copy, and each copy has
-    a say in its gradient. Where nothing was stretched, dy itself comes back.
+    dy (...) -> shape. Broadcasting uses an element several times, and its
+    gradient is the sum over all uses. If nothing was stretched, dy itself is
+    returned.
     """
     raise NotImplementedError
 

@@ -7,7 +7,8 @@ import numpy as np
 
 
 def attention(q, k, v, causal=True, lengths=None):
-    """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
+    """Return for every query the mean of the values, weighted by
+    softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the
     log-sum-exp of each query's scores. The queries are the last S tokens of the

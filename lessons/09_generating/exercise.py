@@ -25,8 +25,8 @@ def top_k(logits, k):
 
 
 def top_p(logits, p):
-    """Keep the smallest set of most likely tokens whose probability together
-    reaches p; others become -inf.
+    """Keep the fewest most likely tokens whose probabilities sum to p or more;
+    others become -inf.
 
     logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits
     the smaller id counts as the more likely. 0 < p <= 1.
@@ -35,7 +35,7 @@ def top_p(logits, p):
 
 
 def repetition_penalty(logits, ids, penalty):
-    """Make tokens that were used already less likely.
+    """Lower the logits of tokens that were already used.
 
     logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is
     divided by penalty where it is positive and multiplied where it is negative;

@@ -1,10 +1,10 @@
-"""Ops: arrays in, arrays out. One file per idea, each op's specification and its backward together.
+"""Ops: pure functions on arrays. Each op and its backward stand side by side, one file for each topic.
 
 The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and
-inputs come back untouched. NumPy's RuntimeWarning is left on where an infinity turns into NaN, because that
-is news.
+inputs are not changed. NumPy's RuntimeWarning is left on where an infinity turns into NaN, because the user
+should see it.
 
-Every file of this folder is imported here, and every op that one of them registers is an attribute.
+Every file of this folder is imported here, and every registered op is an attribute of this module.
 """
 
 import importlib
@@ -20,7 +20,7 @@ globals().update(OPS)
 __all__ = [*OPS, "OPS", "Op", "op", "override", "use"]
 
 if TYPE_CHECKING:
-    attention: Op  # these have the names of files, for which a type checker would take them
+    attention: Op  # a type checker would take these names for the files of the same name
     embedding: Op
     matmul: Op
     rope: Op

@@ -29,7 +29,7 @@ GRADIENT = "dy (B, S, H, D), y (B, S, H, D), lse (B, H, S)"
 
 
 def check_heads(q: Array, k: Array, *rest: Any) -> None:
-    """Raise ValueError unless the heads of the keys divide those of the queries."""
+    """Raise ValueError unless the number of kv heads divides the number of query heads."""
     H, K, D = q.shape[2], k.shape[2], q.shape[3]
     if D == 0 or K == 0 or H % K:
         raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
@@ -48,7 +48,7 @@ def to_heads(x: Array, group: int = 1) -> Array:
 
 
 def sum_groups(dx: Array, group: int) -> Array:
-    """Sum over the query heads that read one kv head, to_heads backwards: (B, H, T, D) -> (B, T, K, D)."""
+    """Compute the gradient of to_heads, a sum over query heads: dx (B, H, T, D) -> (B, T, K, D)."""
     B, H, T, D = dx.shape
     return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
@@ -60,7 +60,7 @@ def all_scores(q: Array, k: Array) -> Array:
 
 
 def masked_scores(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
-    """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), -inf where it is hidden."""
+    """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), -inf where a key is hidden."""
     return np.where(attention_mask(q, k, causal, lengths), all_scores(q, k), -np.inf)
 
 
@@ -77,7 +77,7 @@ def attention_flops(args: dict[str, Any], result: Any) -> int:
 @op(outputs=("y", "lse"), grads=("q", "k", "v"), shapes=SHAPES, check=check_heads, flops=attention_flops)
 def attention(q: Array, k: Array, v: Array, causal: bool = True,
               lengths: Array | None = None) -> tuple[Array, Array]:
-    """Let every query read the values, weighted by softmax(q . k / sqrt(D)).
+    """Return for every query the mean of the values, weighted by softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
     scores. The queries are the last S tokens of the keys; causal hides the keys after a query's own token.
@@ -93,7 +93,7 @@ def attention(q: Array, k: Array, v: Array, causal: bool = True,
 
 
 def gradients(dy: Array, q: Array, k: Array, v: Array, p: Array) -> tuple[Array, Array, Array, Array]:
-    """Carry a gradient back through y = p v, p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
+    """Compute the gradients of y = p v with p = softmax(scores) (B, H, S, T) -> dq, dk, dv, dscores."""
     group, scale = q.shape[2] // k.shape[2], q.shape[3] ** -0.5
     dout = to_heads(dy)
     dscores = softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)
@@ -106,7 +106,7 @@ def gradients(dy: Array, q: Array, k: Array, v: Array, p: Array) -> tuple[Array,
 @op(shapes=f"{SHAPES}, {GRADIENT}", check=lambda dy, *rest: check_heads(*rest))
 def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, causal: bool = True,
                        lengths: Array | None = None) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through attention, from dy to the queries, keys and values.
+    """Compute the gradients of attention with respect to queries, keys and values.
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
     -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
@@ -121,7 +121,7 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
 
 
 # The general form: every query has a first key and an end. Causal masks, lengths, sliding windows, packed
-# documents and prefixes are all ranges, so one kernel serves them and skips blocks that none sees.
+# documents and prefixes are all ranges, so one kernel computes them and skips blocks that no query sees.
 
 
 def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: Array | None = None,
@@ -131,9 +131,9 @@ def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: 
 
     shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
     n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the query's own.
-    `starts` (B, S) is the first key, as packed documents have it. `ends` (B, S) takes the place of causal's
-    own token + 1: for a prefix of P tokens that all see each other, ends = max(own token + 1, P). Raises
-    ValueError when the window is below 1.
+    `starts` (B, S) is the first key to see, such as the begin of a packed document. `ends` (B, S) replaces
+    the end of causal, which is own token + 1; for a prefix of P tokens that all see each other it is
+    max(own token + 1, P). Raises ValueError when the window is below 1.
     """
     B, S = shape
     if window is not None and window < 1:
@@ -163,7 +163,7 @@ def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias:
 
 
 def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | None) -> Array:
-    """Return all scores (B, H, S, T), with the bias, and -inf outside of each query's range."""
+    """Return all scores (B, H, S, T), bias included, with -inf outside of each query's range."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     scores = all_scores(q, k)
@@ -180,12 +180,14 @@ def ranges_flops(args: dict[str, Any], result: Any) -> int:
     flops=ranges_flops)
 def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
                      bias: Array | None = None) -> tuple[Array, Array]:
-    """Let each query read the keys starts <= t < ends, weighted by softmax(q . k / sqrt(D) + bias).
+    """Compute attention in which each query sees the keys starts <= t < ends, with a bias on the scores.
+
+    y is the mean of the values v[t], weighted by softmax(q . k / sqrt(D) + bias).
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
     broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range reads y = 0. The
     bias is T5's table of distances (Raffel et al. 2020) or ALiBi's slope * t (H, 1, T) (Press et al. 2022).
-    Raises ValueError when something does not fit.
+    Raises ValueError when shapes, heads or ranges do not fit.
     """
     scores = range_scores(q, k, starts, ends, bias)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
@@ -196,7 +198,7 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
 def attention_ranges_backward(dy: Array, q: Array, k: Array, v: Array, starts: Array, ends: Array,
                               bias: Array | None, y: Array,
                               lse: Array) -> tuple[Array, Array, Array, Array | None]:
-    """Carry a gradient back through attention_ranges.
+    """Compute the gradients of attention_ranges with respect to q, k, v and the bias.
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention_ranges -> dq (B, S, H, D), dk and dv
     (B, T, K, D), dbias of bias's shape, the sum over rows of the batch and broadcast axes; None without bias.

@@ -1,4 +1,4 @@
-"""The chain rule at work: gradients walk back through a graph, and through NumPy's broadcasting.
+"""The chain rule on a graph of scalars, and gradients of NumPy's broadcasting.
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 1986.
 """
@@ -11,15 +11,15 @@ from tinyllm.ops.shapes import Array
 
 @op
 def backpropagate(local: Array) -> Array:
-    """Carry the gradient of the last node back to every node of a graph of scalars.
+    """Compute the gradient of the last node of a graph of scalars with respect to every node.
 
-    local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with respect to node j by itself,
-    0 where node i does not use node j; nodes only use earlier ones, so all else is 0. The gradient of the
-    last node with respect to itself is 1; for N = 0 there is none.
+    local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with respect to its input node j,
+    and 0 where node i does not use node j. Nodes only use earlier nodes. The gradient of the last node with
+    respect to itself is 1. For N = 0 the result is empty.
     """
     gradients = np.zeros(len(local), local.dtype)
     gradients[-1:] = 1
-    for i in range(len(local) - 1, -1, -1):  # when node i's turn comes, all its users have been
+    for i in range(len(local) - 1, -1, -1):  # all users of node i come before it in this loop
         gradients[:i] += gradients[i] * local[i, :i]
     return gradients
 
@@ -28,8 +28,8 @@ def backpropagate(local: Array) -> Array:
 def sum_to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
     """Undo broadcasting in a gradient: sum over the axes along which an input of this shape was stretched.
 
-    dy (...) -> shape. The input was used once for every copy, and each copy has a say in its gradient. Where
-    nothing was stretched, dy itself comes back.
+    dy (...) -> shape. Broadcasting uses an element several times, and its gradient is the sum over all uses.
+    If nothing was stretched, dy itself is returned.
     """
     if dy.shape == shape:
         return dy

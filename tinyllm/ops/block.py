@@ -1,7 +1,7 @@
-"""A block of GPT-2 as one function of its weights, and what a stack of them costs.
+"""A block of GPT-2 as one function of its weights, and the parameters and operations of a stack of blocks.
 
-The models are made of modules (`tinyllm/models/gpt.py`), which keep the weights; this file says the same in
-one breath, and tests hold the two together.
+The models are made of modules (`tinyllm/models/gpt.py`), which keep the weights. This function computes the
+same in one place, and tests compare the two.
 """
 
 from tinyllm.ops.attention import attention
@@ -19,10 +19,11 @@ def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pa
                       narrow: Pair) -> Array:
     """Add attention, then an MLP, to the residual stream: x + attention(norm(x)), then x + mlp(norm(x)).
 
-    x (B, T, C) -> (B, T, C). Each of the six others is a pair [weight, bias]: norm_1 and norm_2 (C,), qkv
-    (C, 3 C), whose outputs are all of q, then all of k, then all of v, project (C, C), widen (C, 4 C), narrow
-    (4 C, C). Channels are cut into heads of C / heads each; attention is causal; the activation is gelu_tanh.
-    Raises ValueError when C is no multiple of heads. (Radford et al. 2019, section 2.3.)
+    x (B, T, C) -> (B, T, C). The six arguments after heads are pairs [weight, bias], with the weights norm_1
+    and norm_2 (C,), qkv (C, 3 C), project (C, C), widen (C, 4 C) and narrow (4 C, C). The outputs of qkv are
+    all of q, then all of k, then all of v. Channels are cut into heads of C / heads each; attention is
+    causal; the activation is gelu_tanh. Raises ValueError when C is no multiple of heads. (Radford et al.
+    2019, section 2.3.)
     """
     B, T, C = x.shape
     if C % heads:
@@ -35,11 +36,11 @@ def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pa
 
 @op
 def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> int:
-    """Count the numbers that a GPT-2 of these sizes learns -> int.
+    """Count the parameters of a GPT-2 of these sizes -> int.
 
-    Two tables of embeddings, tokens and positions; in each layer two norms and the matrices of
-    `transformer_block`, all with biases; a last norm. The output layer is the table of tokens once more and
-    adds none.
+    There are two tables of embeddings, for tokens and for positions; in each layer two norms and the matrices
+    of `transformer_block`, all with biases; and a last norm. The output layer shares the table of tokens and
+    adds no parameters.
     """
     norm = 2 * width
     attention_part = width * 3 * width + 3 * width + width * width + width
@@ -51,9 +52,9 @@ def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> 
 def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
     """Count the operations of a forward pass of a GPT-2 over `context` tokens -> int.
 
-    A multiplication and the addition that follows it are two. Matrix products count, and attention, where
-    each query meets the keys up to its own token, once for its score and once for its value. Norms,
-    activations and sums are left out: about one percent.
+    A multiplication and an addition are two operations. Only matrix products and attention count; in
+    attention, each query is multiplied with the keys up to its own token, and as many values are weighted
+    and summed. Norms, activations and sums are left out: about one percent.
     """
     matrices = 12 * width * width  # qkv 3, project 1, widen 4, narrow 4
     pairs = context * (context + 1) // 2

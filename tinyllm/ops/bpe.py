@@ -1,16 +1,16 @@
-"""Byte pair encoding: join the pair of tokens that occurs most often, again and again, into a vocabulary.
+"""Byte pair encoding: build a vocabulary by repeatedly joining the pair of tokens that occurs most often.
 
 Gage, "A new algorithm for data compression", 1994; Sennrich, Haddow and Birch, "Neural machine translation
 of rare words with subword units", ACL 2016, section 3.2; over bytes: Radford et al., "Language models are
 unsupervised multitask learners" (GPT-2), 2019, section 2.2.
 
 A token is an integer. Tokens 0 to 255 are the bytes; token 256 is the first pair that was learnt, 257 the
-second, and so on. A *piece* is a word or so of text, which no token may cross; a `bytes` object is a piece
-as it stands, because its items are integers. `merges` is a dict {(left, right): new token}, in the order of
-learning.
+second, and so on. A *piece* is a short part of a text, such as a word; no token reaches beyond it. A piece
+can be a `bytes` object, because its items are integers. `merges` is a dict {(left, right): new token}, in the
+order of learning.
 
-These four functions are for reading: each looks at everything again for every merge. The tokenizer gets the
-same answers from `tinyllm/tokenizer/bpe_fast.py`, which looks only at what the last merge changed.
+These four functions are written to be read: each looks at everything again for every merge. The tokenizer
+gets the same results from `tinyllm/tokenizer/bpe_fast.py`, which looks only at what the last merge changed.
 """
 
 from collections.abc import Sequence
@@ -57,11 +57,11 @@ def bpe_merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[in
 @op
 def bpe_train(pieces: Sequence[Sequence[int]], counts: Sequence[int],
               n_merges: int) -> dict[tuple[int, int], int]:
-    """Learn merges: find the pair that occurs most often, make it a token, and start again.
+    """Learn merges: find the pair that occurs most often, make it a token, and repeat.
 
     pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
     at most n_merges of them, numbered from 256: fewer when every piece has become a single token. Between
-    pairs with equal counts the smallest pair wins, so the result depends on nothing but the counts.
+    pairs with equal counts the smallest pair wins, so the result depends only on the counts.
     """
     merges = {}
     for new_id in range(BYTES, BYTES + n_merges):
@@ -76,10 +76,10 @@ def bpe_train(pieces: Sequence[Sequence[int]], counts: Sequence[int],
 
 @op
 def bpe_encode(ids: Sequence[int], merges: dict[tuple[int, int], int]) -> Sequence[int]:
-    """Write a piece in the tokens of a vocabulary: repeat the merges in the order in which they were learnt.
+    """Encode a piece as tokens: repeat the merges in the order in which they were learnt.
 
-    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair learnt first goes
-    first, wherever it stands, because that is what training did to this piece.
+    ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair that was learnt
+    first is merged first, wherever it stands, because training did the same.
     """
     ids = list(ids)
     while True:

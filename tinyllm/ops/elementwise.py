@@ -1,6 +1,6 @@
-"""Ops that treat every number alone: activation functions, the residual sum, dropout.
+"""Ops that compute every number separately: activation functions, the residual sum, dropout.
 
-`X_backward(dy, inputs...)` is dy times the derivative, each one written out.
+`X_backward(dy, inputs...)` returns dy times the derivative of X.
 """
 
 import math
@@ -44,7 +44,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def bounded(x: Array) -> Array:
-    """x cut to [-40, 40]: beyond, gelu is 0 or x to the last bit; within, x * x * x cannot overflow."""
+    """Limit x to [-40, 40]: outside, gelu is exactly 0 or x; inside, x * x * x cannot overflow."""
     return np.clip(x, -40, 40)
 
 
@@ -113,7 +113,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
 
 @op(grads=("gate", "up"), shapes="gate (...), up (...)", flops=5)
 def swiglu(gate: Array, up: Array) -> Array:
-    """Let one half of a layer gate the other: y = silu(gate) up.
+    """Multiply one half of a layer by silu of the other half: y = silu(gate) up.
 
     gate, up (...) of one shape -> (...). Raises ValueError when the shapes differ. (Shazeer 2020.)
     """
@@ -139,9 +139,9 @@ def add(x: Array, y: Array) -> Array:
 
 
 def keep_mask(key: tuple[int, int], shape: tuple[int, ...], p: float) -> Array:
-    """Decide what dropout keeps by the key alone: a boolean array of `shape`, False with probability p.
+    """Draw the mask of dropout from a key: a boolean array of `shape`, False with probability p.
 
-    Sixteen of the bits that `Random` draws decide one element, so p is rounded to 1/65536.
+    Sixteen random bits decide one element, so p is rounded to a multiple of 1/65536.
     """
     n = math.prod(shape)
     words = Random.at(*key).bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same on any byte order
@@ -159,10 +159,10 @@ def check_dropout(x: Array, key: tuple[int, int], p: float) -> None:
 
 @op(check=check_dropout)
 def dropout(x: Array, key: tuple[int, int], p: float) -> Array:
-    """Set numbers to 0 with probability p and multiply the others by 1 / (1 - p), so that the mean stays.
+    """Set numbers to 0 with probability p and multiply the others by 1 / (1 - p), to keep the mean.
 
-    x (...), key a pair of integers, p the probability of dropping -> (...). The key names a stream of random
-    words and a place in it (`Random.reserve`), so the mask is not stored: the backward pass draws it again.
+    x (...), key a pair of integers, p the probability of dropping -> (...). The key is a stream of random
+    words and a position in it (`Random.reserve`), so no mask is stored: the backward pass draws it again.
     Raises ValueError unless 0 <= p < 1. (Srivastava et al. 2014, in the usual "inverted" form; Salmon et al.
     2011, "Parallel random numbers: as easy as 1, 2, 3", on generators whose whole state is a counter.)
     """
@@ -171,7 +171,7 @@ def dropout(x: Array, key: tuple[int, int], p: float) -> Array:
 
 @op(check=check_dropout)
 def dropout_backward(dy: Array, key: tuple[int, int], p: float) -> Array:
-    """dx = dy keep / (1 - p), where the key decides again what was kept.
+    """dx = dy keep / (1 - p), where the mask `keep` is drawn again from the key.
 
     dy (...), key and p as in dropout -> (...).
     """

@@ -18,10 +18,10 @@ def embedding(w: Array, ids: Array) -> Array:
 
 @op(shapes="dy (..., C), ids (...)")
 def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
-    """Add each token's gradient to its id's row of the table, in order of occurrence.
+    """Add the gradient of each token to the row of its id in the table, in order of occurrence.
 
-    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows that no id names are 0. Raises IndexError as
-    embedding does.
+    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows of ids that do not occur are 0. Raises
+    IndexError as embedding does.
     """
     ids_below("embedding", ids, vocab_size)
     dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)

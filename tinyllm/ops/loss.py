@@ -1,4 +1,4 @@
-"""Cross-entropy, in nats: the negative log-likelihood (nll) of the token that came, and the mean of many."""
+"""Cross-entropy: the negative log-likelihood (nll) of each target token in nats, and its mean."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ IGNORED = -100  # the default of ignore_index: a target that does not count
 
 
 def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
-    """Mark the targets that count, (...) bool. Raises ValueError when one of them is no token id."""
+    """Return True for the targets that count, (...) bool. Raises ValueError when one is not a token id."""
     V, kept = logits.shape[-1], targets != ignore_index
     outside = kept & ((targets < 0) | (targets >= V))
     if np.any(outside):
@@ -36,7 +36,7 @@ def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tu
 @op(shapes="dloss (), logits (..., V), targets (...), lse (...)")
 def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Array,
                            ignore_index: int = -100) -> Array:
-    """Carry a gradient back through cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
+    """Compute the gradient of cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
 
     dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
     """
@@ -50,7 +50,7 @@ def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Arr
 
 @op(outputs=("losses", "lse"), grads=("logits",), shapes="logits (..., V), targets (...)")
 def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
-    """Score every token by itself: -log p(target) = lse - logit[target], in nats, and 0 where it is ignored.
+    """Compute -log p(target) = lse - logit[target] for every target, in nats; 0 where it is ignored.
 
     logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
     """
@@ -63,9 +63,9 @@ def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tup
 @op(shapes="dlosses (...), logits (..., V), targets (...), lse (...)")
 def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Array,
                           ignore_index: int = -100) -> Array:
-    """Carry a gradient for every token back: dlogits = (softmax(logits) - onehot) dlosses.
+    """Compute the gradient of token_losses: dlogits = (softmax(logits) - onehot) dlosses.
 
-    This is cross_entropy's gradient, times the count that it divides by, times each token's own.
+    Unlike the gradient of cross_entropy, it is not divided by the number of targets.
 
     dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
     """
@@ -79,10 +79,10 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
 @op(outputs=("losses", "lse"), grads=("x", "w"), shapes="x (..., C), w (V, C), targets (...)",
     follows="matmul")
 def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
-    """Score each row of x against every row of w, then take token_losses: last layer and loss in one.
+    """Compute token_losses of the logits x w^T: the last layer and the loss in one op.
 
-    x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...), of the logits x w^T, which the
-    compiled twin never holds whole. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...). The compiled twin never stores all
+    logits at once. Raises ValueError when sizes do not fit, and as cross_entropy does.
     """
     logits = matmul(rows(x), w, transpose_b=True)
     return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
@@ -91,7 +91,7 @@ def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = 
 @op(shapes="dlosses (...), x (..., C), w (V, C), targets (...), lse (...)", follows="matmul")
 def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
                                  ignore_index: int = -100) -> tuple[Array, Array]:
-    """Carry a gradient for every token back through linear_token_losses, which makes the logits again.
+    """Compute the gradients of linear_token_losses; the logits are computed again.
 
     dlosses (...), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
     """
@@ -102,11 +102,11 @@ def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Ar
     return dx.reshape(x.shape), dw
 
 
-CHUNK = 1 << 23  # logits at a time: 32 MiB
+CHUNK = 1 << 23  # so many logits are computed at a time: 32 MiB
 
 
 def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
-    """Return dx of linear_token_losses_backward alone, for a table that is frozen; by chunks of logits."""
+    """Return only dx of linear_token_losses_backward, for a frozen table w, in chunks of logits."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)
     for row in range(0, len(rows(x)), step):
@@ -117,6 +117,6 @@ def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array
     return dx
 
 
-# While matmul is "bf16", the specification runs: its three products are matmul's, and the logits are stored.
+# While matmul is "bf16", the specification runs: its three products call matmul, and it stores the logits.
 for last in (linear_token_losses, linear_token_losses_backward):
     last.variant("bf16")(last.reference)

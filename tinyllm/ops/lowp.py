@@ -1,4 +1,4 @@
-"""Low precision: what bfloat16 keeps of a number."""
+"""Low precision: rounding numbers to bfloat16."""
 
 import numpy as np
 

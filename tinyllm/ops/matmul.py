@@ -1,8 +1,8 @@
 """Matrix products: matmul, and linear, which is matmul with weights and a bias.
 
 `use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay
-float32. `linear` and both backwards follow the choice made for `matmul` (`use(linear="bf16")` moves only
-linear and its backward).
+float32. `linear` and both backward ops follow the choice made for `matmul`; `use(linear="bf16")` changes only
+linear and its backward.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,13 @@ def check_matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = Fal
 
 
 def matmul_flops(args: dict[str, Any], y: Array) -> int:
-    """Count a multiplication and an addition for every number of a row."""
+    """Count 2 K operations for each output: K multiplications and K additions."""
     return 2 * y.size * args["a"].shape[-2 if args["transpose_a"] else -1]
 
 
 @op(grads=("a", "b"), check=check_matmul, flops=matmul_flops)
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
-    """Multiply matrices: every output is a row of a times a column of b, summed.
+    """Multiply matrices: each output is the dot product of a row of a and a column of b.
 
     a (..., M, K), b (..., K, N) -> (..., M, N); leading axes broadcast. With transpose_a, a is (..., K, M)
     and is read as its transpose; likewise b. Raises ValueError when the inner sizes differ.
@@ -59,7 +59,7 @@ def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = Fa
 @op(check=check_matmul_backward, follows="matmul")
 def matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
                     transpose_b: bool = False) -> tuple[Array, Array]:
-    """Carry a gradient back through matmul: dA = dY B^T and dB = A^T dY.
+    """Compute the gradients of matmul: dA = dY B^T and dB = A^T dY.
 
     dy (..., M, N), a and b as in matmul -> da, db of a's and b's shape, summed over broadcast axes.
     """
@@ -89,7 +89,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
 
 @op(shapes="dy (..., O), x (..., I), w (I, O)", follows="linear")
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
+    """Compute the gradients of linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
 
     dy (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
     """
@@ -100,7 +100,7 @@ def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]
 
 @op(outputs=("y", "h"), grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="linear")
 def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
-    """Apply a layer and bend what comes out, in one pass: y = gelu_tanh(h), h = x W + b.
+    """Apply a layer and its activation in one pass: y = gelu_tanh(h), h = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> y, h, both (..., O); h is what the backward pass needs. Raises
     ValueError when the sizes do not fit.
@@ -111,7 +111,7 @@ def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Arra
 
 @op(shapes="dy (..., O), x (..., I), w (I, O), h (..., O)", follows="linear")
 def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through linear_gelu: first through gelu_tanh at h, then through linear.
+    """Compute the gradients of linear_gelu: those of gelu_tanh at h, then those of linear.
 
     dy and h (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
     """
@@ -138,19 +138,19 @@ linear.variant("bf16")(linear_bf16)
 
 @linear_gelu.variant("bf16")
 def linear_gelu_bf16(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
-    """Apply a layer to rounded inputs and weights, and gelu_tanh in float32."""
+    """Apply a layer to inputs and weights rounded to bfloat16, then gelu_tanh in float32."""
     h = linear_bf16(x, w, b)
     return gelu_tanh(h), h
 
 
 @linear_backward.variant("bf16")
 def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through linear, the operands of both products rounded."""
+    """Compute the gradients of linear, with the operands of both products rounded to bfloat16."""
     dx, dw, _ = on_rounded(linear_backward.reference, 3)(dy, x, w)
     return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32
 
 
 @linear_gelu_backward.variant("bf16")
 def linear_gelu_backward_bf16(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through linear_gelu, the operands of both products rounded."""
+    """Compute the gradients of linear_gelu, with the operands of both products rounded to bfloat16."""
     return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)

@@ -1,4 +1,4 @@
-"""The oldest language model: count which token follows which. And how to measure any language model.
+"""The bigram model, which counts which token follows which; entropy and perplexity to measure any model.
 
 Shannon, "A Mathematical Theory of Communication", 1948, section 3 (counting) and section 6 (entropy).
 """
@@ -11,7 +11,7 @@ from tinyllm.ops.shapes import Array, ids_below
 
 @op
 def bigram_counts(ids: Array, vocab_size: int) -> Array:
-    """Count how often each token follows each other one.
+    """Count how often each token follows each other token.
 
     ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how often b comes right after a.
     Raises IndexError when an id is outside 0..vocab_size-1.
@@ -24,20 +24,20 @@ def bigram_counts(ids: Array, vocab_size: int) -> Array:
 
 @op
 def entropy(p: Array) -> Array:
-    """Measure how uncertain probabilities leave us, in nats: the sum of -p ln p, where 0 ln 0 is 0.
+    """Compute the entropy of probabilities in nats: the sum of -p ln p, where 0 ln 0 is 0.
 
     p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n are equally likely.
     """
-    safe = np.where(p > 0, p, 1)  # the logarithm of 1 is 0, as it should be for what never happens
+    safe = np.where(p > 0, p, 1)  # ln 1 is 0, the right term where p is 0
     return -(p * np.log(safe)).sum(axis=-1)
 
 
 @op
 def perplexity(p: Array) -> Array:
-    """Say between how many equally likely tokens a model was torn, on average: exp of the mean surprise.
+    """Compute the perplexity of a model: exp of the mean of -ln p.
 
-    p (n,), the probability that the model had given to each token that came -> (); 1 is perfect, infinite if
-    something happened that had probability 0. For n = 0 it is 1.
+    p (n,), the probability that the model gave to each token of a text -> (). A perplexity of k is that of
+    a guess between k equally likely tokens; 1 is perfect. It is infinite if some p is 0, and 1 for n = 0.
     """
     with np.errstate(divide="ignore"):
         return np.exp(-np.log(p).sum() / max(p.size, 1))

@@ -19,7 +19,7 @@ def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, A
 
 @op(shapes="dy (..., C), x (..., C), w (C,), mean (...), rstd (...)")
 def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) -> tuple[Array, Array, Array]:
-    """Carry a gradient back through layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
+    """Compute the gradients of layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
     dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). Here n = (x - mean) rstd is the
     normalised row. The two subtracted means are what changing one channel does to the row's mean and
@@ -44,7 +44,7 @@ def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
 
 @op(shapes="dy (..., C), x (..., C), w (C,), rstd (...)")
 def rmsnorm_backward(dy: Array, x: Array, w: Array, rstd: Array) -> tuple[Array, Array]:
-    """Carry a gradient back through rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd.
+    """Compute the gradients of rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd and dn = dy w.
 
     dy, x (..., C), w (C,), rstd (...) -> dx (..., C), dw (C,).
     """

@@ -1,4 +1,4 @@
-"""What an optimizer does with gradients: measure them, clip them, step along them."""
+"""The arithmetic of training: measure and clip gradients, update weights, schedule the learning rate."""
 
 import math
 from typing import Any
@@ -25,13 +25,13 @@ def check_limit(grads: list[Array], norm: float, limit: float) -> None:
 def adamw_step(w: Array, g: Array, m: Array, v: Array, step: int, lr: float, beta1: float = 0.9,
                beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
                grad_scale: float = 1.0) -> None:
-    """Move weights against the running mean of their gradient, divided by its running size; let them decay.
+    """Do one step of AdamW: move weights against the mean gradient divided by its usual size, and decay them.
 
-    w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m and v start at 0 and so
-    are too small at first: dividing by 1 - beta^step corrects that. The decay acts on the weights themselves,
-    not through the gradient. The gradient is multiplied by grad_scale first, which is how it is clipped
-    without a pass of its own. Raises ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019,
-    algorithm 2.)
+    w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m is the running mean of the
+    gradient, v the running mean of its square. Both start at 0 and so are too small at first: dividing by
+    1 - beta^step corrects that. The decay acts on the weights themselves, not through the gradient. The
+    gradient is first multiplied by grad_scale, which clips it without another pass. Raises ValueError when
+    shapes differ or step < 1. (Loshchilov and Hutter 2019, algorithm 2.)
     """
     g = g * float(grad_scale)
     m *= beta1
@@ -46,7 +46,7 @@ def adamw_step(w: Array, g: Array, m: Array, v: Array, step: int, lr: float, bet
 
 @op
 def grad_norm(grads: list[Array]) -> float:
-    """Measure a list of gradients as one long vector: the square root of the sum of all squares.
+    """Compute the length of all gradients as one vector: the square root of the sum of all squares.
 
     grads: list of arrays -> float. Squares are summed in float64, where they cannot overflow.
     """
@@ -57,8 +57,8 @@ def grad_norm(grads: list[Array]) -> float:
 def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
-    grads: list of arrays, norm: their length together -> new list (of the same arrays where nothing needs
-    clipping). Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    grads: list of arrays, norm: the result of grad_norm -> new list (of the same arrays if nothing is
+    clipped). Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
     """
     if not norm > limit:
         return list(grads)
@@ -68,11 +68,11 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
 
 @op
 def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: float) -> float:
-    """Say how large a step may be: a straight climb during the warm-up, then down half a cosine.
+    """Compute the learning rate of a step: a linear warm-up, then half a cosine down.
 
-    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1); from
-    step warmup, which gets lr, the rate falls towards min_lr_ratio lr, which step `steps` would reach, and
-    stays there. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
+    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1). Step
+    `warmup` gets lr. Then the rate falls, reaches min_lr_ratio lr at step `steps`, and stays there.
+    (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
     """
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)

@@ -1,6 +1,6 @@
-"""Where a text is cut before byte pair encoding: between words, more or less, and no token crosses a cut.
+"""Cut a text into pieces, about one for each word, before byte pair encoding: no token crosses a cut.
 
-Without the cuts, "dog", "dog." and "dog!" would each earn tokens of their own.
+Without the cuts, "dog", "dog." and "dog!" would each become a token.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from tinyllm.ops.unicode import in_this_version
 
 # As published by OpenAI: with GPT-2 (2019), and in tiktoken's cl100k_base (GPT-4, 2022) and o200k_base
 # (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark (ops/unicode.py); `\s+(?!\S)` leaves
-# the last of several spaces to the word behind them; o200k also cuts where a capital follows a small letter.
+# the last of several spaces to the next word; o200k also cuts where a capital follows a small letter.
 # Later versions of tiktoken spell cl100k_base another way, which keeps blanks at the end of a text in one
 # piece even behind a line break: with ranks learnt by this pattern, none of which goes across one, the ids
 # are the same.
@@ -32,9 +32,9 @@ PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K}
 
 @op
 def split_pieces(text: bytes, pattern: str) -> Array:
-    """Say where a text is cut into pieces: one match of the pattern after the other.
+    """Return where a text is cut into pieces, which are the consecutive matches of a pattern.
 
-    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array: where each piece ends, the last one at
+    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array: the end of each piece; the last is
     n. A byte that is not UTF-8 counts as one character, neither letter nor digit nor space (PEP 383). Raises
     TypeError for a text that is not bytes, UserError for another pattern.
     """

@@ -1,4 +1,4 @@
-"""Rotary position embedding: turn each pair of channels by an angle that grows with the position.
+"""Rotary position embedding: rotate each pair of channels by an angle that grows with the position.
 
 The dot product of a query and a key then depends only on how far apart they are.
 """
@@ -32,7 +32,7 @@ DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "atte
 
 
 def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, Any]) -> None:
-    """Raise ValueError unless scaling is a dictionary of a known kind with what this kind takes."""
+    """Raise ValueError unless scaling is a dictionary of a known kind, with the settings of this kind."""
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind not in NEEDED:
         raise ValueError(f"rope_scaling of type {kind!r} is not known: choose one of {', '.join(NEEDED)}")
@@ -46,13 +46,13 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
 
 
 def llama3_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return which share of each pair's frequency stays: all above high_freq_factor turns, none below low."""
+    """Return the share (0 to 1) of each pair's frequency that llama3 keeps: 1 for fast pairs, 0 for slow."""
     turns = base ** (-np.arange(0, width, 2) / width) * s[CONTEXT] / (2 * np.pi)
     return np.clip((turns - s["low_freq_factor"]) / (s["high_freq_factor"] - s["low_freq_factor"]), 0, 1)
 
 
 def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return which share of each pair's frequency stays: all up to the pair that makes beta_fast turns."""
+    """Return the share (0 to 1) of each pair's frequency that yarn keeps: 1 up to the pair of beta_fast."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
     first, last = max(np.floor(pairs[0]), 0), min(np.ceil(pairs[1]), width - 1)
@@ -62,15 +62,15 @@ def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
 @op(outputs=("cos", "sin"), check=check_scaling)
 def scaled_rope_tables(positions: Array, width: int, base: float,
                        scaling: dict[str, Any]) -> tuple[Array, Array]:
-    """Tabulate angles for a context `factor` times as long as the one that a model was trained on.
+    """Tabulate cosines and sines for a context `factor` times as long as the training context.
 
     As rope_tables, with scaling a dictionary as Hugging Face's rope_scaling. By its "rope_type":
     "linear"  every frequency f becomes f / factor (Chen et al. 2023, arXiv 2306.15595)
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest pair turns at f / factor, the
               fastest at f
-    "llama3"  pairs that turn often in original_max_position_embeddings tokens keep f, slow ones get
-              f / factor, between low_freq_factor and high_freq_factor turns a mean of both
-    "yarn"    the same between beta_slow and beta_fast turns, and cos and sin are multiplied by
+    "llama3"  pairs with many turns in original_max_position_embeddings tokens keep f, pairs with few get
+              f / factor, and pairs between low_freq_factor and high_freq_factor turns a mean of both
+    "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
               attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071)
     Raises ValueError on another kind and on settings that are missing or not known.
     """
@@ -99,10 +99,10 @@ def check_rope(x: Array, cos: Array, sin: Array) -> None:
 
 @op(check=check_rope, flops=3)
 def rope(x: Array, cos: Array, sin: Array) -> Array:
-    """Turn channels (i, i + D/2) of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).
+    """Rotate the channels i and i + D/2 of every token as one pair: (a, b) -> (a cos - b sin, b cos + a sin).
 
-    x (B, T, H, D), cos and sin (T, D/2) -> (B, T, H, D); or cos and sin (B, T, D/2), where rows stand at
-    positions of their own. Raises ValueError when the tables do not fit x.
+    x (B, T, H, D), cos and sin (T, D/2) -> (B, T, H, D); or cos and sin (B, T, D/2), if each row has its own
+    positions. Raises ValueError when the tables do not fit x.
     """
     half = x.shape[-1] // 2
     cos, sin = cos[..., None, :], sin[..., None, :]  # ([B,] T, 1, D/2): the same angle for every head
@@ -112,9 +112,9 @@ def rope(x: Array, cos: Array, sin: Array) -> Array:
 
 @op(check=check_rope)
 def rope_backward(dy: Array, cos: Array, sin: Array) -> Array:
-    """Carry a gradient back through rope: turn it by the opposite angle.
+    """Compute the gradient of rope: rotate dy by the opposite angle.
 
-    dy (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) -> dx (B, T, H, D). A gradient meets the
-    transpose of the forward map, and the transpose of a rotation is its inverse.
+    dy (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) -> dx (B, T, H, D). The gradient of a linear map is
+    its transpose, and the transpose of a rotation is its inverse.
     """
     return rope(dy, cos, -sin)

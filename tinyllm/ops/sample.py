@@ -1,7 +1,7 @@
-"""From logits to the next token: reshape the distribution, drop the unlikely, draw.
+"""From logits to the next token: change the distribution, drop unlikely tokens, draw one.
 
-Each filter takes logits (..., V) and gives logits (..., V), where a dropped token is -inf; of equal logits
-the smaller id wins.
+Each filter takes and returns logits (..., V), in which dropped tokens are -inf. Of equal logits the smaller
+id wins.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from tinyllm.ops.softmax import softmax
 
 
 def keep(logits: Array, kept: Array) -> Array:
-    """The logits that are kept, and -inf for the rest."""
+    """Replace the logits that are not kept by -inf."""
     return np.where(kept, logits, -np.inf)
 
 
 def by_rank(logits: Array) -> Array:
-    """Ids in order of falling logit, (..., V); equal logits in order of rising id, NaN last."""
+    """Sort ids by falling logit -> (..., V); equal logits by rising id, NaN last."""
     return np.argsort(-logits, axis=-1, kind="stable")
 
 
@@ -54,7 +54,7 @@ def top_k(logits: Array, k: int) -> Array:
 
 @op
 def top_p(logits: Array, p: float) -> Array:
-    """Keep the smallest set of most likely tokens whose probability together reaches p; others become -inf.
+    """Keep the fewest most likely tokens whose probabilities sum to p or more; others become -inf.
 
     logits (..., V) -> (..., V). The token that crosses p stays. Of equal logits the smaller id counts as the
     more likely. Raises ValueError unless 0 < p <= 1. (Holtzman et al. 2020, "nucleus sampling".)
@@ -71,7 +71,7 @@ def top_p(logits: Array, p: float) -> Array:
 
 @op
 def min_p(logits: Array, p: float) -> Array:
-    """Keep the tokens that are at least p times as likely as the likeliest one.
+    """Keep the tokens that are at least p times as likely as the most likely token.
 
     logits (..., V) -> (..., V). Raises ValueError unless 0 <= p <= 1. (Nguyen et al. 2024.)
     """
@@ -83,7 +83,7 @@ def min_p(logits: Array, p: float) -> Array:
 
 @op
 def repetition_penalty(logits: Array, ids: Array, penalty: float) -> Array:
-    """Make tokens that were used already less likely.
+    """Lower the logits of tokens that were already used.
 
     logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
     positive and multiplied where it is negative; how often it was used does not matter. Raises ValueError

@@ -1,4 +1,4 @@
-"""Small helpers of the specs: flatten to rows, count operations, refuse wrong shapes and ids; and erf."""
+"""Small helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
 
 import inspect
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-FLOAT32 = np.dtype(np.float32)  # compared with a type such as np.float32, a dtype takes three times as long
+FLOAT32 = np.dtype(np.float32)  # comparing a dtype with the type np.float32 takes three times as long
 
 
 def rows(x: Array) -> Array:
@@ -31,9 +31,9 @@ def linear_flops(args: dict[str, Any], result: Any) -> int:
 class ShapeCheck:
     """The check of an op, made from a declaration such as "x (..., I), w (I, O), b (O,)".
 
-    A letter is one size wherever it stands, and "..." one row of leading axes. An argument that is None is
-    left out. Raises ValueError on other shapes, which NumPy would perhaps broadcast, and hide the mistake;
-    then it calls `more`. `fitted` holds shapes that fitted: a model has the same ones all the time.
+    Equal letters stand for equal sizes, and "..." for the same leading axes. An argument that is None is not
+    checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake; then
+    it calls `more`. `fitted` caches shapes that fitted, because a model uses the same ones again and again.
     """
 
     def __init__(self, declaration: str, signature: inspect.Signature, more: Callable | None = None):
@@ -58,7 +58,7 @@ class ShapeCheck:
 
 
 def fit(declared: list, shapes: tuple) -> bool:
-    """Return True if shapes are as declared, axis by axis: [["...", "I"], ["I", "O"]]; None fits anything."""
+    """Return True if shapes match declared axes such as [["...", "I"], ["I", "O"]]; None matches any."""
     sizes: dict[str, Any] = {}
     for axes, shape in zip(declared, shapes, strict=False):
         if axes is None or shape is None:

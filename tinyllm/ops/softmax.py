@@ -1,8 +1,7 @@
 """Softmax and its logarithm, over the last axis.
 
-A row of nothing but -inf (every token masked) has no largest score. It is defined to have softmax 0 and
-log-sum-exp -inf, so that a query that may look nowhere reads nothing. A row that holds +inf or NaN is NaN
-throughout.
+A row that is all -inf (every token masked) has no largest score. Its softmax is defined as 0 and its
+log-sum-exp as -inf, so that a query that sees no key gets 0. The result of a row with +inf or NaN is NaN.
 """
 
 import numpy as np
@@ -12,15 +11,15 @@ from tinyllm.ops.shapes import Array
 
 
 def row_max(x: Array) -> Array:
-    """The largest score of each row, (..., 1), or 0 where all are -inf, because -inf - -inf would be NaN."""
+    """Return the largest score of each row (..., 1), or 0 if all are -inf, because -inf - -inf is NaN."""
     m = x.max(axis=-1, keepdims=True, initial=-np.inf)
     return np.where(m == -np.inf, 0, m)
 
 
 def logsumexp(x: Array) -> Array:
-    """The logarithm of the sum of exponentials of each row: x (..., n) -> (...)."""
+    """Compute the logarithm of the sum of exponentials of each row: x (..., n) -> (...)."""
     m = row_max(x)
-    with np.errstate(divide="ignore"):  # log(0) = -inf is what a masked row should give
+    with np.errstate(divide="ignore"):  # log(0) = -inf is right for a masked row
         return (m + np.log(np.exp(x - m).sum(axis=-1, keepdims=True)))[..., 0]
 
 
@@ -38,7 +37,7 @@ def softmax(x: Array) -> Array:
 
 @op(shapes="dy (...), y (...)")
 def softmax_backward(dy: Array, y: Array) -> Array:
-    """Carry a gradient back through softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
+    """Compute the gradient of softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
 
     dy, y (..., n) -> dx (..., n).
     """
@@ -58,7 +57,7 @@ def log_softmax(x: Array) -> Array:
 
 @op(shapes="dy (...), y (...)")
 def log_softmax_backward(dy: Array, y: Array) -> Array:
-    """Carry a gradient back through log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
+    """Compute the gradient of log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
 
     dy, y (..., n) -> dx (..., n).
     """

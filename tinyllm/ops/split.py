@@ -1,4 +1,4 @@
-"""Cut the last axis into equal parts, and join them again: each is the other's gradient."""
+"""Split the last axis into equal parts, and join them again; each op is the gradient of the other."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def check_join(parts: list[Array]) -> None:
 
 @op(check=check_split)
 def split(x: Array, n: int) -> tuple[Array, ...]:
-    """Cut the last axis into n equal parts, such as queries, keys and values that one product made.
+    """Cut the last axis into n equal parts, such as queries, keys and values from one matrix product.
 
     x (..., n * C) -> n arrays (..., C). Raises ValueError when the last axis does not divide by n.
     """
@@ -30,7 +30,7 @@ def split(x: Array, n: int) -> tuple[Array, ...]:
 
 @op(check=check_join)
 def join(parts: list[Array]) -> Array:
-    """Put arrays side by side along the last axis: what split takes apart.
+    """Concatenate arrays of one shape along the last axis, the inverse of split.
 
     parts: n arrays (..., C) -> (..., n * C). Raises ValueError when there are none or their shapes differ.
     """

@@ -1,8 +1,8 @@
-"""Say which class every character is in, by Unicode 16.0, whatever version `regex` and Python know.
+"""The class of every character in Unicode 16.0, whatever version `regex` and Python use.
 
-Text is cut by classes of characters. If these came from an installed package, one tokenizer would give other
-ids on another machine. `unicode-16.0.txt` is the one table, for the kernels too (csrc/unicode_tables.py). Its
-version is that of tiktoken 0.14 and tokenizers 0.23. tools/unicode_classes.py writes it.
+Text is cut by classes of characters. If these came from an installed package, one tokenizer could give other
+ids on another machine. `unicode-16.0.txt` is the only table, also for the kernels (csrc/unicode_tables.py).
+tiktoken 0.14 and tokenizers 0.23 use the same version. tools/unicode_classes.py writes the table.
 """
 
 import re
@@ -14,10 +14,9 @@ import numpy as np
 from tinyllm.ops.shapes import Array
 
 VERSION = "16.0"
-# No character yet. `regex` may know it from a later version of Unicode, so it is shown U+FFFF instead, which
-# never becomes a character.
+# Not assigned in 16.0. Later versions may assign it, so `regex` gets U+FFFF instead, which is never assigned.
 UNASSIGNED = ord("X")
-# Classed differently by a later version, and a character to show instead: this letter was lower case.
+# A character whose class changed in a later version, and one with the old class to use instead.
 CHANGED = {0x0295: 0x0250}
 
 
@@ -34,9 +33,9 @@ def classes() -> Array:
 
 
 def in_this_version(text: str) -> str:
-    """Replace the characters that a newer `regex` would class differently, so that it matches alike.
+    """Replace characters that a newer `regex` puts in another class, so that its matches stay the same.
 
-    text: str -> str of the same length, to be matched against.
+    text: str -> str of the same length, for matching only.
     """
     if text.isascii():
         return text
