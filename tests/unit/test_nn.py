@@ -1,5 +1,7 @@
 """Modules: names, state, modes, initial weights and dropout streams."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from tinyllm.nn import (
     inference,
     init_normal,
 )  # fmt: skip
+from tinyllm.nn.attention import attention_with_dropout
 from tinyllm.ops.elementwise import keep_mask
 from tinyllm.tensor import Tensor
 
@@ -140,6 +143,26 @@ def test_dropout_acts_in_training_only_and_keeps_the_mean(p):
 def test_a_probability_that_is_none_is_refused(p):
     with pytest.raises(ValueError, match="probability"):
         Dropout(p)
+
+
+@pytest.mark.parametrize("where", [
+    {}, {"causal": False}, {"window": 2}, {"lengths": np.array([5, 3])}, {"starts": np.full((2, 4), 1)},
+    {"bias": np.arange(80.0, dtype=np.float32).reshape(4, 4, 5) / 40},
+], ids=lambda where: " ".join(where))  # fmt: skip
+def test_attention_with_dropout_is_attention_whose_weights_are_dropped(where):
+    q, k, v = (Tensor(np.random.default_rng(heads).normal(size=(2, size, heads, 6)).astype(np.float32), True)
+               for size, heads in ((4, 4), (5, 2), (5, 2)))  # fmt: skip
+    results = []
+    for attend in (F.attention, functools.partial(attention_with_dropout, drop=Dropout(0.0))):
+        y = attend(q, k, v, **where)
+        (y * y).sum().backward()
+        results.append([y.data, q.grad, k.grad, v.grad])
+        q.grad = k.grad = v.grad = None
+    for plain, stored in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, stored, rtol=1e-4, atol=1e-5)
+    ones = Tensor(np.ones(v.shape, np.float32))
+    kept = attention_with_dropout(q, k, ones, drop=Dropout(0.3), **where).data  # each, the sum of its weights
+    assert abs(kept.mean() - 1) < 0.3 and np.ptp(kept) > 0.3
 
 
 class Dropped(Module):

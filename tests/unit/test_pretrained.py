@@ -18,13 +18,14 @@ SCALINGS = {
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }  # fmt: skip
 MODELS = {
-    "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
+    "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
     "llama tied": {"model_type": "llama", **SIZES, "kv_heads": 4, "hidden": 48, "tied": True},
     **{f"llama {kind}": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48,
                          "scaling": {"rope_type": kind, "factor": 4.0, **more}}
        for kind, more in SCALINGS.items()},
-    "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True},
+    "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True,
+              "attention_dropout": 0.1},
     "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "hidden": 48, "window": 3},
 }  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
@@ -80,6 +81,34 @@ def test_a_model_comes_back_with_its_config_and_its_bits(tmp_path, name, bits):
     assert generation["eos_token_id"] is None
 
 
+@pytest.mark.parametrize("name, dropouts, changes", [
+    ("gpt2", {"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.0}, {"attention_dropout": 0.0}),
+    ("gpt2", {"resid_pdrop": 0.0, "embd_pdrop": 0.2, "attn_pdrop": 0.3},
+     {"dropout": 0.0, "embed_dropout": 0.2, "attention_dropout": 0.3}),
+    ("gpt2", {"resid_pdrop": 0.2, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+     {"dropout": 0.2, "embed_dropout": 0.0, "attention_dropout": 0.0}),
+    ("llama", {"attention_dropout": 0.25}, {"attention_dropout": 0.25}),
+    ("mistral", {"attention_dropout": 0.0}, {}),
+])
+def test_dropout_is_written_read_and_applied(tmp_path, name, dropouts, changes):
+    model = made(name, **changes)
+    model.save_pretrained(tmp_path)
+    found = json.loads((tmp_path / "config.json").read_text())
+    assert {key: found[key] for key in dropouts} == dropouts
+    loaded = from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    before = logits(loaded)
+    assert np.array_equal(before, logits(loaded.train())) == (not any(dropouts.values()))
+    assert np.array_equal(before, logits(loaded.eval()))
+
+
+def test_a_gpt2_that_says_nothing_of_dropout_has_that_of_transformers(tmp_path):
+    made("gpt2").save_pretrained(tmp_path)
+    change(tmp_path, resid_pdrop=..., embd_pdrop=..., attn_pdrop=...)
+    config = from_pretrained(tmp_path).config
+    assert (config.dropout, config.embed_dropout, config.attention_dropout) == (0.1, None, 0.1)
+
+
 def test_a_mistral_says_whether_it_has_a_window(tmp_path):
     """Where nothing is said, transformers takes a window of 4096 tokens."""
     made("mistral", window=None).save_pretrained(tmp_path)
@@ -123,6 +152,8 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
     ours, theirs = from_pretrained(tmp_path / "theirs"), read(tmp_path / "theirs", dtype="float32")
     np.testing.assert_allclose(logits(ours), theirs_logits(theirs), rtol=1e-4, atol=1e-4)
     assert ours.config.context == 12
+    for setting, value in vars(made(name).config).items():
+        assert "dropout" not in setting or getattr(ours.config, setting) == value
 
 
 @each
@@ -179,6 +210,14 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
         from_pretrained(tmp_path)
 
 
+def test_a_name_with_and_without_prefix_in_two_shards_is_refused(tmp_path):
+    made("gpt2").save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda state: state | {"transformer.ln_f.bias": state["ln_f.bias"]})
+    shard(tmp_path, lambda name: name.startswith("transformer."))
+    with pytest.raises(UserError, match=r"holds ln_f\.bias twice, once as transformer\.ln_f\.bias"):
+        from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("name, changes, message", [
     ("gpt2", {"model_type": "bert"}, "model_type 'bert'; tinyllm runs gpt2"),
     ("gpt2", {"model_type": ["gpt2"]}, "model_type"),
@@ -189,6 +228,8 @@ def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     ("gpt2", {"n_embd": "4"}, "config.json.*width must be a whole number, at least 1"),
     ("gpt2", {"n_embd": ...}, "n_embd is missing"),
     ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
+    ("gpt2", {"attn_pdrop": 1.0}, "attention_dropout must be a number, at least 0 and below 1, got 1.0"),
+    ("llama", {"attention_dropout": "0.1"}, "attention_dropout must be a number"),
     ("gpt2", {"layer_norm_epsilon": "x"}, "eps must be a number"),
     ("gpt2", {"n_layer": 3}, r"lack h\.2"),
     ("gpt2", {"n_layer": 1}, r"hold h\.1"),

@@ -1,8 +1,7 @@
 """GPT-2: a stack of transformer blocks, complete in this file.
 
 Radford, Wu, Child, Luan, Amodei and Sutskever, "Language Models are Unsupervised Multitask Learners",
-2019. Layout and parameter names equal GPT-2's checkpoint, so the published weights load as they are. One
-thing is left out: dropout on attention's probabilities, because attention here never stores them.
+2019. Layout and parameter names equal GPT-2's checkpoint, so the published weights load as they are.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ PRESETS = {
     "small": {"layers": 12, "heads": 12, "width": 768, "context": 1024},  # GPT-2, 124M parameters
 }
 SIZE = {"min": 1, "max": 2**24}
-DROPS = ("resid_pdrop", "embd_pdrop")
+PART = {"min": 0, "below": 1}
+DROPS = ("resid_pdrop", "embd_pdrop")  # one setting for both, unless embed_dropout differs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class GPTConfig:
     layers: int = setting(**SIZE, hf="n_layer", help="how many blocks follow each other")
     heads: int = setting(**SIZE, hf="n_head", help="H: how many places a position looks at in one block")
     width: int = setting(**SIZE, hf="n_embd", help="C: how many numbers describe a position")
-    dropout: float = setting(0.0, min=0, below=1, hf=DROPS, help="the part of numbers set to zero")
+    dropout: float = setting(0.0, **PART, hf=DROPS, help="the part of numbers set to zero")
+    embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
+    attention_dropout: float = setting(0.0, **PART, hf="attn_pdrop", help="of attention's weights; slower")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
     eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
     init_std: float | None = setting(
@@ -68,7 +70,7 @@ class Block(Module):
     def __init__(self, config: GPTConfig):
         width, bias = config.width, config.bias
         self.ln_1 = LayerNorm(width, bias, config.eps)
-        self.attn = SelfAttention(width, config.heads, bias)
+        self.attn = SelfAttention(width, config.heads, bias, config.attention_dropout)
         self.ln_2 = LayerNorm(width, bias, config.eps)
         self.mlp = MLP(width, 4 * width, bias)
         self.drop = Dropout(config.dropout)
@@ -93,7 +95,6 @@ class GPT(Pretrained, DecoderLM):
     hf_ignored = r"h\.\d+\.attn\.(masked_)?bias"  # the causal masks
     hf_settings = {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "attn_pdrop": (0.0, ...),
         "n_inner": lambda config: (None, 4 * config.width),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
@@ -105,7 +106,7 @@ class GPT(Pretrained, DecoderLM):
         self.config = config
         self.wte = Embedding(config.vocab_size, config.width)  # what a token means
         self.wpe = Embedding(config.context, config.width)  # where it stands
-        self.drop = Dropout(config.dropout)
+        self.drop = Dropout(config.dropout if config.embed_dropout is None else config.embed_dropout)
         self.h = [Block(config) for _ in range(config.layers)]
         self.ln_f = LayerNorm(config.width, config.bias, config.eps)
         self.lm_head = Head(self.wte.weight)  # the embedding is also the output layer
@@ -118,3 +119,10 @@ class GPT(Pretrained, DecoderLM):
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with GPT-2's dropout of 0.1 for settings that a file leaves out."""
+        found = dict.fromkeys((*DROPS, "attn_pdrop"), 0.1) | config
+        same = found["embd_pdrop"] == found["resid_pdrop"]
+        return found | {"embd_pdrop": None if same else found["embd_pdrop"]}

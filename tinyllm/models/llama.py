@@ -44,7 +44,6 @@ PRESETS = {
 SIZE = {"min": 1, "max": 2**24}
 COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
     "hidden_act": ("silu",),
-    "attention_dropout": (0.0, ...),
     "head_dim": lambda config: (config.width // config.heads, None),
 }
 
@@ -68,6 +67,7 @@ class LlamaConfig:
     eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
     theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
     scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
+    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
     tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
@@ -102,8 +102,9 @@ class LlamaBlock(Module):
 
     def __init__(self, config: LlamaConfig):
         self.input_layernorm = RMSNorm(config.width, config.eps)
-        heads = config.heads, config.kv_heads
-        self.self_attn = GroupedAttention(config.width, *heads, config.qkv_bias, config.window)
+        heads = config.width, config.heads, config.kv_heads
+        more = config.qkv_bias, config.window, config.attention_dropout
+        self.self_attn = GroupedAttention(*heads, *more)
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
         self.mlp = GatedMLP(config.width, config.hidden)
 

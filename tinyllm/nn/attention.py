@@ -7,8 +7,9 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.layers import Linear
+from tinyllm.nn.layers import Dropout, Linear
 from tinyllm.nn.module import Module
+from tinyllm.ops.attention import key_ranges
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
@@ -40,21 +41,42 @@ class Rope:
         return cos[positions], sin[positions]
 
 
+def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias: Any = None,
+                           **where: Any) -> Tensor:  # fmt: skip
+    """Compute `F.attention`, with dropout on the weights of values: q (B, S, H, D) -> (B, S, H, D).
+
+    It stores all weights (B, H, S, T), so it is slower and needs more memory.
+    """
+    (B, S, H, D), (T, K) = q.shape, k.shape[1:3]
+    groups = q.reshape(B, S, K, H // K, D).transpose(0, 2, 3, 1, 4)  # the query heads of each kv head
+    keys = k.reshape(B, T, K, 1, D).transpose(0, 2, 3, 4, 1)
+    values = v.reshape(B, T, K, 1, D).transpose(0, 2, 3, 1, 4)
+    first, end = key_ranges((B, S), T, **where)
+    seen = (first[..., None] <= np.arange(T)) & (np.arange(T) < end[..., None])
+    scores = (groups @ keys).reshape(B, H, S, T) * D**-0.5 + np.where(seen, 0, -np.inf)[:, None]
+    weights = F.softmax(scores if bias is None else scores + bias)
+    y = drop(weights).reshape(B, K, H // K, S, T) @ values
+    return y.transpose(0, 3, 1, 2, 4).reshape(B, S, H, D)
+
+
 class Attention(Module):
     """Base of attention layers: average the values of all positions so far, weighted by softmax(q k^T).
 
     There are H query heads of width D = C / H; they may share K heads of keys and values. With a cache, the
     input is the new positions only, and their keys and values are appended to the cache; the output has the
-    same bits as without one, on the compiled backend. A subclass computes q, k and v, and calls `mix`. Raises
-    ValueError if the heads do not divide the width.
+    same bits as without one, on the compiled backend. While training, each query ignores keys with
+    probability `dropout`. A subclass computes q, k and v, and calls `mix`. Raises ValueError if the heads do
+    not divide the width.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None):
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
+                 dropout: float = 0.0):  # fmt: skip
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, width // heads
         self.window = window  # how many keys a query sees, counted back from its own; None means all
+        self.drop = Dropout(dropout)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None = None,
             angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
@@ -72,12 +94,12 @@ class Attention(Module):
         v = v.reshape(B, T, self.kv_heads, self.head_width)
         if angles is not None:
             q, k = F.rope(q, *angles), F.rope(k, *angles)
-        if cache is None:
-            y = F.attention(q, k, v, **where)
-        else:
-            keys, values = cache.append(k.data, v.data)  # plain arrays: no gradient flows into the past
-            y = F.attention(q, Tensor(keys), Tensor(values), lengths=cache.lengths, **where)
-        return y.reshape(B, T, C)
+        if cache is not None:
+            k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
+            where["lengths"] = cache.lengths
+        if self.drop.training and self.drop.p:
+            return attention_with_dropout(q, k, v, self.drop, **where).reshape(B, T, C)
+        return F.attention(q, k, v, **where).reshape(B, T, C)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         pairs = context * (context + 1) // 2  # each query is multiplied with the keys up to its own position
@@ -87,8 +109,8 @@ class Attention(Module):
 class SelfAttention(Attention):
     """Attention as in GPT-2, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, width: int, heads: int, bias: bool = True):
-        super().__init__(width, heads)
+    def __init__(self, width: int, heads: int, bias: bool = True, dropout: float = 0.0):
+        super().__init__(width, heads, dropout=dropout)
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
@@ -102,8 +124,9 @@ class GroupedAttention(Attention):
 
     same_input = ("q_proj", "k_proj", "v_proj")
 
-    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False, window: int | None = None):
-        super().__init__(width, heads, kv_heads, window)
+    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False, window: int | None = None,
+                 dropout: float = 0.0):  # fmt: skip
+        super().__init__(width, heads, kv_heads, window, dropout)
         self.q_proj = Linear(width, width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
