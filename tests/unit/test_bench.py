@@ -212,7 +212,7 @@ def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
     assert "theirs" in first["skipped"] and len(others) == 8
     assert "theirs: left out" in cli.line(first)
     found = {"liar": Liar}
-    with pytest.raises(UserError, match="liar does not run our tiny: its logits are off by"):
+    with pytest.raises(UserError, match="liar does not run the same tiny: logits differ by"):
         list(measure_generation(TINY, 0, least=1, with_peers=True))
 
 

@@ -186,7 +186,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     cases = {tmp_path / "missing.txt": "no file", tmp_path / "empty": "is empty", "": "is empty",
              tmp_path / "hollow": "no text files", "nul\0byte": "cannot read", os.devnull: "not a regular"}
     for end in (0, 5, 15, -9, -1):
-        cases[tmp_path / f"{end}.gz"] = "whole gzip|empty"
+        cases[tmp_path / f"{end}.gz"] = "not a gzip file|empty"
         (tmp_path / f"{end}.gz").write_bytes(whole[:end])
     for name, message in cases.items():
         with pytest.raises(UserError, match=message) as error:

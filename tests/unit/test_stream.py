@@ -98,7 +98,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     with pytest.raises(UserError, match="tokens, not text"):
         prepare(make_config(made | {"tokenizer": "char"}))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="no whole token file"):
+    with pytest.raises(UserError, match="damaged, or not a token file"):
         load_corpus(path)
 
 

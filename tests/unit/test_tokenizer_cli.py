@@ -140,7 +140,7 @@ def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypat
     with pytest.raises(UserError, match="No such file"):
         run("encode", trained, "--file", tmp_path / "missing", "--out", tmp_path / "no")
     out.write_bytes(out.read_bytes()[:-1])
-    with pytest.raises(UserError, match="no whole token file"):
+    with pytest.raises(UserError, match="damaged, or not a token file"):
         load_tokens(out)
     assert not (tmp_path / "no").exists()
 

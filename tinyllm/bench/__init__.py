@@ -1,1 +1,1 @@
-"""Measurements: how fast this machine runs the ops, trains and generates, and how much memory that takes."""
+"""Measurements of speed and memory: of ops, training, generating and tokenizers on this machine."""

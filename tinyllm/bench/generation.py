@@ -1,7 +1,7 @@
-"""Generation: how fast tinyllm, its specs and other libraries read a prompt and write tokens.
+"""Time how fast tinyllm, its specifications and other libraries read a prompt and write tokens.
 
-Every engine runs the same weights, untrained, and takes the likeliest token. Before another library is
-timed, its logits after the prompt must be ours.
+Every engine runs the same untrained weights and takes the likeliest token. Before another library is timed,
+its logits after the prompt must equal tinyllm's.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ LONGEST = 512  # tokens of the prompt that prefill reads
 
 
 class Engine:
-    """A tinyllm model, run by its kernels or, inside of `around()`, by something else."""
+    """A tinyllm model to time; the context manager `around()` chooses the backend."""
 
     def __init__(self, model: Any, around: Callable = nullcontext) -> None:
         self.model, self.around = model, around
@@ -38,7 +38,7 @@ class Engine:
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
-        """Read the prompt, so that `new` tokens can follow -> the arguments of `go_on`."""
+        """Read the prompt, and return the arguments for `go_on`, which writes `new` tokens."""
         steps = stream(self.model, [prompt], max_tokens=new + 1, sampling=GREEDY)
         next(steps)
         return steps, new
@@ -51,11 +51,11 @@ class Engine:
 
 def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: int = 3,
                        with_peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Time generation of one row with untrained weights -> yields a record for each task and engine.
+    """Time generation of one row with untrained weights, yielding a record for each task and engine.
 
-    prefill: read a prompt and choose the next token. decode: write tokens after half a context, which is read
-    off the clock. With `with_peers`, an engine that is not installed has a record that says so. Raises
-    UserError when a peer's logits differ.
+    The task "prefill" reads a prompt and chooses the next token. The task "decode" writes tokens after half a
+    context; reading that is not timed. With `with_peers`, a library that is not installed has a record that
+    says so. Raises UserError when a peer's logits differ.
     """
     model = setting.model()
     context, vocab_size = model.config.context, model.config.vocab_size
@@ -89,7 +89,7 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
 
 def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
                   least: int = 3) -> Iterator[dict]:  # fmt: skip
-    """Time the generation of many rows at once, prompts of 16 tokens and 40 new ones -> yields one record."""
+    """Time many rows at once, each with 16 tokens of prompt and 40 new ones, yielding one record."""
     model = setting.model()
     new = min(40, model.config.context - 16)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
@@ -105,7 +105,7 @@ def _rates(record: dict) -> dict:
 def _must_agree(setting, name, engine, theirs, ours):
     off = np.abs(theirs - ours).max() / np.abs(ours).max()
     if not off < engine.tolerance:
-        raise UserError(f"{name} does not run our {setting}: its logits are off by {off:.2g} of the largest")
+        raise UserError(f"{name} does not run the same {setting}: logits differ by {off:.2g} of the largest")
 
 
 def prefill_flops(model: Any, tokens: int) -> int:

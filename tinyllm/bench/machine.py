@@ -1,4 +1,4 @@
-"""Facts about the machine and the installation, for the head of `bench` and for `doctor` to judge."""
+"""Facts about the machine and the installation, which `bench` prints first and `doctor` judges."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables t
 
 
 def summary() -> dict:
-    """Return the facts that stand above every list of measurements, None where the system does not tell."""
+    """Return the facts printed above every list of measurements; None where the system gives no answer."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
@@ -36,7 +36,7 @@ def summary() -> dict:
 
 
 def installation() -> dict:
-    """Return the facts that `doctor` needs beside those of `summary`."""
+    """Return the facts that `doctor` needs in addition to `summary`."""
     packages = ("numpy", "regex", "safetensors", "tqdm")
     return {
         "compilers": compilers(),
@@ -50,7 +50,7 @@ def installation() -> dict:
 
 
 def cpu_model() -> str:
-    """Return the name of the CPU, or of its architecture where the system does not tell more."""
+    """Return the name of the CPU, or only its architecture if the system gives no name."""
     for line in _lines("/proc/cpuinfo"):
         if line.startswith("model name"):
             return " ".join(line.split(":", 1)[1].split())
@@ -68,7 +68,7 @@ def backends() -> dict[str, list[str]]:
 
 
 def memory() -> dict[str, int | None]:
-    """Return {"total": bytes, "available": bytes}, None where the system does not tell."""
+    """Return {"total": bytes, "available": bytes}; None where the system gives no answer."""
     amounts = {}
     for line in _lines("/proc/meminfo"):
         name, _, rest = line.partition(":")
@@ -80,7 +80,7 @@ def memory() -> dict[str, int | None]:
 
 
 def compilers() -> dict[str, str]:
-    """Return {command: its version} of the installed C compilers; of several names for one, the first."""
+    """Return {command: version} of the installed C compilers, each under one name only."""
     found, seen = {}, set()
     names = [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]
     for name in names:
@@ -92,7 +92,7 @@ def compilers() -> dict[str, str]:
 
 
 def cache() -> dict:
-    """Return the folder of the token cache, and if it can be written."""
+    """Return the folder of the token cache, and whether it can be written."""
     folder = cache_folder()
     place = folder
     while not place.exists() and place != place.parent:

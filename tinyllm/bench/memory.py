@@ -1,4 +1,4 @@
-"""The most memory that training holds, each time in a process of its own."""
+"""Measure the peak memory of training, each time in a fresh process."""
 
 import functools
 import json
@@ -25,9 +25,9 @@ print(json.dumps(run(**json.loads(sys.argv[1]))))
 
 
 def train_and_look(setting: dict, engine: str, n_threads: int, steps: int) -> dict[str, float | None]:
-    """Train for some steps in this process, which should be a fresh one -> peaks in MiB before and after.
+    """Train for some steps in this process, which should be fresh -> peak memory in MiB, before and after.
 
-    Before is the interpreter and its libraries, after is what training has added to that.
+    "Before" is the memory of the interpreter and its libraries; "after" is the memory that training adds.
     """
     sizes = Setting(**setting)
     peers = load_torch() if engine == "torch" else None
@@ -39,7 +39,7 @@ def train_and_look(setting: dict, engine: str, n_threads: int, steps: int) -> di
     return {"libraries_mb": before, "peak_rss_mb": peak_rss_mb()}
 
 
-@functools.cache  # a number of bytes is the same for every bench that asks
+@functools.cache  # memory does not vary between calls
 def peak_memory(setting: Setting, engine: str, steps: int = 3) -> dict:
     """Train in a fresh process -> record. Raises UserError when that process fails."""
     work = {"setting": asdict(setting), "engine": engine, "n_threads": threads(), "steps": steps}
@@ -50,7 +50,7 @@ def peak_memory(setting: Setting, engine: str, steps: int = 3) -> dict:
 def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) -> dict:
     """Run function(**work) in a fresh process -> its result. Arguments and result travel as JSON.
 
-    Raises UserError when that process fails; `what` says in the message what it was about to do.
+    Raises UserError when that process fails; `what` names the work in the message.
     """
     script = CHILD.format(module=function.__module__, name=function.__name__)
     package = str(Path(tinyllm.bench.__file__).parents[2])

@@ -1,9 +1,9 @@
-"""Every op that training and generating call, against its specification, with the arguments of those calls.
+"""Time every op that training and generating call against its specification, with the same arguments.
 
-The calls are not listed here: a GPT and a LLaMA of one layer train for a step, and GPTs write two tokens,
-while the registry is watched, once on kernels and once on the specifications, which call further ops. So a
-new op is measured as soon as a model uses it. A product is rated in FLOP/s; anything else is bound by memory
-and rated by its traffic, which is the bytes of its arguments and results, each counted once.
+The calls are recorded, not listed: a GPT and a LLaMA of one layer train for a step and GPTs write two tokens
+while `registry.watch` records the ops, once on kernels and once on the specifications, which call further
+ops. So a new op is measured as soon as a model uses it. The rate of a product is in FLOP/s. All other ops
+are limited by memory; their rate is the bytes of arguments and results, each counted once, per second.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,8 @@ from tinyllm.ops.registry import BACKWARD, OPS, watch
 from tinyllm.sampling import Sampling
 
 ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
-BACKWARD_PRODUCTS = {"attention": 2.5, "attention_ranges": 2.5, "linear_token_losses": 3}  # of a forward one
+# The FLOPs of a backward op as a multiple of those of its forward op.
+BACKWARD_PRODUCTS = {"attention": 2.5, "attention_ranges": 2.5, "linear_token_losses": 3}
 PRODUCTS = {"linear", "linear_backward", "matmul", "matmul_backward"}  # whose spec is NumPy's OpenBLAS
 
 
@@ -40,7 +41,7 @@ class Case(NamedTuple):
 
 
 def work(s: Setting) -> None:
-    """Train a GPT and a LLaMA of this size for a step; write with the GPT, and with its packed weights."""
+    """Train a GPT and a LLaMA of this size for a step; generate with the GPT, also with quantized weights."""
     llama = Llama(LlamaConfig(s.vocab_size, s.context, s.layers, s.heads, s.heads, s.width, 4 * s.width))
     training_step(s)()
     training_step(s, llama)()
@@ -49,7 +50,7 @@ def work(s: Setting) -> None:
 
 
 def cases(setting: Setting) -> list[Case]:
-    """Return the calls to measure: of each op that has a kernel, the first at each of its shapes."""
+    """Return the calls to measure: for each op that has a kernel, one call for each combination of shapes."""
     found: dict[tuple, Case] = {}
 
     def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +72,7 @@ def cases(setting: Setting) -> list[Case]:
 
 
 def product_flops(op: Any, arguments: dict[str, Any], result: Any) -> float | None:
-    """Count the operations of a product, forward or backward -> None for an op that is none."""
+    """Count the operations of a product, forward or backward; None for an op that is not a product."""
     name = op.__name__.removesuffix(BACKWARD)
     backward = name != op.__name__
     forward = OPS[name]
@@ -85,7 +86,7 @@ def product_flops(op: Any, arguments: dict[str, Any], result: Any) -> float | No
 
 
 def measure_ops(setting: Setting, seconds: float, least: int = 3) -> Iterator[dict]:
-    """Time the kernels of ops against their specifications -> yields one record for each of `cases`."""
+    """Time the kernels of ops against their specifications, yielding one record for each of `cases`."""
     for case in cases(setting) if ops.registry._compiled else ():
         o = OPS[case.op]
         ours, spec = (partial(run, *case.args, **case.kwargs) for run in (o.compiled, o.reference))

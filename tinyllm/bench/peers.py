@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 def load(name: str) -> ModuleType:
     """Return the module benchmarks/NAME.py of the checkout that this copy of tinyllm runs from.
 
-    Raises UserError where there is no checkout, ImportError where a library that it needs is not installed.
+    Raises UserError where there is no checkout, ImportError where a library that it uses is not installed.
     """
     known = f"benchmarks.{name}"
     if known not in sys.modules:

@@ -1,8 +1,8 @@
-"""The roof: what this machine can do at most, measured by probes in the same run as everything else.
+"""The roof: the highest rates of this machine, measured by probes in the same run as everything else.
 
-A kernel computes at most at the rate of multiply-adds on registers, and reads at most at the rate at
-which all threads together sum an array that no cache holds (Williams, Waterman and Patterson, "Roofline",
-2009). Numbers that stay in a cache may be read faster than that: then the share is above 1.
+No kernel computes faster than multiply-adds on registers, or reads faster than all threads together sum an
+array too large for any cache (Williams, Waterman and Patterson, "Roofline", 2009). Data that stays in a cache
+may be read faster: then the share of the roof is above 1.
 """
 
 import os
@@ -21,7 +21,7 @@ BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
 
 @dataclass(frozen=True)
 class Roof:
-    """The best rate that was measured of each kind; None without kernels, or without bf16 instructions."""
+    """The best measured rate of each kind; None without kernels, or without bf16 instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None
@@ -39,7 +39,7 @@ class Roof:
 
 
 def measure_roof(seconds: float = 1.0) -> Roof:
-    """Let the probes take turns for so many seconds, with as many threads as the kernels -> Roof."""
+    """Run the probes in turn for `seconds`, with as many threads as the kernels -> Roof."""
     kernels: Any = registry._compiled
     if kernels is None:
         return Roof()

@@ -11,7 +11,7 @@ from tinyllm.train import make_config
 
 @dataclass(frozen=True)
 class Setting:
-    """The sizes of a GPT and of its batch, under a name; 65 characters, as in Shakespeare's works."""
+    """The name and sizes of a GPT and of its batch; by default 65 tokens, as in Shakespeare's works."""
 
     name: str
     layers: int
@@ -59,6 +59,6 @@ LLAMA = LlamaSetting("llama-110m")
 
 
 def settings(work: str | None, quick: bool = False) -> list:
-    """Return the settings that a kind of measurement runs; the first alone when it has to be quick."""
+    """Return the settings that a kind of measurement runs; with `quick` only the first."""
     larger: dict[str | None, list] = {"ops": [replace(SMALL, vocab_size=65)], "generate": [SMALL, LLAMA]}
     return [*SETTINGS.values(), *larger.get(work, [])][: 1 if quick else None]

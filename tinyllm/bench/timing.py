@@ -1,9 +1,9 @@
-"""Time functions side by side, A B A B, and take medians: no machine is equally fast all the time.
+"""Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
 
-Two runs that take turns see the same interruptions, so the ratio of neighbours is steadier than either. But
-the one that has just run must not disturb the next: the idle threads of a library may spin for a while
-(OpenBLAS's for a tenth of a second), on the very cores that the next one needs. So every turn waits until
-nothing spins, and then warms up.
+Two functions that take turns meet the same interruptions, so the ratio of their times varies less than each
+time. But one must not disturb the next: the idle threads of a library may spin for a while (OpenBLAS's for a
+tenth of a second) on the cores that the next one needs. So every turn waits until no thread spins, and then
+warms up.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from time import perf_counter, process_time, sleep
 from typing import Any, NamedTuple
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
-WARM_UP = 0.03  # seconds of calls off the clock: sleeping threads wake, each on a core of its own
+WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
 
 
 class Contender(NamedTuple):
-    """Something to time: `run(*prepare())`, inside of `around()`; only `run` is on the clock."""
+    """A function to time: `run(*prepare())` inside `with around():`; only `run` is timed."""
 
     run: Callable
     prepare: Callable | None = None
@@ -25,10 +25,10 @@ class Contender(NamedTuple):
 
 
 def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> dict[str, list[float]]:
-    """Let contenders take turns for about so many seconds -> {name: [seconds per call, one per round]}.
+    """Time contenders in turns for about `seconds` -> {name: [seconds per call, one per round]}.
 
-    There are at least `least` rounds, however long they take. Each contender first runs off the clock, so
-    that caches and pools are warm.
+    There are at least `least` rounds, however long they take. Each contender first runs untimed, so that
+    caches and pools are warm.
     """
     turns = {name: _calibrate(contender) for name, contender in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -41,14 +41,14 @@ def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> di
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return the time of `slow` over that of `fast`: the median over the rounds of a race."""
+    """Return the time of `slow` divided by the time of `fast`: the median over the rounds of a race."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
-    """Let contenders take turns -> yields a record for each, with all of `about` and its median time.
+    """Time contenders in turns, yielding a record for each, with its median time and the fields `about`.
 
-    `times` is the time as a multiple of the first contender's, whose own record has none.
+    The field `times` is the time divided by that of the first contender, whose record lacks this field.
     """
     times = race(contenders, seconds, least)
     first = next(iter(times))
@@ -58,7 +58,7 @@ def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **
 
 
 def settle(patience: float = 1.0) -> None:
-    """Wait, at most `patience` seconds, until no thread of this process uses its core."""
+    """Wait, at most `patience` seconds, until no thread of this process is busy."""
     end = perf_counter() + patience
     while perf_counter() < end:
         before = process_time()
@@ -70,7 +70,7 @@ def settle(patience: float = 1.0) -> None:
 def _calibrate(contender: Contender) -> tuple[int, float]:
     """Return the calls in a sample (1 with `prepare`, which serves one call), and seconds to warm up."""
     once = _sample(contender, 1, 0)
-    if once > 100 * SHORTEST:  # so long that waking its threads is lost in it
+    if once > 100 * SHORTEST:  # so long that waking threads does not matter
         return 1, 0
     again = _sample(contender, 1, WARM_UP)
     return 1 if contender.prepare else max(1, min(1000, round(SHORTEST / again))), WARM_UP

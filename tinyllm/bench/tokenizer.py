@@ -1,4 +1,4 @@
-"""Tokenizers: how fast they split, learn, encode and decode, and whether time and memory stay linear.
+"""Time how tokenizers split, learn, encode and decode, and check that time and memory grow linearly.
 
 Every engine gets the same text, in documents of about 256 KiB, the same pattern and, to encode and decode,
 the same vocabulary. Before anything is timed, all must give the same ids and the same bytes.
@@ -39,10 +39,11 @@ QUICK = Scale(1_000_000, 1024, 100_000)
 
 def measure_tokenizer(name: str, scale: Scale, seconds: float, least: int = 3,
                       peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Yield a record for each task and engine. Raises UserError when two engines do not agree.
+    """Measure tokenizers on the corpus or file `name`, yielding a record for each task and engine.
 
-    name: of a corpus or file. Tasks: train, encode (with one thread, and with all), decode, split; then
-    `twice`, the time of 2n bytes over that of n; memory, of training in a fresh process.
+    Tasks: train, encode (with one thread, and with all), decode and split; `twice`, the time of 2n bytes
+    divided by the time of n bytes; and the memory of training in a fresh process. Raises UserError when two
+    engines give different results.
     """
     data, texts = _documents(name, scale.text)
     tokenizer = BPETokenizer.train(texts, scale.vocab_size, PATTERN)
@@ -98,7 +99,7 @@ def _must_agree(engine, texts, ours):
                 raise UserError(f"{engine.name} writes other ids than tinyllm in document {number}")
     for text, ids in zip(texts, ours, strict=True):
         if engine.decode(ids) != text.encode():
-            raise UserError(f"{engine.name} does not give the text back")
+            raise UserError(f"{engine.name} does not decode its ids to the text")
 
 
 def _compare(runs, seconds, least, **about):
@@ -122,7 +123,7 @@ def _tasks(tokenizer, texts, ids, engines, trainers, vocab_size):
     if [piece.decode() for text in texts for piece in tokenizer.pieces(text)] != [
         piece for text in texts for piece in compiled.findall(text)
     ]:
-        raise UserError("regex cuts the text elsewhere")
+        raise UserError("regex cuts the text at other places than tinyllm")
     split = {"tinyllm": partial(_each, _split, texts), "regex": partial(_each, compiled.findall, texts)}
     yield "split", 1, split
 
@@ -152,7 +153,7 @@ def _twice(data: bytes, scale: Scale, seconds: float, least: int) -> Iterator[di
 
 
 def hostile_texts(data: bytes, size: int) -> dict[str, bytes]:
-    """Return {name: text} of texts on which tokenizers have been slow; data itself comes first."""
+    """Return {name: text} of texts on which some tokenizers are slow; `data` itself comes first."""
     solid = b"".join(data.split()) or b"x"
     emoji = np.random.default_rng(0).integers(0x1F600, 0x1F640, size // 4).tolist()
     return {

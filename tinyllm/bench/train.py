@@ -1,4 +1,4 @@
-"""A whole training step: forward, backward, clip, AdamW; and how its time grows with the sizes."""
+"""Time a whole training step (forward, backward, clip, AdamW), and how its time grows with the sizes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -17,16 +17,16 @@ from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
 from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
 
-OURS: dict[str, Callable] = {  # engine -> what holds around its steps
+OURS: dict[str, Callable] = {  # engine -> a context manager around its steps
     "tinyllm": nullcontext,
     "tinyllm bf16": partial(ops.use, matmul="bf16"),
     "numpy": partial(ops.use, "numpy"),
 }
-SLOW = 10**11  # operations in a step: with more, NumPy's specs are left out, for they would take minutes
+SLOW = 10**11  # operations in a step: for larger steps NumPy's specs, which would take minutes, are left out
 
 
 def training_step(setting: Setting, model: Any = None) -> Callable[[], float]:
-    """Make a GPT, unless there is a model, and its optimizer -> a function that does one update -> loss."""
+    """Return a function that does one update and returns the loss, for a model or a new GPT."""
     model = model or setting.model()
     x, y = setting.tokens()
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
@@ -49,12 +49,12 @@ def step_flops(setting: Setting) -> int:
 
 def measure_training(setting: Setting, seconds: float, least: int = 3,
                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Time training steps -> yields a record for each engine, and one for each that had to be left out.
+    """Time training steps, yielding a record for each engine, also for engines that were left out.
 
-    Engines: our kernels in float32 and with products in bfloat16, our NumPy specs, and with `peers` PyTorch:
-    eager and compiled, float32 and bfloat16 autocast. They take turns, from the same weights, with the same
-    batch and as many threads. Raises UserError when PyTorch is missing, and when its loss is not ours, since
-    then the two would not do the same work.
+    Engines: tinyllm's kernels in float32 and with products in bfloat16, its NumPy specs, and with `peers`
+    PyTorch: eager and compiled, float32 and bfloat16 autocast. They take turns, with the same weights, batch
+    and number of threads. Raises UserError when PyTorch is missing, and when its loss differs from tinyllm's,
+    because then the two would not do the same work.
     """
     flops = step_flops(setting)
     engines: dict[str, dict] = {name: {} for name in OURS if name != "numpy" or flops < SLOW}
@@ -73,7 +73,7 @@ def measure_training(setting: Setting, seconds: float, least: int = 3,
                 yield {"bench": "train", "setting": setting.name, "engine": name, "skipped": why}
                 continue
             if abs(ours - theirs) > (2e-2 if mode.get("bf16") else 1e-4) * abs(ours):
-                raise UserError(f"PyTorch's model is not ours: from one batch, losses {theirs} and {ours}")
+                raise UserError(f"PyTorch's model differs from tinyllm's: losses {theirs} and {ours} on a batch")
             contenders[name] = Contender(step)
             engines[name] = about | {"same_loss": [ours, theirs]}
     times = race(contenders, seconds, least)
@@ -86,7 +86,7 @@ def measure_training(setting: Setting, seconds: float, least: int = 3,
 
 
 def _against(engine: str, times: dict[str, list[float]]) -> dict:
-    """Compare an engine of ours with NumPy, and with the fastest of PyTorch's modes in the same precision."""
+    """Compare an engine of tinyllm with NumPy, and with PyTorch's fastest mode of the same precision."""
     if not engine.startswith("tinyllm"):
         return {}
     found: dict = {"times_spec": ratio(times, "numpy", engine)} if "numpy" in times else {}
@@ -98,7 +98,7 @@ def _against(engine: str, times: dict[str, list[float]]) -> dict:
 
 
 def axes(base: Setting, n_threads: int, quick: bool = False) -> dict[str, list[tuple[int, Setting, int]]]:
-    """Return {axis: [(size, setting, threads)]}: one size changes, the others stay those of `base`."""
+    """Return {axis: [(size, setting, threads)]}: one size changes, the others are the same as in `base`."""
     factors = [2**i for i in range(2 if quick else 4)]
     quarter = max(1, base.batch // 4)
     return {
@@ -111,7 +111,7 @@ def axes(base: Setting, n_threads: int, quick: bool = False) -> dict[str, list[t
 
 def measure_scaling(seconds: float, least: int = 3, quick: bool = False,
                     base: Setting | None = None) -> Iterator[dict]:  # fmt: skip
-    """Time training steps along each axis -> yields a record for each size, then the fitted exponent.
+    """Time training steps along each axis, yielding a record for each size, then the fitted exponent.
 
     A line is fitted through the logarithms, so time ~ size^exponent: 1 is linear, 2 quadratic.
     """

@@ -1,4 +1,4 @@
-"""Texts for training: named corpora, any file, generated stories; and their tokens and batches."""
+"""Texts for training (named corpora, files, generated stories), their tokens and batches."""
 
 from tinyllm.data.batches import Batch, eval_batches, get_batch, rows
 from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file

@@ -28,7 +28,7 @@ def check(grammar: Any) -> None:
 
 
 def _check_scope(grammar, body, sure, maybe):
-    """Follow a body; `sure` are the variables drawn on all paths to here, `maybe` the ones on some."""
+    """Check a body; `sure` are the variables drawn on every path to it, `maybe` those drawn on some path."""
     for node in body:
         if isinstance(node, Mention):
             _check_words(grammar, node, sure)

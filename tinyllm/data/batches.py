@@ -1,6 +1,6 @@
 """Batches: windows of a token stream or rows of texts, chosen by the seed and the step alone.
 
-No state is kept between steps, so a run resumed at step 1000 sees the same batches as one never stopped.
+No state is kept between steps, so a run resumed at step 1000 gets the same batches as an uninterrupted run.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from tinyllm.rng import Random
 class Batch:
     """Tokens, their targets, optional weights of the targets, and optional starts, all of shape (B, T).
 
-    A target of -100 does not count. `starts` holds the first position that each token sees: where its text
-    begins, if a row holds several. Subclasses may add arrays whose first axis is B.
+    A target of -100 does not count. `starts` holds the first position that each token may attend to: the
+    begin of its text, if a row holds several texts. Subclasses may add arrays whose first axis is B.
     """
 
     tokens: np.ndarray
@@ -53,7 +53,7 @@ def get_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
-    A pure function of its arguments. Every window is equally likely. Raises UserError if there are too few
+    Equal arguments give equal windows. Every window is equally likely. Raises UserError if there are too few
     tokens for one window.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
@@ -107,7 +107,7 @@ def rows(
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
     count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
-    less padding; its `starts` hide the earlier pairs of the row.
+    less padding; `starts` hides the earlier pairs of a row from the later ones.
     """
     lines: list[tuple[list[int], list[int], list[int]]] = []  # tokens, the same or -100, where pairs begin
     for prompt, answer in zip(prompts, answers, strict=True):

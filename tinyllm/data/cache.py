@@ -1,4 +1,4 @@
-"""The token cache: encode a text once, then map its tokens from disk, without using memory.
+"""The token cache: encode a text once, then map its tokens from a file instead of holding them in memory.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
 holds a header (magic, bytes per token, count, CRC-32 of the rest, SHA-256 of the tokenizer), then the tokens,
@@ -21,7 +21,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 
 HEADER = struct.Struct("<8sIQI32s")
-MAGIC = b"tinytok2"  # the digit changes when equal text and tokenizer no longer mean equal tokens
+MAGIC = b"tinytok2"  # change the digit when the same text and tokenizer begin to give other tokens
 CHUNK = 2**24
 
 
@@ -37,14 +37,14 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
     """Encode a text, or load its tokens from the cache: bytes -> read-only array (n,), uint16 or uint32.
 
     `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
-    if possible. Tokens of an `EncodedCorpus` are checked and returned unchanged. Raises UserError if the
-    tokenizer cannot read the text, or does not have the tokens.
+    if possible. If `data` is an array of tokens, from an `EncodedCorpus`, it is checked and returned. Raises
+    UserError if the tokenizer cannot encode the text, or a token is outside its vocabulary.
     """
     if isinstance(data, np.ndarray):
         largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)
         if largest >= tokenizer.vocab_size:
             last = tokenizer.vocab_size - 1
-            raise UserError(f"the data holds the token {largest}, and the last of this tokenizer is {last}")
+            raise UserError(f"the data holds token {largest}, and the last token of this tokenizer is {last}")
         return data
     path = None
     if cache is not False:
@@ -63,11 +63,11 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
 
 def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable | None = None,
                out: Any = None) -> np.ndarray:
-    """Encode a file that may be larger than memory -> the array of `token_array`, mapped from disk.
+    """Encode a file that may be larger than memory -> read-only array (n,), mapped from disk.
 
-    `cache` is a folder, or None for the default one; `out` is a path to write the cache file to instead, for
-    `load_tokens`. `progress(done, total)` counts encoded bytes. Raises UserError if the file cannot be read,
-    or its tokens cannot be written.
+    `cache` is a folder, or None for the default one. With `out`, the tokens are written to this path instead,
+    from where `load_tokens` reads them. `progress(done, total)` counts encoded bytes. Raises UserError if the
+    file cannot be read, or its tokens cannot be written.
     """
     try:
         with open(path, "rb") as file:
@@ -84,12 +84,12 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
     except OSError as error:
         raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
     if (found := _load(target, tokenizer)) is None:
-        raise UserError(f"the tokens of {path} were written to {target}, but do not come back from there")
+        raise UserError(f"the tokens of {path} were written to {target}, but cannot be read from there")
     return found
 
 
 def holds_tokens(path: Any) -> bool:
-    """Return True if the path is a file that begins like those of `token_file`."""
+    """Return True if the path is a file with the first bytes of a token file."""
     try:
         if not os.path.isfile(path):
             return False
@@ -108,11 +108,11 @@ def load_tokens(path: Any) -> np.ndarray:
 
 
 def read_token_file(path: Any) -> tuple[np.ndarray, str]:
-    """Return the tokens of `load_tokens`, and the fingerprint of their tokenizer."""
+    """Return the tokens as `load_tokens` does, and the fingerprint of their tokenizer."""
     try:
         return _read(path)
     except (OSError, ValueError):
-        message = f"{path} is no whole token file; `tinyllm tokenizer encode --out` writes one"
+        message = f"{path} is damaged, or not a token file; `tinyllm tokenizer encode --out` writes one"
         raise UserError(message) from None
 
 
@@ -158,7 +158,7 @@ def _load(path, tokenizer):
 
 
 def _read(path):
-    """Map a cache file -> tokens, fingerprint. Raises ValueError if it is not as its header says."""
+    """Map a cache file -> tokens, fingerprint. Raises ValueError if its content does not match its header."""
     with open(path, "rb") as f:
         header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
         magic, width, count, crc, made_by = HEADER.unpack(header)

@@ -15,9 +15,8 @@ from tinyllm.errors import UserError
 class Corpus:
     """A text for training.
 
-    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated the text,
-    or None; it computes the entropy and the facts (tinyllm.data.stories). `separator` stands between
-    documents.
+    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated the text
+    and knows its entropy (tinyllm.data.stories), or None. `separator` stands between documents.
     """
 
     name: str
@@ -38,11 +37,11 @@ class Corpus:
 
     @property
     def entropy_per_char(self) -> float | None:
-        """Return the exact floor of the loss in nats per character, or None if it is unknown."""
+        """Return the exact entropy of the text in nats per character, or None if it is unknown."""
         return self.world.entropy_per_char() if self.world else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError unless the tokenizer fits the data; every tokenizer fits a text."""
+        """Raise UserError unless the tokenizer fits the data. Every tokenizer fits a text."""
 
     def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8, or holds NUL as binary files do."""
@@ -57,7 +56,9 @@ class Corpus:
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
     def split(self, fraction: float = 0.1) -> tuple:
-        """Split off the last part -> (training bytes, validation bytes), about 1 - fraction and fraction.
+        """Split off the last part for validation -> (training bytes, validation bytes).
+
+        The validation part is about `fraction` of the data.
 
         If the corpus has a separator, the cut is between documents. It is never inside a character.
         Raises UserError if a part would be empty.
@@ -115,7 +116,7 @@ CHUNK = 2**24  # tokens
 
 
 def _training(n, fraction):
-    """Return how many of n are for training. Raises UserError."""
+    """Return how many of n items are for training. Raises UserError unless 0 < fraction < 1."""
     if not 0 < fraction < 1:
         raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
     return n - round(n * fraction)

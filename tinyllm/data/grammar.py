@@ -1,9 +1,9 @@
 """A grammar that writes text, parses it, and computes its exact entropy.
 
-A text is written by a walk through the grammar from left to right. Now and then the walk comes to a *fork*,
-takes one branch with a known probability, and may note a *fact* (hero = Lily). The walk is called a
-derivation; the probability of a derivation is the product over its forks. Three things make the grammar a
-measuring instrument:
+A text is written by walking through the grammar from left to right. At a *fork* the walk takes one branch
+with a known probability, and may note a *fact* (hero = Lily). The walk is called a derivation; its
+probability is the product of the probabilities of the branches that it took. Because of three properties,
+probabilities and entropy are exact:
 
 * It is unambiguous: no text has two derivations (ambiguity.py proves it when a grammar is built). So the
   probability of a text is the probability of its one derivation, and parsing needs no backtracking.
@@ -75,7 +75,7 @@ class Walk:
 
     def story(self) -> Story:
         facts = {var: getattr(value, "name", value) for var, value in self.facts.items()}
-        # fsum rounds once, so writing and reading, which close the forks in different orders, agree exactly.
+        # fsum rounds once, so writing and reading, which add in different orders, get exactly the same sum.
         return Story("".join(self.words), facts, math.fsum(self.logprobs))
 
 
@@ -95,13 +95,13 @@ class Grammar:
         self.body = self._rule(start)
         check(self)
 
-    # Compiling: templates to bodies, rules put in place.
+    # Compiling: templates become bodies, and rules are replaced by their bodies.
 
     def _rule(self, name):
         if name not in self._compiled:
             if name not in self.rules:
                 raise GrammarError(f"no rule is called <{name}>")
-            self._compiled[name] = None  # in progress: to come here again would be a circle
+            self._compiled[name] = None  # in progress: coming here again means a cycle
             self._compiled[name] = self._compile(self._read_rule(name))
         if self._compiled[name] is None:
             raise GrammarError(f"rule <{name}> contains itself")
@@ -140,7 +140,7 @@ class Grammar:
         return tuple(out)
 
     def fork(self, node: Choice | Draw, facts: dict) -> Fork:
-        """Return the branches that a Choice or a Draw allows, given the facts drawn so far, as a Fork."""
+        """Return the Fork of a Choice or a Draw: the branches possible after the facts drawn so far."""
         if isinstance(node, Choice):
             return self.forks[node]
         key = (node, *[facts[var] for var in node.parents])
@@ -201,7 +201,7 @@ class Grammar:
     # Measuring.
 
     def cases(self, variables: Iterable[str]) -> list[tuple[float, dict]]:
-        """List (probability, facts) for every joint value of variables and their dependencies."""
+        """List (probability, facts) for every combination of values of variables and their dependencies."""
         order: list[Draw] = []
         for var in variables:
             self._ancestors(var, order)
@@ -227,7 +227,7 @@ class Grammar:
         return self._expect(self.body)
 
     def _expect(self, body):
-        """Return the means of a body: sums over its nodes, and weighted means over the branches of forks."""
+        """Return the two means of a body: sums over its nodes, weighted means over the branches of forks."""
         nats = chars = 0.0
         for node in body:
             if isinstance(node, Choice):

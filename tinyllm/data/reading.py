@@ -1,7 +1,7 @@
 """Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or - for standard input.
 
-Everything is read into memory, up to MAX_BYTES in all. For a .gz the unpacked bytes count, so a small file
-that unpacks to a huge one is refused in time.
+Everything is read into memory, up to MAX_BYTES in all. Of a .gz the unpacked bytes are counted while they are
+unpacked, so a small file that unpacks to a huge one is refused in time.
 """
 
 import glob
@@ -46,7 +46,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is no whole gzip file ({error}); fetch it again") from None
+        raise UserError(f"{path} is cut short, or not a gzip file ({error}); fetch it again") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, UserError):
             raise
@@ -70,7 +70,7 @@ def _files_below(folder):
 
 
 def _read_many(where, paths):
-    """Read and join files; those with a NUL byte, such as images, are left out and counted."""
+    """Read and join files, leaving out (and counting) files with a NUL byte, such as images."""
     parts, total, binary = [], 0, 0
     for path in paths:
         part = read_file(path)

@@ -2,10 +2,10 @@
 
     from tinyllm.data import stories
     print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line
-    stories.entropy_per_char()                  # nats: no model of the characters can do better on average
+    stories.entropy_per_char()                  # nats: no model can have a lower loss on average
     stories.sample(Random(0)).facts             # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-The world stands in world.py, the plots in storylines.py, the machinery in grammar.py.
+world.py holds the entities, storylines.py the plots; grammar.py writes, parses and measures texts.
 """
 
 import math
@@ -61,8 +61,8 @@ def parse(text: str) -> list[Story] | None:
 def logprob(text: str) -> float:
     """Return the exact log-probability of whole stories, in nats; -inf if the grammar cannot write the text.
 
-    A text has at most one derivation (see ambiguity.py), so this is the sum of the logarithms of the
-    choices in it. How many stories a text holds is taken as given, as in `generate`.
+    A text has at most one derivation (see ambiguity.py), so this is the sum of the log-probabilities of its
+    choices. The number of stories has no probability: it is given, as in `generate`.
     """
     read = parse(text)
     return -math.inf if read is None else math.fsum(story.logprob for story in read)
@@ -70,17 +70,16 @@ def logprob(text: str) -> float:
 
 @cache
 def entropy_per_char() -> float:
-    """Return the floor of the loss per character on this corpus, in nats: H / L.
+    """Return the lower bound of the loss per character on this corpus, in nats: H / L.
 
-    H is the entropy of a story, L its mean length with the separator. Why this ratio, and not the mean of
-    the ratio: the text of n stories has -logprob = X_1 + ... + X_n and length Y_1 + ... + Y_n, where the
-    pairs (X, Y) are independent and alike. By the law of large numbers -logprob / length tends to E[X] /
-    E[Y] = H / L. On the other hand the mean loss of any model on the text is -log q(text) / length for the
-    q that the model gives to it, and by Gibbs' inequality E[-log q] is at least E[-log p] = n H. So in the
-    long run H / L bounds the mean loss per character of every model, whatever its context, and a model that
-    knew the grammar and saw the whole story so far would reach it. A short text can lie a little above or
-    below; its own floor is -logprob(text) / len(text). All text is ASCII, so that a byte is a character.
-    (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
+    H is the entropy of a story, L its mean length with the separator. The text of n stories has -logprob =
+    X_1 + ... + X_n and length Y_1 + ... + Y_n, where the pairs (X, Y) are independent and identically
+    distributed. By the law of large numbers -logprob / length tends to E[X] / E[Y] = H / L. The mean loss
+    per character of any model is -log q(text) / length, where q is the model's probability. By Gibbs'
+    inequality E[-log q] is at least E[-log p] = n H. So in the long run H / L bounds the loss of every
+    model, whatever its context; a model that knew the grammar and saw the whole story so far would reach it.
+    For a short text the bound is a little higher or lower: -logprob(text) / len(text). All text is ASCII, so
+    a byte is a character. (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
     """
     nats, chars = grammar().expectation()
     return nats / (chars + len(SEPARATOR))

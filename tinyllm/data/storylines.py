@@ -1,8 +1,7 @@
-"""The rules of the story grammar: how stories open, ten plots, and what each of them teaches.
+"""The rules of the story grammar: openings, ten plots, and their endings.
 
-Templates are explained in template.py. What is drawn near the start comes back near the end: the lost thing
-is the one that is found, a promise is kept or broken by the child who gave it, the animal that was freed
-shows the way home.
+template.py explains templates. Entities drawn near the start are mentioned again near the end: the lost thing
+is found, the child who gave a promise keeps or breaks it, the animal that was freed shows the way home.
 """
 
 RULES = {

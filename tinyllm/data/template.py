@@ -1,4 +1,4 @@
-"""The little language that stories are written in: prose with choices, draws and mentions in it.
+"""The template language of the stories: prose with choices, draws and mentions.
 
     The sky was [blue|2*grey].              a choice; grey is twice as likely as blue
     a {hero = children : intro}             draw an entity from a table, call it hero, say its `intro`
@@ -19,14 +19,14 @@ class GrammarError(ValueError):
 
 
 class Entity:
-    """One thing of the world: its name, how often it is drawn, and the words that tell about it."""
+    """A child, thing or place of the world: its name, its weight in a draw, and words about it."""
 
     def __init__(self, name, weight=1, **words):
         self.name, self.weight = name, weight
         self.__dict__.update(words)
 
     def say(self, attr: str) -> str:
-        """Return the words called `attr`; an attribute with a capital gives them with a capital."""
+        """Return the words called `attr`; if `attr` has a capital, so have the words: His -> "His"."""
         words = getattr(self, attr[0].lower() + attr[1:])
         return words if attr[0].islower() else words[0].upper() + words[1:]
 
@@ -44,7 +44,7 @@ class Mention:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draw:
-    """Draw an entity from `source` that is none of `unlike`, call it `var`, and say its words `attr`.
+    """Draw an entity from `source` other than those in `unlike`, call it `var`, and say its words `attr`.
 
     `source` is (table,) or (variable, name of a list that belongs to it).
     """
@@ -62,14 +62,14 @@ class Draw:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Choice:
-    """Go on with one of several options (weight, body)."""
+    """Continue with one of several options (weight, body)."""
 
     options: tuple
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rule:
-    """Go on with the rule called `name`."""
+    """Continue with the rule called `name`."""
 
     name: str
 
@@ -131,4 +131,4 @@ def _read_braces(inside):
     if draw := _DRAW.fullmatch(inside):
         unlike = tuple(re.findall(r"\w+", draw[3]))
         return Draw(draw[1], tuple(draw[2].split(".")), unlike, draw[4] or "name")
-    raise GrammarError(f"{{{inside}}} is no mention, as {{hero.his}}, and no draw, as {{hero = children}}")
+    raise GrammarError(f"{{{inside}}} is no mention, like {{hero.his}}, and no draw, like {{hero = children}}")

@@ -1,8 +1,7 @@
-"""The entities of the world of the stories, with the facts that are always true of them.
+"""The entities of the stories, with facts that are the same in all stories.
 
-Bramble is always the hedgehog, lives in the forest and brings cherries: so one can ask
-a model about these facts. The words after a name are pieces of sentences; weights make some names more
-frequent.
+Bramble is always the hedgehog, lives in the forest and brings cherries, so one can test whether a model has
+learnt these facts. The words after a name are pieces of sentences; weights make some names more frequent.
 """
 
 from tinyllm.data.template import Entity
@@ -12,19 +11,19 @@ SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 
 
 def child(name: str, pronouns: dict, weight: int) -> Entity:
-    """Return a child; `girl` is the word for what the child is, `intro` how it enters a story."""
+    """Return a child; its attribute `girl` is "girl" or "boy", `intro` are the words at its first mention."""
     kind = "girl" if pronouns is SHE else "boy"
     return Entity(name, weight, girl=kind, intro=f"{kind} called {name}", **pronouns)
 
 
 def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
-    """Return an animal; `gift` is what it brings to its friends."""
+    """Return an animal; `gift` is the present that it brings to its friends."""
     article = "an" if kind[0] in "aeiou" else "a"
     return Entity(name, kind=kind, a=f"{article} {kind} called {name}", gift=gift, **pronouns)
 
 
 def place(name: str, at: str, weight: int, spots: list, animals: list) -> Entity:
-    """Return a place `at` which things happen: its hiding spots and its animals."""
+    """Return a place with its hiding spots and animals; `at` are words such as "in the park"."""
     return Entity(name, weight, at=at, spots=plain(*spots), animals=animals)
 
 

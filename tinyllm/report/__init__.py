@@ -1,1 +1,1 @@
-"""Pages, charts and traces for people to look at."""
+"""Reports: HTML pages, charts in the terminal, and traces of a model."""

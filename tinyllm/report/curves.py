@@ -19,7 +19,7 @@ class LossCurves:
 
     @property
     def floor_in_sight(self) -> bool:
-        """Return True if the losses keep a third of a logarithmic axis that also shows the floor."""
+        """Return True if a logarithmic axis from the floor up leaves at least a third for the losses."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False
@@ -36,9 +36,9 @@ def column(records: list[dict], name: str) -> list[tuple[int, float]]:
 def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
     """Return the loss curves in a unit that allows a comparison with the entropy floor.
 
-    The floor is in nats per character. If every token is one character, both losses are too, and all three
-    curves are returned. Otherwise only the validation loss is measured per character: the result holds it and
-    the floor. Without a floor the losses are in nats per token.
+    The floor is in nats per character. If every token is one character, so are both losses, and the result
+    holds all three curves. Otherwise only the validation loss is known per character, and the result holds it
+    and the floor. Without a floor the losses are in nats per token.
     """
     per_token, per_char = column(records, "val_loss"), column(records, "val_loss_per_char")
     train = column(records, "train_loss")

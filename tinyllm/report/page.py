@@ -1,6 +1,6 @@
 """Build pages: single HTML files without scripts that open from disk and need no network.
 
-The template is page.html and the look style.css, in this folder. Text is escaped unless it is `Html`, so
+The template is page.html and the style is style.css, in this folder. Text is escaped unless it is `Html`, so
 names, samples and tokens cannot inject HTML.
 """
 
@@ -20,7 +20,7 @@ class Html(str):
 
 
 def html(content: Any) -> Html:
-    """Return content as HTML: `Html` as it is, None as nothing, lists joined, anything else escaped."""
+    """Return content as HTML: `Html` unchanged, None as empty text, lists joined, anything else escaped."""
     if isinstance(content, Html):
         return content
     if isinstance(content, (list, tuple)):
@@ -62,7 +62,7 @@ def section(title: str, note: Any, *content: Any) -> Html:
 
 
 def details(summary: str, *content: Any) -> Html:
-    """Return content that is folded under a summary."""
+    """Return content that is hidden until the reader opens it by its summary."""
     return tag("details", tag("summary", summary), *content)
 
 

@@ -12,7 +12,7 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     """Return a table, at most 80 columns wide, of a model's parts for a forward pass over tokens (B, T).
 
     Equal parts of a stack share a line with their number: `h.*.ln_1` and 12. FLOPs count matrix products and
-    causal attention, two for a multiplication with its addition. Norms, activations and sums, about one
+    causal attention; a multiplication and an addition are two. Norms, activations and sums, about one
     percent, are left out. A backward pass takes twice as many FLOPs as a forward pass.
     """
     rows = _rows(model, batch, context)
@@ -49,7 +49,7 @@ def _rows(model, batch, context):
 
 
 def _add(rows, name, shape, parameters, flops):
-    """Add to the row of a part, whose name has `*` for the number of a layer in a stack."""
+    """Add the numbers of one layer to a row; `name` has `*` for the index of a layer in a stack."""
     part = re.sub(r"\.\d+(?=\.|$)", ".*", name)
     count, first_shape, n, f = rows.get(part, (0, shape, 0, 0))
     rows[part] = count + 1, first_shape, n + parameters, f + flops

@@ -14,7 +14,7 @@ from tinyllm.report.page import Html, html, tag
 
 SIZE = 1000
 SHADES = 15  # of a heat map
-TINY = 1e-9  # below this a logarithm shows nothing but noise
+TINY = 1e-9  # a chart with smaller values gets a linear axis
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
 def heat_map(x: np.ndarray, description: str) -> Html:
     """Draw a matrix (N, N) of numbers from 0 to 1 as cells; larger numbers are darker.
 
-    Neighbouring cells of one shade are one stroke, and cells near 0 are left out.
+    Neighbouring cells of one shade become one stroke, and cells near 0 are left out.
     """
     strokes: dict[int, str] = {}
     for row, shades in enumerate(np.rint(np.clip(x, 0, 1) * SHADES).astype(int).tolist()):
@@ -112,7 +112,7 @@ class Axes:
         return tag("path", class_="grid", d="".join(f"M0 {self.y(value)}H{SIZE}" for value in self.y_ticks))
 
     def labels(self) -> Html:
-        """Return the numbers at the axes, placed in percent."""
+        """Return the numbers at the axes, positioned in percent."""
         ys = [tag("span", _number(v), class_="y", style=f"top:{self.y(v) / 10:.2f}%") for v in self.y_ticks]
         xs = [tag("span", _number(v), class_="x", style=f"left:{self.x(v) / 10:.2f}%") for v in self.x_ticks]
         return tag("div", ys, xs, aria_hidden="true")

@@ -1,8 +1,7 @@
 """Tables and charts in a terminal of 80 columns.
 
 The loss curve is drawn with Braille dots, eight to a letter, or in plain ASCII where Braille cannot be shown.
-Its vertical axis is logarithmic, because a linear axis would hide the last tenths of a nat, on which most of
-a run is spent.
+Its vertical axis is logarithmic, because a linear axis would hide the small improvements of most of a run.
 """
 
 import itertools
@@ -42,7 +41,7 @@ def columns(c: str) -> int:
 
 
 def pad(text: str, room: int, side: str = "<") -> str:
-    """Fill a text with spaces up to some columns, behind it or before it (`side` is < or >)."""
+    """Fill a text with spaces to `room` columns; `side` < aligns it to the left, > to the right."""
     spaces = " " * (room - width(text))
     return text + spaces if side == "<" else spaces + text
 
@@ -83,7 +82,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
 
 
 class Grid:
-    """A grid of letters for a chart; `owners` holds which curve each letter belongs to."""
+    """A grid of letters for a chart; `owners` holds the curve to which each letter belongs."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows

@@ -8,7 +8,7 @@ LONGEST = 16  # letters of a label
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text: white space as signs, the unprintable as escapes (\\xff, \\u202e)."""
+    """Return a token as printable text: white space as signs, unprintable bytes as \\xff, \\u202e."""
     text = token.decode("utf-8", "surrogateescape")
     shown = "".join(map(_visible_character, text))
     if text and unicodedata.combining(text[0]) and shown[0] == text[0]:
@@ -23,13 +23,13 @@ def label(token: bytes) -> str:
 
 
 def running(token: bytes) -> str:
-    """Return a token for a running text: spaces stay, and line ends stay after a mark."""
+    """Return a token for running text: spaces are kept, and line ends are kept after a visible sign."""
     text = token.decode("utf-8", "surrogateescape")
     return "".join(IN_TEXT.get(c) or _visible_character(c) for c in text)
 
 
 def plain(text: str) -> str:
-    """Return a name, such as a folder's, without control codes of a page or a terminal."""
+    """Return a name, such as a folder's, with characters that control a terminal replaced."""
     return running(text.encode("utf-8", "surrogateescape"))
 
 

@@ -1,8 +1,8 @@
 """Capture a forward pass: every op with its module, inputs and outputs.
 
-The model is not changed. During a capture, `registry.watch` wraps every op and `nn.passes.around` every part,
-which then is not fused with its neighbours. The result is a tree: parts hold the parts and
-ops that they called, and an op run by its specification holds the ops that the specification called.
+The model is not changed. During a capture, `registry.watch` wraps every op and `nn.passes.around` wraps every
+part, so that no parts are fused. The result is a tree: a part holds the parts and ops that it called, and an
+op that was run by its specification holds the ops that the specification called.
 """
 
 import functools
@@ -22,7 +22,7 @@ from tinyllm.tensor import Tensor
 
 @dataclass
 class Step:
-    """One call: of an op, or of a part of the model (then `op` is None) with the steps inside it.
+    """A call of an op, or of a part of the model (then `op` is None), with the steps inside it.
 
     `path` is the part's name, such as h.0.attn. Inputs and outputs are tuples of arrays, or of None if
     only shapes are recorded; inputs that are not arrays (flags, counts) are kept.
@@ -34,7 +34,7 @@ class Step:
     outputs: tuple = ()
     steps: list = field(default_factory=list)
     flops: int = 0
-    backend: str = ""  # who ran the op: compiled, numpy, bf16 or override
+    backend: str = ""  # what ran the op: compiled, numpy, bf16 or override
     shapes: tuple = ()  # of the inputs that are arrays
     shape: tuple = ()  # of the first output
 
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def in_block(self) -> bool:
-        """Return True for a layer and all inside it."""
+        """Return True for a layer and every step inside it."""
         return any(name.isdigit() for name in self.path.split("."))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tinyllm.ops.softmax import log_softmax
 from tinyllm.report.trace.capture import Step
 
-ROUNDING = 1e-5  # a share of the largest value: another order of sums can cause differences up to it
+ROUNDING = 1e-5  # as a share of the largest value: summing in another order can cause such differences
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Difference:
     """One step whose results differ. `a` and `b` are the values at `index`, where they differ most."""
 
     path: str  # the part of the model, such as h.0.attn
-    op_a: str  # what ran there: an op, or "" for a part of several ops
+    op_a: str  # the op that ran there, or "" for a part of several ops
     op_b: str
     largest: float  # the largest absolute difference; infinite where a number is missing or not finite
-    share: float  # the same, as a share of the largest value of the first
+    share: float  # the same, as a share of the largest value in the first capture
     index: tuple = ()
     a: float = 0.0
     b: float = 0.0
@@ -90,16 +90,16 @@ def _values(path, ops, x, y):
 
 
 def _what(step: Step) -> str:
-    """Return the op of a step, or the one or two ops of a part, or "" if there are more."""
+    """Name the op of a step, or the one or two ops of a part -> "" if there are more."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The difference of two captures after one part of the model.
+    """The difference between two captures after one part of the model.
 
-    `size` is the root mean square of the first capture's numbers, `difference` of their differences.
+    `size` is the root mean square of the first capture's numbers; `difference` is that of the differences.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Examine a forward pass over a text: `Trace` holds all that the page and the terminal show."""
+"""Examine a forward pass over a text: `Trace` holds everything that the page and the terminal show."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ WATCHED = 48  # positions of a text at which the cache is examined
 
 @dataclass
 class Lens:
-    """The model's predictions if it stopped at one place of the residual stream.
+    """The predictions that the model would make if it stopped after some layer.
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020.
     """
@@ -62,12 +62,12 @@ class Trace:
     """Hold what one model computed on one text. T tokens, L layers, H heads, V tokens in the vocabulary."""
 
     ids: list  # T
-    prompt_length: int  # how many of them were given; the model wrote the others
+    prompt_length: int  # how many of the ids were given; the model wrote the others
     names: list  # V, the bytes of each token
     surprisal: np.ndarray  # (T,) -log p of each token in nats; NaN for the first, which nothing predicts
     candidates: list  # T lists of (id, p): the likeliest tokens to follow each position
     attention: list  # L arrays (H, T, T): row s is where token s looks
-    residual: np.ndarray  # (L + 1, T) the length of the residual stream's vectors, before, between and behind
+    residual: np.ndarray  # (L + 1, T) lengths of the residual stream's vectors: before and after each layer
     added: dict  # {"attention": (L, T), "mlp": (L, T)}: the length of what each part adds
     lens: list  # L + 1 of Lens
     ops: list  # every Step of the forward pass that the model called
@@ -159,7 +159,7 @@ def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
     """Return the lengths of the vectors that attention and MLP add to the stream: {part: (L, T)}.
 
-    Attention is the part of a layer that runs the op of that name, the MLP the one with other products.
+    Attention is the part of a layer that runs an attention op; the MLP is the part with the other products.
     """
     found: dict[str, list] = {"attention": [], "mlp": []}
     for block in blocks:
@@ -173,7 +173,7 @@ def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
 
 
 def attention_map(step: Step) -> np.ndarray:
-    """Recompute the weights of one call of attention, which its kernel does not store -> (H, S, T)."""
+    """Recompute the weights of a call of attention, because its kernel does not store them -> (H, S, T)."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
@@ -197,8 +197,8 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
 def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
     """Read a text through a KV cache, and measure the cache at positions spread over the text.
 
-    At these positions one token is read alone. -> (list of Growth, bytes of the cache, the largest difference
-    from the logits of the whole text).
+    At each of these positions one token is read alone. Returns (list of Growth, bytes of the cache, largest
+    difference from the logits of the whole text).
     """
     cache = model.new_cache()
     capacity = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)

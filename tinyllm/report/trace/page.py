@@ -29,7 +29,7 @@ from tinyllm.report.trace.examine import Lens, Trace, head_facts
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
-HOT = 5.0  # nats at which a token has the full colour
+HOT = 5.0  # the surprisal in nats from which a token has the full colour
 COLOURS = {"attention": "val", "mlp": "other"}
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
@@ -43,7 +43,7 @@ class Limits:
     map_cells: int = 400_000  # of all attention maps together
 
     def smaller(self) -> "Limits":
-        """Return half of everything."""
+        """Return limits of half the size."""
         return Limits(self.tokens // 2, self.lens_cells // 2, self.map_cells // 2)
 
 

@@ -1,4 +1,4 @@
-"""Show a trace or a comparison in the terminal, in 80 columns: the numbers of the page, or the difference."""
+"""Format a trace, or the comparison of two captures, for a terminal of 80 columns."""
 
 import math
 import textwrap
@@ -26,7 +26,7 @@ def show(trace: Trace, colour: bool = False) -> str:
 
 
 def _paint(text: str, code: str) -> str:
-    """Colour a text line by line, because a colour across a line end would fill the screen."""
+    """Colour a text line by line, because a colour that crosses a line end would fill the line."""
     return "\n".join(f"\033[{code}m{line}\033[0m" if line and code else line for line in text.split("\n"))
 
 
