@@ -93,7 +93,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     for other in ("byte", str(tmp_path / "other.json")):
         with pytest.raises(UserError, match="made by another tokenizer"):
             prepare(make_config(made | {"tokenizer": other}))
-    with pytest.raises(UserError, match="holds the token"):
+    with pytest.raises(UserError, match="holds token"):
         token_array(tokens, ByteTokenizer())
     with pytest.raises(UserError, match="tokens, not text"):
         prepare(make_config(made | {"tokenizer": "char"}))

@@ -73,7 +73,7 @@ def measure_training(setting: Setting, seconds: float, least: int = 3,
                 yield {"bench": "train", "setting": setting.name, "engine": name, "skipped": why}
                 continue
             if abs(ours - theirs) > (2e-2 if mode.get("bf16") else 1e-4) * abs(ours):
-                raise UserError(f"PyTorch's model differs from tinyllm's: losses {theirs} and {ours} on a batch")
+                raise UserError(f"PyTorch's model differs: on one batch, its loss is {theirs}, ours {ours}")
             contenders[name] = Contender(step)
             engines[name] = about | {"same_loss": [ours, theirs]}
     times = race(contenders, seconds, least)

@@ -1,6 +1,6 @@
 """The command line: `tinyllm COMMAND ...`. The only package that prints.
 
-A command is a function under `@command` (see command.py). Only the module of the command at hand is imported,
+A command is a function under `@command` (see command.py). Only the module of the chosen command is imported,
 so `tinyllm --help` is quick.
 """
 
@@ -44,7 +44,7 @@ EXAMPLE = """example:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser with UserErrors of one line, and examples that keep their line breaks."""
+    """An ArgumentParser that raises UserError of one line, and keeps the line breaks of examples."""
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, but let an option stand before a last, optional argument.
 
-        argparse alone takes `check 4 --json FILE` for `check 4 --json` and leaves FILE over.
+        argparse alone reads `check 4 --json FILE` as `check 4 --json` and does not accept FILE.
         """
         found, unknown = super().parse_known_args(args, namespace)
         if self._again or self._subparsers or not unknown or unknown[0].startswith("-"):
@@ -71,8 +71,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: its own or 0, 2 after a UserError, 130 after an interrupt."""
-    if sys.stdout is None:  # closed by the program that started this one
+    """Run a command and return the exit code: 0 or the command's, 2 on UserError, 130 on an interrupt."""
+    if sys.stdout is None:  # the program that started this one closed it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")

@@ -197,7 +197,7 @@ def line(r: dict) -> str:
 
 
 def verdict(records: list[dict]) -> str:
-    """Name the kernels that are slower than their specs, and compare the products with OpenBLAS."""
+    """Name the kernels that are slower than their specs, and compare matrix products with OpenBLAS."""
     if not records:
         return "No op has a kernel here; `tinyllm doctor` says why."
     slower = [f"{r['op']} ({r['setting']}, {r['shape']})" for r in records if r["slower_than_spec"]]

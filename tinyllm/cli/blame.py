@@ -1,4 +1,4 @@
-"""`tinyllm blame`: which of your functions keeps a run of `train --mine` from its loss."""
+"""`tinyllm blame`: find which of your functions spoils a run of `train --mine`."""
 
 import sys
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def blame(run: str | None = None) -> int:
     lessons = dict.fromkeys(str(record["lesson"]) for record in recorded.values())
     parts = [part for part in load_parts(parse_lessons(lessons), workspace)[0] if part.op in recorded]
     if not parts:
-        raise UserError(f"what {found.folder} was trained with is not in your exercises any more")
+        raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")
     if any(part.sha256 != recorded[part.op]["sha256"] for part in parts):
         print(paragraph("your files have changed since this run; what follows is about them as they are now"))
     style = "{desc:<40} {n:>5} steps, {elapsed}"
@@ -58,7 +58,7 @@ def blame(run: str | None = None) -> int:
 
 
 def newest() -> Run:
-    """Return the newest run in runs/ with functions of the student's. Raises UserError."""
+    """Return the newest run in runs/ with functions of the student. Raises UserError if there is none."""
     for path in sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime):
         try:
             if replaced_ops(Run(path.parent)):
@@ -69,7 +69,7 @@ def newest() -> Run:
 
 
 def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
-    """Yield the finding in words."""
+    """Yield lines that describe a finding."""
     last, steps = finding.losses[-1], blame.steps
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
     trial = finding.all_parts

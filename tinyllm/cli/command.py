@@ -1,4 +1,4 @@
-"""Commands from functions: a signature and a docstring are a parser.
+"""Turn a function into a command: its signature and docstring become a parser.
 
     @command("quantize")
     def quantize(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
@@ -17,10 +17,10 @@
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
-required. Each parameter has one line of help in the docstring, `--name METAVAR  help`, and each such line a
-parameter: a mismatch raises TypeError at import. Text above these lines is the description; the paragraph
-that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80 columns, but
-not those with an indented line.
+required. Each parameter has one line of help in the docstring, `--name METAVAR help`; a parameter without a
+line, or a line without a parameter, raises TypeError at import. Text above these lines is the description;
+the paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80
+columns, but not those with an indented line.
 """
 
 import argparse

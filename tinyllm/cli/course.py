@@ -36,7 +36,7 @@ Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "junit", "grad
 
 
 def find_course(path: str | None) -> Course:
-    """Return the course of a file, or of course.toml here, or every lesson with a point for each task."""
+    """Read a course file, by default course.toml here; without one, a course of all lessons is returned."""
     if path:
         return load_course(path)
     return load_course(COURSE_FILE) if Path(COURSE_FILE).is_file() else whole_course()
@@ -128,7 +128,7 @@ def grade(
 
 
 def print_graded(records: list, others: list, total: float, out: str, level: str) -> None:
-    """Print how a grading went, and where its results are."""
+    """Print a summary of a grading, and where its results are."""
     for record in records:
         if record["problem"]:
             print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
@@ -153,7 +153,7 @@ def plural(n: int, word: str) -> str:
 
 
 def left_out_words(names: list) -> str:
-    """Say which files are no submissions."""
+    """Return a sentence about files that are not submissions."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{', '.join(names[:10])}{more}: neither a folder nor a zip, so left out"
 
@@ -248,7 +248,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
 
 
 def format_row(row: Row, mutants: bool) -> str:
-    """Format a row of the table, and what went wrong in it."""
+    """Format a row of the table, with lines about every wrong judgement."""
     name = f"  {row.lesson:>2} {row.task:<22}"
     if row.blocked:
         return f"{name}    blocked: {row.blocked}"

@@ -112,10 +112,10 @@ def stats(name: str, *, json: bool = False) -> None:
 
 
 def measure(corpus: Corpus) -> dict:
-    """Measure a corpus. In data that is not text, each byte counts as a character.
+    """Measure a corpus -> {name: value}. In data that is not text, each byte counts as a character.
 
-    unigram: the loss of a model that knows how frequent each character is and nothing else. gzip: the size
-    after compression, as a loss. entropy: the exact floor, for a corpus whose generator is known.
+    unigram: the loss of a model that knows only how frequent each character is. gzip: the size after
+    compression, as a loss. entropy: the exact lower bound, for a generated corpus.
     """
     try:
         text, is_text = corpus.text(), True

@@ -1,4 +1,4 @@
-"""`tinyllm doctor`: what this machine and this installation can do, what is wrong, and how to mend it."""
+"""`tinyllm doctor`: show what this installation can do, what is wrong with it, and how to mend it."""
 
 import importlib
 import math
@@ -41,7 +41,7 @@ def doctor(*, json: bool = False) -> int:
 
 
 def examine() -> dict:
-    """Return all facts. Three training steps are done on the way, as a trial."""
+    """Collect all facts, and do three training steps as a trial."""
     facts = {"tinyllm": sys.modules["tinyllm"].__version__, "kernels": kernels(), "trial": trial()}
     facts |= {"unicode": unicode.VERSION}
     facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
@@ -49,7 +49,7 @@ def examine() -> dict:
 
 
 def kernels() -> dict:
-    """Return if there are kernels, why not, and a source file that is newer than they are."""
+    """Return whether there are kernels, why not, and a source file that is newer than the kernels."""
     module = registry._compiled
     reason = None
     if module is None:
@@ -73,7 +73,7 @@ def _newer_source(module: Any) -> str | None:
 
 
 def trial(steps: int = 3) -> dict:
-    """Train nano for some steps, as the ops are set now and on the specs -> the last loss of both."""
+    """Train nano for some steps, with the current backend and with the specs -> the last loss of each."""
     losses = []
     for backend in (None, "numpy"):
         with registry.use(backend):
@@ -125,7 +125,7 @@ def report(facts: dict, problems: list[dict[str, str]]) -> str:
 
 
 def _entries(facts: dict) -> Iterator[tuple[str, str]]:
-    """Yield (label, text); a text without a label belongs to the label above."""
+    """Yield (label, text) for each line; an empty label continues the entry above."""
     yield "tinyllm", facts["tinyllm"]
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield "", f"NumPy's BLAS: {facts['blas']}"
@@ -155,7 +155,7 @@ def _entries(facts: dict) -> Iterator[tuple[str, str]]:
 
 
 def _isolation(reasons: dict[str, str | None]) -> Iterator[tuple[str, str]]:
-    """Yield the best isolation of exercises that works here, and the reasons why others do not."""
+    """Yield lines about the best isolation of exercises that works here, and why others do not."""
     best = next(level for level, reason in reasons.items() if reason is None)
     yield "isolation", isolation_words(best).removeprefix("isolation: ")
     others = [f"{level} works" if reason is None else f"{level} does not work: {reason}"

@@ -97,10 +97,9 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
 class Conversation:
     """A text that a person and a model write in turns.
 
-    With a chat template, each text of the person is a turn, and the model ends its own turns; without one, it
-    is followed by the separator of a run that has learnt answers. In every turn
-    the model reads the text from its beginning, or its end if it has outgrown the context; so a turn that was
-    interrupted leaves nothing behind.
+    With a chat template, each text of the person is a turn, and the model ends its own turns; without one,
+    `separator` follows it, if the run has learnt answers. In every turn the model reads the whole text again,
+    or its end if it is longer than the context, so a turn that was interrupted leaves no half-filled cache.
     """
 
     def __init__(self, model: Any, tokenizer: Any, separator: str = "", seed: int = 0,
@@ -118,7 +117,7 @@ class Conversation:
         window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
         given = {"tokenizer": self.tokenizer, "stop": self.stop} | self.options
         steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given)
-        self.seed += 1  # each turn draws its own numbers
+        self.seed += 1  # each turn draws other random numbers
         for step in steps:
             self.ids.append(step.token)
             yield step.text
@@ -171,7 +170,7 @@ def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best"
 
 
 def _turn(conversation, line, tokens):
-    """Let the model reply once; a line that it cannot read costs a message, not the conversation."""
+    """Let the model reply once; a line that it cannot read gives a message and does not end the chat."""
     try:
         for text in conversation.reply(line, tokens):
             _write(text)
@@ -183,5 +182,5 @@ def _turn(conversation, line, tokens):
 
 
 def _write(text):
-    sys.stdout.write(printable(text))  # a model may spell what a terminal would obey
+    sys.stdout.write(printable(text))  # a model may write control codes
     sys.stdout.flush()

@@ -26,7 +26,7 @@ from tinyllm.course.workspace import (
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 
-COUNTED = {"tests": "mutants caught"}  # by the kind of task; of any other, properties that hold
+COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
 FENCED = "the line on isolation, above, says what a check lets your code do"
 HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
 
@@ -71,7 +71,7 @@ def progress() -> None:
 
 
 def opened(workspace: Any) -> Any:
-    """Read what has been reached in a workspace; note a damaged file."""
+    """Load the progress of a workspace, and print a note if its file is damaged."""
     progress = Progress(workspace)
     if progress.problem:
         note(progress.problem)
@@ -79,7 +79,7 @@ def opened(workspace: Any) -> Any:
 
 
 def saved(progress: Any) -> None:
-    """Keep what has been reached; if that fails, say so and go on."""
+    """Save the progress; if that fails, print a note and continue."""
     try:
         progress.save()
     except UserError as error:
@@ -92,9 +92,9 @@ def note(text: object) -> None:
 
 
 def next_lesson(states: Any) -> Any:
-    """Return the lesson to go on with: the first that was begun, else the first open one after the last done.
+    """Return the next lesson: the first that is started, else the first not done after the last done.
 
-    states: pairs of a lesson and "", "started" or "done". None if all are done.
+    states: pairs (lesson, state), where state is "", "started" or "done". Returns None if all are done.
     """
     begun = [lesson for lesson, word in states if word == "started"]
     done = [i for i, (_, word) in enumerate(states) if word == "done"]
@@ -104,7 +104,7 @@ def next_lesson(states: Any) -> Any:
 
 
 def next_of(lesson: Any, progress: Any) -> str:
-    """Return the command that goes on with a lesson: make a copy, step through it, then check."""
+    """Return the next command for a lesson: copy it, step through it, or check it."""
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
         script = progress.path.parent.parent / lesson.folder / "lesson.py"
@@ -164,7 +164,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = 
 
 
 def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
-    """Judge every task, print, and remember -> whether all passed."""
+    """Judge every task, print the verdicts, and save the progress -> True if all passed."""
     from tinyllm.course.checker import SOON, judge_lesson  # here: hypothesis takes a while to import
     from tinyllm.course.workers import Launcher, best_level, isolation_words
 
@@ -181,7 +181,7 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
             if not json:
                 print(format_verdict(lesson, verdict, record.get("held"), printed), flush=True)
             verdicts.append(verdict)
-            if verdict.runs:  # a file with a slip of the pen takes nothing back that was reached
+            if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}
     if own:
         saved(progress)
@@ -198,12 +198,12 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
 
 
 def checked(lesson: Any, path: Any) -> str:
-    """Return the name of the file that a lesson is about, which may lie beside the one that is run."""
+    """Return the name of the file that a lesson checks, which may lie beside the file at `path`."""
     return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
 
 
 def inset(text: str) -> str:
-    """Return a paragraph below the name of a task."""
+    """Return a paragraph indented below the name of a task."""
     return paragraph(text, 6)
 
 
@@ -246,14 +246,14 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
 
 
 def cause(verdict: Any) -> Any:
-    """Return the property that the message is about."""
+    """Return the property that the message of a verdict is about."""
     from tinyllm.course.drawing import PURE, WRITES
 
     return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
 
 
 def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator[str]:
-    """Yield lines on what to do after a check."""
+    """Yield lines that advise what to do after a check."""
     number = lesson.number
     if any(not v.runs for v in verdicts):
         verdict = verdicts[0]

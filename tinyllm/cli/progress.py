@@ -1,4 +1,4 @@
-"""The output of `tinyllm train`: a bar in a terminal, plain lines in a file, JSON for a program."""
+"""Show the progress of `tinyllm train`: a bar in a terminal, plain lines in a file, JSON for a program."""
 
 import json
 import math
@@ -62,7 +62,7 @@ class Display:
         ))  # fmt: skip
 
     def show(self, event: Any) -> None:
-        """Show an event of training, if it is one to be seen."""
+        """Show an event of training; some kinds show nothing."""
         if isinstance(event, events.Started):
             self.start(event)
         elif isinstance(event, events.Stepped) and self.bar is not None:
@@ -82,7 +82,7 @@ class Display:
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
     def start(self, event: events.Started) -> None:
-        """Begin the bar, in a terminal, and the clock."""
+        """Start the clock and, in a terminal, the bar."""
         self.first_step, self.began = event.step, time.perf_counter()
         if event.step:
             self.say(f"going on after step {event.step:,}")
@@ -113,13 +113,13 @@ class Display:
             self.say(f"doctor  {line}")
 
     def say_how_to_resume(self) -> None:
-        """Say what a stopped run has saved, and how to go on with it."""
+        """Print what a stopped run has saved, and the command that resumes it."""
         step = self.run.last_checkpoint()
         kept = f"saved as {step}" if step else "nothing was trained yet"
         self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {quoted(self.run.folder)} --resume")
 
     def conclude(self) -> None:
-        """Sum up a run that is done."""
+        """Print a summary of a finished run."""
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.setup.facts.entropy_per_char
         width = min(78, shutil.get_terminal_size().columns - 2)
@@ -150,7 +150,7 @@ class JsonDisplay(Display):
 
 
 def verdict(last: dict, floor: float | None) -> str:
-    """Say in words how good the model is."""
+    """Return lines that describe how good the model is."""
     nats, per_char = last["val_loss"], last["val_loss_per_char"]
     lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
     if per_char is not None:
@@ -164,6 +164,6 @@ def verdict(last: dict, floor: float | None) -> str:
 
 
 def first_words(data: bytes) -> str:
-    """Return a beginning for a prompt: the first words of the data, or "Once" where it is no text."""
+    """Return a prompt: the first words of the data, or "Once" if the data is not text."""
     words = data[:200].decode("utf-8", "ignore").split()[:3]
     return " ".join(words) if words and all(word.isprintable() for word in words) else "Once"

@@ -26,14 +26,14 @@ def can_print(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return a text with control codes, and letters that the output cannot show, replaced."""
+    """Replace control codes, and letters that standard output cannot show."""
     text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def typed(text: str) -> bytes:
-    """Return an argument or a line from the terminal as the bytes that were typed, UTF-8 or not."""
+    """Return an argument or a line from the terminal as bytes, exactly as they were typed."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -41,18 +41,18 @@ def typed(text: str) -> bytes:
 
 
 def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
-    """Return a text indented and folded at 80 columns; further lines are indented a little more."""
+    """Indent a text and fold it at 80 columns; all lines after the first are indented a little more."""
     further = indent + 2 if further is None else further
     return fold(text, " " * indent, " " * further)
 
 
 def entry(head: str, text: str, cut: bool = False) -> str:
-    """Return a text beside its head, folded at 80 columns; further lines stand below the first."""
+    """Fold a text at 80 columns to the right of its head."""
     return fold(text, head, " " * len(head), cut)
 
 
 def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text at 80 columns; `first` and `further` begin its lines, and `cut` breaks longer words."""
+    """Fold a text at 80 columns; lines begin with `first`, then `further`; `cut` breaks longer words."""
     return textwrap.fill(text, 80, initial_indent=first, subsequent_indent=further,
                          break_long_words=cut, break_on_hyphens=False)  # fmt: skip
 
@@ -73,7 +73,7 @@ def quoted(value: Any) -> str:
 def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], None]]:
     """Yield a callback (done, total) that moves a bar on standard error; without a terminal it shows nothing.
 
-    The settings are tqdm's. The bar appears with the first call and is wiped out at the end.
+    `settings` are tqdm's. The bar appears with the first call and is removed at the end.
     """
     from tqdm import tqdm
 

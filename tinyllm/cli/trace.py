@@ -98,10 +98,10 @@ def observe(model: Any, ids: list[int]) -> Any:
 
 
 def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
-    """Capture the library's specifications and then a student's functions -> [Step, Step, names of ops].
+    """Capture a pass with the library's ops and one with the student's -> [Step, Step, names of ops].
 
-    Both run on the specifications, so that a student's softmax is met inside attention and the two can be
-    compared op by op.
+    All other ops run on their specifications, so that attention calls the student's softmax and the two
+    captures can be compared op by op.
     """
     from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
     from tinyllm.course.workspace import find_workspace
@@ -122,7 +122,7 @@ def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
 
 
 def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
-    """Raise UserError unless two runs read the same tokens."""
+    """Raise UserError unless two runs have the same tokenizer and room for the text."""
     (_, mine, _), (other, theirs, _) = models
     if mine.fingerprint() != theirs.fingerprint():
         raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
@@ -134,5 +134,5 @@ def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
 
 
 def say(text: str, coloured: bool = False) -> None:
-    """Print a text. A coloured one is printed as it is: its tokens are spelled already."""
+    """Print a text. A coloured text is printed unchanged: its tokens are already printable."""
     print(text if coloured else printable(text))

@@ -109,7 +109,7 @@ def train(
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
-    """Raise UserError on arguments that cannot be meant, before anything is read."""
+    """Raise UserError on arguments that contradict each other, before anything is read."""
     if recipe is not None:
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
     if resume and overwrite:
@@ -186,7 +186,7 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
-    """Return runs/DATA-PRESET, with model and recipe unless usual, and a number if that name is taken."""
+    """Return runs/DATA-PRESET, plus model and recipe if not the default, plus a number if that is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = config.model["type"], make_config({}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,
@@ -210,7 +210,7 @@ def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
-        with suppress(OSError):  # not print: the signal may have come in the middle of one
+        with suppress(OSError):  # not print: the signal may interrupt another print
             os.write(2, said.encode())
 
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread

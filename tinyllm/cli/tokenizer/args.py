@@ -1,4 +1,4 @@
-"""Arguments that several commands share: a text, the names of special tokens, a path to write to."""
+"""Read arguments that several commands share: a text, names of special tokens, a path to write to."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def text_of(text: str | None, file: str | None) -> bytes:
 
 
 def allowed_special(names: list[str] | None) -> list[str] | str:
-    """Return what `--allow-special` means for `encode`."""
+    """Turn the values of `--allow-special` into the argument `allowed_special` of `encode`."""
     return "all" if names == ["all"] else names or []
 
 

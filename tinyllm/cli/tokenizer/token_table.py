@@ -30,7 +30,7 @@ def columns() -> int:
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text, or with escapes where the output has no such letters."""
+    """Return a token as printable text, with escapes for letters that the output cannot show."""
     shown = tokens.visible(token)
     return shown if can_print(shown) else repr(token)[2:-1]
 
@@ -48,9 +48,9 @@ def painted(text: str, number: int, special: bool = False) -> str:
 
 
 def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
-    """Lay cells side by side -> pairs of lines, tokens and the texts below them, at most `room` columns wide.
+    """Lay cells side by side -> lines in pairs (tokens, then the texts below), at most `room` columns wide.
 
-    With `colours`, neighbours have different ones; without, a | stands before and behind each.
+    Neighbouring cells have different colours; without `colours`, | separates them.
     """
     line: list[tuple] = []
     at = 0
@@ -70,7 +70,7 @@ def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
 
 
 def _parts(cell: Cell, room: int) -> Iterator[tuple[str, str]]:
-    """Cut a cell into parts that fit the line; the text below stands under the first."""
+    """Cut a cell into parts that fit the line; the text below it goes with the first part."""
     texts = list(_chunks(cell.text, room)) or [""]
     return zip(texts, itertools.chain([cell.below], itertools.repeat("")), strict=False)
 

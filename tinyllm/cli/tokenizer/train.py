@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer train`: learn a vocabulary from a text, and watch how."""
+"""`tinyllm tokenizer train`: learn a vocabulary from a text, and show every merge if asked."""
 
 import io
 import os
@@ -84,7 +84,7 @@ class Watch:
 
 
 def _opened(name: str) -> BinaryIO:
-    """Open a corpus as a binary file. One that is a file is read in parts, and may be larger than memory."""
+    """Open a corpus as a binary file; a file is read in parts, so it may be larger than memory."""
     from tinyllm.data import SOURCES, load_corpus  # here: encode and decode start faster without the corpora
 
     path = Path(name)
