@@ -1,7 +1,7 @@
-"""What judges an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
+"""Test an op: cases that break numeric code, one `check` for every implementation, and known mistakes.
 
-One file for each file of `ops`, of the same name, holds its cases, error bounds, mistakes and right variants.
-Nothing in tinyllm imports this package but `course`, so that nobody waits for Hypothesis who only trains.
+For each file of `ops` a file of the same name here holds cases, error bounds, mistakes and right variants.
+In tinyllm only `course` and its commands import this package, so training does not wait for Hypothesis.
 """
 
 from tinyllm.testing.catalog import CASES, MISTAKES, VARIANTS

@@ -1,4 +1,4 @@
-"""Awkward arrays on purpose: the sizes, the numbers and the memory layouts that break numeric code.
+"""Draw difficult arrays: sizes, numbers and memory layouts that break numeric code.
 
 Hypothesis draws only a size, a kind of numbers, a layout and a seed; the numbers themselves come from
 `Random`. So drawing a case is cheap, and a failing one shrinks to a small size, whole numbers and a plain
@@ -17,12 +17,12 @@ from tinyllm.rng import Random
 
 # The first entry of each list is the simplest: Hypothesis shrinks towards it.
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
-FEW = (2, 1, 3, 0, 5)  # axes that are only looped over
+FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
 
 sizes = st.sampled_from(SIZES)
 few = st.sampled_from(FEW)
 seeds = st.integers(0, 2**16)
-leading = st.sampled_from(  # the axes in front of the one that an op works along
+leading = st.sampled_from(  # the axes before the last, along which an op works
     ((3,), (), (2,), (2, 3), (1,), (0,), (5,), (3, 1), (2, 0), (1, 4), (2, 1, 2), (17,)))
 
 KINDS = {
@@ -35,10 +35,10 @@ KINDS = {
     "zero": lambda rng, n: np.zeros(n),
     "far from zero": lambda rng, n: 1000 + rng.normal(n),
     "far below zero": lambda rng, n: rng.normal(n) - 1000,  # where exp gives 0 unless a maximum is subtracted
-    "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only where a text says that nothing overflows
+    "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only for ops that promise not to overflow
 }
 USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")
-MODEST = ("whole", "normal", "wide", "small", "equal")  # where 1e4 would only saturate
+MODEST = ("whole", "normal", "wide", "small", "equal")  # for ops that saturate at 1e4
 
 
 def _every_second(a):
@@ -79,44 +79,44 @@ ANY_LAYOUT = ("plain", "plain", *LAYOUTS)
 
 
 def arrange(a: np.ndarray, layout: str) -> np.ndarray:
-    """Lay an array out in memory in another way; only "repeated row" changes its values."""
+    """Copy an array into another memory layout; only "repeated row" changes its values."""
     return LAYOUTS[layout](a) if a.ndim else a
 
 
 def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "plain") -> np.ndarray:
-    """Make a float32 array: its numbers are of a `kind` in KINDS, its memory has a `layout` in LAYOUTS."""
+    """Make a float32 array with a kind of numbers from KINDS and a memory layout from LAYOUTS."""
     numbers = np.asarray(KINDS[kind](Random(seed, kind), math.prod(shape)), np.float32)
     return arrange(numbers.reshape(shape), layout)
 
 
 @functools.cache
 def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Draw one of each of some choices, and a seed; cached, because strategies are slow to make."""
+    """Draw one item from each of some lists, and a seed; cached, because strategies are slow to make."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 
 def floats(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
-    """Draw a float32 array: shape -> one kind of numbers in one layout."""
+    """Draw a float32 array of a shape, with one of the kinds of numbers and one of the layouts."""
     kind, layout, seed = draw(recipes(kinds, layouts))
     return make_floats(tuple(shape), kind, seed, layout)
 
 
 def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
-    """Draw whole numbers in [0, below), or zeros when there is none, as int64 or int32."""
+    """Draw whole numbers in [0, below), or zeros if below is 0, as int64 or int32."""
     dtype, layout, seed = draw(recipes((np.int64, np.int32), ANY_LAYOUT))
     return arrange(Random(seed, "ints").integers(max(below, 1), tuple(shape)).astype(dtype), layout)
 
 
 def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
-    """Draw float32 logits, of which a share is -inf."""
+    """Draw float32 logits; a share of them, one of `shares`, is -inf."""
     kind, share, layout, seed = draw(recipes(kinds, shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 
 
 def hide(a: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Set a share of the elements to -inf, as a mask does; below 1, every row keeps one that is finite."""
+    """Set a share of the elements to -inf, as a mask does; if share < 1, every row keeps a finite element."""
     a = np.array(a)
     if a.size and share:
         rng = Random(seed, "hide")

@@ -18,7 +18,7 @@ widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 
 @st.composite
 def attention(draw, kinds=USUAL):
-    """All of a sequence, the end of one (decoding, chunked prefill), or, rarely, more queries than keys."""
+    """Draw queries for a whole sequence, for its end (decoding, prefill), or rarely more than keys."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
     T = draw(sizes) + (S if draw(st.sampled_from((True, True, False))) else 0)
     H = K * draw(st.sampled_from((1, 2, 3)))
@@ -30,7 +30,7 @@ def attention(draw, kinds=USUAL):
 
 @st.composite
 def attention_ranges(draw, kinds=USUAL):
-    """Windows of several widths, and ranges of any kind, empty ones too; with or without a bias."""
+    """Draw windows of several widths, and any ranges, also empty ones, with and without a bias."""
     q, k, v, causal, lengths = draw(attention(kinds))
     (B, S, H, _), T = q.shape, k.shape[1]
     window = draw(st.sampled_from((1, 3, 70, None)))
@@ -44,7 +44,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class Sizes:
-    """Hold what the tolerances need of one case: the scores, and how far off each may be."""
+    """The scores of one case and their possible errors, from which the tolerances are computed."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -58,7 +58,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Each probability is off by its score's error and by the sum's; y lies between the values anyhow."""
+        """Bound the error of y by the errors of the scores and their sum, and by the range of the values."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)
@@ -66,12 +66,12 @@ class Sizes:
         return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
 
     def bound(self, results):
-        """The errors of y, and for lse that of the largest score plus those of the sum and the logarithm."""
+        """Bound the errors of y and of lse, which adds those of the largest score, the sum and the log."""
         lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """p = exp(score - lse) is off by `relative`; in the formulas every term is made positive."""
+        """Bound the gradients: their formulas with positive terms, where p = exp(score - lse) is off."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)
@@ -100,13 +100,13 @@ def attention_bound(args, results):
 
 
 def attention_backward_bound(args, results):
-    """Bound the errors of its gradients."""
+    """Bound the errors of the gradients of attention."""
     dy, q, k, v, _, lse, causal, lengths = args
     return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
-    """The sizes of a case of attention_ranges."""
+    """Return the `Sizes` of a case of attention_ranges."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)
@@ -118,13 +118,13 @@ def ranges_bound(args, results):
 
 
 def ranges_backward_bound(args, results):
-    """Bound the errors of its gradients, the bias's too."""
+    """Bound the errors of the gradients of attention_ranges, also of the bias."""
     dy, q, k, v, starts, ends, bias, _, lse = args
     *others, dscores = ranges_sizes(q, k, v, starts, ends, bias).backward_bound(dy, lse)
     return *others, 0 if bias is None else sum_to_shape(dscores, bias.shape) + TINY
 
 
-# From scores of a million, float32 cannot compute a probability twice: in a backward pass they are modest.
+# Backward passes get moderate scores: with scores of a million, float32 cannot recompute a probability.
 CASES = {
     "attention": attention(),
     "attention_backward": backward_cases("attention", attention(MODEST)),

@@ -14,7 +14,7 @@ MILD = ("whole", "normal", "equal", "zero")
 
 @st.composite
 def graphs(draw):
-    """Graphs of a few scalars, in which a node may be used many times, once or not at all."""
+    """Draw graphs of a few scalars; a node may be used many times, once or never."""
     n = draw(st.sampled_from((2, 3, 4, 1, 0, 5, 8, 12)))
     local = floats(draw, (n, n), MILD)
     used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
@@ -23,7 +23,7 @@ def graphs(draw):
 
 @st.composite
 def stretched(draw):
-    """A gradient, and a shape that broadcasts to its own."""
+    """Draw a gradient, and a shape that broadcasts to the gradient's shape."""
     full = draw(st.lists(st.sampled_from((2, 3, 1, 0, 4)), max_size=4))
     kept = full[draw(st.integers(0, len(full))):]
     shape = tuple(n if draw(st.booleans()) else 1 for n in kept)
@@ -31,7 +31,7 @@ def stretched(draw):
 
 
 def backpropagate_bound(args, results):
-    """Every product is rounded once for each step of its path, and their sum once for each term."""
+    """Bound the error: a product is rounded once for each step of its path, the sum once for each term."""
     (local,) = args
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 

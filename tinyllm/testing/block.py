@@ -15,7 +15,7 @@ counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
 
 @st.composite
 def blocks(draw):
-    """Blocks of a few channels with weights of the size that keeps a stack alive."""
+    """Draw blocks of a few channels, with weights of the size of a new model."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 1, 8)))
     C, rng = heads * D, Random(draw(seeds), "block")
@@ -32,7 +32,7 @@ def blocks(draw):
 
 
 def block_bound(args, results):
-    """A norm of few channels can magnify a rounding error a hundred times, and there are two in a row."""
+    """Bound the error: each of the two norms, if narrow, can magnify a rounding error a hundredfold."""
     (y,) = results
     return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
 

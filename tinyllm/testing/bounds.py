@@ -1,9 +1,8 @@
-"""How far float32 may be from the truth: building blocks of the tolerances.
+"""Helpers that compute tolerances: how far a float32 result may differ from the exact one.
 
-The rule behind them all (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1): a sum of n
-products, added in any order, is off by at most about n * EPS times the sum of the products' sizes. So a
-tolerance is the op itself on absolute values, times EPS, times the number of roundings on the way to a
-result.
+They follow one rule (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1): a sum of n
+products, in any order, is off by at most about n * EPS times the sum of the products' absolute values. So a
+tolerance is the op applied to absolute values, times EPS, times the number of roundings behind a result.
 """
 
 from collections.abc import Callable
@@ -18,14 +17,14 @@ TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
 
 
 def absolute(value: Any) -> Any:
-    """Make every number of an argument positive; leave alone what is no array of floats."""
+    """Return the absolute value of an array of floats; return anything else unchanged."""
     return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
 def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
-    """Tolerance of an op that only multiplies and adds: the op on absolute values, times EPS times roundings.
+    """Return the bound of an op that only multiplies and adds: op(absolute values) * EPS * roundings.
 
-    roundings: a function from the named arguments to the number of roundings behind one result.
+    roundings: a function of the named arguments that returns the number of roundings behind one result.
     """
 
     def bound(args, results):
@@ -37,15 +36,15 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ulps(n: float) -> Callable[..., Any]:
-    """Tolerance of a few roundings of the result itself."""
+    """Return a bound of n roundings of the result itself."""
     return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
 
 
 def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the largest finite size along an axis, which is kept: the scale of a row."""
+    """Return the largest finite absolute value along an axis, which is kept with length 1."""
     return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
 
 
 def mean(x: np.ndarray) -> np.ndarray:
-    """Return the mean along the last axis, which is kept."""
+    """Return the mean along the last axis, which is kept with length 1."""
     return x.mean(axis=-1, keepdims=True)

@@ -1,10 +1,10 @@
-"""Gather what is known of every op from the files beside this one: each file of `ops` has one of its name.
+"""Collect cases, bounds, mistakes and variants of every op from the other files of this folder.
 
 `CASES[name]` is a Hypothesis strategy of argument tuples in float32. `BOUNDS[name]` takes the arguments and
-the expected results in float64 and gives one tolerance per result; an op without one must give exactly the
-expected numbers. `NEIGHBOURS[name]` gives arguments whose results are right too: their threshold is a
-rounding error away. `MISTAKES[name]` is a list of pairs, a sentence and a wrong function; `VARIANTS[name]` a
-list of right functions.
+the expected results in float64, and returns one tolerance per result; an op without a bound must give exactly
+the expected numbers. `NEIGHBOURS[name]` returns arguments whose threshold differs by a rounding error: their
+results are right too. `MISTAKES[name]` is a list of (sentence, wrong function), `VARIANTS[name]` a list of
+right functions.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ for name in FORWARDS:
     CASES.setdefault(name + SUFFIX, backward_cases(name, CASES[name]))
 
 QUIET: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
-_constants: LRUCache = LRUCache(1024)  # the constants of Hypothesis itself, by what they are asked for
+_constants: LRUCache = LRUCache(1024)  # Hypothesis's own constants, without those of imported modules
 
 
 @contextlib.contextmanager
 def without_found_constants() -> Iterator[None]:
-    """Keep Hypothesis from mixing constants of whatever modules are imported into what it draws.
+    """Keep Hypothesis from drawing constants that it finds in imported modules.
 
-    It remembers them in a cache as well, which may have been filled before.
+    Its cache of such constants, which may be filled already, is replaced too.
     """
     constants = getattr(providers, "Constants", None)
     ours: dict[str, Any] = {"_get_local_constants": constants, "CONSTANTS_CACHE": _constants}

@@ -1,7 +1,7 @@
-"""One set of properties for every implementation of an op: the C twin, an override, the spec in float32.
+"""Check the properties of any implementation of an op: the C twin, an override, the spec in float32.
 
-The specification, run in float64 on the same numbers, says what is right; `cases` says how close is close
-enough.
+The specification, run in float64 on the same numbers, gives the right results; the bounds in `catalog` say
+how far an implementation may differ.
 """
 
 import copy
@@ -15,18 +15,17 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import BOUNDS, NEIGHBOURS
 from tinyllm.testing.relations import bind, parameters, specs_only
 
-CLOSE = 1e-6  # an output is recognised when it differs by less than this, of its largest number
-MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # their specifications say where nothing is to be done
+CLOSE = 1e-6  # outputs are the same if they differ by less than this share of the largest number
+MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to compute
 
 
 def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
     """Check one function against an op's specification, on one case.
 
     Results must have the right number, types and shapes, share no memory with the inputs or each other, be
-    within the op's rounding error of the float64 specification, NaN and infinite where that is, and the
-    same bits when run twice; inputs must come back untouched. With `contiguous`, results must be contiguous
-    too, as a compiled twin's are. Raises AssertionError that names the op, what was expected, what came,
-    and the case.
+    within the op's bound of the float64 specification, be NaN or infinite where it is, and have the same bits
+    when run twice; inputs must not be changed. With `contiguous`, results must be contiguous too, as those of
+    kernels are. Raises AssertionError that names the op, the expected and the actual result, and the case.
     """
     args = tuple(bind(name, args).values())
     try:
@@ -37,7 +36,7 @@ def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguo
 
 
 def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
-    """Require all the properties of `check`, one after another."""
+    """Check all the properties of `check`, one after another. Raises AssertionError."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):
@@ -49,7 +48,7 @@ def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous
 
 
 def require(holds: object, message: str) -> None:
-    """Raise AssertionError with a message unless something holds (`assert` is gone under python -O)."""
+    """Raise AssertionError with a message unless `holds` (python -O removes `assert`)."""
     if not holds:
         raise AssertionError(message)
 
@@ -57,7 +56,7 @@ def require(holds: object, message: str) -> None:
 def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
     """Run a function on an op's arguments; return the list of its results.
 
-    What the op changes in place is copied first, and the changed copies are the results.
+    Arguments that the op changes in place are copied first, and the changed copies are the results.
     """
     named = dict(zip(parameters(name), args, strict=False))
     for argument in OPS[name].mutates:
@@ -71,7 +70,7 @@ def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[An
 
 
 class Results(list):
-    """A list of an op's results, with the kind of value that they came in: a tuple, a list, or neither."""
+    """A list of an op's results that remembers whether the op returned a tuple, a list or a value."""
 
     def __init__(self, value):
         super().__init__(value if isinstance(value, tuple | list) else [value])
@@ -79,7 +78,7 @@ class Results(list):
 
 
 def require_container(results: list[Any], expected: list[Any]) -> None:
-    """Raise AssertionError where there is a tuple for an array or a list, or a list for an array."""
+    """Raise AssertionError if the function returned a tuple for an array or list, or a list for an array."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
     if got and want and got != want and want != "tuple" and len(results) == len(expected):
         array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
@@ -90,7 +89,7 @@ def require_container(results: list[Any], expected: list[Any]) -> None:
 
 
 def widen(value: Any) -> Any:
-    """Convert float32 values to float64, also inside a list; return all others unchanged."""
+    """Convert float32 values to float64, also inside a list; return other values unchanged."""
     if isinstance(value, list):
         return [widen(element) for element in value]
     is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32
@@ -98,7 +97,7 @@ def widen(value: Any) -> Any:
 
 
 def bits(value: Any) -> Any:
-    """Return what is equal for two arguments or results with the same bits."""
+    """Return a value that is equal for two arguments or results exactly if their bits are equal."""
     if isinstance(value, list):
         return [bits(element) for element in value]
     is_array = isinstance(value, np.ndarray | np.generic)
@@ -106,7 +105,7 @@ def bits(value: Any) -> Any:
 
 
 def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Every array among some values, also inside lists."""
+    """Yield every array among some values, also inside lists."""
     for value in values:
         if isinstance(value, list):
             yield from arrays(value)
@@ -115,7 +114,7 @@ def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
 
 
 def require_own_memory(name: str, results: list[Any], args: Sequence[Any], contiguous: bool) -> None:
-    """Require that no result is a view of an input or of another result."""
+    """Raise AssertionError if a result is a view of an input or of another result."""
     if name in MAY_RETURN_INPUTS:
         return
     taken = list(arrays(args))
@@ -127,12 +126,12 @@ def require_own_memory(name: str, results: list[Any], args: Sequence[Any], conti
 
 
 def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Require the types, shapes and numbers that the specification gives."""
+    """Raise AssertionError unless types, shapes and numbers are those of the specification."""
     require_close(name, results, expectation(name, args))
 
 
 def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
-    """Compute what is right on one case -> (results, results on neighbouring cases, bounds)."""
+    """Compute the right results of a case -> (results, results on neighbouring cases, bounds)."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
     others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
@@ -149,19 +148,19 @@ def require_close(name: str, results: list[Any], wanted: tuple) -> None:
 
 
 def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[Any, Any, Any]]:
-    """Return each result's name, the result and what is expected. Raises AssertionError on another number."""
+    """Return (name, result, expected) of each result. Raises AssertionError if their number differs."""
     require_container(results, expected)
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
     names = OPS[name].outputs
     labels = names if len(expected) == len(names) else range(len(expected))
-    if not OPS[name].mutates:  # add(x, y) has a y that is no result
+    if not OPS[name].mutates:  # not the y of add(x, y), which is an argument
         labels = ["the result" if label in parameters(name) else label for label in labels]
     return list(zip(labels, results, expected, strict=True))
 
 
 def require_form(label: object, got: Any, want: Any) -> None:
-    """Require the right type: an array's dtype and shape, or a Python value's type."""
+    """Raise AssertionError unless an array has the right dtype and shape, a Python value the right type."""
     if not isinstance(want, np.ndarray | np.generic):
         kind = type(want).__name__
         same = isinstance(got, type(want)) or (isinstance(want, float) and as_array(got).ndim == 0)
@@ -175,9 +174,9 @@ def require_form(label: object, got: Any, want: Any) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a result as an array; of objects where it holds text, which numpy would pad to the longest.
+    """Return a result as an array, of objects if it holds text, which NumPy would pad to the longest.
 
-    Lists of different lengths become objects too.
+    Lists of different lengths become arrays of objects too.
     """
     try:
         return np.asarray(value, object if holds_text(value) else None)
@@ -186,12 +185,12 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def holds_text(value: Any) -> bool:
-    """Return whether a list, of any depth, has text or bytes in it."""
+    """Return True if a list, or a list inside it, holds text or bytes."""
     return isinstance(value, list | tuple) and any(isinstance(x, str | bytes) or holds_text(x) for x in value)
 
 
 def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bound: Any) -> None:
-    """Every number is one of those wanted, within the bound."""
+    """Raise AssertionError unless every number is within the bound of one of the wanted numbers."""
     if got.dtype.kind not in "fiub":
         require(got.tolist() == wanted[0].tolist(), f"{label} should be {wanted[0]}, got {got}")
         return
@@ -212,25 +211,25 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
 
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
-    """Return the results of a function, or None when it fails on this input, as a mistake may."""
+    """Return the results of a function, or None if it raises on this input, as a mistake may."""
     own = copy.deepcopy(list(args))  # lists too: a mistake may write into one
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of somebody else's mistake
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
             warnings.simplefilter("ignore")
             return run(name, function, own)
-    except Exception:  # whatever it is, such a run can explain no output
+    except Exception:  # a function that raises explains no output
         return None
 
 
 def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
-    """Return whether two lists of results agree in shape and numbers, to a share of the largest number."""
+    """Return True if two lists of results have equal shapes and differ by a share `close` at most."""
     if other is None or len(got) != len(other):
         return False
     return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
 
 
 def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
-    """Return whether two results agree; NaN agrees with NaN."""
+    """Return True if two results agree; NaN agrees with NaN."""
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
         return a.tolist() == b.tolist()
@@ -245,7 +244,7 @@ def describe(name: str, args: Sequence[Any]) -> str:
 
 
 def as_text(value: Any, limit: int = 200) -> str:
-    """Write a value in one short line: of an array its type, shape and numbers."""
+    """Write a value in one short line; an array with its type, shape and numbers."""
     if isinstance(value, np.ndarray):
         strides = ", ".join(map(str, value.strides))
         layout = "" if value.flags.c_contiguous else f", a view (not contiguous, strides {strides}),"

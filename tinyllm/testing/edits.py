@@ -3,9 +3,9 @@
     mistake("softmax_backward", "y dy, without the sum over the row",
             "dy - (dy * y).sum(axis=-1, keepdims=True)", "dy")
 
-An edit is applied to the specification's syntax tree. So it is one line, and it fails as soon as the code
-that it changes is no longer there. Only a mistake that is another algorithm is a function of its own.
-`operators` makes more edits by rule.
+An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
+that it changes no longer exists. Only a mistake with another algorithm is written as a function. `operators`
+makes more edits by rule.
 """
 
 import ast
@@ -23,17 +23,17 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.testing.properties import RIGHT
 
-COMMON = {"math": math, "np": np, **OPS}  # what the new code of an edit may use besides what its module knows
+COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides those of the op's module
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
 
 
 def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times: int = 1) -> Any:
-    """Register a mistake that people make in an op: an edit of its specification, or the function below.
+    """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
-    The sentence completes "your output equals ...". changes: old code, new code, and so on in pairs, as in
-    `edited`; without any, this is a decorator of a function. breaks: the property that is meant to reject
-    it, from `properties`; without it, any that looks at numbers.
+    `sentence` completes "your output equals ...". changes: pairs of old code and new code, as in `edited`;
+    without changes this returns a decorator for a function. breaks: the property, from `properties`, that
+    must reject the mistake; by default any property about numbers.
     """
 
     def register(function):
@@ -45,7 +45,7 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
 
 
 class Edit:
-    """Run an op's specification with some of its code replaced; the replacing is done at the first call."""
+    """A function that is an op's specification with some code replaced; it is made at the first call."""
 
     def __init__(self, name, changes, times=1):
         self.__name__, self.changes, self.times = name, changes, times
@@ -53,7 +53,7 @@ class Edit:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """Make the edited specification. Raises ValueError where it has no such code."""
+        """Make the edited specification. Raises ValueError if the old code does not occur in it."""
         return edited(self.__name__, *self.changes, times=self.times)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -71,17 +71,17 @@ def variant(name: str) -> Callable[..., Any]:
 
 
 def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
-    """Return an op's specification with code replaced: `old, new` in pairs, expressions or whole statements.
+    """Return an op's specification with code replaced: pairs `old, new` of expressions or statements.
 
-    Old code is looked for in the specification, then in the helper functions that it calls. A new of "" takes
-    a statement out; an old of "" puts statements at the start. Raises ValueError unless each old occurs as
-    often as `times` says.
+    Old code is searched in the specification, then in the helper functions that it calls. If new is "", the
+    statement is removed; if old is "", new is inserted at the start. Raises ValueError unless each old code
+    occurs `times` times.
     """
     return build(name, edit_trees(name, *changes, times=times))
 
 
 def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
-    """Return the syntax trees of an edited specification, as `parsed` gives them."""
+    """Return the syntax trees of an edited specification, in the form of `parsed`."""
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         spec = OPS[name].reference
@@ -100,7 +100,7 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
 
 
 def strip_types(tree: Any) -> None:
-    """Take the types out of a function's signature, in place: they name what its readers may not have."""
+    """Remove the types from a function's signature, in place: their names may be undefined elsewhere."""
     tree.returns = None
     signature = tree.args
     for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
@@ -110,7 +110,7 @@ def strip_types(tree: Any) -> None:
 
 @functools.cache
 def parsed(name: str) -> dict[Any, ast.FunctionDef]:
-    """Parse the functions that make up a specification: {function: tree}, the op's own, then its helpers."""
+    """Parse the functions of a specification -> {function: tree}, first the op's own, then its helpers."""
     found: dict[Any, ast.FunctionDef] = {}
     todo: list[Any] = [OPS[name].reference]
     while todo:
@@ -128,7 +128,7 @@ def parsed(name: str) -> dict[Any, ast.FunctionDef]:
 
 
 def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
-    """Run the definitions of some functions, and let them call each other -> the op's own."""
+    """Compile syntax trees of functions that call each other -> the op's own function."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
         module = ast.fix_missing_locations(ast.Module([EndedLoops().visit(copy.deepcopy(tree))], []))
@@ -142,10 +142,10 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 
 class EndedLoops(ast.NodeTransformer):
-    """Let every `while` end after 1,000 rounds, for an edit may take away what ends it."""
+    """Make every `while` raise after 1,000 rounds, because an edit may remove what ends it."""
 
     def visit_While(self, node: ast.While) -> ast.For:
-        """Return a `for` that breaks where the condition is false, and raises where it goes on."""
+        """Return a `for` that breaks when the condition is false, and raises after the last round."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
         rounds = ast.parse("range(1_000)", mode="eval").body
@@ -162,7 +162,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: ast.AST, pattern: Any) -> bool:
-    """Return whether a node is the code looked for."""
+    """Return True if a node equals the pattern."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return type(node) is type(wanted) and ast.dump(node) == ast.dump(wanted)
 
@@ -186,13 +186,13 @@ def changed(node: Any, **fields: Any) -> Any:
 
 
 class Replace(ast.NodeTransformer):
-    """Put new code in every place of the old."""
+    """Replace every occurrence of old code by new code."""
 
     def __init__(self, old, new):
         self.old, self.new = old, new
 
     def visit(self, node: Any) -> Any:
-        """Return what takes the place of a node."""
+        """Return the new code if a node is the old code, else the node."""
         if not matches(node, self.old):
             return self.generic_visit(node)
         if isinstance(self.old, list):

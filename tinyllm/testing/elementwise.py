@@ -1,4 +1,4 @@
-"""Cases of the ops that treat every number alone; mistakes, and right variants."""
+"""Cases of the elementwise ops; mistakes, and right variants."""
 
 import math
 
@@ -16,43 +16,43 @@ shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.ju
 
 @st.composite
 def arrays(draw, count):
-    """Some arrays of one shape; one alone may hold the largest numbers."""
+    """Draw `count` arrays of one shape; a single array may hold the largest numbers."""
     shape = draw(shapes)
     return tuple(floats(draw, shape, (*USUAL, "huge") if count == 1 else USUAL) for _ in range(count))
 
 
 @st.composite
 def modest(draw):
-    """An array without numbers so large that exp overflows in float32 alone."""
+    """Draw an array of numbers whose exp does not overflow in float32."""
     return (floats(draw, draw(shapes), MODEST),)
 
 
 @st.composite
 def dropout(draw):
-    """An array, a stream and a place in it, the largest ones too, and the probability of dropping."""
+    """Draw an array, a key of random numbers, also the largest, and the probability of dropping."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
 def activation(args, results):
-    """1 + erf, 1 + tanh and 1 - sigmoid cancel far from 0: the error is a few roundings of x."""
+    """Bound the error: 1 + erf, 1 + tanh and 1 - sigmoid cancel far from 0, so a few roundings of x."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 
 def activation_backward(args, results):
-    """The derivative is about 1 at most, but is found from terms as large as x."""
+    """Bound the error: the derivative is at most about 1, but the sum of terms as large as x."""
     dy, x = args
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 
 
 def swiglu(args, results):
-    """silu's error, on the scale of gate, times up."""
+    """Bound the error: silu's error, on the scale of gate, times up."""
     gate, up = args
     return (8 * EPS * np.abs(gate * up) + TINY,)
 
 
 def swiglu_backward(args, results):
-    """The errors of silu's derivative and of silu, each times the other factors."""
+    """Bound the error: those of silu's derivative and of silu, each times the other factors."""
     dy, gate, up = args
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 

@@ -10,7 +10,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def embedding(draw):
-    """A table and ids, most of them more than once."""
+    """Draw a table and ids, most of which occur several times."""
     vocab, width, shape = draw(sizes), draw(sizes), (*draw(leading), draw(sizes))
     if not vocab:
         shape = (*shape, 0)  # an empty table has no ids

@@ -1,7 +1,7 @@
-"""Prove every backward by finite differences: the first link of the chain of trust.
+"""Test every backward against finite differences of its forward specification.
 
-Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must be <dx, u>, where dx is what the
-backward returns for dy. One direction tests all partial derivatives at once: a wrong one could hide only by
+Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must be <dx, u>, where dx is the result
+of the backward for dy. One direction tests all partial derivatives at once: a wrong one could pass only by
 chance.
 """
 
@@ -29,11 +29,11 @@ STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 
 def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | None = None,
               seed: int = 0) -> float:
-    """Measure how far an op's backward is from the slope of its forward, in float64.
+    """Compare an op's backward with the slope of its forward, in float64 -> the relative error (float).
 
-    args: a case of the forward op, of which only shapes, integers and flags count, for the inputs to
-    differentiate are drawn anew from the normal distribution; backward: the function on trial, or else the
-    specification -> the relative error, a float, about 1e-10 when the backward is right.
+    args: a case of the forward op; its inputs with gradients are replaced by normal random numbers of the
+    same shapes. backward: the function to test, by default the specification. The error is about 1e-10 if
+    the backward is right.
     """
     rng = Random(seed, "gradcheck", name)
     known = {key: widen(value) for key, value in bind(name, args).items()}
@@ -56,7 +56,7 @@ def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | Non
     if any(dx.shape != point[key].shape for key, dx in found.items()):
         return np.inf  # a gradient has the shape of its input
     analytic = sum(np.sum(dx * direction[key]) for key, dx in found.items())
-    # Terms of <dy, slope> may cancel, and then so do their rounding errors: measure against their sizes.
+    # Terms of <dy, slope> may cancel, but their rounding errors do not: divide by the sum of their sizes.
     terms = dy * slope
     size = max(np.sum(np.abs(terms)), np.abs(analytic), 1e-30)
     return float(np.abs(np.sum(terms) - analytic) / size)

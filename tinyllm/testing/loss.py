@@ -15,14 +15,14 @@ from tinyllm.testing.relations import backward_cases
 
 @st.composite
 def cross_entropy(draw):
-    """Logits, some of them -inf, and targets, none, some or all of them ignored."""
+    """Draw logits, some of them -inf, and targets, of which none, some or all are ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
     targets, ignore_index = some_ignored(draw, shape, vocab)
     return scores(draw, (*shape, vocab)), targets, ignore_index
 
 
 def some_ignored(draw, shape, vocab):
-    """Draw targets, none, some or all of them ignored -> targets, ignore_index."""
+    """Draw targets, of which none, some or all are ignored -> targets, ignore_index."""
     ignore_index = draw(st.sampled_from((-100, -1, 0)))
     targets = ints(draw, shape, vocab)
     share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))
@@ -41,45 +41,45 @@ def linear_token_losses(draw):
 
 
 def lse_off(logits):
-    """Return the error of each log-sum-exp, which is rounded on the scale of its logits."""
+    """Bound the error of each log-sum-exp: a rounding on the scale of its logits."""
     return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
 def cross_entropy_bound(args, results):
-    """The largest error of a log-sum-exp; the mean adds one rounding per row."""
+    """Bound the error: the largest error of a log-sum-exp, and one rounding per row in the mean."""
     logits, targets, _ = args
     each = lse_off(logits)
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
 def cross_entropy_backward_bound(args, results):
-    """The error of each token's gradient, for its share of the loss."""
+    """Bound the error of each token's gradient, which is its share of the loss's gradient."""
     dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
 def token_losses_bound(args, results):
-    """The log-sum-exp's error, and one rounding of the difference."""
+    """Bound the error: that of the log-sum-exp, and one rounding of the difference."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
 def token_losses_backward_bound(args, results):
-    """Each probability is off by its exponent's rounding; the 1 at the target by a few of its own."""
+    """Bound the error: each probability has that of its exponent, and subtracting 1 adds a few roundings."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
 
 
 def logits_of(x, w):
-    """The logits x w^T, and by how much the largest of each row may be off: (..., V), (..., 1)."""
+    """Return the logits x w^T (..., V), and a bound of their errors in each row (..., 1)."""
     sizes = np.abs(x) @ np.abs(w).T
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
 
 def linear_token_losses_bound(args, results):
-    """An error of the logits moves each log-sum-exp, and the logit at the target, by as much at most."""
+    """Bound the error: an error of the logits changes log-sum-exp and target logit by at most as much."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)
@@ -87,7 +87,7 @@ def linear_token_losses_bound(args, results):
 
 
 def linear_token_losses_backward_bound(args, results):
-    """The error of dlogits, to which that of the logits adds exp(off) - 1 of p, and of both products."""
+    """Bound the errors of dlogits, including p (exp(off) - 1) from the logits, and of both products."""
     dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     kept = (targets != ignore_index)[..., None]

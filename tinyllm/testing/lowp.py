@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import floats, leading, sizes
 from tinyllm.testing.edits import mistake
 
-# Halves of a unit (ties), the largest numbers (which round to infinity), subnormals, and what is no number.
+# Halves of a unit (ties), the largest numbers (which round to infinity), subnormals, infinities and NaN.
 BITS = (
     *(0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF),
     *(0x7F7F7FFF, 0x7F7F8000, 0x7F7FFFFF, 0xFF7FFFFF),
@@ -19,7 +19,7 @@ corners = bits.map(lambda words: np.array(words, np.uint32).view(np.float32))
 
 @st.composite
 def numbers(draw):
-    """Numbers of every kind, in any layout."""
+    """Draw numbers of every kind, in any layout."""
     return floats(draw, (*draw(leading), draw(sizes)))
 
 

@@ -14,9 +14,9 @@ inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a k
 
 @st.composite
 def matmul(draw):
-    """Two matrices or stacks of them, whose leading axes broadcast; either may be given transposed.
+    """Draw two matrices or stacks of matrices whose leading axes broadcast; either may be transposed.
 
-    Some are square, where a transpose that is forgotten breaks no shape.
+    Some are square, because there a forgotten transpose does not change the shape.
     """
     m, k, n = draw(sizes), draw(inner), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
@@ -30,29 +30,29 @@ def matmul(draw):
 
 
 def _broadcasts(stack):
-    """Shapes that broadcast with `stack`: itself, none, its last axis alone, its first alone, only ones."""
+    """Return shapes that broadcast with `stack`: itself, (), its last axis, its first axis, all ones."""
     ones = tuple(1 for _ in stack)
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
 
 @st.composite
 def linear(draw):
-    """Rows of any number of axes, with and without a bias."""
+    """Draw inputs with any number of axes, with and without a bias."""
     wide, narrow = draw(inner), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
-        wide = narrow  # where a transpose that is forgotten breaks no shape
+        wide = narrow  # there a forgotten transpose does not change the shape
     b = floats(draw, (narrow,)) if draw(st.booleans()) else None
     return floats(draw, (*draw(leading), wide)), floats(draw, (wide, narrow)), b
 
 
 def linear_gelu(args, results):
-    """linear's error, which gelu_tanh passes on with a slope below 1.2, and gelu_tanh's own."""
+    """Bound the error: that of linear times the slope of gelu_tanh, below 1.2, and that of gelu_tanh."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 
 
 def linear_gelu_backward(args, results):
-    """linear_backward's error for a dh as large as dy may become, and the error of dh itself."""
+    """Bound the error: that of linear_backward for the largest possible dh, and that of dh."""
     dy, x, w, h = args
     return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
         (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
@@ -143,7 +143,7 @@ def linear_by_einsum(x, w, b=None):
 
 
 def undo(gradient, shape):
-    """Sum over the leading axes that were broadcast."""
+    """Sum a gradient over the leading axes that were broadcast."""
     extra = gradient.ndim - len(shape)
     gradient = gradient.sum(axis=tuple(range(extra)))
     return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)

@@ -15,7 +15,7 @@ epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
 
 @st.composite
 def layernorm(draw):
-    """Rows of every kind, also constant ones and ones far from zero, where a variance is easily lost."""
+    """Draw rows of every kind, also constant ones and ones far from zero, where the variance cancels."""
     shape, width = draw(leading), draw(widths)
     w, b = floats(draw, (width,), kinds=MODEST), floats(draw, (width,), kinds=MODEST)
     return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
@@ -23,16 +23,16 @@ def layernorm(draw):
 
 @st.composite
 def rmsnorm(draw):
-    """Rows of every kind, and learnt weights."""
+    """Draw rows of every kind, and weights."""
     shape, width = draw(leading), draw(widths)
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
 
 
 def layernorm_bound(args, results):
-    """x - mean is off by `e`, on the scale of x. That moves y directly, and through the variance.
+    """Bound the error: x - mean is off by `e`, on the scale of x, which changes y, also by the variance.
 
-    When `e` itself is not small beside the deviation (a constant row of huge numbers), all that is left of
-    y is its range: |x - mean| rstd is at most sqrt(C).
+    If `e` is not small beside the deviation (a constant row of huge numbers), only the range of y is known:
+    |x - mean| rstd is at most sqrt(C).
     """
     x, w, b, _ = args
     y, center, rstd = results
@@ -46,7 +46,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
-    """The formulas with every term made positive, and the cancellation in x - mean."""
+    """Bound the error: the formulas with every term made positive, and the cancellation in x - mean."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
@@ -59,13 +59,13 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
-    """Nothing cancels: a mean of squares, its root, and two products."""
+    """Bound the error: roundings of a mean of squares, its root and two products; nothing cancels."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
 def rmsnorm_backward_bound(args, results):
-    """The formulas with every term made positive."""
+    """Bound the error: the formulas with every term made positive."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

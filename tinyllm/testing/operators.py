@@ -1,8 +1,8 @@
-"""Mistakes made by rule: each operator changes a specification in one kind of way that people get wrong.
+"""Make mistakes by rule: each operator changes a specification in a way in which people get it wrong.
 
-An operator is a generator: a node of a syntax tree -> pairs of a sentence and the node that takes its place.
-The sentence says what is different, in the words of the code: "the sign of `x` turned". Edits that change no
-result on any drawn case are no mistakes, and are left out by `made`.
+An operator is a generator: it takes a node of a syntax tree and yields pairs (sentence, new node). The
+sentence describes the change in terms of the code: "the sign of `x` turned". Edits that change no result on
+any drawn case are not mistakes, and `made` leaves them out.
 """
 
 import ast
@@ -28,14 +28,14 @@ OTHER_FUNCTION = {"exp": "exp2", "log": "log2", "cos": "sin", "sin": "cos", "rin
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
 KEYWORDS = ("dtype", "initial", "kind", "keepdims")
-LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
+LEFT_ALONE = ("shapes",)  # helpers of many ops, which a solution does not contain
 LONG = 60  # letters of code in a sentence
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
 def code(node: ast.AST) -> str:
-    """Return the code of a node in backquotes, shortened where it is long."""
+    """Return the code of a node in backquotes, shortened if it is long."""
     text = " ".join(ast.unparse(node).split())
     return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
 
@@ -46,17 +46,17 @@ def put(elements: list[Any], i: int, new: Any) -> list[Any]:
 
 
 def shifted(node: ast.expr, by: int) -> ast.BinOp:
-    """Return the code of a value that is larger by a whole number."""
+    """Return the code of the sum of a value and a whole number."""
     return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(abs(by)))
 
 
 def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
-    """Return whether a node is of a kind, with one of these operators."""
+    """Return True if a node has a class, and one of the given operators."""
     return isinstance(node, kind) and isinstance(node.op, operators)
 
 
 def signs(node: Any) -> Edits:
-    """Turn a sign."""
+    """Change a sign."""
     if is_a(node, ast.BinOp | ast.AugAssign, ast.Add, ast.Sub):
         term = node.right if isinstance(node, ast.BinOp) else node.value
         yield f"the sign of {code(term)} turned", changed(node, op=TURNED[type(node.op)]())
@@ -89,7 +89,7 @@ def terms(node: Any) -> Edits:
 
 
 def reductions(node: Any) -> Edits:
-    """Take a mean for a sum, a maximum for a sum, and so on."""
+    """Replace a sum by a mean or a maximum, and so on."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
@@ -97,7 +97,7 @@ def reductions(node: Any) -> Edits:
 
 
 def axes(node: Any) -> Edits:
-    """Work along another axis."""
+    """Replace an axis by another one."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
         for axis, said in ((0, "the first axis"), (-1, "the last axis"), (None, "all axes together")):
             if keyword.arg == "axis" and ast.unparse(keyword.value) != str(axis):
@@ -122,7 +122,7 @@ def exchanges(node: Any) -> Edits:
 
 
 def cases(node: Any) -> Edits:
-    """Take one case always."""
+    """Replace a conditional expression by one of its cases."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
         yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
@@ -132,7 +132,7 @@ def cases(node: Any) -> Edits:
 
 
 def comparisons(node: Any) -> Edits:
-    """Take >= for >, or compare the other way round."""
+    """Replace > by >=, or by <, and so on."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         kind = type(node.ops[0])
         for new in OTHERS.get(kind, ()):
@@ -161,7 +161,7 @@ def edges(node: Any) -> Edits:
 
 
 def calls(node: Any) -> Edits:
-    """Leave out a function, a guard or a keyword; take another base."""
+    """Leave out a function, a guard or a keyword; use another base."""
     if not isinstance(node, ast.Call):
         return
     name = ast.unparse(node.func)
@@ -183,7 +183,7 @@ def calls(node: Any) -> Edits:
 
 
 def powers(node: Any) -> Edits:
-    """Take another power: no square, no root, the reciprocal; leave a transpose out."""
+    """Use another power: no square, no root, the reciprocal; leave out a transpose."""
     if is_a(node, ast.BinOp, ast.Pow):
         yield f"{code(node.left)} without its power {code(node.right)}", node.left
         if is_a(node.right, ast.UnaryOp, ast.USub):
@@ -197,7 +197,7 @@ def powers(node: Any) -> Edits:
 
 
 def flags(node: Any) -> Edits:
-    """Turn a switch that is written out, and leave a `not` out."""
+    """Replace a literal True by False, or the reverse; leave out a `not`."""
     switch = getattr(node.value, "value", None) if isinstance(node, ast.keyword) else None
     if isinstance(switch, bool):
         new = changed(node, value=ast.Constant(not switch))
@@ -208,7 +208,7 @@ def flags(node: Any) -> Edits:
 
 
 def statements(node: Any) -> Edits:
-    """Leave a statement out, overwrite where something is added, or make a new array of one to change."""
+    """Leave out a statement, write = for +=, or make a new array instead of changing one in place."""
     if isinstance(node, ast.AugAssign):
         if is_a(node, ast.AugAssign, ast.Add, ast.Sub):
             yield f"{code(node)} left out", ast.Pass()
@@ -242,12 +242,12 @@ def results(node: Any) -> Edits:
 
 
 def called(name: str, value: ast.expr) -> ast.Call:
-    """Return the code of a function of one value."""
+    """Return the code of a call of a function with one value."""
     return ast.Call(ast.parse(name, mode="eval").body, [value], [])
 
 
 def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
+    """Yield (sentence, first statement) that ignores, changes by 1 or exchanges arguments.
 
     example: the arguments of a case, by name.
     """
@@ -271,7 +271,7 @@ OPERATORS = (signs, factors, terms, reductions, axes, exchanges, cases, comparis
 
 
 def places(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk over the nodes of a tree, but for what only refuses wrong arguments."""
+    """Walk over the nodes of a tree, except code that only refuses wrong arguments."""
     yield node
     for child in ast.iter_child_nodes(node):
         guard = isinstance(child, ast.If) and isinstance(child.body[0], ast.Raise)
@@ -281,13 +281,13 @@ def places(node: ast.AST) -> Iterator[ast.AST]:
 
 
 class Swap(ast.NodeTransformer):
-    """Put a node in the place of another."""
+    """Replace one node of a tree by another."""
 
     def __init__(self, old, new):
         self.old, self.new = old, new
 
     def visit(self, node: ast.AST) -> Any:
-        """Return what takes the place of a node."""
+        """Return the new node in place of the old one, and other nodes unchanged."""
         return self.new if node is self.old else self.generic_visit(node)
 
 
@@ -325,7 +325,7 @@ def every_edit(name: str) -> list[Mistake]:
 
 @functools.cache
 def made(name: str) -> list[Mistake]:
-    """Make an op's mistakes by rule: every edit but for those that `check` rejects on no drawn case."""
+    """Make an op's mistakes by rule: every edit that `check` rejects on at least one drawn case."""
     return [(said, function) for said, function in every_edit(name)
             if any(rejected(name, function, args) for args in draw_cases(name))]  # fmt: skip
 

@@ -12,7 +12,7 @@ from tinyllm.testing.relations import bind, run_spec
 
 @st.composite
 def adamw_step(draw):
-    """The first step, where the means are 0, and later ones. What is changed in place is contiguous."""
+    """Draw the first step, where the means are 0, or a later one; arrays changed in place are contiguous."""
     shape = (*draw(leading), draw(sizes))
     w, m, v = (floats(draw, shape, kinds=MODEST, layouts=PLAIN) for _ in range(3))
     step = draw(st.sampled_from((1, 2, 10, 1000, 100_000)))
@@ -25,20 +25,20 @@ def adamw_step(draw):
 
 @st.composite
 def gradients(draw, kinds=USUAL):
-    """A list of arrays of any shapes, or of none."""
+    """Draw a list of arrays of any shapes; it may be empty."""
     return [floats(draw, (*draw(leading), draw(sizes)), kinds) for _ in range(draw(st.integers(0, 4)))]
 
 
 @st.composite
 def clip_grads(draw):
-    """The norm is the true one; the limit is above or below it, or half of it, or none."""
+    """Draw gradients, their norm, and a limit, which may be half of the norm or infinite."""
     grads = draw(gradients())
     norm = run_spec("grad_norm", (grads,))
     return grads, norm, draw(st.sampled_from((1.0, norm / 2 or 1.0, 0.01, 100.0, float("inf"))))
 
 
 def adamw_bound(args, results):
-    """Terms of the mean may cancel, in m + (1 - beta1) (g - m) too; the mean of squares may not."""
+    """Bound the error: terms of the mean may cancel, also in m + (1 - beta1) (g - m); squares cannot."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
@@ -49,14 +49,14 @@ def adamw_bound(args, results):
 
 
 def grad_norm_bound(args, results):
-    """Nothing cancels in a sum of squares."""
+    """Bound the error of a sum of squares, in which nothing cancels."""
     count = sum(g.size for g in args[0])
     return (EPS * (4 + count) * results[0] + TINY,)
 
 
 @st.composite
 def schedules(draw):
-    """Steps before, in and after the warm-up, which ends before the training, at the end and beyond it."""
+    """Draw steps in and after the warm-up, which ends before, at or after the end of training."""
     steps = draw(st.sampled_from((10, 100, 3, 1, 2000)))
     warmup = draw(st.sampled_from([n for n in (0, 1, 2, 5, 100) if n < steps]))
     step = draw(st.sampled_from((0, 1, warmup, warmup + 1, steps - 1, steps, steps // 2, 2 * steps)))
@@ -65,7 +65,7 @@ def schedules(draw):
 
 
 def schedule_bound(args, results):
-    """A few roundings on the scale of the largest rate; cos differs in its last bits between C libraries."""
+    """Bound the error: a few roundings of the largest rate, since cos differs between C libraries."""
     return (1e-9 * args[2],)
 
 
@@ -144,7 +144,7 @@ mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
 @variant("adamw_step")
 def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
                           grad_scale=1.0):
-    """As at the end of section 2 of Kingma and Ba: both corrections folded into the step size."""
+    """Include both corrections in the step size (Kingma and Ba 2015, end of section 2)."""
     g = g * grad_scale
     np.copyto(m, m + (1 - beta1) * (g - m))
     np.copyto(v, beta2 * v + (1 - beta2) * g**2)

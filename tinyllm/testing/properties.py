@@ -1,4 +1,4 @@
-"""Names of an op's properties, for a checker's report and for mistakes, which say what they break."""
+"""Names of the properties of an op, for the report of a check and for the mistakes that break them."""
 
 ORDINARY = "right on ordinary numbers"
 ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers
@@ -6,7 +6,7 @@ INFINITE = "right where scores are -inf"
 EXTREME = "right on huge and tiny numbers"
 VIEWS = "right on views with other strides"
 SMALL = "right on what is empty or has one element"
-RIGHT = "right "  # how those begin that say something of the numbers
+RIGHT = "right "  # the names of properties about numbers begin with this
 FORM = "results have the right types and shapes"
 PURE = "inputs are left as they were"
 STEADY = "the same input gives the same result twice"

@@ -1,8 +1,8 @@
-"""Read signatures: what an op returns, and where the arguments of its backward come from.
+"""Derive from signatures what an op returns, and where the arguments of its backward come from.
 
-`layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by their
-names, and returns one gradient for each differentiable input. So the cases and the gradient check of every
-backward follow from what each op's decorator says of its `outputs` and `grads`.
+`layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by name,
+and returns one gradient for each differentiable input. So the cases and the gradient check of every backward
+follow from `outputs` and `grads` in the decorator of its op.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _inside = False
 
 @contextlib.contextmanager
 def specs_only() -> Iterator[None]:
-    """Run the specification of every op inside, whatever is chosen or plugged in; NumPy does not warn."""
+    """Run the specification of every op in a `with` block, despite backends and overrides; hide warnings."""
     global _inside
     if _inside:  # switching takes longer than most cases
         yield
@@ -56,7 +56,7 @@ def run_spec(name: str, args: Sequence[Any]) -> Any:
 
 
 def first(result: Any) -> Any:
-    """Return the result that a gradient arrives for: the first of several."""
+    """Return the differentiable result of an op: the first if there are several."""
     return result[0] if isinstance(result, tuple) else result
 
 

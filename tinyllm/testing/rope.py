@@ -14,14 +14,14 @@ bases = st.sampled_from((10000.0, 100.0, 500000.0))
 
 @st.composite
 def rope_tables(draw):
-    """Positions in any order, near and far, for one row or for several."""
+    """Draw small and large positions in any order, for one row or for several."""
     shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
     return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
 
 
 @st.composite
 def rope(draw):
-    """Positions in any order, as when several sequences are packed into one; of each row, or of all."""
+    """Draw positions in any order, as in packed sequences, for each row or for all rows."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
     own = shape[:2] if draw(st.booleans()) else shape[1:2]
     positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))
@@ -30,13 +30,13 @@ def rope(draw):
 
 
 def ulps_of_one(n):
-    """The angle, up to 100,000, is worked out in float64; only the cosine and sine are rounded."""
+    """Bound the error by n roundings of 1: angles are computed in float64, cosine and sine are rounded."""
     return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
 @st.composite
 def scaled_rope_tables(draw):
-    """Every kind of scaling, for a small context and a large one."""
+    """Draw every kind of scaling, for small and large contexts."""
     positions, width, base = draw(rope_tables())
     kind = draw(st.sampled_from(("linear", "ntk", "llama3", "yarn", "yarn of its own growth")))
     scaling = {"rope_type": kind.split()[0], "factor": draw(st.sampled_from((4.0, 1.0, 32.0)))}
@@ -53,7 +53,7 @@ CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(
 
 
 def rope_bound(args, results):
-    """(|a|, |b|) -> |a cos| + |b sin|, whichever way it is turned."""
+    """Bound the error by |a cos| + |b sin| for each pair (a, b), in both directions of rotation."""
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
     a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
@@ -62,7 +62,7 @@ def rope_bound(args, results):
 
 BOUNDS = {
     "rope_tables": ulps_of_one(1),
-    "scaled_rope_tables": ulps_of_one(2),  # and what yarn's growth multiplies
+    "scaled_rope_tables": ulps_of_one(2),  # yarn also multiplies by its growth
     "rope": rope_bound,
     "rope_backward": rope_bound,
 }

@@ -16,25 +16,25 @@ KINDS = ("whole", "normal", "wide", "small", "equal")  # whole numbers and equal
 
 @st.composite
 def logits(draw):
-    """Rows of scores, some of them already dropped."""
+    """Draw rows of scores, some of them already dropped (-inf)."""
     return scores(draw, (*draw(leading), draw(sizes)), KINDS)
 
 
 def with_number(*choices):
-    """Logits and one number, such as k or p."""
+    """Draw logits and one number, such as k or p."""
     return st.tuples(logits(), st.sampled_from(choices))
 
 
 @st.composite
 def repetition_penalty(draw):
-    """Ids in every row, many of them twice, or none."""
+    """Draw logits, and ids for every row: none, or some that occur twice."""
     x = draw(logits())
     used = draw(sizes) if x.shape[-1] else 0
     return x, ints(draw, (*x.shape[:-1], used), x.shape[-1]), draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
 
 
 def make_probs(shape, seed, kind):
-    """Probabilities of which many are 0: quarters, whose sums are exact, or any."""
+    """Make probabilities, many of them 0: multiples of 1/4, whose sums are exact, or any numbers."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
@@ -48,9 +48,9 @@ def make_probs(shape, seed, kind):
 
 @st.composite
 def sample(draw):
-    """u in quarters lands exactly on the edges between tokens; u next to 1 needs all of the running sum.
+    """Draw probabilities and u; u in quarters is exactly on the edge between tokens, or u is next to 1.
 
-    Some rows do not sum to 1: u counts as a share of their total.
+    Some rows do not sum to 1: there u is a share of their total.
     """
     shape = (*draw(leading), draw(sizes) or 1)
     seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any")))
@@ -62,7 +62,7 @@ def sample(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Arguments whose threshold, at this position, is off by a rounding error, unless every sum is exact."""
+    """Return a function that moves argument `position` of a case by +-`distance`, unless sums are exact."""
 
     def neighbours(args):
         if exact(args):

@@ -8,14 +8,14 @@ from tinyllm.testing.edits import mistake
 
 @st.composite
 def split(draw):
-    """An array whose last axis is a multiple of the number of parts."""
+    """Draw an array, and a number of parts that divides its last axis."""
     n = draw(st.sampled_from((2, 1, 3, 4)))
     return floats(draw, (*draw(leading), n * draw(sizes))), n
 
 
 @st.composite
 def join(draw):
-    """Parts of one shape, each in a layout of its own."""
+    """Draw parts of one shape in different layouts."""
     shape = (*draw(leading), draw(sizes))
     return ([floats(draw, shape) for _ in range(draw(st.sampled_from((2, 1, 3, 4))))],)
 
