@@ -1,4 +1,4 @@
-"""Tokenizer, the base class: special tokens, bytes and text, decoding, and the content of the file.
+"""The base class of tokenizers: special tokens, bytes and text, decoding, and the content of files.
 
 A subclass defines its vocabulary, `_encode_ordinary`, which turns text without special tokens into ids, and
 `_document`, its part of the file.
@@ -36,7 +36,7 @@ Ids = Iterable[int] | np.ndarray
 
 
 class Tokenizer:
-    """Text to token ids and back, without loss: `decode(encode(text)) == text`.
+    """Base of all tokenizers, which turn text into ids and back: `decode(encode(text)) == text`.
 
     Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A
     name of a special token in a text is encoded as ordinary text, unless `encode(text,
@@ -46,7 +46,7 @@ class Tokenizer:
 
     kind = ""  # the name of this kind in the command line
     normalizer: str | None = None  # "NFC": text is composed before it is encoded, as in Qwen's files
-    post_processor: dict | None = None  # of a file; saved again, but `encode` adds no tokens to a text
+    post_processor: dict | None = None  # from a file; it is saved again, but `encode` does not apply it
     chat: ChatTemplate | None = None  # how conversations are written
 
     def __init__(self, tokens, special_tokens=()):
@@ -58,11 +58,11 @@ class Tokenizer:
         names = check_names(special_tokens)
         given = isinstance(special_tokens, dict)
         self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
-        self.added_tokens: dict[str, int] = {}  # found in every text, and not special
+        self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
         self._tokens = _with_special(list(tokens), self.special_tokens)
 
     def add_tokens(self, names: dict[str, int]) -> None:
-        """Add {name: id} of tokens that are found in every text, and are not special."""
+        """Add tokens {name: id} that are not special: their names are always encoded as these ids."""
         for name, i in names.items():
             self._tokens += [None] * (i + 1 - len(self._tokens))
             self._tokens[i] = name.encode()
@@ -77,7 +77,7 @@ class Tokenizer:
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
-        """Write a text as a list of token ids.
+        """Encode a text as a list of token ids.
 
         text: str or bytes. allowed_special: names of special tokens to look for in the text, or "all"; by
         default none. All other text is ordinary. (tiktoken raises an error for names that are not allowed;
@@ -101,7 +101,7 @@ class Tokenizer:
         return found if arrays else [ids.tolist() for ids in found]
 
     def _encode_text(self, text, names):
-        """Encode one text, in which names, {name: id}, are looked for -> int32 array."""
+        """Encode one text, and the names of tokens in it, names {name: id} -> int32 array."""
         parts = [
             np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
             for part in cut_at_names(self._readable(text), names)
@@ -153,11 +153,11 @@ class Tokenizer:
 
     @cached_property
     def _decoder(self):
-        """The table of token bytes of the kernel."""
+        """Return the decoder of the kernels, which holds the bytes of all tokens."""
         return bpe_fast.kernels(bpe_encode).Decoder(self._tokens)
 
     def __getstate__(self):
-        """Return the state of a copy or a pickle: everything but the objects of kernels."""
+        """Return the state for a copy or a pickle: everything except the kernels' objects."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_kernel", "_decoder")}
 
     def _checked(self, ids):
@@ -187,15 +187,15 @@ class Tokenizer:
         return text_from_bytes(self.decode_bytes(ids), errors)
 
     def decode_stream(self) -> ByteStream | WholeStream:
-        """Return a decoder of token after token: `push(ids)` and `finish()` return the text that is new."""
+        """Return an incremental decoder: `push(ids)` and `finish()` return the new text."""
         return ByteStream(self)
 
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
-        The `tokenizers` library reads all of it but model["tinyllm"]. That part holds features that the
-        library lacks: a chat template, a split pattern of the user's own, and special tokens that it would
-        number differently. Raises UserError for two ordinary tokens with the same bytes.
+        The `tokenizers` library reads all of it except model["tinyllm"], which holds features that the
+        library lacks: a chat template, a user-defined split pattern, and special tokens that the library
+        would number differently. Raises UserError for two ordinary tokens with the same bytes.
         """
         document, extra = self._document()
         model = document["model"]

@@ -1,7 +1,7 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode;
-without them `bpe_fast.py` does, and this class caches the ids of pieces.
+without them `bpe_fast.py` does the same in Python, and this class caches the ids of pieces.
 """
 
 from __future__ import annotations
@@ -136,13 +136,13 @@ class BPETokenizer(Tokenizer):
 
     @cached_property
     def _kernel(self):
-        """The vocabulary as an object of the kernel."""
+        """Return the vocabulary as an object of the kernels."""
         v = self.vocabulary
         whole = v.ids if v.ignore_merges else None
         return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
 
     def _encode_ordinary(self, text):
-        # With an override, the cache must neither be filled nor read.
+        # While an op is overridden, the cache must be neither filled nor read.
         cache = {} if bpe_encode.replaced else self._cache
         ids = []
         for piece in self._splitter.pieces(self._normalized(text)):
@@ -151,7 +151,7 @@ class BPETokenizer(Tokenizer):
                 known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
                 if len(piece) <= CACHE_LENGTH:
                     if len(cache) >= CACHE_PIECES:
-                        cache.clear()  # simple, and frequent pieces return at once
+                        cache.clear()  # frequent pieces are soon in the cache again
                     cache[piece] = known
             ids += known
         return np.array(ids, np.int32)
@@ -164,7 +164,7 @@ class BPETokenizer(Tokenizer):
 
 
 def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
-    """Return the tokenizer. Raises UserError if it has more than byte-level BPE, pattern, special tokens."""
+    """Return the tokenizer. Raises UserError if it has features other than BPE, pattern, special tokens."""
     if not isinstance(tokenizer, BPETokenizer):
         raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
     if tokenizer.chat:

@@ -14,8 +14,8 @@ from tinyllm.ops.bpe import BYTES, bpe_merge, bpe_train
 from tinyllm.ops.registry import _compiled
 
 Merges = dict[tuple[int, int], int]  # {(left, right): new token or rank}
-GAP = -1  # stands behind the last token: no pair holds it
-DEAD = -2  # the right half of a merge
+GAP = -1  # a mark after the last token: no pair contains it
+DEAD = -2  # a mark in place of the right half of a merge
 
 
 def kernels(operation: Any) -> Any:
@@ -26,7 +26,7 @@ def kernels(operation: Any) -> Any:
 def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
           progress: Callable[[int, int], None] | None = None,
           on_merge: Callable[[int, int, int, int], None] | None = None) -> Merges:  # fmt: skip
-    """Learn merges, fast: return the same dict as `ops.bpe_train(pieces, counts, n_merges)`.
+    """Return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, but faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. A merge looks only at the pieces
     that hold its pair. `progress(done, total)` and `on_merge(left, right, new, count)` are called after it.

@@ -9,7 +9,7 @@ from tinyllm.tokenizer.vocabulary import Vocabulary
 
 
 class ByteTokenizer(Tokenizer):
-    """One token per byte: 256 ids for any text in any language, and four of them for one emoji."""
+    """One token per byte: 256 ids suffice for any text, but an emoji takes four tokens."""
 
     kind = "byte"
 

@@ -1,7 +1,7 @@
-"""Write bytes as GPT-2's characters, because a token in a JSON file may be half a character.
+"""Write bytes as GPT-2's characters, because JSON cannot hold a token that is half a character.
 
-Each byte gets a character that can be seen: the printable ones of Latin-1 stand for themselves, the others
-for U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "\u0120".
+Each byte gets a visible character: printable Latin-1 characters represent themselves, and all other bytes
+get U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "\u0120".
 """
 
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

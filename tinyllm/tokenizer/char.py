@@ -64,7 +64,7 @@ class CharTokenizer(Tokenizer):
 
 
 def _characters(text):
-    """Return a str as it is, and bytes as UTF-8. Raises UserError."""
+    """Return a str unchanged, and bytes decoded from UTF-8. Raises UserError."""
     if isinstance(text, str):
         return text
     try:

@@ -16,7 +16,7 @@ from tinyllm.errors import UserError
 
 @dataclass(frozen=True)
 class Special:
-    """A part of a template that is a special token, by its name in the tokenizer."""
+    """A special token in a template, given by its name in the tokenizer."""
 
     name: str
 
@@ -32,8 +32,8 @@ class ChatTokens(NamedTuple):
 class ChatTemplate:
     """The texts and special tokens around the messages of a conversation.
 
-    roles: {role: parts that open a turn of it}. end: parts that close every turn. begin: parts before the
-    first turn. model: the role that the model plays. A part is `Special(name)` or ordinary text. Raises
+    roles: {role: parts that open a turn of this role}. end: parts that close every turn. begin: parts before
+    the first turn. model: the role that the model plays. A part is `Special(name)` or ordinary text. Raises
     UserError unless every opening, and the end, holds a special token.
     """
 
@@ -98,10 +98,10 @@ class ChatTemplate:
         return ChatTokens(ids, mask)
 
     def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
-        """Encode a user's turn and the opening of the model's turn -> the ids to append.
+        """Encode a user's turn and the opening of the model's next turn -> the ids to append.
 
-        before: the ids so far, which end in a turn of the model; empty starts a conversation. A turn of the
-        model without its ending special token is ended first.
+        before: the ids so far, which end in a turn of the model; empty for a new conversation. If that turn
+        lacks the special token that ends it, the token is added first.
         """
         ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
         if not len(before):

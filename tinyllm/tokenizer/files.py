@@ -79,7 +79,7 @@ def _shown(message):
 
 
 def _in_folder(path):
-    """Return the file to read: the path itself, or the one in a folder."""
+    """Return the file to read: the path itself, or the tokenizer file if it is a folder."""
     try:
         is_folder = os.path.isdir(path)
     except ValueError:  # a path with a zero byte

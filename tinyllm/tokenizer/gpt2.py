@@ -1,7 +1,7 @@
 """GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
 
-The files do not list special tokens. Unless the caller names them, an entry that no merge makes is taken for
-a special token if it is plain ASCII, like "<|endoftext|>", or not a byte string.
+The files do not list special tokens. Unless the caller names them, an entry that no merge makes counts as a
+special token if it is plain ASCII, like "<|endoftext|>", or if it is not written in GPT-2's characters.
 """
 
 import json
@@ -47,7 +47,7 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
 
 
 def _named(path, parse):
-    """Read and parse a file. Raises UserError with its name, because there are two."""
+    """Read and parse a file. Raises UserError with its name, to tell the two files apart."""
     try:
         return parse(read_bytes(path))
     except UserError as e:
@@ -85,7 +85,7 @@ def _read_merges(data):
 
 
 def _numbered(vocab, special_tokens):
-    """Return {name: id}; names without an id from caller or vocabulary are numbered after them."""
+    """Return {name: id}; names without an id are numbered after the largest id."""
     following = max((i for i in vocab.values() if type(i) is int), default=-1) + 1
     numbered = dict(special_tokens) if isinstance(special_tokens, dict) else {}
     for name in special_tokens:

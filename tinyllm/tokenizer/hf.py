@@ -27,7 +27,7 @@ class LibraryTokenizer(Tokenizer):
     kind = "huggingface"
 
     def __init__(self, document: dict, feature: str = "its pipeline"):
-        """Load the content of a `tokenizer.json`. Raises UserError, naming `feature` without the library."""
+        """Load the content of a `tokenizer.json`; `feature` is why it needs the library. Raises UserError."""
         self._content = document
         self._library = _load(document, feature)
         vocab = self._library.get_vocab(with_added_tokens=True)
@@ -68,7 +68,7 @@ class LibraryTokenizer(Tokenizer):
         return self.decode(ids).encode()
 
     def decode_stream(self) -> WholeStream:
-        """Return a decoder of token after token, each of which may depend on those before it."""
+        """Return an incremental decoder; the text of a token may depend on the tokens before it."""
         return WholeStream(self)
 
     def to_dict(self) -> dict:

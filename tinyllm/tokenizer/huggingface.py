@@ -1,7 +1,7 @@
 """Read a `tokenizer.json` natively: byte-level BPE of GPT-2, LLaMA 3 and Qwen, and tinyllm's own files.
 
-A file with any other feature needs the `tokenizers` library, see hf.py: every feature is reproduced exactly
-or not at all. Truncation and padding are ignored: `encode` returns all tokens of the text.
+A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
+Truncation and padding are ignored: `encode` returns all tokens of the text.
 """
 
 from tinyllm.errors import UserError
@@ -139,7 +139,7 @@ def _merges(merges):
                 continue
             merge = merge.split(" ", 2)
         elif isinstance(merge, str):
-            raise UserError(f"merges[{i}] is spelled in another way than the first one")
+            raise UserError(f"merges[{i}] has another notation than the first one")
         if not isinstance(merge, list) or [type(side) for side in merge] != [str, str]:
             raise UserError(f"merges[{i}] is not two tokens")
         pairs.append(tuple(merge))

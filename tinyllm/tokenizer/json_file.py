@@ -1,4 +1,4 @@
-"""Write tokenizer files as JSON, and check the types of what was read."""
+"""Write tokenizer files as JSON, and check the types of values that were read."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ def dump(fields: dict) -> bytes:
 
 
 def one_of(value: Any, where: str, *kinds: type) -> Any:
-    """Return the value if it has one of the types, exactly: true is not a number. Raises UserError."""
+    """Return a value if its type is one of `kinds`; a bool is not a number. Raises UserError."""
     if type(value) not in kinds:
         expected = " or ".join(_WORDS[kind] for kind in kinds)
         given = f"the text {value[:20]!r}" if isinstance(value, str) else _WORDS[type(value)]

@@ -72,8 +72,8 @@ def _matches(compiled, text):
 def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
     """Cut a text into pieces: the matches of the pattern, and also the parts between them.
 
-    text: str -> iterator of non-empty str. The pieces joined are always the text, unlike with `findall`,
-    which drops the parts that the pattern does not match.
+    text: str -> iterator of non-empty str. Joined together, the pieces are always the text. (`findall` would
+    drop the parts that the pattern does not match.)
     """
     done = 0
     for start, end in _matches(compiled, text):

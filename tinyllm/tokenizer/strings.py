@@ -16,7 +16,7 @@ LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
 
 
 def bytes_from_text(text: Text) -> bytes:
-    """Return the UTF-8 bytes of a str, or bytes as they are.
+    """Return the UTF-8 bytes of a str, or bytes unchanged.
 
     A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
     UTF-8 forbids. They are encoded in the same way as other characters, so that nothing is lost.
@@ -29,19 +29,19 @@ def bytes_from_text(text: Text) -> bytes:
 
 
 def text_keeping_bytes(text: Text) -> str:
-    """Return a str to match patterns on: UTF-8 read as characters, every other byte as one lone surrogate.
+    """Decode UTF-8 for matching patterns; a byte that is not UTF-8 becomes a lone surrogate (PEP 383).
 
-    `.encode("utf-8", "surrogateescape")` gives every byte back (PEP 383). A str goes to bytes first, so
-    that a text and its UTF-8 bytes always get the same tokens.
+    `.encode("utf-8", "surrogateescape")` gives the bytes back. A str is encoded first, so that a text and its
+    UTF-8 bytes always get the same tokens.
     """
     return bytes_from_text(text).decode("utf-8", "surrogateescape")
 
 
 def text_from_bytes(data: bytes, errors: str = "replace") -> str:
-    """Read bytes as text, with the lone surrogates of `bytes_from_text` if the bytes are otherwise sound.
+    """Decode bytes as UTF-8 in which the lone surrogates of `bytes_from_text` are allowed.
 
-    If the bytes are not UTF-8 in any other way, `errors` decides. So the broken output of a model does not
-    get surrogates, on which `print` and files fail.
+    If the bytes are invalid in any other way, `errors` decides. So the invalid output of a model does not
+    become surrogates, which `print` and files refuse.
     """
     if errors == "replace":
         try:

@@ -44,7 +44,7 @@ def _start_token(tokenizer: Any) -> int:
 
 
 class ByteStream:
-    """Decode token after token by their bytes, keeping back the beginning of a character."""
+    """Decode tokens one by one from their bytes, and hold back incomplete characters."""
 
     def __init__(self, tokenizer: Any):
         self._bytes = tokenizer.decode_bytes
@@ -55,15 +55,15 @@ class ByteStream:
         return self._decoder.decode(self._bytes(ids))
 
     def finish(self) -> str:
-        """Return what was kept back: U+FFFD for an incomplete character."""
+        """Return the text that was held back: U+FFFD for an incomplete character."""
         return self._decoder.decode(b"", final=True)
 
 
 class WholeStream:
-    """Decode all tokens so far, again and again, and return what is new.
+    """Decode all tokens so far at every step, and return the new text.
 
-    For decoders that look at the tokens around: of SentencePiece, whose first token loses its space, or of
-    WordPiece. U+FFFD at the end is kept back, because it may be the beginning of a character.
+    This is for decoders that depend on other tokens, such as WordPiece, or SentencePiece, where the first
+    token loses its space. U+FFFD at the end is held back: it may become a character.
     """
 
     def __init__(self, tokenizer: Any):
@@ -77,7 +77,7 @@ class WholeStream:
         return self._new(self._decode(self._ids).rstrip("\ufffd"))
 
     def finish(self) -> str:
-        """Return what was kept back."""
+        """Return the text that was held back."""
         return self._new(self._decode(self._ids))
 
     def _new(self, text):
@@ -90,9 +90,8 @@ class WholeStream:
 class TextStream:
     """Turn tokens into text as they come, never showing half a character or a part of a stop string.
 
-    The first complete stop string ends the text, without the string itself; then `stopped` is True. The
-    boundaries of tokens make no difference: all texts joined are the end of what `tokenizer.decode` returns
-    for `before` and all tokens pushed.
+    The text ends before the first complete stop string; then `stopped` is True. Token boundaries do not
+    matter: the texts joined are what `tokenizer.decode` adds for the pushed tokens after those in `before`.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()):

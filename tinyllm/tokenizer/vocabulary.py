@@ -20,8 +20,8 @@ from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_byte
 
 _BYTE_IDS = list(range(BYTES))
 LARGEST_ID = 2**22  # so that a file with token number 2**40 cannot fill the memory
-MAX_BYTES = 2**26  # of all tokens together: forty merges in a file can ask for a token of 2**40 bytes
-MAX_RANKED_BYTES = 2**23  # of all tokens in ranks, each of which is encoded once
+MAX_BYTES = 2**26  # of all tokens together: forty merges can make a token of 2**40 bytes
+MAX_RANKED_BYTES = 2**23  # of all tokens in a rank file, because each one is encoded once
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Vocabulary:
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
         """Build a vocabulary from tiktoken's ranks: neighbours that form a token merge, lowest rank first.
 
-        ranks: {bytes: rank}, with all single bytes; the ranks become the ids. Raises UserError. The last
-        merge that makes a token does not depend on the text around it, because no earlier merge crosses its
-        ends. So it is found by encoding the token alone, with the merges that make shorter tokens. A token
-        that no merge makes occurs only as a whole piece.
+        ranks: {bytes: rank}, with all single bytes; the ranks become the ids. Raises UserError. The merge
+        that makes a token does not depend on the surrounding text, because no earlier merge crosses its ends.
+        So it is found by encoding the token by itself, with the merges that make shorter tokens. A token that
+        no merge makes occurs only as a whole piece.
         """
         tokens = _check_ranks(ranks)
         byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
@@ -80,7 +80,7 @@ class Vocabulary:
         """Build a vocabulary from tokens in GPT-2's characters.
 
         vocab: {token: id}. merges: [(left, right)] in order. names: added tokens, which are not written in
-        these characters; if a merge makes one, it stays an ordinary token. Raises UserError.
+        GPT-2's characters; if a merge makes one, it is an ordinary token too. Raises UserError.
         """
         _check_ids(vocab)
         pairs, order = {}, {}
@@ -111,7 +111,7 @@ class Vocabulary:
         vocab = {characters(token): i for i, token in enumerate(self.tokens) if token is not None}
         for i, token in enumerate(self.tokens):
             if token is not None and (other := vocab[characters(token)]) != i:
-                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can say")
+                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file format allows")
         spelt = [characters(token or b"") for token in self.tokens]
         return vocab, [[spelt[left], spelt[right]] for left, right in self.in_order()]
 
@@ -128,7 +128,7 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced, the replacement runs. Raises UserError if it would need the order.
+        If `bpe_encode` is replaced, the replacement runs; it cannot use `order`, which raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
@@ -144,7 +144,7 @@ class Vocabulary:
 
 
 def _check_ranks(ranks):
-    """Return the tokens in the order of their ranks, None where there is none."""
+    """Return the tokens as a list with each token at the index of its rank, and None in gaps."""
     if not isinstance(ranks, dict):
         raise TypeError(f"ranks are a dict of bytes and numbers, not {type(ranks).__name__}")
     for token in ranks:
@@ -163,7 +163,7 @@ def _check_ranks(ranks):
 
 
 def _check_pairs(merges):
-    """Return the merges as a list of pairs, each made of tokens before it, none of them twice."""
+    """Return the merges as a list of pairs. Raises UserError unless all are new and use earlier tokens."""
     pairs, lengths, total = [], [1] * BYTES, BYTES
     for i, pair in enumerate(merges):
         if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
