@@ -1,5 +1,5 @@
-"""Lessons, the checker and the grader: everything below may be used here, and nothing below knows it.
+"""Lessons, the checker and the grader; in tinyllm only the command line imports this package.
 
-A student's code never runs in this process. `workers` and `processes` start it in others and talk with them
-by `protocol`; `fork_server`, `sandbox` and `guard_pages` are the other side.
+The code of a student who is checked or graded never runs in this process. `workers` and `processes` start
+other processes and talk with them by `protocol`; `fork_server`, `sandbox` and `guard_pages` run in those.
 """

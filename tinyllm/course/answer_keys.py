@@ -2,7 +2,7 @@
 
 They test the grader: a wrong answer says which property should reject it. `course selftest` and the tests use
 them, and for C also the checker, to name a student's mistake. Answers to an op are functions, in `testing`;
-those to the capstone are in `classroom/capstone_answers.py`.
+answers to the capstone are in `classroom/capstone_answers.py`.
 """
 
 import functools
@@ -21,8 +21,8 @@ NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  #
 class Answer:
     """One answer to a task. text: the student's file.
 
-    sentence: the mistake in it; for a right answer, how it is written. breaks: words of the property that
-    should reject it, or of the verdict's message; empty for a right answer. other_files: pairs (name, text).
+    sentence: the mistake; for a right answer, how it is written. breaks: words from the property that should
+    reject it, or from the verdict's message; empty for a right answer. other_files: pairs (name, text).
     """
 
     sentence: str

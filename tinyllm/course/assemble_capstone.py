@@ -16,9 +16,9 @@ MARK = "# gathered from your lessons; SHA-256 of what follows: "
 
 
 def gather(folder: str | Path) -> str:
-    """Write what the student did in lessons 4 to 9 to folder/exercise.py -> a line that says what was done.
+    """Copy the student's functions of lessons 4 to 9 into folder/exercise.py -> a line about the result.
 
-    The lessons' folders are expected next to `folder`. A file that the student has changed is left alone.
+    The lessons' folders are expected next to `folder`. A file that the student has changed is kept.
     Raises UserError if an exercise does not parse, or if two define one name differently.
     """
     folder = Path(folder).absolute()
@@ -61,7 +61,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         text = "\n".join(lines[first - 1 : node.end_lineno])
         key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
-        if key in seen:  # defined again further down: as for Python, the last one counts
+        if key in seen:  # defined again further down: as in Python, the last definition counts
             del pieces[key]
         elif key in pieces and ast.unparse(node) != pieces[key][1]:
             where = f"{short_path(path)}, line {node.lineno}"

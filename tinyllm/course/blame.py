@@ -1,13 +1,13 @@
-"""Find the student's function that spoils a training run: put the library's back one by one.
+"""Find the student's function that spoils a training run, by trials with some of the functions.
 
 The library gives the same bits on every machine, so its losses on a run's data, model and seed are exact
-numbers. A correct function may add in another order and differ in the last bits. Over the first steps this
-changes a loss by some millionths. A wrong function changes it by hundredths, at once or one step later. A
-high learning rate amplifies small differences. So the tolerance is measured: by a control run on the
-specifications, with every third number moved to the next float.
+numbers. A correct function may add in another order and differ in the last bits, which changes the first
+losses by some millionths. A wrong function changes a loss by hundredths, at once or one step later. A high
+learning rate amplifies small differences. So the tolerance is measured by a control run: it trains on the
+specifications, with every third number of their results moved to the next float.
 
 The norm of the gradient is compared in the same way, because clipping and AdamW hide a wrong factor in a
-backward from the loss.
+backward op from the loss.
 """
 
 import functools
@@ -30,9 +30,9 @@ TIMES = 20  # the tolerance is this many times the deviation of the control run,
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of a trial: if it stayed in range, and otherwise the first step that did not.
+    """The result of a trial: whether it stayed in range, and if not, the first step out of range.
 
-    At that step `what`, the loss or the gradient norm, was `got`; the library's value is `want`.
+    At that step `what` (the loss or the gradient norm) was `got`; the library's value is `want`.
     """
 
     right: bool
@@ -45,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """The ops to blame, in order. `losses` are the library's; `all_parts` is the trial with every part."""
+    """The ops to blame, in order; `losses` of the library, and `all_parts`, the trial with every part."""
 
     culprits: tuple[str, ...]
     losses: tuple[float, ...]

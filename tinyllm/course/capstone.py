@@ -2,8 +2,8 @@
 
 One experiment runs in three ways: for the student's report (functions in the student's own process), for the
 checker (functions in a worker, called over a socket), and for the expected losses (the library's functions).
-The seed decides the first weights and the batches, so the library's losses are exact numbers for each seed.
-Their range over many seeds is in syllabus.toml.
+The seed decides the first weights and the batches, so for each seed the library's losses are exact numbers.
+The range of the final loss over many seeds is in syllabus.toml.
 """
 
 import functools
@@ -42,8 +42,8 @@ SETTINGS = {
 }  # fmt: skip
 REPORTED_SEEDS = (0, 1, 2)
 REPORT = ("report.md", "report.json")  # for people, for programs
-LAST = 10  # the loss that counts is the mean of the last steps
-CASES = 20  # that each part is tried on by itself
+LAST = 10  # the final loss is the mean over so many last steps
+CASES = 20  # on which each part is tried separately
 
 
 @functools.cache
@@ -93,14 +93,14 @@ def limits() -> tuple[float, float]:
 
 
 def final(losses: Sequence[float]) -> float:
-    """Return the loss that counts: the mean of the last steps."""
+    """Return the final loss: the mean over the last steps."""
     return float(np.mean(losses[-LAST:]))
 
 
 def seeds(variant: int) -> dict[str, int]:
-    """Return the seeds of the training runs that are judged -> {name in messages: seed}.
+    """Return the seeds of the training runs to judge -> {name in messages: seed}.
 
-    A grader uses hidden seeds, because a student could hard-code losses that are known.
+    A grader uses hidden seeds, because a student could hard-code the losses of known seeds.
     """
     if not variant:
         return {"seed 0": 0, "seed 1": 1}
@@ -126,7 +126,7 @@ def judge_run(task: Task, start: Callable[[], Any], folder: Path | None = None, 
         return Verdict(task.name, "not_attempted", broken=tuple(titles))
     held, why, state = parts_alone(yours, start, variant)
     missing = [op for op in PARTS if op not in yours]
-    if why:  # the first title that does not hold is what the message is about
+    if why:  # the message is about the first title that does not hold
         titles.sort(key=[ALONE.format(op) for op in missing].__contains__)
     elif missing:
         why = f"not yours yet, but still the library's: {', '.join(missing)}"
@@ -172,10 +172,10 @@ def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], 
 
 
 def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
-    """Try each function on cases of its own -> (titles that hold, what is wrong or "", state).
+    """Try each function separately on cases of its op -> (titles that hold, what is wrong or "", state).
 
-    The losses come from a function of the student's, so they prove nothing unless that function is right: one
-    that knew the library's losses by heart would report them, whatever the rest does.
+    The student's functions compute the losses, so losses alone prove nothing: a function could return the
+    library's hard-coded losses, whatever the other functions do.
     """
     held, why, state = [], "", "failed"
     for op in yours:
@@ -261,7 +261,7 @@ def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[s
 
 
 def conclusion(report: dict[str, Any], folder: str | Path) -> str:
-    """Say if the loss is in range, on how many parts of the student's, and where the report is -> text."""
+    """Return a sentence on whether the loss is in range, which parts were used, and where the report is."""
     outside = [str(run["seed"]) for run in report["runs"] if not run["in_range"]]
     missing = len(report["missing"])
     if outside:

@@ -42,11 +42,11 @@ class Verdict:
     runs: bool = True  # False if the file itself fails, so that nothing in it was tried
 
 
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # of states; any other is its own word
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # else the state itself
 
 
 def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as plain values, which `check --json` and `course grade --json` print -> dict."""
+    """Return a verdict as a dict of plain values, for `check --json` and `course grade --json`."""
     record = {name: getattr(verdict, name) for name in
               ("task", "state", "mistake", "smallest_input", "message", "line", "step")}  # fmt: skip
     hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None
@@ -149,7 +149,7 @@ def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]
 
 
 def lazy_judge(module: str, name: str) -> Callable[..., Verdict]:
-    """Return a judge defined in another module of this package; the import waits, since that imports this."""
+    """Return a judge from a module that imports this one, and is therefore imported at the first call."""
 
     def judge_there(task, start, **options):
         return getattr(importlib.import_module(f"tinyllm.course.{module}"), name)(task, start, **options)

@@ -1,4 +1,4 @@
-"""Say why a function fails: the smallest input, and the mistake or the first step that explains it.
+"""Explain why a function fails: find the smallest failing input, and the mistake or first step that differs.
 
 The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail. A mistake
 that gives the same wrong numbers is named, unless other cases contradict it. Then Hypothesis looks for the
@@ -83,7 +83,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property that failed. title: the one that was tried; kind: the one that the input tests."""
+    """Return the property that failed. title: the property tried; kind: the property that the input tests."""
     if isinstance(why, Failure):
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:
@@ -117,7 +117,7 @@ def widths(args: Sequence[Any]) -> Any:
 
 
 def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:
-    """Say what is wrong with the types and shapes of results: a sentence, or None."""
+    """Return a sentence about wrong types and shapes of results, or None if they are right."""
     try:
         require_forms(name, results, args)
     except AssertionError as error:
@@ -133,11 +133,11 @@ def weight(args: Sequence[Any]) -> tuple[int, int]:
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
                  seconds: float | None = None) -> tuple[str, Callable[..., Any]] | None:
-    """Find the mistake behind some answers: a pair of a sentence and a function, or None.
+    """Find the mistake that explains wrong results -> (sentence, function), or None.
 
-    failing: pairs of a case and the results on it, or None where there are none; the plainest first. more:
-    known mistakes beside those of the op. passing: ordinary cases with right results. seconds: after which no
-    more mistakes made by rule are tried.
+    failing: pairs of a case and the results on it, or None if it gave no results; the simplest first. more:
+    known mistakes in addition to the op's. passing: ordinary cases with right results. seconds: the time
+    limit for trying mistakes made by rule.
     """
     start, best, found = time.monotonic(), 0, None
     known = [*more, *MISTAKES.get(name, ())]
@@ -155,7 +155,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 
 
 def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return whether results are wrong in the same way as a mistake's: in their numbers or types."""
+    """Return True if results are wrong in the same way as a mistake's results: in numbers or types."""
     theirs = outcome(name, function, args)
     if got is None or theirs is None or not alike(got, theirs):
         return False
@@ -167,10 +167,10 @@ def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..
 
 def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
            passing: Sequence[tuple]) -> bool:
-    """Return whether other cases contradict a mistake that fits some of them.
+    """Return True if other cases contradict a mistake that fits some cases.
 
-    On ordinary numbers, views included, each one counts. Elsewhere a second mistake may hide the first:
-    there a quarter may differ, or more where ordinary cases of several widths agree.
+    On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake may
+    hide the first: there a quarter may differ, or more if ordinary cases of several widths agree.
     """
     against, widely = 0, set()
     for (args, got), agrees in zip(failing, shown, strict=True):
@@ -189,25 +189,25 @@ def contradicted(name: str, failing: list[tuple], shown: list[bool], function: C
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return whether there is a NaN in some results."""
+    """Return True if there is a NaN in some results."""
     return any(np.isnan(a).any() for a in arrays(results or ()) if a.dtype.kind == "f")
 
 
 def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
-    """Return whether a mistake is clearly wrong on a case."""
+    """Return True if a mistake is clearly wrong on a case."""
     theirs = outcome(name, function, args)
     wrong = theirs is None or numbers_wrong(name, theirs, args)
     return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
 
 
 def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
-    """Return whether the numbers of results are wrong, whatever their types."""
+    """Return True if the numbers of results are wrong, whatever their types."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
         results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
     try:
         require_close(name, results, wanted)
-    except Exception:  # a value that cannot even be compared
+    except Exception:  # the value cannot be compared
         return True
     return False
 
@@ -222,7 +222,7 @@ def as_wanted(got: Any, want: Any) -> Any:
 
 
 def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return whether results agree; None agrees with None, and values that cannot be compared do not."""
+    """Return True if results agree; None agrees with None, and values that cannot be compared do not."""
     if got is None or other is None:
         return got is other
     try:
@@ -232,12 +232,12 @@ def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
 
 
 class Shrinker:
-    """Try many inputs on a function that fails, to find a small one; a worker that dies is replaced."""
+    """Find a small input on which a function fails, by trying many; a worker that dies is replaced."""
 
     def __init__(self, task, start, title, effort, cut=None):
         self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
         self.worker = None
-        self.kind = self.mistake = None  # the case_kind of the inputs looked for, and what they must show
+        self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
     def __enter__(self):
         return self
@@ -261,7 +261,7 @@ class Shrinker:
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return whether an input is of the wanted kind and fails as the mistake does, if one was found."""
+        """Return True if an input has the wanted kind and fails like the mistake, if one was found."""
         if self.kind not in (None, case_kind(args)):
             return False
         why = self.complaint(args)
@@ -270,14 +270,14 @@ class Shrinker:
         return same_mistake(self.task.op, args, self.output(args), self.mistake)
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input; None if it fails; for C that leaves its arrays, its message."""
+        """Return the results on an input, None if it fails, or the message if C leaves its arrays."""
         answer = self.fresh().call(self.task.name, args, send_args=True)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
-        """Find the smallest input that fails; otherwise the one given."""
+        """Find the smallest input that fails, starting from the given one -> argument tuple."""
         name, best, deadline = self.task.op, args, time.monotonic() + SHRINK_SECONDS
 
         def fails(drawn):
@@ -300,7 +300,7 @@ class Shrinker:
         return best if self.cut else tuple(bind(name, found).values())
 
     def readable(self, args: tuple) -> tuple:
-        """Replace an input that is long to read by the shortest of more cases that fail.
+        """Replace an input that is long to read by the shortest failing one among more cases.
 
         The search is limited by counts, not by a clock, so that a grader always gives the same answer.
         """

@@ -27,12 +27,12 @@ from tinyllm.testing.properties import (
 
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
-LEAST = 12  # ordinary cases at least: a function that fails on ordinary numbers must be told so
+LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
 MORE_CASES = 400  # drawn if the first ones have too few of a kind
 
 
 def case_kind(args: Sequence[Any]) -> str:
-    """Return the property that a case tests; of several that fit, the most special one."""
+    """Return the property that a case tests; if several fit, the most special one."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):

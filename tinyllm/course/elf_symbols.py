@@ -1,14 +1,14 @@
-"""Read the symbols of a compiled C file, and refuse those that a kernel must not use, before it is linked.
+"""Read the symbols of a compiled C file, and refuse the file if a kernel must not use one of them.
 
 A kernel needs only the C library's functions for mathematics, memory and text. So a file is refused by name
 if it calls, for example, `dlsym` to find NumPy's matrix product, or `mprotect` to open the pages around an
 array; weak symbols count too. Code that would run while the file is loaded, before anything guards it (a
 constructor, an ifunc), is refused as well.
 
-What this does not stop is C that uses no names: a system call in assembly, or a walk through the loader's
-tables from the address of `memcpy`. The filter in `sandbox.freeze` holds against such system calls.
+C that uses no names is not stopped here: a system call in assembly, or a search of the loader's tables from
+the address of `memcpy`. The filter in `sandbox.freeze` denies such system calls.
 
-The format is that of System V's ABI, "Object Files". Only ELF of 64 bits is read, which is Linux.
+The format is ELF (System V ABI, "Object Files"). Only 64-bit ELF, the format of Linux, is read.
 """
 
 import re
@@ -44,7 +44,7 @@ NO_OBJECT = "it does not compile: the compiler's output cannot be read"
 
 
 def refusal(data: bytes) -> str:
-    """Say in one line why an object file may not be linked; "" if it may. data: the bytes of the file.
+    """Return one line on why an object file may not be linked, or "". data: the bytes of the file.
 
     A file that is not 64-bit little-endian ELF is accepted: other systems have other formats.
     """
@@ -67,9 +67,9 @@ def refusal(data: bytes) -> str:
 
 
 def names(data: bytes) -> tuple[set[str], set[str], bool]:
-    """Read an object file's symbols -> (names asked of others, names defined for others, runs early: bool).
+    """Read an object file's symbols -> (undefined names, exported names, True if code runs at load time).
 
-    Raises struct.error, IndexError, ValueError or OverflowError where the file is damaged.
+    Raises struct.error, IndexError, ValueError or OverflowError if the file is damaged.
     """
     _, at, size, count, _ = HEADER.unpack_from(data)
     if size != SECTION.size:

@@ -17,7 +17,7 @@ INSIDE = "it stays inside its arrays"  # a property of functions in C
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Run one case and judge it under one property -> a Failure, a sentence on what is wrong, or None."""
+    """Run one case and check one property -> None if it holds, else a Failure or a sentence about it."""
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
@@ -49,7 +49,7 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
 
 
 def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Say if a result is None, or a list that should be an array -> a sentence, or None."""
+    """Return a sentence if a result is None, or a list that should be an array; else None."""
     if OPS[name].mutates:
         return None
     if value is None:
@@ -59,7 +59,7 @@ def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
     return "it should return an array, not a list" if is_array and isinstance(value, list) else None
 
 
-_right: dict = {}  # id of a case -> (the case, kept alive so that its id stays its own, the right results)
+_right: dict = {}  # id of a case -> (the case, kept so that its id is not reused, the right results)
 
 
 def right(name: str, args: Sequence[Any]) -> tuple[Results, list, Any]:
@@ -80,7 +80,7 @@ def results_of(name: str, value: Any, after: Any) -> list[Any]:
 
 
 def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Compare types and shapes alone. Raises AssertionError."""
+    """Raise AssertionError unless types and shapes are right, whatever the numbers."""
     expected = right(name, args)[0]
     for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
@@ -103,5 +103,5 @@ IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STA
 
 
 def out_of_bounds(failure: Failure) -> bool:
-    """Return True if a C function failed by leaving its arrays; the message of `guard_pages` says where."""
+    """Return True if a C function failed because it left its arrays; `guard_pages` wrote the message."""
     return failure.message.startswith("Outside: ")

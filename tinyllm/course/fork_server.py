@@ -1,13 +1,14 @@
 """Fork one fresh worker for every test, from a process that has numpy loaded.
 
-Started as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor anything else installed is
-in reach. Over the socket it gets requests: {"do": "start", "code": FILE, "folder": SCRATCH, ...} with a
-second socket, over which a worker then talks with the grader; {"do": "end"} kills everything that workers
-have started, and is answered with how the last one ended. It runs no student's code itself and is the parent
-of whatever a worker leaves behind, so nothing outlives a test (hostile: a daemon that outlives the test).
+It is started as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor any other installed
+package can be imported. Over the socket it gets requests: {"do": "start", "code": FILE, "folder": SCRATCH,
+...}, with a second socket for the new worker to talk with the grader; {"do": "end"}, which kills everything
+that workers have started and returns how the last one ended. The server never runs a student's code, and it
+is the parent of all that a worker leaves behind, so nothing outlives a test (hostile: a daemon that outlives
+the test).
 
-SOCKET is the number of a file descriptor. Where forking is not safe or not possible it is "PORT:TOKEN": then
-this process is one worker itself, and connects to the grader at that port.
+SOCKET is the number of a file descriptor. Where processes cannot be forked safely it is "PORT:TOKEN": then
+this process itself is the only worker, and connects to the grader at that port.
 """
 
 import contextlib
@@ -27,12 +28,12 @@ if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
     from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OUTPUT = "output"  # the file in a worker's folder that takes what it prints
-MAX_TEXT = 4000  # characters of an error that are worth sending
+OUTPUT = "output"  # the file in a worker's folder that receives its output
+MAX_TEXT = 4000  # characters of an error message that are sent
 
 
 def load_file(name: str, path: str) -> "Any":
-    """Import one file as a module of that name."""
+    """Import a file as a module called `name`."""
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -41,7 +42,7 @@ def load_file(name: str, path: str) -> "Any":
 
 
 def main(where: str, numpy_folder: str) -> None:
-    """Load numpy, then serve or be a single worker, until the grader closes the connection."""
+    """Load NumPy, then run as a server or as a single worker until the grader closes the connection."""
     sys.path.append(numpy_folder)
     for name in ("numpy", "numpy.linalg", "numpy.random"):
         importlib.import_module(name)
@@ -59,7 +60,7 @@ def main(where: str, numpy_folder: str) -> None:
 
 
 def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket) -> None:
-    """Fork workers until the grader hangs up."""
+    """Fork workers on request until the grader closes the connection."""
     ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     protocol.send(control, "ready")
     child = None
@@ -81,7 +82,7 @@ def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket)
 
 
 def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
-    """Be a worker until the grader hangs up; never return."""
+    """Run as a worker until the grader closes the connection, then exit; this never returns."""
     code = 1
     try:
         work(protocol, sandbox, sock, request)
@@ -92,7 +93,7 @@ def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socke
 
 
 def descendants(root: int | None = None) -> list[int]:
-    """Return the processes that descend from this one, or from `root`, in any depth; needs Linux's /proc."""
+    """Return the ids of all descendants of this process, or of `root`; needs Linux's /proc."""
     found, todo = [], [root or os.getpid()]
     while todo:
         pid = todo.pop()
@@ -138,8 +139,8 @@ def used() -> float:
 def end(child: int | None, patience: int) -> dict:
     """Kill a worker and its descendants -> {"signal": number or None, "cpu": seconds of processor time}.
 
-    patience: milliseconds to wait for the worker to end by itself. signal: what it died of in that time, 0 if
-    it exited, None if it had to be killed.
+    patience: milliseconds to wait for the worker to end by itself. signal: the signal that ended it in that
+    time, 0 if it exited, None if it had to be killed.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):
@@ -168,7 +169,7 @@ def kill_all(child: int | None = None) -> None:
 
 
 def detach(control: socket.socket, fd: int) -> socket.socket:
-    """Let go of the server's files, but for the socket to the grader -> that socket."""
+    """Close all files of the server except the socket to the grader -> that socket."""
     os.setsid()
     control.close()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -228,7 +229,7 @@ def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable"
     def ask(*args, **kwargs):
         protocol.send(sock, {"ask": name, "args": list(args), "kwargs": kwargs})
         reply = protocol.receive(sock)
-        for at, value in reply.get("changed", ()):  # arguments that it wrote into
+        for at, value in reply.get("changed", ()):  # arguments that the function changed
             args[at][slice(None) if isinstance(value, list) else ...] = value
         if "raised" in reply:
             raise RuntimeError(f"{name} raised {reply['raised']}")

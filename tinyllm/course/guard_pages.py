@@ -1,16 +1,15 @@
-"""Runs a student's C function inside a worker, between pages of memory that nobody may touch.
+"""Run a student's C function in a worker, with its arrays between forbidden pages of memory.
 
-Each operand lies once against the end of its pages and once against their beginning, so that the first
-element too many, on either side, is a fault. A handler in C jumps out of the fault and says where it was.
-This file is the worker's: standard library and numpy only, and beside it lies `kernels.py`, which is no
-Python but the shared library (a worker is given files so called).
+Each array is placed once at the end of its pages and once at their beginning, so that the first access beyond
+either end is a fault. A handler in C jumps out of the fault and reports the address. Workers import this
+file, so it uses only the standard library and NumPy. The file `kernels.py` beside it is not Python but the
+compiled shared library, because a worker is only given files with such names.
 
-Behind a filter (the level landlock) the pages are made once, and then `sandbox.freeze` takes away
-the calls that could open them, move them, or catch their faults, however they are made. `elf_symbols` has
-refused a source that asks for other code by name. Not guaranteed: the C runs in one process with this file,
-Python and NumPy, and may write wherever these may, so C that looks for their data or their code by hand,
-without names, can lie about its arrays or borrow a product. Without a filter, memory is guarded against
-accidents.
+At the level landlock the pages are made once, and then `sandbox.freeze` denies the system calls that could
+open them, move them, or catch their faults. `elf_symbols` has refused sources that name other code. This is
+no full protection: the C shares a process with this file, Python and NumPy. Code that searches memory for
+their data or functions, without names, can cheat about its arrays or call NumPy's matrix product. At the
+level plain, only accidents are caught.
 """
 
 import ctypes
@@ -82,22 +81,22 @@ int tinyllm_guard(void **fault, float *y, const float *a, const float *b, long m
 CALLS = {"softmax": "softmax(y, a, m, k)", "matmul": "matmul(y, a, b, m, k, n)"}
 NAMES = {"softmax": ("y", "x"), "matmul": ("y", "a", "b")}
 
-ROOM = 2**22  # bytes of the largest operand; what is not touched costs nothing
-MARGIN = ROOM  # of forbidden memory on either side
+ROOM = 2**22  # bytes of the largest operand; untouched pages cost nothing
+MARGIN = ROOM  # bytes of forbidden memory on either side
 NOTHING = 0  # PROT_NONE
 CANARY = 0x5A
 
 
 class Outside(Exception):
-    """The function touched memory that is not its own."""
+    """The student's function accessed memory outside its arrays."""
 
 
 class Crash(Exception):
-    """The student's function crashed the process, but not by an out-of-bounds access."""
+    """The student's function crashed, but not by an access outside its arrays."""
 
 
 class Operand:
-    """Room for an array between two forbidden margins, against its end or against its beginning."""
+    """Memory for an array between two forbidden margins; the array touches one of them."""
 
     def __init__(self, libc):
         self.map = mmap.mmap(-1, ROOM + 2 * MARGIN)
@@ -108,7 +107,7 @@ class Operand:
                 raise OSError(ctypes.get_errno(), "mprotect")
 
     def lay(self, name: str, a: np.ndarray, at_end: bool, constant: bool) -> None:
-        """Put an array in. constant: whether the function may only read it."""
+        """Copy an array into this memory. constant: True if the function may only read it."""
         room = max(-(-a.nbytes // mmap.PAGESIZE), 1) * mmap.PAGESIZE
         if room > ROOM:
             raise ValueError(f"{name} has more than {ROOM >> 20} MiB")
@@ -121,7 +120,7 @@ class Operand:
         self.start, self.constant = self.base + self.first, constant
 
     def where(self, address: int) -> str | None:
-        """Describe an address in or beside this operand; None if it is neither."""
+        """Describe an address in or beside this operand; return None for any other address."""
         if not self.base <= address < self.base + len(self.bytes):
             return None
         at, n = (address - self.start) // 4, self.size // 4
@@ -129,7 +128,7 @@ class Operand:
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
     def out_of_bounds(self) -> str | None:
-        """Say where it was written to and should not have been; None if nowhere."""
+        """Describe a write that was not allowed; return None if there was none."""
         low, high = self.pages
         changed = self.bytes[low:high] != self.before
         if not self.constant:
@@ -167,7 +166,7 @@ def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[
 
 
 def failure(number: int, address: int, operands: list[Operand]) -> Outside | Crash:
-    """Return the exception for a signal that the function ran into."""
+    """Return the exception for a signal that the function caused."""
     if number in (signal.SIGSEGV, signal.SIGBUS):
         for operand in operands:
             if said := operand.where(address):
@@ -183,22 +182,22 @@ def failure(number: int, address: int, operands: list[Operand]) -> Outside | Cra
 
 
 def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | tuple) -> np.ndarray:
-    """Call it with the operands against both ends of their pages -> y. Raises Outside or Crash."""
+    """Call the function with its arrays at either end of their pages -> y. Raises Outside or Crash."""
     sizes = [*sizes, *[0] * (3 - len(sizes))]
     first, second = (call_guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
-    if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):  # sums may go by alignment
+    if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):  # alignment may change sums
         raise Outside("its result depends on what lies beside its arrays: it reads what is not there")
     return first
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """x (..., n) -> y (..., n), by the student's C."""
+    """Compute softmax by the student's C function: x (..., n) -> y (..., n)."""
     [(rows,)] = matrices("softmax", [x])
     return twice("softmax", rows.shape, [rows], rows.shape).reshape(x.shape)
 
 
 def matmul(*args: Any) -> np.ndarray:
-    """Multiply stacks of matrices as the op of this name does, by the student's C, one after another."""
+    """Compute the op matmul by calling the student's C function for one pair of matrices after another."""
     a, b = stacks(*args)
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
     for i, (one, other) in zip(np.ndindex(y.shape[:-2]), matrices("matmul", args), strict=True):
@@ -217,14 +216,14 @@ def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
 
 def stacks(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
            transpose_b: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two stacks of matrices that are multiplied, of equal length."""
+    """Return the two stacks of matrices to multiply, broadcast to equal length."""
     a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(b, (*stack, *b.shape[-2:]))
 
 
 def choose(which: int) -> None:
-    """Select which of the kernels in the compiled file is called; see `answer_keys.catalogue`."""
+    """Select the kernel to call, by its number in the compiled file; see `answer_keys.catalogue`."""
     ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 
@@ -251,7 +250,7 @@ def speed(name: str, seconds: float = 0.3) -> float:
 
 if __name__ == "__main__":
     os.write(1, str(speed(sys.argv[1])).encode())
-elif __name__ == "exercise":  # as a worker calls it, whose fences are up by now
+elif __name__ == "exercise":  # the name of the module in a worker, which is restricted by now
     LIBRARY = library()
     OPERANDS = [Operand(ctypes.CDLL(None, use_errno=True)) for _ in range(3)]
     LIBRARY.tinyllm_catch()

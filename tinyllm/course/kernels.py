@@ -147,10 +147,10 @@ def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[tuple]]:
-    """Offer the known mistakes in a kernel to `checker.judge` -> pairs (sentence, function), for a `with`.
+    """Yield the known mistakes in a kernel for `checker.judge`, as pairs (sentence, function), in a `with`.
 
-    They are compiled when the first of them is run, in `folder`. A function returns what the kernel does, or
-    says where it left its arrays.
+    They are compiled in `folder` when the first one is run. A function returns the results of the kernel, or
+    a message on where it left its arrays.
     """
     with contextlib.ExitStack() as stack:
 

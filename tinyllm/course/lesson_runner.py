@@ -1,4 +1,4 @@
-"""Stepping through a lesson in a terminal: a cell's text and code, Enter, what it prints, the next cell.
+"""Step through a lesson in a terminal: show a cell, wait for Enter, run it, go on to the next cell.
 
 A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
 cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal,
@@ -18,7 +18,7 @@ from typing import Any
 
 from tinyllm.errors import UserError
 
-QUIET = "TINYLLM_LESSON"  # set to "quiet", or without a terminal, nothing waits and nothing asks
+QUIET = "TINYLLM_LESSON"  # if it is "quiet", or without a terminal, nothing waits or asks
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def _text(lines, prose):
 
 
 def interactive() -> bool:
-    """Say if somebody sits at a terminal and has not asked for quiet."""
+    """Return True if the script runs in a terminal and TINYLLM_LESSON is not "quiet"."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
 
 
 def begin() -> Path:
-    """Step through the script that calls this first -> its folder; a notebook's is the current folder.
+    """Start stepping through the script that calls this -> its folder; in a notebook the current folder.
 
-    Without a terminal nothing waits.
+    Without a terminal the script does not wait.
     """
     frame = sys._getframe(1)
     path = frame.f_globals.get("__file__")  # no notebook has one
@@ -99,7 +99,7 @@ def _step_through(frame, path):
 
 
 def _leave(kind, error, trace):
-    """Ctrl-C is a way to leave a lesson, and what is wrong with a student's file is said in one line."""
+    """Handle exceptions of the script: leave quietly on Ctrl-C, and print one line for a UserError."""
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
     elif issubclass(kind, UserError):
@@ -121,14 +121,14 @@ def _show(cell, place=""):
 
 
 def _styled(text):
-    """Headings and **strong words** in bold, *terms* in italics; 2 * 3 * 4 stays as it is."""
+    """Show headings and **strong words** in bold, *terms* in italics; leave 2 * 3 * 4 unchanged."""
     text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
     text = re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
     return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", "\033[3m\\1\033[0m", text)
 
 
 def _ask(prompt):
-    """Wait for a line. q, or the end of the input, means that the student has had enough."""
+    """Wait for a line; q, or the end of the input, ends the lesson."""
     try:
         answer = input(prompt).strip()
     except EOFError:
@@ -141,7 +141,7 @@ def _ask(prompt):
 
 
 def predict(question: str) -> float | None:
-    """Ask for a number before the result is shown -> float, or None where nobody can answer or will."""
+    """Ask for a number before the result is shown -> float, or None without an answer."""
     notebook = "ipykernel" in sys.modules and os.environ.get(QUIET) != "quiet"
     how = "(a number, or Enter to pass) "
     asked = f"? {question}" if notebook else f"\033[1m? {question}\033[0m"
@@ -164,7 +164,7 @@ def predict(question: str) -> float | None:
 
 
 def compare(guess: float | None, actual: float) -> str:
-    """Set a prediction beside the result -> one line to print."""
+    """Compare a prediction with the result -> one line to print."""
     said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
     if guess is None:
         return f"it is {said}"
@@ -178,7 +178,7 @@ def compare(guess: float | None, actual: float) -> str:
 
 
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:
-    """Draw values >= 0 as bars, a line each -> str."""
+    """Draw values >= 0 as horizontal bars, one line for each -> str."""
     values = [float(v) for v in values]
     if len(values) != len(labels):
         raise UserError(f"{len(values)} values need as many labels, not {len(labels)}")

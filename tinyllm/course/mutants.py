@@ -1,12 +1,12 @@
 """Judge a student's property test by the wrong implementations that it catches.
 
 `def test_softmax(softmax)` gets an implementation and asserts what must be true of it. It is run on every
-right implementation that the library has (its own, and its variants) and on every known
-mistake. Each run has a fresh worker, and the implementation stays here: the test gets a stand-in that sends
-the arguments over. So no mutant's code can be read, only asked.
+right implementation that the library has (the specification and its variants) and on every known mistake.
+Each run has a fresh worker. The implementation runs in this process: the test gets a stand-in that sends the
+arguments here, so a test cannot read the code of an implementation.
 
-The mark is the share of mutants caught minus the share of right implementations accused (Youden, "Index for
-rating diagnostic tests", 1950). `assert False` catches all and accuses all: 0, as `pass` does.
+The mark is the share of mutants rejected minus the share of right implementations rejected (Youden, "Index
+for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, as `pass` does.
 """
 
 import math
@@ -25,12 +25,12 @@ from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.check import bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
-ENOUGH = 0.75  # the share of mutants that passes; only then are the survivors named
+ENOUGH = 0.75  # the share of rejected mutants that passes; only then are the survivors named
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
 
 
 class Bench:
-    """One implementation under test: it answers calls, and remembers the last."""
+    """One implementation under test, which answers calls and stores the last one."""
 
     def __init__(self, op, function):
         self.op, self.function = op, function
@@ -56,7 +56,7 @@ class Bench:
 
 
 def size(value: Any) -> int:
-    """Count the numbers in an argument, an empty axis as one: what it may cost."""
+    """Count the numbers in an argument, as a measure of its cost; an empty axis counts as 1."""
     if isinstance(value, np.ndarray):
         return math.prod(max(n, 1) for n in value.shape)
     if isinstance(value, list | tuple):
@@ -79,7 +79,7 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
     mutants, correct = MISTAKES[task.op], right_functions(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
-        if worker.failure:  # no implementation is accused by a file that does not run
+        if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)
     trial = run_test(task, start, correct[0])  # whether it runs at all; this one does not count
     runs = [trial] if no_judgement(trial) else run_all(task, start, correct, mutants, variant)
@@ -91,7 +91,7 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
         if failure:
             alarms.append((failure, bench.last))
     caught = [i for i, run in enumerate(runs[len(correct) :]) if run[0] and not no_judgement(run)]
-    if len(alarms) == len(correct):  # it accuses everybody: what it says of mutants means nothing
+    if len(alarms) == len(correct):  # it rejects everything, so rejecting mutants means nothing
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
@@ -111,16 +111,16 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
 
 
 def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
-    """Return whether a test gave no judgement: it is missing, was blocked, or ran out of time."""
+    """Return True if a test gave no judgement: it is missing, was blocked, or ran out of time."""
     return run[0] is not None and run[0].state != "failed"
 
 
 def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
             variant: int) -> list[tuple[Failure | None, Bench]]:
-    """Run a test on every implementation -> list of what `run_test` says, the innocents' first.
+    """Run a test on every implementation -> list of the results of `run_test`, right implementations first.
 
-    They run in an order that the variant decides. Workers are fresh, but clocks, process numbers and access
-    times of files go on. In a known order, a test could tell from these which one is a mutant.
+    The variant decides the order of the runs. Workers are fresh, but clocks, process numbers and access times
+    of files continue, so in a known order a test could find out which implementation is a mutant.
     """
     functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))
@@ -137,11 +137,11 @@ def run_test(task: Task, start: Callable[[], Any],
         result = worker.call_with(task.name, {task.op: bench.answer})
     if isinstance(result, Failure):
         return result, bench
-    if not bench.calls:  # a test that asks nothing has nothing to say
+    if not bench.calls:  # it tests nothing
         return Failure("failed", f"it never calls {parameters_of(task)}"), bench
     return None, bench
 
 
 def parameters_of(task: Task) -> str:
-    """Write the op with its arguments, as a test calls it."""
+    """Return the call of the op with its arguments as text, as a test writes it."""
     return f"{task.op}({', '.join(parameters(task.op))})"

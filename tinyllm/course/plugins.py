@@ -1,8 +1,8 @@
-"""Run the real model on a student's functions: load them from a workspace, plug them in by `override`.
+"""Run models on a student's functions: load them from a workspace and plug them in by `override`.
 
 The code runs in the student's own process, on their own machine; only the checker and the grader isolate it.
-Whatever goes wrong inside a student's function becomes one line that names the function, the lesson and the
-line of the file.
+Any error inside a student's function becomes one line that names the function, the lesson and the line of the
+file.
 """
 
 import ast
@@ -128,7 +128,7 @@ STUB = "raise NotImplementedError"
 
 
 def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
-    """Return the source of all that statements define, by name; of functions without the docstring."""
+    """Return {name: source} of everything that statements define; functions without their docstrings."""
     found = {}
     for node in statements:
         if isinstance(node, ast.FunctionDef):
@@ -284,7 +284,7 @@ def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
 
 
 def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
-    """Say which parts have not passed `tinyllm check`, by the workspace's progress -> a line, or None."""
+    """Return a line about parts that have not passed `tinyllm check` in the workspace, or None."""
     progress, names = Progress(workspace), []
     for part in parts:
         state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
@@ -294,7 +294,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
-    """Yield lines about the parts that were never called, and why, if known. by: what ran, in words."""
+    """Yield lines about parts that were never called, with the reason if known. by: what ran, in words."""
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"

@@ -1,9 +1,9 @@
 """Start and end worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
 
-A forked worker costs a millisecond, can stand behind fences, and leaves nothing behind: the server is the
-parent of all that it starts. A plain subprocess is for a student's own `check` on macOS, where a process that
-has used NumPy must not fork, and on Windows, which has no fork: it costs the import of numpy, and a limit by
-the clock ends it. What it starts itself is not followed.
+A forked worker takes a millisecond to start, can be isolated, and leaves no processes behind: the server is
+the parent of everything that it starts. A plain subprocess is for a student's own `check` on macOS, where a
+process that has used NumPy must not fork, and on Windows, which has no fork. It must import NumPy, and only a
+limit by the clock ends it. Processes that it starts are not killed.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from tinyllm.course import protocol
 from tinyllm.course.fork_server import OUTPUT, asleep, descendants, used
 from tinyllm.errors import UserError
 
-INSTALLED = ("site-packages", "dist-packages")  # what in Python's library is not Python's
+INSTALLED = ("site-packages", "dist-packages")  # folders in Python's library with installed packages
 SCRIPT = Path(__file__).with_name("fork_server.py")
-START_SECONDS = 60  # by the clock, for a process of ours to be there
-GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # what talking with a process that has died raises
-OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # what died of this has used up its processor time
+START_SECONDS = 60  # by the clock, until a new process must have connected
+GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # raised when the other process has died
+OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # the signal that ends a process without processor time left
 
 
 def python_command(where: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that starts fork_server.py, and its environment; where: as that file says."""
+    """Return the command that starts fork_server.py, and its environment; where: its argument SOCKET."""
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
     if "SYSTEMROOT" in os.environ:  # Windows starts nothing without it
@@ -41,7 +41,7 @@ def python_command(where: str) -> tuple[list[str], dict[str, str]]:
 
 
 def readable_paths() -> list[str]:
-    """Return what a worker may read: Python's library without installed packages, numpy, shared libraries."""
+    """Return the paths that a worker may read: Python's library, NumPy and shared libraries."""
     base, found = {"base": sys.base_prefix, "installed_base": sys.base_prefix}, set()
     for folder in {sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")}:
         found |= {entry.path for entry in os.scandir(folder) if entry.name not in INSTALLED}
@@ -54,7 +54,7 @@ def readable_paths() -> list[str]:
 
 
 class ForkServer:
-    """Have fork_server.py fork workers. Raises UserError where that process does not start."""
+    """Start workers by a fork_server.py process. Raises UserError if that process does not start."""
 
     def __init__(self):
         self.control, theirs = socket.socketpair()
@@ -80,7 +80,7 @@ class ForkServer:
             self.process.wait()
 
     def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker -> the socket that leads to it. Raises one of GONE where the server has died."""
+        """Start a worker -> the socket that leads to it. Raises one of GONE if the server has died."""
         sock, theirs = socket.socketpair()
         with theirs:
             protocol.send(self.control, request | {"do": "start"}, 10)
@@ -88,7 +88,7 @@ class ForkServer:
         return sock
 
     def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers, and what they have started -> the signal and the time as `fork_server.end`.
+        """Kill all workers, and what they have started -> the answer of `fork_server.end`.
 
         patience: milliseconds to wait for one that is about to end by itself.
         """
@@ -104,7 +104,7 @@ class ForkServer:
 
 
 class Spawner:
-    """Start each worker as a plain subprocess; used as a ForkServer is."""
+    """Start each worker as a plain subprocess; it has the methods of ForkServer."""
 
     def __init__(self):
         self.processes = []
@@ -114,7 +114,7 @@ class Spawner:
         self.end(0)
 
     def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker -> the socket that leads to it. Raises UserError where it does not start."""
+        """Start a worker -> the socket that leads to it. Raises UserError if it does not start."""
         token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
         with socket.create_server(("127.0.0.1", 0)) as door, open(output, "ab") as said:
             command, environment = python_command(f"{door.getsockname()[1]}:{token}")
@@ -147,7 +147,7 @@ class Spawner:
         raise OSError("nobody has called")
 
     def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers -> the signal of the last one and the time, as `ForkServer.end`."""
+        """Kill all workers -> the last one's signal and processor time, as `ForkServer.end` does."""
         code, before = None, used()
         while self.processes:
             process = self.processes.pop(0)

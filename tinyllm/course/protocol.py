@@ -1,13 +1,13 @@
-"""Values over a socket: a JSON header and the bytes of arrays, nothing that could run.
+"""Send values over a socket, as a JSON header and the bytes of arrays; nothing in them can be executed.
 
 A frame is four letters, the length of the header (uint32, little-endian), the header, and the arrays. The
 header is {"value": ..., "arrays": [[dtype, shape] of each]}. Plain values stand in it as JSON; what JSON
 lacks is an object with one key: {"t": tuple}, {"d": dict as pairs}, {"a": array number}, {"v": [array number,
 layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
 
-Both sides read with the same care, because either may be lied to: sizes are checked before memory is asked
-for, types are few, and pickle is out of reach. The worker reads this file too, and it cannot import tinyllm:
-standard library and numpy only.
+Neither side trusts the other: sizes are checked before memory is allocated, there are few types, and pickle
+is not used. Workers import this file too, and they cannot import tinyllm, so it uses only the standard
+library and NumPy.
 """
 
 import io
@@ -32,16 +32,16 @@ MAX_PAYLOAD = 2**26  # bytes of all arrays of a frame
 MAX_DEPTH = 16  # (hostile: a nested header)
 MAX_NDIM = 16
 LOOK = 0.25  # seconds between two looks at a worker that does not answer
-MAX_PAIRS = 1024  # of one dict: a liar can choose keys that all collide
+MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
 DTYPE = re.compile(r"[<>|][biuf](?:1|2|4|8|16)")  # never evaluated (hostile: a header with a program in it)
 
 
 class ProtocolError(ValueError):
-    """The other side sent something that is no frame, or a value cannot be sent."""
+    """The other side sent an invalid frame, or a value cannot be sent."""
 
 
 class Closed(EOFError):
-    """The other side has gone."""
+    """The other side has closed the connection."""
 
 
 def dump(value: object) -> bytes:
@@ -84,14 +84,14 @@ def _plain(value, arrays, depth):
 
 
 def layout_of(a: np.ndarray) -> str:
-    """Name the memory layout of an array: a view must arrive as a view, because a function may care."""
+    """Name the memory layout of an array, so that a view arrives as a view: it may matter to a function."""
     if not a.flags.c_contiguous:
         return "fortran" if a.flags.f_contiguous else "gaps"
     return "plain" if a.flags.writeable else "read-only"
 
 
 def _lay(a, layout):
-    """Lay an array out in memory: gaps between its elements, the first axis fastest, or not to be written."""
+    """Give an array a memory layout: gaps between elements, the first axis fastest, or read-only."""
     if layout == "gaps" and a.ndim:
         wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan if a.dtype.kind == "f" else 0, a.dtype)
         wide[..., ::2] = a
@@ -117,7 +117,7 @@ def _array(a, arrays):
 
 
 def _read_form(dtype, shape):
-    """Check what a header says of an array -> (dtype, shape, bytes). Raises ProtocolError or TypeError."""
+    """Check an array's entry in a header -> (dtype, shape, bytes). Raises ProtocolError or TypeError."""
     if not DTYPE.fullmatch(dtype) or len(shape) > MAX_NDIM:
         raise ProtocolError("not a frame: an array of no known type")
     if any(type(n) is not int or not 0 <= n <= MAX_PAYLOAD for n in shape):
@@ -156,7 +156,7 @@ def _value(x, arrays, depth):
 
 
 def send(sock: "Any", value: object, seconds: float | None = None) -> None:
-    """Send a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds."""
+    """Send a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`."""
     sock.settimeout(seconds)
     try:
         sock.sendall(dump(value))
@@ -165,22 +165,22 @@ def send(sock: "Any", value: object, seconds: float | None = None) -> None:
 
 
 def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
-    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after so many seconds in all.
+    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds` in all.
 
-    idle: called whenever nothing came for a quarter of a second; where it is true, that is a TimeoutError.
+    idle: called after each quarter of a second without data; if it returns True, TimeoutError is raised.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     return _read(lambda n: _exactly(sock, n, deadline, idle))
 
 
 def copy(value: object) -> "Any":
-    """Return a value as it arrives at the other end."""
+    """Return a copy of a value as the other side would receive it."""
     frame = io.BytesIO(dump(value))
     return _read(lambda n: bytearray(frame.read(n)))
 
 
 def _read(exactly):
-    """Read a frame by a function that gets so many bytes. Raises ProtocolError."""
+    """Read a frame -> value. exactly(n) must return the next n bytes. Raises ProtocolError."""
     magic, length = PREFIX.unpack(exactly(PREFIX.size))
     if magic != MAGIC or length > MAX_HEADER:
         raise ProtocolError("not a frame: it starts with something else")
@@ -193,7 +193,7 @@ def _read(exactly):
         return _value(fields["value"], arrays, 0)
     except (ProtocolError, Closed, TimeoutError, OSError):
         raise
-    except Exception as error:  # whatever a liar thinks of
+    except Exception as error:  # a hostile frame may cause any error
         raise ProtocolError(f"not a frame: {type(error).__name__}") from None
 
 

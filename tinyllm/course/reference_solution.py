@@ -15,7 +15,7 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 
 def solved(task: Task) -> str:
-    """Return the source of an exercise with one task solved: the op and all that it calls, as functions."""
+    """Return the source of an exercise with one task solved: the op and the functions that it calls."""
     return source([OPS[task.op].reference])
 
 
@@ -28,7 +28,7 @@ def source(functions: Iterable[Callable[..., Any]]) -> str:
 
 
 def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
-    """Add the source of a function, without its decorators, and of what it uses of tinyllm."""
+    """Add the source of a function, without its decorators, and of the tinyllm functions that it uses."""
     tree: Any = ast.parse(inspect.getsource(function))
     tree.body[0].decorator_list = []
     strip_types(tree.body[0])
@@ -46,9 +46,9 @@ def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
 
 
 def helpers(function: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Return a function's helpers in tinyllm that are no ops -> list, each before what calls it.
+    """Return the helpers of a function in tinyllm that are not ops, each before its callers -> list.
 
-    Those of ops/shapes.py are left out: they only refuse what does not fit.
+    Helpers in ops/shapes.py are left out, because they only check arguments.
     """
     found: list[Callable[..., Any]] = []
     tree: Any = ast.parse(inspect.getsource(function)).body[0]

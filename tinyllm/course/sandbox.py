@@ -1,11 +1,11 @@
 """Restrict this process before it runs a student's code.
 
-Each restriction can only be tightened, never taken down. `limits` are POSIX resource limits. `landlock`
-(Linux 5.13) lets the process open files below a few folders only, and signal none but its own children (from
-version 6 on). `seccomp` (Linux 3.5) leaves it the system calls that a function on arrays needs, and no
-others. `freeze` takes away those that change how memory lies, for a worker that has C between guard pages.
-All through ctypes and `resource`, because the standard library does not offer them and no package is worth
-it. "Hostile: ..." names submissions of tests/course/hostile that would get through without what stands there.
+A restriction can be tightened but never removed. `limits` sets POSIX resource limits. `landlock` (Linux 5.13)
+allows the process to open files only below a few folders, and to signal only its own children (from version 6
+on). `seccomp` (Linux 3.5) allows only the system calls that a function on arrays needs. `freeze` also denies
+calls that change the memory layout, for a worker that runs C between guard pages. Landlock and seccomp are
+called by ctypes, because the standard library does not offer them. "Hostile: ..." names the submissions in
+tests/course/hostile that would succeed without the code there.
 
 Run as `python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` this file becomes the compiler of a student's C,
 behind `limits` and `landlock`: a compiler runs no code that it reads, but `#include "/home/me/secret"` would
@@ -58,7 +58,7 @@ def landlock_version() -> int:
 
 
 def landlock(readable: list | tuple = (), writable: list | tuple = (), executable: list | tuple = ()) -> None:
-    """Let this process open only what lies below these paths. Raises OSError where that cannot be done.
+    """Allow this process to open files only below these paths. Raises OSError if that is not possible.
 
     Hostile: hidden tests; other students' folders; the library's own source, read; a report in the grader's
     place; a file system that fills up.
@@ -86,7 +86,7 @@ def _allow(ruleset, path, rights):
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # what is not there needs no leave
+        return  # a path that does not exist needs no rule
     try:
         if not os.path.isdir(path):
             rights &= ON_FILES
@@ -171,7 +171,7 @@ def frozen_program(machine: str) -> list[tuple]:
 
 
 def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return a filter's beginning: other architectures end the process, and these calls get this answer."""
+    """Return the start of a filter: kill on other architectures, and give these calls this answer."""
     column, architecture = MACHINES[machine]
     program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
@@ -188,15 +188,15 @@ def for_argument(number: int, where: int, tests: list[tuple], answer: int, other
 
 
 def seccomp() -> None:
-    """Deny this process all other system calls: they answer EPERM. Raises OSError where it cannot."""
+    """Deny this process all system calls not listed: they fail with EPERM. Raises OSError if unsupported."""
     _filter(seccomp_program)
 
 
 def freeze() -> None:
     """Forbid changes to the memory layout from now on, if a seccomp filter is in force. Raises OSError.
 
-    Pages keep their rights and places, no new code can be run, and signals keep their handlers. New memory
-    may still be asked for; what is given back stays, which `free` tolerates.
+    Pages keep their rights and addresses, no new code can be loaded, and signals keep their handlers. New
+    memory can still be allocated; freed memory stays mapped, which `free` tolerates.
     """
     if sys.platform == "linux" and _libc().prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2:
         _filter(frozen_program)
@@ -218,7 +218,7 @@ def _filter(instructions):
 
 
 def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, files: int = 64) -> None:
-    """Bound what this process may use: address space and files in bytes, processor time in seconds.
+    """Limit this process: address space and file sizes in bytes, processor time in seconds, open files.
 
     Hostile: memory without end; a function without end; a file system that fills up.
     """

@@ -1,4 +1,4 @@
-"""The map of the lessons, read from `lessons/syllabus.toml`."""
+"""Read the lessons and their tasks from `lessons/syllabus.toml`."""
 
 import functools
 import tomllib
@@ -10,7 +10,7 @@ from tinyllm.errors import UserError
 
 @dataclass(frozen=True)
 class Task:
-    """One function for a student to write. op: the op that judges it; kind: op, c, tests or run."""
+    """A function for a student to write. op: the op that it is compared with; kind: op, c, tests or run."""
 
     name: str
     op: str
@@ -35,7 +35,7 @@ class Lesson:
 
     @property
     def path(self) -> Path:
-        """Return the lesson's folder, as it is shipped."""
+        """Return the lesson's folder in the package."""
         return lessons_folder() / self.folder
 
     @property

@@ -1,4 +1,4 @@
-"""Plug a student's functions into `tinyllm train --mine`, and word what the command line says of them."""
+"""Plug a student's functions into `tinyllm train --mine`, and write the messages about them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\
 
 @dataclass
 class Plugins:
-    """The functions that a student plugged in, and what a training does and says because of them."""
+    """The functions that a student plugged in, and their settings, notes and messages for a training."""
 
     parts: list = field(default_factory=list)
     introduction: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Plugins:
     on_interrupt: str = ""  # the message of the first Ctrl-C
 
     def try_out(self, setup: Any) -> None:
-        """Take one step on a new model, so that a failure comes before anything is written."""
+        """Train a new model for one step, so that a failure comes before anything is written."""
         with self.explaining():
             if self.parts:
                 next(setup.steps())
@@ -36,7 +36,7 @@ class Plugins:
 
     @contextmanager
     def explaining(self, run: Run | None = None) -> Iterator[None]:
-        """Add to the message of a run that blows up which functions were the student's."""
+        """If a run diverges in the `with` block, name the student's functions in the message."""
         try:
             yield
         except Diverged as error:
@@ -50,7 +50,7 @@ class Plugins:
             raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
 
     def conclusion(self, run: Run, trained: bool) -> Iterator[str]:
-        """Say how often each function ran, if anything was trained, and what to do next."""
+        """Yield lines on how often each function ran, if anything was trained, and what to do next."""
         if not self.parts:
             return
         from tinyllm.course.plugins import idle
@@ -65,7 +65,7 @@ class Plugins:
 
 
 def replaced_ops(run: Run) -> list[dict[str, Any]]:
-    """Return what a run notes of the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
+    """Return a run's notes about the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
 
     Raises UserError when the run, or this note, is damaged.
     """
@@ -79,9 +79,9 @@ def replaced_ops(run: Run) -> list[dict[str, Any]]:
 
 @contextmanager
 def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterator[Plugins]:
-    """Plug in what the student wrote in some lessons, for a `with` block -> Plugins.
+    """Plug in the student's functions of some lessons, for a `with` block -> Plugins.
 
-    A run that is resumed knows its lessons. Raises UserError, before anything is written.
+    resumed: the folder of a run, whose notes name its lessons. Raises UserError before anything is written.
     """
     if resumed and not lessons:
         lessons = list(dict.fromkeys(str(record["lesson"]) for record in replaced_ops(Run(resumed))))

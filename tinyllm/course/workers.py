@@ -4,10 +4,10 @@
 with a value or a `Failure`. Whatever the student's code does, this process goes on.
 
 The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
-processor time, so on Linux it is looked at every quarter of a second. If it was asleep in ASLEEP looks while
-an answer was due, it is out of time (hostile: a wait without end, for nobody). A worker that is ready to run
-but gets no processor does not count as asleep. Limits by the clock are many times larger; they catch the
-rest, and serve systems where sleep cannot be seen.
+processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at ASLEEP
+inspections while an answer was due, its time is up (hostile: a wait without end, for nobody). A worker that
+is ready to run but gets no processor does not count as asleep. Limits by the clock are many times larger;
+they catch all other cases, also on systems where sleep cannot be seen.
 """
 
 import functools
@@ -29,16 +29,16 @@ from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spaw
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
-SEND_SECONDS = 60  # by the clock, until a worker has taken what it is asked
-ASLEEP = 20  # looks, a quarter of a second apart: 5 seconds over a worker's life
+SEND_SECONDS = 60  # by the clock, until a worker has received a request
+ASLEEP = 20  # inspections, a quarter of a second apart: 5 seconds in a worker's life
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
-STATES = {  # what an error says of a task; any other is a failure
+STATES = {  # kind of error -> state of the task; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
-LIMITS = {  # of one worker: one property; total_seconds by the clock, for all of its life
+LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
 }  # fmt: skip
-SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess: nobody sees if it sleeps
+SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess, whose sleep cannot be seen
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def best_level() -> str:
 
 
 def isolation_words(level: str) -> str:
-    """Describe a level of isolation, in a sentence for reports."""
+    """Return a sentence for reports that describes a level of isolation."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     return f"isolation: {level} (no network or processes; files: the student's and Python's)"
@@ -166,7 +166,7 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
-        """Kill the process, and everything that it has started -> the signal that it had died of."""
+        """Kill the process, and everything that it has started -> the signal that had ended it before."""
         if self.ended:
             return None
         self.ended = True
@@ -187,7 +187,7 @@ class Worker:
         return self._failed(answer, function)
 
     def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
-        """Run a function whose arguments are functions that this process carries out -> value, or a Failure.
+        """Run a function whose arguments are functions that run in this process -> value, or a Failure.
 
         remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
         `limit` calls in all.
@@ -213,7 +213,7 @@ class Worker:
         return steps
 
     def _failed(self, answer, what):
-        """Return an answer as a Failure; after an unreadable answer the worker keeps that failure."""
+        """Turn an answer into a Failure; after an unreadable answer all later calls fail too."""
         if isinstance(answer, Failure):
             return answer
         failure = _failure(answer, what, self._after(answer))
@@ -222,7 +222,7 @@ class Worker:
         return failure
 
     def _after(self, answer):
-        """Say which time limit ended the wait for an answer."""
+        """Describe the time limit that ended the wait for an answer."""
         if self.looks >= ASLEEP:
             return "time: it waits, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
@@ -231,13 +231,13 @@ class Worker:
         return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
 
     def _ask(self, message):
-        """Send a message and wait for the answer -> it, or what `_failed` reads."""
+        """Send a message and wait -> the answer, or an error for `_failed`."""
         return self.failure or self._talk(protocol.send, message, SEND_SECONDS) or self._receive()
 
     def _receive(self):
         was_asleep = False
 
-        def idle():  # an answer that comes between two looks was no sleep, however late it is read
+        def idle():  # an answer between two inspections shows that the worker was not asleep
             nonlocal was_asleep
             self.looks += was_asleep
             was_asleep = self.launcher.server.asleep()
@@ -246,7 +246,7 @@ class Worker:
         return self._talk(protocol.receive, max(self.deadline - time.monotonic(), 0), idle)
 
     def _talk(self, send_or_receive, *args):
-        """Use the socket -> what came, an error, or Died."""
+        """Send or receive over the socket -> the value received, an exception, or Died."""
         try:
             return send_or_receive(self.sock, *args)
         except protocol.Closed:
@@ -256,7 +256,7 @@ class Worker:
 
 
 def asked(answer: Any) -> tuple[Any, Any, Any]:
-    """Read a worker's request for a call -> (name, args, kwargs); (None, None, None) if it is none."""
+    """Read a worker's request for a call -> (name, args, kwargs); (None, None, None) if it is invalid."""
     if not isinstance(answer, dict):
         return None, None, None
     name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
@@ -267,13 +267,13 @@ def asked(answer: Any) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker died instead of answering, of this signal (0: it exited itself, None: unknown)."""
+    """The worker died instead of answering. signal: what ended it; 0 if it exited, None if unknown."""
 
     signal: int | None
 
 
 def _failure(answer, what, after):
-    """Say why an answer is no value -> Failure. after: the time limit, in words."""
+    """Turn an answer without a value into a Failure. after: the time limit, in words."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} did not come to an end in {after}")
     if isinstance(answer, Died):
@@ -295,7 +295,7 @@ def _failure(answer, what, after):
 
 
 def without_scratch(text: str) -> str:
-    """Return a message without the paths of our temporary folders, which differ on every run."""
+    """Return a message without the paths of temporary folders, which differ on every run."""
     top = tempfile.gettempdir()
     for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
         text = re.sub(re.escape(path) + r"[/\\]+tinyllm-\w*[/\\]*", "", text)

@@ -67,13 +67,13 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
         return path
     if path.name != lesson.exercise:
         raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
-    return path.with_name("exercise.py")  # of a task in C only the folder matters
+    return path.with_name("exercise.py")  # for a task in C only the folder matters
 
 
 def versions(folder: Path) -> dict[str, int]:
     """Return the time of the last save of each file that a check may read -> {name: nanoseconds}."""
     found = {}
-    with contextlib.suppress(OSError):  # an editor may have taken one away for a moment
+    with contextlib.suppress(OSError):  # an editor may remove a file for a moment
         for path in sorted(folder.iterdir()):
             if path.suffix in CODE:
                 found[path.name] = path.stat().st_mtime_ns

@@ -111,7 +111,7 @@ class Vocabulary:
         vocab = {characters(token): i for i, token in enumerate(self.tokens) if token is not None}
         for i, token in enumerate(self.tokens):
             if token is not None and (other := vocab[characters(token)]) != i:
-                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file format allows")
+                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can hold")
         spelt = [characters(token or b"") for token in self.tokens]
         return vocab, [[spelt[left], spelt[right]] for left, right in self.in_order()]
 

@@ -1,7 +1,7 @@
 """Right and wrong submissions of the capstone, to test the grader with.
 
-All are made from the library's own functions. A wrong submission redefines a function at its end, or leaves
-one out. The texts are in the lesson's answers.toml.
+All are made from the library's own functions. A wrong submission redefines a function at the end of the file,
+or leaves one out. The texts of wrong functions are in the lesson's answers.toml.
 """
 
 import json

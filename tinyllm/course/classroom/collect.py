@@ -1,7 +1,7 @@
 """Read the submissions of students, folders or zips, without trusting them.
 
-A zip is never unpacked by its own names. Its list of contents is checked as a whole (absolute and climbing
-paths, links, sizes), and then only the files that a lesson asks for are read, each with a limit.
+A zip is never unpacked to the paths in it. Its whole list of contents is checked first (absolute paths, `..`,
+links, sizes). Then only the files that a lesson asks for are read, each up to a limit.
 """
 
 import functools
@@ -22,15 +22,15 @@ SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
 OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
 MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in a zip
 MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
-MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, all of which is read before the first name is seen
+MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
 PROGRESS = (".tinyllm", "progress.json")
 EXERCISES = ("exercise.py", "exercise.c")
-JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # unseen, but part of how some names are spelt
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
 
 
 @dataclass
 class Submission:
-    """One student's files by lesson folder and name, or why there are none."""
+    """One student's files by lesson folder and name, or the problem for which it was refused."""
 
     student: str
     source: Path
@@ -46,7 +46,7 @@ class Submission:
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def keep(self, place: tuple[str, str], data: bytes) -> None:
-        """Take one file in. Raises Refused where it is the second of its name, or too much."""
+        """Add a file. Raises Refused if it is too large, or if there is another file of its name."""
         if len(data) > MAX_FILE:
             raise Refused(f"{place[1]} has more than {MAX_FILE >> 20} MiB")
         if sum(map(len, self.files.values())) + len(data) > MAX_TOTAL or len(self.files) >= MAX_FILES:
@@ -65,7 +65,7 @@ Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path,
 def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     """Read every submission below a folder, in the order of their names -> list of Submission.
 
-    Two of one student are both refused, because no program knows which one counts.
+    If a student has two submissions, both are refused, because no program knows which one counts.
     """
     found = []
     for entry in filter(is_submission, entries(folder)):
@@ -102,7 +102,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
         except Refused:
             raise
         except Exception as error:  # damaged in one of the many ways that a zip can be
-            raise Refused(f"it is no readable zip ({type(error).__name__})") from None
+            raise Refused(f"it is not a readable zip ({type(error).__name__})") from None
     if not any(name in EXERCISES for _, name in submission.files):
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
 
@@ -117,13 +117,13 @@ def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
 
 
 def entries(folder: str | Path) -> list[Path]:
-    """Return what lies in a folder and is not hidden, in the order of the names -> list of paths."""
+    """List the files and folders in a folder that are not hidden, sorted by name -> list of paths."""
     found = sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name))
     return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
 
 
 def is_submission(entry: Path) -> bool:
-    """Say if a student handed this in: a file such as a list of names may lie beside the submissions."""
+    """Return True for a folder, a zip or the like, False for other files, such as a list of names."""
     return not entry.is_file() or entry.is_symlink() or entry.suffix.lower() in (".zip", *OTHERS)
 
 
@@ -133,14 +133,14 @@ def left_out(folder: str | Path) -> list[str]:
 
 
 def student_name(name: str) -> str:
-    """Return the name of a student in its one form: two ways to write an accent are one name."""
+    """Return a student's name in a normal form, so that two ways to write an accent give the same name."""
     text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
     kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
     return "".join(kept).strip(JOINERS) or "?"
 
 
 def refuse_twins(submissions: list[Submission]) -> list[Submission]:
-    """Refuse submissions of one student name, whatever its case -> list with one submission for each name."""
+    """Refuse submissions with the same student name, ignoring case -> list with one submission per name."""
     by_name: dict[str, list[Submission]] = {}
     for submission in submissions:
         by_name.setdefault(submission.student.casefold(), []).append(submission)
@@ -171,7 +171,7 @@ def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] |
 
 
 def hidden(name: str) -> bool:
-    """Say if a file or folder of this name is none of a student's work."""
+    """Return True if a file or folder of this name is not part of a student's work."""
     return name.startswith(".") or name in ("__MACOSX", "__pycache__")
 
 
@@ -199,22 +199,22 @@ def read_regular(path: Path) -> bytes:
         raise Refused(f"{path.name} is a link")
     with open(os.open(path, flags), "rb") as f:
         if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
-            raise Refused(f"{path.name} is no regular file")
+            raise Refused(f"{path.name} is not a regular file")
         return f.read(MAX_FILE + 1)
 
 
 class Bounded(io.FileIO):
-    """A file that is read in parts of a reasonable size only."""
+    """A file that refuses to read very many bytes at once."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read so many bytes. Raises Refused for very many."""
+        """Read `size` bytes. Raises Refused if this is far more than a submission needs."""
         if size is not None and size > MAX_DIRECTORY:
             raise Refused("its list of contents is far longer than that of an exercise")
         return super().read(size)
 
 
 def in_zip(archive: zipfile.ZipFile) -> Files:
-    """Find the files of a zip, after a look at all of its entries. Raises Refused."""
+    """Check all entries of a zip, then find its files. Raises Refused."""
     entries = archive.infolist()
     for entry in entries:
         require_honest(entry)
@@ -227,7 +227,7 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Read a zip's entry, up to one byte more than the limit, whatever its header says of the size."""
+    """Read a zip's entry, up to one byte more than the limit, even if its header states another size."""
     with archive.open(entry) as f:
         return f.read(MAX_FILE + 1)
 

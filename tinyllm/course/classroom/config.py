@@ -1,6 +1,6 @@
-"""`course.toml`: which lessons and tasks count, for how many points, until when, and the secret seed.
+"""Read `course.toml`: the lessons and tasks that count, their points and due dates, and the secret seed.
 
-Whoever knows the seed knows the hidden inputs, so the file is never handed out: a release does not hold it.
+Whoever knows the seed knows the hidden inputs, so a release for students does not contain this file.
 """
 
 import datetime
@@ -18,8 +18,8 @@ COURSE_FILE = "course.toml"
 HEAD = """# A course: what counts, for how many points, and until when.
 # Keep this file to yourself.
 #
-# seed       decides the hidden inputs of every student; whoever knows it
-#            knows them
+# seed       decides the hidden inputs of every student; whoever knows the
+#            seed knows them
 # variants   how many different sets of hidden inputs there are; each student
 #            always meets the same one
 # partial    whether a task that is right on ordinary input earns the share of
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """A course. `parts` are in the order of the lessons. seed None: drawn where submissions are graded."""
+    """A course. `parts` are in the order of the lessons. If seed is None, grading draws one."""
 
     title: str
     seed: int | None
@@ -87,13 +87,13 @@ def new_seed() -> int:
 
 
 def whole_course() -> Course:
-    """Return the course that needs no file: every lesson, a point for each task, and no seed."""
+    """Return the course that is used without a file: every lesson, a point for each task, and no seed."""
     parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
     return Course("tinyllm", None, 1, False, tuple(parts))
 
 
 def load_course(path: str | Path) -> Course:
-    """Read a course file -> Course. Raises UserError for what is not there, not TOML, or not known."""
+    """Read a course file -> Course. Raises UserError if it is missing, not TOML, or has unknown settings."""
     path = Path(path)
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -126,7 +126,7 @@ def _course(data):
 
 
 def _fields(where, given, **defaults):
-    """Return given values, or else the defaults, which say of what type each is."""
+    """Return the given values and defaults for the others. Raises UserError on another name or type."""
     for name, value in given.items():
         if name not in defaults:
             raise UserError(f"{where} has no setting {name!r}; it has {', '.join(sorted(defaults))}")
@@ -136,7 +136,7 @@ def _fields(where, given, **defaults):
 
 
 def _part(number=None, points=None, due="", **more):
-    _fields("a lesson", more, number=0, due="", points={})  # all that is left is unknown
+    _fields("a lesson", more, number=0, due="", points={})  # `more` are unknown settings
     if number is None:
         raise UserError("a [[lesson]] needs a number, such as number = 4")
     lesson = find_lesson(number)

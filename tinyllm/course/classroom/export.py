@@ -1,6 +1,6 @@
-"""Export to other systems: Gradescope, Classroom 50, nbgrader and Canvas; JUnit's XML for all the rest.
+"""Export to other systems: Gradescope, Classroom 50, nbgrader and Canvas; JUnit's XML for all others.
 
-There are two kinds of exports: packages that let another system run our grader, and results in its format.
+There are two kinds of exports: packages that let another system run this grader, and results in its format.
 """
 
 import io
@@ -186,7 +186,7 @@ def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
 
 
 def with_solution_marks(text: str) -> str:
-    """Return stubs with nbgrader's marks around each body; without them it would empty the whole cell."""
+    """Put nbgrader's marks around the body of each stub; without marks it would empty the whole cell."""
     marked = r"\1### BEGIN SOLUTION\n\1raise NotImplementedError\n\1### END SOLUTION"
     return re.sub(r"^([ \t]+)raise NotImplementedError$", marked, text, flags=re.MULTILINE)
 
@@ -198,7 +198,7 @@ def _cell(kind, name, text, marks=None):
 
 
 def canvas(results: dict[str, Any], out: str | Path) -> None:
-    """Write points as Canvas imports them: one assignment, named with the points that it is worth."""
+    """Write points as CSV for Canvas: one assignment, with the points that it is worth in its name."""
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
     rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", results["course"]]]

@@ -1,10 +1,10 @@
-"""Grade one submission: each task by its judge, in workers, and the points that follow.
+"""Grade one submission: judge each task in workers, and compute the points.
 
-The result is a plain record, and it depends on the submission, the course and the library only: deadlines are
-in processor time where the system counts it (`workers` says how), and what is looked into is bounded by
-counts, not by clocks. So is the whole: when a submission's workers have used up what it may take, the tasks
-that were judged keep their verdicts and the rest are timed out. By the clock it may take far longer; only
-what uses no processor, and is too restless to be found asleep, comes so far.
+The result is a plain record that depends only on the submission, the course and the library: limits are in
+processor time where the system counts it (see `workers`), and searches are limited by counts. There is also a
+limit of processor time for a whole submission: when it is used up, tasks that were judged keep their
+verdicts, and the others are timed out. A limit by the clock, many times longer, catches code that waits
+without using the processor and without being recognised as asleep.
 """
 
 import tempfile
@@ -20,14 +20,14 @@ from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
-UNJUDGED = "it could not be judged"  # begins the message of a task where the judging itself went wrong
-CPU_SECONDS = 1200  # of processor time, for the workers of one submission; a task begun is judged to its end
-CLOCK_SECONDS = 7200  # and by the clock
+UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
+CPU_SECONDS = 1200  # of processor time for one submission; a task that has begun is judged to its end
+CLOCK_SECONDS = 7200  # the limit by the clock for one submission
 USED_UP = "the tasks before it used up the time for a whole submission"
 
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
-    """Grade everything that a submission holds -> record, a dict of plain values."""
+    """Grade a submission -> record, a dict of plain values."""
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
@@ -36,7 +36,7 @@ def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
 
 
 def empty_record(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
-    """Return the record of a submission of which nothing could be graded."""
+    """Return the record of a submission that could not be graded."""
     verdicts = [[Verdict(name, "not_attempted") for name in part.points] for part in course.parts]
     return as_grades(submission, course, level, problem, verdicts)
 
@@ -57,13 +57,13 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
                  end: float) -> list[Verdict]:
-    """Judge one lesson's tasks -> list of Verdict. end: when no further task is begun, in monotonic time."""
+    """Judge one lesson's tasks -> list of Verdict. end: the monotonic time after which no task is begun."""
     here = folder / part.lesson.folder
     here.mkdir()
     files = submission.files.items()
     code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
 
-    def judge(task, start, folder):  # an error of the judge itself is a verdict, too: the other tasks go on
+    def judge(task, start, folder):  # if the judge itself fails, the other tasks are still judged
         if launcher.cpu > CPU_SECONDS or time.monotonic() > end:
             titles = tuple(properties(task.op)) if task.kind == "op" else ()
             return Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
@@ -78,7 +78,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
 
 def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
-    """Return a verdict as a record with its points. partial: give a share of them, as `course.toml` says."""
+    """Return a verdict as a record with its points; `partial` is explained in `course.toml`."""
     of, share = part.points[verdict.task], float(verdict.state == "passed")
     if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]

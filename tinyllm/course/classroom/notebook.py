@@ -1,7 +1,7 @@
-"""What a cell of an nbgrader notebook calls: the checker, on what was typed into the notebook.
+"""Check the functions of an nbgrader notebook from a cell of the notebook.
 
-The student's code is judged in a worker as ever, but this cell runs in the student's own kernel, and a kernel
-can be told to lie: for marks that count, use `tinyllm course grade`.
+The student's code is judged in a worker, but the cell itself runs in the student's kernel, where it can be
+manipulated: for marks that count, use `tinyllm course grade`.
 """
 
 import re
@@ -15,7 +15,7 @@ from tinyllm.course.workers import Launcher, best_level
 
 
 def check_cell(number: int, name: str, history: list[str]) -> None:
-    """Judge one task on the cells that were run. Raises AssertionError with the verdict where it fails."""
+    """Judge one task on the cells that were run. Raises AssertionError with the verdict if it fails."""
     lesson = find_lesson(number)
     task = lesson.task(name)
     with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:

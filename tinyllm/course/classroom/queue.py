@@ -1,7 +1,7 @@
-"""Grade many submissions at once, one process for each, and go on where an interrupt left off.
+"""Grade many submissions at once, one process for each, and continue after an interrupt.
 
-Each process writes its record into OUT/.parts and ends; one that crashes takes only its own record along. A
-record is found again by what it depends on: the files, the course, the library, Python and the isolation.
+Each process writes its record into OUT/.parts and ends; if it crashes, only its own record is lost. The name
+of a record is a hash of all that it depends on: files, course, library, Python and isolation.
 """
 
 import contextlib
@@ -34,15 +34,15 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.testing.relations import specs_only
 
-SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock, after which a grading process is ended: see `grading`
+SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 LOST = "its grading process ended, by a crash or after four hours; grade again"
 
 
 def choose_level(wanted: str, required: bool = False) -> str:
-    """Return the isolation to grade with. Raises UserError where it does not work here.
+    """Return the level of isolation to grade with. Raises UserError if it does not work here.
 
-    required: refuse `plain`, which stops no attacker.
+    required: refuse `plain`, which does not stop attackers.
     """
     reasons = {level: why_not(level) for level in (LEVELS if wanted == "auto" else (wanted,))}
     if required and "plain" in reasons:
@@ -59,8 +59,8 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
               begin: Callable[[int], Any] = lambda total: None) -> list[dict[str, Any]]:
     """Grade every submission of a folder -> list of records, in the order of the students' names.
 
-    begin: called with how many there are; step: called whenever one is done. A course without a seed gets
-    one that is kept in `out`. Raises UserError where there is nothing to grade.
+    begin: called with the number of submissions; step: called whenever one is done. For a course without a
+    seed, one is drawn and stored in `out`. Raises UserError if there is nothing to grade.
     """
     folder, parts = Path(folder), Path(out, ".parts")
     if not folder.is_dir():
@@ -93,7 +93,7 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
 
 
 def kept_seed(folder: Path) -> int:
-    """Return the seed that is kept in a folder; the first call draws it."""
+    """Return the seed that is stored in a folder; the first call draws it."""
     seed = read(folder / "seed.json")
     if type(seed) is not int:
         seed = new_seed()
@@ -102,7 +102,7 @@ def kept_seed(folder: Path) -> int:
 
 
 def record_name(submission: Submission, course: Course, level: str) -> str:
-    """Return a name for a record's file, made of all that the record depends on."""
+    """Return the name of a record's file: a hash of everything that the record depends on."""
     versions = [*map(version, ("tinyllm", "hypothesis", "numpy")), platform.python_version()]
     parts = [(p.lesson.number, p.points) for p in course.parts]
     rest = (course.seed, course.variants, course.partial, parts, level, versions)
@@ -110,12 +110,12 @@ def record_name(submission: Submission, course: Course, level: str) -> str:
 
 
 def write(path: Path, record: Any) -> None:
-    """Keep a record."""
+    """Write a record to its file, whole or not at all."""
     atomic_write_text(path, json.dumps(record, sort_keys=True))
 
 
 def read(path: Path) -> Any:
-    """Return a record that was kept, or None."""
+    """Return a record that was written, or None."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -123,9 +123,9 @@ def read(path: Path) -> Any:
 
 
 def is_final(record: dict[str, Any] | None) -> bool:
-    """Say if a record holds for the next grading, too: all was tried that another day could try.
+    """Return True if grading again cannot change a record.
 
-    What ran out of time might not when the machine is less busy; a compiler or a module can be installed.
+    A task that ran out of time might finish on a less busy machine; a missing compiler can be installed.
     """
     if record is None:
         return False
@@ -136,7 +136,7 @@ def is_final(record: dict[str, Any] | None) -> bool:
 
 
 def prepare(course: Course, variants: set[int], interrupted: Collection[int] = ()) -> None:
-    """Draw the cases that students will meet, and what is right on them, before the processes are forked."""
+    """Draw all cases and compute the right results before processes are forked, which then share them."""
     if CONTEXT.get_start_method() != "fork":
         return
     tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
@@ -154,10 +154,10 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Take note of interrupts -> a list, which is empty while there was none.
+    """Collect interrupts -> a list, which stays empty while there are none.
 
-    The exception is not enough: one that is raised in a callback, such as Hypothesis has for the garbage
-    collector, is printed and forgotten.
+    KeyboardInterrupt is not enough: in a callback, such as Hypothesis's for the garbage collector, Python
+    prints it and continues.
     """
     seen, usual = [], signal.default_int_handler
 
@@ -166,7 +166,7 @@ def interrupts() -> Iterator[list[int]]:
         usual(number, frame)
 
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
-        yield seen  # somebody else decides what an interrupt means
+        yield seen  # another thread or handler is responsible for interrupts
         return
     signal.signal(signal.SIGINT, note)
     try:
@@ -177,9 +177,9 @@ def interrupts() -> Iterator[list[int]]:
 
 def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
             step: Callable[[], Any], interrupted: Collection[int] = ()) -> None:
-    """Have so many processes work at a time, each on one submission, until something is in `interrupted`.
+    """Run `workers` processes at a time, each on one submission, until something is in `interrupted`.
 
-    A process that is killed takes its workers along: their server ends as its socket closes.
+    If a process is killed, its workers end too: their server exits when its socket closes.
     """
     todo, running = list(reversed(todo)), list[tuple[Any, float]]()
     try:
@@ -206,6 +206,6 @@ def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, wor
 
 
 def run_one(submission: Submission, course: Course, level: str, path: str) -> None:
-    """Grade one submission in a process of its own, and write its record."""
+    """Grade one submission and write its record; this is the main function of a grading process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     write(Path(path), grade(submission, course, level))

@@ -1,9 +1,9 @@
-"""What students get: lessons and stubs, and not one line of a solution.
+"""Write a release for students: lessons and stubs, without any line of a solution.
 
-An instructor may keep a solved copy of the lessons: what stands between `# BEGIN SOLUTION` and
-`# END SOLUTION` is replaced by `raise NotImplementedError`. A marker that is nearly one of these is an error
-and not a comment. After that everything is scanned: stubs must be stubs, and no line of the library's own
-bodies may stand in an exercise, nor in the text of its own lesson or an earlier one.
+An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
+replaced by `raise NotImplementedError`. A marker that is nearly one of these is an error, not a comment. Then
+everything is scanned: stubs must be stubs, and no line of the library's function bodies may occur in an
+exercise, or in the text of its own lesson or an earlier one.
 """
 
 import ast
@@ -26,11 +26,11 @@ BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 ALMOST = re.compile(r"#.*\b(begin|end|start|stop)\b\W*\bsol", re.IGNORECASE)
 SENT = (".py", ".c", ".h")
 HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines that give nothing away
-LONG_ENOUGH = 24  # characters of a line that cannot stand in a lesson by chance
+LONG_ENOUGH = 24  # characters; a shorter line may occur in a lesson by chance
 
 
 def write_release(course: Course, out: str | Path, source: str | Path | None = None) -> list[Path]:
-    """Write what students get into a new folder -> the paths written. Raises UserError before it writes."""
+    """Write a release into a new folder -> the paths written. Raises UserError before anything is written."""
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; a release goes into a new folder")
@@ -65,7 +65,7 @@ def read(path: Path) -> str:
 
 
 def stubs(text: str, path: Path) -> str:
-    """Replace what stands between the markers -> str. Raises UserError for a malformed marker."""
+    """Replace the code between the markers by a stub -> str. Raises UserError for a malformed marker."""
     kept, inside = [], None
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         word = line.strip()
@@ -110,7 +110,7 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
 
 
 def is_stub(function: ast.FunctionDef) -> bool:
-    """Say if a function is a docstring and `raise NotImplementedError`."""
+    """Return True if a function is only a docstring and `raise NotImplementedError`."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return len(body) == 1 and ast.unparse(body[0]).removesuffix("()") == "raise NotImplementedError"
 
@@ -132,12 +132,12 @@ def solution_lines(course: Course) -> dict[str, tuple[str, int]]:
 
 
 def without_spaces(line: str) -> str:
-    """Return a line of code without the spaces and quotes that may be written in two ways."""
+    """Return a line of code without spaces and with one kind of quotes, to compare lines."""
     return re.sub(r"\s+", "", line).replace('"', "'")
 
 
 def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
-    """Look for lines of solutions in what is about to leave. Raises UserError."""
+    """Search the texts of a release for lines of solutions. Raises UserError if there is one."""
     known = solution_lines(course)
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
     for (folder, name), text in texts.items():
@@ -149,7 +149,7 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
 
 
 def readme(course: Course) -> str:
-    """Write what students have to do, and until when -> Markdown."""
+    """Return the README of a release, with the lessons and due dates -> Markdown."""
     install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
     lines = [f"# {course.title}", "", install, ""]
     for part in course.parts:

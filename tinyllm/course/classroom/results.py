@@ -1,7 +1,7 @@
-"""Write what grading found: grades.csv, results.json, a page of feedback for each student; and sum it up.
+"""Write the results of grading: grades.csv, results.json, feedback for each student, and a summary.
 
-Whatever a student could have chosen (names, messages) is shown as text: no formula in a spreadsheet, no
-markup in a page.
+All text from students (names, messages) is shown as text: never as a formula in a spreadsheet or as markup in
+a page.
 """
 
 import csv
@@ -23,7 +23,7 @@ from tinyllm.files import atomic_write_text
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
                   left_out: Sequence[str] = ()) -> None:
-    """Write all three into a folder; left_out: names of files that are no submissions.
+    """Write grades.csv, results.json and feedback into a folder; left_out: files that are no submissions.
 
     Raises UserError where it cannot be written.
     """
@@ -54,12 +54,12 @@ def read_results(out: str | Path) -> dict[str, Any]:
 
 
 def cell(text: str) -> str:
-    """Return a text for a spreadsheet, which must not take it for a formula."""
-    return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # the last are the wide ones
+    """Return a text for a cell of a spreadsheet, changed if it could be read as a formula."""
+    return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # also full-width signs
 
 
 def number(value: float) -> str:
-    """Format points without a needless .0 -> str."""
+    """Format points; whole numbers without .0 -> str."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
@@ -86,13 +86,13 @@ def grades(course: Course, records: list[dict[str, Any]]) -> str:
 def feedback_name(student: str) -> str:
     """Return the name of a student's feedback file: STUDENT.md, or with a hash if that is not safe."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
-    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or it might be somebody else's page
+    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or another's page
         return f"{plain}.md"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
 
 
 def quoted(text: str) -> str:
-    """Return a text as code in Markdown, which is shown as it is."""
+    """Return a text as code in Markdown, so that none of it is read as markup."""
     return "`" + text.replace("`", "'") + "`"
 
 
@@ -115,14 +115,14 @@ def feedback(course: Course, record: dict[str, Any]) -> str:
 
 
 def headline(task: dict[str, Any]) -> str:
-    """Say the state of a task in a few words -> str."""
+    """Describe the state of a task in a few words -> str."""
     word = WORDS.get(task["state"], task["state"])
     tried = task["properties"] and task["state"] in ("passed", "failed")
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
 def feedback_lines(task: dict[str, Any]) -> list[str]:
-    """Say what there is to say of a task below its headline -> list of lines, indented as in a list."""
+    """Return the lines about a task below its headline: message, mistake, input and hint."""
     lines = []
     where = f" (line {task['line']})" if task["line"] else ""
     if task["message"] and not task["message"].startswith("NotImplementedError"):
@@ -143,7 +143,7 @@ def feedback_lines(task: dict[str, Any]) -> list[str]:
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """Sum up a grading: states of tasks, common bugs, who asked for solutions -> dict of plain values."""
+    """Summarise a grading: states of tasks, common bugs, who asked for solutions -> dict of plain values."""
     graded = [record for record in results["submissions"] if not record["problem"]]
     tasks: dict[tuple[int, str], Counter] = {}
     bugs: Counter = Counter()

@@ -58,7 +58,7 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Return True if every result is as it must be; a blocked task's is not."""
+        """Return True if every answer was judged as intended; False for a blocked task."""
         whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants > 0
         return self.reference == 1 and self.starter == 0 and whole
 
@@ -127,7 +127,7 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
 
 
 class Trial:
-    """Judge answers to a task in the way a student's are judged."""
+    """Judge answers to a task in the same way as a student's answers."""
 
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
@@ -163,6 +163,6 @@ def share(verdict: Verdict) -> float:
 
 
 def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the intended property or message, if a wrong answer was rejected by it; else None."""
+    """Return the property or message that rejected a wrong answer, if it is the intended one; else None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None
