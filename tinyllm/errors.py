@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Something outside the program is wrong: a file, a flag, a size.
+    """The exception for a wrong file, flag, size or other input from outside the program.
 
     The message is one line that says what is wrong and what to do about it.
     """

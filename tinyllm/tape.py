@@ -1,4 +1,4 @@
-"""The tape: records of computed steps, the walk back through them, and ops on arrays of any dtype.
+"""The tape of autograd: records of computed steps, the backward pass over them, and ops on any dtype.
 
 `tinyllm.tensor.record` makes the records; `gradients` is `ops.backpropagate` on arrays.
 """
@@ -13,10 +13,10 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Node:
-    """A record of one step: `sources` of its inputs, its `backward`, and the (shape, dtype) of its outputs.
+    """The record of one step: the `sources` of its inputs, `backward`, and (shape, dtype) of its outputs.
 
-    A source is where the gradient of a tensor is collected: (node, i) for output i of a step, (tensor, 0) for
-    a leaf, None for what needs no gradient. A node holds no output, so an activation lives only while some
+    A source tells where a tensor's gradient is collected: (node, i) for output i of a step, (tensor, 0) for a
+    leaf, None for a tensor without gradient. A node does not hold outputs, so an activation is freed when no
     closure needs it.
     """
 
@@ -47,9 +47,9 @@ def topological(root: Node) -> list[Node]:
 
 
 def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
-    """Walk back from a tensor y, whose gradient is dy, and free the records on the way.
+    """Compute the gradients of all leaves from dy, the gradient of a tensor y -> {leaf: gradient}.
 
-    Returns {leaf: its gradient}. Where dtypes were mixed, a gradient takes the dtype of its tensor.
+    The records are freed. If dtypes were mixed, a gradient gets the dtype of its tensor.
     """
     grads: dict[Any, Any] = {y.source: dy}
     order = topological(y._node) if y._node else []

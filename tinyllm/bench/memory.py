@@ -66,7 +66,7 @@ def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) ->
 
 
 def measure_memory(setting: Setting, peers: bool = False) -> Iterator[dict]:
-    """Yield the record of tinyllm, and with `peers` that of PyTorch."""
+    """Yield a record for tinyllm, and with `peers` one for PyTorch."""
     if peers:
         load_torch()
     for engine in ("tinyllm", "torch")[: 1 + peers]:

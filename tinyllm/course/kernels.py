@@ -171,9 +171,9 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
 
 def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
             variant: int = 0, **options: Any) -> Verdict:
-    """Check one C function -> Verdict; the arguments are those of `checker.judge`.
+    """Check one C function -> Verdict; the arguments are as in `checker.judge`.
 
-    folder: where exercise.c is. State blocked where this machine has no compiler.
+    folder: where exercise.c is. The state is blocked if this machine has no compiler.
     """
     found, path = properties(task.op, count, variant), Path(folder or ".") / "exercise.c"
     every = {INSIDE: [args for cases in found.values() for args in cases]}

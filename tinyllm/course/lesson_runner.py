@@ -110,7 +110,7 @@ def _leave(kind, error, trace):
 
 
 def _show(cell, place=""):
-    """Show a cell; code waits for Enter before it runs, prose stands above what follows."""
+    """Show a cell, and wait for Enter if it is code."""
     width = min(shutil.get_terminal_size().columns, 80)
     if cell.prose:
         print(f"\n{_styled(cell.text)}\n")

@@ -75,7 +75,7 @@ def right_functions(op: str) -> list[Callable[..., Any]]:
 
 def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
                 **options: Any) -> Verdict:
-    """Check one property test -> Verdict; the arguments are those of `checker.judge`."""
+    """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], right_functions(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:

@@ -32,7 +32,7 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
 
 
 def write_page(path: str | Path, title: str, lead: str, figures: Iterable[Html]) -> str:
-    """Write figures one below the other to a file -> a line that says so. Raises UserError."""
+    """Write figures, one below the other, to an HTML file -> a line with its name. Raises UserError."""
     body = [tag("div", [html(figure) for figure in figures], class_="duo", style=WIDE)]
     size = write(path, assemble(plain(title), plain(lead), body, FOOTER))
     return f"wrote {path}, {size / 1000:.0f} kB: open it in a browser"

@@ -31,7 +31,7 @@ LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # ops that only a 
 
 
 class PartFailure(UserError):
-    """A student's function failed while a model ran on it; `op` says which."""
+    """A student's function failed while a model ran on it; `op` is its name."""
 
     def __init__(self, op, message):
         super().__init__(message)
@@ -144,7 +144,7 @@ def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Run a student's file as a module of its own. Raises UserError with the line that failed."""
+    """Import a student's file as a new module. Raises UserError with the line that failed."""
     name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

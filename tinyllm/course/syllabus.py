@@ -53,7 +53,7 @@ class Lesson:
 
 
 def lessons_folder() -> Path:
-    """Return the folder of the lessons, in the package or beside it in a checkout. Raises UserError."""
+    """Return the folder of the lessons: in the package, or in a checkout next to it. Raises UserError."""
     package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
         if (folder / "syllabus.toml").is_file():

@@ -1,11 +1,12 @@
 """Prove, each time a grammar is built, that no text has two derivations.
 
-Call the certain beginning of a branch its *lead*: its text up to and including the first fork inside it,
-where every branch of that inner fork gives one lead. If at every fork no lead of one branch is a prefix of
-a lead of another, whatever the entities drawn before, then the grammar is unambiguous. For suppose that two
-derivations give one text. Follow them to the first fork at which they differ. The text and the facts up to
-there are the same, and the rest of the text begins with a lead of one branch and also with a lead of the
-other. Of two strings that begin the same text, one is a prefix of the other: a contradiction.
+A *lead* of a branch is a beginning of its text: all before the first fork inside it, then a lead of one of
+the branches of that fork. If at every fork no lead of one branch is a prefix of a lead of another, whatever
+the entities drawn before, then the grammar is unambiguous. Suppose that two derivations produce the same
+text. Follow them to the first fork at which they differ. The text and the facts up to there are the same, and
+the rest of the text begins with a lead of one branch and also with a lead of the other. Of two strings that
+begin the same text, one is a prefix of the other: a contradiction.
+
 For the same reason a reader that has matched a lead never needs to try another branch.
 
 A lead may mention entities drawn earlier, so two leads are compared for every pair of values of these

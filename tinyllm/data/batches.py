@@ -1,4 +1,4 @@
-"""Batches: windows of a token stream or rows of texts, chosen by the seed and the step alone.
+"""Batches: windows of a token stream or rows of texts, which depend only on the seed and the step.
 
 No state is kept between steps, so a run resumed at step 1000 gets the same batches as an uninterrupted run.
 """

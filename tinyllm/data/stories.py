@@ -34,8 +34,8 @@ def sample(rng: Random) -> Story:
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     """Write n stories, each followed by a blank line -> str.
 
-    Story i depends on the seed and on i alone, so a longer corpus begins with the shorter one. Same bytes
-    everywhere.
+    Story i depends only on the seed and on i, so a longer corpus begins with the shorter one. The bytes are
+    the same on every machine.
     """
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 

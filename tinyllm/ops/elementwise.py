@@ -59,7 +59,7 @@ def gelu(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def gelu_backward(dy: Array, x: Array) -> Array:
-    """dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
+    """Compute dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
 
     dy, x (...) -> (...).
     """
@@ -81,7 +81,7 @@ def gelu_tanh(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def gelu_tanh_backward(dy: Array, x: Array) -> Array:
-    """dx = dy (1 + t + x (1 - t^2) u') / 2, where t = tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3).
+    """Compute dx = dy (1 + t + x (1 - t^2) u') / 2, t = tanh(u), u = sqrt(2 / pi) (x + 0.044715 x^3).
 
     dy, x (...) -> (...).
     """
@@ -122,7 +122,7 @@ def swiglu(gate: Array, up: Array) -> Array:
 
 @op(shapes="dy (...), gate (...), up (...)")
 def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
-    """d gate = dy up silu'(gate), d up = dy silu(gate).
+    """Compute dgate = dy up silu'(gate) and dup = dy silu(gate).
 
     dy, gate, up (...) -> dgate, dup (...).
     """
@@ -171,7 +171,7 @@ def dropout(x: Array, key: tuple[int, int], p: float) -> Array:
 
 @op(check=check_dropout)
 def dropout_backward(dy: Array, key: tuple[int, int], p: float) -> Array:
-    """dx = dy keep / (1 - p), where the mask `keep` is drawn again from the key.
+    """Compute dx = dy keep / (1 - p), where the mask `keep` is drawn again from the key.
 
     dy (...), key and p as in dropout -> (...).
     """

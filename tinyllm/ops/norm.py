@@ -22,8 +22,8 @@ def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) 
     """Compute the gradients of layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
     dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). Here n = (x - mean) rstd is the
-    normalised row. The two subtracted means are what changing one channel does to the row's mean and
-    variance.
+    normalised row and dn = dy w. The two subtracted terms come from the row's mean and variance, which depend
+    on every channel.
     """
     normal = (x - mean[..., None]) * rstd[..., None]
     dn = dy * w

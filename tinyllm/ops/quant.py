@@ -1,4 +1,4 @@
-"""Quantised weights: 8 or 4 bits a number and one scale for 32 of them, because decoding is bound by memory.
+"""Quantised weights, 8 or 4 bits each and one scale for 32, because reading memory limits decoding.
 
 A weight matrix w (I, O) is cut into blocks of 32 inputs. A block of one output keeps whole numbers q and one
 scale, and means `scale * q`: q is -127..127 in 8 bits, -7..7 in 4 bits. The scale is a bfloat16, the upper
@@ -34,7 +34,7 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shapes of q and scales for w (n_in, n_out)."""
+    """Return the shapes of q and scales for weights (n_in, n_out)."""
     groups, blocks = ceil_div(n_out, OUTPUTS), ceil_div(n_in, BLOCK)
     return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
 
@@ -59,17 +59,17 @@ def check_layer(bits: int) -> Callable[..., None]:
 
 
 def bfloat16_up(x: Array) -> Array:
-    """The upper half of each float32 >= 0, rounded up."""
+    """Round float32 numbers >= 0 up to bfloat16 -> the upper halves of their bits, uint16."""
     return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
 
 
 def from_bfloat16(halves: Array) -> Array:
-    """The float32 whose upper half is given."""
+    """Convert bfloat16 numbers, given as uint16, to float32."""
     return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def interleave(blocks: Array) -> Array:
-    """Order whole numbers (N, 32, 16 G) as a product reads them: -> (G, N, 8, 16, 4)."""
+    """Reorder whole numbers as a product reads them: (N, 32, 16 G) -> (G, N, 8, 16, 4)."""
     n, _, width = blocks.shape
     return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
 
@@ -81,25 +81,25 @@ def separate(q: Array) -> Array:
 
 
 def unpack(bits: int, q: Array) -> Array:
-    """The whole numbers of 8- or 4-bit weights: -> (N, 32, 16 G) int8."""
+    """Return packed weights of 8 or 4 bits as whole numbers -> (N, 32, 16 G) int8."""
     if bits == 4:
         q = np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2).astype(np.int8) - np.int8(8)
     return separate(q)
 
 
 def spread(scales: Array) -> Array:
-    """The scales as float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
+    """Convert scales to float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
     return from_bfloat16(scales).transpose(1, 0, 2).reshape(scales.shape[1], len(scales) * OUTPUTS)
 
 
 def dequantize(bits: int, q: Array, scales: Array, n_in: int, n_out: int) -> Array:
-    """Turn packed weights back into numbers, scale * q, which float32 holds exactly: -> (n_in, n_out)."""
+    """Compute the weights scale * q, exactly, from packed ones -> float32 (n_in, n_out)."""
     w = unpack(bits, q) * spread(scales)[:, None]
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out]
 
 
 def quantize(name: str, w: Array, largest: int) -> tuple[Array, Array]:
-    """Whole numbers (N, 32, 16 G) from -largest to largest, and scales (G, N, 16), of weights (I, O)."""
+    """Round weights (I, O) -> whole numbers -largest..largest (N, 32, 16 G), and scales (G, N, 16)."""
     if not np.all(np.abs(w) < LIMIT):  # false for NaN too
         raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
     groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
@@ -113,7 +113,7 @@ def quantize(name: str, w: Array, largest: int) -> tuple[Array, Array]:
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
-    """y = x W + b: the sum over blocks of (scale of x * scale of w) * (numbers of x times numbers of w)."""
+    """Compute y = x W + b, a sum over blocks of (scale of x * scale of w) * (q of x times q of w)."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)

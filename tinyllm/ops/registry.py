@@ -1,8 +1,8 @@
-"""One op, one specification, interchangeable backends: `@op` registers a NumPy function as the specification.
+"""The registry of ops: `@op` registers a NumPy function as a specification; backends can replace it.
 
-An op can be run by its NumPy body (`numpy`), by its C twin of the same name (`compiled`), by another compiled
-precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement reaches the
-whole model.
+An op is run by its NumPy body (`numpy`), by the C kernel of the same name, its twin (`compiled`), by a kernel
+of another precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement
+is used in the whole model.
 """
 
 import functools
@@ -20,12 +20,12 @@ from tinyllm.ops.shapes import ShapeCheck
 
 STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
 
-startup_error: UserError | None = None  # a wrong TINYLLM_ variable or old kernels; the first op raises it
+startup_error: UserError | None = None  # a bad TINYLLM_ variable, or old kernels; raised by the first op
 try:
     from tinyllm.ops import _compiled  # type: ignore[attr-defined]
-except ImportError:  # installed without a C compiler: the specs still do everything
+except ImportError:  # installed without a C compiler: the specifications run
     _compiled = None
-except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS asks for what is not there
+except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS has a value that this machine lacks
     _compiled, startup_error = None, error
 if _compiled is not None and not hasattr(getattr(_compiled, "Call", None), "_fitted"):
     _compiled, startup_error = None, UserError(STALE)
@@ -36,9 +36,9 @@ BACKWARD = "_backward"
 
 
 class PythonCall:
-    """Run what an op is at the moment: `_check`, unless it is None, and then `_run`.
+    """Call an op's `_check`, unless it is None, and then its `_run`.
 
-    The kernels bring the same class in C, because a token takes dozens of calls.
+    With kernels, a C class with the same behaviour is used, because each token takes dozens of calls.
     """
 
     _check: Callable | None
@@ -65,8 +65,8 @@ Call: Any = PythonCall if _compiled is None else _compiled.Call
 class Op(Call):
     """A pure function on arrays with one specification and several implementations.
 
-    `reference` is the NumPy body, `compiled` the C twin or None, `override` the function plugged in or None.
-    The rest is what its decorator says; see `op`.
+    `reference` is the NumPy body, `compiled` the C twin or None, `override` the plugged-in function or None.
+    The other attributes are the arguments of the decorator; see `op`.
     """
 
     def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
@@ -90,9 +90,9 @@ class Op(Call):
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
         self._check = check
-        if isinstance(check, ShapeCheck):  # so that the Call of the kernels can look whether shapes are known
+        if isinstance(check, ShapeCheck):  # so that the Call of the kernels can find known shapes
             self._fitted, self._more, self._count = check.fitted, check.more, len(check.axes)
-        self._run = function  # what a call runs now; `resolve` keeps it up to date, so a call costs one jump
+        self._run = function  # what a call runs; `resolve` updates it, so calls are fast
 
     @property
     def compiled(self) -> Any:
@@ -100,12 +100,12 @@ class Op(Call):
 
     @functools.cached_property
     def specification(self) -> Callable:
-        """The NumPy body, in which the ops that it calls by name are specifications too."""
+        """Return the NumPy body, with the ops that it calls replaced by their specifications."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
     def _checked(self, run):
-        """Return an implementation that checks its arguments, for calls that do not go through the op."""
+        """Return an implementation with the op's checks, for direct calls that bypass the op."""
         if self.check is None:
             return run
 
@@ -120,8 +120,7 @@ class Op(Call):
         return checked
 
     def variant(self, backend: str) -> Callable[[Callable], Callable]:
-        """Register a function as this op's `backend` where no compiled one was built:
-        `@matmul.variant("bf16")`."""
+        """Register a function as a backend, used if no kernel was built: `@matmul.variant("bf16")`."""
 
         def register(function):
             self.variants.setdefault(backend, self._checked(function))
@@ -130,7 +129,7 @@ class Op(Call):
         return register
 
     def count_flops(self, args: dict[str, Any], result: Any) -> int:
-        """Count the operations of one call; args is {name: value} -> int, 0 where nothing is computed."""
+        """Count the operations of one call -> int. args: {name: value}; result: what the call returned."""
         if callable(self.flops):
             return self.flops(args, result)
         y = result[0] if isinstance(result, tuple) else result
@@ -138,12 +137,12 @@ class Op(Call):
 
     @functools.cached_property
     def calls(self) -> "list[Op]":
-        """The ops that the specification calls by name."""
+        """Return the ops that the specification calls by name."""
         return [o for o in _ops_called(self.reference, set()) if o is not self]
 
     @property
     def replaced(self) -> bool:
-        """True while an override runs this op, or an op that its specification calls."""
+        """Return True while an override runs this op, or an op that its specification calls."""
         return self.override is not None or any(o.replaced for o in self.calls)
 
     @property
@@ -157,17 +156,17 @@ class Op(Call):
         return wanted if wanted in self.variants else "numpy"
 
     def resolve(self) -> None:
-        """Choose what a call runs, after a choice of backend or override has changed."""
+        """Set what a call runs, after the choice of backends or an override has changed."""
         if startup_error:
             self._run = _refuse
             return
         self._check = None if self.override else self.check
         run = self.override or inspect.unwrap(self.variants[self.backend])
-        around = _state["around"]  # only while someone watches: a call then goes through it
+        around = _state["around"]  # set only during `watch`
         self._run = run if around is None else functools.partial(around, self, run)
 
     def _refuse(self, error):
-        """Raise what a check has found, unless an argument is no array: implementations know their types."""
+        """Raise a check's ValueError with the op's name; let the implementation raise about other types."""
         if isinstance(error, ValueError):
             raise ValueError(f"{self.__name__} {error}") from None
 
@@ -180,19 +179,19 @@ def _refuse(*args, **kwargs):
 
 
 def _untyped(signature):
-    """Leave out the types of a signature, which messages show and replacements are compared with."""
+    """Return a signature without types, for messages and for comparing with overrides."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return inspect.Signature(parameters)
 
 
 def _default_outputs(name):
-    """Name the results of an op that does not name them: of X_backward a gradient for each of X's `grads`."""
+    """Return the default names of an op's results: ("y",), or for X_backward "d" + each of X's `grads`."""
     forward = OPS.get(name.removesuffix(BACKWARD)) if name.endswith(BACKWARD) else None
     return tuple("d" + argument for argument in forward.grads) if forward else ("y",)
 
 
 def _names(code):
-    """Every name that compiled code mentions, in the functions and comprehensions inside it too."""
+    """Return every name in a code object and in the functions and comprehensions inside it."""
     yield from code.co_names
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
@@ -200,7 +199,7 @@ def _names(code):
 
 
 def _ops_called(function, seen):
-    """Every op that a function calls by name, itself or through the helper functions of its module."""
+    """Return every op that a function calls by name, directly or by helper functions of its module."""
     seen.add(function)
     function = inspect.unwrap(function)
     for name in _names(function.__code__):
@@ -212,16 +211,16 @@ def _ops_called(function, seen):
 
 
 def op(function: Callable | None = None, **said: Any) -> Any:
-    """Register a NumPy function as the specification of an op, and say once what is to be known about it.
+    """Register a NumPy function as the specification of an op, and declare the properties of the op.
 
     outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
     grads    the arguments that X_backward returns gradients for, ("x",) by default
     shapes   the shapes of arguments, such as "x (..., I), w (I, O)"; see `ShapeCheck`
-    check    a function of the op's arguments that raises ValueError("needs ..., got ...") unless the rest
-             fits; both run before the specification and the compiled twin, not before an override
+    check    a function of the op's arguments that raises ValueError("needs ..., got ...") for anything that
+             shapes cannot express; both run before the specification and the twin, not before an override
     flops    operations for each number of the first output, or a function (arguments by name, result) -> int
-    mutates  the arguments that it writes to
-    follows  the op whose choice of backend it shares, as matmul_backward shares matmul's
+    mutates  the arguments that the op changes in place
+    follows  the op whose choice of backend this op shares; matmul_backward follows matmul
     """
     if function is None:
         return functools.partial(op, **said)
@@ -232,7 +231,7 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
 
 class _Switch:
-    """The effect of `use`, `override` or `watch`, from the call on, or until the `with` block ends."""
+    """The result of `use`, `override` or `watch`: as a context manager it undoes the change at the end."""
 
     def __init__(self):
         self._before = _snapshot()
@@ -245,7 +244,7 @@ class _Switch:
 
 
 def _with_followers(per_op):
-    """Extend choices such as {"matmul": "bf16"} to the ops that follow matmul and were not chosen for."""
+    """Extend choices such as {"matmul": "bf16"} to ops that follow matmul, unless they have a choice."""
     chosen = dict(per_op)
     for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
@@ -266,7 +265,7 @@ def _restore(before):
 
 
 def _resolve_all():
-    """Let every op choose again: one that calls a replaced op has to leave its kernel."""
+    """Resolve every op again, because an op that calls a replaced op must not run its kernel."""
     for o in OPS.values():
         o.resolve()
 
@@ -278,12 +277,12 @@ def _find(name):
 
 
 def use(backend: str | None = None, **per_op: str) -> _Switch:
-    """Choose who runs the ops: `use("numpy")`, `use("compiled")`, or for single ops `use(matmul="bf16")`.
+    """Choose the backend of all ops (`use("numpy")`, `use("compiled")`) or of some (`use(matmul="bf16")`).
 
-    Takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
-    Naming a backend for all ops also clears the choices made for single ones. A choice for matmul is also
-    made for linear and both their backwards, which follow it. Raises UserError on an unknown backend or op,
-    and where "compiled" is asked for and was not built.
+    It takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
+    Naming a backend for all ops also clears the choices for single ops. A choice for matmul also holds for
+    linear and the backward ops of both, which follow it. Raises UserError on an unknown backend or op, and
+    for "compiled" if the kernels were not built.
     """
     if backend is not None and backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
@@ -305,10 +304,10 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
 
 
 def override(**functions: Any) -> _Switch:
-    """Plug functions in: `override(softmax=f)`, as a call or as a context manager.
+    """Replace ops by your functions: `override(softmax=f)`, as a call or as a context manager.
 
-    Every op that calls softmax, and so the whole model, then runs f. `None` unplugs. Raises UserError
-    when there is no op of that name, TypeError when the arguments differ from the op's.
+    Every op that calls softmax, and so the whole model, then runs f. None removes an override. Raises
+    UserError when there is no op of that name, TypeError when the arguments differ from the op's.
     """
     for name, function in functions.items():
         wanted = _find(name).__signature__
@@ -323,9 +322,9 @@ def override(**functions: Any) -> _Switch:
 
 
 def watch(around: Callable[..., Any]) -> _Switch:
-    """Let every call of an op in a `with` block run as around(op, run, *args), which calls run(*args).
+    """Wrap every call of an op in a `with` block: around(op, run, *args) runs, and may call run(*args).
 
-    What around returns is the op's result. A second watch takes the first one's place until it ends.
+    The result of `around` is the result of the op. A nested watch replaces the outer one until it ends.
     """
     switch = _Switch()
     _state["around"] = around
@@ -334,9 +333,9 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
 
 def threads(n: int | None = None) -> int:
-    """Set how many threads the kernels use, or only ask, and return it. Results do not depend on it.
+    """Return the number of threads of the kernels, after setting it to n. Results do not depend on it.
 
-    Without kernels the answer is 1: NumPy's threads are not ours to count. Raises UserError unless n >= 1.
+    Without kernels it is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """
     if n is not None and n < 1:
         raise UserError(f"threads must be at least 1, got {n}")
@@ -344,31 +343,31 @@ def threads(n: int | None = None) -> int:
 
 
 def memory() -> dict[str, int] | None:
-    """Return what the pool behind the kernels' results holds, a dictionary of numbers.
+    """Return statistics of the pool of memory for the kernels' results -> {name: number}.
 
-    Blocks handed out again (hits) and asked from the system (misses); bytes used, idle, peak and capacity.
-    None without kernels: NumPy's memory is not ours to count.
+    hits: blocks that were reused; misses: blocks allocated by the system; used, idle, peak and capacity in
+    bytes. Returns None without kernels, because NumPy's memory is not in the pool.
     """
     return None if _compiled is None else _compiled.memory()
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array, on memory of the pool where there are kernels: no page faults."""
+    """Return an uninitialised array, with kernels from the pool, which avoids page faults."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 
 def empty_pool(capacity: int | None = None) -> None:
-    """Give the memory that lies idle in the pool back to the system.
+    """Return the idle memory of the pool to the system.
 
-    `capacity` also sets how many bytes may lie idle from now on. Does nothing without kernels. Raises
-    UserError when the capacity is negative.
+    `capacity` also sets how many idle bytes the pool may keep from now on. Does nothing without kernels.
+    Raises UserError when the capacity is negative.
     """
     if _compiled is not None:
         _compiled.empty_pool(capacity)
 
 
 def _first_backend():
-    """Read TINYLLM_BACKEND, or take the kernels if they were built; say so once if they were not."""
+    """Return the backend from TINYLLM_BACKEND, or else the best one; warn if there are no kernels."""
     asked = os.environ.get("TINYLLM_BACKEND")
     if asked:
         if asked not in BACKENDS:

@@ -126,7 +126,7 @@ def require_own_memory(name: str, results: list[Any], args: Sequence[Any], conti
 
 
 def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Raise AssertionError unless types, shapes and numbers are those of the specification."""
+    """Raise AssertionError unless types, shapes and numbers agree with the specification."""
     require_close(name, results, expectation(name, args))
 
 

@@ -40,7 +40,7 @@ def activation(args, results):
 
 
 def activation_backward(args, results):
-    """Bound the error: the derivative is at most about 1, but the sum of terms as large as x."""
+    """Bound the error: the derivative is about 1 at most, but a sum of terms as large as x."""
     dy, x = args
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 
@@ -52,7 +52,7 @@ def swiglu(args, results):
 
 
 def swiglu_backward(args, results):
-    """Bound the error: those of silu's derivative and of silu, each times the other factors."""
+    """Bound the errors: silu's derivative and silu are off, each times the other factors."""
     dy, gate, up = args
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 

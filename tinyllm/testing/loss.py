@@ -60,13 +60,13 @@ def cross_entropy_backward_bound(args, results):
 
 
 def token_losses_bound(args, results):
-    """Bound the error: that of the log-sum-exp, and one rounding of the difference."""
+    """Bound the error: the error of the log-sum-exp, and one rounding of the difference."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the error: each probability has that of its exponent, and subtracting 1 adds a few roundings."""
+    """Bound the error: exponents are rounded, and subtracting 1 at the target adds a few roundings."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)

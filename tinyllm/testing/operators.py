@@ -331,7 +331,7 @@ def made(name: str) -> list[Mistake]:
 
 
 def rejected(name: str, function: Callable[..., Any], args: Sequence[Any]) -> bool:
-    """Return whether `check` rejects a function on a case, for its results or for an error of its own."""
+    """Return True if `check` rejects a function on a case, for its results or because it raises."""
     try:
         require_expected(name, outcome(name, function, args) or [], args)
     except Exception:

@@ -83,7 +83,7 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
-    """Delete every checkpoint whose step is not in `keep`, and what killed processes left unfinished.
+    """Delete every checkpoint whose step is not in `keep`, and unfinished ones from killed processes.
 
     A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks complete.
     """

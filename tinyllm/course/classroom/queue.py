@@ -177,7 +177,7 @@ def interrupts() -> Iterator[list[int]]:
 
 def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
             step: Callable[[], Any], interrupted: Collection[int] = ()) -> None:
-    """Run `workers` processes at a time, each on one submission, until something is in `interrupted`.
+    """Grade submissions, `workers` processes at a time; start no more once `interrupted` is not empty.
 
     If a process is killed, its workers end too: their server exits when its socket closes.
     """

@@ -87,7 +87,7 @@ class Here:
 
 def run_selftest(course: Course, level: str, workers: int | None = None,
                  step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
-    """Try every task of a course, each in a process of its own, several at a time -> list of Row.
+    """Try every task of a course, each in a separate process, several at a time -> list of Row.
 
     step is called with each row, in the course's order.
     """

@@ -99,7 +99,7 @@ def _what(step: Step) -> str:
 class Layer:
     """The difference between two captures after one part of the model.
 
-    `size` is the root mean square of the first capture's numbers; `difference` is that of the differences.
+    `size` is the root mean square of the numbers in the first capture, `difference` of the differences.
     """
 
     path: str

@@ -59,7 +59,7 @@ class Growth:
 
 @dataclass
 class Trace:
-    """Hold what one model computed on one text. T tokens, L layers, H heads, V tokens in the vocabulary."""
+    """The results of one model on one text with T tokens; L layers, H heads, V tokens in the vocabulary."""
 
     ids: list  # T
     prompt_length: int  # how many of the ids were given; the model wrote the others
@@ -141,7 +141,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
 
 
 def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
-    """Return the likeliest tokens of one position as (id, p); of equal ones the smallest id comes first."""
+    """Return the likeliest tokens of one position as (id, p); if several are equal, smaller ids first."""
     best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
     return [(int(i), float(np.exp(log_p[i]))) for i in best]
 

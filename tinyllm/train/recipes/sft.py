@@ -32,7 +32,7 @@ class SFTConfig:
 def read_pairs(corpus: Any) -> list[tuple[str, str]]:
     r"""Return [(prompt, answer)] of a JSONL file ({"prompt": ..., "answer": ...}) or a TSV file.
 
-    In a TSV file, \n and \t in a cell stand for a new line and a tab. Raises UserError, naming the line.
+    In a TSV file, write \n and \t for a new line and a tab in a cell. Raises UserError, naming the line.
     """
     pairs = []
     for number, line in enumerate(corpus.text().split("\n"), 1):  # JSON texts may hold U+2028
