@@ -1,8 +1,8 @@
 """Read files of bounded size, and write files whole or not at all.
 
-Whatever happens while a file is saved, the old one is still there. The order matters: write to a temporary
-file beside the target, flush it to the disk, rename it over the target (one atomic step on every file system
-that is used for this), then flush the folder, because names are stored in the folder.
+If saving a file fails, the old file stays. The order of the steps matters: write a temporary file beside the
+target, flush it to the disk, rename it over the target (an atomic step on all common file systems), then
+flush the folder, because names are stored in the folder.
 """
 
 import itertools

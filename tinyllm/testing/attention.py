@@ -18,7 +18,7 @@ widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 
 @st.composite
 def attention(draw, kinds=USUAL):
-    """Draw queries for a whole sequence, for its end (decoding, prefill), or rarely more than keys."""
+    """Draw as many queries as keys, fewer (as in decoding and prefill), or rarely more than keys."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
     T = draw(sizes) + (S if draw(st.sampled_from((True, True, False))) else 0)
     H = K * draw(st.sampled_from((1, 2, 3)))

@@ -1,4 +1,4 @@
-"""Cases of quantised weights. What is rounded is exact; a product is off by the rounding of its outer sum."""
+"""Cases of quantised weights: rounding must be exact; products may differ by the rounding of a sum."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,13 +16,13 @@ MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
 
 @st.composite
 def weights(draw):
-    """A matrix of one kind of numbers."""
+    """Draw a matrix of one kind of numbers."""
     return (floats(draw, (draw(inner), draw(sizes))),)
 
 
 @st.composite
 def numbers(draw):
-    """Rows of one kind of numbers, or with blocks of very unequal sizes, zeros and infinities among them."""
+    """Draw rows of one kind of numbers, or of blocks with very different sizes, also zeros and infinities."""
     x = floats(draw, (*draw(leading), draw(inner)))
     if draw(st.booleans()) and x.size:
         x = np.array(x)
@@ -35,7 +35,7 @@ def numbers(draw):
 
 
 def packed(bits):
-    """A layer's packed weights in any layout: -> (q, scales), its inputs and outputs."""
+    """Return a strategy for a layer's packed weights in any layout -> (q, scales), n_in, n_out."""
 
     @st.composite
     def draw_packed(draw):
@@ -51,7 +51,7 @@ def packed(bits):
 
 
 def layer(bits):
-    """Inputs for packed weights, with and without a bias."""
+    """Return a strategy for the arguments of a quantised layer, with and without a bias."""
 
     @st.composite
     def draw_layer(draw):
@@ -63,7 +63,7 @@ def layer(bits):
 
 
 def product_bound(bits):
-    """A rounding for each block: of the rounded inputs times the rounded weights, all made positive."""
+    """Return a bound of one rounding per block, on the rounded inputs times weights, made positive."""
 
     def bound(args, results):
         x, q, scales, n_out, b = args

@@ -265,7 +265,7 @@ def _with_special(tokens, special_tokens):
 
 
 def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Return {name: id} as the `tokenizers` library numbers added tokens; it ignores ids in the file."""
+    """Number added tokens as the `tokenizers` library does, which ignores ids in the file -> {name: id}."""
     ids, largest = {}, -1
     for name in names:
         ids[name] = vocab.get(name, max(largest + 1, len(vocab)))

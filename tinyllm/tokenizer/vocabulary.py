@@ -128,7 +128,8 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced, the replacement runs; it cannot use `order`, which raises UserError.
+        If `bpe_encode` is replaced, the replacement runs. Raises UserError if this vocabulary has an `order`
+        or `ignore_merges`, which a replacement cannot use.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
