@@ -64,7 +64,7 @@ def measure_tokenizer(name: str, scale: Scale, seconds: float, least: int = 3,
 
 
 def _documents(name: str, most: int | None) -> tuple[bytes, list[str]]:
-    """Return the text, and the same text cut at line ends into documents."""
+    """Return a text as bytes, and as a list of documents, cut at line ends."""
     data = load_corpus(name).data[:most]
     data = data[: data.rfind(b"\n") + 1] or data
     texts, start = [], 0

@@ -57,7 +57,7 @@ class OutOfTime(PartFailure):
 
 
 def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
-    """Train with these parts in place of the library's ops -> the loss of every step.
+    """Train with the student's parts in place of the library's ops -> the loss of every step.
 
     Raises PartFailure if a part fails or its results stop the training, OutOfTime if a worker's time is up.
     """

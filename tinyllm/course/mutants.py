@@ -143,5 +143,5 @@ def run_test(task: Task, start: Callable[[], Any],
 
 
 def parameters_of(task: Task) -> str:
-    """Return the call of the op with its arguments as text, as a test writes it."""
+    """Return the text of a call of the op, such as `softmax(x)`."""
     return f"{task.op}({', '.join(parameters(task.op))})"

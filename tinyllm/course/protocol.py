@@ -1,9 +1,9 @@
 """Send values over a socket, as a JSON header and the bytes of arrays; nothing in them can be executed.
 
 A frame is four letters, the length of the header (uint32, little-endian), the header, and the arrays. The
-header is {"value": ..., "arrays": [[dtype, shape] of each]}. Plain values stand in it as JSON; what JSON
-lacks is an object with one key: {"t": tuple}, {"d": dict as pairs}, {"a": array number}, {"v": [array number,
-layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
+header is {"value": ..., "arrays": [[dtype, shape] of each]}. Plain values are written as JSON; types that
+JSON lacks are objects with one key: {"t": tuple}, {"d": dict as pairs}, {"a": array number}, {"v": [array
+number, layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
 
 Neither side trusts the other: sizes are checked before memory is allocated, there are few types, and pickle
 is not used. Workers import this file too, and they cannot import tinyllm, so it uses only the standard

@@ -166,7 +166,7 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
-        """Kill the process, and everything that it has started -> the signal that had ended it before."""
+        """Kill the process, and everything that it has started -> the signal that had already ended it."""
         if self.ended:
             return None
         self.ended = True

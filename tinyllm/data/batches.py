@@ -20,7 +20,7 @@ class Batch:
     """Tokens, their targets, optional weights of the targets, and optional starts, all of shape (B, T).
 
     A target of -100 does not count. `starts` holds the first position that each token may attend to: the
-    begin of its text, if a row holds several texts. Subclasses may add arrays whose first axis is B.
+    start of its text, if a row holds several texts. Subclasses may add arrays whose first axis is B.
     """
 
     tokens: np.ndarray

@@ -37,7 +37,7 @@ class Corpus:
 
     @property
     def entropy_per_char(self) -> float | None:
-        """Return the exact entropy of the text in nats per character, or None if it is unknown."""
+        """Return the entropy of the generator of the text in nats per character, or None without one."""
         return self.world.entropy_per_char() if self.world else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:

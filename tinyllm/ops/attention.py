@@ -131,9 +131,9 @@ def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: 
 
     shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
     n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the query's own.
-    `starts` (B, S) is the first key to see, such as the begin of a packed document. `ends` (B, S) replaces
-    the end of causal, which is own token + 1; for a prefix of P tokens that all see each other it is
-    max(own token + 1, P). Raises ValueError when the window is below 1.
+    `starts` (B, S) is the first key to see, such as the start of a packed document. `ends` (B, S) replaces
+    the causal end, own token + 1: if the first P tokens all see each other, it is max(own token + 1, P).
+    Raises ValueError when the window is below 1.
     """
     B, S = shape
     if window is not None and window < 1:

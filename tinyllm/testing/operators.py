@@ -51,7 +51,7 @@ def shifted(node: ast.expr, by: int) -> ast.BinOp:
 
 
 def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
-    """Return True if a node has a class, and one of the given operators."""
+    """Return True if a node has the class `kind` and one of the given operators."""
     return isinstance(node, kind) and isinstance(node.op, operators)
 
 
@@ -77,7 +77,7 @@ def factors(node: Any) -> Edits:
 
 
 def terms(node: Any) -> Edits:
-    """Leave a term of a sum, or a part of a condition, out."""
+    """Leave out a term of a sum, or a part of a condition."""
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):

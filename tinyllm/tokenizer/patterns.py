@@ -95,7 +95,7 @@ class Splitter:
         self.published = pattern if pattern in PATTERNS else NAMES.get(pattern)  # None: a regex of the user
 
     def pieces(self, text: str) -> Iterator[str]:
-        """Cut a str -> iterator of non-empty str."""
+        """Cut a text into pieces: str -> iterator of non-empty str."""
         if self.published and split_pieces.replaced:
             data = text.encode("utf-8", "surrogateescape")
             ends = split_pieces(data, self.published).tolist()

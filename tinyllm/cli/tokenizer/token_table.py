@@ -43,7 +43,7 @@ def fit(text: str, room: int) -> str:
 
 
 def painted(text: str, number: int, special: bool = False) -> str:
-    """Return a text on the colour of the token with this number."""
+    """Return a text with the background colour of token number `number`."""
     return f"{SPECIAL if special else COLOURS[number % len(COLOURS)]}{text}{RESET}"
 
 

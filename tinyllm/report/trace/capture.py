@@ -79,7 +79,7 @@ class Step:
 
 
 class _Recorder:
-    """Builds the tree from the calls of the capturing thread; other threads are ignored."""
+    """Build the tree from the calls of the capturing thread; ignore other threads."""
 
     def __init__(self, keep: bool):
         self.keep = keep

@@ -194,7 +194,7 @@ def _residual(trace: Trace) -> Html:
 
 
 def _in_numbers(name: str, described: tables.Table) -> Html:
-    """Return a table of numbers, folded."""
+    """Return a table of numbers that is hidden until the reader opens it."""
     head, rows = described
     cells = [[row_head(first), *map(number, others)] for first, *others in rows]
     return details("The same in numbers", table(name, [head[0], *map(column_head, head[1:])], cells))
