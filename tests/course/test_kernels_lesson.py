@@ -1,5 +1,6 @@
 """Lesson 10's checker: a student's C, compiled, run between guard pages, and judged by the ops' own cases."""
 
+import ctypes
 import platform
 import re
 import signal
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tinyllm.course import kernels
+from tinyllm.course import guard_pages, kernels
 from tinyllm.course.answer_keys import NAMELESS, answers, edited, read
 from tinyllm.course.checker import judge_lesson
-from tinyllm.course.elf_symbols import NO_OBJECT, refusal
+from tinyllm.course.elf_symbols import EARLY, NO_OBJECT, refusal, runs_at_load
 from tinyllm.course.failures import INSIDE
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import why_not
@@ -135,6 +136,7 @@ def test_guard_pages_name_the_operand_and_the_side(judge_c, case):
 TEXT = Path(__file__).with_name("hostile").joinpath("kernels.txt").read_text("utf-8")
 HOSTILE = {name: (words, text) for name, words, text in
            re.findall(r"(?ms)^#### ([^|\n]+) \| ([^\n]+)\n(.*?)(?=^#### |\Z)", TEXT)}  # fmt: skip
+IFUNC = "a function that is chosen as it is loaded"
 RAW = [name for name in HOSTILE if name.startswith("raw: ")]
 needs_landlock = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
@@ -143,7 +145,7 @@ needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platfo
 
 def hostile(name):
     """The attack of this name, in front of a right softmax."""
-    return HOSTILE[name][1] + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
+    return HOSTILE[name][1].replace("@DIGITS", "9" * 4400) + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
@@ -151,7 +153,28 @@ def hostile(name):
 def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge_c, name):
     verdict = judge_c(SOFTMAX, hostile(name))
     assert (verdict.state, verdict.held) == ("failed", ()) and HOSTILE[name][0] in verdict.message
-    assert len(verdict.message) < 200 and verdict.message.isprintable()
+    assert len(verdict.message) <= 400 and verdict.message.isprintable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
+def test_what_the_linker_adds_is_read_as_the_loader_reads_it(tmp_path):
+    """Whatever an object was made of: a library with a constructor or an ifunc is refused once it is linked."""
+    ifunc = HOSTILE[IFUNC][1] + "float b(void) { return chosen(1); }"
+    for text in ("__attribute__((constructor)) void a(void) {}", ifunc):
+        Path(tmp_path, "a.c").write_text(text)
+        command = [kernels.find_compiler(), "-shared", "-nostartfiles", "-fPIC", "-o", "a.so", "a.c"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        data = Path(tmp_path, "a.so").read_bytes()
+        assert runs_at_load(data) == EARLY
+        assert all("\n" not in runs_at_load(data[:n] + b"\xff" + data[n + 1 :]) for n in range(0, len(data), 97))
+
+
+def test_margins_that_stay_open_are_noticed(monkeypatch):
+    """As behind a filter of the student's by which mprotect does nothing and says that it did."""
+    libc = ctypes.CDLL(None)
+    monkeypatch.setattr(libc, "mprotect", lambda *args: 0)
+    with pytest.raises(OSError, match="open"):
+        guard_pages.Operand(libc)
 
 
 def test_an_object_file_that_is_damaged_is_refused(tmp_path):

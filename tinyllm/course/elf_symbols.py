@@ -1,9 +1,13 @@
-"""Read the symbols of a compiled C file, and refuse the file if a kernel must not use one of them.
+"""Read a compiled C file, and refuse what a kernel must not use: in the object, and in the linked library.
 
 A kernel needs only the C library's functions for mathematics, memory and text. So a file is refused by name
 if it calls, for example, `dlsym` to find NumPy's matrix product, or `mprotect` to open the pages around an
-array; weak symbols count too. Code that would run while the file is loaded, before anything guards it (a
-constructor, an ifunc), is refused as well.
+array; weak symbols count too.
+
+No code may run while the library is loaded, before anything guards it. The linker makes such code from
+sections of many names and kinds. So an object may only have the sections of ordinary C (`SECTIONS`), and the
+linked library, which has no start files, must ask the loader for nothing that runs: `runs_at_load` reads what
+the loader reads.
 
 C that uses no names is not stopped here: a system call in assembly, or a search of the loader's tables from
 the address of `memcpy`. The filter in `sandbox.freeze` denies such system calls.
@@ -24,8 +28,8 @@ OTHERS = """abs labs llabs div ldiv qsort bsearch rand srand malloc calloc reall
 posix_memalign memcpy memmove memset memcmp memchr strlen strnlen strcpy strncpy strcat strncat strcmp strncmp
 strchr strrchr strstr bcmp printf puts putchar fprintf fputs fputc putc fwrite snprintf sprintf vsnprintf
 vfprintf fflush stdout stderr perror exit clock clock_gettime time tinyllm_abort tinyllm_assert_fail
-__errno_location __tls_get_addr __stack_chk_fail __stack_chk_guard _GLOBAL_OFFSET_TABLE_ __cpu_model
-__cpu_indicator_init memcpy_chk memmove_chk memset_chk strcpy_chk strncpy_chk strcat_chk strncat_chk
+__errno_location __tls_get_addr __stack_chk_fail __stack_chk_guard _GLOBAL_OFFSET_TABLE_
+memcpy_chk memmove_chk memset_chk strcpy_chk strncpy_chk strcat_chk strncat_chk
 printf_chk fprintf_chk snprintf_chk sprintf_chk vsnprintf_chk vfprintf_chk"""
 MATHEMATICS = f"(?:{'|'.join(ONE.split())})"
 ALLOWED = re.compile(
@@ -38,9 +42,21 @@ ALLOWED = re.compile(
 )
 GUARDS = {"sigaction", "sigaltstack", "sigaddset", "signal", "__sigsetjmp", "siglongjmp", "memset"}
 HEADER, SECTION = struct.Struct("<16s24xQ10xHHH"), struct.Struct("<IIQQQQIIQQ")
-SYMBOL = struct.Struct("<IBBHQQ")
-SYMTAB, RUN_AT_LOAD, IFUNC = 2, (14, 15, 16), 10  # sh_type, sh_type (INIT_, FINI_, PREINIT_ARRAY), st_info
+SYMBOL, PROGRAM = struct.Struct("<IBBHQQ"), struct.Struct("<IIQQQQQQ")
+PAIR, RELOCATION = struct.Struct("<QQ"), struct.Struct("<QQq")
+SYMTAB, STRTAB, IFUNC = 2, 3, 10  # sh_type, sh_type, st_info
+MAX_SYMBOLS, MAX_LENGTH = 4096, 256  # of an object, which is the student's; bytes of a name
+SECTIONS = re.compile(  # of an object: names, with the types that go with them where the linker looks at names
+    r"\.rela?\.(?:text|data|rodata|tdata|lrodata|ldata|eh_frame|debug_\w+)(?:\..*)? (?:4|9)"
+    r"|\.(?:text|data|rodata|bss|tbss|tdata|lrodata|ldata|lbss|eh_frame|debug_\w+|note)(?:\..*)? \d+"
+    r"|(?:|\.comment|\.symtab|\.strtab|\.shstrtab|\.group|\.llvm_addrsig) \d+"
+)
+LOADABLE, DYNAMIC = 1, 2  # p_type
+JMPREL, PLTRELSZ, RELA, RELASZ = 23, 2, 7, 8  # d_tag
+RUN_AT_LOAD = {12, 13, 25, 26, 32}  # d_tag: INIT, FINI, INIT_ARRAY, FINI_ARRAY, PREINIT_ARRAY
+IRELATIVE = {37, 1032}  # of a relocation: an ifunc's, on x86-64 and arm64
 NO_OBJECT = "it does not compile: the compiler's output cannot be read"
+EARLY = "it has code that runs when it is loaded (a constructor or an ifunc), or a section of its own"
 
 
 def refusal(data: bytes) -> str:
@@ -55,7 +71,7 @@ def refusal(data: bytes) -> str:
     except (struct.error, IndexError, ValueError, OverflowError):
         return NO_OBJECT
     if early:
-        return "it has code that runs when it is loaded (a constructor or an ifunc), which a kernel may not"
+        return EARLY
     if taken := sorted(GUARDS & defined):
         return f"it defines {taken[0]}, a name of the C library; take another"
     strangers = sorted(name for name in asked if not ALLOWED.fullmatch(name))
@@ -69,24 +85,65 @@ def refusal(data: bytes) -> str:
 def names(data: bytes) -> tuple[set[str], set[str], bool]:
     """Read an object file's symbols -> (undefined names, exported names, True if code runs at load time).
 
-    Raises struct.error, IndexError, ValueError or OverflowError if the file is damaged.
+    The last is True if it has an ifunc, or a section that ordinary C has not. Raises struct.error, IndexError,
+    ValueError or OverflowError where the file is damaged.
     """
-    _, at, size, count, _ = HEADER.unpack_from(data)
+    _, at, size, count, last = HEADER.unpack_from(data)
     if size != SECTION.size:
         raise ValueError("no section headers")
     sections = [SECTION.unpack_from(data, at + i * size) for i in range(count)]
+    named = (f"{text_at(data, sections[last], section[0])} {section[1]}" for section in sections)
+    early = not all(map(SECTIONS.fullmatch, named))
+    tables = [section for section in sections if section[1] == SYMTAB]
+    if len(tables) > 1 or any(table[5] > MAX_SYMBOLS * SYMBOL.size for table in tables):
+        raise ValueError("too many symbols")
     asked: set[str] = set()
     defined: set[str] = set()
-    early = False
-    for _, kind, _, _, offset, length, link, _, _, _ in sections:
-        early = early or kind in RUN_AT_LOAD
-        if kind != SYMTAB:
-            continue
-        texts = data[sections[link][4] : sections[link][4] + sections[link][5]]
+    for _, _, _, _, offset, length, link, _, _, _ in tables:
         for place in range(offset, offset + length, SYMBOL.size):
             name, info, _, where, _, _ = SYMBOL.unpack_from(data, place)
-            text = texts[name : texts.index(b"\0", name)].decode("utf-8", "replace")
+            text = text_at(data, sections[link], name)
             early = early or info & 15 == IFUNC
             if text and info >> 4:  # not a local one
                 (defined if where else asked).add(text)
     return asked, defined, early
+
+
+def text_at(data: bytes, table: tuple, at: int) -> str:
+    """Return the text at a place in a table of texts. Raises ValueError where there is none, or a long one."""
+    _, kind, _, _, offset, length, *_ = table
+    end = data.index(b"\0", offset + at, min(offset + at + MAX_LENGTH, offset + length))
+    if kind != STRTAB:
+        raise ValueError("not a table of texts")
+    return data[offset + at : end].decode("utf-8", "replace")
+
+
+def runs_at_load(data: bytes) -> str:
+    """Say in one line that a linked library would run code as it is loaded; "" if it would not.
+
+    data: the bytes of the library. It is linked without start files, which run code themselves.
+    """
+    if data[:6] != b"\x7fELF\x02\x01":
+        return ""
+    try:
+        (at,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+        programs = [PROGRAM.unpack_from(data, at + i * size) for i in range(count)]
+        tags: dict[int, int] = {}
+        for kind, _, offset, _, _, length, *_ in programs:
+            if kind == DYNAMIC:
+                tags |= dict(PAIR.iter_unpack(data[offset : offset + length]))
+        tables = [(tags[where], tags[length]) for where, length in ((JMPREL, PLTRELSZ), (RELA, RELASZ))
+                  if where in tags]  # fmt: skip
+        kinds = {kind & 0xFFFFFFFF for where, length in tables for _, kind, _ in
+                 RELOCATION.iter_unpack(mapped(data, programs, where, length))}  # fmt: skip
+    except (struct.error, IndexError, ValueError, OverflowError, KeyError):
+        return NO_OBJECT
+    return EARLY if not tags or RUN_AT_LOAD & tags.keys() or IRELATIVE & kinds else ""
+
+
+def mapped(data: bytes, programs: list[tuple], address: int, length: int) -> bytes:
+    """Return what the loader puts at an address. Raises ValueError where it puts nothing."""
+    for kind, _, offset, start, _, in_file, *_ in programs:
+        if kind == LOADABLE and start <= address and address + length <= start + in_file:
+            return data[offset + address - start : offset + address - start + length]
+    raise ValueError("no such address")

@@ -105,6 +105,17 @@ class Operand:
         for begin in (0, MARGIN + ROOM):
             if libc.mprotect(ctypes.c_void_p(self.base + begin), ctypes.c_size_t(MARGIN), NOTHING):
                 raise OSError(ctypes.get_errno(), "mprotect")
+        self.require_closed(libc)
+
+    def require_closed(self, libc: ctypes.CDLL) -> None:
+        """Raise OSError unless the margins are really closed: a filter could answer mprotect with a lie."""
+        reader, writer = os.pipe()
+        opened = [libc.write(writer, ctypes.c_void_p(self.base + at), ctypes.c_size_t(1)) == 1
+                  for at in (MARGIN - 1, MARGIN + ROOM)]  # fmt: skip
+        os.close(reader)
+        os.close(writer)
+        if any(opened):
+            raise OSError("the pages beside the arrays are open")
 
     def lay(self, name: str, a: np.ndarray, at_end: bool, constant: bool) -> None:
         """Copy an array into this memory. constant: True if the function may only read it."""

@@ -21,18 +21,18 @@ from typing import Any
 from tinyllm.course.answer_keys import catalogue
 from tinyllm.course.checker import Verdict, judge
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.elf_symbols import refusal
+from tinyllm.course.elf_symbols import refusal, runs_at_load
 from tinyllm.course.failures import INSIDE, out_of_bounds
 from tinyllm.course.guard_pages import CALLS, GUARD, matrices
 from tinyllm.course.syllabus import Task
-from tinyllm.course.workers import Failure, Launcher, printable
+from tinyllm.course.workers import Failure, Launcher, printable, without_scratch
 from tinyllm.course.workspace import lay_out
 from tinyllm.testing.properties import FORM, VIEWS
 
 FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-Wall",
          "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see guard_pages.py
 LIBRARY = "kernels.py"  # named as guard_pages.py says
-LINK = ("-shared", "-s", "-o", LIBRARY)
+LINK = ("-shared", *(("-nostartfiles",) if sys.platform == "linux" else ()), "-s", "-o", LIBRARY)
 MAX_SOURCE = 2**18  # bytes
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 MEASURE_SECONDS = 60
@@ -65,6 +65,8 @@ def build(source: str, op: str, folder: str | Path, level: str, home: str | Path
     if not failure and (why := refusal((folder / "exercise.o").read_bytes())):
         failure = Failure("failed", why)
     failure = failure or compile_in(folder, level, [*LINK, "exercise.o", "guard.c", "-lm"])
+    if not failure and (why := runs_at_load((folder / LIBRARY).read_bytes())):
+        failure = Failure("failed", why)
     if failure:
         return failure
     runner = folder / "run.py"
@@ -95,8 +97,9 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
 
 def compile_error(said: str) -> Failure:
     """Read the first error of a compiler -> Failure with its line."""
+    said = without_scratch(said)
     for line in said.splitlines():
-        if found := re.match(r"exercise\.c:(\d+):(?:\d+:)? (?:fatal )?error: (.*)", line):
+        if found := re.match(r"exercise\.c:(\d{1,7}):(?:\d+:)? (?:fatal )?error: (.*)", line):
             return Failure("failed", printable(f"it does not compile: {found[2]}"), int(found[1]))
     first = next((line for line in said.splitlines() if "error" in line or "undefined" in line), said)
     return Failure("failed", printable(f"it does not compile: {first}"))
