@@ -145,7 +145,8 @@ needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platfo
 
 def hostile(name):
     """The attack of this name, in front of a right softmax."""
-    return HOSTILE[name][1].replace("@DIGITS", "9" * 4400) + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
+    attack = HOSTILE[name][1].replace("@DIGITS", "9" * 4400)
+    return attack + GOOD.replace("long n) {", "long n) { first(x, rows * n * 4);", 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
@@ -158,7 +159,7 @@ def test_what_a_kernel_has_no_use_for_is_refused_by_its_name(judge_c, name):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF is read, which is Linux")
 def test_what_the_linker_adds_is_read_as_the_loader_reads_it(tmp_path):
-    """Whatever an object was made of: a library with a constructor or an ifunc is refused once it is linked."""
+    """A library with a constructor or an ifunc is refused, whatever its object was made of."""
     ifunc = HOSTILE[IFUNC][1] + "float b(void) { return chosen(1); }"
     for text in ("__attribute__((constructor)) void a(void) {}", ifunc):
         Path(tmp_path, "a.c").write_text(text)
@@ -166,7 +167,8 @@ def test_what_the_linker_adds_is_read_as_the_loader_reads_it(tmp_path):
         subprocess.run(command, cwd=tmp_path, check=True)
         data = Path(tmp_path, "a.so").read_bytes()
         assert runs_at_load(data) == EARLY
-        assert all("\n" not in runs_at_load(data[:n] + b"\xff" + data[n + 1 :]) for n in range(0, len(data), 97))
+        for n in range(0, len(data), 97):
+            assert "\n" not in runs_at_load(data[:n] + b"\xff" + data[n + 1 :])
 
 
 def test_margins_that_stay_open_are_noticed(monkeypatch):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tinyllm.course import protocol
 from tinyllm.course.checker import complaint
 from tinyllm.course.drawing import draw_cases
-from tinyllm.course.workers import LIMITS, Failure, Worker
+from tinyllm.course.workers import LIMITS, Failure, Launcher, Worker
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES
 from tinyllm.testing.check import bits
@@ -78,7 +78,7 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
         for i, (name, args, data) in enumerate(corruptions(10_000)):
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
             worker.failure, worker.ended, worker.deadline = None, True, math.inf
-            worker.limits, worker.looks = LIMITS, 0
+            worker.limits, worker.looks, worker.launcher = LIMITS, 0, Launcher("plain")
             worker.sock = Bytes(data)
             why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
             assert why is None or isinstance(why, Failure | str)
@@ -136,8 +136,8 @@ class Bytes:
     def settimeout(self, seconds):
         pass
 
-    def sendall(self, data):
-        pass
+    def send(self, data):
+        return len(data)
 
     def recv(self, n):
         part, self.data = self.data[:n], self.data[n:]
@@ -214,7 +214,7 @@ def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
     ours, _ = ends
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            protocol.send(ours, bytes(2**24), 0.1)
+            protocol.send(ours, bytes(2**22), 0.1)
 
 
 def test_an_end_that_has_gone_is_closed(ends):

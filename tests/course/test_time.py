@@ -82,11 +82,11 @@ def test_processor_time_is_counted_and_neither_calls_nor_tests_are_timed_by_the_
 def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):
     lesson = find_lesson(4)
     right = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
-    slow = "\n\nright = softmax\ndef softmax(x):\n    burn(0.01)\n    return right(x)\n"
+    slow = "real = softmax_backward\ndef softmax_backward(*args):\n    burn(0.1)\n    return real(*args)\n"
     submission = Submission("Ada", tmp_path)
-    submission.files[lesson.folder, "exercise.py"] = (CODE + right + slow).encode()
+    submission.files[lesson.folder, "exercise.py"] = (CODE + right + "\n\n" + slow).encode()
     part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
-    monkeypatch.setattr(grading, "CPU_SECONDS", 0.5)
+    monkeypatch.setattr(grading, "CPU_SECONDS", 4)
     record = grading.grade(submission, Course("Test", 7, 1, True, (part,)), "plain")
     first, second = record["lessons"][0]["tasks"]
     assert (first["state"], first["points"]) == ("passed", 2)

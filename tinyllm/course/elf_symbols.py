@@ -46,7 +46,7 @@ SYMBOL, PROGRAM = struct.Struct("<IBBHQQ"), struct.Struct("<IIQQQQQQ")
 PAIR, RELOCATION = struct.Struct("<QQ"), struct.Struct("<QQq")
 SYMTAB, STRTAB, IFUNC = 2, 3, 10  # sh_type, sh_type, st_info
 MAX_SYMBOLS, MAX_LENGTH = 4096, 256  # of an object, which is the student's; bytes of a name
-SECTIONS = re.compile(  # of an object: names, with the types that go with them where the linker looks at names
+SECTIONS = re.compile(  # of an object: names and types; the linker goes by names
     r"\.rela?\.(?:text|data|rodata|tdata|lrodata|ldata|eh_frame|debug_\w+)(?:\..*)? (?:4|9)"
     r"|\.(?:text|data|rodata|bss|tbss|tdata|lrodata|ldata|lbss|eh_frame|debug_\w+|note)(?:\..*)? \d+"
     r"|(?:|\.comment|\.symtab|\.strtab|\.shstrtab|\.group|\.llvm_addrsig) \d+"
@@ -85,8 +85,8 @@ def refusal(data: bytes) -> str:
 def names(data: bytes) -> tuple[set[str], set[str], bool]:
     """Read an object file's symbols -> (undefined names, exported names, True if code runs at load time).
 
-    The last is True if it has an ifunc, or a section that ordinary C has not. Raises struct.error, IndexError,
-    ValueError or OverflowError where the file is damaged.
+    An ifunc, or a section that is not in `SECTIONS`, may run at load time. Raises struct.error, IndexError,
+    ValueError or OverflowError if the file is damaged.
     """
     _, at, size, count, last = HEADER.unpack_from(data)
     if size != SECTION.size:
@@ -110,7 +110,7 @@ def names(data: bytes) -> tuple[set[str], set[str], bool]:
 
 
 def text_at(data: bytes, table: tuple, at: int) -> str:
-    """Return the text at a place in a table of texts. Raises ValueError where there is none, or a long one."""
+    """Return the text at a place in a table of texts. Raises ValueError where there is none of its length."""
     _, kind, _, _, offset, length, *_ = table
     end = data.index(b"\0", offset + at, min(offset + at + MAX_LENGTH, offset + length))
     if kind != STRTAB:

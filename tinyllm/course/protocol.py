@@ -26,13 +26,15 @@ if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
 
 MAGIC = b"TLW1"
 PREFIX = struct.Struct("<4sI")
-MAX_HEADER = 2**22  # bytes (hostile: a huge header)
+MAX_HEADER = 2**20  # bytes (hostile: a huge header)
+MAX_VALUES = 2**14  # plain values of a frame: what is derived from them grows faster (hostile: small bombs)
 MAX_ARRAYS = 256
-MAX_PAYLOAD = 2**26  # bytes of all arrays of a frame
+MAX_PAYLOAD = 2**22  # bytes of all arrays of a frame
 MAX_DEPTH = 16  # (hostile: a nested header)
 MAX_NDIM = 16
 LOOK = 0.25  # seconds between two looks at a worker that does not answer
 MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
+MAX_KEY = 8  # values in a tuple that is a key
 DTYPE = re.compile(r"[<>|][biuf](?:1|2|4|8|16)")  # never evaluated (hostile: a header with a program in it)
 
 
@@ -46,7 +48,7 @@ class Closed(EOFError):
 
 def dump(value: object) -> bytes:
     """Write a value as a frame: any of the types above -> bytes. Raises ProtocolError for other types."""
-    arrays: list = []
+    arrays = _Arrays()
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
     data = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
@@ -55,7 +57,19 @@ def dump(value: object) -> bytes:
     return b"".join([PREFIX.pack(MAGIC, len(data)), data, *(a.tobytes() for a in arrays)])
 
 
+class _Arrays(list):
+    """The arrays of a frame, and the number of its plain values so far."""
+
+    values = 0
+
+    def count_value(self):
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise ProtocolError(f"it holds more than {MAX_VALUES:,} values")
+
+
 def _plain(value, arrays, depth):
+    arrays.count_value()
     if depth > MAX_DEPTH:
         raise ProtocolError(f"the value is nested more than {MAX_DEPTH} deep")
     if value is None or isinstance(value, (bool, str)):
@@ -131,6 +145,7 @@ def _refuse(name):
 
 
 def _value(x, arrays, depth):
+    arrays.count_value()
     if depth > MAX_DEPTH:
         raise ProtocolError("not a frame: nested too deeply")
     if x is None or isinstance(x, (bool, int, float, str)):
@@ -141,7 +156,7 @@ def _value(x, arrays, depth):
     if key == "t":
         return tuple(_value(item, arrays, depth + 1) for item in content)
     if key == "d" and len(content) <= MAX_PAIRS:
-        return {_value(k, arrays, depth + 1): _value(v, arrays, depth + 1) for k, v in content}
+        return {_key(_value(k, arrays, depth + 1)): _value(v, arrays, depth + 1) for k, v in content}
     if key == "f":
         return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[content]
     if key == "v":
@@ -155,13 +170,23 @@ def _value(x, arrays, depth):
     raise ProtocolError("not a frame: an object of no known kind")
 
 
-def send(sock: "Any", value: object, seconds: float | None = None) -> None:
-    """Send a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`."""
-    sock.settimeout(seconds)
-    try:
-        sock.sendall(dump(value))
-    except (BrokenPipeError, ConnectionResetError):
-        raise Closed("the other side has gone") from None
+def _key(key):
+    parts = key if isinstance(key, tuple) else (key,)
+    if len(parts) > MAX_KEY or any(isinstance(part, tuple) for part in parts):
+        raise ProtocolError("not a frame: a key that is too long")
+    return key
+
+
+def send(sock: "Any", value: object, seconds: float | None = None,
+         idle: "Callable[[], bool] | None" = None) -> None:
+    """Send a value. Raises ProtocolError, Closed, or TimeoutError; seconds and idle as in `receive`."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    left = memoryview(dump(value))
+    while left:
+        try:
+            left = left[_patiently(sock, sock.send, left, deadline, idle) :]
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed("the other side has gone") from None
 
 
 def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
@@ -185,11 +210,14 @@ def _read(exactly):
     if magic != MAGIC or length > MAX_HEADER:
         raise ProtocolError("not a frame: it starts with something else")
     try:
-        fields = json.loads(exactly(length).decode("ascii"), parse_constant=_refuse)
+        text = exactly(length)
+        if sum(map(text.count, (b",", b"[", b"{"))) > 8 * MAX_VALUES:  # counted before anything is made of it
+            raise ProtocolError("not a frame: it holds too many values")
+        fields = json.loads(text.decode("ascii"), parse_constant=_refuse)
         forms = [_read_form(dtype, shape) for dtype, shape in fields["arrays"][: MAX_ARRAYS + 1]]
         if len(forms) > MAX_ARRAYS or sum(size for _, _, size in forms) > MAX_PAYLOAD:
             raise ProtocolError("not a frame: its arrays are too many or too large")
-        arrays = [np.frombuffer(exactly(size), dtype).reshape(shape) for dtype, shape, size in forms]
+        arrays = _Arrays(np.frombuffer(exactly(size), dtype).reshape(shape) for dtype, shape, size in forms)
         return _value(fields["value"], arrays, 0)
     except (ProtocolError, Closed, TimeoutError, OSError):
         raise
@@ -200,19 +228,25 @@ def _read(exactly):
 def _exactly(sock, n, deadline, idle):
     data = bytearray()
     while len(data) < n:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError("no answer in time")
-        sock.settimeout(left if idle is None else min(left, LOOK))
         try:
-            part = sock.recv(min(n - len(data), 2**20))
-        except TimeoutError:
-            if idle is None or idle():
-                raise
-            continue
+            part = _patiently(sock, sock.recv, min(n - len(data), 2**20), deadline, idle)
         except ConnectionResetError:
             part = b""
         if not part:
             raise Closed("the other side has gone")
         data += part
     return data
+
+
+def _patiently(sock, act, what, deadline, idle):
+    """Send or receive, and call `idle` every quarter of a second -> what `act(what)` returns."""
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError("no answer in time")
+        sock.settimeout(left if idle is None else LOOK if left is None else min(left, LOOK))
+        try:
+            return act(what)
+        except TimeoutError:
+            if idle is None or idle():
+                raise

@@ -11,6 +11,7 @@ they catch all other cases, also on systems where sleep cannot be seen.
 """
 
 import functools
+import math
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from tinyllm.errors import UserError
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
 ASLEEP = 20  # inspections, a quarter of a second apart: 5 seconds in a worker's life
+USED_UP = "it and the tasks before it used up the time for a whole submission"
+MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # kind of error -> state of the task; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
@@ -96,12 +99,13 @@ def why_not(level: str) -> str | None:
 class Launcher:
     """Start workers, one after another; use it as a context manager, from one thread.
 
-    forks: whether a server forks them, as on Linux; otherwise each is a plain subprocess.
+    forks: whether a server forks them, as on Linux; otherwise each is a plain subprocess. cpu_seconds: the
+    processor time that all workers and this process may take together. When it is used up, calls fail.
     """
 
-    def __init__(self, level, forks=sys.platform == "linux"):
-        self.level, self.forks = level, forks
-        self.server, self.cpu = None, 0.0  # seconds of processor time of the workers that have ended
+    def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
+        self.level, self.forks, self.cpu_seconds = level, forks, cpu_seconds
+        self.server, self.cpu = None, -time.process_time()  # of this process so far; workers' when they end
         self.readable = readable_paths() if level == "landlock" else []
 
     def __enter__(self):
@@ -114,6 +118,10 @@ class Launcher:
     def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
         """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
+
+    def is_used_up(self) -> bool:
+        """Return whether the workers that have ended and this process took all their processor time."""
+        return self.cpu + time.process_time() > self.cpu_seconds
 
     def launch(self, request: dict[str, Any]) -> socket.socket:
         """Start a process for a request; the server is started again if it has died."""
@@ -190,10 +198,13 @@ class Worker:
         """Run a function whose arguments are functions that run in this process -> value, or a Failure.
 
         remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
-        `limit` calls in all.
+        `limit` calls are made, in as much processor time of this process as the worker has itself.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
+        begun = time.process_time()
         for _ in range(limit + 1):
+            if time.process_time() - begun > self.limits["cpu_seconds"]:
+                break
             answer = self._ask(message)
             if isinstance(answer, dict) and "value" in answer:
                 return answer["value"]
@@ -201,14 +212,15 @@ class Worker:
             if name not in remotes:
                 return self._failed(answer, function)
             message = remotes[name](args, kwargs)
-        self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times")
+        self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times, or too long")
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
-        if not isinstance(steps, list) or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
+        few = isinstance(steps, list) and len(steps) <= MAX_STEPS
+        if not few or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
             return self._failed(answer, function)
         return steps
 
@@ -232,9 +244,15 @@ class Worker:
 
     def _ask(self, message):
         """Send a message and wait -> the answer, or an error for `_failed`."""
+        if not self.failure and self.launcher.is_used_up():
+            self.failure = Failure("timed_out", USED_UP)
         return self.failure or self._talk(protocol.send, message, SEND_SECONDS) or self._receive()
 
     def _receive(self):
+        return self._talk(protocol.receive, max(self.deadline - time.monotonic(), 0))
+
+    def _talk(self, send_or_receive, *args):
+        """Send or receive over the socket -> the value received, an exception, or Died."""
         was_asleep = False
 
         def idle():  # an answer between two inspections shows that the worker was not asleep
@@ -243,12 +261,8 @@ class Worker:
             was_asleep = self.launcher.server.asleep()
             return self.looks >= ASLEEP
 
-        return self._talk(protocol.receive, max(self.deadline - time.monotonic(), 0), idle)
-
-    def _talk(self, send_or_receive, *args):
-        """Send or receive over the socket -> the value received, an exception, or Died."""
         try:
-            return send_or_receive(self.sock, *args)
+            return send_or_receive(self.sock, *args, idle)
         except protocol.Closed:
             return Died(self._end(patience=200))
         except (protocol.ProtocolError, TimeoutError, OSError) as error:

@@ -2,9 +2,9 @@
 
 The result is a plain record that depends only on the submission, the course and the library: limits are in
 processor time where the system counts it (see `workers`), and searches are limited by counts. There is also a
-limit of processor time for a whole submission: when it is used up, tasks that were judged keep their
-verdicts, and the others are timed out. A limit by the clock, many times longer, catches code that waits
-without using the processor and without being recognised as asleep.
+limit of processor time for a whole submission, the time of this process included: when it is used up, tasks
+that were judged keep their verdicts, and the others are timed out. A limit by the clock, many times longer,
+catches code that waits without using the processor and without being recognised as asleep.
 """
 
 import tempfile
@@ -16,19 +16,19 @@ from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
-from tinyllm.course.workers import Launcher
+from tinyllm.course.workers import USED_UP, Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
-CPU_SECONDS = 1200  # of processor time for one submission; a task that has begun is judged to its end
+CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
 CLOCK_SECONDS = 7200  # the limit by the clock for one submission
-USED_UP = "the tasks before it used up the time for a whole submission"
 
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission -> record, a dict of plain values."""
-    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
+    with (tempfile.TemporaryDirectory(prefix="tinyllm-") as folder,
+          Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]  # fmt: skip
@@ -64,7 +64,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
 
     def judge(task, start, folder):  # if the judge itself fails, the other tasks are still judged
-        if launcher.cpu > CPU_SECONDS or time.monotonic() > end:
+        if launcher.is_used_up() or time.monotonic() > end:
             titles = tuple(properties(task.op)) if task.kind == "op" else ()
             return Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
         try:
