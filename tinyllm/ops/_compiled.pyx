@@ -1,9 +1,9 @@
 # cython: language_level=3, binding=True, embedsignature=False, freethreading_compatible=False
-"""The C twins of the ops: check, allocate, call. No arithmetic here: that is in csrc/, one file per ops file.
+"""The C twins of the ops: check arguments, allocate results, call C. The arithmetic is in csrc/, one file per ops file.
 
-Twins take float32 (and the integers they name), refuse anything else with one line that says what to do, copy strided
-inputs, and return fresh contiguous arrays, whose memory comes from the pool. Each op's part is in a file beside its
-specification: softmax.py, softmax.pxi. (One loop computes here: `loops` in matmul.pxi, for comparison with C.)
+Twins take float32 (and integers where ops do), refuse anything else with one line that says what to do, copy strided
+inputs, and return new contiguous arrays, whose memory comes from the pool. The twin of an op is in a file beside its
+specification: softmax.py, softmax.pxi. (Only one loop computes here: `loops` in matmul.pxi, for comparison with C.)
 """
 
 import math
@@ -44,11 +44,11 @@ cdef object ndarray = np.ndarray
 
 
 cdef class Call:
-    """What an op is when it is called: its check, then what runs it. In Python: PythonCall in registry.py."""
+    """Call an op: first its check, then its implementation. PythonCall in registry.py is the same in Python."""
 
     cdef public object _check, _run
-    cdef public object _more  # what `_check` looks at besides shapes, or None
-    cdef public set _fitted  # shapes that `_check` has let pass, or None
+    cdef public object _more  # the part of `_check` that is not about shapes, or None
+    cdef public set _fitted  # shapes that `_check` has accepted, or None
     cdef public Py_ssize_t _count
 
     cdef bint fits(self, tuple args):
@@ -74,7 +74,7 @@ cdef class Call:
 # --- memory ------------------------------------------------------------------------------------------------------------
 
 cdef class Block:
-    """Memory from the pool, given back when the last array on it lets go."""
+    """A block of memory from the pool; it is returned when the last array that uses it is freed."""
 
     cdef void *start
 
@@ -83,7 +83,7 @@ cdef class Block:
 
 
 cpdef object empty(tuple shape, object dtype=F32):
-    """An uninitialised array on a block of the pool; dtype is a np.dtype."""
+    """Return an uninitialised array on a block of the pool; dtype is a np.dtype."""
     cdef c_np.npy_intp sizes[64]  # as many axes as NumPy has
     cdef size_t count = (<c_np.dtype>dtype).itemsize
     cdef double most = count  # cannot overflow, as the product of whole numbers can
@@ -102,7 +102,7 @@ cpdef object empty(tuple shape, object dtype=F32):
 
 
 cdef void *address(object array) except? NULL:
-    """Where the elements of a contiguous array start, NULL for None. The caller keeps the array alive."""
+    """Return a pointer to the elements of a contiguous array, NULL for None. The caller keeps the array alive."""
     if array is None:
         return NULL
     if not c_np.PyArray_Check(array) or not c_np.PyArray_ISCARRAY_RO(array):
@@ -113,7 +113,7 @@ cdef void *address(object array) except? NULL:
 # --- checks ------------------------------------------------------------------------------------------------------------
 
 cdef object contiguous(object x):
-    """The array itself if C can walk it, else a copy: C order, aligned, native byte order."""
+    """Return x if it is contiguous, aligned and in native byte order, else a copy that is."""
     return x if c_np.PyArray_ISCARRAY_RO(x) else np.array(x, order="C", copy=True)
 
 
@@ -134,7 +134,7 @@ cdef object ints(object x, str name):
     if type(x) is ndarray and x.dtype is I64:
         return contiguous(x)
     x = np.asarray(x)
-    if x.dtype.kind not in "iu" or x.dtype == np.uint64:  # of which large ones would become negative
+    if x.dtype.kind not in "iu" or x.dtype == np.uint64:  # large uint64 numbers would become negative
         raise TypeError(f"{name} must be signed integers, not {x.dtype}; use {name}.astype(np.int64)")
     return contiguous(x.astype(np.int64, copy=False))
 
@@ -146,7 +146,7 @@ cdef int must_be(object x, str name, tuple shape) except -1:
 
 
 cdef int64_t rows_of(object x):
-    """The product of all axes but the last."""
+    """Return the product of all axes except the last."""
     cdef int64_t rows = 1
     cdef int i
     for i in range(c_np.PyArray_NDIM(x) - 1):
@@ -160,7 +160,7 @@ include "_kernels.pxi"
 # --- the machine -------------------------------------------------------------------------------------------------------
 
 def threads(n=None):
-    """Set how many threads the kernels use (n >= 1), or only ask; returns the number. Results do not depend on it."""
+    """Return the number of threads of the kernels, after setting it to n >= 1. Results do not depend on it."""
     if n is not None:
         if not 1 <= n <= 256:
             raise UserError(f"threads must be between 1 and 256, got {n}")
@@ -169,12 +169,12 @@ def threads(n=None):
 
 
 def level():
-    """The instruction set that the kernels run on, such as 'avx2'."""
+    """Return the instruction set that the kernels use, such as 'avx2'."""
     return (<bytes>kernels.level).decode()
 
 
 def levels():
-    """The instruction sets that this CPU can run, best first."""
+    """Return the instruction sets that this CPU supports, best first."""
     found = []
     cdef int i = 0
     while cpu_levels()[i] != NULL:
@@ -184,7 +184,7 @@ def levels():
 
 
 def use_level(name=None):
-    """Choose the instruction set by name, or the best one. Raises UserError on a name that this CPU has not."""
+    """Choose an instruction set by name, or the best one. Raises UserError on a name that this CPU lacks."""
     cdef bytes text = b"" if name is None else name.encode()
     cdef const char *wanted = text
     if cpu_use(NULL if name is None else wanted) != 0:
@@ -194,9 +194,9 @@ def use_level(name=None):
 
 
 def probe(str what, int64_t rounds=0, x=None):
-    """Do what shows this machine's limit (csrc/probe.c) -> how many operations, or for "read" bytes, that was.
+    """Run a probe of the machine's limits (csrc/probe.c) -> the number of operations, or of bytes for "read".
 
-    "fma" and "bf16" compute `rounds` rounds on registers, "read" sums the float32 array x. 0 where there is no bf16.
+    "fma" and "bf16" compute `rounds` rounds on registers, "read" sums the float32 array x. Returns 0 without bf16.
     """
     cdef int64_t pieces = 16 * parallel_size()
     if what == "read":
@@ -206,14 +206,14 @@ def probe(str what, int64_t rounds=0, x=None):
 
 
 def memory():
-    """What the pool of blocks holds: hits, misses, and bytes used, idle, peak and capacity."""
+    """Return statistics of the pool: hits, misses, and bytes used, idle, peak and capacity."""
     cdef pool_state state = pool_look()
     return {"hits": state.hits, "misses": state.misses, "used": state.used, "idle": state.idle,
             "peak": state.peak, "capacity": state.capacity}
 
 
 def empty_pool(capacity=None):
-    """Give the idle blocks back to the system; with `capacity` (bytes), also set how much may be kept."""
+    """Return idle blocks to the system; with `capacity` (bytes), also set how much may be kept."""
     if capacity is None:
         pool_empty()
     elif capacity < 0:
@@ -223,7 +223,7 @@ def empty_pool(capacity=None):
 
 
 def _start():
-    """Pick the level and the number of threads from TINYLLM_CPU and TINYLLM_THREADS, or the best there is."""
+    """Set the level and the number of threads from TINYLLM_CPU and TINYLLM_THREADS, by default the best."""
     use_level(os.environ.get("TINYLLM_CPU") or None)
     asked = os.environ.get("TINYLLM_THREADS")
     if asked:

@@ -12,7 +12,7 @@ cdef object checked_lengths(object lengths, object q, object k):
     cdef int64_t T = k.shape[1], rows = q.shape[0], i
     cdef bint fits = lengths.shape == (rows,)
     cdef const int64_t *n = <const int64_t *>address(lengths)
-    if fits:  # not by NumPy, which takes longer for this than the kernel for one query
+    if fits:  # not with NumPy, which takes longer than the kernel for one query
         for i in range(rows):
             fits = fits and 0 <= n[i] <= T
     if not fits:
@@ -42,7 +42,7 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
 
 
 cdef object full_bias(object bias, object q, object k):
-    """A bias that broadcasts to (H, S, T) as a contiguous array (H, 1 or S, T)."""
+    """Return a bias that broadcasts to (H, S, T) as a contiguous array (H, 1 or S, T)."""
     if bias is None:
         return None
     bias = f32(bias, "bias")

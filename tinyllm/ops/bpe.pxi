@@ -14,13 +14,13 @@ from tinyllm.ops._bpe cimport (
 )
 
 cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
-cdef int64_t WAVE = 256  # parts, 16 MB of text: as often Ctrl-C is looked for
+cdef int64_t WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
 
 
 # --- plain Python in and out -----------------------------------------------------------------------------------------
 
 cdef object whole_numbers(object values, object dtype, str name, int64_t least):
-    """A sequence of ints as an array, refusing whatever is no int of the right size."""
+    """Return a sequence of ints as an array. Raises ValueError if one is not an int of the right size."""
     if isinstance(values, bytes):
         return np.frombuffer(values, np.uint8).astype(dtype)
     values = list(values)
@@ -33,7 +33,7 @@ cdef object whole_numbers(object values, object dtype, str name, int64_t least):
 
 
 cdef tuple flat(object pieces, object counts, int64_t least):
-    """Pieces as one array of tokens, where each of them ends, and their counts."""
+    """Return pieces as one array of tokens, the end of each piece, and the counts."""
     pieces = [whole_numbers(piece, I32, "a piece", 0) for piece in pieces]
     counts = whole_numbers(counts, I64, "counts", least)
     if len(pieces) != len(counts):
@@ -65,7 +65,7 @@ def bpe_merge(ids, pair, new_id):
     left, right = pair
     cdef object token, held = None
     cdef list merged = []
-    cdef bint holds = False  # whether `held` is a left half that waits for its right one
+    cdef bint holds = False  # True if `held` is a left half that waits for its right half
     for token in ids:
         if holds:
             holds = False
@@ -86,7 +86,7 @@ def bpe_train(pieces, counts, n_merges):
     ids, ends, counts = flat(pieces, counts, 1)
     if ids.size and ids.max() > 255:
         raise ValueError(f"a piece holds {ids.max()}: training starts from bytes, 0 to 255")
-    if counts.size and counts.max() > 1 << 40:  # each 2^31 of them take another copy of the piece
+    if counts.size and counts.max() > 1 << 40:  # every 2^31 of a count need another copy of the piece
         raise ValueError(f"a piece occurs {counts.max()} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
     counter = PieceCounter()
     begin, data = 0, ids.astype(np.uint8).tobytes()
@@ -111,7 +111,7 @@ def bpe_encode(ids, merges):
 # --- a vocabulary ----------------------------------------------------------------------------------------------------
 
 cdef tuple joined(list tokens):
-    """Tokens (bytes, None where an id is free) as one string, where each begins, and which are there."""
+    """Return tokens (bytes, None if an id is free) as one string, the start of each, and which ids are in use."""
     offsets = np.zeros(len(tokens) + 1, I64)
     np.cumsum([0 if token is None else len(token) for token in tokens], out=offsets[1:])
     there = np.array([token is not None for token in tokens], U8)
@@ -119,7 +119,7 @@ cdef tuple joined(list tokens):
 
 
 cdef class Texts:
-    """Texts for C to read, cut into parts; it keeps alive what C points to."""
+    """Texts for C, cut into parts; this object keeps the memory alive that C points to."""
 
     cdef bpe_text *texts
     cdef bpe_part *parts
@@ -127,7 +127,7 @@ cdef class Texts:
     cdef list keep
 
     def __cinit__(self, list texts, pattern, list ends=None):
-        """texts: bytes each. ends: None, or for each text an int64 array of where its pieces end."""
+        """texts: a list of bytes. ends: None, or for each text an int64 array of the ends of its pieces."""
         if ends is None and pattern not in PIECES:
             raise UserError(f"the kernels know the patterns {', '.join(PIECES)}, not {pattern!r}")
         if ends is not None and len(ends) != len(texts):
@@ -177,15 +177,15 @@ cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
 
 
 cdef class BPE:
-    """A vocabulary ready to encode, in C.
+    """A vocabulary in C that encodes texts.
 
-    byte_ids: the ids of the 256 bytes. merges: {(left, right): new token}. order: {(left, right): rank}, or None for
-    the new tokens themselves. whole: {bytes: id} of the tokens that go before any merge, where a piece is one of them.
+    byte_ids: the ids of the 256 bytes. merges: {(left, right): new token}. order: {(left, right): rank}, or None to
+    order by new token. whole: {bytes: id} of tokens that a piece becomes without merging, if it equals one.
     """
 
     cdef bpe_vocab *vocab
     cdef bpe_encoder *encoder
-    cdef list numbers  # the Python ints of the ids, made once
+    cdef list numbers  # the ids as Python ints, made once
 
     def __cinit__(self, byte_ids, dict merges, order=None, whole=None):
         byte_ids = whole_numbers(byte_ids, I32, "byte_ids", 0)
@@ -194,7 +194,7 @@ cdef class BPE:
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         made = whole_numbers(merges.values(), I32, "merges", 0)
         ranks = list(merges.values()) if order is None else [order[pair] for pair in merges]
-        place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only who comes first matters
+        place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only the order matters
         rank = np.array([place[number] for number in ranks], I32)
         tokens, offsets, _ = joined([] if whole is None else list(whole))
         numbers = whole_numbers(() if whole is None else whole.values(), I32, "whole", 0)
@@ -229,7 +229,7 @@ cdef class BPE:
     def encode(self, list texts, pattern, list ends=None, bint arrays=False):
         """Encode texts (bytes) -> a list of ids for each, or an int32 array.
 
-        pattern: its name in ops/pieces.py; instead of it, `ends` may say where the pieces of each text end.
+        pattern: a name in ops/pieces.py. ends: the ends of each text's pieces, to use instead of a pattern.
         """
         cdef Texts given = Texts(texts, pattern, ends)
         self.run(given)
@@ -271,7 +271,7 @@ cdef class BPE:
 
 
 cdef class Decoder:
-    """The bytes of every id, in C: tokens are bytes, None where an id is free."""
+    """A table in C of the bytes of every id. tokens: a list of bytes, None if an id is free."""
 
     cdef bpe_decoder *decoder
 
@@ -286,7 +286,7 @@ cdef class Decoder:
         bpe_decoder_free(self.decoder)
 
     def decode(self, ids):
-        """The bytes of a list of ints or an array of integers; None where there is something else, or no token."""
+        """Decode a list of ints or an array of integers -> bytes; None if an item is not an id in use."""
         if isinstance(ids, list):
             ids = self.from_list(ids)
         if not isinstance(ids, ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
@@ -308,7 +308,7 @@ cdef class Decoder:
         return result
 
     cdef object from_list(self, list ids):
-        """Ints that fit as an int32 array, or None."""
+        """Convert a list of ints to an int32 array; return None if one does not fit."""
         cdef int64_t n = len(ids), i
         cdef object number
         result = empty((n,), I32)
@@ -327,7 +327,7 @@ cdef class Decoder:
 # --- training --------------------------------------------------------------------------------------------------------
 
 cdef class PieceCounter:
-    """Different pieces of text and how often each occurs, gathered by all threads; then learns from them."""
+    """Count the distinct pieces of texts, on all threads, and then learn merges from the counts."""
 
     cdef bpe_counter *counter
 
@@ -340,7 +340,7 @@ cdef class PieceCounter:
         bpe_counter_free(self.counter)
 
     def add(self, list texts, pattern, list ends=None):
-        """Count the pieces of texts (bytes): cut by a pattern of ops/pieces.py, or for each text at its `ends`."""
+        """Count the pieces of texts (bytes), cut by a pattern of ops/pieces.py, or at each text's `ends`."""
         cdef Texts given = Texts(texts, pattern, ends)
         cdef int64_t first = 0, last
         cdef int failed = 0
@@ -354,12 +354,12 @@ cdef class PieceCounter:
             first = last
 
     def add_piece(self, bytes piece, int64_t count):
-        """Count one piece, so many times."""
+        """Add `count` occurrences of one piece."""
         if piece and bpe_count_one(self.counter, <const uint8_t *>PyBytes_AS_STRING(piece), len(piece), count):
             raise MemoryError("no memory to count pieces")
 
     def train(self, n_merges, progress=None, on_merge=None):
-        """Learn up to n_merges pairs -> list. Calls progress(done, total), on_merge(left, right, new, count)."""
+        """Learn up to n_merges pairs -> list; call progress(done, total) and on_merge(left, right, new, count)."""
         cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
         cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64
         cdef const int32_t *pairs = bpe_trainer_pairs(trainer.trainer)
@@ -378,7 +378,7 @@ cdef class PieceCounter:
 
 
 cdef class Trainer:
-    """What training knows while it goes on."""
+    """The state of a training, in C."""
 
     cdef bpe_trainer *trainer
 

@@ -3,7 +3,7 @@ ctypedef int (*binary_kernel)(object, object, object, int64_t) except? -1
 
 
 cdef object unary(unary_kernel run, object x):
-    """y = kernel(x), element by element."""
+    """Compute y = kernel(x), element by element."""
     x = f32(x, "x")
     y = empty(x.shape)
     run(y, x, x.size)
@@ -11,7 +11,7 @@ cdef object unary(unary_kernel run, object x):
 
 
 cdef object binary(binary_kernel run, object x, str x_name, object y, str y_name):
-    """z = kernel(x, y), element by element."""
+    """Compute z = kernel(x, y), element by element."""
     x, y = f32(x, x_name), f32(y, y_name)
     z = empty(x.shape)
     run(z, x, y, x.size)

@@ -1,9 +1,9 @@
 cdef object class_ids(object targets, object v, object ignore_index):
-    """Check that every target that counts is a token id -> contiguous int64 targets, the int64 to ignore, how many count."""
+    """Check targets -> contiguous int64 targets, the int64 to ignore, the number of targets that count."""
     targets = ints(targets, "targets")
     if ignore_index != int(ignore_index):
         raise TypeError(f"cross_entropy needs a whole number as ignore_index, got {ignore_index}")
-    cdef bint beyond = not -(1 << 63) <= ignore_index < 1 << 63  # then no target can be equal to it
+    cdef bint beyond = not -(1 << 63) <= ignore_index < 1 << 63  # then no target equals it
     cdef const int64_t *t = <const int64_t *>address(targets)
     cdef int64_t i, n = targets.size, size = v, ignore = -1 if beyond else ignore_index, kept = 0
     for i in range(n):

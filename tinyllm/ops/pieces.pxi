@@ -36,14 +36,14 @@ def split_pieces(text, pattern):
 
 
 def piece_cut(text, start=0):
-    """The first place from `start` on at which a text can be cut and both sides be split apart; else its length."""
+    """Return the first position from `start` on where both sides can be split separately, or the text's length."""
     text = bytes_of(text)
     cdef const uint8_t *first = text
     return piece_cut_c(first, len(text), start)
 
 
 def piece_classes():
-    """The class of every character, one bit of a byte each."""
+    """Return the class of every character, as one bit of a byte."""
     classes = empty((0x110000,), U8)
     piece_classes_c(<uint8_t *>address(classes), 0, 0x110000)
     return classes

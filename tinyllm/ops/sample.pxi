@@ -1,5 +1,5 @@
 cdef object filtered(str name, object logits, double number, int64_t k=0):
-    """Run one of the filters that look at rows of logits."""
+    """Run one of the filters on rows of logits."""
     logits = f32(logits, "logits", 1)
     y = empty(logits.shape)
     cdef float *out = <float *>address(y)

@@ -3,7 +3,7 @@ ctypedef int (*row_backward_kernel)(object, object, object, int64_t, int64_t) ex
 
 
 cdef object by_row(row_kernel run, object x):
-    """y = kernel(x), row by row."""
+    """Compute y = kernel(x), row by row."""
     x = f32(x, "x", 1)
     y = empty(x.shape)
     if x.size:  # there may be any number of empty rows
@@ -12,7 +12,7 @@ cdef object by_row(row_kernel run, object x):
 
 
 cdef object by_row_backward(row_backward_kernel run, object dy, object y):
-    """dx = kernel(dy, y), row by row."""
+    """Compute dx = kernel(dy, y), row by row."""
     dy, y = f32(dy, "dy", 1), f32(y, "y", 1)
     dx = empty(y.shape)
     if y.size:
