@@ -345,9 +345,8 @@ def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]
 def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
-    Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), a list of each
-    for each prompt. The ids include the tokens of a stop string; only the text of `stream`'s steps is cut
-    before it.
+    Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
+    for each prompt. The ids include the tokens of a stop string, although the text from `stream` does not.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:

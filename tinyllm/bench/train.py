@@ -113,7 +113,7 @@ def measure_scaling(seconds: float, least: int = 3, quick: bool = False,
                     base: Setting | None = None) -> Iterator[dict]:  # fmt: skip
     """Time training steps along each axis, yielding a record for each size, then the fitted exponent.
 
-    A line is fitted through the logarithms, so time ~ size^exponent: 1 is linear, 2 quadratic.
+    `axes` lists the axes. The exponent is fitted to time ~ size^exponent: 1 is linear, 2 quadratic.
     """
     before = threads()
     try:

@@ -97,9 +97,10 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
 class Conversation:
     """A text that a person and a model write in turns.
 
-    With a chat template, each text of the person is a turn, and the model ends its own turns; without one,
-    `separator` follows it, if the run has learnt answers. In every turn the model reads the whole text again,
-    or its end if it is longer than the context, so a turn that was interrupted leaves no half-filled cache.
+    With a chat template, each text of the person is a turn, and the model ends its own turns. Without a
+    template, `separator` (of a run that has learnt answers) is added to the person's text. In every turn the
+    model reads the conversation again, or its last part if it is longer than the context, so an interrupted
+    turn leaves no half-filled cache.
     """
 
     def __init__(self, model: Any, tokenizer: Any, separator: str = "", seed: int = 0,

@@ -73,7 +73,7 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 
 @functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
-    """Return all wrong kernels that give an output, as one C file -> (their sentences, the source).
+    """Return all wrong kernels that have an output, as one C file -> (sentences of mistakes, source).
 
     The global variable `tinyllm_which` selects the kernel that a call of the op runs.
     """

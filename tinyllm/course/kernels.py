@@ -51,7 +51,7 @@ def find_compiler() -> str | None:
 
 
 def build(source: str, op: str, folder: str | Path, level: str, home: str | Path) -> Path | Failure:
-    """Compile a C source into folder/kernels.py -> the path of the script that runs it, or a Failure.
+    """Compile a C source to folder/kernels.py -> the path of the script that runs it, or a Failure.
 
     home: the folder of the student's headers. `elf_symbols` says which functions a source may call.
     """

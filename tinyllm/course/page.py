@@ -23,7 +23,7 @@ def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool 
 
 
 def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
-    """Draw attention weights as a table: rows (T, T), a query's weights in each, for T tokens -> HTML."""
+    """Draw attention weights as a table: rows (T, T), one row for each query, and T tokens -> HTML."""
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
     body = [[row_head(token, class_="tok"),
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]

@@ -36,7 +36,7 @@ class Entity:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Mention:
-    """Say the words `attr` of the entity that was drawn as `var`."""
+    """Insert the words `attr` of the entity that was drawn as `var`."""
 
     var: str
     attr: str
@@ -44,7 +44,7 @@ class Mention:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draw:
-    """Draw an entity from `source` other than those in `unlike`, call it `var`, and say its words `attr`.
+    """Draw an entity from `source` other than those in `unlike`, call it `var`, and insert its words `attr`.
 
     `source` is (table,) or (variable, name of a list that belongs to it).
     """

@@ -103,7 +103,7 @@ def silu(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def silu_backward(dy: Array, x: Array) -> Array:
-    """dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
+    """Compute dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
 
     dy, x (...) -> (...).
     """

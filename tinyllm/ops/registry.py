@@ -185,7 +185,7 @@ def _untyped(signature):
 
 
 def _default_outputs(name):
-    """Return the default names of an op's results: ("y",), or for X_backward "d" + each of X's `grads`."""
+    """Return the default names of results: ("y",), or for X_backward "d" + name for each of X's `grads`."""
     forward = OPS.get(name.removesuffix(BACKWARD)) if name.endswith(BACKWARD) else None
     return tuple("d" + argument for argument in forward.grads) if forward else ("y",)
 

@@ -52,7 +52,7 @@ def llama3_kept(width: int, base: float, s: dict[str, Any]) -> Array:
 
 
 def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return the share (0 to 1) of each pair's frequency that yarn keeps: 1 up to the pair of beta_fast."""
+    """Return the share (0 to 1) of each pair's frequency that yarn keeps: 1 for fast pairs, 0 for slow."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
     first, last = max(np.floor(pairs[0]), 0), min(np.ceil(pairs[1]), width - 1)

@@ -13,7 +13,7 @@ def check_split(x: Array, n: int) -> None:
 
 
 def check_join(parts: list[Array]) -> None:
-    """Raise ValueError unless there is a part, and all have one shape."""
+    """Raise ValueError if the list is empty or its arrays differ in shape."""
     shapes = {part.shape for part in parts}
     if len(shapes) != 1 or shapes == {()}:
         raise ValueError(f"needs one part or more, all of one shape (..., C), got {sorted(shapes)}")

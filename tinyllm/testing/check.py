@@ -97,7 +97,7 @@ def widen(value: Any) -> Any:
 
 
 def bits(value: Any) -> Any:
-    """Return a value that is equal for two arguments or results exactly if their bits are equal."""
+    """Return a key for comparing values by their bits: equal bits give equal keys."""
     if isinstance(value, list):
         return [bits(element) for element in value]
     is_array = isinstance(value, np.ndarray | np.generic)

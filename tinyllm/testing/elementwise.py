@@ -35,7 +35,7 @@ def dropout(draw):
 
 
 def activation(args, results):
-    """Bound the error: 1 + erf, 1 + tanh and 1 - sigmoid cancel far from 0, so a few roundings of x."""
+    """Bound the error by a few roundings of x, because 1 + erf, 1 + tanh and 1 - sigmoid can cancel."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 

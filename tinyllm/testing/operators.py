@@ -161,7 +161,7 @@ def edges(node: Any) -> Edits:
 
 
 def calls(node: Any) -> Edits:
-    """Leave out a function, a guard or a keyword; use another base."""
+    """Leave out a function call, a guard such as np.maximum, or a keyword; use log2 for log, sin for cos."""
     if not isinstance(node, ast.Call):
         return
     name = ast.unparse(node.func)
