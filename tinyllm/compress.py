@@ -5,6 +5,7 @@ chat, but training cannot continue from it.
 """
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def quantize_run(
 def check_folders(old: Run, new: Run, overwrite: bool) -> None:
     """Raise UserError unless `new` can be written and is another folder than `old`."""
     new.check_writable()
-    if new.folder.resolve() == old.folder.resolve():
+    if os.path.realpath(new.folder) == os.path.realpath(old.folder):
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
@@ -88,5 +89,5 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
 
 def default_folder(source: str | Path, bits: int) -> Path:
     """Return the default folder of a quantised run: runs/stories-nano -> runs/stories-nano-int8."""
-    name = f"{Path(source).resolve().name}-int{bits}"
+    name = f"{Path(os.path.realpath(source)).name}-int{bits}"
     return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)

@@ -70,6 +70,32 @@ def wish(field: dataclasses.Field) -> str:
     return ", ".join([NAMES[kinds(field)[0]], *filter(None, [" and ".join(bounds)])])
 
 
+WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
+
+
+def conform(value: Any, kind: Any, at: str = "") -> None:
+    """Check a value of JSON against a declaration of its type.
+
+    A declaration is a type such as int or `str | None`, [kind] for a list, {str: kind} for an object with
+    any keys, or {"name": kind, ...} for an object with at least these. A float may be given as an int.
+    Raises UserError, which begins with a verb and names the place.
+    """
+    if isinstance(kind, list) and isinstance(value, list):
+        for i, item in enumerate(value):
+            conform(item, kind[0], f"{at}[{i}]")
+    elif isinstance(kind, dict) and isinstance(value, dict):
+        for name in value if str in kind else kind:
+            if name not in value:
+                raise UserError(f"lacks {f'{at}.{name}'.removeprefix('.')}")
+            conform(value[name], kind.get(name, kind.get(str)), f"{at}.{name}")
+    else:
+        allowed = typing.get_args(kind) or (type(kind) if isinstance(kind, list | dict) else kind,)
+        if type(value) not in allowed and not (type(value) is int and float in allowed):
+            wanted = " or ".join(WORDS[each] for each in allowed)
+            place = f" as {at.removeprefix('.')}" if at else ""
+            raise UserError(f"holds {WORDS[type(value)]}{place}, where {wanted} belongs")
+
+
 def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default as text, help)} of a dataclass's fields."""
     found, hints = {}, typing.get_type_hints(config_class)

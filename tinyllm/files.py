@@ -15,13 +15,16 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
 
 LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
+HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 _serial = itertools.count()  # gives every temporary file of this process another name
 
@@ -92,59 +95,96 @@ def remove_leftovers(folder: Path | str) -> None:
                 leftover.unlink()
 
 
-def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
-    """Read a regular file of at most `most` bytes.
+@contextmanager
+def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
+    """Open a regular file for reading in binary mode, for a `with` block.
 
-    Every file that a program opens by itself is read here, so that no file can block the program (a pipe),
-    never end (a device) or fill the memory. Raises UserError, with the path.
+    Every file that a program opens by itself is opened here, so that no file can block the program (a pipe)
+    or never end (a device). Without `follow`, a link is refused. Raises UserError, with the path, when the
+    system refuses to open the file or to read it.
     """
+    flags = os.O_RDONLY
+    for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
+        flags |= getattr(os, flag, 0)  # O_NONBLOCK: a pipe may take the file's place now
     try:
-        with open(path, "rb", opener=_without_waiting) as f:
-            about = os.fstat(f.fileno())
-            data = f.read(min(about.st_size, most) + 1) if stat.S_ISREG(about.st_mode) else None
+        mode = os.stat(path, follow_symlinks=follow).st_mode
+        handle = os.open(path, flags) if stat.S_ISREG(mode) else None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {_shown(path)}: {reason}") from error
-    if data is None:
-        raise UserError(f"cannot read {_shown(path)}: it is not a regular file")
-    if len(data) > most:
-        raise UserError(f"cannot read {_shown(path)}: it has more than {most:,} bytes")
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if handle is None:
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise UserError(f"cannot read {path}: it is {what}")
+    with open(handle, "rb") as file:
+        try:
+            yield file
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
+    """Read a regular file -> bytes. Raises UserError when it has more than `most`, or as `open_regular`."""
+    with open_regular(path) as f:
+        size = os.fstat(f.fileno()).st_size
+        data = f.read(size + 1) if size <= most else b""  # a file that grows meanwhile is read to here
+    if max(size, len(data)) > most:
+        raise UserError(f"cannot read {path}: it has more than {most:,} bytes")
     return data
 
 
-def _without_waiting(path, flags):
-    """Open a file without waiting, even if it is a pipe that nobody writes to."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") -> str:
+    """Read a regular file -> text. Raises UserError as `read_bytes`, and when it is no text."""
+    try:
+        return read_bytes(path, most).decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8: see byte {error.start}") from error
 
 
-def _shown(path):
-    """Write a path in one line of bounded length."""
-    text = str(path)
-    text = text if len(text) <= 300 else f"{text[:150]}...{text[-150:]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> bytes:
+    """Read a stream to its end, such as standard input. Raises UserError when it has more than `most` bytes.
+
+    It is read in parts: one long read would need its memory twice.
+    """
+    data = bytearray()
+    while part := stream.read(2**20):
+        data += part
+        if len(data) > most:
+            raise UserError(f"{name} holds more than {most / 2**20:,g} MiB; take a part of it")
+    return bytes(data)
 
 
-def read_json(path: Path | str, most: int = LARGEST) -> Any:
-    """Read a file of JSON. Raises UserError, with the path, as `read_bytes` and `parse_json` do."""
+def read_json(path: Path | str, kind: Any = None, most: int = LARGEST) -> Any:
+    """Read a file of JSON; `kind` declares its type as for `conform`.
+
+    Raises UserError, with the path, as `read_bytes`, `parse_json` and `conform` do.
+    """
     data = read_bytes(path, most)
     try:
-        return parse_json(data)
+        value = parse_json(data)
+        if kind is not None:
+            conform(value, kind)
+        return value
     except UserError as error:
-        raise UserError(f"{_shown(path)} {error}") from error
+        raise UserError(f"{path} {error}") from error
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | str, halves: bool = False) -> Any:
     """Parse JSON that may be malformed or malicious.
 
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
-    NaN, and numbers that are infinite or too long. The message begins with a verb, to follow a file's name.
+    NaN, numbers that are infinite or too long, and half characters (surrogates) unless `halves` are allowed:
+    no text with one can be written. The message begins with a verb, to follow a file's name.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if count_values(raw) > MOST:
         raise UserError(f"holds more than {MOST:,} values")
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
-                          parse_constant=_finite)  # fmt: skip
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
+                           parse_constant=_finite)  # fmt: skip
+        if not halves and HALF.search(raw):  # then look closely: what seems to be half a character may be a written backslash
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except UnicodeEncodeError:
+        raise UserError("holds half a character: one surrogate without the other") from None
     except UnicodeDecodeError as error:
         raise UserError(f"is not JSON: byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -180,10 +220,10 @@ def _finite(text):
 
 def read_toml(path: Path | str) -> dict[str, Any]:
     """Read a file of TOML, at most a megabyte. Raises UserError, with the path."""
-    data = read_bytes(path, 2**20)
+    text = read_text(path, 2**20)
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(text)
     except RecursionError:
-        raise UserError(f"{_shown(path)} is nested too deeply") from None
-    except ValueError as error:  # TOML that is wrong, bytes that are not UTF-8, numbers that are too long
-        raise UserError(f"{_shown(path)} is not valid TOML: {error}") from error
+        raise UserError(f"{path} is nested too deeply") from None
+    except ValueError as error:  # TOML that is wrong, numbers that are too long
+        raise UserError(f"{path} is not valid TOML: {error}") from error

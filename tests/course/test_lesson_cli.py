@@ -196,7 +196,7 @@ def test_a_check_shows_an_exercise_the_code_beside_it_and_no_other_file(here, ca
 def test_an_exercise_that_cannot_be_read_is_one_line(say, here):
     (here / "alice.py").write_bytes(b"#" * (2**21 + 1))
     said = say("check 0 alice.py", 2)
-    assert said == "tinyllm: error: alice.py has more than 2 MiB, which is no exercise\n"
+    assert said == "tinyllm: error: cannot read alice.py: it has more than 2,097,152 bytes\n"
 
 
 def test_nothing_is_left_where_there_is_no_workspace(say, here):

@@ -86,7 +86,7 @@ def unreadable(folder):
     (folder / "loop").symlink_to("loop")
     (folder / "large").write_bytes(bytes(101))
     return {folder / "pipe": "not a regular file", folder / "zero": "not a regular file",
-            folder / "loop": "too many|symbolic links", folder: "directory", folder / "none": "No such file",
+            folder / "loop": "too many|symbolic links", folder: "a folder", folder / "none": "No such file",
             folder / "large": "more than 100 bytes", "a\0b": "null byte", "x" * 5000: "too long"}  # fmt: skip
 
 
@@ -103,6 +103,7 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
 @pytest.mark.parametrize("text, words", [
     (b"", "not JSON"), (b"\xff", "byte 0 is not UTF-8"), (b"[" * 10**5, "nested"), (b"9" * 5000, "too long"),
     (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "no finite"), (b"[-Infinity]", "no finite"),
+    (b'["\\ud800"]', "half a character"), (b'{"\\udc00\\ud800": 1}', "half a character"),
     (b"1e400", "no finite"), (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
 ])  # fmt: skip
 def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
@@ -111,6 +112,10 @@ def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
     (tmp_path / "x.json").write_bytes(text)
     with pytest.raises(UserError, match=f"x.json .*{words}"):
         read_json(tmp_path / "x.json")
+
+
+def test_whole_characters_in_json_are_read():
+    assert parse_json(rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]') == ["😀", "\\ud83d", "😀😀"]
 
 
 @pytest.mark.parametrize("text", [b"[a", b"x=" + b"[" * 5000, b"x=" + b"9" * 5000, b"\xff", bytes(2**20 + 1)])

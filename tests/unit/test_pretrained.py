@@ -256,7 +256,7 @@ def test_other_models_are_refused(tmp_path, name, changes, message):
 
 
 @pytest.mark.parametrize("text, message", [
-    (None, r"cannot read .*config\.json"), ("{", "is not JSON"), ("[]", "no JSON object"),
+    (None, r"cannot read .*config\.json"), ("{", "is not JSON"), ("[]", "a list, where an object"),
     ("[" * 100_000, "nested too deeply"), (" " * 2**25, "more than"), ("{}", "model_type None"),
     ('{"model_type": "gpt2"}', "vocab_size is missing"),
 ])  # fmt: skip

@@ -12,7 +12,7 @@ import sys
 from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, one_line
 from tinyllm.ops.registry import startup_error
 
 COMMANDS = {  # name -> module, what it does
@@ -121,8 +121,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _complain(message: object) -> int:
-    line = " ".join(str(message).splitlines())
-    print(f"tinyllm: error: {line}", file=sys.stderr)
+    print(f"tinyllm: error: {one_line(message)}", file=sys.stderr)
     return 2
 
 

@@ -7,12 +7,12 @@ answers to the capstone are in `classroom/capstone_answers.py`.
 
 import functools
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.files import read_toml
 
 NAMELESS = ("did not come to an end", "does not compile", "it calls abort()")  # no output to compare
 
@@ -44,7 +44,7 @@ class Answers:
 @functools.cache
 def read(number: int) -> dict[str, Any]:
     """Read a lesson's answers.toml -> dict; the format is explained in that file."""
-    return tomllib.loads((find_lesson(number).path / "answers.toml").read_text("utf-8"))
+    return read_toml(find_lesson(number).path / "answers.toml")
 
 
 def answers(task: Task) -> Answers:

@@ -7,9 +7,9 @@ from pathlib import Path
 from tinyllm.course.capstone import PARTS
 from tinyllm.course.plugins import Part, attempted, definitions, import_file, make_part
 from tinyllm.course.syllabus import Lesson, find_lesson
-from tinyllm.course.workspace import short_path
+from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_text
 
 LESSONS = (4, 5, 6, 7, 8, 9)
 MARK = "# gathered from your lessons; SHA-256 of what follows: "
@@ -23,10 +23,10 @@ def gather(folder: str | Path) -> str:
     """
     folder = Path(folder).absolute()
     target, stub = folder / "exercise.py", find_lesson(12).path / "exercise.py"
-    text = target.read_text("utf-8") if target.is_file() else ""
+    text = read_text(target, MAX_FILE) if target.is_file() else ""
     first, _, rest = text.partition("\n")
     ours = first == MARK + hashlib.sha256(rest.encode()).hexdigest()
-    if text and not ours and text != stub.read_text("utf-8"):
+    if text and not ours and text != read_text(stub):
         return f"{short_path(target)} has work of yours in it and was left alone"
     if target == stub:
         return "this is the library's own copy of the lesson; `tinyllm lesson start 12` makes yours"
@@ -48,8 +48,8 @@ def gather(folder: str | Path) -> str:
 
 def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
     """Add an exercise's imports and definitions, without the stubs -> True if there were any."""
-    source = path.read_text("utf-8-sig")
-    written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
+    source = read_text(path, MAX_FILE, "utf-8-sig")
+    written = attempted(source, read_text(lesson.path / "exercise.py"), path)
     lines, seen = source.splitlines(), set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -74,7 +74,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
 def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
     """Import the capstone's functions from folder/exercise.py -> (parts, missing names). Raises UserError."""
     path = Path(folder).absolute() / "exercise.py"
-    source = path.read_text("utf-8-sig")
+    source = read_text(path, MAX_FILE, "utf-8-sig")
     there = attempted(source, "", path)
     module = import_file(path)
     parts = [make_part(op, 12, path, module, source) for op in PARTS if op in there]

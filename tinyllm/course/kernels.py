@@ -27,6 +27,8 @@ from tinyllm.course.guard_pages import CALLS, GUARD, matrices
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure, Launcher, printable, without_scratch
 from tinyllm.course.workspace import lay_out
+from tinyllm.errors import UserError
+from tinyllm.files import open_regular, read_bytes, read_text
 from tinyllm.testing.properties import FORM, VIEWS
 
 FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-Wall",
@@ -62,7 +64,7 @@ def build(source: str, op: str, folder: str | Path, level: str, home: str | Path
             shutil.copyfile(header, folder / header.name)
     (folder / "guard.c").write_text(GUARD.replace("CALL", CALLS[op]), "utf-8")
     failure = compile_in(folder, level, ["-c", "-o", "exercise.o", "exercise.c"])
-    if not failure and (why := refusal((folder / "exercise.o").read_bytes())):
+    if not failure and (why := refusal(read_bytes(folder / "exercise.o"))):
         failure = Failure("failed", why)
     failure = failure or compile_in(folder, level, [*LINK, "exercise.o", "guard.c", "-lm"])
     if not failure and (why := runs_at_load((folder / LIBRARY).read_bytes())):
@@ -91,7 +93,7 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
         os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
         compiler.wait()
         return Failure("timed_out", "the compiler did not come to an end in time")
-    with open(messages, "rb") as f:
+    with open_regular(messages) as f:
         return compile_error(f.read(2**16).decode("utf-8", "replace"))
 
 
@@ -118,7 +120,7 @@ def measure(op: str, folder: str | Path) -> float | str:
     The number is in GFLOP/s for matmul, in GB/s for softmax.
     """
     path = Path(folder) / "exercise.c"
-    source = path.read_text("utf-8") if path.is_file() else ""
+    source = read_text(path, MAX_SOURCE) if path.is_file() else ""
     if not has_body(source, op):
         return "still empty in exercise.c"
     if not find_compiler():
@@ -145,7 +147,7 @@ def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
         runner = build(catalogue(op)[1], op, folder, level, folder)
         if isinstance(runner, Failure):
             raise ValueError(runner.message)
-        return {name: Path(folder, name).read_bytes() for name in (LIBRARY, runner.name)}
+        return {name: read_bytes(Path(folder, name)) for name in (LIBRARY, runner.name)}
 
 
 @contextlib.contextmanager
@@ -182,14 +184,12 @@ def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, co
     every = {INSIDE: [args for cases in found.values() for args in cases]}
     every |= {title: cases for title, cases in found.items() if title not in MEANINGLESS}
     untried = functools.partial(Verdict, task.name, broken=tuple(every))
-    try:
-        source = path.read_bytes()[: MAX_SOURCE + 1].decode("utf-8")
-    except OSError:
+    if not path.exists():
         return untried("not_attempted", message="there is no exercise.c")
-    except UnicodeDecodeError:
-        return untried("failed", message="exercise.c is not text in UTF-8")
-    if len(source) > MAX_SOURCE:
-        return untried("failed", message="exercise.c is too long")
+    try:
+        source = read_text(path, MAX_SOURCE)
+    except UserError as error:
+        return untried("failed", message=str(error).replace(f"{path.parent}{os.sep}", ""))
     attempted = has_body(source, task.op)
     if not attempted and not (source.strip() and find_compiler()):
         return untried("not_attempted")

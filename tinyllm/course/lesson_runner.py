@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.files import read_text
 
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", or without a terminal, nothing waits or asks
 
@@ -69,7 +70,7 @@ def begin() -> Path:
 
 def _step_through(frame, path):
     """Show each cell of a script before the frame that runs it gets there."""
-    todo = cells(Path(path).read_text("utf-8"))
+    todo = cells(read_text(path))
     for cell in todo:
         if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
             _show(cell)

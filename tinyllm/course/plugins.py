@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.syllabus import Lesson, find_lesson
-from tinyllm.course.workspace import Progress, short_path
+from tinyllm.course.workspace import MAX_FILE, Progress, short_path
 from tinyllm.errors import UserError
+from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
 
@@ -91,8 +92,8 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
         if not path.is_file():
             make = f"`tinyllm lesson start {lesson.number}` makes one"
             raise UserError(f"there is no {short_path(path)}; {make}")
-        source = _read(path)
-        written = attempted(source, (lesson.path / "exercise.py").read_text("utf-8"), path)
+        source = read_text(path, MAX_FILE, "utf-8-sig")
+        written = attempted(source, read_text(lesson.path / "exercise.py"), path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
         module = import_file(path)  # even if nothing is attempted, the file must run
@@ -102,15 +103,6 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
     if not parts:
         raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
     return list(parts.values()), skipped
-
-
-def _read(path):
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {short_path(path)}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{short_path(path)} is not text in UTF-8") from None
 
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:

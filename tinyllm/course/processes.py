@@ -23,6 +23,7 @@ import numpy as np
 from tinyllm.course import protocol
 from tinyllm.course.fork_server import OUTPUT, asleep, descendants, used
 from tinyllm.errors import UserError
+from tinyllm.files import read_bytes
 
 INSTALLED = ("site-packages", "dist-packages")  # folders in Python's library with installed packages
 SCRIPT = Path(__file__).with_name("fork_server.py")
@@ -129,7 +130,7 @@ class Spawner:
                 return sock
             except GONE:
                 self.end(0)
-                last = output.read_text("utf-8", "replace").strip().split("\n")[-1]
+                last = read_bytes(output).decode("utf-8", "replace").strip().split("\n")[-1]
                 raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
 
     def _let_in(self, process, door, token):

@@ -1,11 +1,11 @@
 """Read the lessons and their tasks from `lessons/syllabus.toml`."""
 
 import functools
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.errors import UserError
+from tinyllm.files import read_toml
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def lessons_folder() -> Path:
 @functools.cache
 def syllabus() -> tuple[Lesson, ...]:
     """Return every lesson, in order -> tuple of Lesson."""
-    data = tomllib.loads((lessons_folder() / "syllabus.toml").read_text("utf-8"))
+    data = read_toml(lessons_folder() / "syllabus.toml")
     return tuple(_lesson(number, fields) for number, fields in enumerate(data["lesson"]))
 
 

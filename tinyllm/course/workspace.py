@@ -6,20 +6,22 @@ current folder upwards, or else the current folder.
 
 import contextlib
 import json
+import os
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinyllm.config import conform
 from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
 
 MARK = ".tinyllm"
 COPIED = ("lesson.py", "exercise.py")
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
+FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of a task in progress.json
 
 
 def find_workspace(start: str | Path = ".") -> Path:
@@ -45,7 +47,7 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
             target = folder / source.name
             if source.name in COPIED or source.suffix in (".c", ".h"):
                 with contextlib.suppress(FileExistsError), open(target, "x", encoding="utf-8") as f:
-                    f.write(source.read_text("utf-8"))
+                    f.write(read_text(source))
                     copied.append(source.name)
     except OSError as error:
         raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
@@ -88,24 +90,13 @@ def copied(path: Path) -> Iterator[Path]:
     the exercise cannot be read or is too large.
     """
     files: dict[str, bytes] = {}
-    try:
-        for other in sorted(path.parent.iterdir()):
-            if other.suffix in CODE and other.is_file() and len(files) < MAX_FILES:
-                with contextlib.suppress(OSError):  # a file that cannot be read is left out
-                    files[other.name] = read_start(other)
-        files[path.name] = read_start(path)
-    except OSError as error:
-        raise UserError(f"cannot read {short_path(path)}: {error.strerror}") from None
-    if len(files[path.name]) > MAX_FILE:
-        raise UserError(f"{short_path(path)} has more than {MAX_FILE >> 20} MiB, which is no exercise")
+    for other in sorted(path.parent.iterdir()):
+        if other.suffix in CODE and len(files) < MAX_FILES:
+            with contextlib.suppress(UserError):  # a file that cannot be read, or is too large, is left out
+                files[other.name] = read_bytes(other, MAX_FILE)
+    files[path.name] = read_bytes(path, MAX_FILE)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
         yield lay_out(files, Path(folder), path.name)
-
-
-def read_start(path: Path) -> bytes:
-    """Return the first bytes of a file, at most one more than the limit."""
-    with open(path, "rb") as f:
-        return f.read(MAX_FILE + 1)
 
 
 def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:
@@ -122,7 +113,7 @@ def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") ->
 def hints(lesson: Lesson, task: str) -> list[str]:
     """Return the hints of a task, from a nudge to almost the answer -> list of str."""
     path = lesson.path / "hints.toml"
-    return tomllib.loads(path.read_text("utf-8")).get(task, []) if path.is_file() else []
+    return read_toml(path).get(task, []) if path.is_file() else []
 
 
 class Progress:
@@ -134,13 +125,11 @@ class Progress:
     def __init__(self, workspace):
         self.path, self.problem = workspace / MARK / "progress.json", None
         self.tasks = {}
-        try:
-            data = self.path.read_bytes() if self.path.stat().st_size <= 2**22 else b""
-        except OSError:
+        if not os.path.lexists(self.path):
             return
-        self.tasks = read_progress(data)
-        if self.tasks is None:
-            self.tasks = {}
+        try:
+            self.tasks = read_progress(read_bytes(self.path, 2**22))
+        except UserError:
             keep = f"a check starts a new one and keeps it as {self.aside.name}"
             self.problem = f"{short_path(self.path)} is damaged; {keep}"
 
@@ -175,14 +164,13 @@ class Progress:
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
-def read_progress(data: bytes) -> dict[str, dict[str, Any]] | None:
-    """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK"; None if it is damaged."""
-    try:
-        tasks = json.loads(data.decode("utf-8"))["tasks"].items()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
+    """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK". Raises UserError."""
+    content = parse_json(data)
+    conform(content, {"tasks": {str: {}}})
     known = {f"{lesson.number}/{task.name}" for lesson in syllabus() for task in lesson.tasks}
-    return {key: value for key, value in tasks if key in known and isinstance(value, dict)}
+    return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}
+            for key, task in content["tasks"].items() if key in known}  # fmt: skip
 
 
 def short_path(path: str | Path) -> str:

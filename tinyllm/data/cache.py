@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write
+from tinyllm.files import atomic_write, open_regular
 
 HEADER = struct.Struct("<8sIQI32s")
 MAGIC = b"tinytok2"  # change the digit when the same text and tokenizer begin to give other tokens
@@ -70,7 +70,7 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
     file cannot be read, or its tokens cannot be written.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             total = os.fstat(file.fileno()).st_size
             if out is None:
                 target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
@@ -91,11 +91,9 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
 def holds_tokens(path: Any) -> bool:
     """Return True if the path is a file with the first bytes of a token file."""
     try:
-        if not os.path.isfile(path):
-            return False
-        with open(path, "rb") as f:
+        with open_regular(path) as f:
             return f.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except UserError:
         return False
 
 
@@ -159,7 +157,7 @@ def _load(path, tokenizer):
 
 def _read(path):
     """Map a cache file -> tokens, fingerprint. Raises ValueError if its content does not match its header."""
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
         magic, width, count, crc, made_by = HEADER.unpack(header)
         size = os.fstat(f.fileno()).st_size

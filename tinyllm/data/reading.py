@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 from tinyllm.errors import UserError
+from tinyllm.files import read_stream
 
 MAX_BYTES = 2**30
 
@@ -23,7 +24,7 @@ def read(where: str) -> tuple[bytes, str]:
         raise UserError("the name of the corpus is empty; see `tinyllm data list`")
     path = Path(where)
     if where == "-":
-        return _bounded(sys.stdin.buffer, "standard input"), "standard input"
+        return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES), "standard input"
     if path.is_dir():
         return _read_many(where, _files_below(path))
     if not os.path.lexists(path) and glob.has_magic(where):
@@ -35,14 +36,16 @@ def read(where: str) -> tuple[bytes, str]:
 def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError."""
     try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        found = os.stat(path)
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
             raise UserError(f"{path} is not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
         with open(path, "rb") as f:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=f) as unpacked:
-                    return _bounded(unpacked, path)
-            return _bounded(f, path)
+                    return read_stream(unpacked, path, MAX_BYTES)
+            return read_stream(f, path, MAX_BYTES)
     except FileNotFoundError:
         raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -51,13 +54,6 @@ def read_file(path: Path) -> bytes:
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _bounded(stream, name):
-    data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{name} holds more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
-    return data
 
 
 def _files_below(folder):

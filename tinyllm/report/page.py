@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_text
 
 FOLDER = Path(__file__).parent
 
@@ -37,8 +37,8 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
 
 def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
     """Return a page as text, assembled from its parts."""
-    template = Template((FOLDER / "page.html").read_text("utf-8"))
-    style = (FOLDER / "style.css").read_text("utf-8")
+    template = Template(read_text(FOLDER / "page.html"))
+    style = read_text(FOLDER / "style.css")
     parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
     return template.substitute(parts, body="\n".join(part for part in map(html, body) if part))
 

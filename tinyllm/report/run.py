@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.models import build
+from tinyllm.nn.module import without_memory
 from tinyllm.report.curves import column, loss_curves
 from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
 from tinyllm.report.summary import summarise
@@ -30,7 +31,8 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
 def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:
     """Return the report as HTML text."""
     steps = [record for record in records if record.get("kind") == "step"]
-    model: Any = build(config.model_config(facts.vocab_size), seed=None)
+    with without_memory():
+        model: Any = build(config.model_config(facts.vocab_size), seed=None)
     done = steps[-1]["step"] if steps else 0
     lead = (
         f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "

@@ -31,7 +31,7 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
     try:
         return _build(path, data, pattern, special_tokens)
     except UserError as e:
-        raise UserError(f"{path}: {_shown(str(e))}") from None
+        raise UserError(f"{path}: {e}") from None
     except RecursionError:  # from quoting a value of it in a message
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
@@ -73,11 +73,6 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
     return BPETokenizer.train(data, int(size[1]), progress=progress)
 
 
-def _shown(message):
-    """Return a message with all unprintable characters escaped, because it may quote the file."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-
-
 def _in_folder(path):
     """Return the file to read: the path itself, or the tokenizer file if it is a folder."""
     try:
@@ -97,7 +92,7 @@ def _build(path, data, pattern, special_tokens):
     if gpt2.looks_like_merges(data):
         return gpt2.load(Path(path).with_name("vocab.json"), path, pattern, special_tokens)
     try:
-        content = parse_json(data)
+        content = parse_json(data, halves=True)
     except UserError as e:
         raise UserError(f"not a tokenizer file: it {e}") from None
     if gpt2.looks_like_vocab(content):

@@ -3,11 +3,9 @@
 import json
 from typing import Any
 
+from tinyllm.config import WORDS
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, MOST, count_values
-
-_WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false",
-          float: "a number", type(None): "null"}  # fmt: skip
 
 
 def dump(fields: dict) -> bytes:
@@ -23,7 +21,7 @@ def dump(fields: dict) -> bytes:
 def one_of(value: Any, where: str, *kinds: type) -> Any:
     """Return a value if its type is one of `kinds`; a bool is not a number. Raises UserError."""
     if type(value) not in kinds:
-        expected = " or ".join(_WORDS[kind] for kind in kinds)
-        given = f"the text {value[:20]!r}" if isinstance(value, str) else _WORDS[type(value)]
+        expected = " or ".join(WORDS[kind] for kind in kinds)
+        given = f"the text {value[:20]!r}" if isinstance(value, str) else WORDS[type(value)]
         raise UserError(f"{where} is {given}, not {expected}")
     return value

@@ -19,9 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, read_json, sync_folder
-from tinyllm.models import from_pretrained, load_weights, save_weights
+from tinyllm.files import atomic_write_text, open_regular, read_json, sync_folder
+from tinyllm.models import from_pretrained, save_weights
+from tinyllm.models.weights import read_header
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
 
@@ -59,7 +61,7 @@ def save_checkpoint(
 
 
 def _sha256(path):
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
@@ -107,9 +109,10 @@ def read_state(path: Path) -> dict[str, Any]:
         raise UserError(f"{error}: the checkpoint is not whole; {ADVICE}") from error
     if not isinstance(state, dict) or state.pop("digest", None) != _digest(state):
         raise UserError(f"{path} is damaged: its content does not match its digest; {ADVICE}")
-    hashes = state.get("sha256")
-    if not isinstance(hashes, dict) or not all(isinstance(digest, str) for digest in hashes.values()):
-        raise UserError(f"{path} is damaged: it has no SHA-256 of the other files; {ADVICE}")
+    try:
+        conform(state, {"sha256": {str: str}})
+    except UserError as error:
+        raise UserError(f"{path} is damaged: it {error}; {ADVICE}") from None
     return state
 
 
@@ -124,9 +127,9 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
         file = Path(path) / name
         try:
             if only(name) and _sha256(file) != digest:
-                raise UserError(f"{file} is not the file that was saved: its SHA-256 differs; {ADVICE}")
-        except OSError as error:
-            raise UserError(f"cannot read {file} ({error.strerror}); {ADVICE}") from error
+                raise UserError(f"{file} is not the file that was saved: its SHA-256 differs")
+        except UserError as error:
+            raise UserError(f"{error}; {ADVICE}") from error
     return state
 
 
@@ -138,7 +141,14 @@ def load_model(path: Path) -> Any:
 def load_state(path: Path, name: str, part: Any) -> None:
     """Load NAME.safetensors of a checkpoint into `part`, such as the optimizer. Raises UserError."""
     file = path / f"{name}.safetensors"
-    _naming(file, lambda: part.load_state_dict(load_weights(file)[0]))
+
+    def load():
+        stored, _ = read_header(file)
+        if hasattr(part, "check_state"):  # before memory is taken
+            part.check_state({name: array.shape for name, array in stored.items()})
+        part.load_state_dict({name: array.read() for name, array in stored.items()})
+
+    _naming(file, load)
 
 
 def _naming(file, load):

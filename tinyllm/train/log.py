@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
-from tinyllm.files import parse_json, read_bytes
+from tinyllm.files import open_regular, parse_json
 
 LARGEST_LOG = 2**28  # bytes: a million steps
 # These fields differ from run to run; everything else in the log is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
+KINDS: dict[str, Any] = {"step": {"step": int} | dict.fromkeys(STEP_FIELDS, float | None),
+                         "sample": {"step": int, "text": str}}  # fmt: skip
 
 
 class RunLog:
@@ -44,7 +47,7 @@ class RunLog:
     def cut(self, length: int) -> None:
         """Drop everything after the first `length` bytes; a resumed run writes it again.
 
-        Raises UserError when the log is shorter.
+        Raises UserError when the log is shorter, or what is kept is damaged.
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
@@ -52,6 +55,8 @@ class RunLog:
                 f"{self.path} has {size} bytes, and the checkpoint expects {length}: lines are missing; "
                 "put the log back, or start again with --overwrite"
             )
+        if size:
+            read_log(self.path, length)
         with self._open() as f:
             f.truncate(length)
 
@@ -66,36 +71,28 @@ class RunLog:
             raise UserError(reason) from error
 
 
-def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl, without a last line that a crash cut short.
+def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, Any]]:
+    """Return the records of a log.jsonl, or of its first bytes, without a last line that a crash cut short.
 
     Raises UserError when the file is missing or any other line is not a JSON object.
     """
-    lines = read_bytes(path, LARGEST_LOG).split(b"\n")
+    with open_regular(path) as f:
+        data = f.read(min(length, LARGEST_LOG + 1))
+    if len(data) > LARGEST_LOG:
+        raise UserError(f"cannot read {path}: it has more than {LARGEST_LOG:,} bytes")
+    lines = data.split(b"\n")
     records = []
     for number, line in enumerate(lines, 1):
         try:
             if line:
-                records.append(parse_json(line))
+                conform(record := parse_json(line), {})
+                conform(record, KINDS.get(str(record.get("kind")), {}))
+                records.append(record)
         except UserError as error:
             if number == len(lines):
                 break
             raise UserError(f"{path} line {number} {error}; the log is damaged") from error
-    if not all(map(_is_record, records)):
-        raise UserError(f"{path} holds lines that are no records; the log is damaged")
     return records
-
-
-def _is_record(record):
-    """Return True if a record is an object with the fields that its kind needs; any kind is allowed."""
-    if not isinstance(record, dict):
-        return False
-    if record.get("kind") == "sample":
-        return isinstance(record.get("step"), int) and isinstance(record.get("text"), str)
-    if record.get("kind") != "step":
-        return True
-    numbers = [record.get(name, "missing") for name in STEP_FIELDS]
-    return isinstance(record.get("step"), int) and all(isinstance(n, int | float | None) for n in numbers)
 
 
 def peak_rss_mb() -> float | None:

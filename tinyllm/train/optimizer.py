@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.errors import UserError
 
 
 class AdamW:
@@ -72,20 +73,34 @@ class AdamW:
             state[f"v.{i}"] = v
         return state
 
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Load a state from `state_dict`. Raises ValueError when it belongs to other parameters."""
-        expected = self.state_dict()
-        if state.keys() != expected.keys():
-            raise ValueError(
-                f"the optimizer state holds {len(state)} arrays and this optimizer {len(expected)}; "
+    def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise UserError unless names and shapes are those of this optimizer's state."""
+        expected = {name: array.shape for name, array in self.state_dict().items()}
+        if shapes.keys() != expected.keys():
+            raise UserError(
+                f"the optimizer state holds {len(shapes)} arrays and this optimizer {len(expected)}; "
                 "make the optimizer from the same model"
             )
-        for name, array in state.items():
-            if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
-                raise ValueError(
-                    f"optimizer state {name} is {array.shape} {array.dtype} and the optimizer's is "
-                    f"{expected[name].shape} {expected[name].dtype}; make the optimizer from the same model"
-                )
+        if wrong := [name for name in expected if shapes[name] != expected[name]]:
+            raise UserError(
+                f"optimizer state {wrong[0]} has shape {shapes[wrong[0]]} and the optimizer's has "
+                f"{expected[wrong[0]]}; make the optimizer from the same model"
+            )
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Load a state from `state_dict`.
+
+        Raises UserError when it belongs to other parameters, or holds what no training leaves behind.
+        """
+        self.check_state({name: array.shape for name, array in state.items()})
+        for name, own in self.state_dict().items():
+            array = state[name]
+            if array.dtype != own.dtype:
+                raise UserError(f"optimizer state {name} holds {array.dtype}, where {own.dtype} belongs")
+            if not np.isfinite(array).all():
+                raise UserError(f"optimizer state {name} holds numbers that are not finite: it is damaged")
+            if not name.startswith("m") and (array < 0).any():  # squares, and a count
+                raise UserError(f"optimizer state {name} holds numbers below 0: it is damaged")
         self.steps = int(state["steps"])
         self.m = [np.array(state[f"m.{i}"]) for i in range(len(self.m))]
         self.v = [np.array(state[f"v.{i}"]) for i in range(len(self.v))]

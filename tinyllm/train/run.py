@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, flatten
+from tinyllm.config import check, conform, flatten
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes, atomic_write_text, read_json, remove_leftovers
+from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import checkpoint
 from tinyllm.train.config import RunConfig, known_settings, make_config
@@ -117,15 +117,17 @@ class Run:
         text = json.dumps(self._content | {"notes": self.notes}, indent=2, ensure_ascii=False)
         atomic_write_text(self.file, text + "\n")
 
-    def replaced_ops(self) -> list[dict[str, Any]]:
-        """Return the note "replaced_ops", [{"op": name, ...}], or []. Raises UserError on anything else."""
+    def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the note "replaced_ops", [{"op": name, ...}], or []; `more` declares other fields.
+
+        Raises UserError on anything else.
+        """
         records = self.notes.get("replaced_ops", [])
         try:
-            if isinstance(records, list) and all(isinstance(record["op"], str) for record in records):
-                return records
-        except (KeyError, TypeError):
-            pass
-        raise UserError(f"{self.file} is damaged: notes.replaced_ops is {records!r}")
+            conform(records, [{"op": str} | (more or {})])
+        except UserError as error:
+            raise UserError(f"{self.file} is damaged: its notes.replaced_ops {error}") from None
+        return records
 
     def read_config(self) -> tuple[RunConfig, Facts]:
         """Return (settings, facts) from run.json, checked in full, and load the notes.
@@ -206,7 +208,7 @@ class Run:
 
         def write(folder):
             model.save_pretrained(folder)
-            atomic_write_bytes(folder / "tokenizer.json", self.tokenizer.read_bytes())
+            atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
 
         arrays = {name: part.state_dict() for name, part in states.items()}
         state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
+from tinyllm.files import LARGEST, read_bytes, read_stream
 
 
 def text_of(text: str | None, file: str | None) -> bytes:
@@ -15,13 +16,10 @@ def text_of(text: str | None, file: str | None) -> bytes:
     if file in (None, "-") and text in (None, "-"):
         if sys.stdin.isatty():
             print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
-        return sys.stdin.buffer.read()
+        return read_stream(sys.stdin.buffer, "standard input", LARGEST)
     if file is None:
         return typed(text or "")
-    try:
-        return Path(file).read_bytes()
-    except OSError as e:
-        raise UserError(f"cannot read {file}: {e.strerror or e}") from None
+    return read_bytes(file)
 
 
 def allowed_special(names: list[str] | None) -> list[str] | str:

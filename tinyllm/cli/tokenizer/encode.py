@@ -11,6 +11,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import progress_bar
 from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of
 from tinyllm.errors import UserError
+from tinyllm.files import LARGEST, read_stream
 from tinyllm.tokenizer import load_tokenizer, save_tokenizer
 
 
@@ -76,7 +77,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
     """
     tokenizer = load_tokenizer(path)
     if not ids or ids == ["-"]:
-        ids = [sys.stdin.buffer.read().decode("utf-8", "replace")]
+        ids = [read_stream(sys.stdin.buffer, "standard input", LARGEST).decode("utf-8", "replace")]
     words = re.split(r"[\s,\[\]]+", " ".join(ids))  # also reads lists as Python and JSON write them
     for word in filter(None, words):
         if not re.fullmatch(r"[0-9]{1,18}", word):  # which int64 holds

@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from contextlib import AbstractContextManager
 from json import dumps
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -12,6 +13,7 @@ from tinyllm.cli.text import progress_bar
 from tinyllm.cli.tokenizer.args import free_path
 from tinyllm.cli.tokenizer.token_table import visible
 from tinyllm.errors import UserError
+from tinyllm.files import open_regular
 from tinyllm.ops.bpe import BYTES
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
 
@@ -83,14 +85,11 @@ class Watch:
         print(f"{merge:>7} {new:>7} {count:>12,}  |{parts[0]}|{parts[1]}| -> |{parts[2]}|")
 
 
-def _opened(name: str) -> BinaryIO:
+def _opened(name: str) -> AbstractContextManager[BinaryIO]:
     """Open a corpus as a binary file; a file is read in parts, so it may be larger than memory."""
     from tinyllm.data import SOURCES, load_corpus  # here: encode and decode start faster without the corpora
 
     path = Path(name)
     if name not in SOURCES and path.suffix != ".gz" and path.is_file() and path.stat().st_size:
-        try:
-            return path.open("rb")
-        except OSError as error:
-            raise UserError(f"cannot read {name}: {error.strerror or error}") from None
+        return open_regular(path)
     return io.BytesIO(load_corpus(name).data)

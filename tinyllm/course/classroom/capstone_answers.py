@@ -12,6 +12,7 @@ from tinyllm.course.answer_keys import Answer, Answers, read
 from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson
+from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS
 from tinyllm.testing import VARIANTS
 
@@ -41,7 +42,7 @@ def by_heart() -> str:
 
 def capstone_answers() -> Answers:
     """Return the answers to the capstone -> Answers."""
-    whole, stub = parts(references()), (find_lesson(12).path / "exercise.py").read_text("utf-8")
+    whole, stub = parts(references()), read_text(find_lesson(12).path / "exercise.py")
     report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))
     wrong = [Answer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
     wrong += [

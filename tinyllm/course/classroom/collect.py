@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workers import printable
+from tinyllm.files import open_regular
 
 SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
 OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
@@ -192,14 +193,9 @@ def in_folder(root: Path) -> Files:
 
 def read_regular(path: Path) -> bytes:
     """Read a regular file, up to one byte more than the limit; a link or a pipe is refused."""
-    flags = os.O_RDONLY
-    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
-        flags |= getattr(os, flag, 0)
-    if path.is_symlink():
-        raise Refused(f"{path.name} is a link")
-    with open(os.open(path, flags), "rb") as f:
-        if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
-            raise Refused(f"{path.name} is not a regular file")
+    if path.is_symlink() or not path.is_file():
+        raise Refused(f"{path.name} is {'a link' if path.is_symlink() else 'not a regular file'}")
+    with open_regular(path, follow=False) as f:
         return f.read(MAX_FILE + 1)
 
 

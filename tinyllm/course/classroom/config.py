@@ -6,13 +6,14 @@ Whoever knows the seed knows the hidden inputs, so a release for students does n
 import datetime
 import hashlib
 import itertools
+import os
 import secrets
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
+from tinyllm.files import read_toml
 
 COURSE_FILE = "course.toml"
 HEAD = """# A course: what counts, for how many points, and until when.
@@ -95,13 +96,9 @@ def whole_course() -> Course:
 def load_course(path: str | Path) -> Course:
     """Read a course file -> Course. Raises UserError if it is missing, not TOML, or has unknown settings."""
     path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no {path}; `tinyllm course init` writes one") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read as TOML: {why}") from None
+    if not os.path.lexists(path):
+        raise UserError(f"there is no {path}; `tinyllm course init` writes one")
+    data = read_toml(path)
     try:
         return _course(data)
     except UserError as error:

@@ -13,10 +13,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.classroom.release import read, stubs
+from tinyllm.course.classroom.release import stubs
 from tinyllm.course.classroom.results import cell, feedback_lines, headline, number, table
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_bytes, atomic_write_text
+from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
 
 SETUP = """#!/usr/bin/env bash
 # Gradescope runs this once, as it builds the image: choose one with Python 3.11, such as Ubuntu 24.04.
@@ -111,10 +111,7 @@ def read_package(path: str | Path | None) -> tuple[str, bytes]:
     path = Path(path)
     if not re.fullmatch(r"tinyllm-[\w.+-]+(\.whl|\.tar\.gz)", path.name):
         raise UserError(f"{path} is not named as a wheel or a source distribution of tinyllm; {make}")
-    try:
-        return path.name, path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return path.name, read_bytes(path)
 
 
 def seedless(course: Course) -> str:
@@ -133,7 +130,7 @@ def gradescope(course: Course, out: str | Path, path: str | Path, package: str |
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
-    atomic_write_bytes(out, pack(files | {"course.toml": read(Path(path)), name: data}))
+    atomic_write_bytes(out, pack(files | {"course.toml": read_text(path), name: data}))
 
 
 def classroom50(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
@@ -153,8 +150,8 @@ def nbgrader(course: Course, out: str | Path, path: str | Path, package: str | P
         raise UserError("no task of this course can be graded in a notebook")
     for part in parts:
         exercise = part.lesson.path / "exercise.py"
-        notebook = {"cells": list(notebook_cells(part, stubs(read(exercise), exercise))), "metadata": KERNEL,
-                    "nbformat": 4, "nbformat_minor": 5}  # fmt: skip
+        cells = list(notebook_cells(part, stubs(read_text(exercise), exercise)))
+        notebook = {"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}
         folder = Path(out) / "source" / part.lesson.folder
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

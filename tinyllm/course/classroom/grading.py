@@ -7,6 +7,7 @@ that were judged keep their verdicts, and the others are timed out. A limit by t
 catches code that waits without using the processor and without being recognised as asleep.
 """
 
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +19,14 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
 from tinyllm.course.workers import USED_UP, Launcher
 from tinyllm.course.workspace import lay_out, read_progress
+from tinyllm.errors import UserError
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
+TASK = {"task": str, "state": str, "points": float, "of": float, "properties": int, "properties_held": int,
+        "message": str, "line": int | None, "mistake": str | None, "step": str | None, "hint": str | None,
+        "smallest_input": str | None, "solution_seen": bool}  # fmt: skip
+RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [{"lesson": int, "tasks": [TASK]}],
+          "points": float, "of": float}  # what `grade` returns
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
 CLOCK_SECONDS = 7200  # the limit by the clock for one submission
@@ -44,7 +51,10 @@ def empty_record(submission: Submission, course: Course, level: str, problem: st
 def as_grades(submission: Submission, course: Course, level: str, problem: str,
               verdicts: list[list[Verdict]]) -> dict[str, Any]:
     """Return the record of a submission. verdicts: a list for each part of the course."""
-    seen, lessons, points = read_progress(submission.progress) or {}, [], 0
+    seen: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(UserError):  # it is for `course report` only
+        seen = read_progress(submission.progress)
+    lessons, points = [], 0
     for part, found in zip(course.parts, verdicts, strict=True):
         tasks = [scored(part, verdict, course.partial) for verdict in found]
         for task in tasks:

@@ -25,13 +25,13 @@ from typing import Any
 from tinyllm.course import capstone
 from tinyllm.course.classroom.collect import Submission, collect
 from tinyllm.course.classroom.config import Course, new_seed
-from tinyllm.course.classroom.grading import UNJUDGED, empty_record, grade
+from tinyllm.course.classroom.grading import RECORD, UNJUDGED, empty_record, grade
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
 from tinyllm.course.kernels import NONE
 from tinyllm.course.workers import LEVELS, why_not
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_json
 from tinyllm.testing.relations import specs_only
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
@@ -94,8 +94,7 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
 
 def kept_seed(folder: Path) -> int:
     """Return the seed that is stored in a folder; the first call draws it."""
-    seed = read(folder / "seed.json")
-    if type(seed) is not int:
+    if (seed := read(folder / "seed.json", int)) is None:
         seed = new_seed()
         write(folder / "seed.json", seed)
     return seed
@@ -114,11 +113,11 @@ def write(path: Path, record: Any) -> None:
     atomic_write_text(path, json.dumps(record, sort_keys=True))
 
 
-def read(path: Path) -> Any:
-    """Return a record that was written, or None."""
+def read(path: Path, kind: Any = RECORD) -> Any:
+    """Return what was written to a file, a record by default; None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, kind)
+    except UserError:
         return None
 
 

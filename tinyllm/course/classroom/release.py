@@ -18,8 +18,9 @@ from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.kernels import has_body
 from tinyllm.course.syllabus import lessons_folder
+from tinyllm.course.workspace import MAX_FILE
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_text
 from tinyllm.ops.registry import OPS
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
@@ -42,7 +43,7 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
             raise UserError(f"there is no {folder / 'exercise.py'} to release")
         for path in sorted(folder.iterdir()):
             if path.suffix in SENT and path.is_file() and not path.is_symlink():
-                texts[part.lesson.folder, path.name] = stubs(read(path), path)
+                texts[part.lesson.folder, path.name] = stubs(read_text(path, MAX_FILE), path)
         require_stubs(part, folder, texts)
     scan(course, texts)
     texts["", "README.md"] = readme(course)
@@ -54,14 +55,6 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
         shutil.rmtree(out, ignore_errors=True)
         raise UserError(f"cannot write to {out}: {error}") from None
     return [out / lesson / name for lesson, name in texts]
-
-
-def read(path: Path) -> str:
-    """Read a file's text. Raises UserError."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
 
 
 def stubs(text: str, path: Path) -> str:
@@ -92,8 +85,8 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
     path, c_text = folder / "exercise.py", texts.get((part.lesson.folder, "exercise.c"), "")
     try:
         tree = ast.parse(texts[part.lesson.folder, "exercise.py"])
-    except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{path}:{getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for task in map(part.lesson.task, part.points):
         if task.kind == "c" and has_body(c_text, task.op):

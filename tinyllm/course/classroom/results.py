@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +17,12 @@ from typing import Any
 
 from tinyllm.course.checker import WORDS
 from tinyllm.course.classroom.config import Course
+from tinyllm.course.classroom.grading import RECORD
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text
+from tinyllm.files import atomic_write_text, read_json
+
+RESULTS = {"course": str, "isolation": str, "note": str, "submissions": [RECORD], "left_out": [str]}
 
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
@@ -43,14 +47,12 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
 def read_results(out: str | Path) -> dict[str, Any]:
     """Read what an earlier grading wrote -> the dict of results.json. Raises UserError."""
     path = Path(out) / "results.json"
+    if not os.path.lexists(path):
+        raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
     try:
-        results = json.loads(path.read_text("utf-8"))
-        results["submissions"][:0], results["isolation"].strip()
-    except OSError:
-        raise UserError(f"there is no {path}; `tinyllm course grade` writes one") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is not what `tinyllm course grade` writes; grade again") from None
-    return results
+        return read_json(path, RESULTS)
+    except UserError as error:
+        raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None
 
 
 def cell(text: str) -> str:
