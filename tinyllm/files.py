@@ -180,7 +180,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
                            parse_constant=_finite)  # fmt: skip
-        if not halves and HALF.search(raw):  # then look closely: what seems to be half a character may be a written backslash
+        if not halves and HALF.search(raw):  # look closely: it may be a backslash that is followed by a u
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except UnicodeEncodeError:

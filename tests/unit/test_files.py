@@ -115,7 +115,9 @@ def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
 
 
 def test_whole_characters_in_json_are_read():
-    assert parse_json(rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]') == ["😀", "\\ud83d", "😀😀"]
+    text = rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]'
+    assert parse_json(text) == ["😀", "\\ud83d", "😀😀"]
+    assert parse_json(rb'"\ud83d"', halves=True) == "\ud83d"
 
 
 @pytest.mark.parametrize("text", [b"[a", b"x=" + b"[" * 5000, b"x=" + b"9" * 5000, b"\xff", bytes(2**20 + 1)])

@@ -15,6 +15,7 @@ from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train import events
+from tinyllm.train.checkpoint import load_model
 from tinyllm.train.config import RunConfig, model_settings
 from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop
@@ -79,16 +80,16 @@ def prepare(
     corpus: Any = None,
     tokenizer: Tokenizer | None = None,
     progress: Callable[[int, int], None] | None = None,
-    fresh: bool = True,
+    model: Any = None,
 ) -> TrainSetup:
     """Read the data, make tokenizer and model, and check that they fit together, without writing files.
 
-    Give `corpus` and `tokenizer` if they exist already: a resumed run never trains its tokenizer again.
-    `progress` is passed to the tokenizer's training. With fresh=False the weights of `config.start` are not
-    read, because a checkpoint will replace them. Raises UserError when the parts do not fit.
+    Give `corpus`, `tokenizer` and `model` if they exist already: a resumed run never trains its tokenizer
+    again, nor reads the weights of `start`. `progress` is passed to the tokenizer's training. Raises
+    UserError when the parts do not fit.
     """
-    corpus, recipe, model = corpus or load_corpus(config.data), find_recipe(config.recipe), None
-    if config.start and fresh:
+    corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
+    if config.start and not model:
         model, tokenizer = open_start(config.start)
         config = dataclasses.replace(config, model=model_settings(model.config), tokenizer=config.start)
     if tokenizer is None:
@@ -134,4 +135,11 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
             f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
             f"{facts.sha256[:12]}... then; bring it back, or start a new run"
         )
-    return prepare(config, corpus, run.read_tokenizer(), fresh=run.last_checkpoint() is None)
+    tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
+    model = load_model(last) if last else None  # before memory is taken for what run.json says
+    if model:
+        found = {"model_type": model.model_type} | dataclasses.asdict(model.config)
+        for name, wanted in config.model_config(tokenizer.vocab_size).items():
+            if found[name] != wanted:
+                raise UserError(f"{run.file} says {name} = {wanted!r}, and its checkpoint {found[name]!r}")
+    return prepare(config, corpus, tokenizer, model=model)
