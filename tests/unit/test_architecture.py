@@ -172,6 +172,35 @@ def untrusted_bytes_stay_data(source):
             yield f"{source.path}:{node.lineno}: allow_pickle runs code that it reads"
 
 
+OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
+READ_ELSEWHERE = {  # everything else goes through tinyllm/files.py, which no pipe, device or huge file can stop
+    ("tinyllm/data/reading.py", "open(path, 'rb')"): "a corpus may be a pipe; it is read up to a limit",
+    ("tinyllm/data/cache.py", "np.memmap"): "maps a file that is open",
+    ("tinyllm/models/weights.py", "np.fromfile(f"): "reads a file that is open",
+    ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",
+    ("tinyllm/course/classroom/collect.py", "archive.open(entry)"): "an entry of a zip, read up to a limit",
+    ("tinyllm/ops/unicode.py", "Path(__file__)"): "a file of the package, read at build time, too",
+    ("tinyllm/bench/machine.py", "Path(path).read_text"): "/proc and /sys, where files have no size",
+    ("tinyllm/course/sandbox.py", "os.open(path, os.O_PATH"): "opens a folder for landlock, reads nothing",
+    ("tinyllm/course/fork_server.py", "os.open(OUTPUT, os.O_WRONLY"): "writes",
+    ("tinyllm/course/workers.py", "os.open(Path(self.scratch, OUTPUT)"): "a file that it has made itself",
+}
+HARMLESS = re.compile(r"open\((f?'/proc/|os\.devnull|[\w.]+, '[wax]b?')")  # of the system, or to write
+
+
+def files_are_read_in_one_place(source):
+    if source.path == "tinyllm/files.py":
+        return
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name, text = ast.unparse(node.func), ast.unparse(node)
+        reads = name in OPENERS or re.search(r"\.(read_text|read_bytes|open)$", name)
+        known = any(path == source.path and part in text for path, part in READ_ELSEWHERE)
+        if reads and not known and not HARMLESS.search(text):
+            yield f"{source.path}:{node.lineno}: {text[:80]} is no reader of tinyllm.files"
+
+
 def files_are_short(source):
     lines = source.text.count("\n")
     if lines > FILE_LIMIT:
@@ -265,7 +294,7 @@ def import_graph(files):
 
 RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
          public_things_are_explained, the_course_is_unknown_below, public_functions_have_types,
-         docstrings_begin_plainly)
+         docstrings_begin_plainly, files_are_read_in_one_place)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -309,6 +338,10 @@ OFFENCES = [
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "import pickle"),
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "exec(open('config.py').read())"),
     (untrusted_bytes_stay_data, "tinyllm/train/checkpoint.py", "np.load(path, allow_pickle=True)"),
+    (files_are_read_in_one_place, "tinyllm/cli/train.py", "with open(path) as f: pass"),
+    (files_are_read_in_one_place, "tinyllm/cli/train.py", "Path(folder, 'a').read_bytes()"),
+    (files_are_read_in_one_place, "tinyllm/cli/train.py", "f = path.open('rb')"),
+    (files_are_read_in_one_place, "tinyllm/cli/train.py", "os.open(path, os.O_RDONLY)"),
     (files_are_short, "tinyllm/ops/softmax.py", "x = 1\n" * 401),
     (functions_fit_a_screen, "tinyllm/ops/softmax.py", "def f():\n" + "    x = 1\n" * 50),
     (functions_fit_a_screen, "csrc/softmax.c", LONG_C),
@@ -331,6 +364,7 @@ GOOD = [
     (nothing_prints, "tinyllm/cli/main.py", "print(1)"),
     (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int) -> None: ...\ndef _g(x): ..."),
     (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Return whether it is so."""'),
+    (files_are_read_in_one_place, "tinyllm/cli/train.py", "read_bytes(path)\nopen(path, 'wb')"),
     (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "model.eval()\nre.compile('x')"),
     (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "np.load(f, allow_pickle=False)"),
 ]
