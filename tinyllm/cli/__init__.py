@@ -103,6 +103,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     command = argv[0] if argv else None
+    if zero := [word for word in argv if "\0" in word]:
+        raise UserError(f"the argument {zero[0]!r} holds a zero byte, which no name can have")
     if command and command not in COMMANDS and not command.startswith("-"):
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"

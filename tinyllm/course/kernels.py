@@ -67,7 +67,7 @@ def build(source: str, op: str, folder: str | Path, level: str, home: str | Path
     if not failure and (why := refusal(read_bytes(folder / "exercise.o"))):
         failure = Failure("failed", why)
     failure = failure or compile_in(folder, level, [*LINK, "exercise.o", "guard.c", "-lm"])
-    if not failure and (why := runs_at_load((folder / LIBRARY).read_bytes())):
+    if not failure and (why := runs_at_load(read_bytes(folder / LIBRARY))):
         failure = Failure("failed", why)
     if failure:
         return failure

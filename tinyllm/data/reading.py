@@ -15,7 +15,7 @@ from pathlib import Path
 from tinyllm.errors import UserError
 from tinyllm.files import read_stream
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer encode --out`
 
 
 def read(where: str) -> tuple[bytes, str]:
@@ -25,7 +25,7 @@ def read(where: str) -> tuple[bytes, str]:
     path = Path(where)
     if where == "-":
         return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES), "standard input"
-    if path.is_dir():
+    if os.path.isdir(path):
         return _read_many(where, _files_below(path))
     if not os.path.lexists(path) and glob.has_magic(where):
         found = sorted(Path(name) for name in glob.glob(where, recursive=True))
@@ -40,7 +40,7 @@ def read_file(path: Path) -> bytes:
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
             raise UserError(f"{path} is not a regular file")
         if found.st_size > MAX_BYTES:
-            raise UserError(f"{path} has more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
+            raise UserError(f"{path} has more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
         with open(path, "rb") as f:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=f) as unpacked:
@@ -75,7 +75,7 @@ def _read_many(where, paths):
             continue
         total += len(part) + 1
         if total > MAX_BYTES:
-            raise UserError(f"{where} holds more than {MAX_BYTES / 2**30:g} GiB; take a part of it")
+            raise UserError(f"{where} holds more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
         parts.append(part)
     if not parts:
         raise UserError(f"{where} holds no text files")

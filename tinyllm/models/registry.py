@@ -4,6 +4,7 @@ A family is one file in this folder and one line here.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def from_pretrained(folder: Path | str) -> DecoderLM:
     cannot run.
     """
     folder = Path(folder)
-    if not (folder / "config.json").exists() and (below := sorted(folder.glob("checkpoints/*/config.json"))):
+    below = () if os.path.exists(folder / "config.json") else sorted(folder.glob("checkpoints/*/config.json"))
+    if below:
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     found = read_object(folder / "config.json")
     name = found.get("model_type")

@@ -102,9 +102,11 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
         raise UserError(f"{path} is not read, since opening a pickle runs code: save it as .safetensors")
     try:
         with open_regular(path) as f:
+            length, size = int.from_bytes(f.read(8), "little"), os.fstat(f.fileno()).st_size
+            if not 2 <= length <= size - 8:  # before so many bytes are mapped
+                raise SafetensorError(f"a header of {length:,} bytes in a file of {size:,}")
             with safe_open(path, framework="numpy") as checked:  # checks all sizes against the file's
                 metadata = checked.metadata() or {}
-            length = int.from_bytes(f.read(8), "little")
             entries = parse_json(f.read(length))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is cut short, or is not a safetensors file: {error}") from error

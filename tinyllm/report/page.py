@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tinyllm.files import atomic_write_text, read_text
+from tinyllm.files import atomic_write_bytes, read_text
 
 FOLDER = Path(__file__).parent
 
@@ -45,8 +45,9 @@ def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
 
 def write(path: str | Path, text: str) -> int:
     """Write a page to a file -> its size in bytes. Raises UserError when it cannot be written."""
-    atomic_write_text(Path(path), text)
-    return len(text.encode())
+    data = text.encode("utf-8", "replace")  # names of files may hold bytes that are no text
+    atomic_write_bytes(path, data)
+    return len(data)
 
 
 def cards(facts: list[tuple[str, Any, str]]) -> Html:

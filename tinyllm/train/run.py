@@ -134,7 +134,7 @@ class Run:
 
         Raises UserError when it is missing, damaged, or of a version with another layout.
         """
-        if not self.file.exists() and (old := self._old_settings()) is not None:
+        if not os.path.exists(self.file) and (old := self._old_settings()) is not None:
             again = f"train again with `{_command(old, self.folder)}`"
             raise UserError(f"{self.folder} holds a run of an older version, which cannot be read: {again}")
         content = self._read_file()
@@ -155,10 +155,10 @@ class Run:
 
     def _read_file(self):
         """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
-        if self.file.exists() or self.file.is_symlink():
+        if os.path.lexists(self.file):
             return read_json(self.file)
-        reason = "there is no run.json" if self.folder.is_dir() else "there is no such folder"
-        if (self.folder / "config.json").exists():
+        reason = "there is no run.json" if os.path.isdir(self.folder) else "there is no such folder"
+        if os.path.exists(self.folder / "config.json"):
             reason = "it is the folder of a model, which tl.from_pretrained opens"
         raise UserError(f"{self.folder} holds no run: {reason}")
 
