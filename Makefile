@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*) $(wildcard tinyllm/ops/*.pyx tinyllm/ops/*.px[id])
+SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/* tinyllm/ops/*.pyx tinyllm/ops/*.px[id] tinyllm/ops/*.txt)
 
 .PHONY: train test verify lint size clean
 
