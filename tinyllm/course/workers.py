@@ -219,8 +219,9 @@ class Worker:
         """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
-        few = isinstance(steps, list) and len(steps) <= MAX_STEPS
-        if not few or any(not isinstance(s, tuple) or len(s) != 2 for s in steps):
+        if not isinstance(steps, list) or len(steps) > MAX_STEPS:
+            return self._failed(answer, function)
+        if any(not isinstance(step, tuple) or len(step) != 2 for step in steps):
             return self._failed(answer, function)
         return steps
 
