@@ -227,15 +227,50 @@ INLINE int64_t place(int bits, int i, int64_t o) {
     return 64 * quad + 4 * o + i % 4;
 }
 
+INLINE v16 v_not_zero(v16 x) { return v_select(v_equal(x, v_set(0.0f)), v_set(1.0f), x); }
+
+/* The whole numbers -lowest..highest nearest to a weight of each output. */
+INLINE i16 i_rounded(v16 w, v16 divisor, float lowest, float highest) {
+    return v_round(v_max(v_min(v_div(w, divisor), v_set(highest)), v_set(-lowest)));
+}
+
+/* The scales of 16 blocks of 4 bits: the largest weight is -7.5, -8, -8.5 or -9 of them; least squares decide. */
+INLINE v16 best_scales(const float *w, int64_t n_out, int64_t inputs, int64_t width, v16 largest) {
+    v16 high = v_set(0.0f), low = v_set(0.0f), unit = v_not_zero(largest), best = high, least = v_set(INFINITY);
+    for (int64_t i = 0; i < inputs; i++) {
+        v16 x = v_load_partial(w + i * n_out, width, 0.0f);
+        high = v_max(high, x);
+        low = v_min(low, x);
+    }
+    v16 minus = v_select(v_less(high, v_sub(v_set(0.0f), low)), v_sub(v_set(0.0f), low), v_sub(v_set(0.0f), high));
+    for (int size = 15; size < 19; size++) {
+        i16 bits = v_bits(v_div(minus, v_set((float)size * 0.5f)));
+        i16 odd = i_and(i_shift_right(bits, 16), i_set(1));
+        v16 scale = i_float(i_and(i_add(i_add(bits, i_set(0x7fff)), odd), i_set((int32_t)0xffff0000)));
+        v16 divisor = v_not_zero(scale), total = v_set(0.0f);
+        for (int64_t i = 0; i < inputs; i++) {
+            v16 x = v_load_partial(w + i * n_out, width, 0.0f);
+            v16 means = v_mul(i_to_v(i_rounded(x, divisor, 8.0f, 7.0f)), scale);
+            v16 error = v_div(v_sub(x, means), unit);
+            total = v_add(total, v_mul(error, error));
+        }
+        i16 better = v_less(total, least);
+        best = v_select(better, scale, best);
+        least = v_select(better, total, least);
+    }
+    return best;
+}
+
 static void quantize_weight_block(const struct quantize_job *job, int64_t group, int64_t n) {
     int64_t width = i64_min(job->n_out - group * Q_LANES, Q_LANES), inputs = i64_min(job->n_in - n * Q_BLOCK, Q_BLOCK);
     const float *w = job->w + n * Q_BLOCK * job->n_out + group * Q_LANES;
     uint8_t *q = job->q + (group * job->blocks + n) * (64 * job->bits);
+    float lowest = job->bits == 8 ? 127.0f : 8.0f, highest = job->bits == 8 ? 127.0f : 7.0f;
     i16 most = i_set(0);
-    for (int64_t i = 0; i < inputs; i++) most = i_max(most, i_abs_bits(v_load_partial(w + i * job->n_out, width, 0.0f)));
-    v16 largest = v_div(i_float(most), v_set(job->bits == 8 ? 127.0f : 7.0f));
-    i16 up = i_and(i_add(v_bits(largest), i_set(0xffff)), i_set((int32_t)0xffff0000)); /* rounded up to a bfloat16 */
-    v16 scale = i_float(up), divisor = v_select(v_equal(scale, v_set(0.0f)), v_set(1.0f), scale);
+    for (int64_t i = 0; i < inputs; i++) most = i_max(most, i_abs_bits(v_load_partial(w + i * job->n_out, width, 0)));
+    i16 up = i_and(i_add(v_bits(v_div(i_float(most), v_set(127.0f))), i_set(0xffff)), i_set((int32_t)0xffff0000));
+    if (job->bits == 4) up = v_bits(best_scales(w, job->n_out, inputs, width, i_float(most)));
+    v16 divisor = v_not_zero(i_float(up)); /* in 8 bits the scale is rounded up to a bfloat16 */
     i16 usable = i_shift_right(i_sub(most, i_set(TOO_LARGE)), 31);
     uint32_t halves[16];
     up = i_or(i_and(up, usable), i_and(i_set(NO_SCALE << 16), i_sub(i_set(-1), usable)));
@@ -245,7 +280,7 @@ static void quantize_weight_block(const struct quantize_job *job, int64_t group,
     for (int i = 0; i < Q_BLOCK; i++) {
         int32_t row[16];
         i16 value = i_set(0);
-        if (i < inputs) value = v_round(v_div(v_load_partial(w + i * job->n_out, width, 0.0f), divisor));
+        if (i < inputs) value = i_rounded(v_load_partial(w + i * job->n_out, width, 0.0f), divisor, lowest, highest);
         value = i_and(value, usable);
         memcpy(row, &value, sizeof value);
         for (int o = 0; o < 16; o++) {

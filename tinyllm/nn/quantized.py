@@ -155,9 +155,9 @@ def aligned(x: np.ndarray) -> np.ndarray:
 
 
 def check_scales(name: str, scales: np.ndarray) -> None:
-    """Raise UserError unless bfloat16 scales are finite and not negative."""
-    if (scales >= 0x7F80).any():  # infinity and NaN; from 0x8000 on, negative numbers
-        raise UserError(f"{name} holds scales that are negative or not finite: these weights are broken")
+    """Raise UserError unless bfloat16 scales are finite."""
+    if ((scales & 0x7FFF) >= 0x7F80).any():  # infinity and NaN; the upper bit is the sign
+        raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 
 
 def quantize(model: Module, bits: int) -> Module:

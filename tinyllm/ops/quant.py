@@ -1,9 +1,12 @@
 """Quantised weights, 8 or 4 bits each and one scale for 32, because reading memory limits decoding.
 
 A weight matrix w (I, O) is cut into blocks of 32 inputs. A block of one output keeps whole numbers q and one
-scale, and means `scale * q`: q is -127..127 in 8 bits, -7..7 in 4 bits. The scale is a bfloat16, the upper
-half of a float32, kept as uint16; it is rounded up, so that the largest weight still fits. The error is at
-most half a scale.
+scale, and means `scale * q`. The scale is a bfloat16, the upper half of a float32, kept as uint16.
+
+In 8 bits, q is -127..127 and the scale is rounded up, so that the largest weight still fits: the error is at
+most half a scale. In 4 bits, q is -8..7, and a scale may be negative, so that the largest weight can have the
+-8, whatever its sign (as in ggml's Q4_0). It then means 7.5, 8, 8.5 or 9 scales: the block takes what gives
+the smallest sum of squared errors. Cutting the largest weight off makes the others more exact.
 
 The numbers lie in memory in the order in which a product reads them: 16 outputs at a time, block after
 block, and in a block 4 inputs of all 16 outputs side by side, which is what one instruction multiplies
@@ -25,6 +28,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
+SIZES = 7.5, 8, 8.5, 9  # of the largest weight of a block of 4 bits, in scales
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
@@ -63,6 +67,13 @@ def bfloat16_up(x: Array) -> Array:
     return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
 
 
+def bfloat16(x: Array) -> Array:
+    """Round finite float32 numbers to bfloat16, ties to even -> the upper halves of their bits, uint16."""
+    bits = x.view(np.uint32)
+    bits = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
+    return (bits >> np.uint32(16)).astype(np.uint16)
+
+
 def from_bfloat16(halves: Array) -> Array:
     """Convert bfloat16 numbers, given as uint16, to float32."""
     return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -98,18 +109,36 @@ def dequantize(bits: int, q: Array, scales: Array, n_in: int, n_out: int) -> Arr
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out]
 
 
-def quantize(name: str, w: Array, largest: int) -> tuple[Array, Array]:
-    """Round weights (I, O) -> whole numbers -largest..largest (N, 32, 16 G), and scales (G, N, 16)."""
+def cut(name: str, w: Array) -> Array:
+    """Cut weights (I, O) into blocks (N, 32, 16 G), with zeros where O and I end."""
     if not np.all(np.abs(w) < LIMIT):  # false for NaN too
         raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
     groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
     blocks: Array = np.zeros((n * BLOCK, groups * OUTPUTS), np.float32)
     blocks[: w.shape[0], : w.shape[1]] = w
-    blocks = blocks.reshape(n, BLOCK, groups * OUTPUTS)
-    halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))
-    scale = from_bfloat16(halves)[:, None]
-    q = np.rint(blocks / np.where(scale == 0, np.float32(1), scale)).astype(np.int8)  # ties to even
-    return q, np.ascontiguousarray(halves.reshape(n, groups, OUTPUTS).transpose(1, 0, 2))
+    return blocks.reshape(n, BLOCK, groups * OUTPUTS)
+
+
+def rounded(blocks: Array, scale: Array, low: int, high: int) -> Array:
+    """Divide blocks (N, 32, 16 G) by scales (N, 16 G) -> whole numbers low..high, ties to even."""
+    return np.clip(np.rint(blocks / np.where(scale == 0, np.float32(1), scale)[:, None]), low, high)
+
+
+def squared_error(blocks: Array, scale: Array) -> Array:
+    """Sum the squared errors of blocks in 4 bits, input after input, relative to the largest weight."""
+    largest = np.max(np.abs(blocks), axis=1)
+    unit = np.where(largest == 0, np.float32(1), largest)
+    errors = (blocks - rounded(blocks, scale, -8, 7) * scale[:, None]) / unit[:, None]
+    total = np.zeros_like(scale)
+    for i in range(BLOCK):
+        total += errors[:, i] * errors[:, i]
+    return total
+
+
+def ordered(halves: Array) -> Array:
+    """Reorder scales as a product reads them: (N, 16 G) -> (G, N, 16)."""
+    n, width = halves.shape
+    return np.ascontiguousarray(halves.reshape(n, width // OUTPUTS, OUTPUTS).transpose(1, 0, 2))
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
@@ -133,20 +162,30 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
     A block of zeros has scale 0. float64 passes through float32 first. Raises ValueError on weights that
     are not finite, or 2^127 and more.
     """
-    q, scales = quantize("quantize_int8", w, 127)
-    return interleave(q), scales
+    blocks = cut("quantize_int8", w)
+    halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))
+    q = rounded(blocks, from_bfloat16(halves), -127, 127)
+    return interleave(q.astype(np.int8)), ordered(halves)
 
 
 @op(outputs=("q", "scales"), shapes="w (I, O)")
 def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
-    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. As quantize_int8,
-    but with scale = max |w| / 7.
+    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. With m the largest
+    weight of a block by size (of m and -m, the positive one), scale = -m / 7.5, -m / 8, -m / 8.5 or -m / 9,
+    rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale, rounded to
+    nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
     """
-    q, scales = quantize("quantize_int4", w, 7)
-    halves = (interleave(q) + np.int8(8)).astype(np.uint8)
-    return halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4), scales
+    blocks = cut("quantize_int4", w)
+    high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)
+    m = np.where(high >= -low, high, low)
+    scales = [from_bfloat16(bfloat16((0 - m) / np.float32(size))) for size in SIZES]
+    best = np.argmin([squared_error(blocks, scale) for scale in scales], axis=0)
+    scale = np.choose(best, scales)
+    halves = (interleave(rounded(blocks, scale, -8, 7).astype(np.int8)) + np.int8(8)).astype(np.uint8)
+    packed = halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)
+    return packed, ordered(bfloat16(scale))
 
 
 @op(outputs=("q", "scales"), shapes="x (..., I)")

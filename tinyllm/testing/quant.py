@@ -87,8 +87,8 @@ CASES = {
 BOUNDS = {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
 
 
-ROUNDED = "np.rint(blocks / np.where(scale == 0, np.float32(1), scale))"
-SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(largest))"
+SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"
+WHOLE = "interleave(rounded(blocks, scale, -8, 7).astype(np.int8))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
 ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
 WEIGHTS = ("(unpack(bits, q) * spread(scales)[:, None])"
@@ -101,16 +101,19 @@ mistake("quantize_int8", "one scale for all weights, so that one outlier costs e
 mistake("quantize_int8", "blocks along the outputs, where a product sums over the inputs", "",
         "w = np.ascontiguousarray(w.T)")
 mistake("quantize_int8", "the scale from the largest weight, where the smallest may be larger in size",
-        SCALES, SCALES.replace("np.abs(blocks)", "np.maximum(blocks, 0)"), ROUNDED,
-        f"np.clip({ROUNDED}, -127, 127)")
+        SCALES, SCALES.replace("np.abs(blocks)", "np.maximum(blocks, 0)"))
 mistake("quantize_int4", "the two numbers of a byte exchanged", NIBBLES,
         "halves[:, :, 4:] | halves[:, :, :4] << np.uint8(4)")
 mistake("quantize_int4", "negative numbers kept as they are, where 8 is to be added",
-        "(interleave(q) + np.int8(8)).astype(np.uint8)", "interleave(q).astype(np.uint8) & np.uint8(15)")
+        f"({WHOLE} + np.int8(8)).astype(np.uint8)", f"{WHOLE}.astype(np.uint8) & np.uint8(15)")
 mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byte lie 16 inputs apart",
         NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
-mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "return " + NIBBLES + ", scales",
-        "return " + NIBBLES + ", quantize('quantize_int8', w, 127)[1]")
+mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "ordered(bfloat16(scale))",
+        "ordered(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127)))")
+mistake("quantize_int4", "the largest weight as -8 scales in every block", "SIZES", "(8,)")
+mistake("quantize_int4", "numbers from -7 to 7 and no negative scale, where -8 to 7 are exacter",
+        "scales = [from_bfloat16(bfloat16((0 - m) / np.float32(size))) for size in SIZES]",
+        "scales = [from_bfloat16(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(7)))]")
 mistake("quantize_rows", "one scale for a row, not one for each block of 32", ROW_SIZES,
         f"{ROW_SIZES}\nlargest = np.full_like(largest, 1) * largest.max(axis=-1, keepdims=True, initial=0)")
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
