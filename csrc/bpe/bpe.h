@@ -111,17 +111,18 @@ struct bpe_ends {
 void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
 int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 
-/* --- vocab.c, encode.c ------------------------------------------------------------------------------------------------ */
+/* --- vocab.c, cuts.c, encode.c ------------------------------------------------------------------------------------------------ */
 
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
-/* byte_ids [256]; pair i merges left[i], right[i] into made[i], the smallest rank[i] first (from 0 on, without
- * large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i].
- * They go before any merge where a piece is one of them; n_tokens is 0 where they do not. NULL: no memory. */
+/* byte_ids [256], -1 for a byte without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i] first
+ * (from 0 on, without large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of
+ * number numbers[i]. Where they are given, the bytes of all that the merges make are among them. With `whole` they go
+ * before any merge where a piece is one of them. NULL: no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens);
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
 /* The vocabulary must live longer. NULL: no memory. */

@@ -16,13 +16,14 @@ enum {
     SHORT = 48,      /* bytes; measured: the heap is faster from about there on */
     SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
     SLOT_TOKENS = 4,
+    PART_BIT = 60, COUNT_BIT = 61, /* the length of the key is below */
     MOST_KEPT = 1 << 20, /* tokens that a worker has room for between two calls */
     SPARE = SLOT_TOKENS, /* tokens that may be written behind the result */
     IDLE = 64, /* workers that are kept */
 };
 
 struct slot {
-    struct bpe_key key; /* the bits 60 to 63 of `high` hold how many tokens there are */
+    struct bpe_key key; /* in `high`, from COUNT_BIT on, how many tokens there are */
     int32_t ids[SLOT_TOKENS];
 };
 
@@ -67,33 +68,50 @@ static int64_t merge(const struct bpe_vocab *vocab, struct bpe_worker *worker, i
 
 /* --- parts of a text --------------------------------------------------------------------------------------------------- */
 
-static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+static int64_t encode_bytes(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
                             int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
+    return merge(vocab, worker, out, n);
+}
+
+/* Encode at most BPE_INLINE bytes through the memory of a worker: a piece, or a part of one, which is only merged. */
+static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                            int64_t n, int64_t left, int is_part) {
+    struct bpe_key key = bpe_key(piece, n, left);
+    key.high |= (uint64_t)(is_part && vocab->whole) << PART_BIT;
+    struct slot *slot = &worker->slots[bpe_hash(vocab->seed, key) >> (64 - SLOT_BITS)];
+    const uint64_t without_count = ~(uint64_t)0 >> (64 - COUNT_BIT);
+    if (slot->key.low == key.low && (slot->key.high & without_count) == key.high) {
+        memcpy(out, slot->ids, sizeof slot->ids);
+        return (int64_t)(slot->key.high >> COUNT_BIT);
+    }
+    int32_t whole = is_part ? -1 : bpe_find_whole(vocab, piece, n);
+    int64_t count = whole < 0 ? encode_bytes(vocab, worker, out, piece, n) : 1;
+    if (whole >= 0) out[0] = whole;
+    if (count <= SLOT_TOKENS) {
+        slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << COUNT_BIT};
+        memcpy(slot->ids, out, sizeof slot->ids);
+    }
+    return count;
+}
+
+/* Encode a longer piece: as the token that it is, or part by part. */
+static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                           int64_t n, int64_t left) {
     int32_t whole = bpe_find_whole(vocab, piece, n);
     if (whole >= 0) {
         out[0] = whole;
         return 1;
     }
-    for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
-    return merge(vocab, worker, out, n);
-}
-
-/* Encode one piece of at most BPE_INLINE bytes through the memory of a worker. */
-static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                            int64_t n, int64_t left) {
-    struct bpe_key key = bpe_key(piece, n, left);
-    struct slot *slot = &worker->slots[bpe_hash(vocab->seed, key) >> (64 - SLOT_BITS)];
-    const uint64_t without_count = ~(uint64_t)0 >> 4;
-    if (slot->key.low == key.low && (slot->key.high & without_count) == key.high) {
-        memcpy(out, slot->ids, sizeof slot->ids);
-        return (int64_t)(slot->key.high >> 60);
+    int64_t all = 0;
+    for (int64_t at = 0, end; at < n; at = end) {
+        end = bpe_next_cut(vocab, piece, n, at);
+        int64_t count = end - at <= BPE_INLINE ? encode_known(vocab, worker, out + all, piece + at, end - at, left - at, 1)
+                                               : encode_bytes(vocab, worker, out + all, piece + at, end - at);
+        if (count < 0) return -1;
+        all += count;
     }
-    int64_t count = encode_piece(vocab, worker, out, piece, n);
-    if (count <= SLOT_TOKENS) {
-        slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << 60};
-        memcpy(slot->ids, out, sizeof slot->ids);
-    }
-    return count;
+    return all;
 }
 
 static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
@@ -106,8 +124,8 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
         for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
             int64_t n = some->ends[k] - at;
-            int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at)
-                                            : encode_piece(vocab, worker, out, piece, n);
+            int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at, 0)
+                                            : encode_long(vocab, worker, out, piece, n, text->n - at);
             if (count < 0) return -1;
             out += count;
         }

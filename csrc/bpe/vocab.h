@@ -1,4 +1,4 @@
-/* The inside of `struct bpe_vocab`, for vocab.c, encode.c and long.c, and the interface of long.c. */
+/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c and long.c, and the interfaces of cuts.c and long.c. */
 #ifndef BPE_VOCAB_H
 #define BPE_VOCAB_H
 
@@ -21,7 +21,8 @@ struct bpe_vocab {
     uint8_t *bytes;  /* of the tokens that go before any merge; whole[] holds their index or -1 */
     int64_t *offsets;
     int32_t *numbers, *whole;
-    int whole_shift;
+    int whole_shift, joined_shift;
+    uint64_t *joined, *halves; /* sets of cuts.c; NULL: nothing is cut */
 };
 
 /* Find a pair; what is not there is an empty slot, whose rank is BPE_NO_RANK. */
@@ -34,6 +35,14 @@ static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab
 
 /* Find the number of the token that a whole piece is, or -1. */
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
+
+/* --- cuts.c -------------------------------------------------------------------------------------------------------- */
+
+/* Learn from all tokens where pieces can be cut. -1: no memory. */
+int bpe_add_cuts(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, int64_t n);
+
+/* The first place behind `at`, which is 0 or a cut, where no token reaches across; n where there is none. */
+int64_t bpe_next_cut(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n, int64_t at);
 
 /* --- long.c ------------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@ enum { LONGEST = 64 }; /* bytes of a token */
 /* --- vocabularies: ids with gaps, merges in any order, several tokens of the same bytes --------------------------- */
 
 static struct {
-    int64_t n, n_merges, n_whole;
+    int64_t n, n_merges, n_whole, whole_first;
     int32_t id[TOKENS], next;
     uint8_t spelling[TOKENS][LONGEST];
     int64_t length[TOKENS];
@@ -64,8 +64,8 @@ static void choose_vocabulary(void) {
         add_merge(left, right, c & 4 ? 1 : 0, rank, (int32_t)gap);
     }
     v.n_whole = 0;
-    int all = choose(2) == 1;
-    for (int32_t k = 0; all && k < v.n; k++) /* of several tokens of the same bytes the first */
+    v.whole_first = choose(2) == 1;
+    for (int32_t k = 0; k < v.n; k++) /* of several tokens of the same bytes the first */
         if (find_spelling(v.spelling[k], v.length[k]) == k) v.whole[v.n_whole++] = k;
 }
 
@@ -86,7 +86,8 @@ static struct bpe_vocab *make_vocab(void) {
         numbers[i] = v.id[token];
     }
     struct bpe_vocab *vocab =
-        bpe_vocab_new(byte_ids, left, right, made, v.rank, v.n_merges, bytes, offsets, numbers, v.n_whole);
+        bpe_vocab_new(byte_ids, left, right, made, v.rank, v.n_merges, bytes, offsets, numbers, v.n_whole,
+                      v.whole_first);
     REQUIRE(vocab, "no memory");
     free(bytes);
     return vocab;
@@ -109,7 +110,7 @@ static int64_t merge_slowly(int32_t *tokens, int64_t n) {
 }
 
 static int64_t encode_slowly(int32_t *ids, const uint8_t *piece, int64_t n) {
-    int32_t whole = n <= LONGEST && v.n_whole ? find_spelling(piece, n) : NONE;
+    int32_t whole = n <= LONGEST && v.whole_first ? find_spelling(piece, n) : NONE;
     for (int64_t i = 0; i < n; i++) ids[i] = piece[i];
     if (whole != NONE) ids[0] = whole;
     n = whole != NONE ? 1 : merge_slowly(ids, n);

@@ -103,7 +103,7 @@ def test_any_vocabulary_encodes_the_same(vocabulary, pieces, seed):
     pieces += [bytes(rng.choices(letters, k=400)) for letters in (b"abc", b"ab")]
     pieces += [token for token in vocabulary.tokens if token is not None and len(token) > 1]
     v = vocabulary
-    bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else None)
+    bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
     expected = [i for piece in pieces if piece for i in v.encode(piece)]
     assert encode_pieces(bpe, pieces) == encode_pieces(bpe, pieces) == expected  # the second time from memory
     text = b"".join(pieces)

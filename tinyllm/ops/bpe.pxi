@@ -179,16 +179,17 @@ cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
 cdef class BPE:
     """A vocabulary in C that encodes texts.
 
-    byte_ids: the ids of the 256 bytes. merges: {(left, right): new token}. order: {(left, right): rank}, or None to
-    order by new token. whole: {bytes: id} of tokens that a piece becomes without merging, if it equals one.
+    byte_ids: the ids of the 256 bytes, -1 for a byte without a token. merges: {(left, right): new token}. order: {(left,
+    right): rank}, or None for the new tokens themselves. tokens: {bytes: id} of them all, which make it faster. whole:
+    tokens go before any merge, where a piece is one of them.
     """
 
     cdef bpe_vocab *vocab
     cdef bpe_encoder *encoder
     cdef list numbers  # the ids as Python ints, made once
 
-    def __cinit__(self, byte_ids, dict merges, order=None, whole=None):
-        byte_ids = whole_numbers(byte_ids, I32, "byte_ids", 0)
+    def __cinit__(self, byte_ids, dict merges, order=None, dict tokens={}, bint whole=False):
+        byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -1)
         must_be(byte_ids, "byte_ids", (256,))
         pairs = whole_numbers([side for pair in merges for side in pair], I32, "merges", 0).reshape(-1, 2)
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
@@ -196,12 +197,12 @@ cdef class BPE:
         ranks = list(merges.values()) if order is None else [order[pair] for pair in merges]
         place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only the order matters
         rank = np.array([place[number] for number in ranks], I32)
-        tokens, offsets, _ = joined([] if whole is None else list(whole))
-        numbers = whole_numbers(() if whole is None else whole.values(), I32, "whole", 0)
+        spelt, offsets, _ = joined(list(tokens))
+        numbers = whole_numbers(tokens.values(), I32, "tokens", 0)
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
                                    <int32_t *>address(made), <int32_t *>address(rank), len(made),
-                                   <const uint8_t *>PyBytes_AS_STRING(tokens), <int64_t *>address(offsets),
-                                   <int32_t *>address(numbers), len(numbers))
+                                   <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),
+                                   <int32_t *>address(numbers), len(numbers), whole)
         if self.vocab != NULL:
             self.encoder = bpe_encoder_new(self.vocab)
         if self.encoder == NULL:

@@ -138,8 +138,7 @@ class BPETokenizer(Tokenizer):
     def _kernel(self):
         """Return the vocabulary as an object of the kernels."""
         v = self.vocabulary
-        whole = v.ids if v.ignore_merges else None
-        return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, whole)
+        return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
 
     def _encode_ordinary(self, text):
         # While an op is overridden, the cache must be neither filled nor read.
