@@ -116,7 +116,7 @@ int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
-/* byte_ids [256], -1 for a byte without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i] first
+/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i] first
  * (from 0 on, without large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of
  * number numbers[i]. Where they are given, the bytes of all that the merges make are among them. With `whole` they go
  * before any merge where a piece is one of them. NULL: no memory. */
@@ -132,6 +132,10 @@ void bpe_encoder_free(struct bpe_encoder *encoder);
 /* Encode the parts first to last, in parallel. -1: no memory, or a piece of 2 GiB. */
 int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
                      int64_t last);
+
+/* Encode a text without ends on this thread, to ids [n + BPE_SPARE]; returns how many there are, or -1. */
+enum { BPE_SPARE = 4 };
+int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *text, int32_t *ids);
 
 /* Merge n tokens in place; returns how many are left, or -1. */
 int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n);

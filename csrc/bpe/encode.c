@@ -15,10 +15,10 @@
 enum {
     SHORT = 48,      /* bytes; measured: the heap is faster from about there on */
     SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
-    SLOT_TOKENS = 4,
+    SLOT_TOKENS = BPE_SPARE,
     PART_BIT = 60, COUNT_BIT = 61, /* the length of the key is below */
+    WORD = 52, WORD_TOKENS = 16, WORD_BITS = 12, /* half a megabyte */
     MOST_KEPT = 1 << 20, /* tokens that a worker has room for between two calls */
-    SPARE = SLOT_TOKENS, /* tokens that may be written behind the result */
     IDLE = 64, /* workers that are kept */
 };
 
@@ -27,8 +27,16 @@ struct slot {
     int32_t ids[SLOT_TOKENS];
 };
 
+struct word { /* a longer piece, 128 bytes in all */
+    uint64_t hash;
+    int16_t n, count;
+    uint8_t bytes[WORD];
+    int32_t ids[WORD_TOKENS];
+};
+
 struct bpe_worker { /* what one thread needs while it encodes; kept for the next time */
     struct slot *slots;
+    struct word *words;
     int32_t *out; /* the tokens of one part */
     int64_t room;
     struct bpe_queues queues;
@@ -42,22 +50,29 @@ struct bpe_encoder {
 
 /* --- short pieces ----------------------------------------------------------------------------------------------------- */
 
+static inline void find_pair(const struct bpe_vocab *vocab, const int32_t *ids, int64_t i, int32_t *rank, int32_t *made) {
+    const struct bpe_pair *pair = bpe_find_pair(vocab, ids[i], ids[i + 1]);
+    rank[i] = pair->rank;
+    made[i] = pair->made;
+}
+
 static int64_t merge_short(const struct bpe_vocab *vocab, int32_t *ids, int64_t n) {
-    int32_t rank[SHORT]; /* of the pair that starts here */
-    for (int64_t i = 0; i + 1 < n; i++) rank[i] = bpe_find_pair(vocab, ids[i], ids[i + 1])->rank;
+    int32_t rank[SHORT], made[SHORT]; /* of the pair that starts here */
+    for (int64_t i = 0; i + 1 < n; i++) find_pair(vocab, ids, i, rank, made);
     while (n > 1) {
         int64_t at = 0;
         for (int64_t i = 1; i + 1 < n; i++)
             if (rank[i] < rank[at]) at = i;
         if (rank[at] == BPE_NO_RANK) break;
-        ids[at] = bpe_find_pair(vocab, ids[at], ids[at + 1])->made;
+        ids[at] = made[at];
         n--;
         for (int64_t i = at + 1; i < n; i++) {
             ids[i] = ids[i + 1];
             rank[i - 1] = rank[i];
+            made[i - 1] = made[i];
         }
-        if (at > 0) rank[at - 1] = bpe_find_pair(vocab, ids[at - 1], ids[at])->rank;
-        if (at + 1 < n) rank[at] = bpe_find_pair(vocab, ids[at], ids[at + 1])->rank;
+        if (at > 0) find_pair(vocab, ids, at - 1, rank, made);
+        if (at + 1 < n) find_pair(vocab, ids, at, rank, made);
     }
     return n;
 }
@@ -95,7 +110,44 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
     return count;
 }
 
-/* Encode a longer piece: as the token that it is, or part by part. */
+static int64_t encode_word(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                           int64_t n, int64_t left);
+
+/* Merge a piece part by part; what cannot be cut and is too long to be remembered, at once. */
+static int64_t encode_cut(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                          int64_t n, int64_t left) {
+    int64_t all = 0, count;
+    for (int64_t at = 0, end; at < n; at = end, all += count) {
+        end = bpe_next_cut(vocab, piece, n, at);
+        int64_t size = end - at;
+        if (size <= BPE_INLINE) count = encode_known(vocab, worker, out + all, piece + at, size, left - at, 1);
+        else if (size <= WORD && size < n) count = encode_word(vocab, worker, out + all, piece + at, size, left - at);
+        else count = encode_bytes(vocab, worker, out + all, piece + at, size);
+        if (count < 0) return -1;
+    }
+    return all;
+}
+
+/* The same for at most WORD bytes, through the memory of a worker. */
+static int64_t encode_word(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                           int64_t n, int64_t left) {
+    uint64_t hash = bpe_hash_bytes(vocab->seed, piece, n);
+    struct word *word = &worker->words[hash >> (64 - WORD_BITS)];
+    if (word->hash == hash && word->n == n && memcmp(word->bytes, piece, (size_t)n) == 0) {
+        memcpy(out, word->ids, (size_t)word->count * sizeof *out);
+        return word->count;
+    }
+    int64_t count = encode_cut(vocab, worker, out, piece, n, left);
+    if (count < 0 || count > WORD_TOKENS) return count;
+    word->hash = hash;
+    word->n = (int16_t)n;
+    word->count = (int16_t)count;
+    memcpy(word->bytes, piece, (size_t)n);
+    memcpy(word->ids, out, (size_t)count * sizeof *out);
+    return count;
+}
+
+/* Encode a piece of more than BPE_INLINE bytes. */
 static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
                            int64_t n, int64_t left) {
     int32_t whole = bpe_find_whole(vocab, piece, n);
@@ -103,21 +155,13 @@ static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *wor
         out[0] = whole;
         return 1;
     }
-    int64_t all = 0;
-    for (int64_t at = 0, end; at < n; at = end) {
-        end = bpe_next_cut(vocab, piece, n, at);
-        int64_t count = end - at <= BPE_INLINE ? encode_known(vocab, worker, out + all, piece + at, end - at, left - at, 1)
-                                               : encode_bytes(vocab, worker, out + all, piece + at, end - at);
-        if (count < 0) return -1;
-        all += count;
-    }
-    return all;
+    return (n <= WORD ? encode_word : encode_cut)(vocab, worker, out, piece, n, left);
 }
 
-static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
-                           const struct bpe_part *part) {
+static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *ids,
+                           const struct bpe_text *text, const struct bpe_part *part) {
     struct bpe_ends *some = &worker->ends;
-    int32_t *out = worker->out;
+    int32_t *out = ids;
     bpe_first_ends(some, text, part);
     while (bpe_more_ends(some, text)) {
         int64_t at = some->at;
@@ -130,7 +174,7 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
             out += count;
         }
     }
-    return out - worker->out;
+    return out - ids;
 }
 
 /* --- workers and parts ------------------------------------------------------------------------------------------------- */
@@ -138,6 +182,7 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
 static void worker_free(struct bpe_worker *worker) {
     if (!worker) return;
     free(worker->slots);
+    free(worker->words);
     free(worker->out);
     bpe_queues_free(&worker->queues);
     free(worker);
@@ -162,7 +207,8 @@ static struct bpe_worker *take_worker(struct bpe_encoder *encoder, int64_t threa
     }
     struct bpe_worker *fresh = calloc(1, sizeof *fresh);
     if (fresh) fresh->slots = calloc((size_t)1 << SLOT_BITS, sizeof *fresh->slots);
-    if (fresh && fresh->slots) return fresh;
+    if (fresh) fresh->words = calloc((size_t)1 << WORD_BITS, sizeof *fresh->words);
+    if (fresh && fresh->slots && fresh->words) return fresh;
     worker_free(fresh);
     return NULL;
 }
@@ -196,8 +242,8 @@ static int64_t part_bytes(const struct bpe_text *text, const struct bpe_part *pa
 
 static int run_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
                     struct bpe_part *part) {
-    if (make_room(worker, part_bytes(text, part) + SPARE) != 0) return -1;
-    part->count = encode_part(vocab, worker, text, part);
+    if (make_room(worker, part_bytes(text, part) + BPE_SPARE) != 0) return -1;
+    part->count = encode_part(vocab, worker, worker->out, text, part);
     if (part->count < 0) return -1;
     part->ids = malloc((size_t)(part->count ? part->count : 1) * sizeof *part->ids);
     if (!part->ids) return -1;
@@ -225,6 +271,15 @@ int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, 
                      int64_t last) {
     struct work work = {encoder, texts, parts};
     return bpe_each_part(encode_one_part, &work, first, last, INT64_MAX);
+}
+
+int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *text, int32_t *ids) {
+    const struct bpe_part all = {.end = text->n};
+    struct bpe_worker *worker = take_worker(encoder, 0);
+    if (!worker) return -1;
+    int64_t n = encode_part(encoder->vocab, worker, ids, text, &all);
+    give_worker(encoder, 0, worker);
+    return n;
 }
 
 int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n) {

@@ -13,11 +13,12 @@ static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t
     vocab->shift = shift_for(n);
     int64_t slots = (int64_t)1 << (64 - vocab->shift);
     vocab->pairs = malloc((size_t)slots * sizeof *vocab->pairs);
-    if (!vocab->pairs) return -1;
-    for (int64_t i = 0; i < slots; i++) vocab->pairs[i] = (struct bpe_pair){~(uint64_t)0, BPE_NO_RANK, -1};
+    vocab->marks = calloc((size_t)slots, 1);
+    if (!vocab->pairs || !vocab->marks) return -1;
     for (int64_t i = 0; i < n; i++) {
-        const struct bpe_pair pair = {bpe_pair_key(left[i], right[i]), rank[i], made[i]};
-        vocab->pairs[bpe_find_pair(vocab, left[i], right[i]) - vocab->pairs] = pair;
+        uint64_t key = bpe_pair_key(left[i], right[i]), slot = bpe_pair_slot(vocab, key);
+        vocab->pairs[slot] = (struct bpe_pair){key, rank[i], made[i]};
+        vocab->marks[slot] = bpe_pair_mark(vocab, key);
         if (rank[i] >= vocab->n_ranks) vocab->n_ranks = (int64_t)rank[i] + 1;
     }
     return 0;
@@ -77,6 +78,7 @@ struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, co
 void bpe_vocab_free(struct bpe_vocab *vocab) {
     if (!vocab) return;
     free(vocab->pairs);
+    free(vocab->marks);
     free(vocab->bytes);
     free(vocab->offsets);
     free(vocab->numbers);

@@ -8,7 +8,7 @@
 enum { BPE_NO_RANK = INT32_MAX };
 
 struct bpe_pair {
-    uint64_t key; /* all ones: none */
+    uint64_t key;
     int32_t rank, made;
 };
 
@@ -16,6 +16,7 @@ struct bpe_vocab {
     struct bpe_seed seed;
     int32_t byte_ids[256];
     struct bpe_pair *pairs; /* 2^(64 - shift) of them, open addressing */
+    uint8_t *marks;         /* of each: 0 where it is empty, else some bits of its hash */
     int shift;
     int64_t n_ranks; /* all ranks are below */
     uint8_t *bytes;  /* of the tokens that go before any merge; whole[] holds their index or -1 */
@@ -25,12 +26,24 @@ struct bpe_vocab {
     uint64_t *joined, *halves; /* sets of cuts.c; NULL: nothing is cut */
 };
 
-/* Find a pair; what is not there is an empty slot, whose rank is BPE_NO_RANK. */
+static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key) {
+    return (uint8_t)(key * vocab->seed.first >> (vocab->shift - 8)) | 1; /* the bits below those of the slot; never 0 */
+}
+
+/* Where a pair is, or the empty slot where it would be. Most pairs are unknown, and the marks say so: they are small
+ * enough for a core's second cache, which the pairs are not. */
+static inline uint64_t bpe_pair_slot(const struct bpe_vocab *vocab, uint64_t key) {
+    uint64_t mask = ~(uint64_t)0 >> vocab->shift, hash = key * vocab->seed.first, i = hash >> vocab->shift;
+    uint8_t mark = bpe_pair_mark(vocab, key), there;
+    while ((there = vocab->marks[i]) != 0 && (there != mark || vocab->pairs[i].key != key)) i = (i + 1) & mask;
+    return i;
+}
+
+/* Find a pair; the rank of what is not there is BPE_NO_RANK. */
 static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab, int32_t left, int32_t right) {
-    uint64_t key = bpe_pair_key(left, right), mask = ~(uint64_t)0 >> vocab->shift;
-    uint64_t i = (key * vocab->seed.first) >> vocab->shift;
-    while (vocab->pairs[i].key != key && vocab->pairs[i].key != ~(uint64_t)0) i = (i + 1) & mask;
-    return &vocab->pairs[i];
+    static const struct bpe_pair none = {~(uint64_t)0, BPE_NO_RANK, -1};
+    uint64_t i = bpe_pair_slot(vocab, bpe_pair_key(left, right));
+    return vocab->marks[i] ? &vocab->pairs[i] : &none;
 }
 
 /* Find the number of the token that a whole piece is, or -1. */

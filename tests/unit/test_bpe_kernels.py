@@ -67,7 +67,7 @@ def vocabularies(draw):
     tokens = [None] * 300
     for byte, i in enumerate(byte_ids):
         tokens[i] = bytes([byte])
-    known, merges = [byte_ids[byte] for byte in b"abc"], {}
+    known, merges = [byte_ids[byte] for byte in draw(st.sampled_from([b"abc", "éก".encode()]))], {}
     for left, right in draw(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=30)):
         pair = known[left % len(known)], known[right % len(known)]
         token = tokens[pair[0]] + tokens[pair[1]]
@@ -100,7 +100,8 @@ def slowly(piece, vocabulary):
 def test_any_vocabulary_encodes_the_same(vocabulary, pieces, seed):
     assert all(vocabulary.encode(piece) == slowly(piece, vocabulary) for piece in pieces)
     rng = random.Random(seed)  # long pieces, of all that the vocabulary knows
-    pieces += [bytes(rng.choices(letters, k=400)) for letters in (b"abc", b"ab")]
+    pieces += [bytes(rng.choices(letters, k=400)) for letters in (b"abc", b"ab", "éกa".encode())]
+    pieces += ["".join(rng.choices("éกña", k=n)).encode() for n in (9, 20, 300)]
     pieces += [token for token in vocabulary.tokens if token is not None and len(token) > 1]
     v = vocabulary
     bpe = _compiled.BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)

@@ -24,6 +24,8 @@ cdef extern from "bpe/bpe.h" nogil:
     bpe_encoder *bpe_encoder_new(const bpe_vocab *vocab)
     void bpe_encoder_free(bpe_encoder *encoder)
     int bpe_encode_parts(bpe_encoder *encoder, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
+    enum: BPE_SPARE
+    int64_t bpe_encode_short(bpe_encoder *encoder, const bpe_text *text, int32_t *ids)
     int64_t bpe_encode_ids(bpe_encoder *encoder, int32_t *ids, int64_t n)
     struct bpe_decoder:
         pass

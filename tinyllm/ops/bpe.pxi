@@ -1,17 +1,24 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
-from cpython.long cimport PyLong_CheckExact
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.ref cimport Py_INCREF
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from tinyllm.ops._bpe cimport (
-    bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge, bpe_counter_new,
+    BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge, bpe_counter_new,
     bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new, bpe_encode_ids,
-    bpe_encode_parts, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part, bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_free,
+    bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part, bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_free,
     bpe_trainer_count, bpe_trainer_new, bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
 )
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+cdef enum:
+    SHORT = 1024  # bytes, or tokens, that need no memory of their own
 
 cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
 cdef int64_t WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
@@ -179,18 +186,20 @@ cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
 cdef class BPE:
     """A vocabulary in C that encodes texts.
 
-    byte_ids: the ids of the 256 bytes, -1 for a byte without a token. merges: {(left, right): new token}. order: {(left,
+    byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order: {(left,
     right): rank}, or None for the new tokens themselves. tokens: {bytes: id} of them all, which make it faster. whole:
     tokens go before any merge, where a piece is one of them.
     """
 
     cdef bpe_vocab *vocab
     cdef bpe_encoder *encoder
-    cdef list numbers  # the ids as Python ints, made once
+    cdef list numbers  # the Python ints of the ids, made once
+    cdef bint lacks_bytes
 
     def __cinit__(self, byte_ids, dict merges, order=None, dict tokens={}, bint whole=False):
-        byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -1)
+        byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -256)
         must_be(byte_ids, "byte_ids", (256,))
+        self.lacks_bytes = byte_ids.min() < 0
         pairs = whole_numbers([side for pair in merges for side in pair], I32, "merges", 0).reshape(-1, 2)
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         made = whole_numbers(merges.values(), I32, "merges", 0)
@@ -239,6 +248,7 @@ cdef class BPE:
         for i in range(given.n_texts):
             total, first = 0, k
             while k < given.n_parts and given.parts[k].text == i:
+                self.check(given.parts[k].ids, given.parts[k].count)
                 total += given.parts[k].count
                 k += 1
             if arrays:
@@ -248,15 +258,51 @@ cdef class BPE:
         return results
 
     cdef list as_list(self, bpe_part *parts, int64_t n, int64_t total):
-        cdef list numbers = self.numbers, result = PyList_New(total)
-        cdef int64_t at = 0, i, k
-        cdef object number
+        cdef list result = PyList_New(total)
+        cdef int64_t at = 0, k
         for k in range(n):
-            for i in range(parts[k].count):
-                number = <object>PyList_GET_ITEM(numbers, parts[k].ids[i]) if numbers is not None else parts[k].ids[i]
-                Py_INCREF(number)
-                PyList_SET_ITEM(result, at, number)
-                at += 1
+            self.fill(result, at, parts[k].ids, parts[k].count)
+            at += parts[k].count
+        return result
+
+    cdef int fill(self, list result, int64_t at, const int32_t *ids, int64_t n) except -1:
+        cdef list numbers = self.numbers
+        cdef object number
+        cdef int64_t i
+        for i in range(n):
+            number = <object>PyList_GET_ITEM(numbers, ids[i]) if numbers is not None else ids[i]
+            Py_INCREF(number)
+            PyList_SET_ITEM(result, at + i, number)
+        return 0
+
+    cdef int check(self, const int32_t *ids, int64_t n) except -1:
+        cdef int64_t i
+        for i in range(n if self.lacks_bytes else 0):
+            if ids[i] < 0:
+                raise UserError(f"the text has the byte 0x{-1 - ids[i]:02x}, for which this vocabulary has no token; "
+                                "take it out of the text, or take another tokenizer")
+        return 0
+
+    def encode_short(self, str text, pattern):
+        """Encode a text of up to SHORT bytes of UTF-8 -> list of ids; None where it is something else."""
+        cdef int32_t ids[SHORT + BPE_SPARE]
+        cdef Py_ssize_t size = len(text)
+        cdef const char *utf8
+        if size > SHORT or pattern is None:
+            return None
+        try:
+            utf8 = PyUnicode_AsUTF8AndSize(text, &size)
+        except UnicodeEncodeError:  # half a character
+            return None
+        if size > SHORT:
+            return None
+        cdef bpe_text given = bpe_text(<const uint8_t *>utf8, size, PIECES[pattern], NULL, 0)
+        cdef int64_t n = bpe_encode_short(self.encoder, &given, ids)
+        if n < 0:
+            raise MemoryError("no memory to encode")
+        self.check(ids, n)
+        cdef list result = PyList_New(n)
+        self.fill(result, 0, ids, n)
         return result
 
     def encode_ids(self, ids):
@@ -269,6 +315,21 @@ cdef class BPE:
         if n < 0:
             raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
         return [id[i] for i in range(n)]
+
+
+cdef bint read_ints(int32_t *out, list ids, int64_t n):
+    """Write the first n items of a list; False where one is not an int that fits."""
+    cdef int64_t i
+    cdef int overflow = 0
+    cdef long long number
+    for i in range(n):
+        if not PyLong_CheckExact(<object>PyList_GET_ITEM(ids, i)):
+            return False
+        number = PyLong_AsLongLongAndOverflow(<object>PyList_GET_ITEM(ids, i), &overflow)
+        if overflow or number != <int32_t>number:
+            return False
+        out[i] = <int32_t>number
+    return True
 
 
 cdef class Decoder:
@@ -289,7 +350,10 @@ cdef class Decoder:
     def decode(self, ids):
         """Decode a list of ints or an array of integers -> bytes; None if an item is not an id in use."""
         if isinstance(ids, list):
-            ids = self.from_list(ids)
+            numbers = empty((len(ids),), I32)
+            if not read_ints(<int32_t *>address(numbers), ids, len(ids)):
+                return None
+            ids = numbers
         if not isinstance(ids, ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
             return None
         ids = contiguous(ids if ids.dtype == I32 else ids.astype(I64, copy=False))
@@ -308,22 +372,20 @@ cdef class Decoder:
             raise RuntimeError("the ids changed while they were decoded")
         return result
 
-    cdef object from_list(self, list ids):
-        """Convert a list of ints to an int32 array; return None if one does not fit."""
-        cdef int64_t n = len(ids), i
-        cdef object number
-        result = empty((n,), I32)
-        cdef int32_t *out = <int32_t *>address(result)
-        try:
-            for i in range(n):
-                number = <object>PyList_GET_ITEM(ids, i)
-                if not PyLong_CheckExact(number):
-                    return None
-                out[i] = <int32_t>number
-        except OverflowError:
+    def text(self, list ids):
+        """The text of up to SHORT ids, where it is UTF-8 and short; else None."""
+        cdef int32_t id[SHORT]
+        cdef uint8_t out[8 * SHORT]
+        cdef int64_t n = len(ids), size
+        if n > SHORT or not read_ints(id, ids, n):
             return None
-        return result
-
+        size = bpe_decoded_size(self.decoder, id, n, 0)
+        if size < 0 or size > 8 * SHORT or bpe_decode(out, size, self.decoder, id, n, 0):
+            return None
+        try:
+            return PyUnicode_DecodeUTF8(<const char *>out, size, NULL)
+        except UnicodeDecodeError:
+            return None
 
 # --- training --------------------------------------------------------------------------------------------------------
 

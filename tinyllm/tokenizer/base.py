@@ -184,7 +184,8 @@ class Tokenizer:
         `decode(encode(text))` is the text. Where the bytes are not UTF-8, as a model may write them, `errors`
         decides as in `bytes.decode`: U+FFFD by default; "strict" raises UnicodeDecodeError.
         """
-        return text_from_bytes(self.decode_bytes(ids), errors)
+        text = self._decoder.text(ids) if type(ids) is list and bpe_fast.kernels(bpe_encode) else None
+        return text_from_bytes(self.decode_bytes(ids), errors) if text is None else text
 
     def decode_stream(self) -> ByteStream | WholeStream:
         """Return an incremental decoder: `push(ids)` and `finish()` return the new text."""

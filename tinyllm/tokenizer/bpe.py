@@ -17,12 +17,14 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
+from tinyllm.ops.pieces import split_pieces
 from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.base import Allowed, Tokenizer
 from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
+COMPILED, COMPILED_SPLIT = bpe_encode.compiled, split_pieces.compiled  # what runs, unless it was replaced
 CACHE_PIECES = 2**16  # distinct pieces in the cache; natural text repeats its words
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
 WAVE = 2**24  # bytes of small texts that the kernels get at once
@@ -112,6 +114,15 @@ class BPETokenizer(Tokenizer):
         """Split a text by the pattern: str or bytes -> iterator of bytes. No token crosses a piece."""
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
+
+    def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
+        """Write a text as a list of token ids: as `Tokenizer.encode`, with a short way for short texts."""
+        if (bpe_encode._run is COMPILED and split_pieces._run is COMPILED_SPLIT and type(text) is str
+                and not (allowed_special or self.normalizer or self.added_tokens)):  # fmt: skip
+            ids = self._kernel.encode_short(text, self._splitter.published)
+            if ids is not None:
+                return ids
+        return super().encode(text, allowed_special)
 
     def _encode_all(self, texts, allowed_special, arrays=False):
         """Encode several texts in C, on all threads, or one after another in Python."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_merge, bpe_train
 from tinyllm.ops.registry import _compiled
 
@@ -20,7 +21,18 @@ DEAD = -2  # a mark in place of the right half of a merge
 
 def kernels(operation: Any) -> Any:
     """Return the compiled module if a kernel runs this op, else None."""
+    if operation._run is operation.variants.get("compiled"):  # the usual case, and the quick answer
+        return _compiled
     return _compiled if operation.backend == "compiled" else None
+
+
+def check_bytes(ids: Sequence[int]) -> None:
+    """Raise UserError if ids hold -1 - i, which stands for a byte i without a token."""
+    if ids and min(ids) < 0:
+        raise UserError(
+            f"the text has the byte 0x{-1 - min(ids):02x}, for which this vocabulary has no token; take it "
+            "out of the text, or take another tokenizer"
+        )
 
 
 def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
