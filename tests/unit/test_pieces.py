@@ -40,7 +40,7 @@ def check_equal(text, pattern):
     assert in_c(text, pattern) == by_regex(text, pattern), text[:200]
 
 
-@given(st.text() | st.text("\n\r \t\xa0ab1.'s\u3000"))
+@given(st.text() | st.text("\n\r \t\xa0ab1.'s\u3000") | st.text("'sSdmTlLvErR\u017f\u212a \na"))
 def test_spellings_of_a_pattern_match_the_same(text):
     for spelt, name in NAMES.items():
         assert Splitter(spelt).published == name

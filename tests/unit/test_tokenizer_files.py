@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops import unicode
+from tinyllm.ops.registry import _compiled, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, gpt2, json_file
 from tinyllm.tokenizer.files import load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.patterns import QWEN2
@@ -165,7 +166,9 @@ WRONG = [
     ({"model__vocab": {**VOCAB, "zzz": 5}, "added_tokens": []}, "same id 5"),
     ({"model__vocab": {**VOCAB, "zzz": 2**40}, "added_tokens": []}, "'zzz'"),
     ({"model__vocab": {**VOCAB, "zzz": True}, "added_tokens": []}, "'zzz'"),
-    ({"model__vocab": {word: i for word, i in VOCAB.items() if word != "q"}, "added_tokens": []}, "0x71"),
+    ({"model__vocab": {"the": 0}, "model__merges": [], "added_tokens": []}, "no token for any single byte"),
+    ({"truncation": {"max_length": 9}}, "asks for truncation.*to null"),
+    ({"padding": {"strategy": "BatchLongest"}}, "asks for padding.*to null"),
     ({"model__vocab": {**VOCAB, "a b": 7000}, "added_tokens": []}, "'a b'.*byte characters"),
     ({"model__vocab": {**VOCAB, "": 7000}, "added_tokens": []}, "''"),
     ({"model__merges": {}}, "merges"),
@@ -198,6 +201,29 @@ WRONG = [
 @pytest.mark.parametrize("fields, match", WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_named(fields, match, tmp_path):
     refused(tmp_path, change(**fields), match)
+
+
+@pytest.mark.parametrize("fields", [
+    {"normalizer": {"type": "Sequence", "normalizers": []}},
+    {"pre_tokenizer__pretokenizers__0__behavior": "Removed", "pre_tokenizer__pretokenizers__0__invert": True},
+])  # fmt: skip
+def test_other_ways_to_say_the_same_are_read(fields, tmp_path):
+    assert load(tmp_path, change(**fields)).fingerprint() == LEARNT.fingerprint()
+
+
+def test_a_vocabulary_may_lack_bytes_but_then_no_text_has_them(tmp_path):
+    lacking = {word: i for word, i in (VOCAB | LEARNT.special_tokens).items() if word not in "qħ"}
+    tokenizer = load(tmp_path, change(model__vocab=lacking))
+    save_tokenizer(tokenizer, tmp_path / "again.json")
+    for each in (tokenizer, load_tokenizer(tmp_path / "again.json")):
+        assert each.fingerprint() == tokenizer.fingerprint() and each.decode(each.encode(TEXT)) == TEXT
+        for backend in ("numpy", "compiled") if _compiled else ("numpy",):
+            with use(backend):
+                assert each.encode(TEXT) == LEARNT.encode(TEXT)
+                for encode in (each.encode, each.encode_to_numpy, each.offsets):
+                    for text, byte in (("the q", "71"), ("the cat\x85" * 1000, "85"), ("\u2045", "85")):
+                        with pytest.raises(UserError, match=f"the byte 0x{byte}, for which this vocabulary"):
+                            encode(text)
 
 
 FOREIGN = [

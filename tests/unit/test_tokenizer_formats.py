@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.byte_characters import CHARACTERS, GPT2_BYTES, characters, token_bytes
 from tinyllm.tokenizer.chat import ChatTemplate, Special
+from tinyllm.tokenizer.patterns import QWEN2
 from tinyllm.tokenizer.tiktoken import ranks_of
+from tinyllm.tokenizer.vocabulary import Vocabulary
 
 TEXT = "the cat's 12 naïve hats sat on the mat, the mat the cat sat \n\n  on 😀😀 <|end|> " * 3
 LEARNT = BPETokenizer.train(TEXT, 320, special_tokens=["<|end|>"])
@@ -154,7 +156,7 @@ def test_gpt2_files_are_read_from_either_or_from_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("vocab, merges, match", [
-    ({"a": 70}, "", "same id"), ({"a": ...}, "", "0x61"), ({"": 300}, "", "''"),
+    ({"a": 70}, "", "same id"), ({"h": ...}, "", "'h'"), ({"": 300}, "", "''"),
     *(({"a": wrong}, "", "id of the token 'a'") for wrong in (-1, 2**30, "64")),
     ({}, "x y", r"merges\[3\].*'xy'"), ({}, "xx y", r"merges\[3\].*'xx'"), ({}, "h e", r"merges\[3\].*twice"),
     ({}, "h e e", "line 5"), ({}, "he", "line 5"), ({}, " he", "line 5"),
@@ -222,6 +224,50 @@ def test_what_is_written_merges_alike_or_is_refused(tmp_path_factory, pairs, pie
     loaded = through(tokenizer, "huggingface", folder)
     for piece in filter(None, pieces):
         assert tokenizer.encode(piece) == by_ranks(piece.encode(), ranks) == loaded.encode(piece)
+
+
+names = st.text("<|abĠé ", min_size=1, max_size=4).filter(lambda name: len(name.encode()) > 1)
+
+
+@st.composite
+def drawn_tokenizers(draw):
+    """Ranks, merges, or a vocabulary without some bytes; names with ids that follow, in gaps or beyond."""
+    kind = draw(st.sampled_from(["ranks", "merges", "lacking"]))
+    if kind == "ranks":
+        vocabulary = Vocabulary.from_ranks(draw(drawn_ranks()))
+    else:
+        merges = draw(drawn_merges())
+        vocabulary = Vocabulary.from_merges(merges)
+        if kind == "lacking":
+            words, pairs = vocabulary.words()
+            gone = draw(st.sets(st.sampled_from([CHARACTERS[byte] for byte in range(128, 256)])))
+            words = {word: i for word, i in words.items() if word not in gone}
+            vocabulary = Vocabulary.from_words(words, pairs, draw(st.booleans()))
+    special = draw(st.lists(names, max_size=4, unique=True))
+    if draw(st.booleans()):
+        taken = {i for i, token in enumerate(vocabulary.tokens) if token is not None}
+        free = [i for i in range(len(vocabulary.tokens) + 9) if i not in taken]
+        special = dict(zip(special, draw(st.permutations([*free, 1000, 5000])), strict=False))
+    pattern = draw(st.sampled_from([*PATTERNS, QWEN2, "[abc]+"]))
+    tokenizer = BPETokenizer.from_vocabulary(vocabulary, pattern, special)
+    tokenizer.normalizer = draw(st.sampled_from([None, "NFC"]))
+    return tokenizer
+
+
+@given(drawn_tokenizers(), st.text("abcé <|Ġ"))
+def test_what_is_saved_is_loaded(tmp_path_factory, tokenizer, text):
+    loaded = through(tokenizer, "huggingface", tmp_path_factory.mktemp("law"))
+    assert loaded.fingerprint() == tokenizer.fingerprint() and loaded.vocab_size == tokenizer.vocab_size
+    assert loaded.special_tokens == tokenizer.special_tokens and type(loaded) is type(tokenizer)
+    for allowed in ((), "all"):
+        assert encoded(loaded, text, allowed) == encoded(tokenizer, text, allowed)
+
+
+def encoded(tokenizer, text, allowed):
+    try:
+        return tokenizer.encode(text, allowed)
+    except UserError as error:
+        return str(error)
 
 
 UNREACHED = BPETokenizer([(97, 98), (98, 99), (97, 257)])  # "abc" is a, bc; but a b goes first

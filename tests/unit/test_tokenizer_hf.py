@@ -69,7 +69,6 @@ BERT = document(
     pre_tokenizer={"type": "WhitespaceSplit"},
     post_processor={"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
     decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
-    truncation={"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
 )  # fmt: skip
 T5 = document({"type": "Unigram", "unk_id": 0, "vocab": [
     ["<unk>", 0.0], ["</s>", 0.0], ["▁", -2.0], ["a", -3.0], ["▁a", -2.5]]},
@@ -154,6 +153,24 @@ def test_some_special_tokens_can_be_allowed(tmp_path):
     assert tokenizer.encode("[CLS] [SEP]", ["[SEP]"]) == [0, 2]
     with pytest.raises(UserError, match="no special token"):
         tokenizer.encode("a", ["<x>"])
+
+
+@pytest.mark.parametrize("content", [
+    BERT | {"truncation": {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}},
+    BERT | {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
+                        "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}},
+])  # fmt: skip
+def test_a_file_that_cuts_or_fills_is_refused(content, tmp_path):
+    with pytest.raises(UserError, match=r"asks for (truncation|padding), .*to null"):
+        load(tmp_path, content)
+
+
+def test_byte_level_bpe_of_small_letters_is_run_by_the_library(tmp_path):
+    content = BPETokenizer.train(TEXT.lower(), 300).to_dict() | {"normalizer": {"type": "Lowercase"}}
+    tokenizer = load(tmp_path, content)
+    assert tokenizer.encode("The CATS") == tokenizer.encode("the cats")
+    assert tokenizer.decode(tokenizer.encode("The CATS")) == "the cats"
+    assert tokenizer.offsets("The CATS")[-1][1] == 8
 
 
 def test_places_are_the_librarys(tmp_path):

@@ -133,6 +133,4 @@ def _load(document, feature="its pipeline"):
         raise UserError(message) from None
     library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
     library.encode_special_tokens = True
-    library.no_truncation()
-    library.no_padding()
     return library

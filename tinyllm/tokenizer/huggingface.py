@@ -1,7 +1,9 @@
 """Read a `tokenizer.json` natively: byte-level BPE of GPT-2, LLaMA 3 and Qwen, and tinyllm's own files.
 
-A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
-Truncation and padding are ignored: `encode` returns all tokens of the text.
+A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact. A
+file that asks for truncation or padding is refused: `encode` returns all tokens of the text. A vocabulary may
+lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the byte or writes
+the unknown token. So `decode(encode(text))` is still the text.
 """
 
 from tinyllm.errors import UserError
@@ -20,7 +22,7 @@ from tinyllm.tokenizer.vocabulary import Vocabulary, check_id
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-# Fields of a BPE model that change nothing: bytes are never unknown.
+# Fields of a BPE model that change nothing: a byte without a token is an error.
 UNUSED = ("unk_token", "fuse_unk")
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
 EXTRA = {"pattern": str, "special_tokens": dict, "chat": dict}  # in model["tinyllm"]
@@ -38,7 +40,8 @@ def from_dict(document: dict) -> Tokenizer:
     if document.get("version") != "1.0":
         raise UserError(f"tokenizer.json is read in version 1.0, not {str(document.get('version'))[:20]!r}")
     for name in PARTS:
-        one_of(document.get(name), name, dict, type(None))
+        if one_of(document.get(name), name, dict, type(None)) and name in ("truncation", "padding"):
+            raise UserError(f'the file asks for {name}, which encode does not do: set "{name}" to null in it')
     model = one_of(document["model"], "model", dict)
     kind = model.get("type", "BPE" if "merges" in model else None)
     extra = one_of(model.get("tinyllm", {}), "model.tinyllm", dict)
@@ -82,6 +85,8 @@ def _bpe(document, model, extra):
         raise NeedsLibrary(f"the field {wrong[0][:40]!r} of its model")
     pattern = _pattern(document, extra)
     normalizer = document.get("normalizer")
+    if normalizer == {"type": "Sequence", "normalizers": []}:
+        normalizer = None
     if normalizer not in (None, {"type": "NFC"}):
         raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
     vocab = one_of(model.get("vocab"), "model.vocab", dict)
@@ -122,10 +127,13 @@ def _pattern(document, extra):
         return "gpt2" if whole else None
     pattern = members[0].get("pattern") if isinstance(members[0], dict) else None
     source = pattern.get("Regex") if isinstance(pattern, dict) else None
+    known = source in NAMES or source == QWEN2
     split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
-    if whole or not isinstance(source, str) or members[0] != split:
+    # The known patterns match every character, so nothing is left to remove between their matches.
+    same = [split, split | {"behavior": "Removed", "invert": True}] if known else [split]
+    if whole or not isinstance(source, str) or members[0] not in same:
         raise NeedsLibrary("its pre_tokenizer")
-    if source not in NAMES and source not in (QWEN2, extra.get("pattern")):
+    if not known and source != extra.get("pattern"):
         raise NeedsLibrary(f"the split pattern {source[:40]!r}")
     return NAMES.get(source, source)
 

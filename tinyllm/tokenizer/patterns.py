@@ -15,9 +15,14 @@ from tinyllm.ops.unicode import in_this_version
 LONGEST = 10_000  # characters in a pattern, because a file could hold a huge one
 PATIENCE = 10  # seconds for one match; a pattern such as (a+)+b could take forever
 QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")  # Qwen 2 and later: every digit alone
+_WORDS = r""" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 NAMES = {source: name for name, source in PATTERNS.items()} | {
-    # tiktoken's newer, faster form of GPT-2's pattern; it matches the same in every text
+    # Other spellings, which match the same in every text: GPT-2's own, two of tiktoken; its GPT-4 of 2023.
+    r"""'s|'t|'re|'ve|'m|'ll|'d|""" + _WORDS: "gpt2",
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s""": "gpt2",
     r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": "gpt2",
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
+    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+""": "gpt4",
 }
 _BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in all PATTERNS; searched from the end
 

@@ -1,6 +1,9 @@
 """Rank files of tiktoken (`load.py`, OpenAI 2022): a line for each token, its bytes in base64 and its rank.
 
-The files hold neither the split pattern nor the special tokens: the caller gives both.
+The files hold neither the split pattern nor the special tokens: the caller gives both. The ids are those
+of tiktoken for every text that is UTF-8. Other bytes are split and merged like any others, where tiktoken's
+private `_encode_bytes` guesses tokens for the end of a text. A str with lone surrogates gives the tokens of
+their bytes, so that it comes back, where tiktoken joins two to a character and replaces one by U+FFFD.
 """
 
 import base64

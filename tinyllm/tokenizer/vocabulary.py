@@ -29,9 +29,9 @@ class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
     tokens: the bytes of each id, None if an id is free or belongs to a special token. byte_ids: the ids of
-    the 256 single bytes. merges: {(left, right): new token}. order: {(left, right): rank}, the pair with the
-    smallest rank merges first; None means the pair with the smallest new token. ignore_merges: a piece that
-    is a token becomes that token, even if its merges give other tokens.
+    the 256 single bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
+    {(left, right): rank}, the pair with the smallest rank merges first; None means the pair with the smallest
+    new token. ignore_merges: a piece that is a token becomes that token, whatever its merges give.
     """
 
     tokens: list[bytes | None]
@@ -99,7 +99,9 @@ class Vocabulary:
                 raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
         while tokens and tokens[-1] is None:
             tokens.pop()
-        byte_ids = [_byte_id(vocab, byte) for byte in range(BYTES)]
+        byte_ids = [vocab.get(CHARACTERS[byte], -1 - byte) for byte in range(BYTES)]
+        if max(byte_ids) < 0:
+            raise UserError("the vocabulary has no token for any single byte, so it can write no text")
         ascending = all(a < b for a, b in pairwise(pairs.values()))
         return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
 
@@ -129,15 +131,19 @@ class Vocabulary:
         """Encode a piece: bytes -> list of ids.
 
         If `bpe_encode` is replaced, the replacement runs. Raises UserError if this vocabulary has an `order`
-        or `ignore_merges`, which a replacement cannot use.
+        or `ignore_merges`, which a replacement cannot use, and for a byte without a token.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
                 raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
-            return bpe_encode(self.first_ids(piece), self.merges)
-        if self.ignore_merges and (whole := self.ids.get(piece)) is not None:
+            ids = bpe_encode(self.first_ids(piece), self.merges)
+        elif self.ignore_merges and (whole := self.ids.get(piece)) is not None:
             return [whole]
-        return bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
+        else:
+            ids = bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
+        if min(self.byte_ids) < 0:
+            bpe_fast.check_bytes(ids)
+        return ids
 
     def first_ids(self, piece: bytes) -> bytes | list[int]:
         """Return the ids of single bytes: the bytes themselves if they are numbered 0 to 255."""
@@ -207,10 +213,3 @@ def _merge(vocab, left, right, rank):
     if not left or not right:
         raise UserError(f"merges[{rank}] has an empty side")
     return (ids[0], ids[1]), ids[2]
-
-
-def _byte_id(vocab, byte):
-    if CHARACTERS[byte] not in vocab:
-        missing = f"the byte 0x{byte:02x}, so it cannot write every text"
-        raise UserError(f"the vocabulary has no token for {missing}")
-    return vocab[CHARACTERS[byte]]
