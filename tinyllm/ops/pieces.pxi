@@ -47,3 +47,70 @@ def piece_classes():
     classes = empty((0x110000,), U8)
     piece_classes_c(<uint8_t *>address(classes), 0, 0x110000)
     return classes
+
+
+cdef class PieceCounter:
+    """Different pieces of text and how often each occurs, gathered by all threads; then learns from them."""
+
+    cdef bpe_counter *counter
+
+    def __cinit__(self):
+        self.counter = bpe_counter_new()
+        if self.counter == NULL:
+            raise MemoryError("no memory to count pieces")
+
+    def __dealloc__(self):
+        bpe_counter_free(self.counter)
+
+    def add(self, list texts, pattern, list ends=None):
+        """Count the pieces of texts (bytes): cut by a pattern of ops/pieces.py, or for each text at its `ends`."""
+        cdef Texts given = Texts(texts, pattern, ends)
+        cdef int64_t first = 0, last
+        cdef int failed = 0
+        while first < given.n_parts:
+            last = min(first + WAVE, given.n_parts)
+            with nogil:
+                failed = bpe_count_parts(self.counter, given.texts, given.parts, first, last)
+            if failed:
+                raise MemoryError("no memory to count pieces")
+            PyErr_CheckSignals()
+            first = last
+
+    def add_piece(self, bytes piece, int64_t count):
+        """Count one piece, so many times."""
+        if piece and bpe_count_one(self.counter, <const uint8_t *>PyBytes_AS_STRING(piece), len(piece), count):
+            raise MemoryError("no memory to count pieces")
+
+    def train(self, n_merges, progress=None, on_merge=None):
+        """Learn up to n_merges pairs -> list. Calls progress(done, total), on_merge(left, right, new, count)."""
+        cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
+        cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64
+        cdef const int32_t *pairs = bpe_trainer_pairs(trainer.trainer)
+        while done != before:
+            before = done
+            with nogil:
+                done = bpe_trainer_run(trainer.trainer, before + step)
+            if done < 0:
+                raise MemoryError("no memory to train")
+            if progress and done > before:
+                progress(done, n_merges)
+            if on_merge and done > before:
+                on_merge(pairs[2 * done - 2], pairs[2 * done - 1], 255 + done, bpe_trainer_count(trainer.trainer))
+            PyErr_CheckSignals()
+        return [(pairs[2 * i], pairs[2 * i + 1]) for i in range(done)]
+
+
+cdef class Trainer:
+    """What training knows while it goes on."""
+
+    cdef bpe_trainer *trainer
+
+    def __cinit__(self, PieceCounter counter, int64_t n_merges):
+        with nogil:
+            if bpe_counter_merge(counter.counter) == 0:
+                self.trainer = bpe_trainer_new(counter.counter, n_merges)
+        if self.trainer == NULL:
+            raise MemoryError("no memory to train, or different pieces of more than 2 GiB in all")
+
+    def __dealloc__(self):
+        bpe_trainer_free(self.trainer)
