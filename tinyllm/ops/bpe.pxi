@@ -8,10 +8,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from tinyllm.ops._bpe cimport (
-    BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge, bpe_counter_new,
-    bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new, bpe_encode_ids,
-    bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part, bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_free,
-    bpe_trainer_count, bpe_trainer_new, bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
+    BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
+    bpe_counter_new, bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new,
+    bpe_encode_ids, bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part,
+    bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_count, bpe_trainer_free, bpe_trainer_new,
+    bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
 )
 
 cdef extern from "Python.h":
@@ -186,14 +187,14 @@ cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
 cdef class BPE:
     """A vocabulary in C that encodes texts.
 
-    byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order: {(left,
-    right): rank}, or None for the new tokens themselves. tokens: {bytes: id} of them all, which make it faster. whole:
-    tokens go before any merge, where a piece is one of them.
+    byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
+    {(left, right): rank}, or None to order by new token. tokens: {bytes: id} of all tokens, for speed. whole: a piece
+    that equals a token becomes it without merging.
     """
 
     cdef bpe_vocab *vocab
     cdef bpe_encoder *encoder
-    cdef list numbers  # the Python ints of the ids, made once
+    cdef list numbers  # the ids as Python ints, made once
     cdef bint lacks_bytes
 
     def __cinit__(self, byte_ids, dict merges, order=None, dict tokens={}, bint whole=False):
@@ -284,7 +285,7 @@ cdef class BPE:
         return 0
 
     def encode_short(self, str text, pattern):
-        """Encode a text of up to SHORT bytes of UTF-8 -> list of ids; None where it is something else."""
+        """Encode a str of at most SHORT bytes of UTF-8 -> list of ids; None for any other text."""
         cdef int32_t ids[SHORT + BPE_SPARE]
         cdef Py_ssize_t size = len(text)
         cdef const char *utf8
@@ -318,7 +319,7 @@ cdef class BPE:
 
 
 cdef bint read_ints(int32_t *out, list ids, int64_t n):
-    """Write the first n items of a list; False where one is not an int that fits."""
+    """Write the first n items of a list as int32; return False if one is not an int that fits."""
     cdef int64_t i
     cdef int overflow = 0
     cdef long long number
@@ -373,7 +374,7 @@ cdef class Decoder:
         return result
 
     def text(self, list ids):
-        """The text of up to SHORT ids, where it is UTF-8 and short; else None."""
+        """Decode at most SHORT ids to a str; None if that is not UTF-8, or too long."""
         cdef int32_t id[SHORT]
         cdef uint8_t out[8 * SHORT]
         cdef int64_t n = len(ids), size

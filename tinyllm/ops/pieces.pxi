@@ -50,7 +50,7 @@ def piece_classes():
 
 
 cdef class PieceCounter:
-    """Different pieces of text and how often each occurs, gathered by all threads; then learns from them."""
+    """Count the distinct pieces of texts, on all threads, and then learn merges from the counts."""
 
     cdef bpe_counter *counter
 
@@ -63,7 +63,7 @@ cdef class PieceCounter:
         bpe_counter_free(self.counter)
 
     def add(self, list texts, pattern, list ends=None):
-        """Count the pieces of texts (bytes): cut by a pattern of ops/pieces.py, or for each text at its `ends`."""
+        """Count the pieces of texts (bytes), cut by a pattern of ops/pieces.py, or at each text's `ends`."""
         cdef Texts given = Texts(texts, pattern, ends)
         cdef int64_t first = 0, last
         cdef int failed = 0
@@ -77,12 +77,12 @@ cdef class PieceCounter:
             first = last
 
     def add_piece(self, bytes piece, int64_t count):
-        """Count one piece, so many times."""
+        """Add `count` occurrences of one piece."""
         if piece and bpe_count_one(self.counter, <const uint8_t *>PyBytes_AS_STRING(piece), len(piece), count):
             raise MemoryError("no memory to count pieces")
 
     def train(self, n_merges, progress=None, on_merge=None):
-        """Learn up to n_merges pairs -> list. Calls progress(done, total), on_merge(left, right, new, count)."""
+        """Learn up to n_merges pairs -> list; call progress(done, total) and on_merge(left, right, new, count)."""
         cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
         cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64
         cdef const int32_t *pairs = bpe_trainer_pairs(trainer.trainer)
@@ -101,7 +101,7 @@ cdef class PieceCounter:
 
 
 cdef class Trainer:
-    """What training knows while it goes on."""
+    """The state of a training, in C."""
 
     cdef bpe_trainer *trainer
 
