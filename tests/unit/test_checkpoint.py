@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tiny_run import new_training, outcome, resumed_training
 
 from tinyllm.errors import UserError
+from tinyllm.models import from_pretrained
 from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 from tinyllm.train import Run, events, load_run
 from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint
+from tinyllm.train.setup import reopen
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
          "optimizer.safetensors", "state.json"}  # fmt: skip
@@ -179,6 +181,20 @@ def test_missing_parts_are_named(copy):
     shutil.rmtree(copy / "checkpoints")
     refused(lambda: load_run(copy), "no checkpoint")
     refused(lambda: load_run(copy / "nowhere"), "no run")
+
+
+def test_a_run_json_that_describes_a_huge_model_takes_no_memory(copy):
+    content = json.loads((copy / "run.json").read_text())
+    content["settings"]["model"]["width"] = 2**23  # the model would have petabytes
+    (copy / "run.json").write_text(json.dumps(content))
+    run = Run(copy)
+    refused(lambda: reopen(run, run.read_config()[0]), "run.json says width = 8388608")
+
+
+def test_weights_that_are_a_pickle_are_refused_with_the_reason(copy):
+    folder = Run(copy).last_checkpoint()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    refused(lambda: from_pretrained(folder), "pytorch_model.bin", "pickle")
 
 
 def test_another_tokenizer_is_refused(copy):

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and read within bounds."""
 
+import json
 import os
 import stat
 
@@ -125,3 +126,26 @@ def test_toml_of_others_is_read_within_bounds(tmp_path, text):
     (tmp_path / "x.toml").write_bytes(text)
     with pytest.raises(UserError, match=r"x\.toml"):
         read_toml(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("value, words", [
+    ({"a": 1, "b": [{"c": None}], "d": {"x": 0.5}, "more": 1}, None), ({"a": True}, "true or false as a"),
+    ({"a": 1, "b": {}, "d": {}}, "an object as b, where a list"), ([], "a list, where an object"),
+    ({"a": 1, "b": [{"c": 1}], "d": {}}, r"as b\[0\].c, where a text or null"),
+    ({"a": 1, "b": [{}]}, "lacks b"),
+    ({"a": 1, "b": [], "d": {"x": 1, "y": "z"}}, "a text as d.y, where a number"),
+])  # fmt: skip
+def test_json_is_checked_against_a_declaration(tmp_path, value, words):
+    kind = {"a": int, "b": [{"c": str | None}], "d": {str: float}}
+    (tmp_path / "x.json").write_text(json.dumps(value))
+    if words is None:
+        assert read_json(tmp_path / "x.json", kind) == value
+        return
+    with pytest.raises(UserError, match=words):
+        read_json(tmp_path / "x.json", kind)
+
+
+def test_a_message_is_one_printable_line_whatever_it_quotes():
+    line = str(UserError("cannot read a\n\x1b[31m" + "x" * 5000 + "\ud800: why"))
+    assert line.isprintable() and len(line) < 600
+    assert line.startswith(r"cannot read a\n\x1b[31mxx") and line.endswith(r"\ud800: why")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import ops
+from tinyllm.errors import UserError
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
@@ -66,6 +67,18 @@ def test_a_parameter_without_gradient_stays():
 def test_a_state_of_other_parameters_is_refused(shapes):
     with pytest.raises(ValueError, match="same model"):
         AdamW(parameters(*shapes)).load_state_dict(AdamW(parameters((2, 3))).state_dict())
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("m.0", np.nan, "not finite"), ("v.0", np.inf, "not finite"),
+    ("v.0", -1, "below 0"), ("steps", -1, "below 0"),
+])  # fmt: skip
+def test_a_state_that_no_training_leaves_behind_is_refused(name, value, words):
+    optimizer = AdamW([Parameter(np.zeros(3, np.float32))])
+    state = {key: array.copy() for key, array in optimizer.state_dict().items()}
+    state[name][...] = value
+    with pytest.raises(UserError, match=f"{name} holds .*{words}"):
+        optimizer.load_state_dict(state)
 
 
 @pytest.mark.parametrize("nothing", [[], [{"params": []}, {"params": []}]])

@@ -72,8 +72,8 @@ def from_pretrained(folder: Path | str) -> DecoderLM:
     cannot run.
     """
     folder = Path(folder)
-    below = () if os.path.exists(folder / "config.json") else sorted(folder.glob("checkpoints/*/config.json"))
-    if below:
+    here = os.path.exists(folder / "config.json") or not os.path.isdir(folder)
+    if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     found = read_object(folder / "config.json")
     name = found.get("model_type")

@@ -21,7 +21,7 @@ from typing import Any
 
 from tinyllm.config import conform
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, open_regular, read_json, sync_folder
+from tinyllm.files import atomic_write_text, open_regular, read_bytes, read_json, sync_folder
 from tinyllm.models import from_pretrained, save_weights
 from tinyllm.models.weights import read_header
 
@@ -61,6 +61,9 @@ def save_checkpoint(
 
 
 def _sha256(path):
+    if path.suffix != ".safetensors":
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    read_header(path)  # a file that is larger than its header says would be read for minutes
     with open_regular(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 

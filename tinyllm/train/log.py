@@ -72,9 +72,10 @@ class RunLog:
 
 
 def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl, or of its first bytes, without a last line that a crash cut short.
+    """Return the records of a log.jsonl, without a last line that a crash cut short.
 
-    Raises UserError when the file is missing or any other line is not a JSON object.
+    With `length`, only so many bytes are read, which end with a line. Raises UserError when the file is
+    missing or any other line is not a JSON object.
     """
     with open_regular(path) as f:
         data = f.read(min(length, LARGEST_LOG + 1))
@@ -89,7 +90,7 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
                 conform(record, KINDS.get(str(record.get("kind")), {}))
                 records.append(record)
         except UserError as error:
-            if number == len(lines):
+            if number == len(lines) and length > LARGEST_LOG:
                 break
             raise UserError(f"{path} line {number} {error}; the log is damaged") from error
     return records
