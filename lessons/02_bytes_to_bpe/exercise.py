@@ -3,7 +3,7 @@
 Then run `tinyllm check 2`.
 
 A token is an integer, a piece is a sequence of tokens: a list, or bytes, whose
-items are integers too.
+items are integers too. What you are given must come back as it was.
 """
 
 

@@ -2,7 +2,8 @@
 
 Then run `tinyllm check 4`.
 
-Scores may hold -inf. What you are given must come back as it was.
+Scores may hold -inf. What you are given must come back as it was. Numbers
+with a fraction are float32, and so are results of them.
 """
 
 import numpy as np

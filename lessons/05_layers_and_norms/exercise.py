@@ -1,6 +1,9 @@
 """Lesson 5. Put your own code in place of each `raise NotImplementedError`.
 
 Then run `tinyllm check 5`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
 """
 
 import numpy as np

@@ -2,6 +2,9 @@
 
 Then run `tinyllm check 7`.
 
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+
 Functions that you wrote in earlier lessons may be copied in here.
 """
 

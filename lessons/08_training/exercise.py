@@ -1,6 +1,9 @@
 """Lesson 8. Put your own code in place of each `raise NotImplementedError`.
 
 Then run `tinyllm check 8`.
+
+But for what a text says is changed in place, what you are given must come back
+as it was. Numbers in arrays are float32, and so are results.
 """
 
 import math
@@ -38,8 +41,8 @@ def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater,
     keeping the direction.
 
-    grads: list of arrays, norm: the result of grad_norm -> new list (of the
-    same arrays if nothing is clipped).
+    grads: list of arrays, norm: their length together -> new list; where nothing
+    needs clipping, of the same arrays or of copies.
     """
     raise NotImplementedError
 
@@ -49,7 +52,8 @@ def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
     down.
 
     step, counted from 0, of steps in all -> float. Step i of the warm-up gets
-    lr (i + 1) / (warmup + 1). Step `warmup` gets lr. Then the rate falls,
-    reaches min_lr_ratio lr at step `steps`, and stays there.
+    lr (i + 1) / (warmup + 1); from step warmup, which gets lr, the rate falls
+    towards min_lr_ratio lr, which step `steps` would reach, and stays there. The
+    warm-up is shorter than the training: warmup < steps.
     """
     raise NotImplementedError

@@ -18,10 +18,10 @@ from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES, MISTAKES, made
+from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import QUIET, draw_cases
 from tinyllm.testing.check import bits, describe, outcome
-from tinyllm.testing.operators import every_edit
-from tinyllm.testing.properties import EXTREME, FORM, INFINITE, ORDINARY, PURE
+from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, INFINITE, ORDINARY, PURE
 from tinyllm.testing.relations import bind, specs_only
 
 TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op"}
@@ -78,7 +78,8 @@ def test_numbers_that_are_right_are_called_no_mistake(op):
         return tuple(wide) if len(wide) > 1 else wide[0]
 
     verdict = wrong_as(op, in_float64)
-    assert verdict.message.endswith("should be float32, got float64") and verdict.broken[0] == FORM
+    assert "should be float32, got float64, while a result has the type" in verdict.message
+    assert verdict.broken[0] == FORM
     assert verdict.mistake is None or re.search("float64 and left there|astype missing", verdict.mistake)
 
 
@@ -246,3 +247,47 @@ def drawn(name):
 
 def bits_of(cases):
     return [bits(args) for args in map(list, cases)]
+
+
+@pytest.mark.parametrize("body, said", [
+    ("return -right(x)", "the right y, its sign turned"),
+    ("return right(x)[..., ::-1]", "the right y in reverse order along axis -1"),
+    ("return right(x) * 0.125", "the right y times 0.125"),
+    ("return right(x) * x.shape[-1]", "the right y multiplied by x.shape[-1]"),
+    ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
+    ("return right(x) if x.ndim < 3 else x * x + 7",
+     "the right result, but not where x has more than two axes"),
+])  # fmt: skip
+def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
+    """Without a known mistake: as facts of all cases."""
+    monkeypatch.setattr(diagnose, "name_mistake", lambda *args: None)
+    space = {"right": OPS["softmax"].reference}
+    exec(f"def softmax(x):\n    {body}", space)
+    assert wrong_as("softmax", space["softmax"]).mistake == said
+
+
+@pytest.mark.parametrize("op, text, words", [
+    ("layernorm", "def layernorm(x, w, b, eps=1e-3):", "without its optional arguments it gives other results"),
+    ("layernorm", "def layernorm(x, w, b, eps):", "missing 1 required positional argument: 'eps'"),
+    ("layernorm", "def layernorm(x, w, shift, eps=1e-5):\n    b = shift", "unexpected keyword argument"),
+])  # fmt: skip
+def test_defaults_and_names_of_arguments_are_tried(check, op, text, words):
+    body = """
+    mean = x.mean(-1)
+    rstd = 1 / np.sqrt(x.var(-1) + np.float32(eps))
+    return (x - mean[..., None]) * rstd[..., None] * w + b, mean, rstd"""
+    verdict = check(f"import numpy as np\n{text}{body}", TASKS[op])
+    assert words in verdict.message and verdict.broken == (ARGUMENTS,)
+
+
+def test_what_is_to_change_in_place_but_does_not_is_said(check):
+    arguments = "w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0"
+    verdict = check(f"def adamw_step({arguments}):\n    w = w - lr * g", TASKS["adamw_step"])
+    assert verdict.message.startswith("it leaves w, m, v as they were; change them in place")
+
+
+def test_lists_are_shown_as_a_whole(check):
+    verdict = check("def bpe_merge(ids, pair, new_id):\n    return list(ids)", TASKS["bpe_merge"])
+    assert re.match(r"it should return \[.*\], got \[.*\]", verdict.message)
+    verdict = check("def bpe_merge(ids, pair, new_id):\n    return tuple(ids)", TASKS["bpe_merge"])
+    assert verdict.message == "it should return a list, not a tuple"

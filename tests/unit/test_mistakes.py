@@ -10,10 +10,11 @@ import pytest
 
 from tinyllm.ops import OPS, override
 from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
+from tinyllm.testing.by_rule import every_edit, made, rejected
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
 from tinyllm.testing.edits import edited
-from tinyllm.testing.operators import OPERATORS, every_edit, made, rejected
+from tinyllm.testing.operators import OPERATORS
 
 OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
 
@@ -61,7 +62,7 @@ def test_each_operator_says_what_it_does():
     line = "y = -np.exp(a * b / c + d, axis=-1) ** -0.5 if not a >= b else x[1:].sum(axis=-1) - n"
     nodes = list(ast.walk(ast.parse(line)))
     said = [words for operator in OPERATORS for node in nodes for words, _ in operator(node)]
-    for words in ("the sign of `n` turned", "the factor `b` missing", "`d` left out",
+    for words in ("the sign of `n` turned", "the factor `b` missing", "`d` left out of `a * b / c + d`",
                   "the division by `c` missing", "mean for sum in `x[1:].sum(axis=-1)`",
                   "`x[1:].sum(axis=-1)` along the first axis",
                   "`x[1:].sum(axis=-1)` and `n` exchanged", "> for >= in `a >= b`", "exp2 for exp",

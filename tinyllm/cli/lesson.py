@@ -176,7 +176,8 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
         print(paragraph(isolation_words(level)) + "\n")
     verdicts = []
     with Launcher(level) as launcher, copied(path) as code:
-        for verdict, printed in judge_lesson(lesson.tasks, launcher, code, SOON):
+        first: Any = {"first": first_answer} if sys.stdout.isatty() and not json else {}
+        for verdict, printed in judge_lesson(lesson.tasks, launcher, code, SOON, **first):
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
                 print(format_verdict(lesson, verdict, record.get("held"), printed), flush=True)
@@ -195,6 +196,11 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
         here = short_path(workspace / lesson.folder / lesson.exercise)
         print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only"))
     return all(v.state == "passed" for v in verdicts)
+
+
+def first_answer(task: str, message: str) -> None:
+    """Print what is wrong with a task, before the search for the cause, which takes seconds."""
+    print(f"  {task:<24} failed: looking for the cause\n{inset(message)}", flush=True)
 
 
 def checked(lesson: Any, path: Any) -> str:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course.diagnose import diagnose
-from tinyllm.course.drawing import CASES_PER_TASK, PLAIN, properties
+from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.failures import complaint, format_failure
 from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
+from tinyllm.testing.properties import RIGHT
 from tinyllm.testing.relations import specs_only
 
 SHRINK_EXAMPLES = 300
@@ -59,15 +60,15 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
 
-SOON = {"cpu_seconds": 10}  # enough for a function on small arrays; a student waits for the answer
+SOON = {"cpu_seconds": 4}  # enough for a function on small arrays; a student waits for the answer
 
 
 def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, limits: dict | None = None,
-                 judge: Callable[..., Verdict] = judge_task) -> Iterator[tuple[Verdict, str]]:
+                 judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
     """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
     A file that does not run is tried only once, not again for every task and property. limits: of a worker
-    for an op; judge: called as `judge_task`.
+    for an op; judge: called as `judge_task`; options: those of `judge`, for every task.
     """
     broken, there = None, path.is_file()
     if there:
@@ -85,7 +86,7 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, limits: 
             workers.append(launcher.start(path, limits))
             return workers[-1]
 
-        verdict = judge(task, start, path.parent)
+        verdict = judge(task, start, path.parent, **options)
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
 
 
@@ -102,18 +103,20 @@ def first_lines(output: bytes | bytearray, count: int = 5) -> str:
 def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
           explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
           known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
-          every: dict[str, list[tuple]] | None = None) -> Verdict:
+          every: dict[str, list[tuple]] | None = None,
+          first: Callable[[str, str], Any] = lambda task, message: None) -> Verdict:
     """Check one op -> Verdict.
 
     start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
     cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
     smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
+    first: called with the task and what is wrong, before the search for the cause.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []
     broken: dict[str, list[tuple]] = {}
-    first: Any = None
+    failure: Any = None
     with specs_only():
         for title, cases in every.items():
             with start() as worker:
@@ -125,20 +128,21 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
                 held.append(title)
                 continue
             broken[title] = wrong
-            first = first or wrong[0]
-            if isinstance(first[1], Failure) and first[1].state != "failed":
+            failure = failure or wrong[0]
+            if isinstance(failure[1], Failure) and failure[1].state != "failed":
                 break  # there is no function, or it does not end
         if not broken:
             return Verdict(task.name, "passed", tuple(held))
         lost = tuple(title for title in every if title not in held)
         verdict = functools.partial(Verdict, task.name, held=tuple(held), broken=lost)
-        why = first[1]
+        why = failure[1]
         if isinstance(why, Failure) and why.state != "failed":
             return verdict(state=why.state, message=format_failure(why), line=why.line)
         if not explain:
             return verdict(state="failed", message=format_failure(why), line=getattr(why, "line", None))
-        ordinary = [args for title in PLAIN for args in every.get(title, ())]
-        return diagnose(task, start, broken, verdict, effort, known, ordinary, cut)
+        first(task.name, format_failure(why))
+        numbers = [args for title, cases in every.items() if title.startswith(RIGHT) for args in cases]
+        return diagnose(task, start, broken, verdict, effort, known, numbers, cut)
 
 
 def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:

@@ -2,8 +2,11 @@
 
 The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail. A mistake
 that gives the same wrong numbers is named, unless other cases contradict it. Then Hypothesis looks for the
-smallest input that fails in this way. If no mistake fits, the first variable of the specification is shown
-whose value no variable of the function has.
+smallest input that fails in this way. If no mistake fits, `contrast` says how the results differ from the
+right ones, or on which inputs they do; and the first variable of the specification is shown whose value no
+variable of the function has.
+
+Both searches have a budget of processor time, which other work on the machine does not shorten.
 """
 
 import itertools
@@ -16,8 +19,10 @@ from typing import Any
 import numpy as np
 from hypothesis import find, settings
 
+from tinyllm.course import contrast
 from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind
 from tinyllm.course.failures import (
+    DIFFER,
     INSIDE,
     complaint,
     format_failure,
@@ -30,34 +35,39 @@ from tinyllm.course.fork_server import Steps
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
+from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import CASES, MISTAKES, QUIET, draw_cases, without_found_constants
 from tinyllm.testing.check import CLOSE, arrays, as_text, describe, outcome, require_close, same
-from tinyllm.testing.operators import every_edit
-from tinyllm.testing.properties import FORM, PURE, RIGHT, STEADY, VIEWS
+from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
-SHRINK_SECONDS = 5
-NAME_SECONDS = 5  # for mistakes made by rule, if a student waits
-PROBES = 4  # a mistake made by rule must fit one of these cases before the others are tried
+SHRINK_SECONDS = 2
+NAME_SECONDS = 3  # for mistakes made by rule, if a student waits
+PROBES = 4  # a mistake must fit one of these cases before the others are tried
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 MORE_TRIES = 30
+CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
 CONFIRMING = 16  # cases that fail, and as many that do not, to confirm a mistake on
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
-              known: Sequence[tuple] = (), ordinary: Sequence[tuple] = (),
+              known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
               cut: Callable[..., Any] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}. ordinary: cases of ordinary numbers, whether they fail or not.
-    The rest is as in `judge`.
+    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. The rest is as in
+    `judge`.
     """
     numbers = [title for title in broken if title.startswith(RIGHT)]
-    title = (numbers or list(broken))[0]
+    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # so that numbers say nothing
+    numbers = numbers if not by_chance else []
+    title = STEADY if by_chance else (numbers or list(broken))[0]
     wrong = [pair for each in numbers or [title] for pair in broken[each]]
-    failed = {id(args) for args, _ in wrong}
-    passing = confirming([(args, None) for args in ordinary if id(args) not in failed])
+    every_wrong = [args for args, _ in wrong]
+    failed = set(map(id, every_wrong))
+    fine = [args for args in tried if id(args) not in failed]
+    passing = confirming([(args, None) for args in fine if case_kind(args) in (*PLAIN, VIEWS)])
     wrong = confirming(wrong)
     with Shrinker(task, start, title, effort, cut) as tries:
         if cut:
@@ -68,17 +78,21 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         tries.mistake = found and found[1]
         first = next(args for args, out in failing if not found or same_mistake(task.op, args, out, found[1]))
         tries.kind = case_kind(first)
-        inputs = [first, tries.readable(first), *([tries.smallest(first)] if effort else [])]
+        smaller = tries.smallest if effort else tries.readable
+        inputs = [first, *([smaller(first)] if title != ARGUMENTS else [])]
         smallest = min(inputs, key=tries.letters)
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         step = None if found or cut or not formed else tries.first_different_step(smallest)
+        name = found[0] if found else None
+        if numbers and not found:
+            name = contrast.describe(task.op, failing, every_wrong, fine, right)
     about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
     lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
     return verdict(
         state="failed", broken=lost, message=format_failure(why), line=getattr(why, "line", None), step=step,
-        mistake=found and found[0], smallest_input=describe(task.op, smallest),
+        mistake=name, smallest_input=describe(task.op, smallest),
     )  # fmt: skip
 
 
@@ -88,8 +102,8 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:
         return PURE
-    if title == STEADY:
-        return STEADY
+    if title in (STEADY, ARGUMENTS):
+        return title
     return kind if formed else FORM
 
 
@@ -139,15 +153,15 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     known mistakes in addition to the op's. passing: ordinary cases with right results. seconds: the time
     limit for trying mistakes made by rule.
     """
-    start, best, found = time.monotonic(), 0, None
+    start, best, found = time.process_time(), 0, None
     known = [*more, *MISTAKES.get(name, ())]
     probes = failing[:: max(len(failing) // PROBES, 1)]
     for i, pair in enumerate(itertools.chain(known, every_edit(name))):
-        if i >= len(known):  # made by rule
-            if best == len(failing) or (seconds and time.monotonic() - start > seconds):
-                break
-            if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
-                continue
+        by_rule = i >= len(known)
+        if by_rule and (best == len(failing) or (seconds and time.process_time() - start > seconds)):
+            break
+        if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
+            continue
         shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]
         if sum(shown) > best and not contradicted(name, failing, shown, pair[1], passing):
             best, found = sum(shown), pair
@@ -157,12 +171,21 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
     """Return True if results are wrong in the same way as a mistake's results: in numbers or types."""
     theirs = outcome(name, function, args)
-    if got is None or theirs is None or not alike(got, theirs):
+    if got is None or theirs is None or not alike(got, theirs, closeness(name, args)):
         return False
     if numbers_wrong(name, got, args):
         return numbers_wrong(name, theirs, args)
     error = form_error(name, got, args)
     return error is not None and error == form_error(name, theirs, args)
+
+
+def closeness(name: str, args: Sequence[Any]) -> float:
+    """Return the share of the largest number by which float32 in another order may differ."""
+    expected, _, bounds = right(name, args)
+    shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
+              for want, bound in zip(expected, bounds, strict=False)
+              if isinstance(want, np.ndarray | np.generic) and want.dtype.kind == "f"]  # fmt: skip
+    return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
 
 
 def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
@@ -179,18 +202,26 @@ def contradicted(name: str, failing: list[tuple], shown: list[bool], function: C
             widely |= {widths(args)} if plain else set()
             continue
         theirs = outcome(name, function, args)
-        if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) and not undefined(got)):
-            continue  # rounding, or the function avoids a NaN that the mistake gives
+        if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) != undefined(got)):
+            continue  # rounding, or one of the two avoids a NaN that the other gives
         if plain or case_kind(args) == VIEWS:
             return True
         against += 1
-    few = len(widely) < 2 and 4 * against > sum(shown)
-    return few or any(tells_apart(name, args, function) for args in passing)
+    doubtful = 4 * against > sum(shown) if len(widely) < 2 else 2 * against > sum(shown)
+    if all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
+        return False  # but the function may do more right than the mistake
+    return doubtful or any(tells_apart(name, args, function) for args in passing)
+
+
+def telling(results: list[Any] | None) -> bool:
+    """Return whether results are fractions that two mistakes do not have in common by chance."""
+    fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
+    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return True if there is a NaN in some results."""
-    return any(np.isnan(a).any() for a in arrays(results or ()) if a.dtype.kind == "f")
+    """Return whether there are no results, or is one that is not finite."""
+    return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
 
 
 def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
@@ -277,12 +308,12 @@ class Shrinker:
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
-        """Find the smallest input that fails, starting from the given one -> argument tuple."""
-        name, best, deadline = self.task.op, args, time.monotonic() + SHRINK_SECONDS
+        """Find the smallest input that fails; otherwise the one given."""
+        name, best, deadline = self.task.op, args, time.process_time() + SHRINK_SECONDS
 
         def fails(drawn):
             nonlocal best
-            if time.monotonic() > deadline:
+            if time.process_time() > deadline:
                 return False
             tried = tuple(bind(name, drawn).values())
             failing = next(filter(self.fails, self.cut(tried) if self.cut else [tried]), None)
@@ -322,13 +353,19 @@ class Shrinker:
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
             return None
-        theirs = [value for _, value in answer]
+        theirs, agreed = [in_any_layout(value) for _, value in answer], False
         for step, value in steps_of(OPS[name].reference, args):
             if step in parameters(name) or not isinstance(value, np.ndarray):
                 continue
-            if not any(alike([np.squeeze(other)], [np.squeeze(value)]) for other in theirs):  # (n, 1) is (n,)
-                return f"{step} = {as_text(value)}"
+            if not any(alike([other], [in_any_layout(value)]) for other in theirs):
+                return f"{step} = {as_text(value)}" if agreed else None  # it may go quite another way
+            agreed = True
         return None
+
+
+def in_any_layout(value: Any) -> Any:
+    """Return an array's numbers in rising order: whatever its axes are, (n, 1) and (n,) alike."""
+    return np.sort(value, axis=None) if isinstance(value, np.ndarray) else value
 
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:

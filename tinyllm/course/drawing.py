@@ -4,6 +4,7 @@ Hypothesis draws them from a seed. The same seed gives the same inputs on every 
 of Hypothesis.
 """
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
 from tinyllm.testing.properties import (
+    ARGUMENTS,
     EXTREME,
     FORM,
     INFINITE,
@@ -24,10 +26,12 @@ from tinyllm.testing.properties import (
     STEADY,
     VIEWS,
 )
+from tinyllm.testing.relations import bind, run_spec
 
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
 LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
+NAMED = 6  # cases without optional arguments, and with arguments by name
 MORE_CASES = 400  # drawn if the first ones have too few of a kind
 
 
@@ -69,4 +73,23 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
     if not OPS[name].mutates:
         found[PURE] = sample
-    return found | {STEADY: cases[:5]}
+    return found | {ARGUMENTS: with_defaults(name, cases), STEADY: cases[:5]}
+
+
+@functools.cache
+def defaults(name: str) -> dict[str, Any]:
+    """Return the defaults of an op's arguments, by name."""
+    every = OPS[name].__signature__.parameters.items()
+    return {argument: each.default for argument, each in every if each.default is not each.empty}
+
+
+def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
+    """Return the first cases whose optional arguments may be left out: those that have their defaults."""
+    found = []
+    for args in cases:
+        given = bind(name, args) | defaults(name)
+        with contextlib.suppress(ValueError, IndexError):  # this case needs what it was given
+            run_spec(name, tuple(given.values()))
+            found.append(tuple(given.values()))
+    plain = [args for args in found if case_kind(args) in (*PLAIN, VIEWS)]
+    return (plain or found)[:NAMED]

@@ -6,18 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.drawing import WRITES
+from tinyllm.course.drawing import WRITES, defaults
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
-from tinyllm.testing.check import Results, bits, expectation, labelled, require_close, require_form
-from tinyllm.testing.properties import FORM, PURE, STEADY
-from tinyllm.testing.relations import parameters
+from tinyllm.testing.check import (
+    Results,
+    bits,
+    expectation,
+    is_plain_list,
+    labelled,
+    require_close,
+    require_container,
+    require_form,
+)
+from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY
+from tinyllm.testing.relations import bind, parameters
 
+DIFFER = "two runs on one input differ"
 INSIDE = "it stays inside its arrays"  # a property of functions in C
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
     """Run one case and check one property -> None if it holds, else a Failure or a sentence about it."""
+    if title == ARGUMENTS:
+        return wrong_arguments(name, worker, function, args)
     answer = worker.call(function, args, send_args=True)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
@@ -31,12 +43,14 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
         return no_result
     try:
         results = results_of(name, value, after)
+        if title.startswith(RIGHT) and (unchanged := left_alone(name, args, after)):
+            return unchanged
         if title == STEADY:
             again = worker.call(function, args, send_args=True)
             if isinstance(again, Failure):
                 return again
             equal = [bits(x) for x in results] == [bits(x) for x in results_of(name, *again)]
-            return None if equal else "two runs on one input differ"
+            return None if equal else DIFFER
         if title == FORM:
             require_forms(name, results, args)
         else:
@@ -48,15 +62,59 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     return None
 
 
+def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
+    """Call a function without its optional arguments, and with all by name -> what is wrong, or None."""
+    given, optional = bind(name, args), defaults(name)
+    needed = [value for argument, value in given.items() if argument not in optional]
+    usual = results_in(name, worker.call(function, args, send_args=True), args)
+    for names, values in (((), needed), (tuple(given), list(args))):
+        answer = worker.call(function, values, send_args=True, names=names)
+        if isinstance(answer, Failure):
+            return answer
+        if bits(results_in(name, answer, args)) != bits(usual):
+            words = ", ".join(f"{argument}={value}" for argument, value in optional.items())
+            return f"without its optional arguments it gives other results: the defaults are {words}"
+    return None
+
+
+def results_in(name: str, answer: Any, args: Sequence[Any]) -> list[Any]:
+    """Return the results in a worker's answer, or none for a failure."""
+    return [] if isinstance(answer, Failure) else list(results_of(name, *answer))
+
+
+def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
+    """Say that nothing was changed in place where something must be -> a sentence, or None."""
+    places = [parameters(name).index(argument) for argument in OPS[name].mutates]
+    if not places or not isinstance(after, list) or any(bits(after[i]) != bits(args[i]) for i in places):
+        return None
+    if all(bits(np.asarray(args[i], np.float64)) == bits(want)
+           for i, want in zip(places, right(name, args)[0], strict=True)):  # fmt: skip
+        return None
+    all_of_them = ", ".join(OPS[name].mutates)
+    return f"it leaves {all_of_them} as they were; change them in place, as `x -= y` and `x[...] = y` do"
+
+
 def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Return a sentence if a result is None, or a list that should be an array; else None."""
+    """Say if a result is None, or of another kind than the right one -> a sentence, or None."""
     if OPS[name].mutates:
         return None
     if value is None:
         return "it returned nothing (None): is a `return` missing?"
     expected = right(name, args)[0]
     is_array = expected.kind == "value" and isinstance(expected[0], np.ndarray | np.generic)
-    return "it should return an array, not a list" if is_array and isinstance(value, list) else None
+    if is_array and isinstance(value, list):
+        return "it should return an array, not a list"
+    if expected.kind == "value" and isinstance(expected[0], dict) and not isinstance(value, dict):
+        return f"it should return a dict, not {value_as_text(value)}"
+    if expected.kind == "list" and not isinstance(value, list):
+        return f"it should return a list, not {value_as_text(value)}"
+    return None
+
+
+def value_as_text(value: Any) -> str:
+    """Name the kind of a value."""
+    kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 _right: dict = {}  # id of a case -> (the case, kept so that its id is not reused, the right results)
@@ -82,6 +140,8 @@ def results_of(name: str, value: Any, after: Any) -> list[Any]:
 def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
     """Raise AssertionError unless types and shapes are right, whatever the numbers."""
     expected = right(name, args)[0]
+    if is_plain_list(expected):
+        return require_container(results, expected)
     for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
 

@@ -213,8 +213,9 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
             protocol.send(sock, {"missing": call["function"]})
             return
         args = [*call["args"], *(remote(protocol, sock, name) for name in call.get("remote", ()))]
+        named = dict(zip(call.get("names", ()), args, strict=False))
         with Steps(function if call.get("steps") else None) as steps:
-            result = function(*args)
+            result = function(**named) if named else function(*args)
         reply = {"value": result, "args": args if call.get("send_args") else None}
         frame = protocol.dump(reply | {"steps": sendable(protocol, steps.found)})
     except BaseException as error:

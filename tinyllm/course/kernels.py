@@ -29,7 +29,7 @@ from tinyllm.course.workers import Failure, Launcher, printable, without_scratch
 from tinyllm.course.workspace import lay_out
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, read_bytes, read_text
-from tinyllm.testing.properties import FORM, VIEWS
+from tinyllm.testing.properties import ARGUMENTS, FORM, VIEWS
 
 FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-Wall",
          "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see guard_pages.py
@@ -38,7 +38,7 @@ LINK = ("-shared", *(("-nostartfiles",) if sys.platform == "linux" else ()), "-s
 MAX_SOURCE = 2**18  # bytes
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 MEASURE_SECONDS = 60
-MEANINGLESS = (FORM, VIEWS)  # properties that C functions, which get plain matrices, cannot break
+MEANINGLESS = (FORM, VIEWS, ARGUMENTS)  # properties that C functions, which get plain matrices, cannot break
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
         "`xcode-select --install` on a Mac")  # fmt: skip
 if sys.platform == "win32":  # the guard pages are POSIX

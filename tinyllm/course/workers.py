@@ -184,12 +184,15 @@ class Worker:
         self.launcher.cpu += ended["cpu"]
         return ended["signal"]
 
-    def call(self, function: str, args: Sequence[Any], send_args: bool = False) -> Any:
+    def call(self, function: str, args: Sequence[Any], send_args: bool = False,
+             names: Sequence[str] = ()) -> Any:
         """Run one of the file's functions -> its value, or a Failure.
 
-        With `send_args` the result is (value, the arguments as the function left them).
+        With `send_args` the result is (value, the arguments as the function left them). With `names` the
+        arguments are given by name.
         """
-        answer = self._ask({"function": function, "args": list(args), "send_args": send_args})
+        message = {"function": function, "args": list(args), "send_args": send_args, "names": list(names)}
+        answer = self._ask(message)
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
         return self._failed(answer, function)

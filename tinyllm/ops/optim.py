@@ -57,8 +57,9 @@ def grad_norm(grads: list[Array]) -> float:
 def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
-    grads: list of arrays, norm: the result of grad_norm -> new list (of the same arrays if nothing is
-    clipped). Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013, algorithm 1.)
+    grads: list of arrays, norm: their length together -> new list; where nothing needs clipping, of the same
+    arrays or of copies. Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013,
+    algorithm 1.)
     """
     if not norm > limit:
         return list(grads)
@@ -70,9 +71,10 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
 def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: float) -> float:
     """Compute the learning rate of a step: a linear warm-up, then half a cosine down.
 
-    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1). Step
-    `warmup` gets lr. Then the rate falls, reaches min_lr_ratio lr at step `steps`, and stays there.
-    (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
+    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1); from
+    step warmup, which gets lr, the rate falls towards min_lr_ratio lr, which step `steps` would reach, and
+    stays there; warmup < steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017,
+    section 2.2.)
     """
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)

@@ -4,9 +4,9 @@ For each file of `ops` a file of the same name here holds cases, error bounds, m
 In tinyllm only `course` and its commands import this package, so training does not wait for Hypothesis.
 """
 
+from tinyllm.testing.by_rule import made
 from tinyllm.testing.catalog import CASES, MISTAKES, VARIANTS
 from tinyllm.testing.check import check
 from tinyllm.testing.gradcheck import gradcheck
-from tinyllm.testing.operators import made
 
 __all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "gradcheck", "made"]

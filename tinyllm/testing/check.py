@@ -80,7 +80,7 @@ class Results(list):
 def require_container(results: list[Any], expected: list[Any]) -> None:
     """Raise AssertionError if the function returned a tuple for an array or list, or a list for an array."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
-    if got and want and got != want and want != "tuple" and len(results) == len(expected):
+    if got and want and got != want and want != "tuple" and (want == "list" or len(results) == len(expected)):
         array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
         due = "a list" if want == "list" else "an array" if array else "one value"
         found = "an array" if got == "value" and isinstance(results[0], np.ndarray) else f"a {got}"
@@ -142,9 +142,18 @@ def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
 def require_close(name: str, results: list[Any], wanted: tuple) -> None:
     """Raise AssertionError unless every result agrees with an `expectation`."""
     expected, others, bounds = wanted
+    if is_plain_list(expected):  # of tokens, say: its elements are no results of their own
+        require_container(results, expected)
+        require(list(results) == list(expected), f"it should return {list(expected)}, got {list(results)}")
+        return
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
         require_numbers(label, as_array(got), [as_array(x[i]) for x in (expected, *others)], bounds[i])
+
+
+def is_plain_list(expected: list[Any]) -> bool:
+    """Return whether a result is a list, but not of arrays."""
+    return getattr(expected, "kind", "") == "list" and next(arrays(expected), None) is None
 
 
 def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[Any, Any, Any]]:
@@ -170,7 +179,9 @@ def require_form(label: object, got: Any, want: Any) -> None:
     dtype = np.dtype(np.float32) if want.dtype.kind == "f" else want.dtype
     require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
     require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}")
-    require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}")
+    floats = {got.dtype.kind, dtype.kind} == {"f"}
+    why = ", while a result has the type of the inputs" * floats
+    require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}{why}")
 
 
 def as_array(value: Any) -> np.ndarray:

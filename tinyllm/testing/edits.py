@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.ops import OPS
+from tinyllm.ops.registry import Op
 from tinyllm.testing.properties import RIGHT
 
 COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides those of the op's module
@@ -121,6 +122,7 @@ def parsed(name: str) -> dict[Any, ast.FunctionDef]:
         found[function] = tree
         names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
         for value in (function.__globals__.get(each) for each in names):
+            value = value.reference if isinstance(value, Op) else value  # ops call ops
             ours = isinstance(value, types.FunctionType) and value.__module__.startswith("tinyllm.ops.")
             if ours and value not in found and value not in todo:
                 todo.append(value)
@@ -131,14 +133,27 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
     """Compile syntax trees of functions that call each other -> the op's own function."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
-        module = ast.fix_missing_locations(ast.Module([EndedLoops().visit(copy.deepcopy(tree))], []))
-        exec(compile(module, f"<{name}, edited>", "exec"), spaces[function.__module__])
+        exec(compiled(function, tree, name), spaces[function.__module__])
     made = {function: spaces[function.__module__][function.__name__] for function in trees}
     for space in spaces.values():
-        helpers = {key: made[value] for key, value in space.items()
-                   if isinstance(value, types.FunctionType) and value in made}
-        space.update(helpers)
+        known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
+        space.update({key: made[value] for key, value in known
+                      if isinstance(value, types.FunctionType) and value in made})
     return made[OPS[name].reference]
+
+
+_compiled: dict = {}  # function -> (its own tree, compiled): most edits change one function of many
+
+
+def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
+    """Compile the definition of a function, with ended loops."""
+    if function in _compiled and _compiled[function][0] is tree:
+        return _compiled[function][1]
+    module = ast.fix_missing_locations(ast.Module([EndedLoops().visit(copy.deepcopy(tree))], []))
+    made = compile(module, f"<{name}, edited>", "exec")
+    if parsed(name).get(function) is tree:
+        _compiled[function] = tree, made
+    return made
 
 
 class EndedLoops(ast.NodeTransformer):

@@ -1,22 +1,17 @@
 """Make mistakes by rule: each operator changes a specification in a way in which people get it wrong.
 
-An operator is a generator: it takes a node of a syntax tree and yields pairs (sentence, new node). The
-sentence describes the change in terms of the code: "the sign of `x` turned". Edits that change no result on
-any drawn case are not mistakes, and `made` leaves them out.
+An operator is a generator: a node of a syntax tree -> pairs of a sentence and the node that takes its
+place. The sentence says what is different, in the words of the code: "the sign of `x` turned". `by_rule`
+applies them.
 """
 
 import ast
-import copy
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import outcome, require_expected
-from tinyllm.testing.edits import build, changed, parsed
-from tinyllm.testing.relations import bind
+from tinyllm.testing.edits import changed
 
 TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -24,14 +19,13 @@ OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.Gt
           ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}  # fmt: skip
 REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
               "argmax": ("argmin",)}  # fmt: skip
-OTHER_FUNCTION = {"exp": "exp2", "log": "log2", "cos": "sin", "sin": "cos", "rint": "trunc"}
+OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
+                  "sin": ("cos",), "rint": ("trunc", "floor"), "sqrt": ("square",)}  # fmt: skip
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
 KEYWORDS = ("dtype", "initial", "kind", "keepdims")
-LEFT_ALONE = ("shapes",)  # helpers of many ops, which a solution does not contain
 LONG = 60  # letters of code in a sentence
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
-Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
 def code(node: ast.AST) -> str:
@@ -69,8 +63,15 @@ def factors(node: Any) -> Edits:
     if is_a(node, ast.BinOp, ast.Mult):
         yield f"the factor {code(node.left)} missing", node.right
         yield f"the factor {code(node.right)} missing", node.left
+        yield f"{code(node.left)} divided by {code(node.right)}, not multiplied", changed(node, op=ast.Div())
+        yield f"{code(node.left)} and {code(node.right)} added, not multiplied", changed(node, op=ast.Add())
+        yield f"the factor {code(node.right)} twice", changed(node, left=node)
+        yield f"the factor {code(node.left)} twice", changed(node, right=node)
     if is_a(node, ast.BinOp, ast.Div, ast.FloorDiv):
         yield f"the division by {code(node.right)} missing", node.left
+        yield f"the division by {code(node.right)} twice", changed(node, left=node)
+        root = called("np.sqrt", node.right)
+        yield f"{code(node.left)} divided by the square root of {code(node.right)}", changed(node, right=root)
         yield f"{code(node.left)} multiplied by {code(node.right)}, not divided", changed(node, op=ast.Mult())
     if is_a(node, ast.AugAssign, ast.Mult, ast.Div):
         yield f"{code(node)} left out", ast.Pass()
@@ -79,9 +80,12 @@ def factors(node: Any) -> Edits:
 def terms(node: Any) -> Edits:
     """Leave out a term of a sum, or a part of a condition."""
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
-        yield f"{code(node.left)} left out", node.right
+        yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
-        yield f"{code(node.right)} left out", node.left
+        yield f"{code(node.right)} left out of {code(node)}", node.left
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "add" and len(node.args) == 2:  # the op
+        for i, value in enumerate(node.args):
+            yield f"{code(value)} left out of {code(node)}", node.args[1 - i]
     if isinstance(node, ast.BoolOp):
         for i, value in enumerate(node.values):
             rest = node.values[:i] + node.values[i + 1 :]
@@ -99,7 +103,8 @@ def reductions(node: Any) -> Edits:
 def axes(node: Any) -> Edits:
     """Replace an axis by another one."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
-        for axis, said in ((0, "the first axis"), (-1, "the last axis"), (None, "all axes together")):
+        for axis, said in ((0, "the first axis"), (-1, "the last axis"), (-2, "the last axis but one"),
+                           (None, "all axes together")):  # fmt: skip
             if keyword.arg == "axis" and ast.unparse(keyword.value) != str(axis):
                 new = changed(keyword, value=ast.Constant(axis))
                 yield f"{code(node)} along {said}", changed(node, keywords=put(node.keywords, i, new))
@@ -129,6 +134,30 @@ def cases(node: Any) -> Edits:
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.where" and len(node.args) == 3:
         for value in node.args[1:]:
             yield f"{code(value)} everywhere, whatever {code(node.args[0])} is", value
+
+
+def numbers(node: Any) -> Edits:
+    """Mistype a number: a digit lost, ten times as much, or half of it."""
+    if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
+        return
+    text = repr(node.value)
+    places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4]
+    others = [node.value * 10, node.value / 10, node.value * 2, node.value / 2]
+    others += [float(text[:i] + text[i + 1 :]) for i in places]
+    for other in dict.fromkeys(others):
+        if other != node.value:
+            yield f"{other:.6g} for {text}", ast.Constant(other)
+
+
+def squares(node: Any) -> Edits:
+    """Take the absolute value, where a square belongs."""
+    square = isinstance(node, ast.BinOp) and ast.unparse(node.right) == "2" and isinstance(node.op, ast.Pow)
+    if square:
+        yield f"the absolute value of {code(node.left)} for its square", called("np.abs", node.left)
+    twice = is_a(node, ast.BinOp, ast.Mult) and is_a(node.left, ast.BinOp, ast.Mult)
+    if twice and ast.dump(node.left.right) == ast.dump(node.right):
+        new = changed(node, left=node.left.left, right=called("np.abs", node.right))
+        yield f"the absolute value of {code(node.right)} for its square", new
 
 
 def comparisons(node: Any) -> Edits:
@@ -171,8 +200,11 @@ def calls(node: Any) -> Edits:
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
     if plain and len(node.args) == 1 and not node.keywords and name not in ("range", "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
+    if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
+        yield f"{name} missing around {code(node.args[0])}", ast.Tuple([node.args[0]] * 3, ast.Load())
+        yield f"{name} missing around {code(node.args[0])}", node.args[0]
     if isinstance(node.func, ast.Attribute):
-        if other := OTHER_FUNCTION.get(node.func.attr):
+        for other in OTHER_FUNCTION.get(node.func.attr, ()):
             yield f"{other} for {node.func.attr}", changed(node, func=changed(node.func, attr=other))
         if node.func.attr in METHODS:
             yield f"{node.func.attr} missing after {code(node.func.value)}", node.func.value
@@ -214,12 +246,28 @@ def statements(node: Any) -> Edits:
             yield f"{code(node)} left out", ast.Pass()
         if isinstance(node.op, ast.Add):
             yield f"= for += in {code(node)}", ast.Assign([node.target], node.value)
+            yield f"*= for += in {code(node)}", changed(node, op=ast.Mult())
         if isinstance(node.target, ast.Name):
             new = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
             words = f"`{node.target.id} = ...`, which leaves the caller's array as it was"
             yield words, ast.Assign([node.target], new)
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-        yield f"{code(node)} left out", ast.Pass()
+    if isinstance(node, ast.Assign):
+        again = ast.unparse(node.targets[0]) in (each.id for each in ast.walk(node.value)
+                                                 if isinstance(each, ast.Name))  # fmt: skip
+        if again or isinstance(node.targets[0], ast.Subscript):
+            yield f"{code(node)} left out", ast.Pass()
+
+
+def order(node: Any) -> Edits:
+    """Do some statements after all others."""
+    body = getattr(node, "body", None)
+    if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
+        return
+    last, first = len(body) - isinstance(body[-1], ast.Return), isinstance(body[0], ast.Expr)  # a docstring
+    for i, j in itertools.combinations(range(first, last), 2):
+        words = f"{code(body[i])} {f'to {code(body[j - 1])} ' * (j > i + 1)}done after what follows it"
+        for end in sorted({j + 1, last}):
+            yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
 
 
 def results(node: Any) -> Edits:
@@ -246,94 +294,5 @@ def called(name: str, value: ast.expr) -> ast.Call:
     return ast.Call(ast.parse(name, mode="eval").body, [value], [])
 
 
-def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (sentence, first statement) that ignores, changes by 1 or exchanges arguments.
-
-    example: the arguments of a case, by name.
-    """
-    names = [argument.arg for argument in tree.args.args]
-    defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
-    for name, value in example.items():
-        fixed = [defaults[name]] if name in defaults else []
-        fixed += ["True", "False"] if isinstance(value, bool) else []
-        fixed += ["0", "1"] if isinstance(value, int | float) and not isinstance(value, bool) else []
-        for other in dict.fromkeys(fixed):
-            yield f"{name} ignored and taken as {other}", f"{name} = {other}"
-        if type(value) is int or getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
-            yield f"{name} one too large", f"{name} = {name} + 1"
-            yield f"{name} one too small", f"{name} = {name} - 1"
-    for a, b in itertools.pairwise(names):
-        yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
-
-
-OPERATORS = (signs, factors, terms, reductions, axes, exchanges, cases, comparisons, edges, calls, powers,
-             flags, statements)  # fmt: skip
-
-
-def places(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk over the nodes of a tree, except code that only refuses wrong arguments."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        guard = isinstance(child, ast.If) and isinstance(child.body[0], ast.Raise)
-        check = isinstance(child, ast.Expr) and isinstance(getattr(child.value, "func", None), ast.Name)
-        if not (guard or check or isinstance(child, ast.Raise)):
-            yield from places(child)
-
-
-class Swap(ast.NodeTransformer):
-    """Replace one node of a tree by another."""
-
-    def __init__(self, old, new):
-        self.old, self.new = old, new
-
-    def visit(self, node: ast.AST) -> Any:
-        """Return the new node in place of the old one, and other nodes unchanged."""
-        return self.new if node is self.old else self.generic_visit(node)
-
-
-def swapped(tree: ast.AST, old: ast.AST, new: ast.AST) -> Any:
-    """Return a copy of a tree with a node replaced."""
-    memo: dict[int, Any] = {}
-    twin = copy.deepcopy(tree, memo)
-    return Swap(memo[id(old)], copy.deepcopy(new)).visit(twin)
-
-
-def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
-    """Yield every edit that the operators make of an op: pairs of a sentence and a function.
-
-    example: the arguments of a case, by name.
-    """
-    trees, spec = parsed(name), OPS[name].reference
-    for said, line in parameters(trees[spec], example):
-        start = ast.parse(line).body
-        yield said, build(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
-    for function, tree in trees.items():
-        if function.__module__.rpartition(".")[2] in LEFT_ALONE:
-            continue
-        for operator in OPERATORS if function is not spec else (*OPERATORS, results):
-            for node in places(ast.Module(tree.body, [])):
-                for said, new in operator(node):
-                    yield said, build(name, trees | {function: swapped(tree, node, new)})
-
-
-@functools.cache
-def every_edit(name: str) -> list[Mistake]:
-    """Make every edit of an op by rule: pairs of a sentence and a function, as in MISTAKES."""
-    example = bind(name, draw_cases(name)[0])
-    return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
-
-
-@functools.cache
-def made(name: str) -> list[Mistake]:
-    """Make an op's mistakes by rule: every edit that `check` rejects on at least one drawn case."""
-    return [(said, function) for said, function in every_edit(name)
-            if any(rejected(name, function, args) for args in draw_cases(name))]  # fmt: skip
-
-
-def rejected(name: str, function: Callable[..., Any], args: Sequence[Any]) -> bool:
-    """Return True if `check` rejects a function on a case, for its results or because it raises."""
-    try:
-        require_expected(name, outcome(name, function, args) or [], args)
-    except Exception:
-        return True
-    return False
+OPERATORS = (terms, signs, factors, reductions, axes, exchanges, cases, comparisons, edges, calls, powers,
+             squares, numbers, flags, statements, order)  # fmt: skip

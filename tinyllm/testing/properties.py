@@ -10,3 +10,4 @@ RIGHT = "right "  # the names of properties about numbers begin with this
 FORM = "results have the right types and shapes"
 PURE = "inputs are left as they were"
 STEADY = "the same input gives the same result twice"
+ARGUMENTS = "its arguments have their names and their defaults"

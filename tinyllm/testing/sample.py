@@ -11,13 +11,13 @@ from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
 KEEPING = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")  # that one changes the numbers
-KINDS = ("whole", "normal", "wide", "small", "equal")  # whole numbers and equal ones have many ties
+KINDS = ("whole", "normal", "wide", "small", "equal", "far from zero")  # whole, equal: many ties
 
 
 @st.composite
 def logits(draw):
-    """Draw rows of scores, some of them already dropped (-inf)."""
-    return scores(draw, (*draw(leading), draw(sizes)), KINDS)
+    """Rows of scores, some of them already dropped; of one token at least."""
+    return scores(draw, (*draw(leading), draw(sizes) or 1), KINDS)
 
 
 def with_number(*choices):
@@ -29,8 +29,8 @@ def with_number(*choices):
 def repetition_penalty(draw):
     """Draw logits, and ids for every row: none, or some that occur twice."""
     x = draw(logits())
-    used = draw(sizes) if x.shape[-1] else 0
-    return x, ints(draw, (*x.shape[:-1], used), x.shape[-1]), draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
+    used = ints(draw, (*x.shape[:-1], draw(sizes)), x.shape[-1])
+    return x, used, draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
 
 
 def make_probs(shape, seed, kind):

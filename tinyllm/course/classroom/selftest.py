@@ -75,11 +75,11 @@ class Here:
     def __exit__(self, *exc):
         pass
 
-    def call(self, name: str, args: Sequence[Any], send_args: bool = False) -> Any:
+    def call(self, name: str, args: Sequence[Any], send_args: bool = False, names: Sequence[str] = ()) -> Any:
         """Run the function on a copy of the arguments."""
         args = protocol.copy(list(args))
         try:
-            value = self.function(*args)
+            value = self.function(**dict(zip(names, args, strict=True))) if names else self.function(*args)
             return protocol.copy((value, args) if send_args else value)
         except Exception as error:
             return Failure("failed", f"{type(error).__name__}: {error}")

@@ -1,0 +1,286 @@
+"""Say how wrong results differ from the right ones, and on which inputs, without a guess at their cause.
+
+Both are facts of all the cases that were tried. `difference` compares results: "-1 times the right dx", "the
+right y in reverse order". `condition` compares inputs: "lengths is given".
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyllm.ops import OPS
+from tinyllm.testing.check import arrays
+from tinyllm.testing.relations import bind
+
+NEAR = 1e-4  # of the largest number: a relation holds, but for rounding
+ENOUGH = 3  # cases of more than one number that a relation must hold on
+TELLING = 0.65  # the share of cases with a property that must fail
+OTHERS = 0.15  # the share of all cases that must be without the property
+
+
+def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
+             right: Callable[..., Any]) -> str | None:
+    """Say how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
+
+    wrong, fine: all cases that fail, and all others. The rest is as in `difference`.
+    """
+    how, where = difference(name, failing, right), condition(name, wrong, fine)
+    if how:
+        return f"{how}, where {where}" if where else how
+    return f"the right result, but not where {where}" if where else None
+
+
+def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
+    """Say how wrong results differ from the right ones -> "zeros in place of the right dx", say, or None.
+
+    failing: pairs of a case and the results on it. right: a function of (name, case) whose first value is the
+    list of right results.
+    """
+    wanted = [list(right(name, args)[0]) for args, _ in failing]
+    pairs = [(args, got, want) for (args, got), want in zip(failing, wanted, strict=True)
+             if got is not None and len(got) == len(want)]  # fmt: skip
+    if len(pairs) < ENOUGH or len(pairs) < len(failing):
+        return None
+    count = len(pairs[0][2])
+    if any(len(want) != count for _, _, want in pairs) or not all(map(numeric, wanted)):
+        return None
+    wrong = [i for i in range(count) if not all(near(got[i], want[i]) for _, got, want in pairs)]
+    labels = OPS[name].outputs if len(OPS[name].outputs) == count else ["result"] * count
+    said = [relation(name, [(args, got[i], want[i]) for args, got, want in pairs
+                            if not near(got[i], want[i])]) for i in wrong]  # fmt: skip
+    if not said or None in said:
+        return None
+    text = " and ".join(each.format("the right " + labels[i])
+                        for i, each in zip(wrong, said, strict=True) if each)  # fmt: skip
+    fine = [labels[i] for i in range(count) if i not in wrong]
+    return text + (f"; {' and '.join(fine)} {'is' if len(fine) == 1 else 'are'} right" if fine else "")
+
+
+def numeric(values: Sequence[Any]) -> bool:
+    """Return whether all values are numbers or arrays of numbers."""
+    return all(isinstance(x, np.ndarray | np.generic | int | float) for x in values)
+
+
+def near(got: Any, want: Any, close: float = NEAR) -> bool:
+    """Return whether two values agree but for rounding; NaN agrees with NaN."""
+    try:
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    except (TypeError, ValueError):
+        return False
+    if got.shape != want.shape:
+        return False
+    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(got, want, rtol=close, atol=close * float(scale), equal_nan=True))
+
+
+def relation(name: str, triples: list[tuple]) -> str | None:
+    """Find what turns right results into wrong ones -> a sentence with {} for the right result, or None.
+
+    triples: (case, a wrong result, the right one).
+    """
+    telling = [each for each in triples if np.size(each[2]) > 1] or triples
+    if len(telling) < ENOUGH:
+        return None
+    tried: dict[str, int] = {}
+    for args, got, want in telling:
+        with np.errstate(all="ignore"):
+            for said, value in guesses(name, args, np.asarray(want)):
+                tried[said] = tried.get(said, 0) + near(got, value)
+        if part := partly(got, want):
+            tried[part] = tried.get(part, 0) + 1
+    best = max(tried, key=lambda said: tried[said], default=None)
+    return best if best is not None and tried[best] >= 0.9 * len(telling) else constant_factor(telling)
+
+
+def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
+    """Yield what a wrong result may be: pairs of a sentence with {}, and the value on a case."""
+    if want.dtype.kind not in "fiu":
+        return
+    wide = want.astype(np.float64)
+    yield "{}, its sign turned", -wide
+    yield "the absolute value of {}", np.abs(wide)
+    yield "zeros in place of {}", 0 * wide
+    for said, function in (("exp of", np.exp), ("the logarithm of", np.log), ("the square of", np.square),
+                           ("the square root of", np.sqrt), ("1 divided by", np.reciprocal)):  # fmt: skip
+        yield f"{said} {{}}", function(wide)
+    yield "1 minus {}", 1 - wide
+    if want.dtype.kind == "f":
+        yield "{} cut to whole numbers", np.trunc(wide)
+        yield "{} rounded to whole numbers", np.rint(wide)
+    for axis in range(wide.ndim):
+        words = f" along axis {axis - wide.ndim}"
+        yield "{} in reverse order" + words, np.flip(wide, axis)
+        yield "{} shifted by one place" + words, np.roll(wide, 1, axis)
+        yield "{} shifted back by one place" + words, np.roll(wide, -1, axis)
+        yield "the running sum of {}" + words, np.cumsum(wide, axis)
+    if wide.ndim:
+        yield "{} in rising order", np.sort(wide, axis=-1)
+        yield "{} in falling order", -np.sort(-wide, axis=-1)
+    for a, b in itertools.combinations(range(wide.ndim), 2):
+        yield f"{{}} with its axes {a - wide.ndim} and {b - wide.ndim} exchanged", wide.swapaxes(a, b)
+    for said, value in values_of(name, args):
+        if np.ndim(value) and np.shape(value) == wide.shape:
+            yield f"{said} itself", value
+        if np.ndim(value) == 0 or np.shape(value) in (wide.shape, wide.shape[-1:]):
+            yield f"{{}} + {said}", wide + value
+            yield f"{{}} - {said}", wide - value
+            yield f"{{}} multiplied by {said}", wide * value
+            yield f"{{}} divided by {said}", wide / value
+
+
+def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers and arrays among the arguments of a case, and the lengths of their axes, by name."""
+    for argument, value in bind(name, args).items():
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind in "fiu":
+                yield argument, value.astype(np.float64)
+            for axis, n in enumerate(value.shape):
+                yield f"{argument}.shape[{axis - value.ndim}]", float(n)
+                yield f"the square root of {argument}.shape[{axis - value.ndim}]", math.sqrt(n)
+        elif isinstance(value, int | float | np.generic) and not isinstance(value, bool):
+            yield argument, float(value)
+    yield "1", 1.0
+
+
+def partly(got: Any, want: Any) -> str | None:
+    """Say which part of a result is wrong, its first or last row or element -> as in `relation`."""
+    got, want = np.asarray(got), np.asarray(want)
+    numbers = all(a.dtype.kind in "fiu" for a in (got, want))
+    if got.shape != want.shape or not want.ndim or not numbers:
+        return None
+    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
+    with np.errstate(all="ignore"):
+        fine = np.isclose(got, want, rtol=NEAR, atol=NEAR * float(scale), equal_nan=True)
+    for axis in range(want.ndim):
+        rows = np.moveaxis(fine, axis, 0).reshape(want.shape[axis], -1).all(axis=1)
+        if len(rows) < 2 or rows.all():
+            continue
+        words = f" along axis {axis - want.ndim}"
+        for said, at in (("first", 0), ("last", len(rows) - 1)):
+            if rows.sum() == len(rows) - 1 and not rows[at]:
+                return f"{{}} but for the {said} element" + words
+            if rows.sum() == 1 and rows[at] and len(rows) > 2:
+                return f"{{}} in the {said} element alone" + words
+    return None
+
+
+def constant_factor(triples: list[tuple]) -> str | None:
+    """Find a number by which all right results are multiplied -> a sentence with {}, or None."""
+    found = []
+    for _, got, want in triples:
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+        there = np.isfinite(want) & (want != 0)
+        if not there.any() or not np.array_equal(np.isfinite(got), np.isfinite(want)):  # or of other shapes
+            return None
+        factor = np.median(got[there] / want[there])
+        if not near(got[there], factor * want[there]):
+            return None
+        found.append(factor)
+    same = np.ptp(found) <= NEAR * abs(found[0]) and not near(found[0], 1)
+    return f"{{}} times {found[0]:.4g}" if same else None
+
+
+def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple]) -> str | None:
+    """Find what all failing inputs have, and few others -> "x has more than one axis", say, or None.
+
+    Inputs without any number, on which little can be wrong, do not count.
+    """
+    bad, good = ([facts(name, args) for args in some if not empty(args)] for some in (failing, passing))
+    if len(bad) < ENOUGH:
+        return None
+    best, share = None, 0.0
+    for fact in bad[0]:
+        with_it = sum(fact in each for each in good)
+        if not all(fact in each for each in bad) or len(good) - with_it < OTHERS * len(good + bad):
+            continue
+        precision = len(bad) / (len(bad) + with_it)
+        if precision > share + 0.05:  # of two that fit, the plainer one
+            best, share = fact, precision
+    return best if share >= TELLING else None
+
+
+def empty(args: Sequence[Any]) -> bool:
+    """Return whether an array of a case has no number, or a list or text nothing in it."""
+    nothing = any(x in ([], b"", {}) for x in args if not hasattr(x, "dtype"))
+    return nothing or any(a.size == 0 for a in arrays(args))
+
+
+def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
+    """List what is true of a case, the plainest first; a dict, for its order."""
+    found: list[str] = []
+    given = bind(name, args)
+    for argument, value in given.items():
+        if value is not None and OPS[name].__signature__.parameters[argument].default is None:
+            found.append(f"{argument} is given")
+        if isinstance(value, bool):
+            found.append(f"{argument} is {value}")
+        elif value is None:
+            found.append(f"{argument} is None")
+        elif isinstance(value, np.ndarray):
+            found += facts_of_array(argument, value)
+        elif isinstance(value, int | float | np.generic):
+            found += [f"{argument} is {'not ' if value != n else ''}{n}" for n in (0, 1) if n or value == n]
+        elif isinstance(value, list | tuple | bytes):
+            found += [f"{argument} has {'one element' if len(value) == 1 else 'several elements'}"]
+            found += [f"{argument} is a {type(value).__name__}"]
+            plain = [x for x in value if isinstance(x, int)]
+            found += [f"elements of {argument} are equal"] if len(set(plain)) < len(plain) else []
+    for (a, x), (b, y) in itertools.permutations(given.items(), 2):
+        if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and type(y) is int and (x == y).any():
+            found.append(f"an element of {a} is {b}")
+    numbers = {key: float(x) for key, x in given.items()
+               if isinstance(x, int | float) and not isinstance(x, bool)}  # fmt: skip
+    for (a, x), (b, y) in itertools.combinations(numbers.items(), 2):
+        signs = {"<": x < y, ">": x > y, "=": x == y, ">=": x >= y, "<=": x <= y}
+        found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]
+    shapes = [(f"{key}.shape[{i - x.ndim}]", n) for key, x in given.items() if isinstance(x, np.ndarray)
+              for i, n in enumerate(x.shape)]  # fmt: skip
+    shapes += [(key, x) for key, x in numbers.items() if x % 1 == 0 and x]
+    for (a, x), (b, y) in itertools.combinations(shapes, 2):
+        if "shape" in a + b:
+            signs = {"<": x < y, ">": x > y, "is not": x != y}
+            found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]
+    return dict.fromkeys(found)
+
+
+def facts_of_array(name: str, a: np.ndarray) -> Iterator[str]:
+    """Yield what is true of one array."""
+    yield f"{name} has {a.ndim} ax{'i' if a.ndim == 1 else 'e'}s"
+    if a.ndim != 1:
+        yield f"{name} has {'no' if a.ndim < 1 else 'more than one'} axis"
+    if a.ndim > 2:
+        yield f"{name} has more than two axes"
+    for i, n in enumerate(a.shape):
+        yield f"{name}.shape[{i - a.ndim}] is {'' if n == 1 else 'not '}1"
+        for width in (3, 8, 16, 32, 64, 128):
+            if n > width:
+                yield f"{name}.shape[{i - a.ndim}] > {width}"
+        if n % 2:
+            yield f"{name}.shape[{i - a.ndim}] is odd"
+    if a.size > 1:
+        rows = a.reshape(-1, a.shape[-1])
+        if any(len(np.unique(row)) < len(row) for row in rows[:50]):
+            yield f"numbers in a row of {name} are equal"
+    if (a == 0).any():
+        yield f"{name} holds a zero"
+    if a.dtype.kind == "f":
+        finite = np.abs(a[np.isfinite(a)])
+        if (a < 0).any():
+            yield f"{name} holds a negative number"
+        if len(finite) < a.size:
+            yield f"{name} holds -inf"
+        if (a == -np.inf).all(axis=-1).any() if a.ndim else False:
+            yield f"a row of {name} is nothing but -inf"
+        largest = float(finite.max(initial=0))
+        for least in (1.0, 10.0, 80.0, 1e3, 1e18):
+            if largest > least:
+                yield f"{name} holds {f'numbers beyond {least:,.0f}' if least < 1e9 else 'huge numbers'}"
+        if largest < 0.01:
+            yield f"all numbers of {name} are tiny"
+    if not a.flags.c_contiguous:
+        yield f"{name} is a view with other strides"
+    yield f"{name} is {a.dtype}"

@@ -1,0 +1,194 @@
+"""Make mistakes by rule: every edit of an op's specification by the operators of `operators`.
+
+Beside the operators, which change one node of the syntax tree, whole functions are edited here: an argument
+is ignored, one variable taken for another, every sum taken along another axis. Edits that change no result on
+any drawn case are no mistakes, and are left out by `made`.
+"""
+
+import ast
+import copy
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyllm.ops import OPS
+from tinyllm.testing.catalog import draw_cases
+from tinyllm.testing.check import outcome, require_expected
+from tinyllm.testing.edits import build, changed, parsed
+from tinyllm.testing.operators import OPERATORS, code, order, results, shifted
+from tinyllm.testing.relations import bind
+
+LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
+Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
+
+
+def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
+
+    example: the arguments of a case, by name.
+    """
+    names = [argument.arg for argument in tree.args.args]
+    defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
+    for name, value in example.items():
+        fixed = [defaults[name]] if name in defaults else []
+        fixed += ["True", "False"] if isinstance(value, bool) else []
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 / {name}"]
+        fixed += others if number else []
+        for other in dict.fromkeys(fixed):
+            yield f"{name} ignored and taken as {other}", f"{name} = {other}"
+        if type(value) is int or getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
+            yield f"{name} one too large", f"{name} = {name} + 1"
+            yield f"{name} one too small", f"{name} = {name} - 1"
+        if getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
+            yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
+        if isinstance(value, list | bytes) or np.ndim(getattr(value, "T", 0)):
+            rows = "..., " if hasattr(value, "ndim") else ""
+            for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
+                               ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
+                yield said.format(name), f"{name} = {name}[{rows}{part}]"
+        if getattr(getattr(value, "dtype", None), "kind", "") == "f":
+            yield f"the absolute value of {name}", f"{name} = np.abs({name})"
+            yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
+            yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
+    for a, b in itertools.pairwise(names):
+        yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
+
+
+def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+    """Take one variable for another -> sentences, names, and what takes their place.
+
+    whole: variables of whole numbers, which are also counted from 1.
+    """
+    known = [each.arg for each in tree.args.args]
+    loads = []
+    for node in places(ast.Module(tree.body, [])):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            known.append(node.id)
+        elif isinstance(node, ast.Name):
+            loads.append(node)
+    for node in loads:
+        if node.id in whole:
+            for by in (1, -1):
+                new = shifted(node, by)
+                yield f"{code(new)} for `{node.id}`{where_in(tree, node)}", node, new
+        for other in dict.fromkeys(known) if node.id in known else ():
+            if other != node.id:
+                yield f"`{other}` for `{node.id}`{where_in(tree, node)}", node, ast.Name(other, ast.Load())
+
+
+def where_in(tree: ast.AST, node: ast.AST) -> str:
+    """Say in which statement a node stands."""
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Assign | ast.AugAssign | ast.Return) and node in ast.walk(each):
+            return f" in {code(each)}"
+    return ""
+
+
+def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Work along another axis in every place -> sentences and functions."""
+    for axis, said in ((0, "the first axis"), (-2, "the last axis but one"), (None, "all axes together")):
+        twin = copy.deepcopy(tree)
+        found = [each for each in ast.walk(twin) if isinstance(each, ast.keyword) and each.arg == "axis"]
+        for each in found:
+            each.value = ast.Constant(axis)
+        if len(found) > 1:
+            yield f"everything along {said}", twin
+
+
+def places(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk over the nodes of a tree, but for what only refuses wrong arguments."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        guard = isinstance(child, ast.If) and isinstance(child.body[0], ast.Raise)
+        check = isinstance(child, ast.Expr) and isinstance(getattr(child.value, "func", None), ast.Name)
+        if not (guard or check or isinstance(child, ast.Raise)):
+            yield from places(child)
+
+
+class Swap(ast.NodeTransformer):
+    """Put a node in the place of another."""
+
+    def __init__(self, old, new):
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> Any:
+        """Return what takes the place of a node."""
+        return self.new if node is self.old else self.generic_visit(node)
+
+
+def swapped(tree: ast.AST, old: ast.AST, new: ast.AST) -> Any:
+    """Return a copy of a tree with a node replaced."""
+    memo: dict[int, Any] = {}
+    twin = copy.deepcopy(tree, memo)
+    return Swap(memo[id(old)], copy.deepcopy(new)).visit(twin)
+
+
+class Made:
+    """Run an op's specification with changed trees; it is built at the first call."""
+
+    def __init__(self, name, trees):
+        self.__name__, self.trees = name, trees
+        self.__signature__ = OPS[name].__signature__
+
+    @functools.cached_property
+    def function(self) -> Callable[..., Any]:
+        """Build the changed specification."""
+        return build(self.__name__, self.trees)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
+    """Yield every edit that the operators make of an op: pairs of a sentence and a function.
+
+    example: the arguments of a case, by name.
+    """
+    trees, spec = parsed(name), OPS[name].reference
+    for said, line in parameters(trees[spec], example):
+        start = ast.parse(line).body
+        yield said, Made(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
+    for function, tree in trees.items():
+        if function.__module__.rpartition(".")[2] in LEFT_ALONE:
+            continue
+        for operator in OPERATORS if function is not spec else (*OPERATORS, results):
+            for node in places(ast.Module(tree.body, [])):
+                for said, new in operator(node):
+                    yield said, Made(name, trees | {function: swapped(tree, node, new)})
+        for said, new in order(tree):
+            yield said, Made(name, trees | {function: new})
+        for said, new in everywhere(tree):
+            yield said, Made(name, trees | {function: new})
+    whole = [key for key, value in example.items()
+             if type(value) is int or getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u")]
+    for function, tree in trees.items():
+        alone = function.__module__.rpartition(".")[2] in LEFT_ALONE
+        for said, node, new in () if alone else names(tree, whole):
+            yield said, Made(name, trees | {function: swapped(tree, node, new)})
+
+
+@functools.cache
+def every_edit(name: str) -> list[Mistake]:
+    """Make every edit of an op by rule: pairs of a sentence and a function, as in MISTAKES."""
+    example = bind(name, draw_cases(name)[0])
+    return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
+
+
+@functools.cache
+def made(name: str) -> list[Mistake]:
+    """Make an op's mistakes by rule: every edit but for those that `check` rejects on no drawn case."""
+    return [(said, function) for said, function in every_edit(name)
+            if any(rejected(name, function, args) for args in draw_cases(name))]  # fmt: skip
+
+
+def rejected(name: str, function: Callable[..., Any], args: Sequence[Any]) -> bool:
+    """Return whether `check` rejects a function on a case, for its results or for an error of its own."""
+    try:
+        require_expected(name, outcome(name, function, args) or [], args)
+    except Exception:
+        return True
+    return False
