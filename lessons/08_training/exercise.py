@@ -41,8 +41,8 @@ def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater,
     keeping the direction.
 
-    grads: list of arrays, norm: their length together -> new list; where nothing
-    needs clipping, of the same arrays or of copies.
+    grads: list of arrays, norm: their length together -> new list; where
+    nothing needs clipping, of the same arrays or of copies.
     """
     raise NotImplementedError
 
@@ -53,7 +53,7 @@ def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
 
     step, counted from 0, of steps in all -> float. Step i of the warm-up gets
     lr (i + 1) / (warmup + 1); from step warmup, which gets lr, the rate falls
-    towards min_lr_ratio lr, which step `steps` would reach, and stays there. The
-    warm-up is shorter than the training: warmup < steps.
+    towards min_lr_ratio lr, which step `steps` would reach, and stays there.
+    The warm-up is shorter than the training: warmup < steps.
     """
     raise NotImplementedError
