@@ -139,7 +139,8 @@ def test_writing_into_an_input_is_the_property_that_breaks(say):
 
 
 def test_programs_get_the_first_different_step_too(here, capsys):
-    write(4, "import numpy as np\ndef log_softmax(x):\n    m = x.max(axis=-1, keepdims=True, initial=-np.inf)\n"
+    write(4, "import numpy as np\ndef log_softmax(x):\n"
+             "    m = x.max(axis=-1, keepdims=True, initial=-np.inf)\n"
              "    m = np.where(m == -np.inf, 0, m)\n    return np.sin(x - m) + 7\n")  # fmt: skip
     assert main(["check", "4", "--json"]) == 1
     tasks = {task["task"]: task["step"] for task in json.loads(capsys.readouterr().out)["tasks"]}
