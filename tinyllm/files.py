@@ -44,7 +44,7 @@ def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None)
     path = Path(os.path.realpath(path))  # write through a link, do not replace it
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_serial)}.tmp")
     if mode == "w":
         encoding = encoding or "utf-8"
     try:

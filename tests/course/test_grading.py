@@ -18,9 +18,10 @@ from tinyllm.cli import main
 from tinyllm.course import capstone, kernels
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom import queue
-from tinyllm.course.classroom.collect import collect
+from tinyllm.course.classroom.collect import Submission, collect
 from tinyllm.course.classroom.config import load_course, whole_course
-from tinyllm.course.classroom.grading import UNJUDGED
+from tinyllm.course.classroom.grading import UNJUDGED, empty_record
+from tinyllm.course.classroom.results import write_results
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
@@ -38,6 +39,14 @@ WRONG = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).s
 REFUSED = {"absolute": "leads out", "climbing": "leads out", "link": "is a link", "bomb": "zip bomb",
            "empty": "no exercise.py", "broken": "not a readable zip", "linked": "is a link",
            "twice": "2 submissions of one student"}  # fmt: skip
+
+
+def test_a_long_name_costs_nobody_the_results(tmp_path):
+    course, long = whole_course(), "\N{GRINNING FACE}" * 63
+    records = [empty_record(Submission(name, tmp_path), course, "plain", "") for name in ("Ada", long)]
+    write_results(tmp_path, course, records, "plain")
+    assert "Ada" in (tmp_path / "grades.csv").read_text("utf-8")
+    assert len(list((tmp_path / "feedback").iterdir())) == 2
 
 
 def hand_in(student, text):

@@ -129,6 +129,30 @@ def test_hostile_tests_only_hurt_themselves(judge_test, body, state):
     assert verdict.state == state and verdict.held == ()
 
 
+SHAPES = {"q": (1, 1000, 1, 1), "k": (400, 1, 1, 1), "row": (1, 2000, 1, 1), "one": (1, 1, 1, 1)}
+ZEROS = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("op, args", [
+    ("attention", [ZEROS["q"], ZEROS["k"], ZEROS["one"], False]),
+    ("attention", [ZEROS["row"], ZEROS["row"], ZEROS["row"]]),
+    ("attention", [ZEROS["row"], ZEROS["one"], ZEROS["one"], True, np.zeros(600, np.int64)]),
+    ("attention", [ZEROS["one"], ZEROS["one"], ZEROS["one"], True, np.array([600_000_000])]),
+    ("bpe_merge", [[0] * 1999, (0, 0), [0.0] * 1998]),
+], ids=["broadcast", "four million scores", "600 lengths", "a length without end", "a token that is a list"])
+def test_what_the_op_would_refuse_or_is_too_much_reaches_no_implementation(op, args):
+    reached = []
+    assert "raised" in mutants.Bench(op, lambda *args: reached.append(args)).answer(args, {})
+    assert not reached
+
+
+def test_chance_earns_no_part_of_the_points(judge_test):
+    """With partial points, only a test that spares all right functions and catches most mutants gets some."""
+    call = "def test_softmax(softmax):\n    y = softmax(np.ones((2, 3), np.float32))\n"
+    verdict = judge_test(f"{call}    assert y.dtype == np.float32\n")
+    assert verdict.state == "failed" and not any(title.startswith("right") for title in verdict.held)
+
+
 @pytest.mark.parametrize("ask", [
     {"ask": ["softmax"], "args": [], "kwargs": {}}, {"ask": "softmax", "args": 3, "kwargs": {}},
     {"ask": "matmul", "args": [], "kwargs": {}}, {"ask": "softmax", "args": [], "kwargs": {1: 2}},

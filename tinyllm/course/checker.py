@@ -6,6 +6,8 @@ arrays, views...). Each property gets a fresh worker. `diagnose` explains the fi
 
 import functools
 import importlib
+import itertools
+import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +16,16 @@ from typing import Any
 
 from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.failures import complaint, format_failure
+from tinyllm.course.failures import complaint, format_failure, results_of
 from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
-from tinyllm.testing.properties import RIGHT
+from tinyllm.testing.check import bits
+from tinyllm.testing.properties import RIGHT, STEADY
 from tinyllm.testing.relations import specs_only
 
 SHRINK_EXAMPLES = 300
+LATE_CALLS = 200  # in one worker: a function may be right only at first
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
                 if worker.failure:  # the file itself does not run: no input is to blame
                     return unusable(task, worker.failure, every)
                 tried = [(args, complaint(task.op, title, worker, task.name, args)) for args in cases]
-                wrong = [(args, why) for args, why in tried if why]
+                wrong = [(args, bounded(why)) for args, why in tried if why]
+            if title == STEADY and not (wrong or broken):
+                wrong = wrong_later(task, start, every, variant)
             if not wrong:
                 held.append(title)
                 continue
@@ -143,6 +149,41 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         first(task.name, format_failure(why))
         numbers = [args for title, cases in every.items() if title.startswith(RIGHT) for args in cases]
         return diagnose(task, start, broken, verdict, effort, known, numbers, cut)
+
+
+def bounded(why: Failure | str) -> Failure | str:
+    """Cut a sentence to the length that is shown: it may quote what a worker sent."""
+    return why if isinstance(why, Failure) else printable(why)
+
+
+def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
+                seed: int) -> list[tuple]:
+    """Find out if a function changes in the life of a worker -> pairs (args, what is wrong).
+
+    Elsewhere every property has a fresh worker. Here one worker answers LATE_CALLS calls on cases of all
+    properties, in an order that the seed decides. Then its results must equal those of a fresh worker, bit by
+    bit. A function that is only slow is not blamed for it.
+    """
+    cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
+    random.Random(seed).shuffle(cases)
+    with start() as worker:
+        first = [output_bits(task, worker, args) for args in every[STEADY]]
+    with start() as worker:
+        for title, args in itertools.islice(itertools.cycle(cases), LATE_CALLS):
+            why = complaint(task.op, title, worker, task.name, args)
+            if isinstance(why, Failure) and why.state == "timed_out":
+                return []
+            if why:
+                return [(args, f"it is right in the first calls, but later: {format_failure(why)}")]
+        last = [output_bits(task, worker, args) for args in every[STEADY]]
+    return [(args, "two runs on one input differ, in two processes")
+            for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]  # fmt: skip
+
+
+def output_bits(task: Task, worker: Any, args: tuple) -> Any:
+    """Return the bits of a function's results, or its Failure."""
+    answer = worker.call(task.name, args, send_args=True)
+    return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 
 def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:

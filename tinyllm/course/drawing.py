@@ -14,6 +14,7 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
+from tinyllm.testing.large import large_cases
 from tinyllm.testing.properties import (
     ARGUMENTS,
     EXTREME,
@@ -67,7 +68,8 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     """
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])
-    found = {title: [args for args in cases if case_kind(args) == title] for title in CASE_KINDS}
+    found = {title: [args for args in cases + large_cases(name) if case_kind(args) == title]
+             for title in CASE_KINDS}  # fmt: skip
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [args for args in draw_cases(name, MORE_CASES) if case_kind(args) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}

@@ -9,6 +9,7 @@ The mark is the share of mutants rejected minus the share of right implementatio
 for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, as `pass` does.
 """
 
+import copy
 import math
 import random
 from collections.abc import Callable
@@ -26,7 +27,9 @@ from tinyllm.testing.check import bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
 ENOUGH = 0.75  # the share of rejected mutants that passes; only then are the survivors named
+FLOOR = 0.5  # the share above which each mutant earns points of its own: less is had by chance
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
+MOST = 2**18  # the product of the two largest arguments: so many scores has an attention
 
 
 class Bench:
@@ -45,6 +48,10 @@ class Bench:
             args = list(bound.arguments.values())
             if any(size(value) > LARGEST for value in args):
                 return {"raised": f"ValueError: an argument has more than {LARGEST:,} numbers: test small"}
+            if math.prod(sorted(map(size, args))[-2:]) > MOST:
+                return {"raised": "ValueError: two arguments are too large for each other: test small"}
+            with specs_only(), np.errstate(all="ignore"):  # what the op refuses is refused for every function
+                OPS[self.op].variants["numpy"](*copy.deepcopy(args))
             before = [bits(value) for value in args]
             self.last = describe(self.op, args)
             with specs_only(), np.errstate(all="ignore"):
@@ -95,7 +102,8 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
-    held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
+    earns = not alarms and len(caught) > FLOOR * len(mutants)  # points go to what begins with "right"
+    held = tuple(f"{unknown[i] if earns else f'it catches mutant {i + 1}'}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
         why, last = alarms[0]

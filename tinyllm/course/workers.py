@@ -62,7 +62,8 @@ def isolation_words(level: str) -> str:
     """Return a sentence for reports that describes a level of isolation."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
-    return f"isolation: {level} (no network or processes; files: the student's and Python's)"
+    files = "the student's and Python's; of others only names and sizes"
+    return f"isolation: {level} (no network or processes; files: {files})"
 
 
 def plain_words() -> str:

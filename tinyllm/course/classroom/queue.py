@@ -167,11 +167,12 @@ def interrupts() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
         yield seen  # another thread or handler is responsible for interrupts
         return
-    signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield seen
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
@@ -200,6 +201,9 @@ def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, wor
                     step()
     finally:
         for process, _ in running:
+            process.terminate()  # so that it removes its temporary folders
+        for process, _ in running:
+            process.join(10)
             process.kill()
             process.join()
 
@@ -207,4 +211,22 @@ def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, wor
 def run_one(submission: Submission, course: Course, level: str, path: str) -> None:
     """Grade one submission and write its record; this is the main function of a grading process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    bound_memory()
     write(Path(path), grade(submission, course, level))
+
+
+def bound_memory(more: int = 2**30) -> None:
+    """Bound how much this process may grow, in bytes; what needs more gets MemoryError. Linux only.
+
+    The limits of `protocol` and `mutants` should make this needless. Workers set their own limit.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with open("/proc/self/statm") as f:
+        now = int(f.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

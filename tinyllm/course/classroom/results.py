@@ -36,12 +36,12 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
         (out / "feedback").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}") from None
-    for record in records:
-        atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
-    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     atomic_write_text(out / "grades.csv", grades(course, records))
+    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
+    for record in records:  # last, because their names are made of what students chose
+        atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
 
 
 def read_results(out: str | Path) -> dict[str, Any]:
@@ -88,6 +88,7 @@ def grades(course: Course, records: list[dict[str, Any]]) -> str:
 def feedback_name(student: str) -> str:
     """Return the name of a student's feedback file: STUDENT.md, or with a hash if that is not safe."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
+    plain = plain.encode()[:150].decode("utf-8", "ignore")  # a file's name has at most 255 bytes
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or another's page
         return f"{plain}.md"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
