@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.course.large_cases import large_cases
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
-from tinyllm.testing.large import large_cases
 from tinyllm.testing.properties import (
     ARGUMENTS,
     EXTREME,
