@@ -17,8 +17,9 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
     keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed, or a
-    function that says it. Ctrl-C is pressed again where nothing comes of it, not even an echo: between its
-    prompt and its wait for a key, readline takes note of it and waits all the same.
+    function that says it. Ctrl-C is pressed again where nothing comes of it, after a second without an echo,
+    after ten with one: between its prompt and its wait for a key, readline takes note of it and waits all the
+    same.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -27,17 +28,18 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
         start_new_session=True, preexec_fn=_sit_down,
     )  # fmt: skip
     os.close(theirs)
-    shown, at, end, keys, again = "", 0, time.monotonic() + seconds, list(keys), b""
+    shown, at, end, keys, again, pause = "", 0, time.monotonic() + seconds, list(keys), b"", 1
     try:
-        while data := _read(ours, end, shown, again):
-            again = b"" if b"^C" in data or b"\n" in data else again  # else it is the rest of the prompt
+        while data := _read(ours, end, shown, again, pause):
+            again = b"" if b"\n" in data else again  # else it is the rest of the prompt, or the echo
+            pause = 10 if b"^C" in data else pause
             shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
             while keys and keys[0][0] in shown[at:]:
                 text, typed = keys.pop(0)
                 at = shown.index(text, at) + len(text)
                 typed = (typed() if callable(typed) else typed).encode()
                 os.write(ours, typed)
-                again = typed if typed == CTRL_C.encode() else b""
+                again, pause = typed if typed == CTRL_C.encode() else b"", 1
         return shown, process.wait(max(end - time.monotonic(), 1))
     finally:
         process.kill()
@@ -51,9 +53,10 @@ def _sit_down():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _read(terminal, end, shown, again):
-    """The next bytes, or none at the end. Raises TimeoutError. again: what to type each second until then."""
-    while not select.select([terminal], [], [], max(min(end - time.monotonic(), 1 if again else 60), 0))[0]:
+def _read(terminal, end, shown, again, pause):
+    """Read the next bytes, none at the end; `again` is typed after each pause. Raises TimeoutError."""
+    pause = pause if again else 60
+    while not select.select([terminal], [], [], max(min(end - time.monotonic(), pause), 0))[0]:
         if time.monotonic() >= end:
             raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
         os.write(terminal, again)
