@@ -52,7 +52,7 @@ SECTIONS = re.compile(  # of an object: names and types; the linker goes by name
     r"|(?:|\.comment|\.symtab|\.strtab|\.shstrtab|\.group|\.llvm_addrsig) \d+"
 )
 LOADABLE, DYNAMIC = 1, 2  # p_type
-JMPREL, PLTRELSZ, RELA, RELASZ = 23, 2, 7, 8  # d_tag
+JMPREL, PLTRELSZ, RELA, RELASZ, SYMBOLS = 23, 2, 7, 8, 6  # d_tag
 RUN_AT_LOAD = {12, 13, 25, 26, 32}  # d_tag: INIT, FINI, INIT_ARRAY, FINI_ARRAY, PREINIT_ARRAY
 IRELATIVE = {37, 1032}  # of a relocation: an ifunc's, on x86-64 and arm64
 NO_OBJECT = "it does not compile: the compiler's output cannot be read"
@@ -134,11 +134,15 @@ def runs_at_load(data: bytes) -> str:
                 tags |= dict(PAIR.iter_unpack(data[offset : offset + length]))
         tables = [(tags[where], tags[length]) for where, length in ((JMPREL, PLTRELSZ), (RELA, RELASZ))
                   if where in tags]  # fmt: skip
-        kinds = {kind & 0xFFFFFFFF for where, length in tables for _, kind, _ in
+        found = {info for where, length in tables for _, info, _ in
                  RELOCATION.iter_unpack(mapped(data, programs, where, length))}  # fmt: skip
+        kinds = {info & 0xFFFFFFFF for info in found}
+        places = {tags[SYMBOLS] + (info >> 32) * SYMBOL.size for info in found}
+        symbols = [SYMBOL.unpack(mapped(data, programs, place, SYMBOL.size)) for place in places]
+        chosen = any(info & 15 == IFUNC for _, info, *_ in symbols)
     except (struct.error, IndexError, ValueError, OverflowError, KeyError):
         return NO_OBJECT
-    return EARLY if not tags or RUN_AT_LOAD & tags.keys() or IRELATIVE & kinds else ""
+    return EARLY if not tags or chosen or RUN_AT_LOAD & tags.keys() or IRELATIVE & kinds else ""
 
 
 def mapped(data: bytes, programs: list[tuple], address: int, length: int) -> bytes:

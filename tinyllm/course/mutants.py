@@ -50,11 +50,10 @@ class Bench:
                 return {"raised": f"ValueError: an argument has more than {LARGEST:,} numbers: test small"}
             if math.prod(sorted(map(size, args))[-2:]) > MOST:
                 return {"raised": "ValueError: two arguments are too large for each other: test small"}
-            with specs_only(), np.errstate(all="ignore"):  # what the op refuses is refused for every function
-                OPS[self.op].variants["numpy"](*copy.deepcopy(args))
             before = [bits(value) for value in args]
             self.last = describe(self.op, args)
             with specs_only(), np.errstate(all="ignore"):
+                OPS[self.op].variants["numpy"](*copy.deepcopy(args))  # which refuses for all
                 value = self.function(*args)
         except Exception as error:
             return {"raised": printable(f"{type(error).__name__}: {error}")}
