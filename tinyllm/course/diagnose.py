@@ -47,7 +47,7 @@ PROBES = 4  # a mistake must fit one of these cases before the others are tried
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 MORE_TRIES = 30
 CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
-CONFIRMING = 16  # cases that fail, and as many that do not, to confirm a mistake on
+CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 
@@ -113,7 +113,8 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
     pairs: (case, anything).
     """
     pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
-    half = CONFIRMING // 2
+    count = CONFIRMING if any(next(arrays(args), None) is not None for args, _ in pairs) else 3 * CONFIRMING
+    half = count // 2
     seen: set = set()
     chosen: list[int] = []
     for i, (args, _) in enumerate(pairs):
@@ -121,7 +122,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
             seen.add(widths(args))
             chosen.append(i)
     others = [i for i in range(len(pairs)) if i not in chosen]
-    chosen += others[:: max(-(-len(others) // (CONFIRMING - len(chosen))), 1)]
+    chosen += others[:: max(-(-len(others) // (count - len(chosen))), 1)]
     return [pairs[i] for i in sorted(chosen)]
 
 
@@ -153,9 +154,10 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     known mistakes in addition to the op's. passing: ordinary cases with right results. seconds: the time
     limit for trying mistakes made by rule.
     """
-    start, best, found = time.process_time(), 0, None
+    start, best, found, likely = time.process_time(), 0, None, None
     known = [*more, *MISTAKES.get(name, ())]
-    probes = failing[:: max(len(failing) // PROBES, 1)]
+    answered = [pair for pair in failing if pair[1] is not None]
+    probes = answered[:: max(len(answered) // PROBES, 1)]
     for i, pair in enumerate(itertools.chain(known, every_edit(name))):
         by_rule = i >= len(known)
         if by_rule and (best == len(failing) or (seconds and time.process_time() - start > seconds)):
@@ -163,9 +165,13 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
             continue
         shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]
-        if sum(shown) > best and not contradicted(name, failing, shown, pair[1], passing):
+        if sum(shown) <= best or contradicted(name, failing, shown, pair[1]):
+            continue
+        if not any(tells_apart(name, args, pair[1]) for args in passing):
             best, found = sum(shown), pair
-    return found
+        elif all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
+            likely = likely or pair  # but the function does more right than the mistake
+    return found or likely
 
 
 def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
@@ -188,8 +194,7 @@ def closeness(name: str, args: Sequence[Any]) -> float:
     return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
 
 
-def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any],
-           passing: Sequence[tuple]) -> bool:
+def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any]) -> bool:
     """Return True if other cases contradict a mistake that fits some cases.
 
     On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake may
@@ -207,10 +212,7 @@ def contradicted(name: str, failing: list[tuple], shown: list[bool], function: C
         if plain or case_kind(args) == VIEWS:
             return True
         against += 1
-    doubtful = 4 * against > sum(shown) if len(widely) < 2 else 2 * against > sum(shown)
-    if all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
-        return False  # but the function may do more right than the mistake
-    return doubtful or any(tells_apart(name, args, function) for args in passing)
+    return (4 if len(widely) < 2 else 2) * against > sum(shown)
 
 
 def telling(results: list[Any] | None) -> bool:

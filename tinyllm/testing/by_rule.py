@@ -45,7 +45,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple
             yield f"{name} one too small", f"{name} = {name} - 1"
         if getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
-        if isinstance(value, list | bytes) or np.ndim(getattr(value, "T", 0)):
+        if isinstance(value, list | bytes) or (np.ndim(getattr(value, "T", 0)) and value.dtype.kind != "f"):
             rows = "..., " if hasattr(value, "ndim") else ""
             for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
                                ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
@@ -157,8 +157,9 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
             continue
         for operator in OPERATORS if function is not spec else (*OPERATORS, results):
             for node in places(ast.Module(tree.body, [])):
+                where = where_in(tree, node) if isinstance(node, ast.Constant) else ""
                 for said, new in operator(node):
-                    yield said, Made(name, trees | {function: swapped(tree, node, new)})
+                    yield said + where, Made(name, trees | {function: swapped(tree, node, new)})
         for said, new in order(tree):
             yield said, Made(name, trees | {function: new})
         for said, new in everywhere(tree):

@@ -201,8 +201,9 @@ def calls(node: Any) -> Edits:
     if plain and len(node.args) == 1 and not node.keywords and name not in ("range", "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
-        yield f"{name} missing around {code(node.args[0])}", ast.Tuple([node.args[0]] * 3, ast.Load())
-        yield f"{name} missing around {code(node.args[0])}", node.args[0]
+        several = len(OPS[name].outputs) > 1
+        new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]
+        yield f"{name} missing around {code(node.args[0])}", new
     if isinstance(node.func, ast.Attribute):
         for other in OTHER_FUNCTION.get(node.func.attr, ()):
             yield f"{other} for {node.func.attr}", changed(node, func=changed(node.func, attr=other))
