@@ -172,7 +172,10 @@ def constant_factor(triples: list[tuple]) -> str | None:
     """Find a number by which all right results are multiplied -> a sentence with {}, or None."""
     found = []
     for _, got, want in triples:
-        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+        got, want = np.asarray(got), np.asarray(want)
+        if got.dtype.kind not in "biuf" or want.dtype.kind not in "biuf":  # of C: what it did outside its arrays
+            return None
+        got, want = got.astype(np.float64), want.astype(np.float64)
         there = np.isfinite(want) & (want != 0)
         if not there.any() or not np.array_equal(np.isfinite(got), np.isfinite(want)):  # or of other shapes
             return None
