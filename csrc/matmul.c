@@ -12,20 +12,24 @@
  * for all tasks beforehand where several need the same rows.
  * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `gemv`
  * streams along the rows of b as they lie in memory, and `turned_rows` turns a transposed b in registers, sixteen
- * rows at a time.
+ * rows at a time. Eight rows share what was read, and the next eight find it in the nearest cache. For 768 x 3072
+ * weights from memory, in units of one row, 5, 8 and 16 rows cost 1.1, 1.15 and 1.5 (copying: 2.7, 2.8 and 3.4).
+ * Between, where one task has all rows, it copies a panel when it needs it, and the copy never leaves the caches:
+ * 32 rows cost 3.8 instead of 4.3.
  */
 
-/* FEW: from five rows on, copying b costs less than reading it from afar for every fourth row. FEW_AHEAD: rows of b
- * that are asked for ahead, because each of them goes on elsewhere, where the hardware does not look ahead. */
+/* FEW: from here on the micro-kernel, which keeps its sums in registers, makes up for the copy of b. FEW_STEP rows are
+ * multiplied at a time. FEW_AHEAD: rows of b that are asked for ahead, because each of them goes on elsewhere, where the
+ * hardware does not look ahead. */
 #ifndef UNIT
 #define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, and defines pack_* too */
 #endif
-enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 4, FEW_COLUMNS = 512, FEW_AHEAD = 8 };
+enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 16, FEW_STEP = 8, FEW_COLUMNS = 256, FEW_AHEAD = 8 };
 
 struct matmul_job {
     float *c, *act_out;                    /* act_out: gelu_tanh(c), if it is wanted */
     const float *a, *b, *bias;
-    float *panels;                      /* b, packed, for each matrix of the stack: [panel][k][COLUMNS] */
+    float *panels; /* b, packed, for each matrix of the stack: [panel][k][COLUMNS]; NULL: tasks pack their own */
     float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
     int64_t rows, columns, depth, terms; /* depth: units of k; terms: floats */
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
@@ -116,8 +120,10 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
 
 /* One block of rows, `row` being the first, of matrix s of the stack, times one group of columns, all of k. */
 static void block_product(const struct matmul_job *job, float *c, const float *a, int64_t s, int64_t row,
-                          const float *panels, const float *bias, int64_t rows, int64_t columns) {
-    _Alignas(64) float own[DEPTH * HEIGHT];
+                          int64_t column, const float *bias, int64_t rows, int64_t columns) {
+    _Alignas(64) float own[DEPTH * HEIGHT], own_panel[DEPTH * COLUMNS];
+    const float *panels = job->panels ? job->panels + s * job->panels_stack + column * job->depth : NULL;
+    const float *b = job->b + s * job->b_stack + column * job->b_col;
     for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < rows; m += HEIGHT) {
             int64_t depth = i64_min(job->depth - k, DEPTH), height = i64_min(rows - m, HEIGHT);
@@ -125,12 +131,17 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
             const float *left = a + m * a_row + k * UNIT * a_col;
             if (UNIT > 1 || a_col != 1) { /* packed: [strip][k][ROWS] where it is transposed, else [row][k] */
                 if (!job->strips) pack_left(own, job, left, height, k);
-                left = job->strips ? job->strips + job->padded_rows * (s * job->depth + k) + (row + m) * depth : own;
+                int64_t stack = job->a_stack ? s : 0;
+                left = own;
+                if (job->strips) left = job->strips + job->padded_rows * (stack * job->depth + k) + (row + m) * depth;
                 a_row = a_col == 1 ? depth : 1;
                 a_col = a_col == 1 ? 1 : ROWS;
             }
             for (int64_t n = 0; n < columns; n += COLUMNS) {
-                const float *panel = panels + n * job->depth + k * COLUMNS;
+                const float *panel = panels ? panels + n * job->depth + k * COLUMNS : own_panel;
+                if (!panels)
+                    pack_panel(own_panel, job, b + n * job->b_col + k * UNIT * job->b_row,
+                               i64_min(columns - n, COLUMNS), k);
                 const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
                 panel_product(c + m * job->columns + n, job->columns, left, a_row, a_col,
                               ROWS * (a_col == 1 ? a_row : depth), panel, height, columns - n, depth, k > 0, shift);
@@ -155,9 +166,7 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
         int64_t columns = i64_min(job->columns - column, job->group_columns);
         float *c = job->c + (s * job->rows + row) * job->columns + column;
         const float *a = job->a + s * job->a_stack + row * job->a_row;
-        const float *panels = job->panels + s * job->panels_stack + column * job->depth;
-        const float *bias = job->bias ? job->bias + column : NULL;
-        block_product(job, c, a, job->a_stack ? s : 0, row, panels, bias, rows, columns);
+        block_product(job, c, a, s, row, column, job->bias ? job->bias + column : NULL, rows, columns);
     }
 }
 
@@ -165,7 +174,7 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
  * `rows` and `depth` are constants where this is inlined. */
 INLINE void few_step(int rows, int depth, float *y, const float *x, int64_t x_row, int64_t x_col, const float *b,
                      int64_t b_row, int64_t columns) {
-    vec left[FEW][4];
+    vec left[FEW_STEP][4];
     for (int m = 0; m < rows; m++)
         for (int k = 0; k < depth; k++) left[m][k] = vec_set(x[m * x_row + k * x_col]);
     for (int64_t n = 0; n < columns; n += LANES) {
@@ -186,11 +195,17 @@ static void few_steps(int64_t rows, int64_t depth, float *y, const float *x, int
                       const float *b, int64_t b_row, int64_t columns) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
-        for (; k + 4 <= depth; k += 4) few_step(n, 4, y, x + k * x_col, x_row, x_col, b + k * b_row, b_row, columns); \
-        for (; k < depth; k++) few_step(n, 1, y, x + k * x_col, x_row, x_col, b + k * b_row, b_row, columns);         \
+        if (step == 4) few_step(n, 4, sums, left, x_row, x_col, b + k * b_row, b_row, columns);                       \
+        else few_step(n, 1, sums, left, x_row, x_col, b + k * b_row, b_row, columns);                                 \
         break;
-    int64_t k = 0;
-    switch (rows) { CASE(1) CASE(2) CASE(3) CASE(4) }
+    for (int64_t k = 0, step = 4; k < depth; k += step) {
+        if (k + 4 > depth) step = 1;
+        for (int64_t m = 0; m < rows; m += FEW_STEP) {
+            float *sums = y + m * FEW_COLUMNS;
+            const float *left = x + m * x_row + k * x_col;
+            switch (i64_min(rows - m, FEW_STEP)) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+        }
+    }
 #undef CASE
 }
 
@@ -201,7 +216,7 @@ static void gemv(const struct matmul_job *job, float *c, const float *a, const f
     for (int64_t start = 0; start < job->depth; start += DEPTH) {
         int64_t depth = i64_min(job->depth - start, DEPTH);
         const float *x = a + start * job->a_col, *right = b + start * job->b_row;
-        memset(y, 0, sizeof y);
+        memset(y, 0, (size_t)(job->rows * FEW_COLUMNS) * sizeof *y);
         few_steps(job->rows, depth, y, x, job->a_row, job->a_col, right, job->b_row, whole);
         for (int64_t m = 0; m < job->rows; m++) {
             for (int64_t n = whole; n < columns; n++)
@@ -227,16 +242,25 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b) {
-    for (int64_t start = 0; start < job->depth; start += DEPTH) {
-        v16 sum[FEW];
-        turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
-                    i64_min(job->depth - start, DEPTH), address_of(b + start, 16 * job->b_col));
-        for (int m = 0; m < rows; m++) {
-            float *out = c + m * job->columns;
-            v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);
-        }
+/* Rows of a times sixteen rows of b, for at most DEPTH values of k from `start` on. */
+INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b,
+                        int64_t start) {
+    v16 sum[FEW_STEP];
+    turned_sums(rows, sum, a + start * job->a_col, job->a_row, job->a_col, b + start, job->b_col,
+                i64_min(job->depth - start, DEPTH), address_of(b + start, 16 * job->b_col));
+    for (int m = 0; m < rows; m++) {
+        float *out = c + m * job->columns;
+        v_store(out, start > 0 ? v_add(v_load(out), sum[m]) : sum[m]);
     }
+}
+
+static void turned_group(const struct matmul_job *job, float *c, const float *a, const float *b) {
+#define CASE(n)                                                                                                       \
+    case n: turned_rows(n, job, c + m * job->columns, a + m * job->a_row, b, k); break;
+    for (int64_t k = 0; k < job->depth; k += DEPTH)
+        for (int64_t m = 0; m < job->rows; m += FEW_STEP)
+            switch (i64_min(job->rows - m, FEW_STEP)) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+#undef CASE
 }
 
 /* The columns that are left when sixteen are too many. */
@@ -258,13 +282,8 @@ static void turned_tasks(void *context, int64_t begin, int64_t end) {
         int64_t column = task % job->groups * 16, s = task / job->groups, columns = i64_min(job->columns - column, 16);
         const float *a = job->a + s * job->a_stack, *b = job->b + s * job->b_stack + column * job->b_col;
         float *c = job->c + s * job->rows * job->columns + column;
-#define CASE(n)                                                                                                       \
-    case n: turned_rows(n, job, c, a, b); break;
-        switch (columns < 16 ? 0 : job->rows) {
-            CASE(1) CASE(2) CASE(3) CASE(4)
-            default: turned_edge(job, c, a, b, columns);
-        }
-#undef CASE
+        if (columns < 16) turned_edge(job, c, a, b, columns);
+        else turned_group(job, c, a, b);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
         if (job->act_out) gelu_tanh_rows(job->act_out + (c - job->c), c, job->columns, job->rows, columns);
     }
@@ -305,21 +324,26 @@ static struct matmul_job job_of(float *c, float *act_out, const float *a, const 
     };
 }
 
-/* Multiply by blocks. Returns -1, with nothing written, when memory for b's panels is lacking. */
+/* Multiply by blocks. Returns -1, with nothing written, when memory for what is packed beforehand is lacking. */
 static int product(struct matmul_job *job, int64_t stack) {
     plan(job, stack);
-    int64_t depth = job->depth, blocks = ceil_div(depth, DEPTH), packed = (job->b_stack ? stack : 1) * job->across;
-    int64_t left = 0, work = job->block_rows * job->group_columns * depth;
+    int64_t depth = job->depth, blocks = ceil_div(depth, DEPTH), packed = 0, left = 0;
+    int64_t work = job->block_rows * job->group_columns * depth;
+    if (job->row_blocks > 1 || job->rows > HEIGHT) packed = (job->b_stack ? stack : 1) * job->across;
     if ((UNIT > 1 || job->a_col != 1) && job->groups > 1) left = (job->a_stack ? stack : 1) * job->padded_rows * depth;
-    job->panels = pool_take((size_t)(packed * depth * COLUMNS + left) * sizeof(float));
-    if (!job->panels) return -1;
-    job->panels_stack = job->b_stack ? job->across * depth * COLUMNS : 0;
-    if (left) job->strips = job->panels + packed * depth * COLUMNS;
-    job->panel_tasks = packed * blocks;
-    parallel_for(both_tasks, job, job->panel_tasks + left / (depth * ROWS) * blocks,
-                 1 + 32768 / (UNIT * UNIT) / (i64_min(depth, DEPTH) * COLUMNS));
+    float *memory = NULL;
+    if (packed + left > 0) {
+        memory = pool_take((size_t)(packed * depth * COLUMNS + left) * sizeof(float));
+        if (!memory) return -1;
+        if (packed) job->panels = memory;
+        if (left) job->strips = memory + packed * depth * COLUMNS;
+        job->panels_stack = job->b_stack ? job->across * depth * COLUMNS : 0;
+        job->panel_tasks = packed * blocks;
+        parallel_for(both_tasks, job, job->panel_tasks + left / (depth * ROWS) * blocks,
+                     1 + 32768 / (UNIT * UNIT) / (i64_min(depth, DEPTH) * COLUMNS));
+    }
     parallel_for(block_tasks, job, stack * job->row_blocks * job->groups, 1 + 65536 / work);
-    pool_give(job->panels);
+    if (memory) pool_give(memory);
     return 0;
 }
 
