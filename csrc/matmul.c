@@ -19,8 +19,8 @@
  */
 
 /* FEW: from here on the micro-kernel, which keeps its sums in registers, makes up for the copy of b. FEW_STEP rows are
- * multiplied at a time. FEW_AHEAD: rows of b that are asked for ahead, because each of them goes on elsewhere, where the
- * hardware does not look ahead. */
+ * multiplied at a time. FEW_AHEAD: rows of b that are asked for ahead, because each of them goes on elsewhere, where
+ * the hardware does not look ahead. */
 #ifndef UNIT
 #define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, and defines pack_* too */
 #endif
@@ -259,7 +259,9 @@ static void turned_group(const struct matmul_job *job, float *c, const float *a,
     case n: turned_rows(n, job, c + m * job->columns, a + m * job->a_row, b, k); break;
     for (int64_t k = 0; k < job->depth; k += DEPTH)
         for (int64_t m = 0; m < job->rows; m += FEW_STEP)
-            switch (i64_min(job->rows - m, FEW_STEP)) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+            switch (i64_min(job->rows - m, FEW_STEP)) {
+                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+            }
 #undef CASE
 }
 
