@@ -2,11 +2,12 @@
 
     python benchmarks/quantized.py FILE [STEPS]
 
-Trains a LLaMA of 0.9M parameters on the first 90 % of a text, by bytes, from three seeds. On the rest, it prints
+Train a LLaMA of 0.9M parameters on the first 90 % of a text, by bytes, from three seeds. On the rest, print
 by how much the loss per byte grows and the divergence KL(float32 || quantised) per byte, in nats, and the
 relative squared error of the weights. ggml's formats are emulated: blocks of 32 inputs and a float16 scale,
-max |w| / 127 and max / -8 (ggml-quants.c, quantize_row_q8_0_ref and quantize_row_q4_0_ref). So 8 bits take 8.5
-a weight in both libraries, 4 bits 4.5. Weights alone are rounded, the output layer's too; inputs stay float32.
+max |w| / 127 and max / -8 (ggml-quants.c, quantize_row_q8_0_ref and quantize_row_q4_0_ref). So 8 bits take
+8.5 a weight in both libraries, 4 bits 4.5. Weights alone are rounded, the output layer's too; inputs stay
+float32.
 """
 
 import sys

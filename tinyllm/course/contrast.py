@@ -173,7 +173,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
     found = []
     for _, got, want in triples:
         got, want = np.asarray(got), np.asarray(want)
-        if got.dtype.kind not in "biuf" or want.dtype.kind not in "biuf":  # of C: what it did outside its arrays
+        if got.dtype.kind not in "biuf" or want.dtype.kind not in "biuf":  # words about C
             return None
         got, want = got.astype(np.float64), want.astype(np.float64)
         there = np.isfinite(want) & (want != 0)
