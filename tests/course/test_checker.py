@@ -96,18 +96,16 @@ def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
 
 
 def test_an_unknown_mistake_gets_its_first_different_step(check):
+    """The maximum is right, so the sum is the first step that differs."""
     verdict = check("""
 import numpy as np
-def softmax(x):
-    peak = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    peak[peak == -np.inf] = 0
-    e = np.exp(x - peak) ** 1.5
-    total = e.sum(axis=-1, keepdims=True)
-    total[total == 0] = 1
-    return e / total + np.float32(0.125)
-""")
+def log_softmax(x):
+    m = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    m = np.where(m == -np.inf, 0, m)
+    return np.sin(x - m) + 7
+""", Task("log_softmax", "log_softmax"))
     assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input
-    assert " = float32 (" in verdict.step
+    assert "total = float32 (" in verdict.step
 
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):

@@ -82,7 +82,7 @@ def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
     assert set(trained) == {(1, 300)}
 
 
-@pytest.mark.parametrize("engine, problem", [(Other, "other ids"), (Forgetful, "text back")])
+@pytest.mark.parametrize("engine, problem", [(Other, "other ids"), (Forgetful, "does not decode its ids")])
 def test_nobody_is_timed_who_does_other_work(engine, problem, corpus, monkeypatch):
     monkeypatch.setattr(others, "ENGINES", {"echo": engine})
     monkeypatch.setattr(others, "TRAINERS", {})

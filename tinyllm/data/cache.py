@@ -69,8 +69,8 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
     from where `load_tokens` reads them. `progress(done, total)` counts encoded bytes. Raises UserError if the
     file cannot be read, or its tokens cannot be written.
     """
-    try:
-        with open_regular(path) as file:
+    with open_regular(path) as file:
+        try:
             total = os.fstat(file.fileno()).st_size
             if out is None:
                 target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
@@ -81,8 +81,8 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
             else:
                 target = Path(out)
             _store(target, _reported(tokenizer.encode_file(file), file, total, progress), tokenizer)
-    except OSError as error:
-        raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
+        except OSError as error:
+            raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
     if (found := _load(target, tokenizer)) is None:
         raise UserError(f"the tokens of {path} were written to {target}, but cannot be read from there")
     return found
