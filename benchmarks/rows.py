@@ -116,7 +116,7 @@ def seconds(run, times):
 
 
 def ratio(ours, theirs, rounds):
-    """Time both by turns -> the median of theirs / ours, and our median time."""
+    """Time two functions in turn -> the median of their time / our time, and our median time."""
     times = max(1, min(200, int(3e-4 / min(seconds(ours, 1), seconds(ours, 2)))))
     seconds(theirs, times)
     taken = [(seconds(theirs, times), seconds(ours, times)) for _ in range(rounds)]

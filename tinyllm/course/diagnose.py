@@ -234,7 +234,7 @@ def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) ->
 
 
 def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
-    """Return True if the numbers of results are wrong, whatever their types."""
+    """Return True if the numbers of results are wrong. Their types do not count."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
         results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
@@ -366,7 +366,7 @@ class Shrinker:
 
 
 def in_any_layout(value: Any) -> Any:
-    """Return an array's numbers in rising order: whatever its axes are, (n, 1) and (n,) alike."""
+    """Sort the numbers of an array -> (n,), so that arrays of other layouts can be compared."""
     return np.sort(value, axis=None) if isinstance(value, np.ndarray) else value
 
 

@@ -138,7 +138,7 @@ def results_of(name: str, value: Any, after: Any) -> list[Any]:
 
 
 def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Raise AssertionError unless types and shapes are right, whatever the numbers."""
+    """Raise AssertionError if a type or a shape is wrong. The numbers do not count."""
     expected = right(name, args)[0]
     if is_plain_list(expected):
         return require_container(results, expected)

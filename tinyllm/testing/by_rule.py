@@ -187,7 +187,7 @@ def made(name: str) -> list[Mistake]:
 
 
 def rejected(name: str, function: Callable[..., Any], args: Sequence[Any]) -> bool:
-    """Return whether `check` rejects a function on a case, for its results or for an error of its own."""
+    """Return True if a function gives wrong results on a case, or raises an error."""
     try:
         require_expected(name, outcome(name, function, args) or [], args)
     except Exception:
