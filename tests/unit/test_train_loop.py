@@ -343,7 +343,8 @@ def test_the_doctor_says_that_answers_are_cut_off(here, capsys):
     assert "truncated 1 (healthy: 0 to 0.05; take a larger model.context" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", ["no", "a\tb\tc", "a\t", '{"prompt": "x"}', '{"prompt": 1, "answer": ""}'])
+@pytest.mark.parametrize("line", ["no", "a\tb\tc", "a\t", '{"prompt": "x"}', '{"prompt": 1, "answer": ""}',
+                                  '{"prompt": "x", "answer": "y", "answer": "z"}'])
 def test_a_line_that_is_no_pair_is_named(here, capsys, line):
     here.joinpath("bad.tsv").write_text(f"a\tb\n{line}\n")
     assert main(["train", "sft", "--data", "bad.tsv", "--config", "tiny.toml", "--out", "run"]) == 2

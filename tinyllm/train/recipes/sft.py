@@ -1,6 +1,5 @@
 """Supervised fine-tuning on pairs of prompt and answer: only the answers count in the loss."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from tinyllm.config import check, setting
 from tinyllm.data import rows
 from tinyllm.errors import UserError
+from tinyllm.files import parse_json
 from tinyllm.rng import Random
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import next_token
@@ -40,14 +40,14 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
             continue
         try:
             if line.startswith("{"):
-                record = json.loads(line)
+                record = parse_json(line)
                 pair = record["prompt"], record["answer"]
             else:
                 prompt, answer = line.rstrip("\r").split("\t")
                 pair = tuple(cell.replace("\\n", "\n").replace("\\t", "\t") for cell in (prompt, answer))
             if not all(isinstance(text, str) and text.encode() for text in pair):  # no lone surrogates either
                 raise ValueError
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             raise UserError(
                 f'{corpus.name} line {number} is no pair: write {{"prompt": ..., "answer": ...}}, or the two '
                 "with a tab between them"
