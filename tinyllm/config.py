@@ -16,6 +16,7 @@ from tinyllm.errors import UserError
 
 BOUNDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
 
 
 def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
@@ -67,10 +68,8 @@ def wish(field: dataclasses.Field) -> str:
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
-    return ", ".join([NAMES[kinds(field)[0]], *filter(None, [" and ".join(bounds)])])
-
-
-WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
+    kind = typing.get_origin(kinds(field)[0]) or kinds(field)[0]
+    return ", ".join([WORDS.get(kind, kind.__name__), *filter(None, [" and ".join(bounds)])])
 
 
 def conform(value: Any, kind: Any, at: str = "") -> None:
@@ -89,9 +88,9 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
                 raise UserError(f"lacks {f'{at}.{name}'.removeprefix('.')}")
             conform(value[name], kind.get(name, kind.get(str)), f"{at}.{name}")
     else:
-        allowed = typing.get_args(kind) or (type(kind) if isinstance(kind, list | dict) else kind,)
-        if type(value) not in allowed and not (type(value) is int and float in allowed):
-            wanted = " or ".join(WORDS[each] for each in allowed)
+        types = typing.get_args(kind) or (type(kind) if isinstance(kind, list | dict) else kind,)
+        if type(value) not in types and not (type(value) is int and float in types):
+            wanted = " or ".join(WORDS[each] for each in types)
             place = f" as {at.removeprefix('.')}" if at else ""
             raise UserError(f"holds {WORDS[type(value)]}{place}, where {wanted} belongs")
 

@@ -11,6 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.train.config import TrainConfig, known_settings, make_config, resumed, settings_help
+from tinyllm.train.loop import Progress
 from tinyllm.train.recipe import RECIPES
 
 BAD = [
@@ -104,3 +105,9 @@ def test_every_training_number_is_checked():
         if field.type in ("int", "float", int, float, "int | None"):
             with pytest.raises(UserError):
                 TrainConfig(**{field.name: -1})
+
+
+def test_a_field_that_is_an_object_is_checked_too():
+    """It once ended in a KeyError: there was no word for the type."""
+    with pytest.raises(UserError, match="group must be an object, got \\[\\]"):
+        Progress(group=[])
