@@ -60,12 +60,12 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
 
 
 def numeric(values: Sequence[Any]) -> bool:
-    """Return whether all values are numbers or arrays of numbers."""
+    """Return True if all values are numbers or arrays."""
     return all(isinstance(x, np.ndarray | np.generic | int | float) for x in values)
 
 
 def near(got: Any, want: Any, close: float = NEAR) -> bool:
-    """Return whether two values agree but for rounding; NaN agrees with NaN."""
+    """Return True if two values agree up to rounding. NaN agrees with NaN."""
     try:
         got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
     except (TypeError, ValueError):
@@ -172,10 +172,9 @@ def constant_factor(triples: list[tuple]) -> str | None:
     """Find a number by which all right results are multiplied -> a sentence with {}, or None."""
     found = []
     for _, got, want in triples:
-        got, want = np.asarray(got), np.asarray(want)
-        if got.dtype.kind not in "biuf" or want.dtype.kind not in "biuf":  # words about C
+        if not numeric((got, want)):  # of a kernel in C, words
             return None
-        got, want = got.astype(np.float64), want.astype(np.float64)
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
         there = np.isfinite(want) & (want != 0)
         if not there.any() or not np.array_equal(np.isfinite(got), np.isfinite(want)):  # or of other shapes
             return None
@@ -207,7 +206,7 @@ def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple]) -> 
 
 
 def empty(args: Sequence[Any]) -> bool:
-    """Return whether an array of a case has no number, or a list or text nothing in it."""
+    """Return True if an array, a list or a text among the arguments is empty."""
     nothing = any(x in ([], b"", {}) for x in args if not hasattr(x, "dtype"))
     return nothing or any(a.size == 0 for a in arrays(args))
 

@@ -25,6 +25,11 @@ LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
+def kind(value: Any) -> str:
+    """Return NumPy's letter for the type of an array's numbers, such as "f"; "" for other values."""
+    return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
+
+
 def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
 
@@ -40,17 +45,17 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple
         fixed += others if number else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
-        if type(value) is int or getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
+        if type(value) is int or kind(value) in ("i", "u"):
             yield f"{name} one too large", f"{name} = {name} + 1"
             yield f"{name} one too small", f"{name} = {name} - 1"
-        if getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
+        if kind(value) in ("i", "u"):
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
         if isinstance(value, list | bytes) or (np.ndim(getattr(value, "T", 0)) and value.dtype.kind != "f"):
             rows = "..., " if hasattr(value, "ndim") else ""
             for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
                                ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
-        if getattr(getattr(value, "dtype", None), "kind", "") == "f":
+        if kind(value) == "f":
             yield f"the absolute value of {name}", f"{name} = np.abs({name})"
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
             yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
@@ -165,7 +170,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
         for said, new in everywhere(tree):
             yield said, Made(name, trees | {function: new})
     whole = [key for key, value in example.items()
-             if type(value) is int or getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u")]
+             if type(value) is int or kind(value) in ("i", "u")]
     for function, tree in trees.items():
         alone = function.__module__.rpartition(".")[2] in LEFT_ALONE
         for said, node, new in () if alone else names(tree, whole):
