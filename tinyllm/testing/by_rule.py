@@ -177,14 +177,14 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
             yield said, Made(name, trees | {function: swapped(tree, node, new)})
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)  # the edits of an op take up to 70 MB
 def every_edit(name: str) -> list[Mistake]:
     """Make every edit of an op by rule: pairs of a sentence and a function, as in MISTAKES."""
     example = bind(name, draw_cases(name)[0])
     return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def made(name: str) -> list[Mistake]:
     """Make an op's mistakes by rule: every edit but for those that `check` rejects on no drawn case."""
     return [(said, function) for said, function in every_edit(name)
