@@ -201,8 +201,10 @@ def test_killed_and_resumed_a_few_times(capsys):
 
 
 def test_a_broken_pipe_is_quiet():
-    process = start("train", "--help")
-    process.stdout.close()
+    reader, writer = os.pipe()
+    os.close(reader)  # before anything is written, also what is written at the very end
+    process = start("train", "--help", stdout=writer)
+    os.close(writer)
     assert process.stderr.read() == ""
     process.wait(timeout=30)
 

@@ -79,7 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if startup_error:
             raise startup_error
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            sys.stdout.flush()  # here, where a broken pipe is still caught; --help raises SystemExit
     except UserError as error:
         return _complain(error)
     except MemoryError as error:
@@ -117,9 +120,7 @@ def _run(argv: list[str]) -> int:
     if "_call" not in args:
         parser.print_help()
         return 0
-    code = args._call(args) or 0
-    sys.stdout.flush()  # here, where a broken pipe is still caught
-    return code
+    return args._call(args) or 0
 
 
 def _complain(message: object) -> int:
