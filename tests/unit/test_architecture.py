@@ -24,6 +24,7 @@ LAYERS = (
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
     ("tokenizer",),  # a leaf: text and tokens
+    ("world",),  # a leaf: a small world, and texts about it
     ("data",),  # a leaf: corpora and batches
     ("tape",),  # 1: the walk back, and the array that remembers
     ("tensor",),
@@ -150,7 +151,7 @@ def nothing_prints(source):
 
 
 COURSE = re.compile(r"\b(students?|mine|yours|lessons?)\b", re.IGNORECASE)
-STORIES = "tinyllm/data/storylines.py"  # in which people say such things
+STORIES = "tinyllm/world/storylines.py"  # in which people say such things
 
 
 def the_course_is_unknown_below(source):

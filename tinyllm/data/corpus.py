@@ -16,7 +16,7 @@ class Corpus:
     """A text for training.
 
     `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated the text
-    and knows its entropy (tinyllm.data.stories), or None. `separator` stands between documents.
+    and knows its entropy (tinyllm.world.stories), or None. `separator` stands between documents.
     """
 
     name: str

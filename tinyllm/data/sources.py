@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.data import stories
 from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import join, read
 from tinyllm.errors import UserError
 from tinyllm.files import read_bytes, read_text
+from tinyllm.world import stories
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 

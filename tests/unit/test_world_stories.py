@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.data import stories
-from tinyllm.data.world import CHILDREN, PLACES, TABLES, VISITORS
 from tinyllm.rng import Random
+from tinyllm.world import stories
+from tinyllm.world.story_tables import CHILDREN, PLACES, TABLES, VISITORS
 
 N = 2000
 
@@ -63,9 +63,9 @@ def test_the_world_notices_a_contradiction():
     """A thing that changes colour on the way, or a pronoun of the wrong gender, has probability zero."""
     for i in range(400):
         story = stories.sample(Random(i))
-        if story.facts["plot"] == "found":
+        if story.labels["plot"] == "found":
             break
-    name, colour = story.facts["hero"], story.facts["colour"]
+    name, colour = story.labels["hero"], story.labels["colour"]
     head, tail = story.text.rsplit(colour, 1)
     assert colour in head
     assert stories.logprob(head + ("green" if colour == "red" else "red") + tail) == -math.inf
@@ -106,7 +106,7 @@ def test_facts_are_true_of_the_text(many):
     places = {p.name: p for p in PLACES}
     seen = Counter()
     for s in many:
-        f, half = s.facts, s.text[len(s.text) // 2 :]
+        f, half = s.labels, s.text[len(s.text) // 2 :]
         seen[f["plot"]] += 1
         assert f["hero"] in s.text and f.get("friend") != f["hero"]
         if "helper" in f:

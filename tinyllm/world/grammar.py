@@ -16,18 +16,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tinyllm.data.ambiguity import check
-from tinyllm.data.template import Choice, Draw, GrammarError, Mention, Rule, read
 from tinyllm.rng import Random
-
-
-@dataclass
-class Story:
-    """A text, what is true in it (`facts`: names and labels by variable), and its log-probability in nats."""
-
-    text: str
-    facts: dict
-    logprob: float
+from tinyllm.world.ambiguity import check
+from tinyllm.world.document import Document
+from tinyllm.world.template import Choice, Draw, GrammarError, Mention, Rule, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +65,10 @@ class Walk:
         if branch.fact:
             self.facts[branch.fact[0]] = branch.fact[1]
 
-    def story(self) -> Story:
-        facts = {var: getattr(value, "name", value) for var, value in self.facts.items()}
+    def document(self) -> Document:
+        labels = {var: getattr(value, "name", value) for var, value in self.facts.items()}
         # fsum rounds once, so writing and reading, which add in different orders, get exactly the same sum.
-        return Story("".join(self.words), facts, math.fsum(self.logprobs))
+        return Document("".join(self.words), labels, logprob=math.fsum(self.logprobs))
 
 
 class Grammar:
@@ -154,11 +146,11 @@ class Grammar:
 
     # Writing and reading.
 
-    def sample(self, rng: Random) -> Story:
-        """Write one text: rng (tinyllm.rng.Random) -> Story."""
+    def sample(self, rng: Random) -> Document:
+        """Write one text: rng (tinyllm.rng.Random) -> Document; labels are the facts noted."""
         walk = Walk()
         self._write(self.body, walk, rng)
-        return walk.story()
+        return walk.document()
 
     def _write(self, body, walk, rng):
         for node in body:
@@ -171,14 +163,14 @@ class Grammar:
                 walk.take(branch)
                 self._write(branch.body, walk, rng)
 
-    def parse(self, text: str, start: int = 0) -> tuple[Story, int] | None:
-        """Find the one derivation of a text that begins at `start` -> (Story, end), or None."""
+    def parse(self, text: str, start: int = 0) -> tuple[Document, int] | None:
+        """Find the one derivation of a text that begins at `start` -> (Document, end), or None."""
         walk = Walk()
         end = self._read(self.body, text, start, walk)
         if end is None:
             return None
         walk.words.append(text[start:end])
-        return walk.story(), end
+        return walk.document(), end
 
     def _read(self, body, text, at, walk):
         for node in body:

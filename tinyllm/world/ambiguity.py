@@ -17,7 +17,7 @@ sentence.
 from itertools import pairwise
 from typing import Any
 
-from tinyllm.data.template import Choice, Draw, Entity, GrammarError, Mention
+from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
 
 
 def check(grammar: Any) -> None:

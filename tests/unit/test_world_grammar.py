@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.data.grammar import Branch, Grammar, Story
-from tinyllm.data.template import Choice, Draw, Entity, GrammarError, Mention, read
 from tinyllm.rng import Random
+from tinyllm.world.document import Document
+from tinyllm.world.grammar import Branch, Grammar
+from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention, read
 
 PETS = [Entity("Tom", 3, kind="cat"), Entity("Rex", kind="dog"), Entity("Ada", 2, kind="newt")]
 TOYS = [Entity("ball"), Entity("rope", 4), Entity("leaf")]
@@ -30,7 +31,7 @@ RULES = {
 def derivations(grammar, body, facts, logprob=0.0):
     """Every text that a small grammar can write: what the numbers of the grammar must agree with."""
     if not body:
-        yield Story("", facts, logprob)
+        yield Document("", facts, logprob=logprob)
         return
     node, rest = body[0], body[1:]
     if isinstance(node, str | Mention):
@@ -41,7 +42,7 @@ def derivations(grammar, body, facts, logprob=0.0):
     for branch in branches:
         known = facts | ({branch.fact[0]: branch.fact[1]} if branch.fact else {})
         for story in derivations(grammar, branch.body + rest, known, logprob + branch.logprob):
-            yield Story(words + story.text, story.facts, story.logprob)
+            yield Document(words + story.text, story.labels, logprob=story.logprob)
 
 
 def every(rules, tables=TABLES):
@@ -75,7 +76,7 @@ def test_samples_read_back_to_the_same_facts_and_the_same_bits():
         story = grammar.sample(Random(i))
         assert grammar.parse(story.text) == (story, len(story.text))
         assert story.logprob == pytest.approx(known[story.text].logprob)
-    facts = max((grammar.sample(Random(i)).facts for i in range(9)), key=len)
+    facts = max((grammar.sample(Random(i)).labels for i in range(9)), key=len)
     assert set(facts) == {"hero", "other", "toy", "bad", "played"}
 
 

@@ -4,7 +4,7 @@ Bramble is always the hedgehog, lives in the forest and brings cherries, so one 
 learnt these facts. The words after a name are pieces of sentences; weights make some names more frequent.
 """
 
-from tinyllm.data.template import Entity
+from tinyllm.world.template import Entity
 
 HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
 SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}

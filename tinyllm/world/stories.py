@@ -1,9 +1,9 @@
 """Little stories from a known world: an endless corpus whose entropy is exact.
 
-    from tinyllm.data import stories
+    from tinyllm.world import stories
     print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
-    stories.sample(Random(0)).facts             # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
+    stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
 world.py holds the entities, storylines.py the plots; grammar.py writes, parses and measures texts.
 """
@@ -11,10 +11,11 @@ world.py holds the entities, storylines.py the plots; grammar.py writes, parses 
 import math
 from functools import cache
 
-from tinyllm.data.grammar import Grammar, Story
-from tinyllm.data.storylines import RULES
-from tinyllm.data.world import TABLES
 from tinyllm.rng import Random
+from tinyllm.world.document import Document
+from tinyllm.world.grammar import Grammar
+from tinyllm.world.story_tables import TABLES
+from tinyllm.world.storylines import RULES
 
 SEPARATOR = "\n\n"  # after every story; it occurs in none
 DEFAULT_STORIES = 3000  # about 1.9 MB
@@ -26,8 +27,8 @@ def grammar() -> Grammar:
     return Grammar(RULES, TABLES)
 
 
-def sample(rng: Random) -> Story:
-    """Write one story: rng (tinyllm.rng.Random) -> Story(text, facts, logprob in nats)."""
+def sample(rng: Random) -> Document:
+    """Write one story: rng (tinyllm.rng.Random) -> Document(text, labels, logprob in nats)."""
     return grammar().sample(rng)
 
 
@@ -40,8 +41,8 @@ def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 
 
-def parse(text: str) -> list[Story] | None:
-    """Read stories back: text -> list of Story, or None if any part of the text is not of this grammar.
+def parse(text: str) -> list[Document] | None:
+    """Read stories back: text -> list of Document, or None if any part of the text is not of this grammar.
 
     The last blank line may be missing.
     """
@@ -65,7 +66,7 @@ def logprob(text: str) -> float:
     choices. The number of stories has no probability: it is given, as in `generate`.
     """
     read = parse(text)
-    return -math.inf if read is None else math.fsum(story.logprob for story in read)
+    return -math.inf if read is None else math.fsum(story.logprob or 0 for story in read)
 
 
 @cache

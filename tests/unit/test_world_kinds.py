@@ -1,0 +1,117 @@
+"""What every kind of text promises: the same bytes, a reader, a second way to the truth, a score, splits."""
+
+import hashlib
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, Document, Kind, Stream, World
+
+PINNED = Path(__file__).with_name("world_bytes.json")  # running this file writes it
+ALPHABET = set(map(chr, range(32, 127))) | {"\n"}
+WORLD = World()
+every_kind = pytest.mark.parametrize("name", KINDS)
+
+
+@st.composite
+def dials(draw, kind):
+    """Dials in all their corners."""
+    given = {}
+    for field in fields(kind.Dials):
+        rule = field.metadata
+        if field.type is bool:
+            given[field.name] = draw(st.booleans())
+        elif "choices" in rule:
+            given[field.name] = draw(st.sampled_from(list(rule["choices"])))
+        elif field.type is float:
+            given[field.name] = draw(st.sampled_from([rule["min"], field.default, rule["max"]]))
+        else:
+            given[field.name] = draw(st.integers(rule["min"], rule["max"]))
+    return kind.dials(**given)
+
+
+def digest(name, n=40):
+    """The SHA-256 of documents of a kind, as JSON."""
+    kind = KINDS[name]
+    written = [vars(kind(WORLD, Random(0, name, i))) for i in range(n)]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
+@every_kind
+def test_the_bytes_are_the_same_everywhere(name):
+    assert digest(name) == json.loads(PINNED.read_text())[name], "a change of bytes changes published numbers"
+
+
+@every_kind
+@given(data=st.data(), seed=st.integers(0, 2**40))
+def test_a_document_reads_back_and_two_ways_give_its_truth(name, data, seed):
+    kind = KINDS[name]
+    settings = data.draw(dials(kind))
+    document = kind(WORLD, Random(seed), settings)
+    assert kind(WORLD, Random(seed), settings) == document
+    assert document.text.startswith(document.prompt) and set(document.text) <= ALPHABET
+    assert json.loads(json.dumps(document.labels)) == document.labels, "labels are what JSON can hold"
+    assert kind.read(WORLD, document.text) == document
+    assert kind.solve(WORLD, document) == document.truth
+    if document.prompt:
+        entry = kind.entry(document)
+        assert kind.score_answer(document.answer, entry) == 1
+        assert kind.score_answer(document.answer + " or not", entry) < 1
+        assert kind.score_answer(None, entry) == kind.score_answer("", entry) == 0
+    assert 0 <= kind.chance(settings) < 1
+
+
+@every_kind
+def test_a_text_of_no_kind_is_read_as_none(name):
+    for text in ("", "\n", "Hm. ", "x" * 50, "1 + 1 = 3 or so"):
+        assert KINDS[name].read(WORLD, text) is None
+
+
+@every_kind
+def test_no_test_item_is_in_the_training_split(name):
+    kind = KINDS[name]
+    for by in kind.splits:
+        train, test = (Stream(WORLD, kind, split=split, by=by) for split in ("train", "test"))
+        key = kind.splits[by]
+        seen, held = ({str(key(s[i])) for i in range(60)} for s in (train, test))
+        assert not seen & held
+        assert train[3] == Stream(WORLD, kind, split="train", by=by)[3]
+
+
+@every_kind
+def test_wrong_dials_are_refused_in_one_line(name):
+    with pytest.raises(UserError, match="has no dial cheese"):
+        KINDS[name].dials(cheese=1)
+    for field in fields(KINDS[name].Dials):
+        with pytest.raises(UserError, match=field.name):
+            KINDS[name].dials(**{field.name: "much"})
+
+
+def test_an_unknown_kind_is_refused_with_the_list():
+    with pytest.raises(UserError, match=r"no kind of text called novel; it has .*stories"):
+        KINDS["novel"]
+    assert "novel" not in KINDS
+
+
+def test_a_split_that_no_document_is_in_is_refused():
+    class Always(Kind):
+        def write(self, world, random, dials):
+            return Document("yes", {})
+
+    with pytest.raises(UserError, match="no document for the split"):
+        for split in ("train", "test"):
+            Stream(WORLD, Always(), split=split)[0]
+    with pytest.raises(UserError, match="train, test or all"):
+        Stream(WORLD, Always(), split="both")
+    with pytest.raises(UserError, match="cannot be split by colour"):
+        Stream(WORLD, Always(), by="colour")[0]
+
+
+if __name__ == "__main__":
+    PINNED.write_text(json.dumps({name: digest(name) for name in KINDS}, indent=1) + "\n")

@@ -1,0 +1,9 @@
+"""A small world with known truth, and many kinds of text about it, each with its exact answers."""
+
+from tinyllm.world.calendar import Date
+from tinyllm.world.document import Document, Kind, Stream
+from tinyllm.world.facts import Fact
+from tinyllm.world.kinds import KINDS
+from tinyllm.world.world import World
+
+__all__ = ["KINDS", "Date", "Document", "Fact", "Kind", "Stream", "World"]

@@ -1,0 +1,174 @@
+"""What every kind of text has: a generator, a reader, a solver, a score, dials and splits.
+
+A kind is a class in one file of world/kinds/:
+
+    class Parity(Kind):
+        \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
+
+        @dataclass(frozen=True)
+        class Dials:
+            length: int = setting(8, help="how many bits", min=1, max=64)
+
+        def write(self, world, random, dials):
+            bits = [random.integers(2) for _ in range(dials.length)]
+            return self.asked(f"{bits} is", "odd" if sum(bits) % 2 else "even", {"bits": bits})
+
+        def read(self, world, text): ...     # the same Document from its text, or None
+        def solve(self, world, document): ...  # the truth, found in another way than `write` found it
+
+`KINDS` finds it by its file. Every kind promises, and tests/unit/test_world_kinds.py checks: the same key
+gives the same document; a document reads back as itself; two ways to find the truth agree; its own answer
+scores 1.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from tinyllm.config import check
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+
+HELD_OUT = 0.2  # the share of keys that only the test split has
+ATTEMPTS = 10_000  # documents drawn before a split counts as empty
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with all that is known of it.
+
+    labels: facts about the text, by name; values that JSON can hold. truth: the right answer to what is
+    asked, "" where nothing is asked. logprob: the exact log-probability in nats, where the kind knows it.
+    prompt: the beginning of the text after which a model answers; "" for prose.
+    """
+
+    text: str
+    labels: dict
+    truth: str = ""
+    logprob: float | None = None
+    prompt: str = ""
+
+    @property
+    def answer(self) -> str:
+        """Return the text after the prompt, worked steps included."""
+        return self.text[len(self.prompt) :]
+
+
+@dataclass(frozen=True)
+class NoDials:
+    """The dials of a kind without any."""
+
+
+class Kind:
+    """One kind of text: subclasses give `write`, `read` and `solve`.
+
+    The first line of a subclass's docstring describes the kind to users. name: from the class, ShellGame ->
+    shell_game. group: what the kind is for. marker: the final answer stands after its last occurrence, such
+    as "answer: " after worked steps; "" if the answer is all of it. splits: for each way to hold documents
+    out, a function from a document to its key; documents with equal keys are in the same split. A function
+    that returns a bool says itself whether the document is for testing. The first is the default.
+    """
+
+    Dials: ClassVar[type] = NoDials
+    group: ClassVar[str] = "suite"
+    marker: ClassVar[str] = ""
+    splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
+        "text": lambda document: document.prompt or document.text
+    }
+
+    @property
+    def name(self) -> str:
+        """Return the name by which `KINDS` and `world:NAME` know this kind."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def write(self, world: Any, random: Random, dials: Any) -> Document:
+        """Write one document; everything random comes from `random`."""
+        raise NotImplementedError
+
+    def read(self, world: Any, text: str) -> Document | None:
+        """Return the Document with this text, equal to the written one, or None if the kind has none."""
+        raise NotImplementedError
+
+    def solve(self, world: Any, document: Document) -> str:
+        """Derive the truth of a document from its prompt or text and the world, not as `write` derived it."""
+        raise NotImplementedError
+
+    def chance(self, dials: Any) -> float:
+        """Return the mean score of the best guess that does not look at the question."""
+        return 0.0
+
+    def __call__(self, world: Any, random: Random, dials: Any = None) -> Document:
+        return self.write(world, random, self.dials() if dials is None else dials)
+
+    def dials(self, **given: Any) -> Any:
+        """Return the dials of this kind, some of them changed. Raises UserError for a wrong name or value."""
+        known = [field.name for field in fields(self.Dials)]
+        for name in given:
+            if name not in known:
+                raise UserError(f"{self.name} has no dial {name}; it has {', '.join(known) or 'none'}")
+        dials = self.Dials(**given)
+        check(dials, f"{self.name}: ")
+        return dials
+
+    def final(self, answer: str) -> str:
+        """Return the final answer in a text that a model wrote: what follows the marker, no full stop."""
+        return (
+            answer.rpartition(self.marker)[2].strip().removesuffix(".")
+            if self.marker
+            else answer.strip().removesuffix(".")
+        )
+
+    def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
+        """Score an answer: 1.0 if it is right, else 0.0. The signature is that of reasoning environments."""
+        return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
+
+    def entry(self, document: Document) -> dict:
+        """Return a document in the form of outside reasoning environments: question, answer and metadata."""
+        return {"question": document.prompt, "answer": document.truth,
+                "metadata": {"source_dataset": self.name, **document.labels}}  # fmt: skip
+
+    def asked(self, prompt: str, truth: str, labels: dict, steps: str = "") -> Document:
+        """Return a question with its answer: the prompt, then steps and the marker if any, then the truth."""
+        return Document(
+            f"{prompt} {steps}{self.marker if steps else ''}{truth}", labels, truth, prompt=prompt
+        )
+
+    def held_out(self, document: Document, by: str | None = None) -> bool:
+        """Return True if a document is for testing only, by one of `splits`."""
+        name = by or next(iter(self.splits))
+        if name not in self.splits:
+            raise UserError(f"{self.name} cannot be split by {name}; it can by {', '.join(self.splits)}")
+        key = self.splits[name](document)
+        if isinstance(key, bool):
+            return key
+        digest = hashlib.sha256(f"{self.name} {name} {key}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") < HELD_OUT * 2**32
+
+
+class Stream:
+    """An endless list of documents of one kind: document i depends on the seed, the split and i alone."""
+
+    def __init__(self, world: Any, kind: Kind, dials: Any = None, seed: int = 0, split: str = "train",
+                 by: str | None = None):  # fmt: skip
+        if split not in ("train", "test", "all"):
+            raise UserError(f"a split is train, test or all, got {split!r}")
+        self.world, self.kind, self.seed, self.split, self.by = world, kind, seed, split, by
+        self.dials = kind.dials() if dials is None else dials
+
+    def __getitem__(self, i: int) -> Document:
+        random = Random(self.seed, self.kind.name, self.split, i)
+        for _ in range(ATTEMPTS):
+            document = self.kind(self.world, random, self.dials)
+            if self.split == "all" or self.kind.held_out(document, self.by) == (self.split == "test"):
+                return document
+        raise UserError(
+            f"{self.kind.name} with {asdict(self.dials)} has no document for the split {self.split}"
+        )
+
+    def __iter__(self) -> Iterator[Document]:
+        i = 0
+        while True:
+            yield self[i]
+            i += 1

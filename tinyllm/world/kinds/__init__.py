@@ -1,0 +1,40 @@
+"""The kinds of text, one file each or one for a few that belong together; `KINDS` has them by name."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from tinyllm.errors import UserError
+from tinyllm.world.document import Kind
+
+
+class Registry(Mapping):
+    """All kinds by name, found by the files of this folder, which are imported at first use."""
+
+    @cached_property
+    def _all(self) -> dict[str, Kind]:
+        found: list[Kind] = []
+        for file in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+            module = importlib.import_module(f"{__name__}.{file}")
+            classes = [value for value in vars(module).values() if isinstance(value, type)]
+            own = [kind for kind in classes if issubclass(kind, Kind) and kind.__module__ == module.__name__]
+            found += [kind() for kind in own if not kind.__name__.startswith("_")]
+        return {kind.name: kind for kind in found}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._all:
+            raise UserError(f"the world has no kind of text called {name}; it has {', '.join(self._all)}")
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+
+KINDS = Registry()

@@ -1,0 +1,178 @@
+"""How facts are said: for each relation four sentences, a question, and how to read them again."""
+
+import re
+from functools import cache
+
+from tinyllm.world.facts import Fact
+
+# relation -> four ways to say it; {s} is the subject, {o} the object
+STATEMENTS = {
+    "lives_in": (
+        "{s} lives in {o}.",
+        "The home of {s} is in {o}.",
+        "{o} is where {s} lives.",
+        "You can find {s} in {o}.",
+    ),
+    "born_in": (
+        "{s} was born in {o}.",
+        "The birthplace of {s} is {o}.",
+        "{o} is where {s} was born.",
+        "{s} came into the world in {o}.",
+    ),
+    "born_on": (
+        "{s} was born on {o}.",
+        "The birthday of {s} is {o}.",
+        "On {o}, {s} was born.",
+        "{s} has been in the world since {o}.",
+    ),
+    "works_as": (
+        "{s} works as a {o}.",
+        "The job of {s} is {o}.",
+        "By trade, {s} is a {o}.",
+        "{s} earns a living as a {o}.",
+    ),
+    "likes": (
+        "{s} likes {o}.",
+        "The favourite food of {s} is {o}.",
+        "{s} would eat {o} every day.",
+        "Nothing tastes better to {s} than {o}.",
+    ),
+    "enjoys": (
+        "{s} enjoys {o}.",
+        "The favourite pastime of {s} is {o}.",
+        "On Sundays, {s} goes in for {o}.",
+        "{s} spends every free hour on {o}.",
+    ),
+    "owns": (
+        "{s} owns a {o}.",
+        "The treasure of {s} is a {o}.",
+        "{s} keeps a {o} at home.",
+        "A {o} belongs to {s}.",
+    ),
+    "pet": (
+        "{s} has a pet called {o}.",
+        "The pet of {s} is {o}.",
+        "{s} looks after {o}.",
+        "{o} belongs to the house of {s}.",
+    ),
+    "mother": (
+        "{s}'s mother is {o}.",
+        "The mother of {s} is {o}.",
+        "{o} is the mother of {s}.",
+        "{o} gave birth to {s}.",
+    ),
+    "father": (
+        "{s}'s father is {o}.",
+        "The father of {s} is {o}.",
+        "{o} is the father of {s}.",
+        "{o} is known as the father of {s}.",
+    ),
+    "married_to": (
+        "{s} is married to {o}.",
+        "The partner of {s} is {o}.",
+        "{s} gave a ring to {o}.",
+        "{s} and {o} are a couple.",
+    ),
+    "best_friend": (
+        "{s}'s best friend is {o}.",
+        "The best friend of {s} is {o}.",
+        "{s} tells every secret to {o}.",
+        "Nobody is dearer to {s} than {o}.",
+    ),
+    "grandmother": (
+        "{s}'s grandmother is {o}.",
+        "A grandmother of {s} is {o}.",
+        "{o} is a grandmother of {s}.",
+        "{s} calls {o} Granny.",
+    ),
+    "grandfather": (
+        "{s}'s grandfather is {o}.",
+        "A grandfather of {s} is {o}.",
+        "{o} is a grandfather of {s}.",
+        "{s} calls {o} Grandpa.",
+    ),
+    "sister": (
+        "{s}'s sister is {o}.",
+        "A sister of {s} is {o}.",
+        "{o} is a sister of {s}.",
+        "{s} grew up with a sister, {o}.",
+    ),
+    "brother": (
+        "{s}'s brother is {o}.",
+        "A brother of {s} is {o}.",
+        "{o} is a brother of {s}.",
+        "{s} grew up with a brother, {o}.",
+    ),
+    "can": ("{s} can {o}.", "{s} knows how to {o}.", "It is easy for {s} to {o}.", "{s} has learnt to {o}."),
+    "works_at": (
+        "{s} works at {o}.",
+        "{s} goes to work at {o}.",
+        "{o} is where {s} works.",
+        "{s} spends the day at {o}.",
+    ),
+    "held_in": (
+        "{s} is held in {o}.",
+        "The people of {o} hold {s}.",
+        "{o} is the town of {s}.",
+        "For {s} you must go to {o}.",
+    ),
+    "held_on": (
+        "{s} is held on {o}.",
+        "The date of {s} is {o}.",
+        "Every year, {s} begins on {o}.",
+        "{o} is the day of {s}.",
+    ),
+}
+# relation -> the question for its object
+QUESTIONS = {
+    "lives_in": "Where does {s} live?",
+    "born_in": "Where was {s} born?",
+    "born_on": "When was {s} born?",
+    "works_as": "What is the job of {s}?",
+    "likes": "What does {s} like to eat?",
+    "enjoys": "What does {s} enjoy?",
+    "owns": "What does {s} own?",
+    "pet": "Which pet does {s} have?",
+    "mother": "Who is the mother of {s}?",
+    "father": "Who is the father of {s}?",
+    "married_to": "Who is married to {s}?",
+    "best_friend": "Who is the best friend of {s}?",
+    "held_in": "Where is {s} held?",
+    "held_on": "When is {s} held?",
+}
+
+
+def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
+    """Return the sentence that states a fact, in one of four ways; `subject` is said instead of the name."""
+    text = STATEMENTS[str(fact.relation)][way].format(s=subject or fact.subject, o=fact.object)
+    return _articles(text[0].upper() + text[1:])
+
+
+def ask(fact: Fact) -> str:
+    """Return the question of which the object of a fact is the answer."""
+    return QUESTIONS[str(fact.relation)].format(s=fact.subject)
+
+
+def _articles(text):
+    """Write an for a before a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+
+
+@cache
+def _patterns():
+    found = []
+    for relation, ways in STATEMENTS.items():
+        for way, text in enumerate(ways):
+            pattern = re.escape(text).replace(r"\{s\}", "(?P<s>.+?)").replace(r"\{o\}", "(?P<o>.+)")
+            pattern = re.sub(r"\b([Aa])\\ (?=\()", r"\1n?\\ ", pattern[0].upper() + pattern[1:])
+            found.append((re.compile(pattern), relation, way))
+    return found
+
+
+def read_statements(sentence: str) -> list[tuple[Fact, int]]:
+    """Return every (fact, way) that a sentence can be read as; names are not looked up."""
+    found = []
+    for pattern, relation, way in _patterns():
+        if match := pattern.fullmatch(sentence):
+            found.append((Fact(match["s"], relation, match["o"]), way))
+    return found

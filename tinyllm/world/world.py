@@ -1,0 +1,266 @@
+"""A small world: its people, places, animals and events, what is true of them, and what follows.
+
+    world = World(seed=0, size=240)
+    world.ask(Fact("Mia Brown", "grandmother", None))     # facts, given or derived
+    world.holds("Mia Brown's mother is Lena Brown.")
+    world.facts(before=Date.read("1 January 60"))         # what was true then
+
+Three generations live in 24 places joined by roads. Everything is drawn from the seed with tinyllm.rng, so a
+world is the same everywhere; VERSION changes when the same seed begins to give another one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world import names
+from tinyllm.world.calendar import DAYS_OF_YEAR, Date
+from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.geography import Map
+from tinyllm.world.phrases import read_statements
+from tinyllm.world.template import Entity
+
+VERSION = "1"
+PRESENT = Date(80, 0, 0)
+BIRTHS = ((0, 8), (24, 34), (48, 58))  # the years in which each generation was born
+CHANGING = {"lives_in", "works_as"}  # relations of which the newest fact replaces the older ones
+HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
+SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
+
+RULES = """
+parent(x, y) if mother(x, y)
+parent(x, y) if father(x, y)
+child(x, y) if parent(y, x)
+sibling(x, y) if mother(x, z), mother(y, z), x != y
+sister(x, y) if sibling(x, y), is_a(y, woman)
+brother(x, y) if sibling(x, y), is_a(y, man)
+grandmother(x, z) if parent(x, y), mother(y, z)
+grandfather(x, z) if parent(x, y), father(y, z)
+aunt(x, z) if parent(x, y), sister(y, z)
+uncle(x, z) if parent(x, y), brother(y, z)
+cousin(x, y) if parent(x, a), sibling(a, b), child(b, y)
+mother_in_law(x, z) if married_to(x, y), mother(y, z)
+neighbour(x, y) if lives_in(x, z), lives_in(y, z), x != y
+can(x, y) if works_as(x, z), skill(z, y)
+can(x, y) if is_a(x, z), skill(z, y)
+works_at(x, y) if works_as(x, z), workplace(z, y)
+uses(x, y) if works_as(x, z), tool(z, y)
+"""
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """The settings of a world.
+
+    bias is the chance that a woman has one of the first eight jobs, and a man one of the last eight.
+    """
+
+    seed: int = setting(0, help="another world for every number", min=0, max=2**63 - 1)
+    size: int = setting(240, help="how many people live there", min=12, max=1500)
+    bias: float = setting(
+        0.5, help="chance that a job is of the half that goes with the gender", min=0, max=1
+    )
+
+
+class World:
+    """A world of `size` people, drawn from a seed. Raises UserError for a setting out of its range."""
+
+    def __init__(self, seed: int = 0, size: int = 240, bias: float = 0.5):
+        self.config = WorldConfig(seed, size, bias)
+        check(self.config, "world: ")
+        self.random = Random(seed, "world", VERSION, size)
+        self.map = Map(names.PLACES, Random(seed, "map"))
+        self._base: list[Fact] = list(_trades())
+        self.people: list[Entity] = []
+        self._taken: set[str] = set()
+        self._families()
+        for person in self.people:
+            self._life(person)
+        self._friendships()
+        self._feasts()
+        self._base.sort(key=lambda fact: fact.since)
+        self._describe()
+
+    def __repr__(self) -> str:
+        told, known = len(self._base), len(self.known())
+        return f"World(seed={self.config.seed}, size={self.config.size}): {told:,} facts give {known:,}"
+
+    # What is true.
+
+    def facts(self, before: Date | None = None) -> list[Fact]:
+        """Return the given facts that held just before a date, by default at present; the oldest first.
+
+        Raises UserError for a date before the world begins.
+        """
+        if before is not None and before.number <= 0:
+            raise UserError(f"the world begins on {Date(0, 0, 0)}; a date before that has no facts")
+        day = (before or PRESENT).number
+        held: dict[tuple, Fact] = {}
+        for fact in self._base:
+            if fact.since < day:
+                key = fact[:2] if fact.relation in CHANGING else fact[:3]
+                held.pop(key, None)
+                held[key] = fact
+        return list(held.values())
+
+    def known(self, before: Date | None = None) -> Facts:
+        """Return the facts that held before a date, and all that follows from them."""
+        return _known(self, before)
+
+    def ask(self, pattern: Fact, before: Date | None = None) -> list[Fact]:
+        """Return the facts that fit a pattern such as Fact("Mia Brown", "aunt", None); None fits anything."""
+        return list(self.known(before).find(pattern))
+
+    def holds(self, statement: str | Fact, before: Date | None = None) -> bool:
+        """Return True if a fact, or a sentence that says one, is true.
+
+        Raises UserError for a sentence that says no fact.
+        """
+        readings = [statement] if isinstance(statement, Fact) else [f for f, _ in read_statements(statement)]
+        if not readings:
+            raise UserError(
+                f"{statement!r} says nothing that the world can check; "
+                "`tinyllm data show world:facts` shows how"
+            )
+        return any(fact in self.known(before) for fact in readings)
+
+    def person(self, name: str) -> Entity:
+        """Return the person of that name. Raises UserError with near names if there is none."""
+        return self._named[name] if name in self._named else _unknown(name, self._named)
+
+    @cached_property
+    def _named(self):
+        return {person.name: person for person in self.people}
+
+    # How it comes about.
+
+    def _families(self):
+        """Draw three generations; a couple of one has the children of the next."""
+        size = self.config.size
+        parents = [None] * (2 * round(size * 0.14))
+        for generation in range(3):
+            left = size - len(self.people)
+            wanted = (
+                left
+                if generation == 2
+                else min(left, len(parents) if generation == 0 else round(size * 0.36))
+            )
+            couples = self._couples(parents, generation) if generation else []
+            born = []
+            for i in range(wanted):
+                couple = couples[i % len(couples)] if couples else None
+                born.append(self._birth(i, generation, couple))
+            parents = born
+
+    def _birth(self, i, generation, couple):
+        random = self.random
+        pronouns, given = (SHE, names.GIRLS) if i % 2 else (HE, names.BOYS)
+        while True:
+            first = random.choice(given)
+            last = couple[1].last if couple else random.choice(names.FAMILIES)
+            if f"{first} {last}" not in self._taken:
+                break
+            if couple and sum(name.endswith(f" {last}") for name in self._taken) > 30:
+                couple = (couple[0], Entity(couple[1].name, last=random.choice(names.FAMILIES)))
+        first_year, last_year = BIRTHS[generation]
+        day = random.integers((last_year - first_year) * DAYS_OF_YEAR) + first_year * DAYS_OF_YEAR
+        person = Entity(
+            f"{first} {last}", first=first, last=last, girl="woman" if i % 2 else "man", born=day, **pronouns
+        )
+        self._taken.add(person.name)
+        self.people.append(person)
+        self._say(person, "is_a", person.girl, day)
+        self._say(person, "born_on", str(Date.of(day)), day)
+        if couple:
+            self._say(person, "mother", couple[0].name, day)
+            self._say(person, "father", couple[1].name, day)
+            person.town = couple[0].town
+        else:
+            person.town = random.choice(names.PLACES)
+        self._say(person, "born_in", person.town, day)
+        self._say(person, "lives_in", person.town, day)
+        return person
+
+    def _couples(self, parents, generation):
+        """Marry the women of a generation to its men, so that all have two children or more in the next."""
+        women = self.random.shuffle(p for p in parents if p.girl == "woman")
+        men = self.random.shuffle(p for p in parents if p.girl == "man")
+        couples = []
+        for woman, man in zip(women, men, strict=False):
+            if woman.last == man.last and len(couples) + 1 < len(women):
+                continue  # perhaps brother and sister
+            day = BIRTHS[generation][0] * DAYS_OF_YEAR - 1 - self.random.integers(3 * DAYS_OF_YEAR)
+            self._say(woman, "married_to", man.name, day)
+            self._say(man, "married_to", woman.name, day)
+            self._say(man, "lives_in", woman.town, day)
+            man.town = woman.town
+            couples.append((woman, man))
+        return couples
+
+    def _life(self, person):
+        """Draw a job, tastes, a possession, perhaps a pet, perhaps a move to another town."""
+        random, grown = self.random, person.born + 18 * DAYS_OF_YEAR
+        jobs = list(names.JOBS)
+        with_gender = random.integers(2**20) < self.config.bias * 2**20
+        half = jobs[:8] if with_gender == (person.girl == "woman") else jobs[8:]
+        self._say(person, "works_as", random.choice(half), grown + random.integers(3 * DAYS_OF_YEAR))
+        self._say(person, "likes", random.choice(names.FOODS), person.born + DAYS_OF_YEAR)
+        self._say(person, "enjoys", random.choice(names.PASTIMES), person.born + 6 * DAYS_OF_YEAR)
+        self._say(person, "owns", f"{random.choice(names.COLOURS)} {random.choice(names.THINGS)}", grown)
+        if random.integers(2):
+            animal = random.choice(list(names.ANIMALS))
+            pet = f"{random.choice(names.PETS)} the {animal}"
+            if pet not in self._taken:
+                self._taken.add(pet)
+                day = PRESENT.number - 1 - random.integers(9 * DAYS_OF_YEAR)
+                self._say(person, "pet", pet, day)
+                self._base.append(Fact(pet, "is_a", animal, day))
+        if random.integers(3) == 0:
+            day = grown + random.integers(PRESENT.number - grown)
+            self._say(person, "lives_in", random.choice(names.PLACES), day)
+
+    def _friendships(self):
+        """Give everybody a best friend of nearly the same age, which need not be mutual."""
+        by_age = sorted(self.people, key=lambda p: p.born)
+        for i, person in enumerate(by_age):
+            near = [p for p in by_age[max(0, i - 8) : i + 9] if p is not person]
+            friend = self.random.choice(near)
+            self._say(person, "best_friend", friend.name, max(person.born, friend.born) + 10 * DAYS_OF_YEAR)
+
+    def _feasts(self):
+        for feast in names.FEASTS:
+            self._base.append(Fact(feast, "held_in", self.random.choice(names.PLACES), 0))
+            day = Date.of(self.random.integers(DAYS_OF_YEAR))
+            self._base.append(Fact(feast, "held_on", str(day).removesuffix(" 0"), 0))
+
+    def _say(self, person, relation, value, day):
+        self._base.append(Fact(person.name, relation, value, day))
+
+    def _describe(self):
+        """Give every person its present facts as words, for grammars: {person.job}, {person.home}."""
+        for fact in self.facts():
+            if fact.subject in self._named:
+                self._named[fact.subject].__dict__[fact.relation] = fact.object
+
+
+@cache
+def _known(world, before):
+    return Facts(world.facts(before), read_rules(RULES))
+
+
+def _trades() -> Iterable[Fact]:
+    """Yield what is true of jobs and animals in every world."""
+    for job, (skill, tool, place) in names.JOBS.items():
+        yield from (Fact(job, "skill", skill), Fact(job, "tool", tool), Fact(job, "workplace", place))
+    for animal, (skill, sound) in names.ANIMALS.items():
+        yield from (Fact(animal, "skill", skill), Fact(animal, "sound", sound))
+
+
+def _unknown(name, known):
+    near = [other for other in known if set(name.lower().split()) & set(other.lower().split())]
+    raise UserError(
+        f"nobody in this world is called {name}; there are {', '.join((near or list(known))[:5])}"
+    )
