@@ -23,9 +23,10 @@ from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
 def check(grammar: Any) -> None:
     """Raise GrammarError unless every mention is defined and no text can have two derivations."""
     _check_scope(grammar, grammar.body, frozenset(), frozenset())
+    compared: set[tuple] = set()  # a shuffle has the same two parts in many of its choices
     for node in list(grammar.forks):
         if isinstance(node, Choice):
-            _check_choice(grammar, grammar.forks[node])
+            _check_choice(grammar, grammar.forks[node], compared)
 
 
 def _check_scope(grammar, body, sure, maybe):
@@ -77,12 +78,15 @@ def _check_draw(grammar, node):
                 raise GrammarError(f"ambiguous: {{{node.var}}} can be {a!r} and also {b!r}")
 
 
-def _check_choice(grammar, fork):
+def _check_choice(grammar, fork, compared):
     every = [leads(grammar, branch.body) for branch in fork.branches]
     for i, ours in enumerate(every):
         for other in every[:i]:
             for a in ours:
                 for b in other:
+                    if (a, b) in compared:
+                        continue
+                    compared.add((a, b))
                     facts = clash(grammar, a, b, {})
                     if facts is not None:
                         raise GrammarError(f"ambiguous: {_show(a)} and {_show(b)} begin alike when {facts}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from tinyllm.rng import Random
 from tinyllm.world.ambiguity import check
 from tinyllm.world.document import Document
-from tinyllm.world.template import Choice, Draw, GrammarError, Mention, Rule, read
+from tinyllm.world.template import Choice, Draw, GrammarError, Mention, Rule, Shuffle, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,9 @@ class Grammar:
             if isinstance(node, Rule):
                 out.extend(self._rule(node.name))
                 continue
+            if isinstance(node, Shuffle):
+                out.extend(self._shuffle([self._compile(part) for part in node.parts]))
+                continue
             if isinstance(node, Choice) and node not in self.forks:
                 options = [(weight, None, self._compile(option)) for weight, option in node.options]
                 self.forks[node] = Fork(options)
@@ -130,6 +133,26 @@ class Grammar:
                     raise GrammarError(f"{{{node.var}}} is drawn in two different ways")
             out.append(node)
         return tuple(out)
+
+    def _shuffle(self, parts):
+        """Compile a shuffle: a choice of the first part, then a shuffle of the rest.
+
+        The same rest is compiled once, so n parts take 2^n choices instead of n!.
+        """
+        done: dict[tuple, tuple] = {(): ()}
+
+        def of(left):
+            if left not in done:
+                bodies = []
+                for first in left:
+                    rest = tuple(part for part in left if part != first)
+                    bodies.append((*parts[first], *((" ",) if rest else ()), *of(rest)))
+                choice = Choice(())
+                self.forks[choice] = Fork([(1, None, body) for body in bodies])
+                done[left] = (choice,)
+            return done[left]
+
+        return of(tuple(range(len(parts))))
 
     def fork(self, node: Choice | Draw, facts: dict) -> Fork:
         """Return the Fork of a Choice or a Draw: the branches possible after the facts drawn so far."""
@@ -216,19 +239,19 @@ class Grammar:
 
     def expectation(self) -> tuple[float, float]:
         """Return the exact means over all texts of -logprob (the entropy, in nats) and of the length."""
-        return self._expect(self.body)
+        return self._expect(self.body, {})
 
-    def _expect(self, body):
+    def _expect(self, body, done):
         """Return the two means of a body: sums over its nodes, weighted means over the branches of forks."""
         nats = chars = 0.0
         for node in body:
             if isinstance(node, Choice):
-                fork = self.forks[node]
-                nats += fork.entropy
-                for branch in fork.branches:
-                    p = branch.weight / fork.total
-                    inner_nats, inner_chars = self._expect(branch.body)
-                    nats, chars = nats + p * inner_nats, chars + p * inner_chars
+                if node not in done:
+                    fork = self.forks[node]
+                    inner = [(b.weight / fork.total, *self._expect(b.body, done)) for b in fork.branches]
+                    more = fork.entropy + sum(p * n for p, n, _ in inner)
+                    done[node] = more, sum(p * c for p, _, c in inner)
+                nats, chars = nats + done[node][0], chars + done[node][1]
                 continue
             if isinstance(node, Draw):
                 nats += math.fsum(p * self.fork(node, facts).entropy for p, facts in self.cases(node.parents))

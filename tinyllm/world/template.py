@@ -6,8 +6,9 @@
     {spot = place.spots : at}               draw from a list that belongs to an entity drawn before
     {hero} lost {hero.his} hat.             mention what was drawn; {hero.His} says it with a capital
     <opening>                               another rule
+    (One.&Two.&Three.)                      all of these sentences, in any order, a space between them
 
-`read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice and Rule.
+`read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice, Shuffle and Rule.
 """
 
 import re
@@ -68,13 +69,20 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Shuffle:
+    """Insert all parts (each a body) in any order, each order equally likely, with a space between them."""
+
+    parts: tuple
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Rule:
     """Continue with the rule called `name`."""
 
     name: str
 
 
-_TOKEN = re.compile(r"[\[\]|]|\{[^{}]*\}|<\w+>|[^\[\]|{}<>]+")
+_TOKEN = re.compile(r"[\[\]|()&]|\{[^{}]*\}|<\w+>|[^\[\]|(){}<>&]+")
 _WEIGHT = re.compile(r"(\d+)\*")
 _MENTION = re.compile(r"(\w+)(?:\.(\w+))?")
 _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
@@ -98,10 +106,12 @@ def read(template: str) -> tuple:
 
 def _read_body(tokens):
     body = []
-    while tokens and tokens[-1] not in ("|", "]"):
+    while tokens and tokens[-1] not in ("|", "]", "&", ")"):
         token = tokens.pop()
         if token == "[":
             body.append(_read_choice(tokens))
+        elif token == "(":
+            body.append(_read_shuffle(tokens))
         elif token[0] == "{":
             body.append(_read_braces(token[1:-1]))
         elif token[0] == "<":
@@ -123,6 +133,17 @@ def _read_choice(tokens):
             raise GrammarError("a choice is opened with [ and never closed")
         if tokens.pop() == "]":
             return Choice(tuple(options))
+
+
+def _read_shuffle(tokens):
+    parts = []
+    while True:
+        parts.append(_read_body(tokens))
+        end = tokens.pop() if tokens else ""
+        if end == ")":
+            return Shuffle(tuple(parts))
+        if end != "&":
+            raise GrammarError("a shuffle is opened with ( and never closed")
 
 
 def _read_braces(inside):

@@ -129,10 +129,11 @@ class World:
 
     def person(self, name: str) -> Entity:
         """Return the person of that name. Raises UserError with near names if there is none."""
-        return self._named[name] if name in self._named else _unknown(name, self._named)
+        return self.names[name] if name in self.names else _unknown(name, self.names)
 
     @cached_property
-    def _named(self):
+    def names(self) -> dict[str, Entity]:
+        """Return the people by name."""
         return {person.name: person for person in self.people}
 
     # How it comes about.
@@ -242,8 +243,8 @@ class World:
     def _describe(self):
         """Give every person its present facts as words, for grammars: {person.job}, {person.home}."""
         for fact in self.facts():
-            if fact.subject in self._named:
-                self._named[fact.subject].__dict__[fact.relation] = fact.object
+            if fact.subject in self.names:
+                self.names[fact.subject].__dict__[fact.relation] = fact.object
 
 
 @cache

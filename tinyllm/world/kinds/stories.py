@@ -1,23 +1,18 @@
-"""Stories: prose of known probability."""
+"""Stories, whose words and plots are in world/stories.py."""
 
-from tinyllm.rng import Random
+from typing import Any
+
 from tinyllm.world import stories
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.grammar import Grammar
+from tinyllm.world.prose import Prose
 from tinyllm.world.world import World
 
 
-class Stories(Kind):
+class Stories(Prose):
     """Tell a little story with a beginning, a problem and an end."""
 
-    group = "prose"
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
 
-    def write(self, world: World, random: Random, dials: object) -> Document:
-        return stories.sample(random)
-
-    def read(self, world: World, text: str) -> Document | None:
-        read = stories.parse(text)
-        return read[0] if read and len(read) == 1 else None
-
-    def solve(self, world: World, document: Document) -> str:
-        return ""
+    def grammar(self, world: World, dials: Any) -> Grammar:
+        """Return the grammar of the stories, which have people and places of their own in every world."""
+        return stories.grammar()

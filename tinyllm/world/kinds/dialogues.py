@@ -1,0 +1,48 @@
+"""Conversations of two friends, one of whom asks."""
+
+from typing import Any
+
+from tinyllm.world.prose import Prose
+
+RULES = {
+    "dialogues": """
+        <meeting> (<job>&<food>&<pastime>&<thing>) <parting>
+    """,
+    "meeting": """
+        {hero = people} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a {day = days} of
+        {weather = weather}.|by chance at the well.|under a big umbrella.]
+        [2*"Good morning, {hero.first}!" said {friend.first}.|
+        "Is that you, {hero.first}?" {friend.first} asked.]
+    """,
+    "job": [
+        '"[What do you do all day|Do you work]?" "I am {hero.job}," said {hero.first}[.|, with pride.]',
+        '"Are you still {hero.job}?" "[I am|Of course|As you can see]," said {hero.first}.',
+    ],
+    "food": [
+        '"[Are you hungry|What shall we eat]?" "[Only for|I could eat] {hero.likes}," said {hero.first}.',
+        '"I have {hero.likes} in my bag." "My favourite!" cried {hero.first}.',
+    ],
+    "pastime": [
+        '"And in the evenings?" "[Always {hero.enjoys}|Nothing but {hero.enjoys}]," said {hero.first}.',
+        '"Do you have time for {hero.enjoys}?" "[Every evening|Never enough|On Sundays]," said {hero.first}.',
+    ],
+    "thing": [
+        '"What is under your arm?" "My {hero.owns}," said {hero.first}. "[Do not touch it|You may hold it]."',
+        '"Where is your {hero.owns}?" "[At home|My mother has it|I wish I knew]," said {hero.first}.',
+    ],
+    "parting": [
+        '"Come and see me in {friend.lives_in}," {friend.first} said, and [waved.|ran off.|was gone.]',
+        "Then they [laughed|sang|said nothing] all the way to {hero.lives_in}.",
+        '"I must go home to {friend.lives_in}," said {friend.first}. "[See you soon|Farewell|Sleep well]!"',
+    ],
+}
+
+
+class Dialogues(Prose):
+    """Tell what two friends say to each other when they meet."""
+
+    splits = {"entity": lambda document: document.labels["hero"]}
+
+    def rules(self, dials: Any) -> dict:
+        """Return the rules of a conversation."""
+        return RULES

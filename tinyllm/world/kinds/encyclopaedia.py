@@ -1,0 +1,83 @@
+"""Entries of an encyclopaedia, whose wording and order vary as the dials say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.world.document import Document
+from tinyllm.world.prose import Prose
+from tinyllm.world.world import World
+
+SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} without pronouns
+    "born": (
+        "{hero.He} was born in {hero.born_in} in the year {hero.year}.",
+        "The year of {hero.his} birth is {hero.year}, the place {hero.born_in}.",
+        "In the year {hero.year}, in {hero.born_in}, {hero.he} first saw the light of day.",
+        "{hero.born_in} is {hero.his} birthplace, {hero.year} the year.",
+    ),
+    "job": (
+        "{hero.He} works as {hero.job}.",
+        "As {hero.job}, {hero.he} is never late.",
+        "{hero.His} trade is that of {hero.job}.",
+        "Everybody knows {hero.him} as {hero.job}.",
+    ),
+    "food": (
+        "{hero.He} likes {hero.likes} best of all.",
+        "Nothing pleases {hero.him} more than {hero.likes}.",
+        "When there is {hero.likes}, {hero.he} comes running.",
+        "{hero.His} favourite dish is {hero.likes}.",
+    ),
+    "pastime": (
+        "{hero.He} spends every free hour on {hero.enjoys}.",
+        "On Sundays, {hero.he} goes in for {hero.enjoys}.",
+        "{hero.His} great love is {hero.enjoys}.",
+        "If it were not for {hero.enjoys}, {hero.he} would be bored.",
+    ),
+    "friend": (
+        "{hero.He} tells every secret to {hero.best_friend}.",
+        "{hero.best_friend} is {hero.his} best friend.",
+        "With {hero.best_friend}, {hero.he} could talk all night.",
+        "Nobody is dearer to {hero.him} than {hero.best_friend}.",
+    ),
+    "thing": (
+        "{hero.He} owns {hero.thing}.",
+        "{hero.His} treasure is {hero.thing}.",
+        "At home {hero.he} keeps {hero.thing}.",
+        "Ask {hero.him} about {hero.thing}, and {hero.he} will smile.",
+    ),
+}  # fmt: skip
+NAMED = {"{hero.He}": "{hero}", "{hero.he}": "{hero}", "{hero.him}": "{hero}", "{hero.His}": "{hero}'s",
+         "{hero.his}": "{hero}'s"}  # fmt: skip
+
+
+class Encyclopaedia(Prose):
+    """Describe a person as an encyclopaedia would."""
+
+    splits = {"entity": lambda document: document.labels["hero"]}
+
+    @dataclass(frozen=True)
+    class Dials:
+        """How many ways of saying a fact there are, if the order varies, and if pronouns are used."""
+
+        ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
+        shuffle: bool = setting(True, help="sentences in any order")
+        pronouns: bool = setting(True, help="she and he instead of the name")
+
+    def read(self, world: World, text: str) -> Document | None:
+        """Return the document of an entry, with pronouns or without."""
+        for pronouns in (True, False):
+            found = self.grammar(world, self.dials(pronouns=pronouns)).parse(text)
+            if found and found[1] == len(text):
+                return found[0]
+        return None
+
+    def rules(self, dials: Any) -> dict:
+        """Return an opening that gives name and home, and all sentences after it."""
+        facts = ["[" + "|".join(ways[: dials.ways]) + "]" for ways in SENTENCES.values()]
+        body = f"({'&'.join(facts)})" if dials.shuffle else " ".join(facts)
+        if not dials.pronouns:
+            for pronoun, name in NAMED.items():
+                body = body.replace(pronoun, name)
+        openings = (" is a {hero.girl} from {hero.lives_in}.", ", a {hero.girl}, lives in {hero.lives_in}.")
+        opening = "|".join(openings[: dials.ways])
+        return {"encyclopaedia": f"{{hero = people}}[{opening}] {body}"}

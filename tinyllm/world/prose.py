@@ -1,0 +1,72 @@
+"""Prose of exactly known probability: a kind that is a grammar over the people of the world."""
+
+from functools import cache
+from typing import Any
+
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.grammar import Grammar
+from tinyllm.world.template import Entity
+from tinyllm.world.world import World
+
+
+class Prose(Kind):
+    """A kind whose documents a grammar writes; subclasses give `rules`.
+
+    The grammar is proved unambiguous when it is built, so `logprob` is exact, and so are the entropy and the
+    mean length.
+    """
+
+    group = "prose"
+
+    def rules(self, dials: Any) -> dict:
+        """Return the rules of the grammar; see template.py."""
+        raise NotImplementedError
+
+    def grammar(self, world: World, dials: Any) -> Grammar:
+        """Return the grammar for these dials, built at first use."""
+        return _grammar(self, world, dials)
+
+    def write(self, world: World, random: Random, dials: Any) -> Document:
+        return self.grammar(world, dials).sample(random)
+
+    def read(self, world: World, text: str) -> Document | None:
+        """Return the document of a text, with the probability that it has with the default dials."""
+        read = self.grammar(world, self.dials()).parse(text)
+        return read[0] if read and read[1] == len(text) else None
+
+    def solve(self, world: World, document: Document) -> str:
+        return ""
+
+    def expectation(self, world: World, dials: Any = None) -> tuple[float, float]:
+        """Return the exact entropy of a document, in nats, and its mean length in characters."""
+        return self.grammar(world, dials or self.dials()).expectation()
+
+
+@cache
+def _grammar(kind, world, dials):
+    return Grammar(kind.rules(dials), _tables(world), start=kind.name)
+
+
+@cache
+def _tables(world):
+    """Return the people, days and weathers that sentences can draw."""
+    for person in world.people:
+        words = person.__dict__
+        words["job"] = _article(person.works_as)
+        words["thing"] = _article(person.owns)
+        words["friends"] = [world.person(person.best_friend)]
+        words["year"] = person.born_on.split()[-1]
+    return {"people": world.people, "days": _plain(DAYS), "weather": _plain(WEATHER)}
+
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEATHER = ("rain", "snow", "wind", "sunshine", "fog", "thunder")
+
+
+def _plain(names):
+    return [Entity(name) for name in names]
+
+
+def _article(noun):
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
