@@ -57,7 +57,7 @@ class Encyclopaedia(Prose):
 
     @dataclass(frozen=True)
     class Dials:
-        """How many ways of saying a fact there are, if the order varies, and if pronouns are used."""
+        """Set the wordings of a fact, the order of sentences, and the use of pronouns."""
 
         ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
         shuffle: bool = setting(True, help="sentences in any order")

@@ -30,7 +30,7 @@ class Facts(Kind):
 
     @dataclass(frozen=True)
     class Dials:
-        """How often each person occurs, and in how many phrasings."""
+        """Set how often each person occurs, and in how many phrasings."""
 
         groups: int = setting(1, help="groups of people, each named twice as often as the last", min=1, max=7)
         ways: int = setting(4, help="how many ways to say a fact", min=1, max=4)
@@ -75,7 +75,7 @@ class Question(Kind):
 
     @dataclass(frozen=True)
     class Dials:
-        """How far the answer is away, and if there is one."""
+        """Set how far away the answer is, and if there is one."""
 
         hops: int = setting(1, help="facts on the way to the answer", min=1, max=3)
         steps: bool = setting(False, help="say the facts on the way before the answer")
