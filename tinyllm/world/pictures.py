@@ -1,0 +1,58 @@
+"""Pictures of 16 x 16 dots: up to four things of eight colours and eight shapes, one in each quarter.
+
+A scene is a list of [quarter, colour, shape] in reading order. `render` paints it; `recognise` reads a
+picture back by symmetry and width, without the drawings that `render` uses.
+"""
+
+import numpy as np
+
+from tinyllm.world.names import COLOURS
+
+SIZE = 16
+QUARTERS = ("top left", "top right", "bottom left", "bottom right")
+SKY = (190, 220, 240)
+PAINT = ((214, 45, 40), (40, 90, 215), (45, 150, 60), (245, 210, 50), (255, 255, 255), (20, 20, 20),
+         (125, 75, 35), (140, 60, 175))  # fmt: skip
+SHAPES = {
+    "heart": (".##.##.", "#######", "#######", "#######", ".#####.", "..###..", "...#..."),
+    "house": ("...#...", "..###..", ".#####.", "#######", ".#####.", ".##.##.", ".##.##."),
+    "tree": ("...#...", "..###..", ".#####.", "..###..", ".#####.", "#######", "...#..."),
+    "star": ("...#...", "..###..", "#######", ".#####.", "..###..", ".##.##.", "#.....#"),
+    "fish": (".......", ".###..#", "#####.#", "#.#####", "#####.#", ".###..#", "......."),
+    "moon": ("..###..", ".###...", "###....", "###....", "###....", ".###...", "..###.."),
+    "boat": ("...#...", "...##..", "...###.", "...#...", "#######", ".#####.", "..###.."),
+    "cup": (".......", "#####..", "#######", "#####.#", "#######", "#####..", ".###..."),
+}
+
+
+def render(scene: list) -> np.ndarray:
+    """Paint a scene -> uint8 (16, 16, 3)."""
+    picture = np.full((SIZE, SIZE, 3), SKY, np.uint8)
+    for quarter, colour, shape in scene:
+        at = np.array([[dot == "#" for dot in row] for row in SHAPES[shape]])
+        top, left = 8 * (QUARTERS.index(quarter) // 2), 8 * (QUARTERS.index(quarter) % 2)
+        picture[top : top + 7, left : left + 7][at] = PAINT[COLOURS.index(colour)]
+    return picture
+
+
+def recognise(picture: np.ndarray) -> list:
+    """Return the scene of a picture (16, 16, 3), which may have some noise in its colours."""
+    far = ((picture[:, :, None].astype(int) - np.array([*PAINT, SKY])) ** 2).sum(-1)
+    colours = far.argmin(-1)  # (16, 16): the number of the nearest colour, 8 for the sky
+    scene = []
+    for i, quarter in enumerate(QUARTERS):
+        dots = colours[8 * (i // 2) : 8 * (i // 2) + 7, 8 * (i % 2) : 8 * (i % 2) + 7]
+        if (dots < 8).any():
+            colour = np.bincount(dots[dots < 8]).argmax()
+            scene.append([quarter, COLOURS[int(colour)], _shape(dots < 8)])
+    return scene
+
+
+def _shape(at):
+    """Name the shape of a mask (7, 7): first by its symmetries, then by how wide it is where."""
+    if (at == at[:, ::-1]).all():  # left and right are the same
+        top, bottom = at[0].sum(), at[-1].sum()
+        return "heart" if top > 1 else {1: "tree", 2: "star"}.get(int(bottom), "house")
+    if (at == at[::-1]).all():  # above and below are the same
+        return "fish" if at[:, -1].any() else "moon"
+    return "boat" if at[0].any() else "cup"
