@@ -1,0 +1,130 @@
+"""The interpreter of the world's programs: what it computes, and that it refuses everything else."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.errors import UserError
+from tinyllm.world.interpreter import evaluate, run
+
+GOOD = '''
+def helper(x):
+    """Double a number."""
+    return x * 2
+
+def best(names: list, k: int) -> list:
+    found = []
+    total = 0
+    for name in names:
+        if name == "stop":
+            break
+        elif len(name) <= k or name.startswith("A"):
+            continue
+        else:
+            found.append(name.upper())
+        total += helper(len(name))
+    n = 1
+    while n < 100:
+        n = n * 2
+        if n == 64:
+            break
+    odd = [x * x for x in range(5) if x % 2]
+    odd[0] = -7 // 2
+    return found + odd[::-1] + sorted([3, 1, 2])[1:] + [total, n, sum(x for x in odd), 1 if 1 < 2 < 3 else 0]
+'''
+
+
+def test_it_computes_what_python_computes():
+    assert run(GOOD, "best", [["Ada", "Linus", "Otto", "stop", "Pia"], 3]) == \
+        ["LINUS", "OTTO", 9, -4, 2, 3, 18, 64, 5, 1]  # fmt: skip
+    assert run("def f(x):\n    pass", "f", [1]) is None
+    given = [1, 2]
+    run("def f(x):\n    x.append(3)", "f", [given])
+    assert given == [1, 2], "the caller's list stays as it was"
+
+
+@pytest.mark.parametrize("expression", [
+    "1 + 2 * 3 - -4", "7 // 2 + 7 % 4", "not (1 < 2 and 2 < 3) or 4", "len('abc') * 'x'", "[1, 2] + [3] * 2",
+    "'a, b'.split(', ')", "max([3, 1, 2]) in [3]", "' '.join(['a', 'b']).upper()", "[x for x in 'abc'][1:]",
+    "str(12)[::-1]", "1 < 3 > 2 != 2", "any([0, 1]) and all([])", "int('12') + abs(-3)", "None == 0",
+])  # fmt: skip
+def test_expressions_equal_those_of_python(expression):
+    assert repr(evaluate(expression)) == repr(eval(expression))
+
+
+REFUSED = [
+    "9**9", "1 / 2", "~1", "1 << 3", "1.5", "b'a'", "...", "{}", "(1, 2)", "f'{1}'", "lambda: 1",
+    "(x := 1)", "1 is 1",
+    "[[1]]", "[].append([])", "[].insert(0, [])", "(1).__class__", "''.join.__self__", "'x'.format(1)",
+    "open('x')", "__import__('os')", "print(1)", "'%1000d' % 5", "'a' * 1000000000", "1000000000 * [1]",
+    "range(1000000000000)", "1000000 * 10000000", "int('9' * 100)", "[1] * 'a'", "'a' * 'b'", "len(1)",
+    "x", "", "1 1",
+    "'a'[::0]", "[0][1]", "'abc'[1, 2]", "1 // 0", "sorted([1, 'a'])", "sorted([1], reverse=True)", "min([])",
+    "[x for x in 'a' for y in 'b']", "\0", "-" * 3000 + "1",
+    "(" * 250 + "1" + ")" * 250, "1" * 5000, "{1: 2}[1]",
+    "len(*[1])", "zip([1])", "1 if", "*[1]", "[x async for x in y]", "[1 for x in range(900) for y in [1]]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", REFUSED, ids=range(len(REFUSED)))
+def test_anything_else_is_refused_in_one_line(expression):
+    with pytest.raises(UserError) as error:
+        evaluate(expression)
+    assert "\n" not in str(error.value) and "UserError" not in str(error.value)
+
+
+BODIES = [
+    "while True:\n  x = 1", "return f(x)", "y = []\n y.append(y)", "for i in x:\n  x.append(i)",
+    "y = 'a'\n while y:\n  y += y",
+    "import os", "global x", "def g(): pass", "class A: pass", "try: pass\n finally: pass", "del x",
+    "assert x",
+    "for i in x: pass\n else: pass", "while 0: pass\n else: pass", "a, b = 1, 2", "a = b = 1",
+    "x[0:1] = [5]", "x += [1]",
+    "with x: pass", "raise x", "return (yield)", "x: int = 1", "return len", "x.y = 1", "return x[0](1)",
+    "x[0] = x",
+    "match x:\n  case 1: pass", "return sum([y for y in range(1000)], [])",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+def test_programs_with_anything_else_are_refused(body):
+    with pytest.raises(UserError) as error:
+        run(f"def f(x):\n {body}", "f", [[1]])
+    assert "\n" not in str(error.value)
+
+
+HEADS = ["import os\ndef f(x): pass", "def f(*x): pass", "def f(x=1): pass", "def f(x, /): pass",
+    "@f\ndef f(x): pass",
+         "async def f(x): pass", "def g(x): pass", "def f(x, y): pass", "f = 1", "def f(x",
+         "x" * 5000]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", HEADS, ids=range(len(HEADS)))
+def test_sources_with_anything_but_plain_functions_are_refused(source):
+    with pytest.raises(UserError):
+        run(source, "f", [1])
+
+
+def test_no_step_takes_long():
+    long = ["s = 'a' * 1000\n while True:\n  s.replace('a', s)",
+    "s = ['ab' * 500] * 1000\n while True:\n  sorted(s)",
+            "s = 'a' * 1000\n t = 'a' * 999 + 'b'\n while True:\n  s.count(t)",
+            "s = ['a' * 1000] * 1000\n str(s)",
+            "s = ['a' * 1000] * 1000\n while True:\n  ''.join(s)"]  # fmt: skip
+    start = time.process_time()
+    for body in long:
+        with pytest.raises(UserError):
+            run(f"def f(x):\n {body}", "f", [1])
+    assert time.process_time() - start < 1
+
+
+@given(st.text("abx01 ()[]:=+*-.,'\"\n<forinlenreturn"), st.integers(0, 300))
+def test_no_text_raises_anything_but_a_user_error(text, budget):
+    for source in (text, f"def f(x):\n return {text}"):
+        try:
+            run(source, "f", [1], budget)
+            evaluate(text, budget)
+        except UserError as error:
+            assert "\n" not in str(error)
