@@ -1,0 +1,44 @@
+"""The tasks of the suite: how many there are, their chance levels, and bad answers."""
+
+from collections import Counter
+
+import pytest
+
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, World
+from tinyllm.world.task import Task
+
+WORLD = World()
+TASKS = [name for name, kind in KINDS.items() if isinstance(kind, Task)]
+
+
+def test_there_are_many_tasks_each_asked_in_two_ways_or_more():
+    assert len(TASKS) >= 30
+    assert all(len(KINDS[name].asks) > 1 for name in TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_constant_answer_scores_above_chance(name):
+    kind, n = KINDS[name], 1000
+    truths = Counter(kind(WORLD, Random(i, "chance")).truth for i in range(n))
+    chance = kind.chance(kind.dials())
+    assert max(truths.values()) / n < chance + 0.075
+    if kind.choices:
+        assert set(truths) == set(kind.choices), "all choices occur, and nothing else"
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if KINDS[name].working])
+def test_worked_steps_come_before_the_marker_and_end_in_the_answer(name):
+    kind = KINDS[name]
+    for i in range(50):
+        document = kind(WORLD, Random(i), kind.dials(steps=True))
+        worked, marker, truth = document.answer.strip().rpartition(kind.marker)
+        assert marker and truth == document.truth and worked.strip().split(", ")[-1].endswith(truth)
+        assert document.prompt == kind(WORLD, Random(i), kind.dials(steps=False)).prompt
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_text_with_another_answer_is_not_read(name):
+    document = KINDS[name](WORLD, Random(0))
+    assert KINDS[name].read(WORLD, document.text + "x") is None
+    assert KINDS[name].read(WORLD, document.prompt) is None
