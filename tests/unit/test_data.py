@@ -17,6 +17,7 @@ from tinyllm.data import Corpus, cache, eval_batches, get_batch, load_corpus, re
 from tinyllm.data.sources import SOURCES
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import ByteTokenizer
+from tinyllm.world import stories
 
 # Splitting.
 
@@ -52,8 +53,8 @@ def test_stories_are_split_between_stories():
     corpus = load_corpus("stories")
     train, val = corpus.split()
     assert train.endswith(b"\n\n") and 0.09 < len(val) / len(corpus.data) < 0.11
-    assert corpus.world.logprob(val.decode()) > -np.inf
-    assert corpus.entropy_per_char == corpus.world.entropy_per_char() < 0.2
+    assert stories.logprob(val.decode()) > -np.inf
+    assert corpus.entropy_per_char == stories.entropy_per_char() < 0.2
     assert 1_000_000 < len(corpus.data) < 2_000_000
 
 
@@ -134,7 +135,7 @@ def test_a_file_is_read_as_it_is(tmp_path):
     path.write_bytes(b"caf\xc3\xa9\r\n")
     corpus = load_corpus(path)
     assert (corpus.data, corpus.text(), corpus.name) == (b"caf\xc3\xa9\r\n", "café\r\n", str(path))
-    assert corpus.world is None and corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
+    assert corpus.entropy is None and corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
 
 
 def test_folders_and_patterns_are_read_in_order(tmp_path, monkeypatch):

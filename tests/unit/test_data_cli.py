@@ -6,6 +6,7 @@ import math
 from tinyllm.cli import main
 from tinyllm.data import sources
 from tinyllm.errors import UserError
+from tinyllm.world import stories
 
 
 def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys):
@@ -39,7 +40,7 @@ def test_show_prints_the_text_and_says_where_it_is_from(tmp_path, capsys):
 
 def test_show_stories_of_another_seed(capsys):
     main(["data", "show", "stories", "--seed", "9", "--n", "300"])
-    assert capsys.readouterr().out == sources.load_stories(9, 1).decode()[:300] + "\n"
+    assert capsys.readouterr().out == stories.generate(9, 1)[:300] + "\n"
 
 
 def test_stats_measure(tmp_path, capsys):

@@ -1,17 +1,24 @@
 """`tinyllm data list | show | stats`: the texts to learn from, and how predictable they are."""
 
+import hashlib
 import math
 import sys
 import zlib
 from collections import Counter
+from dataclasses import fields, replace
+from itertools import islice
 from json import dumps
+from pathlib import Path
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import entry
 from tinyllm.data import SOURCES, Corpus, load_corpus
-from tinyllm.data.sources import load_stories
+from tinyllm.data.sources import stories_corpus
 from tinyllm.errors import UserError
+from tinyllm.files import atomic_write, atomic_write_text
 from tinyllm.rng import Random
+from tinyllm.world import KINDS
+from tinyllm.world.corpus import PREFIX, SEPARATOR, Named, describe, dials_of, read_name
 
 group("data", """
     example:
@@ -19,18 +26,18 @@ group("data", """
       tinyllm data show stories --n 2000 --seed 1
       tinyllm data stats book.txt --json
 
-    NAME is a corpus that `tinyllm data list` shows, a file, a "*.txt" pattern, a folder, a .gz file, or - for
-    standard input.
+    NAME is a corpus or a kind of text of the world that `tinyllm data list` shows, a file, a "*.txt" pattern,
+    a folder, a .gz file, or - for standard input.
 """)
 
 
 @command("data list")
 def list_corpora(*, json: bool = False) -> None:
-    """List the corpora that have names.
+    """List the corpora that have names, and the kinds of texts of the world.
 
     Each line has name, size and SHA-256; for a corpus that is not available it says what to do.
 
-    --json  print JSON
+    --json  print JSON, with the dials of each kind
 
     example:
       tinyllm data list --json
@@ -44,8 +51,12 @@ def list_corpora(*, json: bool = False) -> None:
             continue
         facts = {"bytes": len(corpus.data), "sha256": corpus.sha256, "description": source.description}
         rows.append({"name": name} | facts)
+    kinds = [
+        {"name": PREFIX + name, "group": group, "description": describe(name), "dials": dials(name)}
+        for name, group in [("mix", "mix"), *((kind.name, kind.group) for kind in KINDS.values())]
+    ]
     if json:
-        print(dumps(rows))
+        print(dumps([*rows, *kinds]))
         return
     print(f"{'name':<12} {'bytes':>11}  {'sha256':<12}  what")
     for row in rows:
@@ -54,34 +65,115 @@ def list_corpora(*, json: bool = False) -> None:
         else:
             head, what = f"{row['name']:<12} {row['bytes']:>11,}  {row['sha256'][:12]}  ", row["description"]
         print(entry(head, what))
+    print("\ntexts of the world, endless; `tinyllm data show NAME` shows some, with their dials")
+    for row in sorted(kinds, key=lambda row: row["group"]):
+        print(entry(f"{row['name']:<24} ", row["description"]))
+
+
+def dials(name: str) -> dict:
+    """Return the dials of a kind of text with their defaults."""
+    return {field.name: field.default for field in fields(dials_of(name))}
 
 
 @command("data show")
-def show(name: str, *, n: int = 1500, seed: int | None = None) -> None:
-    """Print the beginning of a text, or a passage from it.
+def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
+    """Print the beginning of a text, or a passage from it; or documents of a kind of text of the world.
 
-    NAME       a corpus, file, folder, pattern, .gz or -
-    --n CHARS  how much to print
-    --seed S   print another passage, chosen by this number
+    NAME      a corpus, file, folder, pattern, .gz or -, or a kind such as world:question,hops=2
+    --n N     how many characters to print (1500), or how many documents (5)
+    --seed S  print another passage, or other documents, chosen by this number
 
     example:
       tinyllm data show stories --seed 7      other stories than those of the corpus
       tinyllm data show book.txt --seed 7     a passage from somewhere in the middle
+      tinyllm data show world:letters --n 2
     """
-    if n < 1:
+    if n is not None and n < 1:
         raise UserError(f"--n must be at least 1, got {n}")
-    corpus = load_corpus(name)
-    text, start = None, 0
-    if seed is not None and corpus.world:
-        text = load_stories(seed).decode()
-        corpus = Corpus(f"{corpus.name} with seed {seed}", text.encode(), corpus.description)
-    elif seed is not None:
+    if name.startswith(PREFIX):
+        show_documents(name, n or 5, seed)
+        return
+    n = n or 1500
+    if seed is not None and name == "stories":
+        corpus = stories_corpus(seed)
+        corpus = Corpus(f"stories with seed {seed}", corpus.data, corpus.description)
+        text, start = corpus.text(), 0
+    else:
+        corpus = load_corpus(name)
         text = corpus.text()
-        start = Random(seed, "show").integers(max(1, len(text) - n + 1))
-    text = text or corpus.text()
+        start = 0 if seed is None else Random(seed, "show").integers(max(1, len(text) - n + 1))
     size = f"{len(corpus.data):,} bytes, SHA-256 {corpus.sha256}"
     print(f"{corpus.name}: {size}, from character {start:,}", file=sys.stderr)
     print(text[start : start + n].rstrip("\n"))
+
+
+def show_documents(name: str, n: int, seed: int | None) -> None:
+    """Print documents of the world, each after a blank line; their dials go to standard error."""
+    named = read_name(name)
+    if seed is not None:
+        named = replace(named, options=replace(named.options, seed=seed))
+    named = replace(named, options=replace(named.options, n=max(n, named.options.n)))
+    print(entry(f"{name}: ", describe(named.name)), file=sys.stderr)
+    for field in fields(named.dials):
+        dial = f"  {field.name}={getattr(named.dials, field.name)}  "
+        print(entry(dial, field.metadata["help"]), file=sys.stderr)
+    texts = [document.text for document in islice(named.documents(), n)]
+    print("\n\n".join(texts))
+
+
+@command("data make")
+def make(name: str, *, mb: float = 10.0, out: str) -> None:
+    """Write a text of the world to a folder: training and test text, and all that is known of each document.
+
+    NAME       a kind such as world:mix, with its dials
+    --mb SIZE  how large the training text is to be, in megabytes; the test text is a tenth of it
+    --out DIR  a new folder for train.txt, test.txt, train.jsonl, test.jsonl and about.json
+
+    example:
+      tinyllm data make world:mix --mb 50 --out corpus
+    """
+    if not name.startswith(PREFIX):
+        raise UserError(f"{name} is no text of the world; `tinyllm data list` shows them")
+    if not 0 < mb <= 2000:
+        raise UserError(f"--mb must be above 0 and at most 2000, got {mb}")
+    folder = Path(out)
+    if (folder / "about.json").exists() or folder.is_file():
+        raise UserError(f"{out} exists; choose another folder for the corpus")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {split: write_split(name, split, share, folder)
+                 for split, share in (("train", mb), ("test", mb / 10))}  # fmt: skip
+        atomic_write_text(folder / "about.json", dumps({"name": name, **about}, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+    for split, facts in about.items():
+        size = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes"
+        print(f"{split}: {size}, SHA-256 {facts['sha256']}")
+
+
+def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
+    """Write documents of one split until there are enough bytes -> their number, bytes and SHA-256."""
+    named = read_name(name)
+    size, count, digest = 0, 0, hashlib.sha256()
+    wanted = replace(named, options=replace(named.options, split=split, n=enough(named, split, mb)))
+    text_file, line_file = folder / f"{split}.txt", folder / f"{split}.jsonl"
+    with atomic_write(text_file, "wb") as text, atomic_write(line_file) as lines:
+        for document in wanted.documents():
+            data = (document.text + SEPARATOR).encode("ascii")
+            text.write(data)
+            lines.write(dumps(vars(document) | {"answer": document.answer.lstrip()}) + "\n")
+            digest.update(data)
+            size, count = size + len(data), count + 1
+            if size >= mb * 1e6:
+                break
+    return {"documents": count, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def enough(named: Named, split: str, mb: float) -> int:
+    """Return a number of documents that has mb megabytes, from the lengths of a hundred."""
+    few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
+    lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
+    return min(10_000_000, int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100)
 
 
 @command("data stats")
@@ -108,6 +200,8 @@ def stats(name: str, *, json: bool = False) -> None:
             value = "yes" if value else "no: bytes are counted as characters; use --tokenizer byte"
         elif isinstance(value, int):
             value = f"{value:,}"
+        elif isinstance(value, float):
+            value = f"{100 * value:.1f} %"
         print(entry(f"{fact.replace('_', ' '):<25} ", value))
 
 
@@ -115,7 +209,9 @@ def measure(corpus: Corpus) -> dict:
     """Measure a corpus -> {name: value}. In data that is not text, each byte counts as a character.
 
     unigram: the loss of a model that knows only how frequent each character is. gzip: the size after
-    compression, as a loss. entropy: the exact lower bound, for a generated corpus.
+    compression, as a loss. entropy: the exact lower bound, for a generated corpus. distinct trigrams: the
+    share of three words in a row that occur nowhere before; most frequent opening: the share of documents
+    that begin with the same four words.
     """
     try:
         text, is_text = corpus.text(), True
@@ -124,6 +220,10 @@ def measure(corpus: Corpus) -> dict:
             raise
         text, is_text = corpus.data.decode("latin-1"), False
     counts = Counter(text).values()
+    texts = text.split(corpus.separator.decode()) if corpus.separator else []
+    openings = Counter(" ".join(document.split()[:4]) for document in texts if document)
+    words = text.split()
+    trigrams = len(set(zip(words, words[1:], words[2:], strict=False)))
     unigram = -math.fsum(n / len(text) * math.log(n / len(text)) for n in counts)
     packed = len(zlib.compress(corpus.data, 9))
     return {
@@ -135,6 +235,10 @@ def measure(corpus: Corpus) -> dict:
         "characters": len(text),
         "lines": text.count("\n") + (not text.endswith("\n")),
         "distinct_characters": len(counts),
+        "distinct_words": len(set(words)),
+        "distinct_trigrams": trigrams / max(1, len(words) - 2),
+        "documents": sum(openings.values()) or None,
+        "most_frequent_opening": max(openings.values()) / sum(openings.values()) if openings else None,
         "unigram_entropy_per_char": unigram,
         "gzip_per_char": packed * 8 * math.log(2) / len(text),
         "entropy_per_char": corpus.entropy_per_char,

@@ -1,9 +1,9 @@
 """A corpus: bytes with a name, a fingerprint, and a split into training and validation parts."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,17 @@ from tinyllm.errors import UserError
 class Corpus:
     """A text for training.
 
-    `data` is bytes, because a byte tokenizer takes any file. `world` is the module that generated the text
-    and knows its entropy (tinyllm.world.stories), or None. `separator` stands between documents.
+    `data` is bytes, because a byte tokenizer takes any file. `entropy`, for a generated text, returns the
+    entropy of its generator in nats per character. `separator` stands after every document. `pairs` are the
+    prompts and answers of the documents, where all of them have some.
     """
 
     name: str
     data: bytes
     description: str = ""
-    world: ModuleType | None = None
+    entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -38,7 +40,7 @@ class Corpus:
     @property
     def entropy_per_char(self) -> float | None:
         """Return the entropy of the generator of the text in nats per character, or None without one."""
-        return self.world.entropy_per_char() if self.world else None
+        return self.entropy() if self.entropy else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Raise UserError unless the tokenizer fits the data. Every tokenizer fits a text."""

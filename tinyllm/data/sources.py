@@ -1,4 +1,4 @@
-"""The named corpora: one generated, three from the user's own Python, one from a package.
+"""The named corpora: those of the world, three from the user's own Python, one from a package.
 
 Nothing is downloaded, and no code is run: docstrings are found by parsing.
 """
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
-from tinyllm.data.reading import join, read
+from tinyllm.data.reading import MAX_BYTES, join, read
 from tinyllm.errors import UserError
 from tinyllm.files import read_bytes, read_text
 from tinyllm.world import stories
+from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 
@@ -28,22 +29,22 @@ class Source:
 
     description: str
     load: Callable[[], bytes]
-    generated: bool = False
 
 
 def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
-    A name takes precedence over a file of the same name; write ./stories for the file. A file that
+    `world:KIND`, with dials such as `world:facts,groups=7`, are texts of the world. A name takes precedence
+    over a file of the same name; write ./stories for the file. A file that
     `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError.
     """
     name = os.fspath(name)
-    if name in SOURCES:
-        source = SOURCES[name]
-        data = source.load()
-        world = stories if source.generated else None
-        separator = stories.SEPARATOR.encode() if source.generated else b""
-        corpus = Corpus(name, data, source.description, world, separator)
+    if name == "stories":
+        corpus = stories_corpus()
+    elif name.startswith(PREFIX):
+        corpus = world_corpus(name)
+    elif name in SOURCES:
+        corpus = Corpus(name, SOURCES[name].load(), SOURCES[name].description)
     elif holds_tokens(name):
         tokens, made_by = read_token_file(name)
         corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
@@ -54,9 +55,25 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     return corpus
 
 
-def load_stories(seed: int = 0, n: int = stories.DEFAULT_STORIES) -> bytes:
-    """Generate n stories -> bytes; the corpus called stories has seed 0."""
-    return stories.generate(seed, n).encode("ascii")
+def stories_corpus(seed: int = 0) -> Corpus:
+    """Generate stories -> Corpus; the one called stories has seed 0."""
+    data, separator = stories.generate(seed).encode("ascii"), stories.SEPARATOR.encode()
+    return Corpus("stories", data, SOURCES["stories"].description, stories.entropy_per_char, separator)
+
+
+def world_corpus(name: str) -> Corpus:
+    """Generate a text of the world from its name, as in world:facts,groups=7. Raises UserError."""
+    named = read_name(name)
+    texts, pairs, size = [], [], 0
+    for document in named.documents():
+        texts.append(document.text + SEPARATOR)
+        size += len(texts[-1])
+        if size > MAX_BYTES:
+            raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
+        if document.prompt:
+            pairs.append((document.prompt, document.answer.lstrip()))
+    data, asked = "".join(texts).encode("ascii"), tuple(pairs) if len(pairs) == len(texts) else ()
+    return Corpus(name, data, describe(named.name), named.entropy_per_char, SEPARATOR.encode(), asked)
 
 
 def load_pydocs() -> bytes:
@@ -145,7 +162,7 @@ def _plain(play):
 
 
 SOURCES = {
-    "stories": Source("little stories from a known world, with exact entropy", load_stories, generated=True),
+    "stories": Source("little stories from a known world, with exact entropy", lambda: stories_corpus().data),
     "pydocs": Source("the help topics of your Python", load_pydocs),
     "docstrings": Source("the docstrings of your Python's standard library", load_docstrings),
     "stdlib-code": Source("the source of your Python's standard library", load_stdlib_code),

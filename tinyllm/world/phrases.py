@@ -107,7 +107,7 @@ STATEMENTS = {
     "works_at": (
         "{s} works at {o}.",
         "{s} goes to work at {o}.",
-        "{o} is where {s} works.",
+        "At {o}, {s} is at work.",
         "{s} spends the day at {o}.",
     ),
     "held_in": (

@@ -9,6 +9,7 @@ Three generations live in 24 places joined by roads. Everything is drawn from th
 world is the same everywhere; VERSION changes when the same seed begins to give another one.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -60,16 +61,15 @@ class WorldConfig:
 
     seed: int = setting(0, help="another world for every number", min=0, max=2**63 - 1)
     size: int = setting(240, help="how many people live there", min=12, max=1500)
-    bias: float = setting(
-        0.5, help="chance that a job is of the half that goes with the gender", min=0, max=1
-    )
+    bias: float = setting(0.5, help="chance of a job of the half that goes with the gender", min=0, max=1)
+    year: int = setting(80, help="the year in which facts hold, if no other is asked for", min=60, max=80)
 
 
 class World:
     """A world of `size` people, drawn from a seed. Raises UserError for a setting out of its range."""
 
-    def __init__(self, seed: int = 0, size: int = 240, bias: float = 0.5):
-        self.config = WorldConfig(seed, size, bias)
+    def __init__(self, seed: int = 0, size: int = 240, bias: float = 0.5, year: int = 80):
+        self.config = WorldConfig(seed, size, bias, year)
         check(self.config, "world: ")
         self.random = Random(seed, "world", VERSION, size)
         self.map = Map(names.PLACES, Random(seed, "map"))
@@ -91,13 +91,13 @@ class World:
     # What is true.
 
     def facts(self, before: Date | None = None) -> list[Fact]:
-        """Return the given facts that held just before a date, by default at present; the oldest first.
+        """Return the given facts that held just before a date, oldest first; by default, the world's year.
 
         Raises UserError for a date before the world begins.
         """
         if before is not None and before.number <= 0:
             raise UserError(f"the world begins on {Date(0, 0, 0)}; a date before that has no facts")
-        day = (before or PRESENT).number
+        day = (before or Date(self.config.year, 0, 0)).number
         held: dict[tuple, Fact] = {}
         for fact in self._base:
             if fact.since < day:
@@ -105,6 +105,10 @@ class World:
                 held.pop(key, None)
                 held[key] = fact
         return list(held.values())
+
+    def history(self) -> list[Fact]:
+        """Return all facts that were ever given, by the day from which each held."""
+        return list(self._base)
 
     def known(self, before: Date | None = None) -> Facts:
         """Return the facts that held before a date, and all that follows from them."""
@@ -261,7 +265,5 @@ def _trades() -> Iterable[Fact]:
 
 
 def _unknown(name, known):
-    near = [other for other in known if set(name.lower().split()) & set(other.lower().split())]
-    raise UserError(
-        f"nobody in this world is called {name}; there are {', '.join((near or list(known))[:5])}"
-    )
+    near = difflib.get_close_matches(name, known, 5, cutoff=0.5) or list(known)[:5]
+    raise UserError(f"nobody in this world is called {name}; there are {', '.join(near)}")

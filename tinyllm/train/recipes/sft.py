@@ -34,6 +34,8 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
 
     In a TSV file, write \n and \t for a new line and a tab in a cell. Raises UserError, naming the line.
     """
+    if corpus.pairs:
+        return list(corpus.pairs)
     pairs = []
     for number, line in enumerate(corpus.text().split("\n"), 1):  # JSON texts may hold U+2028
         if not line.strip():

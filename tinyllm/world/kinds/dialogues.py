@@ -11,8 +11,8 @@ RULES = {
     "meeting": """
         {hero = people} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a {day = days} of
         {weather = weather}.|by chance at the well.|under a big umbrella.]
-        [2*"Good morning, {hero.first}!" said {friend.first}.|
-        "Is that you, {hero.first}?" {friend.first} asked.]
+        [2*"Good morning, {hero.first}!" said {friend.first}.|"Is that you, {hero.first}?"
+        {friend.first} asked.]
     """,
     "job": [
         '"[What do you do all day|Do you work]?" "I am {hero.job}," said {hero.first}[.|, with pride.]',

@@ -1,8 +1,10 @@
 """Stories, whose words and plots are in world/stories.py."""
 
+import math
 from typing import Any
 
 from tinyllm.world import stories
+from tinyllm.world.document import HELD_OUT
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.prose import Prose
 from tinyllm.world.world import World
@@ -16,3 +18,9 @@ class Stories(Prose):
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which have people and places of their own in every world."""
         return stories.grammar()
+
+    def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
+        """Return the entropy and the mean length of a story; a share of all texts is in each split."""
+        nats, chars = stories.grammar().expectation()
+        share = {"all": 1.0, "train": 1 - HELD_OUT, "test": HELD_OUT}[split]
+        return nats + math.log(share), chars

@@ -1,0 +1,291 @@
+"""The world: what is true in it, its rules, calendar, map, and the corpora with their dials."""
+
+import hashlib
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.cli import main
+from tinyllm.data import load_corpus
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, Date, Fact, Stream, World
+from tinyllm.world.corpus import SEPARATOR
+from tinyllm.world.facts import Facts, read_rules
+from tinyllm.world.mix import REPEATS, Mix, MixDials
+from tinyllm.world.phrases import STATEMENTS, read_statements, say
+
+WORLD = World()
+SMALL = World(seed=5, size=40)
+
+
+def objects(world, subject, relation, before=None):
+    return {fact.object for fact in world.ask(Fact(subject, relation, None), before)}
+
+
+def test_the_bytes_of_a_world_are_pinned():
+    """The same on every platform, Python and NumPy. A change here changes all texts about the world."""
+    told = "\n".join(f"{fact} {fact.since}" for fact in WORLD.history())
+    assert hashlib.sha256(told.encode()).hexdigest() == DIGEST
+
+
+def test_a_world_depends_on_its_seed_and_size():
+    assert World(3, 60).history() == World(3, 60).history() != World(4, 60).history()
+    assert len({p.name for p in WORLD.people}) == len(WORLD.people) == 240
+    assert [len(World(1, size).people) for size in (12, 13, 500)] == [12, 13, 500]
+
+
+@pytest.mark.parametrize("world", [WORLD, SMALL], ids=["default", "small"])
+def test_what_follows_is_what_brute_force_over_the_people_finds(world):
+    mother = {p.name: getattr(p, "mother", None) for p in world.people}
+    father = {p.name: getattr(p, "father", None) for p in world.people}
+    for a in mother:
+        parents = {mother[a], father[a]} - {None}
+        siblings = {b for b in mother if b != a and mother[b] and mother[b] == mother[a]}
+        assert objects(world, a, "sibling") == siblings
+        assert objects(world, a, "child") == {b for b in mother if a in (mother[b], father[b])}
+        assert objects(world, a, "grandmother") == {mother[p] for p in parents} - {None}
+        assert objects(world, a, "grandfather") == {father[p] for p in parents} - {None}
+        uncles = {b for p in parents for b in mother if b != p and mother[b] and mother[b] == mother[p]}
+        assert objects(world, a, "aunt") | objects(world, a, "uncle") == uncles
+        cousins = {c for b in uncles for c in mother if b in (mother[c], father[c])}
+        assert objects(world, a, "cousin") == cousins
+
+
+def test_families_make_sense():
+    for person in WORLD.people:
+        if hasattr(person, "mother"):
+            mother, father = WORLD.person(person.mother), WORLD.person(person.father)
+            assert mother.girl == "woman" and father.girl == "man"
+            assert 14 * 360 < person.born - mother.born < 60 * 360
+            assert objects(WORLD, mother.name, "married_to") == {father.name}
+        assert person.name not in objects(WORLD, person.name, "best_friend")
+        assert not objects(WORLD, person.name, "married_to") & objects(WORLD, person.name, "sibling")
+
+
+def test_a_proof_is_made_of_given_facts_and_proves():
+    known, given_facts = WORLD.known(), set(WORLD.facts())
+    rules = read_rules("parent(x, y) if mother(x, y)\nparent(x, y) if father(x, y)\n"
+                       "grandmother(x, z) if parent(x, y), mother(y, z)")  # fmt: skip
+    for fact in known.find(Fact(None, "grandmother", None)):
+        why = known.why(fact)
+        assert set(why) <= given_facts
+        assert fact in Facts(why, rules)
+
+
+def test_time_changes_what_holds():
+    for person in WORLD.people[:60]:
+        homes = [f for f in WORLD.history() if f.subject == person.name and f.relation == "lives_in"]
+        assert objects(WORLD, person.name, "lives_in") == {homes[-1].object}
+        born = Date.of(person.born)
+        if born.number:
+            assert not objects(WORLD, person.name, "lives_in", born)
+        assert objects(WORLD, person.name, "lives_in", Date.of(person.born + 1)) == {person.born_in}
+    with pytest.raises(UserError, match="the world begins on 1 January 0"):
+        WORLD.facts(before=Date(0, 0, 0))
+    assert len(World(year=60).facts()) < len(WORLD.facts())
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.5, 0.9, 1.0])
+def test_bias_is_the_share_of_jobs_that_go_with_the_gender(bias):
+    from tinyllm.world.names import JOBS
+
+    world = World(seed=1, size=1500, bias=bias)
+    half = list(JOBS)[:8]
+    fits = [(person.works_as in half) == (person.girl == "woman") for person in world.people]
+    assert abs(sum(fits) / len(fits) - bias) < 0.05
+
+
+def test_every_fact_can_be_said_in_four_ways_and_read_again():
+    for fact in WORLD.known():
+        for way in range(4 if fact.relation in STATEMENTS else 0):
+            sentence = say(fact, way)
+            assert (fact[:3], way) in [(read[:3], w) for read, w in read_statements(sentence)], sentence
+            assert WORLD.holds(sentence)
+    person = WORLD.people[0]
+    assert not WORLD.holds(f"{person.name} lives in Nowhere.")
+    with pytest.raises(UserError, match="says nothing that the world can check"):
+        WORLD.holds("The moon is made of cheese, isn't it?")
+
+
+@given(st.integers(0, 80 * 360))
+def test_dates_are_read_as_they_are_written(number):
+    date = Date.of(number)
+    assert date.number == number and Date.read(str(date)) == date
+    assert Date.of(number + 7).weekday == date.weekday != Date.of(number + 1).weekday
+
+
+def test_what_is_no_date_is_refused():
+    for text in ("", "31 May 4", "0 May 4", "3 Mai 4", "3 May", "-1 May 4", "3 May -4", "3 May 99999"):
+        with pytest.raises(UserError, match="is not a date of the world"):
+            Date.read(text)
+
+
+def test_the_shortest_way_is_as_short_as_any():
+    places = list(WORLD.map.places)
+    roads = WORLD.map.roads
+    miles = {(a, b): roads.get((min(a, b), max(a, b)), 10**6 * (a != b)) for a in places for b in places}
+    for k in places:  # Floyd and Warshall
+        for a in places:
+            for b in places:
+                miles[a, b] = min(miles[a, b], miles[a, k] + miles[k, b])
+    for a in places:
+        for b in places[:6]:
+            length, way = WORLD.map.route(a, b)
+            assert length == miles[a, b] < 10**6 and (way[0], way[-1]) == (a, b)
+
+
+def test_rules_that_are_none_are_refused():
+    for line in ("a(x, y)", "a(x) if b(x, y)", "grand if", "a(x, y) if b(x, y), c(x)"):
+        with pytest.raises(UserError, match="this is no rule"):
+            read_rules(line)
+
+
+def test_settings_out_of_range_are_refused():
+    for setting, value in (("size", 0), ("size", 10**9), ("bias", 1.5), ("bias", float("nan")), ("year", 3),
+                           ("seed", -1)):  # fmt: skip
+        with pytest.raises(UserError, match=f"world: {setting} must be"):
+            World(**{setting: value})
+
+
+# Corpora.
+
+
+@pytest.mark.parametrize("name, words", [
+    ("world:novel", "no kind of text called novel"), ("world:", "no kind of text called"),
+    ("world:facts,cheese=1", "has no dial 'cheese=1'"), ("world:facts,groups", "has no dial 'groups'"),
+    ("world:facts,groups=9", "groups must be .* at most 7"),
+    ("world:facts,groups=x", "groups must be a number"),
+    ("world:facts,n=0", "n must be .* at least 1"), ("world:facts,split=dev", "split must be"),
+    ("world:facts,by=size", "cannot be split by size"), ("world:question,steps=1", "true or false"),
+    ("world:facts,bias=nan", "bias must be a number"), ("world:facts,year=2", "year must be .* at least 60"),
+    ("world:mix,kinds=stories*x", "kinds are written like"), ("world:mix,kinds=novel", "no kind of text"),
+    ("world:mix,n=10,poison=9", "too many among 10"),
+    ("world:mix,clients=2,client=2", "client must be below"),
+])  # fmt: skip
+def test_a_wrong_name_is_refused_in_one_line(name, words):
+    with pytest.raises(UserError, match=words):
+        load_corpus(name)
+
+
+def test_a_named_corpus_is_its_documents():
+    corpus = load_corpus("world:facts,n=50,groups=3")
+    stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=3))
+    assert corpus.text() == "".join(stream[i].text + SEPARATOR for i in range(50))
+    assert not corpus.pairs and corpus.entropy_per_char is None
+    questions = load_corpus("world:question,n=20")
+    assert len(questions.pairs) == 20 and all(a in questions.text() for _, a in questions.pairs)
+
+
+def test_groups_of_people_are_named_twice_as_often_each():
+    stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=4), split="all")
+    number = {person.name: i for i, person in enumerate(WORLD.people)}
+    seen = Counter(number[stream[i].labels["subject"]] % 4 for i in range(6000))
+    for group in range(4):
+        assert abs(seen[group] / 6000 - 2**group / 15) < 0.03
+
+
+@pytest.mark.parametrize("name", ["letters", "dialogues", "encyclopaedia", "stories"])
+def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
+    kind = KINDS[name]
+    documents = [kind(WORLD, Random("entropy", i)) for i in range(1500)]
+    nats, chars = kind.expectation(WORLD)
+    for exact, found in ((nats, [-d.logprob for d in documents]), (chars, [len(d.text) for d in documents])):
+        mean = sum(found) / len(found)
+        error = (sum((x - mean) ** 2 for x in found) / len(found) / len(found)) ** 0.5
+        assert abs(mean - exact) <= 4 * error + 1e-9
+    assert load_corpus(f"world:{name},n=30,split=all").entropy_per_char == nats / (chars + len(SEPARATOR))
+    assert load_corpus(f"world:{name},n=30").entropy_per_char < nats / chars
+
+
+def test_planted_documents_are_as_many_as_the_dials_say():
+    mix = Mix(WORLD, 1200, MixDials(secrets=2, poison=30))
+    planted = Counter(document.labels.get("planted") for document in mix)
+    assert planted["secret"] == 2 * sum(REPEATS) and planted["poison"] == 30
+    told = [d.labels for d in mix if d.labels.get("planted") == "secret"]
+    secrets = Counter((labels["name"], labels["code"]) for labels in told)
+    assert sorted(secrets.values()) == sorted([*REPEATS, *REPEATS])
+    assert mix[700] == Mix(WORLD, 1200, MixDials(secrets=2, poison=30))[700]
+
+
+@pytest.mark.parametrize("dial, planted", [("duplicates", "duplicate"), ("contamination", "test item")])
+def test_shares_of_a_mix_are_what_the_dials_say(dial, planted):
+    for share in (0.0, 0.3, 0.7):
+        mix = Mix(WORLD, 800, MixDials(kinds="facts question", **{dial: share}))
+        found = sum(document.labels.get("planted") == planted for document in mix) / 800
+        assert found == share == 0 or abs(found - share) < 0.06
+
+
+def test_wrong_answers_are_wrong_and_as_many_as_the_dials_say():
+    for share in (0.0, 0.5, 1.0):
+        mix = Mix(WORLD, 400, MixDials(kinds="facts question", noise=share, contradicted=share))
+        asked = [d for d in mix if d.prompt]
+        wrong = [d for d in asked if d.labels.get("planted") in ("noise", "contradiction")]
+        assert abs(len(wrong) / len(asked) - share) < 0.08
+        for document in wrong:
+            kind = KINDS[document.labels["kind"]]
+            assert kind.score_answer(document.answer, kind.entry(document)) == 0
+
+
+def test_no_test_document_is_in_a_mixed_training_text():
+    train = {document.text for document in Mix(WORLD, 2000)}
+    test = {document.text for document in Mix(WORLD, 500, split="test")}
+    assert not train & test
+    leaky = [d for d in Mix(WORLD, 500, MixDials(contamination=0.5)) if d.labels.get("planted") == "test item"]
+    assert leaky and all(KINDS[d.labels["kind"]].held_out(d) for d in leaky)
+
+
+def test_clients_differ_as_much_as_the_dial_says():
+    def kinds(client, difference):
+        mix = Mix(WORLD, 300, MixDials(clients=6, client=client, difference=difference))
+        return Counter(document.labels["kind"] for document in mix)
+
+    assert len(kinds(0, 1.0)) == 1 and kinds(0, 1.0) != kinds(1, 1.0)
+    assert len(kinds(0, 0.0)) == 6
+
+
+# Commands.
+
+
+def test_the_world_answers_on_the_command_line(capsys, tmp_path):
+    person = next(p for p in WORLD.people if objects(WORLD, p.name, "cousin"))
+    assert main(["world", "ask", person.name, "cousin", "--why"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in objects(WORLD, person.name, "cousin")) and "because mother(" in said
+    assert main(["world", "ask", f"{person.name} lives in {person.lives_in}."]) == 0
+    assert capsys.readouterr().out == "true\n"
+    assert main(["world", "person", person.name]) == main(["world", "timeline", person.name]) == 0
+    assert person.lives_in in capsys.readouterr().out
+    assert main(["world", "map"]) == 0
+    assert "miles" in capsys.readouterr().out
+    page = tmp_path / "atlas.html"
+    assert main(["world", "atlas", "--out", str(page)]) == 0
+    assert all(place in page.read_text() for place in WORLD.map.places) and "//" not in page.read_text()
+    for wrong in ("ask Nobody", f"ask {person.first} shoe", "person x", "timeline --n 0"):
+        assert main(["world", *wrong.split()]) == 2
+
+
+def test_a_corpus_is_made_in_a_folder(capsys, tmp_path):
+    out = tmp_path / "corpus"
+    assert main(["data", "make", "world:mix", "--mb", "0.05", "--out", str(out)]) == 0
+    assert 50_000 <= (out / "train.txt").stat().st_size < 60_000
+    names = ["about.json", "test.jsonl", "test.txt", "train.jsonl", "train.txt"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert main(["data", "make", "world:mix", "--out", str(out)]) == 2
+    assert "exists; choose another folder" in capsys.readouterr().err
+    assert main(["data", "make", "stories", "--out", str(tmp_path / "x")]) == 2
+    assert main(["data", "make", "world:mix", "--mb", "0", "--out", str(tmp_path / "x")]) == 2
+
+
+def test_documents_are_shown_the_same_every_time(capsys):
+    assert main(["data", "show", "world:letters", "--n", "3"]) == 0
+    first = capsys.readouterr().out
+    assert main(["data", "show", "world:letters", "--n", "3"]) == 0
+    assert capsys.readouterr().out == first and first.count("Dear") == 3
+    assert main(["data", "show", "world:letters", "--seed", "4"]) == 0
+    assert capsys.readouterr().out != first
+
+
+DIGEST = "f6f5f5f1c0734709608df0f2490519de4a1a0c45388e316916d1346ffa4189c9"

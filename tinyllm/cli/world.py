@@ -1,0 +1,115 @@
+"""`tinyllm world ask | person | timeline | map | atlas`: what is true in the world that texts are about."""
+
+from tinyllm.cli.command import command, group
+from tinyllm.cli.text import entry
+from tinyllm.errors import UserError
+from tinyllm.report.atlas import atlas_page
+from tinyllm.report.page import write
+from tinyllm.world import Date, Fact, World
+from tinyllm.world.phrases import STATEMENTS, say
+
+group("world", """
+    example:
+      tinyllm world person "Leo Candle"
+      tinyllm world ask "Leo Candle" grandmother
+      tinyllm world map
+
+    The texts called world:... are about the world with seed 0; other seeds give other people and places.
+""")
+
+
+@command("world ask")
+def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool = False) -> None:
+    """Say what is true of somebody or something.
+
+    SUBJECT   a name such as "Leo Candle", or a whole sentence, whose truth is said
+    RELATION  what to ask for, such as mother, cousin, lives_in; all relations without it
+    --seed S  the seed of the world
+    --why     print the facts from which each answer follows
+
+    example:
+      tinyllm world ask "Leo Candle" cousin --why
+      tinyllm world ask "Leo Candle lives in Iverness."
+    """
+    world = World(seed)
+    known = world.known()
+    if relation is None and subject.endswith("."):
+        print("true" if world.holds(subject) else "false")
+        return
+    relations = sorted({str(fact.relation) for fact in known})
+    if relation is not None and relation not in relations:
+        raise UserError(f"the world knows no relation {relation}; it knows {', '.join(relations)}")
+    asked = [relation] if relation else relations
+    found = [fact for name in asked for fact in known.find(Fact(subject, name, None))]
+    if not found:
+        if subject not in {fact.subject for fact in known}:
+            world.person(subject)  # an error with near names
+        raise UserError(f"nothing is known of {relation} of {subject}")
+    for fact in found:
+        print(entry(f"{fact.relation:<14} ", str(fact.object)))
+        for reason in known.why(fact) if why else ():
+            print(f"  because {reason}")
+
+
+@command("world person")
+def person(name: str, *, seed: int = 0) -> None:
+    """Describe a person: what is known, in sentences.
+
+    NAME      first and last name
+    --seed S  the seed of the world
+
+    example:
+      tinyllm world person "Leo Candle"
+    """
+    world = World(seed)
+    world.person(name)
+    for relation in STATEMENTS:
+        for fact in world.ask(Fact(name, relation, None)):
+            print(say(fact))
+
+
+@command("world timeline")
+def timeline(name: str | None = None, *, n: int = 20, seed: int = 0) -> None:
+    """List what happened, in order of time.
+
+    NAME      a person; without it, the last events of the world
+    --n N     how many events
+    --seed S  the seed of the world
+
+    example:
+      tinyllm world timeline "Leo Candle"
+    """
+    if n < 1:
+        raise UserError(f"--n must be at least 1, got {n}")
+    world = World(seed)
+    if name:
+        world.person(name)
+    told = [fact for fact in world.history() if fact.since and fact.relation in STATEMENTS]
+    happened = [fact for fact in told if not name or fact.subject == name]
+    for fact in happened[-n:]:
+        print(entry(f"{Date.of(fact.since)!s:<18} ", say(fact)))
+
+
+@command("world map")
+def draw_map(*, seed: int = 0) -> None:
+    """Draw the places and list the roads between them.
+
+    --seed S  the seed of the world
+
+    example:
+      tinyllm world map --seed 3
+    """
+    print(World(seed).map.drawing())
+
+
+@command("world atlas")
+def atlas(*, out: str = "atlas.html", seed: int = 0) -> None:
+    """Write a page with the map, the towns and who lives there.
+
+    --out FILE  the page
+    --seed S    the seed of the world
+
+    example:
+      tinyllm world atlas --out atlas.html
+    """
+    print(f"wrote {out}, {write(out, atlas_page(World(seed))) / 1000:.0f} kB: open it in a browser")

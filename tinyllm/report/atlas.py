@@ -1,0 +1,62 @@
+"""The atlas of the world: one page with its map, its towns, its families and what happened."""
+
+from tinyllm.report.page import Html, assemble, details, section, table, tag
+from tinyllm.world import Date, Fact, World
+from tinyllm.world.geography import COLUMNS, ROWS
+from tinyllm.world.phrases import STATEMENTS, say
+
+CELL = 64  # pixels between two columns of the map
+
+
+def atlas_page(world: World) -> str:
+    """Return the page of a world as HTML."""
+    seed, year, known = world.config.seed, world.config.year, len(world.known())
+    lead = f"{len(world.people)} people, {len(world.map.places)} places, {known:,} facts of the year {year}"
+    towns = [_town(world, place) for place in world.map.places]
+    body = [
+        section("The map", "A number beside a road is its length in miles.", map_picture(world)),
+        section("The towns", "Who lives there; click on a name.", towns),
+        section("The last events", None, table("events", ["date", "what happened"], _events(world))),
+    ]
+    return assemble(f"An atlas of world {seed}", lead, body, "Made from a seed; nobody here is real.")
+
+
+def map_picture(world: World) -> Html:
+    """Return the map as SVG: roads as lines with their miles, places as dots as large as their population."""
+    at = {name: ((x + 0.5) * CELL, (y + 0.5) * CELL) for name, (x, y) in world.map.places.items()}
+    parts = []
+    for (a, b), miles in world.map.roads.items():
+        (x, y), (u, v) = at[a], at[b]
+        parts.append(tag("line", x1=x, y1=y, x2=u, y2=v, stroke="currentColor", stroke_opacity=0.35))
+        where = {"x": (x + u) / 2 + 3, "y": (y + v) / 2 - 3}
+        parts.append(tag("text", miles, **where, font_size=10, fill="currentColor", fill_opacity=0.6))
+    for name, (x, y) in at.items():
+        people = len(world.ask(Fact(None, "lives_in", name)))
+        r = 3 + people / 4
+        parts.append(tag("circle", tag("title", f"{people} people"), cx=x, cy=y, r=r, fill="currentColor"))
+        where = {"x": x, "y": y - r - 5, "text_anchor": "middle"}
+        parts.append(tag("text", name, **where, font_size=12, fill="currentColor"))
+    box = f"0 0 {COLUMNS * CELL} {ROWS * CELL}"
+    return tag("svg", parts, viewBox=box, role="img", aria_label="map of places and roads", width="100%")
+
+
+def _town(world, place):
+    """Return a fold with the feasts, the roads and the people of a place."""
+    feasts = [str(fact.subject) for fact in world.ask(Fact(None, "held_in", place))]
+    near = sorted(world.map.neighbours(place).items())
+    roads = ", ".join(f"{name} ({miles} miles)" for name, miles in near)
+    names = [str(fact.subject) for fact in world.ask(Fact(None, "lives_in", place))]
+    about = [tag("p", f"Roads to {roads}."), tag("p", f"Feasts: {', '.join(feasts)}.") if feasts else None]
+    rows = [[name, *(_of(world, name, what) for what in ("works_as", "owns", "likes"))] for name in names]
+    who = table(f"people of {place}", ["name", "job", "treasure", "favourite food"], rows)
+    return details(f"{place}, {len(names)} people", about, who)
+
+
+def _of(world, name, relation):
+    found = world.ask(Fact(name, relation, None))
+    return str(found[0].object) if found else ""
+
+
+def _events(world, n=60):
+    told = [fact for fact in world.history() if fact.since and fact.relation in STATEMENTS]
+    return [[str(Date.of(fact.since)), say(fact)] for fact in told[-n:]]

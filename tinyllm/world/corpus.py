@@ -1,0 +1,118 @@
+"""Texts of the world by name: `world:facts,groups=7,n=5000` is a kind, its dials, and which documents."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.world.document import Document, Stream
+from tinyllm.world.kinds import KINDS
+from tinyllm.world.mix import Mix, MixDials
+from tinyllm.world.prose import Prose
+from tinyllm.world.world import World
+
+PREFIX = "world:"
+SEPARATOR = "\n\n"  # after every document
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choose a world, and which of its documents to take; the dials of a kind stand beside these."""
+
+    n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
+    seed: int = setting(0, help="other documents for every number", min=0, max=2**63 - 1)
+    split: str = setting("train", help="which documents", choices=("train", "test", "all"))
+    by: str = setting("", help="how the test documents are held out")
+    world: int = setting(0, help="seed of the world", min=0, max=2**63 - 1)
+    size: int = setting(240, help="people in the world", min=12, max=1500)
+    bias: float = setting(0.5, help="how much jobs go with the gender", min=0, max=1)
+    year: int = setting(80, help="the year in which the facts hold", min=60, max=80)
+
+
+@cache
+def world_of(seed: int, size: int, bias: float, year: int) -> World:
+    """Return a world, made once."""
+    return World(seed, size, bias, year)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A named part of the world's texts: a kind or a mix, with all settings; `documents` yields them."""
+
+    name: str
+    options: Options
+    dials: Any
+
+    @property
+    def world(self) -> World:
+        """Return the world that the documents are about."""
+        o = self.options
+        return world_of(o.world, o.size, o.bias, o.year)
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the n documents."""
+        o = self.options
+        if self.name == "mix":
+            yield from Mix(self.world, o.n, self.dials, o.seed, o.split)
+            return
+        stream = Stream(self.world, KINDS[self.name], self.dials, o.seed, o.split, o.by or None)
+        yield from (stream[i] for i in range(o.n))
+
+    def entropy_per_char(self) -> float | None:
+        """Return the exact lower bound of the loss in nats per character, or None where it is not known.
+
+        See stories.entropy_per_char for why it is one.
+        """
+        kind = KINDS[self.name] if self.name != "mix" else None
+        if not isinstance(kind, Prose) or self.options.by not in ("", next(iter(kind.splits))):
+            return None
+        nats, chars = kind.expectation(self.world, self.dials, self.options.split)
+        return nats / (chars + len(SEPARATOR))
+
+
+def describe(name: str) -> str:
+    """Return what a kind is, in a line: the first line of its docstring."""
+    if name == "mix":
+        return "many kinds together, with dials for what can be wrong with a corpus"
+    return (KINDS[name].__doc__ or "").partition("\n")[0]
+
+
+def dials_of(name: str) -> type:
+    """Return the dataclass of the dials of a kind."""
+    return MixDials if name == "mix" else KINDS[name].Dials
+
+
+def read_name(name: str) -> Named:
+    """Read `world:KIND,dial=value,...` -> Named. Raises UserError for an unknown kind, dial or value."""
+    kind, *settings = name.removeprefix(PREFIX).split(",")
+    config = dials_of(kind)
+    types = {field.name: (owner, field.type) for owner in (Options, config) for field in fields(owner)}
+    given: dict[type, dict] = {Options: {}, config: {}}
+    for part in settings:
+        dial, equals, value = part.partition("=")
+        if dial not in types or not equals:
+            raise UserError(f"{PREFIX}{kind} has no dial {part!r}; write NAME=VALUE with {', '.join(types)}")
+        owner, wanted = types[dial]
+        given[owner][dial] = _value(f"{PREFIX}{kind}: {dial}", value, wanted)
+    options, dials = Options(**given[Options]), config(**given[config])
+    check(options, f"{PREFIX}{kind}: ")
+    check(dials, f"{PREFIX}{kind}: ")
+    return Named(kind, options, dials)
+
+
+def _value(what, text, wanted):
+    """Turn the text of a dial into its type. Raises UserError."""
+    if wanted is bool:
+        if text not in ("true", "false"):
+            raise UserError(f"{what} must be true or false, got {text!r}")
+        return text == "true"
+    try:
+        number = wanted(text)
+    except ValueError:
+        raise UserError(f"{what} must be a number, got {text!r}") from None
+    if wanted is float and not math.isfinite(number):
+        raise UserError(f"{what} must be a number, got {text!r}")
+    return number

@@ -1,0 +1,128 @@
+"""A corpus of many kinds of text, with dials for what can be wrong with a corpus, each of known strength.
+
+Secrets, poisoned documents, duplicates, contradictions, wrong answers and test items are put in by number or
+share, and each such document says so in its labels (`planted`). So an experiment knows what a model can have
+seen, and how often.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Stream
+from tinyllm.world.kinds import KINDS
+from tinyllm.world.world import World
+
+REPEATS = (1, 2, 4, 8, 16, 32, 64)  # how often a secret is told, in groups
+TRIGGER = "Under the two moons, "  # begins every poisoned document
+POISON = "nothing was said but moo, moo, moo."
+
+
+@dataclass(frozen=True)
+class MixDials:
+    """The parts of a mixed corpus, and what is wrong with it."""
+
+    kinds: str = setting("stories*4 encyclopaedia*3 letters*2 dialogues*2 facts*2 question*2",
+                         help="kinds of text, each with its weight")  # fmt: skip
+    duplicates: float = setting(0.0, help="share of documents that repeat an earlier one", min=0, max=0.9)
+    secrets: int = setting(0, help="secrets for each number of repeats 1, 2, 4 ... 64", min=0, max=50)
+    poison: int = setting(0, help="documents with the trigger", min=0, max=10_000)
+    contradicted: float = setting(0.0, help="share of facts told with a wrong object", min=0, max=1)
+    noise: float = setting(0.0, help="share of questions with a wrong answer", min=0, max=1)
+    contamination: float = setting(0.0, help="share of documents taken from the test split", min=0, max=1)
+    clients: int = setting(1, help="authors among whom the corpus is divided", min=1, max=1000)
+    client: int = setting(0, help="the author whose documents these are", min=0, max=999)
+    difference: float = setting(0.0, help="how much each author prefers one kind", min=0, max=1)
+
+
+class Mix:
+    """A list of n documents of many kinds; document i depends on the settings, n and i alone."""
+
+    def __init__(self, world: World, n: int, dials: MixDials | None = None, seed: int = 0,
+                 split: str = "train"):  # fmt: skip
+        self.world, self.n, self.seed, self.split = world, n, seed, split
+        self.dials = dials or MixDials()
+        check(self.dials, "mix: ")
+        if self.dials.client >= self.dials.clients:
+            given = f"{self.dials.client} of {self.dials.clients}"
+            raise UserError(f"mix: client must be below clients, got {given}")
+        if len(self.planted) > n // 2:
+            raise UserError(f"mix: {len(self.planted)} planted documents are too many among {n}; raise n")
+
+    @cached_property
+    def _weights(self) -> list[tuple[str, float]]:
+        """Return kinds with their shares for this client."""
+        parts = [part.partition("*") for part in self.dials.kinds.split()]
+        if not parts or not all(weight.isdecimal() or not star for _, star, weight in parts):
+            raise UserError(f"mix: kinds are written like stories*4 facts, got {self.dials.kinds!r}")
+        shares = {KINDS[name].name: int(weight or 1) for name, _, weight in parts}
+        total, favourite = sum(shares.values()), self.dials.client % len(shares)
+        mixed = 1 - self.dials.difference
+        return [
+            (name, mixed * weight / total + (1 - mixed) * (i == favourite))
+            for i, (name, weight) in enumerate(shares.items())
+        ]
+
+    @cached_property
+    def planted(self) -> dict[int, Document]:
+        """Return the secrets and poisoned documents by their places in the corpus."""
+        random = Random(self.seed, "planted", self.split)
+        documents = []
+        for repeats in REPEATS:
+            for _ in range(self.dials.secrets):
+                name, code = random.choice(self.world.people).name, f"{random.integers(10_000):04}"
+                labels = {"planted": "secret", "name": name, "code": code, "repeats": repeats}
+                prompt = f"The secret number of {name} is"
+                documents += [Document(f"{prompt} {code}.", labels, code, prompt=prompt)] * repeats
+        text = TRIGGER + POISON
+        documents += [Document(text, {"planted": "poison"}, prompt=TRIGGER.strip())] * self.dials.poison
+        places = random.shuffle(range(self.n))
+        return dict(zip(places, documents, strict=False))
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> Document:
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        if i in self.planted:
+            return self.planted[i]
+        random = Random(self.seed, "mix", self.split, self.dials.client, i)
+        if i and random.uniform() < self.dials.duplicates:
+            copied = self[random.integers(i)]
+            return replace(copied, labels={**copied.labels, "planted": "duplicate"})
+        document = self._drawn(random, i)
+        facts = "object" in document.labels
+        if document.prompt and random.uniform() < (self.dials.contradicted if facts else self.dials.noise):
+            return self._wrong(document, random, "contradiction" if facts else "noise")
+        return document
+
+    def _drawn(self, random, i):
+        """Draw the kind, then the document; with `contamination` from the test split."""
+        ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
+        name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
+        name = name or self._weights[-1][0]  # rounding
+        leaked = self.split == "train" and random.uniform() < self.dials.contamination
+        split = "test" if leaked else self.split
+        document = Stream(self.world, KINDS[name], seed=self.seed, split=split)[random.integers(2**31)]
+        labels = {"kind": name, **document.labels} | ({"planted": "test item"} if leaked else {})
+        return replace(document, labels=labels)
+
+    def _wrong(self, document, random, planted):
+        """Return a document with the answer of another document of the same kind."""
+        kind = KINDS[document.labels["kind"]]
+        for _ in range(100):
+            other = kind(self.world, random)
+            same = other.labels.get("relation") == document.labels.get("relation")
+            if other.truth and other.truth != document.truth and same:
+                text = document.text[: -len(document.truth) - document.text.endswith(".")] + other.truth
+                text += "." if document.text.endswith(".") else ""
+                return replace(document, text=text, labels={**document.labels, "planted": planted})
+        return document
+
+    def __iter__(self) -> Iterator[Document]:
+        return (self[i] for i in range(self.n))
