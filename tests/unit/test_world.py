@@ -233,7 +233,8 @@ def test_no_test_document_is_in_a_mixed_training_text():
     train = {document.text for document in Mix(WORLD, 2000)}
     test = {document.text for document in Mix(WORLD, 500, split="test")}
     assert not train & test
-    leaky = [d for d in Mix(WORLD, 500, MixDials(contamination=0.5)) if d.labels.get("planted") == "test item"]
+    mix = Mix(WORLD, 500, MixDials(contamination=0.5))
+    leaky = [document for document in mix if document.labels.get("planted") == "test item"]
     assert leaky and all(KINDS[d.labels["kind"]].held_out(d) for d in leaky)
 
 
