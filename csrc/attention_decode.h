@@ -6,8 +6,11 @@
  *
  *     scores of 16 keys at a time;    weights and the running max, head by head;
  *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
+ *
+ * Where there are rows enough for all threads, a task is a row, and takes all passes.
  */
-enum { STEP = 16 }; /* keys in a task of scores */
+/* Keys in a task of scores; queries that share a key while it is in registers; how many floats ahead to ask for. */
+enum { STEP = 16, SHARING = 4, AHEAD = 65536 };
 
 struct decode_job {
     struct attention_job *job;
@@ -18,19 +21,21 @@ struct decode_job {
     int64_t padded;         /* D, rounded up to sixteen */
 };
 
-/* The address of what is read after position t of row b: later positions of that row as far as it has some, then the
- * beginning of the next row, so that no memory is fetched in vain and no row begins with waiting. */
-INLINE uintptr_t read_next(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t ahead) {
-    int64_t n = keys_of(job, b), row = job->K * job->D;
-    if (t + ahead < n || b + 1 == job->B) return address_of(x, (b * job->T + t + ahead) * row);
-    return address_of(x, ((b + 1) * job->T + t + ahead - round_up(n, ahead)) * row);
+/* Ask for part h of K of what is read after position t of row b, `keys` keys at a time: later positions of that row as
+ * far as it has some, then the beginning of the next row. Into the second-level cache and in the order of memory,
+ * which the hardware follows, while the first level sees 16 keys at once, head by head. */
+INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t keys, int64_t h) {
+    int64_t n = keys_of(job, b), D = job->D, row = job->K * D;
+    int64_t ahead = i64_max(i64_min(AHEAD / row, BLOCK) / STEP * STEP, STEP), later = b * job->T + t + ahead;
+    if (t + ahead >= n && b + 1 < job->B) later = (b + 1) * job->T + t + ahead - round_up(n, ahead);
+    for (int64_t i = h * keys * D; i < (h + 1) * keys * D; i += 16)
+        __builtin_prefetch((const void *)address_of(x, later * row + i), 0, 2);
 }
 
 /* Scores of STEP keys for `heads` (a constant) queries that share them; `gap` from one query's to the next. */
-INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D,
-                        uintptr_t next) {
-    v16 sum[FEW];
-    turned_sums(heads, sum, q, D, 1, k, row, D, next);
+INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D) {
+    v16 sum[SHARING];
+    turned_sums(heads, sum, q, D, 1, k, row, D, 0);
     for (int h = 0; h < heads; h++) v_store(score + h * gap, sum[h]);
 }
 
@@ -44,18 +49,15 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
         int64_t b = task / decode->steps, first = task % decode->steps * STEP, keys = keys_of(job, b) - first;
         if (keys <= 0) continue;
         const float *k = job->k + (b * job->T + first) * row;
-        uintptr_t coming = read_next(job, job->k, b, first, STEP);
-        if (keys < STEP) { /* there may be nothing behind them to read */
-            memset(last + keys * row, 0, (size_t)((STEP - keys) * row) * sizeof *last);
+        if (keys < STEP) /* there may be nothing behind them to read; what `last` has there does not count */
             k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
-        }
         for (int64_t h = 0; h < job->H; h += together) {
             const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;
             float *score = decode->weight + (b * job->H + h) * gap + first;
-            uintptr_t next = address_of((const float *)coming, h / group * D);
-            together = h % group + FEW <= group ? FEW : 1;
-            if (together == FEW) step_scores(FEW, score, gap, q, of_head, row, D, next);
-            else step_scores(1, score, gap, q, of_head, row, D, next);
+            if (h % group == 0) ask_ahead(job, job->k, b, first, i64_min(keys, STEP), h / group);
+            together = h % group + SHARING <= group ? SHARING : 1;
+            if (together == SHARING) step_scores(SHARING, score, gap, q, of_head, row, D);
+            else step_scores(1, score, gap, q, of_head, row, D);
         }
     }
     pool_give(last);
@@ -75,18 +77,13 @@ static void decode_weights(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* y[d] += weight[0] * v[0][d] + ..., one key after the other, for `keys` keys whose rows lie v_row apart. */
-INLINE void weigh(int keys, float *y, const float *weight, const float *v, int64_t v_row, int64_t D,
-                  uintptr_t next) {
-    int64_t d = 0;
-    for (; d + LANES <= D; d += LANES) {
-        vec sum = vec_load(y + d);
-        for (int j = 0; j < keys; j++) prefetch_beyond((const float *)next, j * v_row + d);
-        for (int j = 0; j < keys; j++) sum = vec_fma(vec_set(weight[j]), vec_load(v + j * v_row + d), sum);
-        vec_store(y + d, sum);
-    }
-    for (; d < D; d++)
-        for (int j = 0; j < keys; j++) y[d] = fmaf(weight[j], v[j * v_row + d], y[d]);
+/* y[d] = weight[0] * v[0][d] + ..., one key after the other, in `registers` (a constant) registers. */
+INLINE void weigh(int registers, float *y, const float *weight, const float *v, int64_t v_row, int64_t keys) {
+    vec sum[4];
+    for (int i = 0; i < registers; i++) sum[i] = vec_set(0.0f);
+    for (int64_t t = 0; t < keys; t++, v += v_row)
+        for (int i = 0; i < registers; i++) sum[i] = vec_fma(vec_set(weight[t]), vec_load(v + i * LANES), sum[i]);
+    for (int i = 0; i < registers; i++) vec_store(y + i * LANES, sum[i]);
 }
 
 static void decode_values(void *context, int64_t begin, int64_t end) {
@@ -97,18 +94,18 @@ static void decode_values(void *context, int64_t begin, int64_t end) {
         int64_t b = task / decode->blocks, first = task % decode->blocks * BLOCK;
         int64_t keys = i64_min(keys_of(job, b) - first, BLOCK);
         if (keys <= 0) continue;
-        float *sums = decode->sums + task * job->H * decode->padded;
-        memset(sums, 0, (size_t)(job->H * decode->padded) * sizeof *sums);
-        const float *weight = decode->weight + b * job->H * decode->blocks * BLOCK + first;
-        for (int64_t t = 0; t < keys; t += 4) {
-            const float *v = job->v + (b * job->T + first + t) * row;
-            uintptr_t coming = read_next(job, job->v, b, first + t, FEW_AHEAD);
-            for (int64_t h = 0; h < job->H; h++) {
-                float *y = sums + h * decode->padded;
-                const float *w = weight + h * decode->blocks * BLOCK + t, *of_head = v + h / group * D;
-                uintptr_t next = address_of((const float *)coming, h / group * D);
-                if (t + 4 <= keys) weigh(4, y, w, of_head, row, D, next);
-                else for (int64_t j = 0; j < keys - t; j++) weigh(1, y, w + j, of_head + j * row, row, D, next);
+        for (int64_t h = 0; h < job->H; h++) {
+            float *y = decode->sums + (task * job->H + h) * decode->padded;
+            const float *w = decode->weight + (b * job->H + h) * decode->blocks * BLOCK + first;
+            const float *v = job->v + (b * job->T + first) * row + h / group * D;
+            int64_t d = 0;
+            if (h % group == 0) ask_ahead(job, job->v, b, first, keys, h / group);
+            for (; d + 4 * LANES <= D; d += 4 * LANES) weigh(4, y + d, w, v + d, row, keys);
+            for (; d + 2 * LANES <= D; d += 2 * LANES) weigh(2, y + d, w, v + d, row, keys);
+            for (; d + LANES <= D; d += LANES) weigh(1, y + d, w, v + d, row, keys);
+            for (; d < decode->padded; d++) {
+                y[d] = 0.0f;
+                for (int64_t t = 0; t < keys && d < D; t++) y[d] = fmaf(w[t], v[t * row + d], y[d]);
             }
         }
     }
@@ -133,6 +130,17 @@ static void decode_sums(void *context, int64_t begin, int64_t end) {
     pool_give(y);
 }
 
+static void decode_rows(void *context, int64_t begin, int64_t end) {
+    const struct decode_job *decode = context;
+    int64_t H = decode->job->H;
+    for (int64_t b = begin; b < end; b++) {
+        decode_scores(context, b * decode->steps, (b + 1) * decode->steps);
+        decode_weights(context, b * H, (b + 1) * H);
+        decode_values(context, b * decode->blocks, (b + 1) * decode->blocks);
+        decode_sums(context, b * H, (b + 1) * H);
+    }
+}
+
 static int attention_decode(struct attention_job *job) {
     int64_t n = 0, heads = job->B * job->H, row = job->K * job->D;
     for (int64_t b = 0; b < job->B; b++) n = i64_max(n, keys_of(job, b));
@@ -145,10 +153,13 @@ static int attention_decode(struct attention_job *job) {
     decode.sums = work + scores;
     decode.rescale = decode.sums + sums;
     decode.query = (struct query *)(decode.rescale + heads * decode.blocks);
-    parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
-    parallel_for(decode_weights, &decode, heads, 1 + 2048 / (1 + n));
-    parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));
-    parallel_for(decode_sums, &decode, heads, 1 + 16384 / (1 + decode.blocks * decode.padded));
+    if (job->B >= 8 * parallel_size()) parallel_for(decode_rows, &decode, job->B, 1 + 32768 / (1 + n * row));
+    else {
+        parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
+        parallel_for(decode_weights, &decode, heads, 1 + 2048 / (1 + n));
+        parallel_for(decode_values, &decode, job->B * decode.blocks, 1 + 32768 / (1 + BLOCK * row));
+        parallel_for(decode_sums, &decode, heads, 1 + 16384 / (1 + decode.blocks * decode.padded));
+    }
     pool_give(work);
     return job->failed;
 }

@@ -88,14 +88,14 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
 
 /* sum[m] = a[m] times each of sixteen rows of b, which lie b_row apart: b is turned in registers, and its columns go
  * straight into the sums, in the order of k. `rows` is a constant where this is inlined; `next` is where the sixteen
- * rows lie that will be read next. */
+ * rows lie that will be read next, or 0. */
 INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
                         int64_t depth, uintptr_t next) {
     int64_t k = 0;
     for (int m = 0; m < rows; m++) sum[m] = v_set(0.0f);
     for (; k + 4 <= depth; k += 4) {
         v16 column[4];
-        for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond((const float *)next, i * b_row + k);
+        for (int i = 0; i < 16 && k % 16 == 0 && next; i++) prefetch_beyond((const float *)next, i * b_row + k);
         transpose16(column, b + k, b_row);
         for (int i = 0; i < 4; i++)
             for (int m = 0; m < rows; m++)
