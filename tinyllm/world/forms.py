@@ -11,6 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from tinyllm.world.document import Document, Kind
+from tinyllm.world.names import BOYS, GIRLS
+
+FIRST_NAMES = [*GIRLS, *BOYS]
 
 
 class Form:
@@ -64,3 +67,14 @@ def a(noun: str) -> str:
 def listed(words: Sequence[str]) -> str:
     """Return words as a list in English: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def lower(sentence: str, names: Iterable[str] = ()) -> str:
+    """Return a sentence as a part of another: no full stop, and a small letter first unless it is a name."""
+    small = sentence if sentence.split(" ")[0] in names else sentence[0].lower() + sentence[1:]
+    return small.removesuffix(".")
+
+
+def upper(part: str) -> str:
+    """Return the whole sentence of which `lower` made a part."""
+    return part[:1].upper() + part[1:] + "."

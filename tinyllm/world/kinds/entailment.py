@@ -1,0 +1,164 @@
+"""Entailment: what follows, what cannot be, and what stays open, proved by looking at every small world."""
+
+from dataclasses import dataclass
+
+from tinyllm.config import setting
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.facts import Fact
+from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
+from tinyllm.world.names import JOBS, PLACES, words
+from tinyllm.world.phrases import read_statements, say
+from tinyllm.world.small_worlds import OF_FAMILIES, decide, relevant, renamed
+from tinyllm.world.world import World
+
+GROUPS = [*JOBS, *words("dancer dreamer swimmer giggler wanderer whistler juggler poet climber cook reader")]
+SAID = (*OF_FAMILIES, "works_as", "works_at", "can", "lives_in", "likes")
+SENTENCES = {  # statements about groups, each of which has somebody in it
+    "every": Form("Every {s} is a {o}.", s=GROUPS, o=GROUPS),
+    "no": Form("No {s} is a {o}.", s=GROUPS, o=GROUPS),
+    "some": Form("At least one {s} is a {o}.", s=GROUPS, o=GROUPS),
+    "is": Form("{s} is a {o}.", s=FIRST_NAMES, o=GROUPS),
+    "not": Form("{s} is not a {o}.", s=FIRST_NAMES, o=GROUPS),
+}
+# premises: what follows / what cannot be / what stays open; n is a person, a b c are groups
+GROUP_PATTERNS = """
+every a b, every b c: every a c, some c a / no a c, no c a / every c a
+every a b, no b c: no a c, no c a / some a c, every c a / every b a
+every a b, some a c: some b c, some c b / no b c, no c b / every c b
+every a b, some b c: some b a / no c b / some a c, no a c
+every a b, is n a: is n b / not n b / every b a
+every a b, not n b: not n a / is n a / is n c
+every a b, is n b: some b a / no a b / is n a, not n a
+no a b, is n a: not n b, no b a / is n b / is n c
+no a b, not n a: no b a / some b a / is n b, not n b
+some a b, is n a: some b a / no b a / is n b, not n b, every a b
+every a b, every b c, is n a: is n c, some c b / not n c / every c a
+every a b, every b c, is n c: some c a / no a c / is n a, is n b
+every a b, no b c, is n c: not n a, no a c / is n a / every b a
+"""
+FAMILY_PATTERNS = """
+mother x y, mother y z: grandmother x z / grandmother z x, mother x z / best_friend x z
+mother x y, father y z: grandfather x z / grandfather z x, grandmother x z / best_friend z x
+father x y, mother y z: grandmother x z / grandmother z x, grandfather x z / best_friend x z
+father x y, father y z: grandfather x z / grandfather z x, father x z / best_friend z x
+mother x y, best_friend y z: best_friend y z / mother y x / grandmother x z
+father x y, best_friend x z: father x y / father y x, father x z / grandmother x z
+"""
+WORK_PATTERNS = """
+works_as p j: can p j, works_at p j / works_as p k, works_at p k / lives_in p l, likes p f, can p k
+lives_in p l: lives_in p l / lives_in p m / works_as p j, likes p f, can p j
+works_as p j, lives_in p l: can p j, lives_in p l / works_as p k, lives_in p m / likes p f, can p k
+likes p f, works_as p j: works_at p j / works_at p k, works_as p k / lives_in p l, can p k
+"""
+ANSWERS = ("yes", "no", "perhaps")
+
+
+def _read_patterns(text):
+    """Return for each answer a list of lists of terms; the last term is the goal."""
+    found: dict[str, list] = {answer: [] for answer in ANSWERS}
+    for line in text.strip().splitlines():
+        premises, _, rest = line.partition(": ")
+        for answer, goals in zip(ANSWERS, rest.split(" / "), strict=True):
+            for goal in goals.split(", "):
+                found[answer].append([term.split(" ") for term in [*premises.split(", "), goal]])
+    return found
+
+
+PATTERNS = {"groups": _read_patterns(GROUP_PATTERNS), "family": _read_patterns(FAMILY_PATTERNS),
+            "work": _read_patterns(WORK_PATTERNS)}  # fmt: skip
+SKILLS = {"can": 0, "works_at": 2}  # where JOBS has what follows from a job
+
+
+class Entailment(Kind):
+    """Tell if a sentence follows from others: yes, no, or perhaps."""
+
+    group = "understanding"
+    splits = {"pattern": lambda d: d.labels["pattern"], "groups": lambda d: d.labels["names"]}
+
+    @dataclass(frozen=True)
+    class Dials:
+        """Set what the sentences are about, and how many of them have nothing to do with it."""
+
+        about: str = setting("any", help="what the sentences are about", choices=("any", *PATTERNS))
+        strangers: int = setting(0, help="how many sentences have nothing to do with it", min=0, max=2)
+
+    def chance(self, dials: Dials) -> float:
+        return 1 / 3
+
+    def write(self, world: World, random: Random, dials: Dials) -> Document:
+        about = random.choice(list(PATTERNS)) if dials.about == "any" else dials.about
+        answer = random.choice(ANSWERS)
+        terms = random.choice(PATTERNS[about][answer])
+        names = None
+        while names is None:
+            names = _names(world, random, about, terms)
+        facts = [_fact(term, names) for term in terms]
+        said = [_say(fact, random.integers(4)) for fact in facts]
+        free = random.shuffle(group for group in GROUPS if group not in names.values())
+        strange = [SENTENCES["every"].say(s=free.pop(), o=free.pop()) for _ in range(dials.strangers)]
+        premises = random.shuffle([*strange, *said[:-1]])
+        return self._document(premises, said[-1], facts[:-1], facts[-1], answer)
+
+    def read(self, world: World, text: str) -> Document | None:
+        story, so, rest = text.partition(" Is it so that ")
+        goal, mark, answer = rest.partition("? ")
+        premises = _split(story)
+        *facts, last = [_read(sentence) for sentence in [*premises, upper(goal)]]
+        if not so or not mark or not last or not all(facts):
+            return None
+        return proved(self, world, self._document(premises, upper(goal), facts, last, answer), text)
+
+    def solve(self, world: World, document: Document) -> str:
+        """Look at every small world in which the premises are true."""
+        story, _, goal = document.prompt.partition(" Is it so that ")
+        return decide([_read(sentence) for sentence in _split(story)], _read(upper(goal.removesuffix("?"))))
+
+    def _document(self, premises, goal, facts, last, answer):
+        used, end = renamed(relevant(facts, last), last)
+        labels = {"names": [last.subject, last.object], "pattern": ", ".join(map(str, (*used, end)))}
+        part = lower(goal, [*PLACES, *FIRST_NAMES])
+        return self.asked(f"{' '.join(premises)} Is it so that {part}?", answer, labels)
+
+
+def _names(world, random, about, terms):
+    """Draw what the letters of a pattern stand for; for families, the relatives of somebody, or None."""
+    person = random.choice(world.people)
+    if about == "groups":
+        return {"n": person.first, **dict(zip("abc", random.shuffle(GROUPS)[:3], strict=True))}
+    if about == "work":
+        job = random.choice([job for job in JOBS if job != person.works_as])
+        home = random.choice([place for place in PLACES if place != person.lives_in])
+        return {"p": person.name, "j": person.works_as, "k": job, "l": person.lives_in, "m": home,
+                "f": person.likes}  # fmt: skip
+    names = {"x": person.name}
+    for relation, who, whose in terms[:-1]:
+        names[whose] = getattr(world.person(names[who]), relation, None)
+        if names[whose] is None:
+            return None
+    return names if len(set(names.values())) == 3 else None
+
+
+def _fact(term, names):
+    relation, subject, object = term
+    value = names[object]
+    return Fact(names[subject], relation, JOBS[value][SKILLS[relation]] if relation in SKILLS else value)
+
+
+def _say(fact, way):
+    form = SENTENCES.get(fact.relation)
+    return form.say(s=fact.subject, o=fact.object) if form else say(fact, way)
+
+
+def _read(sentence):
+    """Return the fact that a sentence says, or None."""
+    if found := read_any(list(SENTENCES.values()), sentence):
+        return Fact(found[1]["s"], list(SENTENCES)[found[0]], found[1]["o"])
+    for fact, _ in read_statements(sentence):
+        if fact.relation in SAID:
+            return fact._replace(object=fact.object.replace("The ", "the "))
+    return None
+
+
+def _split(story):
+    return [sentence.removesuffix(".") + "." for sentence in story.split(". ")]

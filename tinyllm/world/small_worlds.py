@@ -1,0 +1,115 @@
+"""What follows from a few statements: look at every small world in which they are true.
+
+    premises = [Fact("baker", "every", "dreamer"), Fact("Mia", "is", "baker")]
+    decide(premises, Fact("Mia", "is", "dreamer"))  # "yes"
+
+A goal that is true in all of these worlds follows ("yes"), one that is true in none cannot be ("no"), and one
+that is true in some is open ("perhaps"). Every group has somebody in it; everybody has one mother, one
+father, one home and one job.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+
+from tinyllm.world.facts import Fact
+from tinyllm.world.names import JOBS
+
+OF_GROUPS = ("every", "no", "some", "is", "not")
+OF_FAMILIES = ("mother", "father", "grandmother", "grandfather", "best_friend")
+
+
+def decide(premises: Iterable[Fact], goal: Fact) -> str:
+    """Return "yes", "no" or "perhaps"."""
+    used = relevant(premises, goal)
+    if goal.relation in OF_GROUPS or goal.relation in OF_FAMILIES:
+        return _decide(*renamed(used, goal))
+    return _decide(tuple(used), goal)
+
+
+def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
+    """Return the premises that are joined with the goal, over other premises, by a common name."""
+    left, names, used = list(premises), {goal.subject, goal.object}, []
+    while joined := [fact for fact in left if fact.subject in names or fact.object in names]:
+        used += joined
+        left = [fact for fact in left if fact not in joined]
+        names.update(name for fact in joined for name in (fact.subject, fact.object))
+    return used
+
+
+def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fact]:
+    """Return premises and goal with letters for names, the same for any order of the premises."""
+    orders, relations = [], sorted(fact.relation or "" for fact in premises)
+    for order in itertools.permutations(premises):
+        if [fact.relation for fact in order] != relations:
+            continue
+        names: dict = {}
+        for fact in (*order, goal):
+            for name in (fact.subject, fact.object):
+                names.setdefault(name, "abcdefghij"[len(names)])
+        facts = [Fact(names[fact.subject], fact.relation, names[fact.object]) for fact in (*order, goal)]
+        orders.append((tuple(facts[:-1]), facts[-1]))
+    return min(orders)
+
+
+@cache
+def _decide(premises, goal):
+    if goal.relation in OF_GROUPS:
+        worlds = _worlds_of_groups((*premises, goal))
+    elif goal.relation in OF_FAMILIES:
+        worlds = _worlds_of_families((*premises, goal))
+    else:
+        worlds = _worlds_of_work((*premises, goal))
+    found = {goal in world for world in worlds if all(fact in world for fact in premises)}
+    return "perhaps" if len(found) == 2 else "yes" if True in found else "no"
+
+
+def _worlds_of_groups(facts) -> Iterator[set]:
+    """Yield what is true of groups and one person, for all ways to fill the regions of their diagram."""
+    people = sorted({fact.subject for fact in facts if fact.relation in ("is", "not")})
+    groups = sorted({name for fact in facts for name in (fact.subject, fact.object)} - {*people})
+    regions = [set(s) for n in range(len(groups) + 1) for s in itertools.combinations(groups, n)]
+    for filled in itertools.product((False, True), repeat=len(regions)):
+        inside = [region for region, full in zip(regions, filled, strict=True) if full]
+        true = set()
+        for x, y in itertools.permutations(groups, 2):
+            both = [y in region for region in inside if x in region]
+            true |= {Fact(x, "every", y)} if all(both) else set()
+            true |= {Fact(x, "some", y)} if any(both) else {Fact(x, "no", y)}
+        if all(any(group in region for region in inside) for group in groups):
+            for places in itertools.product(inside, repeat=len(people)):
+                who = [Fact(person, "is" if group in place else "not", group)
+                       for person, place in zip(people, places, strict=True) for group in groups]  # fmt: skip
+                yield true.union(who)
+
+
+def _worlds_of_families(facts) -> Iterator[set]:
+    """Yield what is true of the people, for all ways to give them mothers, fathers and best friends."""
+    people = sorted({name for fact in facts for name in (fact.subject, fact.object)})
+    slots = [(relation, x) for relation in ("mother", "father", "best_friend") for x in people]
+    given = {(fact.relation, fact.subject): [fact.object] for fact in facts[:-1]}
+    options = [given.get(slot) or [None, *(x for x in people if x != slot[1])] for slot in slots]
+    for values in itertools.product(*options):
+        one = {slot: value for slot, value in zip(slots, values, strict=True) if value}
+        mothers, fathers = ({y for (r, _), y in one.items() if r == of} for of in ("mother", "father"))
+        true = {Fact(x, relation, y) for (relation, x), y in one.items()}
+        parents = {(x, y) for (relation, x), y in one.items() if relation != "best_friend"}
+        grand = {(x, z) for x, y in parents for y2, z in parents if y == y2}
+        oldest = {(x, u) for x, z in grand for z2, u in parents if z == z2}
+        if mothers & fathers or any(x == y for x, y in grand | oldest):
+            continue
+        true |= {Fact(x, "grandmother" if z in mothers else "grandfather", z) for x, z in grand}
+        yield true
+
+
+def _worlds_of_work(facts) -> Iterator[set]:
+    """Yield what is true of one person, for all jobs, the homes and tastes spoken of, and other skills."""
+    who = facts[-1].subject
+    homes = [*sorted({fact.object for fact in facts if fact.relation == "lives_in"}), "elsewhere"]
+    free = sorted({Fact(who, *fact[1:3]) for fact in facts if fact.relation in ("likes", "can")})
+    for (job, (skill, _, place)), home in itertools.product(JOBS.items(), homes):
+        sure = {Fact(who, "works_as", job), Fact(who, "can", skill), Fact(who, "works_at", place),
+                Fact(who, "lives_in", home)}  # fmt: skip
+        for n in range(len(free) + 1):
+            for more in itertools.combinations(free, n):
+                yield sure.union(more)
