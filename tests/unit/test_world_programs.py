@@ -1,0 +1,60 @@
+"""Programs of the world: right and wrong solutions, hostile ones, and expressions that Python agrees with."""
+
+import pytest
+
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, World
+
+WORLD, PROGRAM, EXPRESSION = World(), KINDS["program"], KINDS["expression"]
+
+
+def entry(i=0, **dials):
+    document = PROGRAM(WORLD, Random(i), PROGRAM.dials(**dials))
+    return document, PROGRAM.entry(document)
+
+
+def test_both_styles_pass_the_tests_of_one_function():
+    for i in range(200):
+        (loop, question), (short, same) = (entry(i, style=style) for style in ("loop", "short"))
+        assert (loop.prompt, question["metadata"]) == (short.prompt, same["metadata"])
+        assert PROGRAM.score_answer(short.answer, question) == PROGRAM.score_answer(loop.truth, same) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return None",
+        "pass",
+        "return [",
+        "while True:\n        pass",
+        "import os",
+        "return open('x')",
+        "return exit()",
+    ],
+)
+def test_wrong_and_hostile_bodies_fail(body):
+    for i in range(20):
+        assert PROGRAM.score_answer(f"\n    {body}", entry(i)[1]) == 0
+
+
+def test_the_body_of_another_function_hardly_ever_passes():
+    alike, passed = {}, 0
+    for i in range(800):
+        document, question = entry(i, examples=0)
+        name = document.labels["entry_point"]
+        if name in alike and alike[name].prompt != document.prompt:
+            passed += PROGRAM.score_answer(alike[name].answer, question)
+        alike[name] = document
+    assert passed < 800 * 0.04, "some pairs are equal, such as even and below 9, even and below 10"
+
+
+def test_no_function_gives_the_same_for_all_its_tests():
+    for i in range(300):
+        assert len({str(output) for _, output in entry(i)[0].labels["tests"]}) > 1
+
+
+def test_a_line_of_expressions_is_true_in_python():
+    for i in range(300):
+        dials = EXPRESSION.dials(size=1 + i % 8, steps=i % 2 == 0)
+        text = EXPRESSION(WORLD, Random(i), dials).text
+        assert eval(text) is True, text

@@ -1,0 +1,123 @@
+"""Expressions of Python, and their values, with the steps between if wanted."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.interpreter import evaluate
+from tinyllm.world.names import ANIMALS, THINGS
+from tinyllm.world.world import World
+
+WORDS = [word for word in (*ANIMALS, *THINGS) if len(word) < 7]
+LONGEST, LARGEST = 14, 200  # of texts and lists, of numbers
+# type -> the ways to make it: the source of an operation, the types of what it is made of, its meaning
+OPERATIONS: dict[type, list] = {
+    int: [
+        ("({} + {})", (int, int), lambda x, y: x + y), ("({} - {})", (int, int), lambda x, y: x - y),
+        ("({} * {})", (int, int), lambda x, y: x * y), ("({} % {})", (int, 5), lambda x, y: x - x // y * y),
+        ("len({})", (str,), lambda x: sum(1 for _ in x)), ("sum({})", (list,), lambda x: x[0] + sum(x[1:])),
+        ("max({})", (list,), lambda x: sorted(x)[-1]), ("min({})", (list,), lambda x: -max(-n for n in x)),
+        ("{}[0]", (list,), lambda x: next(iter(x))),
+    ],
+    str: [
+        ("({} + {})", (str, str), lambda x, y: "".join((x, y))), ("({} * {})", (str, 3), lambda x, y: x * y),
+        ("{}.upper()", (str,), lambda x: x.swapcase().upper()), ("{}[0]", (str,), lambda x: x[:1]),
+        ("{}[::-1]", (str,), lambda x: "".join(reversed(x))),
+    ],
+    list: [
+        ("sorted({})", (list,), lambda x: sorted(x)), ("({} + {})", (list, list), lambda x, y: [*x, *y]),
+        ("{}[::-1]", (list,), lambda x: list(reversed(x))), ("{}[:2]", (list,), lambda x: x[:2]),
+    ],
+    bool: [
+        ("({} < {})", (int, int), lambda x, y: y > x),
+        ("({} in {})", (int, list), lambda x, y: y.count(x) > 0),
+        ("({} > {})", (int, int), lambda x, y: y < x), ("({} <= {})", (int, int), lambda x, y: not y < x),
+    ],
+}  # fmt: skip
+
+
+class Expression(Kind):
+    """Give the value of an expression of Python; the whole line is true in Python."""
+
+    group = "programs"
+    marker = "== "
+    splits = {
+        "expression": lambda document: document.prompt,
+        "shape": lambda document: re.sub(r'\d+|"\w*"', "_", document.prompt),
+    }
+
+    @dataclass(frozen=True)
+    class Dials:
+        """Set how long expressions are, and if they are worked out in steps."""
+
+        size: int = setting(2, help="operations in an expression", min=1, max=8)
+        steps: bool = setting(False, help="replace one operation after another by its value")
+
+    def write(self, world: World, random: Random, dials: Dials) -> Document:
+        """Draw an expression of some type, with its value."""
+        kind = (int, int, str, list, bool)[random.integers(5)]
+        source, value = _draw(random, kind, dials.size)
+        return self._document(source, _literal(value), dials.steps)
+
+    def _document(self, source, value, steps):
+        between = "".join(f"{step} == " for step in _steps(source)[:-1]) if steps else ""
+        document = self.asked(f"{source} ==", value, {"expression": source})
+        return Document(f"{document.prompt} {between}{value}", document.labels, value, prompt=document.prompt)
+
+    def read(self, world: World, text: str) -> Document | None:
+        """Work the expression out by replacing text, and compare."""
+        source, _, rest = text.partition(" == ")
+        if " == " in source or not rest:
+            return None
+        steps = _steps(source)
+        document = self._document(source, steps[-1], " == " in rest) if steps else None
+        return document if document and document.text == text else None
+
+    def solve(self, world: World, document: Document) -> str:
+        """Run the expression in the interpreter."""
+        return _literal(evaluate(document.prompt.removesuffix(" ==")))
+
+    def chance(self, dials: object) -> float:
+        """Return the share of True or False, whichever is more frequent; see tests/unit."""
+        return 0.11
+
+
+_LITERAL = r'(?:-?\d+|"\w+"|\[-?\d+(?:, -?\d+)*\]|True|False)'
+_READY = re.compile(  # an operation whose parts are all literals
+    rf"\({_LITERAL} (?:[-+*%<>]|<=|in) {_LITERAL}\)|(?:len|sum|max|min|sorted)\({_LITERAL}\)"
+    rf"|{_LITERAL}(?:\.upper\(\)|\[(?:0|::-1|:2)\])"
+)
+
+
+def _draw(random, kind, size):
+    """Return (source, value) of an expression of a type, or of a number that is at most `kind`."""
+    if isinstance(kind, int) and not isinstance(kind, type):
+        kind = 2 + random.integers(kind - 1)
+        return str(kind), kind
+    if size == 0:
+        word = random.choice(WORDS) if kind is str else random.integers(10)
+        value = [random.integers(10) for _ in range(2 + random.integers(2))] if kind is list else word
+        return _literal(value), value
+    while True:
+        form, parts, function = random.choice(OPERATIONS[kind])
+        left = random.integers(size) if len(parts) == 2 and isinstance(parts[1], type) else size - 1
+        drawn = [_draw(random, part, n) for part, n in zip(parts, (left, size - 1 - left), strict=False)]
+        value: Any = function(*(part for _, part in drawn))
+        if -LARGEST <= value <= LARGEST if isinstance(value, int) else len(value) <= LONGEST:
+            return form.format(*(source for source, _ in drawn)), value
+
+
+def _literal(value):
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _steps(source):
+    """Return an expression after each replacement of the first operation that is ready by its value."""
+    steps = []
+    while found := _READY.search(source):
+        source = source[: found.start()] + _literal(evaluate(found[0])) + source[found.end() :]
+        steps.append(source)
+    return steps

@@ -1,0 +1,189 @@
+"""Programs: small functions with a docstring and tests.
+
+A program filters a list, changes what is left and folds it; the template names the fold. Its source and the
+outputs of its tests come from different columns of one table; the interpreter proves that they agree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.interpreter import run
+from tinyllm.world.program_tables import (
+    CONDITIONS,
+    EXPRESSIONS,
+    FROM,
+    GROUPS,
+    LETTERS,
+    NUMBERS,
+    ONLY,
+    PLAIN,
+    TEMPLATES,
+    TEXTS,
+    operation,
+    said,
+)
+from tinyllm.world.world import World
+
+INPUTS, TESTS = 26, 10  # lists to try a function on, by theme; how many of them test one function
+
+
+@cache
+def _inputs(items):
+    """Return the lists on which functions of a theme are tried."""
+    random = Random(0, "program", items)
+    pool: Any = range(13) if items in NUMBERS else TEXTS[items]
+    single = [[item] for item in random.shuffle(pool)[: INPUTS // 2]]
+    more = [[random.choice(pool) for _ in range(2 + random.integers(5))] for _ in single]
+    return [inputs for pair in zip(single, more, strict=True) for inputs in pair]
+
+
+class Program(Kind):
+    """Write the body of a function from its docstring; it is right if it passes the tests."""
+
+    group = "programs"
+    splits = {
+        "operations": lambda document: document.labels["operations"],
+        "theme": lambda document: document.labels["items"],
+    }
+
+    @dataclass(frozen=True)
+    class Dials:
+        """Set how much a function does, how it is written and how many examples it shows."""
+
+        parts: int = setting(2, help="conditions and changes of the items in a function", min=1, max=3)
+        style: str = setting("both", help="how it is written", choices=("both", "loop", "short"))
+        examples: int = setting(1, help="examples in the docstring", min=0, max=4)
+
+    def write(self, world: World, random: Random, dials: Dials) -> Document:
+        """Draw functions until one does not give the same for all its tests, but not for ever."""
+        for _ in range(30):
+            document = self._draw(random, dials)
+            outputs = [output for _, output in document.labels["tests"]]
+            if outputs[:1] * TESTS != outputs:
+                break
+        return document
+
+    def _draw(self, random, dials):
+        """Draw a theme, a template that fits it, and as many parts as the dials say."""
+        of_numbers = random.integers(2) == 0
+        items = random.choice(NUMBERS if of_numbers else list(TEXTS))
+        template = random.choice([t for t in TEMPLATES if ONLY.get(t, of_numbers) == of_numbers])
+        groups = [[c for c in group if CONDITIONS[c][0] == of_numbers] for group in GROUPS]
+        conditions = [random.choice(group) for group in groups if group]
+        changes = [name for name in EXPRESSIONS if EXPRESSIONS[name][0] == of_numbers]
+        change = template not in PLAIN and random.integers(2) == 1
+        drawn = random.shuffle(conditions)[: dials.parts - change] + [random.choice(changes)] * change
+        parts = [(name, self._constant(random, name, items)) for name in drawn]
+        short = random.integers(2) == 1 if dials.style == "both" else dials.style == "short"
+        return self._document(template, items, parts, short, dials.examples)
+
+    def _constant(self, random, name, items):
+        """Return a constant for an operation, "" for one that needs none."""
+        if name in LETTERS:
+            word = random.choice(TEXTS[items]).lower()
+            return {"early": max("c", word[0]), "end": word[-1], "contain": word[1 + random.integers(2)]}[
+                name
+            ]
+        words = (CONDITIONS | EXPRESSIONS)[name][1]
+        return (
+            FROM.get(name, 2) + random.integers(7 if name in ("above", "below") else 3)
+            if "{k}" in words
+            else ""
+        )
+
+    def _document(self, template, items, parts, short, examples):
+        """Return the document of a function."""
+        words = TEMPLATES[template][0]
+        conditions = [part for part in parts if part[0] in CONDITIONS]
+        change = [part for part in parts if part[0] in EXPRESSIONS]
+        what = " and ".join(said(conditions, 1))
+        that = " that are " if items in NUMBERS else " that "
+        what = ", ".join([items + (that + what if what else ""), *said(change, 1)])
+        name, doc = f"{template}_{items}", words.format(what=what)
+        tests = self._tests(template, items, conditions, change, sum(map(ord, doc)))
+        lines = [f">>> {name}({_code(inputs)})\n    {_code(output)}" for [inputs], output in tests[:examples]]
+        shown = "\n\n    " + "\n    ".join(lines) + "\n    " if examples else ""
+        prompt = f'def {name}({items}):\n    """{doc}{shown}"""'
+        body = self._body(template, items, conditions, change, short)
+        operations = [template, *sorted(part[0] for part in parts)]
+        labels = {"entry_point": name, "items": items, "operations": operations, "tests": tests}
+        return Document(prompt + body, labels, body, prompt=prompt)
+
+    def _tests(self, template, items, conditions, change, at):
+        """Return [[arguments], output] for some inputs: those first whose output is new; `at` begins."""
+        fold, new, known, seen = TEMPLATES[template][-1], [], [], []
+        chosen = [(CONDITIONS[name][3], k) for name, k in conditions]
+        changed = [(EXPRESSIONS[name][3], k) for name, k in change]
+        lists = _inputs(items)[at % INPUTS :] + _inputs(items)[: at % INPUTS]
+        for inputs in sorted(lists, key=len) if template in ("any", "no") else lists:
+            found = inputs
+            for holds, k in chosen:
+                found = [item for item in found if holds(item, k)]
+            for function, k in changed:
+                found = [function(item, k) for item in found]
+            output = fold(found)
+            (known if output in seen else new).append([[inputs], output])
+            seen.append(output)
+        return (new + known)[:TESTS]
+
+    def _body(self, template, items, conditions, change, short):
+        """Return the lines of the body, each after a newline."""
+        _, before, inside, result, shortly, _ = TEMPLATES[template]
+        x = items[:-1]
+        test, value = " and ".join(said(conditions, 2, x)), [*said(change, 2, x), x][0]
+        if short:
+            every = f"[{value} for {x} in {items}{' if ' + test if test else ''}]"
+            return f"\n    return {shortly.format(all=every)}"
+        lines = [before, f"for {x} in {items}:", f"    if {test}:" if test else ""]
+        lines += [(8 if test else 4) * " " + inside.format(value=value), f"return {result}"]
+        return "".join(f"\n    {line}" for line in lines if line)
+
+    def read(self, world: World, text: str) -> Document | None:
+        """Read the name of the function and its docstring, and write the function again."""
+        head, _, rest = text.partition('):\n    """')
+        template, _, items = head.partition("(")[0].removeprefix("def ").partition("_")
+        if template not in TEMPLATES or (items not in TEXTS and items not in NUMBERS):
+            return None
+        doc, examples = rest.partition('"""')[0].partition("\n")[0], rest.count("    >>> ")
+        before, _, after = TEMPLATES[template][0].partition("{what}")
+        what = doc.removeprefix(before).removesuffix(after).removeprefix(items)
+        that, _, change = what.partition(", ")
+        phrases = that.removeprefix(" that ").removeprefix("are ").split(" and ") if that else []
+        try:
+            parts = [operation(phrase) for phrase in [*phrases, *filter(None, [change])]]
+            for short in (False, True):
+                document = self._document(template, items, parts, short, min(examples, TESTS))
+                if document.text == text:
+                    return document
+        except (TypeError, ValueError):  # an operation or a constant that `write` never draws
+            pass
+        return None
+
+    def solve(self, world: World, document: Document) -> str:
+        """Run the program on its tests, whose outputs were not computed with it."""
+        entry = {"question": document.prompt, "metadata": document.labels}
+        return document.answer if self.score_answer(document.answer, entry) else "wrong"
+
+    def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
+        """Run the function with this body in the interpreter: 1.0 if it passes all tests, else 0.0."""
+        source = f"{entry['question']}\n{(answer or '').strip(chr(10))}"
+        for arguments, output in entry["metadata"]["tests"]:
+            try:
+                if _code(run(source, entry["metadata"]["entry_point"], arguments)) != _code(output):
+                    return 0.0
+            except UserError:
+                return 0.0
+        return 1.0
+
+
+def _code(value):
+    """Write a value as the source of a program does."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_code, value))}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
