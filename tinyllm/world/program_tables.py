@@ -41,7 +41,8 @@ EXPRESSIONS: dict[str, tuple] = {
     "twice": (False, "each twice", "{x} + {x}", lambda x, k: x * 2),
     "cut": (False, "cut to {k} letters", "{x}[:{k}]", lambda x, k: x.removesuffix(x[k:])),
 }
-TEMPLATES: dict[str, tuple] = {  # name -> (words, before the loop, in the loop, result, in short, the same as a function)
+# name -> (words, before the loop, in the loop, result, in short, the same as a function)
+TEMPLATES: dict[str, tuple] = {
     "count": ("Count the {what}.", "n = 0", "n += 1", "n", "len({all})", len),
     "list": ("List the {what}.", "found = []", "found.append({value})", "found", "{all}", list),
     "total": ("Add up the {what}.", "total = 0", "total += {value}", "total", "sum({all})", sum),
