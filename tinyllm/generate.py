@@ -15,7 +15,6 @@ context / 2 tokens.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -27,78 +26,13 @@ from tinyllm.nn import inference
 from tinyllm.nn.cache import check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
+from tinyllm.sequence import Sequence, Step
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
 DEFAULT = Sampling()
 PREFILL = 4096  # the limit of tokens in one forward pass, padding included; a longer prompt is read alone
-
-
-@dataclass(eq=False, slots=True)
-class Sequence:
-    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
-
-    index: int  # the number of sequences added before
-    ids: list[int]
-    prompt_length: int
-    max_tokens: int
-    sampling: Sampling
-    stop_ids: frozenset
-    stream: int  # the key of its random numbers
-    text: TextStream | None  # None without a tokenizer
-    mask: Callable | None
-    cache: list | None  # a cache from the caller, one row
-    known: int = 0  # how many tokens of the window that cache holds
-    begin: int = 0  # the index in `ids` at which the model's window begins
-    finish: str | None = None  # why it ended: see Step
-    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine computes them
-
-    @property
-    def tokens(self) -> list[int]:
-        """Return the ids that were drawn."""
-        return self.ids[self.prompt_length :]
-
-    @property
-    def window(self) -> list[int]:
-        """Return the ids that the model sees. The last of them is not in the cache yet."""
-        return self.ids[self.begin :]
-
-    def _push(self, token: int, context: int, overflow: str) -> str:
-        """Append a token, and set `finish` if it is the last -> the text that can be shown now."""
-        self.ids.append(token)
-        stream, text, stopped = self.text, "", token in self.stop_ids
-        if stream is not None and not stopped:
-            text = stream.push(token)
-            stopped = stream.stopped
-        if stopped:
-            self.finish = "stop"
-        elif len(self.ids) - self.prompt_length >= self.max_tokens:
-            self.finish = "length"
-        elif overflow == "stop" and len(self.ids) - self.begin > context:
-            self.finish = "context"
-        return text + stream.finish() if self.finish and stream is not None else text
-
-
-@dataclass(eq=False, slots=True)
-class Step:
-    """One new token of one sequence."""
-
-    sequence: Sequence
-    token: int
-    text: str  # can be shown now: empty inside a character or a possible stop string
-    all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
-    place: int  # the row of this sequence in all_logits
-    logprob: float | None  # the log-probability of the token by these logits, if the engine computes it
-    finish: str | None  # on the last step: "stop", "length" (max_tokens) or "context" (full, overflow="stop")
-
-    @property
-    def row(self) -> int:
-        """Return the index of the sequence."""
-        return self.sequence.index
-
-    @property
-    def logits(self) -> np.ndarray:
-        """Return the logits (V,) of the model for this token, before any sampling setting."""
-        return self.all_logits[self.place]
+# What a step needs to know of a sequence: its random key, tokens drawn, length of its window, last token.
+ROW = np.dtype([("key", np.uint64), ("drawn", int), ("length", int), ("last", int), ("sampling", np.uint64)])
 
 
 class Engine:
@@ -110,7 +44,8 @@ class Engine:
     prefill_chunk: read prompts in chunks of this many tokens, which bounds the memory for a long one.
     overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    When a step raises, because of a mask or Ctrl-C, calling it again repeats it.
+    A sequence whose logits are NaN, or whose mask allows nothing, ends alone, with `finish="error"` and a
+    message in `error`. When a step raises, because of a mask or Ctrl-C, calling it again repeats it.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
@@ -126,6 +61,7 @@ class Engine:
         self.use_cache, self.prefill_chunk, self.overflow = use_cache, prefill_chunk, overflow
         self.running: list[Sequence] = []  # sequence i is row i of the cache
         self.waiting: deque[Sequence] = deque()
+        self._rows = np.empty(0, ROW)  # of the running sequences
         self._added = 0
         self._cache: list = []  # one KVCache for each layer; rows behind the running ones are free
         self._modules = [m for _, m in model.named_modules()]
@@ -184,24 +120,36 @@ class Engine:
 
     def step(self) -> list[Step]:
         """Continue every running sequence by one token -> one Step for each, in the order of `add`."""
+        return sorted(self._advance(), key=lambda step: step.sequence.index)
+
+    def _advance(self, show: bool = True) -> list[Step]:
+        """Continue every running sequence by one token -> their Steps by row, or nothing unless `show`."""
         self._admit()
         if not self.running:
             return []
         logits = self._next_logits()
-        tokens = self._choose(logits)
+        tokens, errors = self._choose(logits)
         logprobs: list = [None] * len(tokens)
         if self.logprobs:
             logprobs = ops.log_softmax(logits)[np.arange(len(tokens)), tokens].tolist()
         context, steps, leaving = self.model.config.context, [], []
-        for row, (s, token) in enumerate(zip(self.running, tokens.tolist(), strict=True)):
-            text = s._push(token, context, self.overflow)
-            if self.logprobs:
-                s.logprobs.append(logprobs[row])
-            steps.append(Step(s, token, text, logits, row, logprobs[row], s.finish))
+        most = context if self.overflow == "stop" else np.inf
+        self._rows["last"] = tokens
+        for count in ("drawn", "length"):
+            self._rows[count] += 1
+        for row, (s, token, logprob) in enumerate(zip(self.running, tokens.tolist(), logprobs, strict=True)):
+            if row in errors:
+                token, text, s.finish, s.error = -1, "", "error", errors[row]
+            else:
+                text = s._push(token, most, show)
+                if self.logprobs:
+                    s.logprobs.append(logprob)
+            if show:
+                steps.append(Step(s, token, text, logits, row, logprob, s.finish))
             if s.finish is not None or len(s.ids) - s.begin > context:
                 leaving.append(row)
         self._release(leaving)
-        return sorted(steps, key=lambda step: step.sequence.index)
+        return steps
 
     def cancel(self, sequence: Sequence) -> None:
         """End a sequence early; its `finish` becomes "cancelled"."""
@@ -212,23 +160,18 @@ class Engine:
             else:
                 self._release([self.running.index(sequence)])
 
-    def _choose(self, logits: np.ndarray) -> np.ndarray:
-        """Draw the next token of every running sequence: logits (B, V) -> ids (B,)."""
-        if np.isnan(logits).any():
-            raise UserError(
-                "the model's logits are not numbers (NaN): its weights are broken; take an earlier checkpoint"
-            )
-        logits = apply_masks(logits, [(s.mask, s.ids) for s in self.running])
-        u = uniforms([s.stream for s in self.running], [len(s.ids) - s.prompt_length for s in self.running])
-        groups: dict[int, list[int]] = {}
-        for row, s in enumerate(self.running):
-            groups.setdefault(id(s.sampling), []).append(row)
-        tokens = np.empty(len(self.running), np.int64)
-        for rows in groups.values():
+    def _choose(self, logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        """Draw the next token of every running sequence: logits (B, V) -> ids (B,), {row: what is wrong}."""
+        masks = {row: (s.mask, s.ids) for row, s in enumerate(self.running) if s.mask}
+        logits, errors = apply_masks(logits, masks)
+        u, settings = uniforms(self._rows["key"], self._rows["drawn"]), self._rows["sampling"]
+        tokens = np.empty(len(logits), np.int64)
+        for number in set(settings.tolist()):
+            rows = np.flatnonzero(settings == number)
             sampling, ids = self.running[rows[0]].sampling, [self.running[row].ids for row in rows]
-            alike = len(groups) == 1
-            tokens[rows] = sampling.choose(logits if alike else logits[rows], ids, u if alike else u[rows])
-        return tokens
+            part = slice(None) if len(rows) == len(tokens) else rows  # without a copy
+            tokens[part] = sampling.choose(logits[part], ids, u[part])
+        return tokens, errors
 
     def _next_logits(self) -> np.ndarray:
         """Score the next token of every running sequence -> (B, V)."""
@@ -237,18 +180,18 @@ class Engine:
                 windows = [np.array([s.window]) for s in self.running]
                 return np.concatenate([self.model.head(self.model.hidden(w)[:, -1]).data for w in windows])
             layers = [layer.rows(0, len(self.running)) for layer in self._cache]
-            lengths = [len(s.ids) - s.begin - 1 for s in self.running]
             for layer in layers:
-                layer.lengths[:] = lengths
-            last = np.array([s.ids[-1] for s in self.running])[:, None]
-            return self.model.head(self.model.hidden(last, layers)[:, -1]).data
+                layer.lengths[:] = self._rows["length"] - 1
+            return self.model.head(self.model.hidden(self._rows["last"][:, None], layers)[:, -1]).data
 
     def _admit(self) -> None:
         """Read the prompts of waiting sequences, as many as fit into the batch, and let them run."""
         new = [self.waiting[i] for i in range(min(len(self.waiting), self.batch - len(self.running)))]
         if self.use_cache and new:
             new = self._prefill(new)
+        rows = [(s.stream, len(s.tokens), len(s.window), s.ids[-1], id(s.sampling)) for s in new]
         self.running += new
+        self._rows = np.concatenate([self._rows, np.array(rows, ROW)])
         for _ in new:
             self.waiting.popleft()
 
@@ -313,7 +256,10 @@ class Engine:
         gone, context = set(leaving), self.model.config.context
         for row in leaving:
             s = self.running[row]
-            if s.cache and s.finish:
+            if s.finish == "error":
+                for layer in self._cache:
+                    layer.clear(row)
+            elif s.cache and s.finish:
                 for own, layer in zip(s.cache, self._cache, strict=True):
                     own.copy(layer, [row], [0])
             elif s.finish is None:
@@ -328,6 +274,8 @@ class Engine:
         for row, last in zip(gaps, moving, strict=True):
             self.running[row] = self.running[last]
         del self.running[count:]
+        self._rows[gaps] = self._rows[moving]
+        self._rows = self._rows[:count]
 
 
 def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
@@ -350,7 +298,8 @@ def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = Fal
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:
-        engine.step()
+        engine._advance(show=False)
+    _raise_errors(sequences)
     ids = [s.tokens for s in sequences]
     return (ids, [s.logprobs for s in sequences]) if logprobs else ids
 
@@ -366,10 +315,21 @@ def stream(model: Any, prompts: list, *, max_tokens: int, **options: Any) -> Ite
     stop, mask: see `Engine.add`; the same for all rows.
     tokenizer, batch, logprobs, use_cache, prefill_chunk, overflow: see `Engine`.
 
-    Raises UserError, at the call, when a prompt or a setting is invalid.
+    Raises UserError, at the call, when a prompt or a setting is invalid, and after the last step when a
+    sequence has ended with an error.
     """
-    engine, _ = _start(model, prompts, max_tokens=max_tokens, **options)
-    return iter(engine)
+    engine, sequences = _start(model, prompts, max_tokens=max_tokens, **options)
+    return _steps(engine, sequences)
+
+
+def _steps(engine: Engine, sequences: list[Sequence]) -> Iterator[Step]:
+    yield from (step for step in engine if step.finish != "error")
+    _raise_errors(sequences)
+
+
+def _raise_errors(sequences: list[Sequence]) -> None:
+    for error in (s.error for s in sequences if s.error):
+        raise UserError(error)
 
 
 def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = DEFAULT, stop: Any = (),

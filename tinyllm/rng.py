@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: the step between two counters
 MASK = 2**64 - 1
@@ -45,7 +46,7 @@ def _fold(key):
     return state
 
 
-def uniforms(keys: Sequence[int], counters: Sequence[int]) -> np.ndarray:
+def uniforms(keys: ArrayLike, counters: ArrayLike) -> np.ndarray:
     """Draw one number from each of many streams -> float64 (n,) in [0, 1).
 
     keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The result is what

@@ -8,6 +8,8 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 
+NAN = "the model's logits are not numbers (NaN): its weights are broken; take an earlier checkpoint"
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -60,21 +62,29 @@ class Sampling:
         return ops.sample(ops.softmax(logits), uniforms)
 
 
-def apply_masks(logits: np.ndarray, rows: list[tuple[Callable | None, list[int]]]) -> np.ndarray:
-    """Set the logits of tokens that a row's mask does not allow to -inf: logits (B, V) -> (B, V).
+def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]],
+                ) -> tuple[np.ndarray, dict[int, str]]:  # fmt: skip
+    """Set the logits of tokens that a row's mask does not allow to -inf: logits (B, V) -> (B, V), errors.
 
-    rows: for each row a mask or None, and the ids so far. A mask is called with these ids and returns the
-    allowed ids, or V booleans. Raises UserError when a mask allows no token, or an id outside the vocabulary.
+    masks: {row: (mask, the ids so far)}. A mask is called with these ids and returns the allowed ids, or V
+    booleans. errors: {row: what is wrong}, for a mask that allows no token or an id outside the vocabulary,
+    and for logits that are NaN; the logits of such a row become 0.
     """
-    if all(mask is None for mask, _ in rows):
-        return logits
-    allowed = np.ones(logits.shape, bool)
-    for row, (mask, ids) in enumerate(rows):
-        if mask is not None:
-            allowed[row] = _as_booleans(mask(ids), logits.shape[-1])
-            if not allowed[row].any():
-                raise UserError(f"the mask of row {row} allows no token: let it allow one that ends the text")
-    return np.where(allowed, logits, np.float32(-np.inf))
+    errors = {}
+    if masks:
+        logits = logits.copy()
+    for row, (mask, ids) in masks.items():
+        try:
+            logits[row, ~_as_booleans(mask(ids), logits.shape[-1])] = -np.inf
+        except UserError as error:
+            errors[row] = str(error)
+    broken = np.isnan(logits).any(axis=-1)
+    if broken.any():
+        errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
+    if errors:
+        logits = logits.copy()
+        logits[list(errors)] = 0
+    return logits, errors
 
 
 def _as_booleans(may_come, vocab_size):
@@ -82,9 +92,12 @@ def _as_booleans(may_come, vocab_size):
     if may_come.dtype == bool:
         if may_come.shape != (vocab_size,):
             raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")
-        return may_come
-    ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
-    if ((ids < 0) | (ids >= vocab_size)).any():
-        raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are from 0 to {vocab_size - 1}")
-    allowed[ids] = True
+        allowed = may_come
+    else:
+        ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
+        if ((ids < 0) | (ids >= vocab_size)).any():
+            raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are 0 to {vocab_size - 1}")
+        allowed[ids] = True
+    if not allowed.any():
+        raise UserError("the mask allows no token: let it allow one that ends the text")
     return allowed

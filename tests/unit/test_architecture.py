@@ -32,6 +32,7 @@ LAYERS = (
     ("nn",),  # 3
     ("models",),  # 4
     ("sampling",),
+    ("sequence",),
     ("generate",),  # 5
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side

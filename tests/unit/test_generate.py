@@ -227,6 +227,34 @@ def test_a_sequence_can_be_cancelled():
     assert engine.step() == []
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("show", [True, False])
+def test_a_sequence_that_cannot_go_on_ends_alone(show, backend):
+    with ops.use(backend):
+        _check_lone_ends(show)
+
+
+def _check_lone_ends(show):
+    """One mask allows nothing after three tokens, and position 6 is NaN: sequences that end earlier go on."""
+    model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
+    model.wpe.weight.data[6] = np.nan
+    engine, texts = Engine(model, batch=3), []
+    asks = [{"mask": never}, {}, {"max_tokens": 3, "seed": 1}, {"max_tokens": 4, "mask": lambda ids: [5]}]
+    sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
+    while engine.running or engine.waiting:
+        texts += engine._advance(show)
+    assert [s.finish for s in sequences] == ["error", "error", "length", "length"]
+    assert [len(s.tokens) for s in sequences] == [3, 6, 3, 4] and sequences[3].tokens == [5] * 4
+    assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
+    assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
+    last = {step.row: step for step in texts}
+    if show:
+        assert [last[row].finish for row in range(4)] == [s.finish for s in sequences]
+        assert [last[row].token for row in range(2)] == [-1, -1]
+    with pytest.raises(UserError, match="allows no token"):
+        list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never))
+
+
 def test_the_same_seed_draws_the_same_and_rows_and_seeds_differ():
     model = tiny(std=0.05)
     one, logprobs = generate(model, [[1], [1]], max_tokens=20, seed=1, logprobs=True)

@@ -71,6 +71,10 @@ class KVCache:
             self.values[targets, :longest] = other.values[rows, :longest]
             self.lengths[targets] = other.lengths[rows]
 
+    def clear(self, row: int) -> None:
+        """Empty a row, and forget its numbers, which may be NaN."""
+        self.keys[row] = self.values[row] = self.lengths[row] = 0
+
     def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
         """Return a new cache with copies of the given rows, in the given order."""
         kept = object.__new__(KVCache)

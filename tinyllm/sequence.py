@@ -1,0 +1,79 @@
+"""Sequence and Step: a text that an engine continues, and what the engine says about each new token."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyllm.sampling import Sampling
+from tinyllm.tokenizer.text import TextStream
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
+
+    index: int  # the number of sequences added before
+    ids: list[int]
+    prompt_length: int
+    max_tokens: int
+    sampling: Sampling
+    stop_ids: frozenset
+    stream: int  # the key of its random numbers
+    text: TextStream | None  # None without a tokenizer
+    mask: Callable | None
+    cache: list | None  # a cache from the caller, one row
+    known: int = 0  # how many tokens of the window that cache holds
+    begin: int = 0  # the index in `ids` at which the model's window begins
+    finish: str | None = None  # why it ended: see Step
+    error: str | None = None  # what was wrong, if `finish` is "error"
+    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine computes them
+
+    @property
+    def tokens(self) -> list[int]:
+        """Return the ids that were drawn."""
+        return self.ids[self.prompt_length :]
+
+    @property
+    def window(self) -> list[int]:
+        """Return the ids that the model sees. The last of them is not in the cache yet."""
+        return self.ids[self.begin :]
+
+    def _push(self, token: int, most: float, show: bool) -> str:
+        """Append a token, and set `finish` if it is the last -> the text to show now, needed if `show`."""
+        self.ids.append(token)
+        stream, text, stopped = self.text, "", token in self.stop_ids
+        if stream is not None and not stopped and (show or stream.stop):
+            text = stream.push(token)
+            stopped = stream.stopped
+        if stopped:
+            self.finish = "stop"
+        elif len(self.ids) - self.prompt_length >= self.max_tokens:
+            self.finish = "length"
+        elif len(self.ids) - self.begin > most:
+            self.finish = "context"
+        return text + stream.finish() if self.finish and stream is not None else text
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One new token of one sequence."""
+
+    sequence: Sequence
+    token: int  # -1 if `finish` is "error"
+    text: str  # can be shown now: empty inside a character or a possible stop string
+    all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
+    place: int  # the row of this sequence in all_logits
+    logprob: float | None  # the log-probability of the token by these logits, if the engine computes it
+    # On the last step: "stop", "length" (max_tokens), "context" (full, overflow="stop") or "error".
+    finish: str | None
+
+    @property
+    def row(self) -> int:
+        """Return the index of the sequence."""
+        return self.sequence.index
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Return the logits (V,) of the model for this token, before any sampling setting."""
+        return self.all_logits[self.place]
