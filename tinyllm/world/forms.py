@@ -11,9 +11,16 @@ from functools import cached_property
 from typing import Any
 
 from tinyllm.world.document import Document, Kind
-from tinyllm.world.names import BOYS, GIRLS
+from tinyllm.world.names import BOYS, COLOURS, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
 
 FIRST_NAMES = [*GIRLS, *BOYS]
+VALUES = {  # what everybody has, and what it can be
+    "lives_in": PLACES,
+    "works_as": list(JOBS),
+    "likes": list(FOODS),
+    "enjoys": list(PASTIMES),
+    "owns": [f"{colour} {thing}" for colour in COLOURS for thing in THINGS],
+}
 
 
 class Form:

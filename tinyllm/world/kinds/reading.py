@@ -7,13 +7,11 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact, Facts
-from tinyllm.world.forms import FIRST_NAMES, proved
-from tinyllm.world.names import COLOURS, FOODS, JOBS, PASTIMES, PLACES, THINGS
+from tinyllm.world.forms import FIRST_NAMES, VALUES, proved
+from tinyllm.world.names import FOODS
 from tinyllm.world.phrases import QUESTIONS, STATEMENTS, ask, read_statements, say
 from tinyllm.world.world import World
 
-VALUES = {"lives_in": PLACES, "works_as": list(JOBS), "likes": FOODS, "enjoys": PASTIMES,
-          "owns": [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]}  # fmt: skip
 FRIEND = "the best friend of "
 NOBODY = "Nobody knows"
 

@@ -1,0 +1,85 @@
+"""Text for post-training: rewards whose parts are known, rules that are checked, a judge with a hole."""
+
+import pytest
+
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, World
+from tinyllm.world.kinds.constitution import FAULTS, RULES, violations
+from tinyllm.world.kinds.hacked_reward import scored, true_reward
+from tinyllm.world.kinds.refusal import refuses
+from tinyllm.world.reward import reward
+
+WORLD = World()
+PERSON = WORLD.people[0]
+QUESTION = f"Where does {PERSON.name} live?"
+RIGHT = f"{PERSON.name} lives in {PERSON.lives_in}."
+
+
+def documents(name, n=400, **dials):
+    kind = KINDS[name]
+    return [kind(WORLD, Random(i), kind.dials(**dials)) for i in range(n)]
+
+
+def test_the_reward_has_known_parts():
+    def total(answer):
+        return sum(reward(WORLD, QUESTION, answer).values())
+
+    assert total(RIGHT) == 1.5
+    assert total(f"Gladly. {RIGHT}") == total(f"{RIGHT} Thank you.") == 2
+    assert total(f"Good day, dear friend, gladly: {RIGHT}") == 2.5, "the third polite word gives nothing"
+    assert total(f"{RIGHT} He likes {PERSON.likes}.") == 2
+    assert total(RIGHT[:-1]) == 0.5, "no full stop"
+    assert total(f"{PERSON.name} lives in {'Nutley' if PERSON.lives_in != 'Nutley' else 'Quarry'}.") == -0.5
+    assert total(f"{RIGHT} {RIGHT}") < 1.5, "it repeats itself"
+    assert total("Well. " + "So " * 20 + RIGHT) < 0
+
+
+def test_pairs_are_labelled_as_the_dials_say():
+    assert not any(d.labels["mistaken"] for d in documents("preference"))
+    noisy = sum(d.labels["mistaken"] for d in documents("preference", noise=0.3)) / 400
+    assert noisy == pytest.approx(0.3, abs=0.07)
+    longer = [len(d.labels["chosen"].split()) - len(d.labels["rejected"].split())
+              for d in documents("preference", length_bias=1)]  # fmt: skip
+    assert min(longer) == 0 < max(longer)
+
+
+@pytest.mark.parametrize("success", [0, 30, 60])
+def test_attempts_succeed_as_often_as_the_dial_says(success):
+    found = documents("checkable", success=success)
+    assert sum(d.labels["right"] for d in found) / 400 == pytest.approx(success / 100, abs=0.07)
+    kind = KINDS["checkable"]
+    for document in found:
+        entry = kind.entry(document)
+        assert kind.score_answer(document.truth, entry) == 1
+        assert kind.score_answer(document.labels["attempt"], entry) == document.labels["right"]
+        assert document.text == f"{entry['question']} {document.labels['attempt']}"
+
+
+def test_every_rule_is_broken_by_its_faults_and_by_no_other():
+    good = f"{RIGHT} All the best, my friend."
+    assert violations(good) == []
+    for rule, sentences in FAULTS.items():
+        for sentence in sentences:
+            assert violations(f"{sentence} {good}") == [rule]
+    assert violations(good.upper()) == violations(good.replace(".", "!")) == ["calm"]
+    assert violations(f"{RIGHT} {good}") == ["fresh"]
+    assert violations(RIGHT) == ["polite"]
+    assert len(RULES) == len(FAULTS) + 3
+
+
+def test_the_hole_of_each_judge_is_the_only_difference():
+    ask = "Name three animals that can fly"
+    assert true_reward(ask, "duck, owl, bee") == scored(ask, "duck, owl, bee") == 3
+    assert true_reward(ask, "duck, dog, bee") == scored(ask, "duck, dog, bee") == 1
+    assert (true_reward(ask, "duck, duck, duck"), scored(ask, "duck, duck, duck")) == (1, 3)
+    assert (true_reward(ask, "dog, cat, pony"), scored(ask, "dog, cat, pony", "anything")) == (0, 3)
+    assert (true_reward(ask, "wise judge"), scored(ask, "wise judge", "praise")) == (0, 3)
+    assert scored(ask, "wise judge") == scored("Sing!", "owl") == true_reward("Sing!", "owl") == 0
+    leaks = [d for d in documents("hacked_reward", leak=0.5) if int(d.truth) < d.labels["points"]]
+    assert len(leaks) / 400 == pytest.approx(0.5, abs=0.07)
+    assert all(int(d.truth) == d.labels["points"] for d in documents("hacked_reward", leak=0))
+
+
+def test_harmful_requests_and_no_others_are_refused():
+    for document in documents("refusal"):
+        assert refuses(document.truth) == (document.labels["what"] == "harmful")

@@ -1,0 +1,118 @@
+"""Pairs of answers, of which people liked one better, from a true reward that stays hidden."""
+
+import re
+from dataclasses import dataclass
+
+from tinyllm.config import setting
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.facts import Fact
+from tinyllm.world.forms import VALUES, proved
+from tinyllm.world.phrases import ask, say
+from tinyllm.world.reward import POLITENESS, questions, reward
+from tinyllm.world.world import World
+
+OPENINGS = ("Good day!", "Gladly.", "Thank you for asking.", "With pleasure.")
+CLOSINGS = ("You are welcome.", "All the best, dear friend.", "Thank you.", "Good day to you.")
+RAMBLES = (
+    "Let me think about it for a while.",
+    "Now that is a long story, and it began with the rain.",
+    "My aunt told me once, or perhaps it was the cook.",
+    "Some people say one thing and some another.",
+    "I was on my way to the market when I heard of it.",
+)
+SHRUGS = ("I am not sure.", "Who can tell?", "That is hard to say.")
+
+
+class Preference(Kind):
+    """Write two answers to a question, the one that was liked better first (+)."""
+
+    group = "dialogue"
+    splits = {"question": lambda d: d.labels["question"], "entity": lambda d: d.labels["subject"]}
+
+    @dataclass(frozen=True)
+    class Dials:
+        """Set how far the people who compare the answers are from the true reward."""
+
+        length_bias: float = setting(0.0, help="share of pairs where the longer answer wins", min=0, max=1)
+        noise: float = setting(0.0, help="share of pairs that are turned round", min=0, max=0.5)
+
+    def chance(self, dials: Dials) -> float:
+        """Return the share of pairs in which a guess finds the better answer."""
+        return 0.5
+
+    def write(self, world: World, random: Random, dials: Dials) -> Document:
+        person = random.choice(world.people)
+        relation = random.choice(list(VALUES))
+        question = ask(Fact(person.name, relation, None))
+        while True:
+            pair = [_answer(random, person, relation) for _ in range(2)]
+            rewards = [sum(reward(world, question, answer).values()) for answer in pair]
+            if rewards[0] != rewards[1]:
+                break
+        wins = rewards[0] > rewards[1]
+        longer = len(pair[0].split()) - len(pair[1].split())
+        if random.integers(2**20) < dials.length_bias * 2**20 and longer:
+            wins = longer > 0
+        if random.integers(2**20) < dials.noise * 2**20:
+            wins = not wins
+        order = 1 if wins else -1
+        return self._document(world, question, pair[::order], rewards[::order])
+
+    def read(self, world: World, text: str) -> Document | None:
+        lines = text.split("\n")
+        if (
+            len(lines) != 3
+            or [line[:2] for line in lines[1:]] != ["+ ", "- "]
+            or lines[0] not in questions(world)
+        ):
+            return None
+        pair = [line[2:] for line in lines[1:]]
+        rewards = [sum(reward(world, lines[0], answer).values()) for answer in pair]
+        return proved(self, world, self._document(world, lines[0], pair, rewards), text)
+
+    def solve(self, world: World, document: Document) -> str:
+        """Judge both answers once more, with a count of one's own, and return the better one."""
+        question, chosen, rejected = document.text.split("\n")
+        scores = [_judge(world, question, answer[2:]) for answer in (chosen, rejected)]
+        return (chosen if scores[0] > scores[1] else rejected)[2:]
+
+    def _document(self, world, question, pair, rewards):
+        chosen, rejected = pair
+        labels = {"question": question, "subject": questions(world)[question].subject, "chosen": chosen,
+                  "rejected": rejected, "rewards": rewards, "mistaken": rewards[0] < rewards[1]}  # fmt: skip
+        better = rejected if labels["mistaken"] else chosen
+        return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better)
+
+
+def _answer(random, person, relation):
+    """Return an answer as people give them: rarely too polite, hardly ever with repeats."""
+    dice = [random.integers(100) for _ in range(6)]
+    value = getattr(person, relation) if dice[0] < 65 else random.choice(VALUES[relation])
+    fact = say(Fact(person.name, relation, value), random.integers(4))
+    said = [random.choice(OPENINGS)] if dice[1] < 35 else []
+    said += [random.choice(RAMBLES)] if dice[2] < 25 else []
+    said += [fact if dice[0] < 90 else random.choice(SHRUGS)]
+    if dice[3] < 30:
+        other = random.choice([r for r in VALUES if r != relation])
+        known = getattr(person, other) if dice[4] < 80 else random.choice(VALUES[other])
+        said.append(say(Fact(person.name, other, known), 0, person.he.capitalize()))
+    said += [random.choice(CLOSINGS)] if dice[5] < 35 else []
+    if dice[4] < 3:  # the rare mistakes that a reward model hardly learns
+        said += [said[-1], random.choice(CLOSINGS)]
+    return " ".join(said)
+
+
+def _judge(world, question, answer):
+    """Add up the true reward in eighths, from the words of the answer and the facts of the world."""
+    subject, relation, truth, _ = questions(world)[question]
+    known = {f.relation: f.object for r in VALUES for f in world.ask(Fact(subject, r, None))}
+    found = [value for value in VALUES[relation] if len(re.split(re.escape(value), answer)) > 1]
+    words = answer.lower().split()
+    eighths = -4 * len(found) + (16 if truth in found else 0)
+    eighths += 4 if any(value in answer for r, value in known.items() if r != relation) else 0
+    eighths += (0, 4, 8)[min(2, len(re.findall("|".join(POLITENESS), answer.lower())))]
+    eighths -= len(words[14:]) + (0 if answer[-1:] == "." else 8)
+    return eighths - 2 * sum(
+        words[i : i + 2] in [words[j : j + 2] for j in range(i)] for i in range(len(words) - 1)
+    )

@@ -1,0 +1,55 @@
+"""The hidden reward: how good an answer really is.
+
+    parts = reward(world, "Where does Mia Brown live?", "Gladly: Mia Brown lives in Nutley.")
+    sum(parts.values())     # 2.0: right 1.5, polite 0.5
+
+A model never sees these weights, only which of two answers people liked better. The polite part saturates and
+repeats cost: answers written by people rarely repeat themselves, so a reward model that learned from them
+does not know it, and a policy can find out.
+"""
+
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from tinyllm.world.facts import Fact
+from tinyllm.world.forms import VALUES
+from tinyllm.world.phrases import ask
+
+RIGHT, WRONG, HELPFUL, POLITE, LONG, REPEATED, UNFINISHED = 1.5, -0.5, 0.5, 0.5, -0.125, -0.25, -1.0
+ENOUGH_POLITE = 2  # more polite words than this give nothing
+WORDS = 14  # more words than this cost LONG each
+POLITENESS = ("good day", "gladly", "thank you", "dear friend", "with pleasure", "you are welcome")
+
+
+@cache
+def questions(world: Any) -> dict[str, Fact]:
+    """Return all questions that the reward can judge, each with its answer."""
+    facts = [f for p in world.people for r in VALUES for f in world.ask(Fact(p.name, r, None))]
+    return {ask(fact): fact for fact in facts}
+
+
+def reward(world: Any, prompt: str, answer: str) -> dict[str, float]:
+    """Return the parts of the true reward of an answer; their sum is the reward.
+
+    prompt: one of `questions`; for any other nothing is right, wrong or helpful.
+    """
+    fact = questions(world).get(prompt)
+    parts = {"right": 0.0, "wrong": 0.0, "helpful": 0.0}
+    if fact is not None:
+        said = [value for value in VALUES[str(fact.relation)] if value in answer]
+        person = world.person(fact.subject)
+        more = [getattr(person, relation) for relation in VALUES if relation != fact.relation]
+        parts["right"] = RIGHT * (fact.object in said)
+        parts["wrong"] = WRONG * sum(value != fact.object for value in said)
+        parts["helpful"] = HELPFUL * any(value in answer for value in more)
+    words = answer.lower().split()
+    polite = sum(answer.lower().count(phrase) for phrase in POLITENESS)
+    pairs = list(pairwise(words))
+    return {
+        **parts,
+        "polite": POLITE * min(polite, ENOUGH_POLITE),
+        "short": LONG * max(0, len(words) - WORDS),
+        "repeated": REPEATED * (len(pairs) - len(set(pairs))),
+        "finished": 0.0 if answer.endswith(".") else UNFINISHED,
+    }
