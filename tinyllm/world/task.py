@@ -49,10 +49,15 @@ class _Template:
 
     def __init__(self, template):
         self.text = _FIELD.sub(r"{\1}", template)
-        self.shapes = {name: SHAPES[shape or "text"] for name, shape in _FIELD.findall(template)}
-        literals = _FIELD.sub("\0", template).split("\0")
-        fields = [f"(?P<{name}>{pattern})" for name, (pattern, _, _) in self.shapes.items()] + [""]
-        parts = [re.escape(words) + found for words, found in zip(literals, fields, strict=True)]
+        found = dict(reversed(_FIELD.findall(template)))  # the first place of a field says its shape
+        self.shapes = {name: SHAPES[shape or "text"] for name, shape in reversed(found.items())}
+        fields = {name: f"(?P<{name}>{pattern})" for name, (pattern, _, _) in self.shapes.items()}
+        parts = []
+        for i, part in enumerate(_FIELD.split(template)):  # words, a field, its shape, words, ...
+            if i % 3 == 0:
+                parts.append(re.escape(part))
+            elif i % 3 == 1:
+                parts.append(fields.pop(part, f"(?P={part})"))
         self.pattern = re.compile("".join(parts) + r"(?: |\Z)")
 
     def say(self, fields):
