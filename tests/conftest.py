@@ -2,6 +2,9 @@
 
 import os
 
+# Before NumPy is imported. The cases are small: a second thread of OpenBLAS would only wait, at full speed.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
