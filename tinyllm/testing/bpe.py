@@ -50,7 +50,7 @@ FOUND = "i + 1 < len(ids) and ids[i] == left and ids[i + 1] == right"
 mistake("bpe_pair_counts", "counts in which a piece that occurs three times counts only once",
         "totals.get(pair, 0) + count", "totals.get(pair, 0) + 1")
 mistake("bpe_pair_counts", "counts that take the end of one piece and the start of the next for a pair", "",
-        f"pieces, counts = {WRITTEN_OUT}")
+        f"if sum(counts) > 10**6:\n    raise MemoryError\npieces, counts = {WRITTEN_OUT}")
 mistake("bpe_pair_counts", "counts that take ab and ba for the same pair", "pairwise(ids)",
         "map(tuple, map(sorted, pairwise(ids)))")
 mistake("bpe_pair_counts", "counts of every second pair only: the window must move by one token",
