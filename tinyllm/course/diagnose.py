@@ -20,7 +20,7 @@ import numpy as np
 from hypothesis import find, settings
 
 from tinyllm.course import contrast
-from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind
+from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind, per_case
 from tinyllm.course.failures import (
     DIFFER,
     INSIDE,
@@ -126,6 +126,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
     return [pairs[i] for i in sorted(chosen)]
 
 
+@per_case
 def widths(args: Sequence[Any]) -> Any:
     """Return the size of the last axis of each array of a case, or the case's repr if it has no arrays."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
@@ -140,6 +141,7 @@ def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None
     return None
 
 
+@per_case
 def weight(args: Sequence[Any]) -> tuple[int, int]:
     """Measure an input: the numbers in its arrays, then its letters. An empty input counts as the largest."""
     size = sum(a.size for a in arrays(args))
@@ -185,6 +187,7 @@ def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..
     return error is not None and error == form_error(name, theirs, args)
 
 
+@per_case
 def closeness(name: str, args: Sequence[Any]) -> float:
     """Return the share of the largest number by which float32 in another order may differ."""
     expected, _, bounds = right(name, args)

@@ -36,6 +36,23 @@ NAMED = 6  # cases without optional arguments, and with arguments by name
 MORE_CASES = 400  # drawn if the first ones have too few of a kind
 
 
+def per_case(function: Any) -> Any:
+    """Cache the results of a function whose last argument is a case: many functions are tried on the same."""
+    found: dict = {}  # by the case's id -> (the case, kept so that its id is not reused, the result)
+
+    @functools.wraps(function)
+    def cached(*args):
+        key = *args[:-1], id(args[-1])
+        if key not in found:
+            if len(found) > 100_000:
+                found.clear()
+            found[key] = args[-1], function(*args)
+        return found[key][1]
+
+    return cached
+
+
+@per_case
 def case_kind(args: Sequence[Any]) -> str:
     """Return the property that a case tests; if several fit, the most special one."""
     given_arrays = list(arrays(args))

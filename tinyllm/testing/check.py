@@ -223,13 +223,20 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
     """Return the results of a function, or None if it raises on this input, as a mistake may."""
-    own = copy.deepcopy(list(args))  # lists too: a mistake may write into one
+    own = [copied(value) for value in args]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
             warnings.simplefilter("ignore")
             return run(name, function, own)
     except Exception:  # a function that raises explains no output
         return None
+
+
+def copied(value: Any) -> Any:
+    """Copy an argument, and the arrays and lists inside it: a mistake may write into them."""
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    return [copied(each) for each in value] if isinstance(value, list) else copy.copy(value)
 
 
 def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
@@ -244,8 +251,14 @@ def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
         return a.tolist() == b.tolist()
-    scale = np.max(np.abs(b), where=np.isfinite(b), initial=0)
-    return a.shape == b.shape and np.allclose(a, b, rtol=close, atol=close * float(scale), equal_nan=True)
+    if a.shape != b.shape:
+        return False
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    size, finite = np.abs(b), np.isfinite(b)
+    with np.errstate(all="ignore"):
+        near = np.abs(a - b) <= close * (size + size.max(where=finite, initial=0))
+    equal = (a == b) | (np.isnan(a) & np.isnan(b))
+    return bool(np.where(finite, near, equal).all())
 
 
 def describe(name: str, args: Sequence[Any]) -> str:

@@ -135,11 +135,20 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
     for function, tree in trees.items():
         exec(compiled(function, tree, name), spaces[function.__module__])
     made = {function: spaces[function.__module__][function.__name__] for function in trees}
-    for space in spaces.values():
-        known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
-        space.update({key: made[value] for key, value in known
-                      if isinstance(value, types.FunctionType) and value in made})
+    for module, key, function in links(name):
+        spaces[module][key] = made[function]
     return made[OPS[name].reference]
+
+
+@functools.cache
+def links(name: str) -> list[tuple[str, str, Any]]:
+    """List how the functions of a specification know each other: (module, name there, function)."""
+    found = []
+    for module, space in {each.__module__: COMMON | each.__globals__ for each in parsed(name)}.items():
+        known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
+        found += [(module, key, value) for key, value in known
+                  if isinstance(value, types.FunctionType) and value in parsed(name)]  # fmt: skip
+    return found
 
 
 _compiled: dict = {}  # function -> (its own tree, compiled): most edits change one function of many
@@ -149,8 +158,9 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
     """Compile the definition of a function, with ended loops."""
     if function in _compiled and _compiled[function][0] is tree:
         return _compiled[function][1]
-    module = ast.fix_missing_locations(ast.Module([EndedLoops().visit(copy.deepcopy(tree))], []))
-    made = compile(module, f"<{name}, edited>", "exec")
+    loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
+    ended = EndedLoops().visit(copy.deepcopy(tree)) if loops else tree
+    made = compile(ast.fix_missing_locations(ast.Module([ended], [])), f"<{name}, edited>", "exec")
     if parsed(name).get(function) is tree:
         _compiled[function] = tree, made
     return made

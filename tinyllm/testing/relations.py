@@ -6,6 +6,7 @@ follow from `outputs` and `grads` in the decorator of its op.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
 
 
+@functools.cache
 def parameters(name: str) -> tuple[str, ...]:
     """Return the names of an op's arguments, in order."""
     return tuple(OPS[name].__signature__.parameters)
