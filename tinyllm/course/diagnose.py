@@ -157,13 +157,17 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     limit for trying mistakes made by rule.
     """
     start, best, found, likely = time.process_time(), 0, None, None
-    known = [*more, *MISTAKES.get(name, ())]
     answered = [pair for pair in failing if pair[1] is not None]
     probes = answered[:: max(len(answered) // PROBES, 1)]
-    for i, pair in enumerate(itertools.chain(known, every_edit(name))):
-        by_rule = i >= len(known)
-        if by_rule and (best == len(failing) or (seconds and time.process_time() - start > seconds)):
-            break
+
+    def suspects():
+        yield from itertools.chain(more, MISTAKES.get(name, ()))
+        for pair in every_edit(name) if best < len(failing) else ():
+            if best == len(failing) or (seconds and time.process_time() - start > seconds):
+                return
+            yield pair
+
+    for pair in suspects():
         if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
             continue
         shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]

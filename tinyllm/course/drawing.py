@@ -33,7 +33,7 @@ CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
 LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
 NAMED = 6  # cases without optional arguments, and with arguments by name
-MORE_CASES = 400  # drawn if the first ones have too few of a kind
+MORE_CASES = 400  # drawn if the first ones are too long to read
 
 
 def per_case(function: Any) -> Any:
@@ -88,7 +88,7 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     found = {title: [args for args in cases + large_cases(name) if case_kind(args) == title]
              for title in CASE_KINDS}  # fmt: skip
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
-        found[title] += [args for args in draw_cases(name, MORE_CASES) if case_kind(args) == title][:LEAST]
+        found[title] += [x for x in draw_cases(name, plain=True) if case_kind(x) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
     if not OPS[name].mutates:
         found[PURE] = sample

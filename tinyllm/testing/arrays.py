@@ -5,9 +5,10 @@ Hypothesis draws only a size, a kind of numbers, a layout and a seed; the number
 layout.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,31 @@ def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "pla
     return arrange(numbers.reshape(shape), layout)
 
 
-@functools.cache
+UNUSUAL = {*KINDS, *LAYOUTS} - {"whole", "normal", "wide", "equal", "plain"}
+_ordinary = False
+
+
+@contextlib.contextmanager
+def ordinary() -> Iterator[None]:
+    """Draw only ordinary numbers, none of them hidden, in plain layouts, in a `with` block."""
+    global _ordinary
+    _ordinary = True
+    try:
+        yield
+    finally:
+        _ordinary = False
+
+
 def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Draw one item from each of some lists, and a seed; cached, because strategies are slow to make."""
+    """Draw one item from each of some lists, and a seed."""
+    if _ordinary:
+        choices = tuple(tuple(x for x in some if x not in UNUSUAL) or some for some in choices)
+    return tuples(*map(tuple, choices))
+
+
+@functools.cache  # strategies are slow to make
+def tuples(*choices: Sequence[Any]) -> st.SearchStrategy:
+    """Draw one item from each of some tuples, and a seed."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 
@@ -111,7 +134,7 @@ def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
 def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
     """Draw float32 logits; a share of them, one of `shares`, is -inf."""
-    kind, share, layout, seed = draw(recipes(kinds, shares, ANY_LAYOUT))
+    kind, share, layout, seed = draw(recipes(kinds, (0,) if _ordinary else shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 
 

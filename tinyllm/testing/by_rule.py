@@ -76,13 +76,14 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[st
         elif isinstance(node, ast.Name):
             loads.append(node)
     for node in loads:
+        where = where_in(tree, node)
         if node.id in whole:
             for by in (1, -1):
                 new = shifted(node, by)
-                yield f"{code(new)} for `{node.id}`{where_in(tree, node)}", node, new
+                yield f"{code(new)} for `{node.id}`{where}", node, new
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
-                yield f"`{other}` for `{node.id}`{where_in(tree, node)}", node, ast.Name(other, ast.Load())
+                yield f"`{other}` for `{node.id}`{where}", node, ast.Name(other, ast.Load())
 
 
 def where_in(tree: ast.AST, node: ast.AST) -> str:

@@ -19,6 +19,7 @@ from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
+from tinyllm.testing.arrays import ordinary
 from tinyllm.testing.edits import MISTAKES, VARIANTS
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind
 
@@ -54,10 +55,10 @@ def without_found_constants() -> Iterator[None]:
 
 
 @functools.cache
-def draw_cases(name: str, count: int = 60, variant: int = 0) -> list[tuple]:
+def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
     """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
 
-    The same seed gives the same cases on every machine with the same Hypothesis, whatever else is imported.
+    plain: draw ordinary numbers in plain layouts only. The same seed gives the same cases on every machine with the same Hypothesis, whatever else is imported.
     """
     drawn = []
 
@@ -67,6 +68,6 @@ def draw_cases(name: str, count: int = 60, variant: int = 0) -> list[tuple]:
     def draw(args):
         drawn.append(tuple(bind(name, args).values()))
 
-    with without_found_constants():
+    with without_found_constants(), ordinary() if plain else contextlib.nullcontext():
         draw()
     return drawn
