@@ -118,7 +118,7 @@ def value_as_text(value: Any) -> str:
 
 
 @per_case
-def right(name: str, args: Sequence[Any]) -> tuple[Results, list, Any]:
+def right(name: str, args: Sequence[Any]) -> tuple[Any, list, Any]:
     """Return the right results on a case."""
     return expectation(name, args)
 

@@ -58,7 +58,8 @@ def without_found_constants() -> Iterator[None]:
 def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
     """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
 
-    plain: draw ordinary numbers in plain layouts only. The same seed gives the same cases on every machine with the same Hypothesis, whatever else is imported.
+    plain: draw ordinary numbers in plain layouts only. The same seed gives the same cases on every machine
+    with the same Hypothesis, whatever else is imported.
     """
     drawn = []
 
