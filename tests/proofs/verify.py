@@ -23,6 +23,7 @@ PROOFS = {  # what each is given, in full and --quick
     "sanitizers": ([], ["--quick"]),
     "roundtrip": ([], ["--quick"]),
     "tokenizer": ([], ["--quick"]),
+    "world": ([], ["--quick"]),
     "fuzz": ([], ["--quick"]),
     "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),

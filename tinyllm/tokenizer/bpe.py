@@ -68,6 +68,21 @@ class BPETokenizer(Tokenizer):
         """
         return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
+    @classmethod
+    def whole_words(cls, text: Text, most: int = 2**16, pattern: str = "gpt2") -> BPETokenizer:
+        """Make a tokenizer whose tokens are the words of a text, and all bytes for other words.
+
+        A word is a piece of the pattern, with the blank before it. Of more than `most` tokens the least
+        frequent words are left out; equally frequent ones are taken in the order of their bytes.
+        """
+        splitter = Splitter(pattern)
+        data = bytes_from_text(text)
+        ends = splitter.ends(data).tolist()
+        counts = Counter(data[a:b] for a, b in zip([0, *ends], ends, strict=False) if b > a + 1)
+        words = sorted(counts, key=lambda word: (-counts[word], word))[: most - BYTES]
+        ranks = [bytes([byte]) for byte in range(BYTES)] + sorted(words)
+        return cls.from_ranks({token: i for i, token in enumerate(ranks)}, pattern)
+
     def _set_up(self, vocabulary, pattern, special_tokens):
         self._splitter = Splitter(pattern)
         self.pattern = pattern

@@ -56,17 +56,19 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
     """Make the tokenizer that a command line names.
 
-    spec: "char" or "bpe:4096" (trained on `data`), "byte", or the path of a tokenizer file. Raises
+    spec: "char", "word" or "bpe:4096" (made from `data`), "byte", or the path of a tokenizer file. Raises
     UserError.
     """
     if spec == "char":
         return CharTokenizer.train(data)
+    if spec == "word":
+        return BPETokenizer.whole_words(data)
     if spec == "byte":
         return ByteTokenizer()
     size = regex.fullmatch(r"bpe(?::(.*))?", spec)
     if size is None:
         if not os.path.lexists(spec):
-            raise UserError(f"there is no tokenizer {spec!r}: say char, byte, bpe:4096 or the path of a file")
+            raise UserError(f"there is no tokenizer {spec!r}: say char, word, byte, bpe:4096 or a file's path")
         return load_tokenizer(spec)
     if not regex.fullmatch(r"[0-9]{1,9}", size[1] or ""):
         raise UserError(f"the tokenizer {spec!r} needs the size of its vocabulary, such as bpe:4096")
