@@ -1,8 +1,8 @@
-"""Measure what small models learn from texts of the world: `python benchmarks/world.py [NAME ...] [--seeds N]`.
+"""Measure what small models learn from the world: `python benchmarks/world.py [NAME ...] [--seeds N]`.
 
-Each experiment prints its figures for every seed, their mean with its standard error, and the seconds of training.
-The model is a LLaMA whose weights start with a standard deviation of 1 / sqrt(width); the learning rate is 3e-3 with a
-cosine. Documents of the test split are in no training text (see Kind.splits), and the truth is the world's.
+Each experiment prints its figures for every seed, their mean with its standard error, and the seconds of
+training. The model is a LLaMA whose weights start with a standard deviation of 1 / sqrt(width); the learning
+rate is 3e-3 with a cosine. Documents of the test split are in no training text (see Kind.splits).
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm.data import rows
 from tinyllm.tokenizer import make_tokenizer
-from tinyllm.world import KINDS, Stream, World, stories
+from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.corpus import SEPARATOR
 
 WORLD = World()
@@ -75,7 +75,7 @@ def answer(seed, kind, steps, batch, sizes, tokenizer="word", lr=3e-3, **dials):
 
 
 def prose(seed, steps=3000, kind="stories"):
-    """Train on stories with 1,024 tokens -> nats per character above the floor, share of stories that parse."""
+    """Train on stories -> nats per character above the floor, share of its own stories that parse."""
     stream = Stream(WORLD, KINDS[kind], seed=seed, split="all")
     text = "".join(stream[i].text + SEPARATOR for i in range(20_000)).encode()
     tokenizer = make_tokenizer("bpe:1024", text[:2_000_000])
@@ -97,7 +97,7 @@ def prose(seed, steps=3000, kind="stories"):
 
 
 def knowledge(seed, augmented=True, steps=3000):
-    """Ask about people of whom only an encyclopaedia told -> share right; the questions of others were trained."""
+    """Ask about people of whom only an encyclopaedia told -> share right; others were asked about."""
     told = {} if augmented else {"ways": 1, "shuffle": False, "pronouns": False}
     course = Course([("encyclopaedia", told, "all"), ("question", {})], seed)
     model = model_of(course.tokenizer.vocab_size, seed, context=96, width=128, layers=4, heads=4)

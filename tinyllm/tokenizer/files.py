@@ -68,7 +68,7 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
     size = regex.fullmatch(r"bpe(?::(.*))?", spec)
     if size is None:
         if not os.path.lexists(spec):
-            raise UserError(f"there is no tokenizer {spec!r}: say char, word, byte, bpe:4096 or a file's path")
+            raise UserError(f"there is no tokenizer {spec!r}: say char, word, byte, bpe:4096 or a file")
         return load_tokenizer(spec)
     if not regex.fullmatch(r"[0-9]{1,9}", size[1] or ""):
         raise UserError(f"the tokenizer {spec!r} needs the size of its vocabulary, such as bpe:4096")
