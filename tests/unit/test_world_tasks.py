@@ -1,14 +1,23 @@
 """The tasks of the suite: how many there are, their chance levels, and bad answers."""
 
+import importlib
+import pkgutil
+import time
 from collections import Counter
 
 import pytest
 
 from tinyllm.rng import Random
-from tinyllm.world import KINDS, World
+from tinyllm.world import KINDS, Kind, World, kinds
 from tinyllm.world.task import Task
 
 WORLD = World()
+CLASSES = [
+    value
+    for info in pkgutil.iter_modules(kinds.__path__)
+    for value in vars(importlib.import_module(f"tinyllm.world.kinds.{info.name}")).values()
+    if isinstance(value, type) and issubclass(value, Kind) and value.__module__.endswith(f".{info.name}")
+]
 TASKS = [name for name, kind in KINDS.items() if isinstance(kind, Task)]
 
 
@@ -42,3 +51,22 @@ def test_a_text_with_another_answer_is_not_read(name):
     document = KINDS[name](WORLD, Random(0))
     assert KINDS[name].read(WORLD, document.text + "x") is None
     assert KINDS[name].read(WORLD, document.prompt) is None
+
+
+def test_no_two_kinds_have_one_name():
+    names = Counter(kind.__name__ for kind in CLASSES if not kind.__name__.startswith("_"))
+    assert len(names) == len(KINDS) and max(names.values()) == 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_hostile_text_is_read_slowly(name):
+    template = KINDS[name].asks[-1].partition("{")[0]
+    start = time.process_time()
+    for text in (
+        "a b, " * 500,
+        f"{template}{'a has b; c has d. ' * 100}",
+        f"{template}{'1, ' * 500}",
+        "1 " * 900,
+    ):
+        assert KINDS[name].read(WORLD, text) is None
+    assert time.process_time() - start < 0.5

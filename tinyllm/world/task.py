@@ -33,12 +33,13 @@ from tinyllm.world.document import Document, Kind
 Fields = dict[str, Any]
 
 SHAPES: dict[str, tuple[str, Callable, Callable]] = {  # how a field looks, is written and is read
-    "text": (r"[^\n]+?", str, str),
+    "text": (r"[^\n,;.?]+?", str, str),
     "int": (r"-?\d{1,9}", str, int),
-    "list": (r"[^\n]+?", ", ".join, lambda text: text.split(", ")),
+    "list": (r"[^\n;.?]+?", ", ".join, lambda text: text.split(", ")),
     "ints": (r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
     "row": (r"\S(?: \S)*", " ".join, lambda text: text.split(" ")),
 }  # fmt: skip
+DRESS = {"way", "name", "x", "y", "ware"}  # fields that do not matter to the answer
 _FIELD = re.compile(r"\{(\w+):?(\w*)\}")
 NO_YES = ("no", "yes")
 VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
@@ -75,14 +76,14 @@ class Task(Kind):
     asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; they end in a
     word or a sign, not in a field. choices: all possible answers, if they are few and equally likely.
     working(**fields) gives the worked steps of a task whose dials have `steps`. By default a question is held
-    out with everything that has the same fields, in whatever order and words.
+    out with everything that has the same fields, in whatever order and words; names in DRESS do not count.
     """
 
     marker = "answer: "
     asks: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[tuple[str, ...]] = ()
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
-        "question": lambda document: sorted(str(v) for k, v in document.labels.items() if k != "way"),
+        "question": lambda document: sorted(str(v) for k, v in document.labels.items() if k not in DRESS),
         "way": lambda document: document.labels["way"] == 0,
     }
     truth: Callable[..., str]  # the answer from the fields

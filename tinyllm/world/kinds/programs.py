@@ -87,15 +87,11 @@ class Program(Kind):
         """Return a constant for an operation, "" for one that needs none."""
         if name in LETTERS:
             word = random.choice(TEXTS[items]).lower()
-            return {"early": max("c", word[0]), "end": word[-1], "contain": word[1 + random.integers(2)]}[
-                name
-            ]
-        words = (CONDITIONS | EXPRESSIONS)[name][1]
-        return (
-            FROM.get(name, 2) + random.integers(7 if name in ("above", "below") else 3)
-            if "{k}" in words
-            else ""
-        )
+            inside = word[1 + random.integers(2)]
+            return {"early": max("c", word[0]), "end": word[-1], "contain": inside}[name]
+        if "{k}" not in (CONDITIONS | EXPRESSIONS)[name][1]:
+            return ""
+        return FROM.get(name, 2) + random.integers(7 if name in ("above", "below") else 3)
 
     def _document(self, template, items, parts, short, examples):
         """Return the document of a function."""

@@ -94,19 +94,19 @@ class Change(Task):
     """Say how much money comes back."""
 
     Dials = sized(20, "the highest price", 3, 500)
-    asks = ("{name} buys {thing} for {price:int} pence and pays with {paid:int}. The change is",
-            "{name} has {paid:int} pence. After paying {price:int} for {thing}, what is left?")  # fmt: skip
+    asks = ("{name} buys {ware} for {price:int} pence and pays with {paid:int}. The change is",
+            "{name} has {paid:int} pence. After paying {price:int} for {ware}, what is left?")  # fmt: skip
 
     def draw(self, world: World, random: Random, dials: Any) -> Fields:
         price = 2 + random.integers(dials.size - 2)
         paid = price + random.integers(dials.size + 1 - price)
-        name, thing = random.choice(FIRST_NAMES), a(random.choice(THINGS))
-        return {"name": name, "thing": thing, "price": price, "paid": paid}
+        name, ware = random.choice(FIRST_NAMES), a(random.choice(THINGS))
+        return {"name": name, "ware": ware, "price": price, "paid": paid}
 
-    def truth(self, name: str, thing: str, price: int, paid: int) -> str:
+    def truth(self, name: str, ware: str, price: int, paid: int) -> str:
         return str(paid - price)
 
-    def second(self, name: str, thing: str, price: int, paid: int) -> str:
+    def second(self, name: str, ware: str, price: int, paid: int) -> str:
         return str(len(range(price, paid)))
 
     def chance(self, dials: Any) -> float:
