@@ -1,0 +1,186 @@
+"""A small context-free grammar of sentences, with exact probabilities.
+
+Clauses stand in clauses, and each verb agrees with a noun that may be far away. `inside` sums over all
+derivations of a sentence, for some have two: did the owl see the goat near the hen, or was it near the hen
+that the owl saw the goat?
+"""
+
+import math
+from collections import defaultdict
+from functools import cache
+
+from tinyllm.rng import Random
+
+NOUNS = tuple((one, one + "s") for one in ("goat", "owl", "duck", "otter", "hen", "frog"))
+ALONE = (("sleeps", "sleep"), ("sings", "sing"), ("waits", "wait"), ("smiles", "smile"))
+VERBS = (("sees", "see"), ("hears", "hear"), ("likes", "like"), ("follows", "follow"))
+OTHER = {a: b for one, many in NOUNS + ALONE + VERBS for a, b in ((one, many), (many, one))}
+MOST = 6  # nouns in a sentence
+# {n} is s for one, p for many; the number before a right side is its weight
+GRAMMAR = """
+S: 1 NPs VPs | 1 NPp VPp
+NP: 1 NPs | 1 NPp
+NP{n}: 6 the N{n} | 2 the N{n} near NP | 2 the N{n} that R{n}
+R{n}: 1 VP{n} | 1 NPs Vs | 1 NPp Vp
+VP{n}: 3 A{n} | 3 V{n} NP | 1 V{n} NP near NP
+"""
+
+
+@cache
+def rules() -> dict[str, list[tuple[int, tuple[str, ...]]]]:
+    """Return {symbol: [(weight, right side)]}; what is not a symbol is a word."""
+    found: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+    for i, n in enumerate("sp"):
+        for line in GRAMMAR.strip().format(n=n).splitlines():
+            symbol, _, sides = line.partition(": ")
+            parts = [side.split() for side in sides.split(" | ")]
+            found[symbol] = [(int(weight), tuple(side)) for weight, *side in parts]
+        for symbol, words in (("N", NOUNS), ("A", ALONE), ("V", VERBS)):
+            found[symbol + n] = [(1, (pair[i],)) for pair in words]
+    return found
+
+
+@cache
+def _compiled():
+    """Return {symbol: its rules as a tree, with the probability under ""}, and {symbol: {word: probability}}.
+
+    The symbols of the second are words, and those of which every rule is one word.
+    """
+    tries, lexicon = {}, {}
+    for symbol, sides in rules().items():
+        total, tries[symbol] = sum(weight for weight, _ in sides), {}
+        for weight, side in sides:
+            at = tries[symbol]
+            for part in side:
+                at = at.setdefault(part, {})
+                if part not in rules():
+                    lexicon[part] = {part: 1.0}
+            at[""] = weight / total
+        if all(len(side) == 1 and side[0] not in rules() for _, side in sides):
+            lexicon[symbol] = {side[0]: weight / total for weight, side in sides}
+    return tries, lexicon
+
+
+def inside(words: list[str]) -> float:
+    """Return the probability that the grammar writes these words: the sum over all their derivations.
+
+    For a symbol and a start, all possible ends are found once, each with the probability of the words between
+    (memoised, from left to right). Rules that begin alike are walked together. (Lari and Young, 1990.)
+    """
+    known: dict[tuple[str, int], dict[int, float]] = {}
+    tries, lexicon = _compiled()
+
+    def walk(trie, at, p, out):
+        for part, rest in trie.items():
+            if part in lexicon:
+                if q := lexicon[part].get(words[at]) if at < len(words) else None:
+                    walk(rest, at + 1, p * q, out)
+            elif part:
+                if (part, at) not in known:
+                    walk(tries[part], at, 1.0, known.setdefault((part, at), {}))
+                for end, q in known[part, at].items():
+                    walk(rest, end, p * q, out)
+            else:
+                out[at] = out.get(at, 0.0) + p * rest
+
+    whole: dict[int, float] = {}
+    walk(tries["S"], 0, 1.0, whole)
+    return whole.get(len(words), 0.0)
+
+
+@cache
+def share(nouns: int) -> float:
+    """Return the probability that a sentence of the grammar has so many nouns.
+
+    The distribution of each symbol is a sum over its rules of convolutions. Each round of them allows one
+    more level of derivation; after 40 all sentences that have up to MOST nouns are counted.
+    """
+    table = {symbol: [0.0] * (MOST + 1) for symbol in rules()}
+    for _ in range(40):
+        table = {symbol: _mix(sides, table) for symbol, sides in rules().items()}
+    return table["S"][nouns]
+
+
+def _mix(sides, table):
+    """Return the distribution of the number of nouns of a symbol, from those of the parts of its rules."""
+    total = [0.0] * (MOST + 1)
+    for weight, side in sides:
+        here = [weight / sum(other for other, _ in sides)] + [0.0] * MOST
+        for part in side:  # the word `the` stands before each noun, and nowhere else
+            more = table.get(part, [0.0, 1.0] if part == "the" else [1.0])
+            here = [math.fsum(here[n - k] * p for k, p in enumerate(more[: n + 1])) for n in range(MOST + 1)]
+        total = [a + b for a, b in zip(total, here, strict=True)]
+    return total
+
+
+def sample(random: Random, nouns: int) -> list[str]:
+    """Write a sentence with so many nouns, from 1 to MOST: others are thrown away."""
+    draws = _draws()
+    shape: list[str] = []
+    while not shape:
+        shape = _shape(random, nouns, draws)
+    return [random.choice(draws[part])[0][0] if part in draws else part for part in shape]
+
+
+def _shape(random, nouns, draws):
+    """Write a sentence down to its kinds of words, or return [] when it cannot have the number of nouns."""
+    lexicon, out, stack, more = _compiled()[1], [], ["S"], nouns - 1
+    while stack:
+        symbol = stack.pop()
+        if symbol in lexicon:
+            out.append(symbol)
+            continue
+        side, added = random.choice(draws[symbol])
+        more -= added
+        if more < 0:
+            return []
+        stack.extend(side)
+    return [] if more else out
+
+
+@cache
+def _draws():
+    """Return {symbol: its right sides, backwards, with the nouns they add, each as often as its weight}."""
+    found = {}
+    for symbol, sides in rules().items():
+        replaced = symbol in ("S", "NP")  # has one noun or more, and gives way to a part that has
+        found[symbol] = [
+            (side[::-1], sum(part[:2] == "NP" for part in side) - replaced)
+            for weight, side in sides
+            for _ in range(weight)
+        ]
+    return found
+
+
+@cache
+def _binary():
+    """Return {part: wholes of one part}, and {left part: (whole, right part)}: rules cut into pairs."""
+    ones, pairs = defaultdict(set), defaultdict(set)
+    for symbol, sides in rules().items():
+        for _, side in sides:
+            whole = symbol
+            while len(side) > 2:
+                rest = " ".join(side[1:])
+                pairs[side[0]].add((whole, rest))
+                whole, side = rest, side[1:]
+            if len(side) == 2:
+                pairs[side[0]].add((whole, side[1]))
+            else:
+                ones[side[0]].add(whole)
+    return ones, pairs
+
+
+def follows(words: list[str]) -> bool:
+    """Return True if the grammar can write these words, by CYK: symbols of all parts, from the bottom up."""
+    ones, pairs = _binary()
+    table: dict[tuple[int, int], set[str]] = {}
+    for size in range(1, len(words) + 1):
+        for i in range(len(words) - size + 1):
+            here = {words[i]} if size == 1 else set()
+            for k in range(i + 1, i + size):
+                rights = table[k, i + size]
+                here |= {s for left in table[i, k] for s, right in pairs[left] if right in rights}
+            while more := {s for one in here for s in ones[one]} - here:
+                here |= more
+            table[i, i + size] = here
+    return "S" in table[0, len(words)]
