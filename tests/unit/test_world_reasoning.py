@@ -1,0 +1,219 @@
+"""Kinds for reasoning and in-context learning: chance, likelihoods, Bayes curves and splits are exact."""
+
+import math
+from collections import Counter
+from fractions import Fraction
+from itertools import pairwise, permutations, product
+
+import numpy as np
+import pytest
+
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, Document, Stream, World
+from tinyllm.world.kinds import concepts, hops, in_context, markov, serial
+from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
+
+WORLD = World()
+
+
+def some(name, n, split="all", **dials):
+    kind = KINDS[name]
+    stream = Stream(WORLD, kind, kind.dials(**dials), split=split)
+    return [stream[i] for i in range(n)]
+
+
+@pytest.mark.parametrize(("name", "dials"), [
+    ("arithmetic", {"digits": 1}), ("arithmetic", {"digits": 1, "operation": "minus"}),
+    ("arithmetic", {"digits": 2, "operation": "minus"}), ("arithmetic", {"digits": 1, "operation": "times"}),
+    ("arithmetic", {"digits": 2, "operation": "times", "backwards": True}), ("word_problem", {}),
+    ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
+    ("modular", {}), ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
+    ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}),
+])  # fmt: skip
+def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
+    n, chance = 1500, KINDS[name].chance(KINDS[name].dials(**dials))
+    (_, most), *_ = Counter(document.truth for document in some(name, n, **dials)).most_common(1)
+    error = math.sqrt(chance / n)
+    assert -4 * error < most / n - chance < 6 * error  # the most frequent of many is a little above
+
+
+def test_worked_steps_end_in_the_same_answer_as_none():
+    for name in ("arithmetic", "word_problem", "shell_game", "modular", "hops"):
+        for plain, worked in zip(some(name, 20), some(name, 20, steps=True), strict=True):
+            assert (plain.prompt, plain.truth) == (worked.prompt, worked.truth)
+            assert len(worked.text) > len(plain.text)
+            assert KINDS[name].final(worked.answer) == worked.truth == plain.answer.strip()
+
+
+def test_samples_of_worked_arithmetic():
+    kind = KINDS["arithmetic"]
+    for text in (
+        "34 + 67 = 4+7+0=11 3+6+1=10 answer: 101",
+        "52 - 17 = 2-7-0=-5 5-1-1=3 answer: 35",
+        "12 * 34 = 12*4=48 12*30=360 48+360=408 answer: 408",
+        "45 + 65 backwards = 011",
+    ):
+        assert kind.read(WORLD, text).text == text
+    for text in ("34 + 67 = 102", "034 + 067 = 101", "17 - 52 = -35", "1 + 23 = 24", "34 + 67 = 101 "):
+        assert kind.read(WORLD, text) is None
+
+
+def test_two_hands_bring_the_pea_under_every_cup_equally_often():
+    slots = [[swap] + ["-"] * 11 for swap in serial.SWAPS[2]]
+    ends = Counter(KINDS["shell_game"]._document("B", row, False).truth for row in slots)
+    assert ends == dict.fromkeys(serial.CUPS, 3)
+
+
+def test_held_out_hops_are_in_no_training_text():
+    links = hops.permutations(0)
+    assert all(sorted(link.values()) == sorted(hops.PEOPLE) for link in links.values())
+    assert not any(who == other for link in links.values() for who, other in link.items())
+    assert len(set(hops.relation_facts(WORLD))) == 8 * 80
+    steps = {"train": set(), "test": set()}
+    for split, hop in product(steps, (2, 3)):
+        for document in some("hops", 300, split, hops=hop):
+            labels = document.labels
+            pairs = set(zip(pairwise(labels["relations"]), labels["path"], strict=False))
+            steps[split] |= {pair for pair in pairs if split == "train" or hop == 2}
+    assert len(steps["test"]) > 200 and not steps["train"] & steps["test"]
+    assert not any(KINDS["hops"].held_out(document) for document in some("hops", 100, hops=1))
+
+
+def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
+    kind, several = KINDS["recipe"], 0
+    for document in some("recipe", 20):
+        entry, rules_ = kind.entry(document), document.labels["rules"]
+        right = [
+            kind.score_answer(", ".join(order), entry) for order in permutations(document.labels["steps"])
+        ]
+        obeying = sum(
+            all(order.index(a) < order.index(b) for a, b, _ in rules_)
+            for order in permutations(document.labels["steps"])
+        )
+        assert sum(right) == obeying >= 1
+        several += obeying > 1
+        first, *_, last = order = document.truth.split(", ")
+        for wrong in (order[1:], [*order, last], [first] * len(order)):
+            assert kind.score_answer(", ".join(wrong), entry) == 0
+    assert several > 5
+
+
+def language(nouns):
+    """All kinds of sentences with so many nouns, by exhaustive rewriting: one sentence of each, how many."""
+    found, open_ = {}, [("S",)]
+    while open_:
+        form = open_.pop()
+        if sum(part[:2] == "NP" or part == "the" for part in form) > nouns:
+            continue
+        at = next((i for i, part in enumerate(form) if part[0] in "SR" or part[1:2] == "P"), None)
+        if at is not None:
+            open_ += [(*form[:at], *side, *form[at + 1 :]) for _, side in rules()[form[at]]]
+        elif form.count("the") == nouns:
+            words = [rules()[part][0][1][0] if part in rules() else part for part in form]
+            found[tuple(words)] = math.prod(len(rules()[part]) for part in form if part in rules())
+    return found
+
+
+@pytest.mark.parametrize("nouns", [1, 2, 3])
+def test_probabilities_of_all_sentences_add_up(nouns):
+    total, entropy = 0, 0
+    for words, n in language(nouns).items():
+        p = inside(list(words)) / share(nouns)
+        total, entropy = total + n * p, entropy - n * p * math.log(p)
+    assert total == pytest.approx(1, rel=1e-12)
+    costs = [-document.logprob for document in some("cfg", 1500, nouns=nouns)]
+    assert abs(np.mean(costs) - entropy) < 4 * np.std(costs) / math.sqrt(len(costs))
+
+
+def test_the_inside_probability_sums_over_both_readings():
+    ambiguous = ["the", "owl", "sees", "the", "goat", "near", "the", "hen"]
+    noun, verb, simple = Fraction(1, 6), Fraction(1, 4), Fraction(6, 10)
+    near_the_goat = Fraction(3, 7) * Fraction(2, 10)
+    near_both = Fraction(1, 7) * simple
+    each = Fraction(1, 2) * simple * noun * verb * Fraction(1, 2) * noun * Fraction(1, 2) * simple * noun
+    assert inside(ambiguous) == pytest.approx(float(each * (near_the_goat + near_both)), rel=1e-12)
+    assert inside(["the", "owl", "see", "the", "goat"]) == inside([]) == inside(["the"]) == 0
+
+
+def test_cyk_and_the_inside_algorithm_agree_on_right_and_wrong_sentences():
+    random = Random(5)
+    for i in range(150):
+        words = sample(random, 1 + i % MOST)
+        assert follows(words) and inside(words) > 0
+        at = random.integers(len(words))
+        words[at] = random.choice(("goat", "that", "see", "waits", "the"))
+        assert follows(words) == (inside(words) > 0)
+
+
+def test_the_curve_of_a_mapping_is_the_mean_of_its_documents():
+    documents = some("mapping", 1500)
+    curve = np.mean([document.labels["bayes"] for document in documents], 0)
+    assert np.abs(curve - in_context.mapping_curve()).max() < 0.04
+    for document in documents[:50]:  # the best guess, made from the words so far
+        words, seen = document.text.split(), {}
+        for at, best in zip(document.labels["scored"], document.labels["bayes"], strict=True):
+            assert best == (1 if words[at - 1] in seen else 1 / 8)
+            assert seen.setdefault(words[at - 1], words[at]) == words[at]
+
+
+def test_the_curve_of_induction_is_that_of_brute_force(monkeypatch):
+    monkeypatch.setattr(in_context, "ROLL", list("vwxyz"))
+    length, shortest, longest = 7, 2, 4
+    texts = Counter()
+    for period in range(shortest, longest + 1):
+        rolls = list(permutations(in_context.ROLL, period))
+        for roll in rolls:
+            texts[(roll * length)[:length]] += Fraction(1, (longest - shortest + 1) * len(rolls))
+    for i, best in enumerate(in_context.induction_curve(length, shortest, longest)):
+        joint = Counter()
+        for text, p in texts.items():
+            joint[text[:i], text[i]] += p
+        guesses = {}
+        for (before, _), p in joint.items():
+            guesses[before] = max(guesses.get(before, 0), p)
+        assert best == pytest.approx(float(sum(guesses.values())), rel=1e-12)
+
+
+def test_words_that_are_scored_can_be_predicted():
+    for name in ("mapping", "recall", "induction", "concepts", "markov"):
+        for document in some(name, 5):
+            words = document.text.split()
+            assert document.labels["scored"][-1] == len(words) - 1
+            if name == "induction":
+                assert all(words[i] in words[:i] for i in document.labels["scored"])
+
+
+def test_concepts_have_opposites_and_held_out_ones_fit_no_training_text():
+    means = concepts.concepts()
+    assert len(means) == 138 and {(1 << 64) - 1 - bits for bits in means.values()} == set(means.values())
+    held = {name for name in means if concepts._held_out(name)}
+    assert 15 < len(held) < 40
+    for split in ("train", "test"):
+        for document in some("concepts", 100, split):
+            assert (set(document.labels["concepts"]) <= held) == (split == "test")
+    curve = np.mean([document.labels["bayes"] for document in some("concepts", 500)], 0)
+    assert 0.5 <= curve[0] < 0.7 and curve[10] > 0.9 and curve[-1] == 1
+    kind, twice = KINDS["concepts"], "tiny red kite yes tiny red kite"
+    assert kind.read(WORLD, f"{twice} yes").truth == "yes" and kind.read(WORLD, f"{twice} no") is None
+    assert kind.read(WORLD, "tiny red kite yes huge blue hat yes") is None, "it may be no, too"
+
+
+@pytest.mark.parametrize("chains", [0, 1, 3])
+def test_likelihoods_of_all_weathers_add_up(chains):
+    texts = [Document(" ".join(days), {}) for days in product(markov.WEATHER, repeat=4)]
+    total = math.fsum(math.exp(markov.log_likelihood(WORLD, text, chains)) for text in texts)
+    assert total == pytest.approx(1, rel=1e-9)
+
+
+def test_weather_is_written_with_the_likelihood_that_is_told():
+    frequent = Counter(" ".join(d.text.split()[:3]) for d in some("markov", 2000, days=8, chains=2))
+    for text, count in frequent.most_common(20):
+        expected = 2000 * math.exp(markov.log_likelihood(WORLD, Document(text, {}), 2))
+        assert abs(count - expected) < 5 * math.sqrt(expected)
+    again = [text.split()[1] == text.split()[0] == text.split()[2] for text in
+             (d.text for d in some("markov", 2000, days=8, chains=0))]  # fmt: skip
+    assert abs(np.mean(again) - 1 / 6 * 2 / 7) < 0.02  # an urn: 1/6, then 2/7
+    for chains, other in ((4, 0), (0, 4), (4, 16)):
+        texts = some("markov", 60, chains=chains)
+        mean, worse = (np.mean([markov.log_likelihood(WORLD, t, c) for t in texts]) for c in (chains, other))
+        assert mean > worse

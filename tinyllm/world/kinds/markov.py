@@ -1,0 +1,96 @@
+"""Weather that follows a Markov chain, each row another one: how fast can its law be learnt from the row?"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+
+from tinyllm.config import setting
+from tinyllm.rng import Random
+from tinyllm.world.document import Document, Kind
+from tinyllm.world.world import World
+
+WEATHER = ("sun", "cloud", "rain", "fog", "snow", "wind")
+PARTS = 60  # the probabilities of the chains of a set are multiples of 1/60
+
+
+@cache
+def chain(seed: int, number: int) -> list[list[int]]:
+    """Return chain number k of a world as weights: row i says what follows WEATHER[i]; its sum is PARTS.
+
+    A row is drawn uniformly from all rows of positive weights.
+    """
+    random, rows = Random(seed, "markov", number), []
+    for _ in WEATHER:
+        cuts = sorted(random.shuffle(range(1, PARTS))[: len(WEATHER) - 1])
+        rows.append([b - a for a, b in zip([0, *cuts], [*cuts, PARTS], strict=True)])
+    return rows
+
+
+def predictive(world: World, document: Document, chains: int = 16) -> np.ndarray:
+    """Return the best possible prediction of each word -> (words, 6), probabilities of WEATHER.
+
+    With a set of `chains` it is their mean, weighted by how well each fits the words so far (Bayes). With 0,
+    every text has a new chain with rows from Dirichlet(1, ..., 1): after n_i visits to i, of which n_ij went
+    on to j, j follows with probability (n_ij + 1) / (n_i + 6). The first word is uniform.
+    """
+    days = [WEATHER.index(word) for word in document.text.split()]
+    table = np.array([chain(world.config.seed, k) for k in range(chains)] or [[[1] * 6] * 6], np.float64)
+    belief = np.full(len(table), 1 / len(table))
+    out = [np.full(len(WEATHER), 1 / len(WEATHER))]
+    for before, after in pairwise(days):
+        rows = table[:, before] / table[:, before].sum(-1, keepdims=True)
+        out.append(belief @ rows)
+        belief = belief * rows[:, after]
+        belief /= belief.sum()
+        table[:, before, after] += chains == 0
+    return np.array(out)
+
+
+def log_likelihood(world: World, document: Document, chains: int = 16) -> float:
+    """Return the exact log-probability of a row in nats, when it was drawn with this number of chains."""
+    days = [WEATHER.index(word) for word in document.text.split()]
+    return float(np.log(predictive(world, document, chains)[np.arange(len(days)), days]).sum())
+
+
+class Markov(Kind):
+    """Tell the weather day by day, where each row follows another Markov chain."""
+
+    group = "in-context"
+
+    @dataclass(frozen=True)
+    class Dials:
+        days: int = setting(64, help="how many days are told", min=8, max=256)
+        chains: int = setting(16, help="how many chains there are; 0: a new one every time", min=0, max=4096)
+
+    def write(self, world: World, random: Random, dials: Dials) -> Document:
+        """Draw from one chain of the set, or from urns to which each word drawn is returned twice.
+
+        The urns give every text the probability that a new chain with rows from Dirichlet(1, ..., 1) would
+        (Polya), and they need integers only.
+        """
+        fixed = chain(world.config.seed, random.integers(dials.chains)) if dials.chains else None
+        rows, days = fixed or [[1] * len(WEATHER) for _ in WEATHER], [random.integers(len(WEATHER))]
+        totals = [sum(row) for row in rows]
+        while len(days) < dials.days:
+            row, at, ticket = rows[days[-1]], 0, random.integers(totals[days[-1]])
+            while ticket >= row[at]:
+                ticket -= row[at]
+                at += 1
+            if not fixed:
+                row[at] += 1
+                totals[days[-1]] += 1
+            days.append(at)
+        return self._document([WEATHER[day] for day in days])
+
+    def _document(self, words):
+        return Document(" ".join(words), {"days": len(words), "scored": list(range(1, len(words)))})
+
+    def read(self, world: World, text: str) -> Document | None:
+        words = text.split(" ")
+        return self._document(words) if len(words) > 7 and set(words) <= set(WEATHER) else None
+
+    def solve(self, world: World, document: Document) -> str:
+        """Return nothing, as nothing is asked."""
+        return ""
