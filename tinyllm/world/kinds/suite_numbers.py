@@ -106,7 +106,7 @@ class Compare(Task):
 
     Dials = sized(2, "how many digits the numbers have at most", 1, 6)
     choices = ("less", "equal", "more")
-    asks = ("Beside {b:int}, the number {a:int} is", "Is {a:int} less or more than {b:int}, or equal?")
+    asks = ("Compared with {b:int}, the number {a:int} is", "Is {a:int} less or more than {b:int}, or equal?")
 
     def draw(self, world: World, random: Random, dials: Any) -> Fields:
         low, high = sorted(pick(random, range(10**dials.size), 2))

@@ -99,7 +99,7 @@ class DateTool(_Tool):
     forms = (
         ("{name} was born on {a}. Which day of the week was it?", "weekday {a}",
          lambda a, **_: WEEKDAYS[Date.read(a).number % len(WEEKDAYS)]),
-        ("{name} was born on {a} and learnt to swim on {b}. At how many days was it?", "days {a} to {b}",
+        ("{name} was born on {a} and learnt to swim on {b}. At an age of how many days?", "days {a} to {b}",
          lambda a, b, **_: _days(Date.read(a), Date.read(b))),
         ("{name} was born on {a} and learnt to walk {n:int} days later. On which date?", "after {a} + {n}",
          lambda a, n, **_: Date.of(Date.read(a).number + n)),
