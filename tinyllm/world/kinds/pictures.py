@@ -55,6 +55,8 @@ class Caption(Kind):
 
     @dataclass(frozen=True)
     class Dials:
+        """Set how much a picture shows."""
+
         objects: int = setting(2, help="how many things a picture shows at most", min=1, max=3)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
@@ -89,6 +91,8 @@ class PictureQuestion(Kind):
 
     @dataclass(frozen=True)
     class Dials:
+        """Set how much a picture shows, and what is asked about it."""
+
         objects: int = setting(3, help="how many things a picture shows at most", min=1, max=3)
         question: str = setting("any", help="what is asked", choices=("any", *QUESTIONS))
 
@@ -124,7 +128,7 @@ class PictureQuestion(Kind):
         page, _, rest = text.removeprefix("Page ").partition(": ")
         question, mark, answer = rest.partition("? ")
         found = read_any(list(QUESTIONS.values()), question + "?")
-        if not page.isdecimal() or not mark or not found or int(page) >= PAGES:
+        if not page.isdecimal() or len(page) > 8 or not mark or not found or int(page) >= PAGES:
             return None
         number = (int(page) - SHIFT) * pow(SHUFFLE, -1, PAGES) % PAGES
         codes = [number // 65**i % 65 for i in range(4)]

@@ -30,8 +30,8 @@ class Reading(Kind):
 
     group = "understanding"
     splits = {
-        "text": lambda document: document.prompt,
-        "combination": lambda document: [document.labels["about"], document.truth],
+        "combination": lambda document: document.labels["asked"],
+        "answer": lambda document: [document.labels["asked"][1], document.truth],
     }
 
     @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Reading(Kind):
         support = [*support, number[person, relation]] if answered else []
         truth = told[support[-1]][0].object if answered else NOBODY
         passage = " ".join(say(fact, way) for fact, way in told)
-        labels = {"about": relation, "support": [i + 1 for i in support], "known": answered}
+        labels = {"asked": [subject, relation], "support": [i + 1 for i in support], "known": answered}
         return self.asked(f"{passage} {ask(Fact(subject, relation, None))}", truth, labels)
 
 
@@ -141,16 +141,13 @@ class Summary(Kind):
         return None
 
     def solve(self, world: World, document: Document) -> str:
-        """Fill every true fact into every wording, and look for the one that is marked."""
+        """Read the marked sentence, keep the reading that is true in the world, and say it plainly."""
         passage = document.prompt.removesuffix(" In short:")
         marked = next(passage.partition(mark)[2] for mark in MARKS if mark in passage)
         sentence = marked.partition(". ")[0].removesuffix(".") + "."
-        true = world.known()
-        for fact in (
-            fact for fact, _ in read_statements(sentence) if fact.relation in VALUES and fact in true
-        ):
-            plain = STATEMENTS[str(fact.relation)][0].format(s=fact.subject, o=fact.object)
-            return plain
+        for fact, _ in read_statements(sentence):
+            if fact.relation in VALUES and world.holds(fact):
+                return STATEMENTS[fact.relation][0].format(s=fact.subject, o=fact.object)
         return ""
 
     def _document(self, told, main, mark):

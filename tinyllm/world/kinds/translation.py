@@ -59,6 +59,8 @@ class Translation(Kind):
 
     @dataclass(frozen=True)
     class Dials:
+        """Set how many words there are, and how long a sentence can be."""
+
         words: int = setting(13, help="how many nouns; half as many adjectives, and verbs", min=3, max=26)
         adjectives: int = setting(2, help="how many adjectives a noun has at most", min=0, max=3)
 
