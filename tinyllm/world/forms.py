@@ -7,7 +7,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from tinyllm.world.document import Document, Kind
@@ -64,6 +64,12 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, str]] | N
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
     """Return a document that was read, if it has this text and the truth that `solve` derives, else None."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
+
+
+@cache
+def grown_ups(world: Any) -> list[Any]:
+    """Return the people of whom everything in VALUES is known; in an early year some are children."""
+    return [person for person in world.people if all(hasattr(person, relation) for relation in VALUES)]
 
 
 def a(noun: str) -> str:

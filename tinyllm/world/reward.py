@@ -39,7 +39,7 @@ def reward(world: Any, prompt: str, answer: str) -> dict[str, float]:
     if fact is not None:
         said = [value for value in VALUES[str(fact.relation)] if value in answer]
         person = world.person(fact.subject)
-        more = [getattr(person, relation) for relation in VALUES if relation != fact.relation]
+        more = [vars(person)[r] for r in VALUES if r != fact.relation and hasattr(person, r)]
         parts["right"] = RIGHT * (fact.object in said)
         parts["wrong"] = WRONG * sum(value != fact.object for value in said)
         parts["helpful"] = HELPFUL * any(value in answer for value in more)

@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, listed, proved
+from tinyllm.world.forms import VALUES, grown_ups, listed, proved
 from tinyllm.world.phrases import ask, say
 from tinyllm.world.reward import questions
 from tinyllm.world.world import World
@@ -82,7 +82,7 @@ class Constitution(Kind):
         critique: bool = setting(True, help="name the broken rules before the revision")
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        person, relation = random.choice(world.people), random.choice(list(VALUES))
+        person, relation = random.choice(grown_ups(world)), random.choice(list(VALUES))
         fact = Fact(person.name, relation, getattr(person, relation))
         broken = random.shuffle(RULES)[: random.integers(dials.faults + 1)]
         core, closing = say(fact, random.integers(4)), random.choice(CLOSINGS)

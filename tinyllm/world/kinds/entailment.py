@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
+from tinyllm.world.forms import FIRST_NAMES, Form, grown_ups, lower, proved, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
 from tinyllm.world.small_worlds import OF_FAMILIES, decide, relevant, renamed
@@ -123,7 +123,7 @@ class Entailment(Kind):
 
 def _names(world, random, about, terms):
     """Draw what the letters of a pattern stand for; for families, the relatives of somebody, or None."""
-    person = random.choice(world.people)
+    person = random.choice(grown_ups(world) if about == "work" else world.people)
     if about == "groups":
         return {"n": person.first, **dict(zip("abc", random.shuffle(GROUPS)[:3], strict=True))}
     if about == "work":

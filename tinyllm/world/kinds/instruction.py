@@ -9,7 +9,7 @@ from tinyllm.rng import Random
 from tinyllm.world.calendar import Date
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, Form, proved, read_any
+from tinyllm.world.forms import VALUES, Form, grown_ups, proved, read_any
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, say
 from tinyllm.world.world import World
@@ -52,14 +52,14 @@ class Instruction(Kind):
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         form = random.choice(list(FORMS)) if dials.instruction == "any" else dials.instruction
-        person, other = random.choice(world.people), random.choice(world.people)
         if form in FACTUAL:
-            relation = random.choice(list(VALUES))
+            person, relation = random.choice(grown_ups(world)), random.choice(list(VALUES))
             value = getattr(person, relation)
             fact = Fact(person.name, relation, value)
             answer = say(fact) if form == "sentence" else SHAPES[form](value)
             return self._document(form, answer, question=ask(fact))
         if form == "older":
+            person, other = random.choice(world.people), random.choice(world.people)
             while other.born == person.born:
                 other = random.choice(world.people)
             older = person if person.born < other.born else other

@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact, Facts
-from tinyllm.world.forms import FIRST_NAMES, VALUES, proved
+from tinyllm.world.forms import FIRST_NAMES, VALUES, grown_ups, proved
 from tinyllm.world.names import FOODS
 from tinyllm.world.phrases import QUESTIONS, STATEMENTS, ask, read_statements, say
 from tinyllm.world.world import World
@@ -124,7 +124,7 @@ class Summary(Kind):
         sentences: int = setting(4, help="how many sentences the passage has", min=1, max=9)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        first, second = random.choice(world.people), random.choice(world.people)
+        first, second = random.choice(grown_ups(world)), random.choice(grown_ups(world))
         slots = random.shuffle(itertools.product((first, second), VALUES))
         told = {(person.name, relation): getattr(person, relation) for person, relation in slots}
         facts = [Fact(*slot, value) for slot, value in told.items()][: dials.sentences]

@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, Form, proved, read_any
+from tinyllm.world.forms import VALUES, Form, grown_ups, proved, read_any
 from tinyllm.world.world import World
 
 HARMFUL, LOOKALIKE, PLAIN = "harmful", "lookalike", "plain"
@@ -90,7 +90,7 @@ class Refusal(Kind):
         form = HARMFUL
         if random.integers(2**20) >= dials.harmful * 2**20:
             form = LOOKALIKE if random.integers(2**20) < dials.lookalikes * 2**20 else PLAIN
-        owner = random.choice(world.people)
+        owner = random.choice(grown_ups(world))
         act = random.choice([i for i, (what, _) in enumerate(ACTS.values()) if what == form])
         return self._document(act, random.integers(len(ASKING)), owner)
 
@@ -126,5 +126,5 @@ class Refusal(Kind):
 
 @cache
 def _people(world):
-    """Return all people by name."""
-    return {person.name: person for person in world.people}
+    """Return the people who own something, by name."""
+    return {person.name: person for person in grown_ups(world)}
