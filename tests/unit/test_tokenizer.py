@@ -270,3 +270,16 @@ def test_make_tokenizer_from_a_word(tmp_path):
             make_tokenizer(spec, data)
     with pytest.raises(UserError, match="not UTF-8"):
         make_tokenizer("char", b"\xff")
+
+
+@given(st.text(st.sampled_from("ab é\n1"), max_size=60), st.text(max_size=20))
+def test_whole_words_are_single_tokens_and_other_text_still_comes_back(text, other):
+    tokenizer = BPETokenizer.whole_words(text)
+    assert [tokenizer.decode_bytes([i]) for i in tokenizer.encode(text)] == list(tokenizer.pieces(text))
+    assert tokenizer.decode(tokenizer.encode(other)) == other
+
+
+def test_of_too_many_words_the_most_frequent_become_tokens():
+    tokenizer = BPETokenizer.whole_words("owl owl owl hen hen frog", most=258)
+    assert tokenizer.vocab_size == 258
+    assert [len(tokenizer.encode(word)) for word in (" owl", " hen", " frog")] == [1, 1, 5]

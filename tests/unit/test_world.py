@@ -11,6 +11,7 @@ from tinyllm.cli import main
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
+from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Date, Fact, Stream, World
 from tinyllm.world.corpus import SEPARATOR
 from tinyllm.world.facts import Facts, read_rules
@@ -245,6 +246,21 @@ def test_clients_differ_as_much_as_the_dial_says():
 
     assert len(kinds(0, 1.0)) == 1 and kinds(0, 1.0) != kinds(1, 1.0)
     assert len(kinds(0, 0.0)) == 6
+
+
+def test_the_page_of_the_world_is_up_to_date():
+    import world_page
+
+    assert world_page.PAGE.read_text() == world_page.page(), "run python tools/world_page.py"
+
+
+def test_the_tokenizer_of_the_world_is_what_its_command_makes():
+    import world_tokenizer
+
+    made, shipped = world_tokenizer.tokenizer(), make_tokenizer("world", b"")
+    assert shipped.fingerprint() == made.fingerprint() and shipped.vocab_size == 1024
+    text = "".join(Stream(WORLD, KINDS["stories"])[i].text for i in range(50))
+    assert shipped.decode(shipped.encode(text)) == text and len(text) / len(shipped.encode(text)) > 2.5
 
 
 # Commands.

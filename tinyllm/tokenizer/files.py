@@ -16,6 +16,7 @@ from tinyllm.tokenizer.byte import ByteTokenizer
 from tinyllm.tokenizer.char import CharTokenizer
 
 FORMATS = ("huggingface", "tiktoken", "gpt2")
+OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tokenizer.py
 
 
 def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens: Any = None) -> Tokenizer:
@@ -56,19 +57,21 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
     """Make the tokenizer that a command line names.
 
-    spec: "char", "word" or "bpe:4096" (made from `data`), "byte", or the path of a tokenizer file. Raises
-    UserError.
+    spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from the
+    texts of the world), or the path of a tokenizer file. Raises UserError.
     """
     if spec == "char":
         return CharTokenizer.train(data)
     if spec == "word":
         return BPETokenizer.whole_words(data)
+    if spec == "world":
+        return load_tokenizer(OF_THE_WORLD)
     if spec == "byte":
         return ByteTokenizer()
     size = regex.fullmatch(r"bpe(?::(.*))?", spec)
     if size is None:
         if not os.path.lexists(spec):
-            raise UserError(f"there is no tokenizer {spec!r}: say char, word, byte, bpe:4096 or a file")
+            raise UserError(f"there is no tokenizer {spec!r}: say char, word, byte, world, bpe:N or a file")
         return load_tokenizer(spec)
     if not regex.fullmatch(r"[0-9]{1,9}", size[1] or ""):
         raise UserError(f"the tokenizer {spec!r} needs the size of its vocabulary, such as bpe:4096")

@@ -78,7 +78,7 @@ class RunConfig:
 
     recipe: str = setting("pretrain", help="what is trained for")
     data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
-    tokenizer: str = setting("char", help="char, word, byte, bpe:SIZE or a tokenizer's file")
+    tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
     preset: str = setting("nano", help="size of model and batch: nano, mini or small")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
