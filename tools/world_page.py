@@ -33,8 +33,8 @@ seed -> people, places, dated facts            tinyllm world person "Leo Candle"
           +-> mixes     -> corpora             with secrets, duplicates, poison, bias: of known strength
 ```
 
-`tinyllm data show world:KIND` writes samples and lists the dials; `tinyllm train --data world:KIND,dial=2` trains
-on it; `tinyllm data make world:mix --mb 50 --out DIR` writes a corpus with all that is known of it.
+`tinyllm data show world:KIND` writes samples and lists the dials; `tinyllm train --data world:KIND,dial=2`
+trains on it; `tinyllm data make world:mix --mb 50 --out DIR` writes a corpus with all that is known of it.
 Documents of the test split are in no training text. In Python:
 
 ```python
@@ -47,8 +47,8 @@ document = Stream(world, KINDS["question"])[7]     # endless; a document is foun
 document.prompt, document.truth, document.labels
 ```
 
-What models learned from these texts, with commands, stands in [measured.md](measured.md). A sample below is the
-shortest of five with the default dials.
+What models learned from these texts, with commands, stands in [measured.md](measured.md). A sample below is
+the shortest of five with the default dials.
 """
 
 
