@@ -128,3 +128,34 @@ def test_no_text_raises_anything_but_a_user_error(text, budget):
             evaluate(text, budget)
         except UserError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("form, inside, why", [
+    ("len(range({}))", 1000, "a range is longer than 1,000"), ("len('a' * {})", 1000, "longer than 1,000"),
+    ("len({} * [1])", 1000, "longer than 1,000"), ("{} + 0", 10**12, "beyond 1,000,000,000,000"),
+    ("{} * -1 - 0", 10**12, "beyond"), ("len([1] * 500 + [1] * ({} - 500))", 1000, "longer than"),
+])  # fmt: skip
+def test_sizes_are_bounded_exactly(form, inside, why):
+    assert abs(evaluate(form.format(inside), 10_000)) == inside
+    with pytest.raises(UserError, match=why):
+        evaluate(form.format(inside + 1), 10_000)
+
+
+def test_the_budget_and_the_depth_of_calls_are_exact():
+    program = "def f(x):\n    if x == 0:\n        return 0\n    return f(x - 1)"
+    assert run(program, "f", [19]) == 0
+    with pytest.raises(UserError, match="nest up to 20"):
+        run(program, "f", [20])
+    assert evaluate("1 + 1", 4) == 2
+    with pytest.raises(UserError, match="more than 3 steps"):
+        evaluate("1 + 1", 3)
+    with pytest.raises(UserError, match="more than 60 steps"):
+        evaluate("max([0] * 100)", 60)
+
+
+def test_a_text_that_is_too_long_is_refused_before_it_is_made():
+    for expression in ("'a' * 900000000000", "900000000000 * [1]"):
+        with pytest.raises(UserError, match="longer than 1,000"):
+            evaluate(expression)
+    with pytest.raises(UserError, match="longer than 1,000"):
+        run("def f(x):\n    while True:\n        x.extend(x)", "f", [[1]])

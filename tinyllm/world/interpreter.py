@@ -2,13 +2,14 @@
 
 It walks over the syntax tree and knows only the nodes of three `match` statements; anything else is
 refused, so a program can reach nothing of the machine it runs on. Steps, lengths, numbers and nested calls
-are bounded. Lists hold no lists: else a short program could build one that takes for ever to compare.
+are bounded. Lists hold no lists, because a short program could build one that takes for ever to compare.
 """
 
 import ast
 import operator
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -47,7 +48,7 @@ def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> An
     safe part.
     """
     machine = _Machine(budget)
-    with _Errors():
+    with _errors():
         for node in _parse(source, "exec").body:
             if not isinstance(node, ast.FunctionDef):
                 raise UserError(f"line {node.lineno}: {type(node).__name__} is not allowed outside functions")
@@ -57,7 +58,7 @@ def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> An
 
 def evaluate(expression: str, budget: int = 1_000) -> Any:
     """Compute the value of one expression, as `run` does it."""
-    with _Errors():
+    with _errors():
         return _Machine(budget).value(_parse(expression.strip(), "eval").body, {})
 
 
@@ -69,19 +70,17 @@ def _parse(source, mode):
         return ast.parse(source, mode=mode)
 
 
-class _Errors:
+@contextmanager
+def _errors():
     """Turn what Python raises about a program into a UserError of one line."""
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, UserError):
-            return
-        if isinstance(error, (RecursionError, MemoryError)):
-            raise UserError("the program is nested too deeply") from None
-        if isinstance(error, (SyntaxError, TypeError, ValueError, LookupError, ArithmeticError)):
-            raise UserError(f"{kind.__name__}: {error}".replace("\n", " ")) from None
+    try:
+        yield
+    except UserError:
+        raise
+    except (RecursionError, MemoryError):
+        raise UserError("the program is nested too deeply") from None
+    except (SyntaxError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise UserError(f"{type(error).__name__}: {error}".replace("\n", " ")) from None
 
 
 class _Machine:
@@ -233,9 +232,7 @@ class _Machine:
                 if method in ("append", "insert"):
                     self.item(arguments[-1] if arguments else None)
                 self.spend(owner)
-                result = getattr(owner, method)(*arguments)
-                self.good(owner)
-                return result
+                return getattr(owner, method)(*arguments)  # a list that grows is checked when it is read
             case ast.Name(name) if name in FUNCTIONS and name not in self.functions:
                 return FUNCTIONS[name](*arguments)
             case ast.Name(name):
