@@ -7,7 +7,8 @@
  *     scores of 16 keys at a time;    weights and the running max, head by head;
  *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
  *
- * Where there are rows enough for all threads, a task is a row, and takes all passes.
+ * Where there are rows enough for all threads, a task is a row, and takes all passes. Then the values of the next row
+ * are asked for along with its keys, because summing values leaves less time to wait for them than scoring.
  */
 /* Keys in a task of scores; queries that share a key while it is in registers; how many floats ahead to ask for. */
 enum { STEP = 16, SHARING = 4, AHEAD = 65536 };
@@ -19,6 +20,7 @@ struct decode_job {
     float *rescale, *sums;   /* B x H x blocks; B x blocks x H x padded */
     struct query *query;    /* B x H */
     int64_t padded;         /* D, rounded up to sixteen */
+    int by_row;             /* whether a task is a row */
 };
 
 /* Ask for part h of K of what is read after position t of row b, `keys` keys at a time: later positions of that row as
@@ -55,6 +57,7 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
             const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;
             float *score = decode->weight + (b * job->H + h) * gap + first;
             if (h % group == 0) ask_ahead(job, job->k, b, first, i64_min(keys, STEP), h / group);
+            if (h % group == 0 && decode->by_row) ask_ahead(job, job->v, b, first, i64_min(keys, STEP), h / group);
             together = h % group + SHARING <= group ? SHARING : 1;
             if (together == SHARING) step_scores(SHARING, score, gap, q, of_head, row, D);
             else step_scores(1, score, gap, q, of_head, row, D);
@@ -99,7 +102,7 @@ static void decode_values(void *context, int64_t begin, int64_t end) {
             const float *w = decode->weight + (b * job->H + h) * decode->blocks * BLOCK + first;
             const float *v = job->v + (b * job->T + first) * row + h / group * D;
             int64_t d = 0;
-            if (h % group == 0) ask_ahead(job, job->v, b, first, keys, h / group);
+            if (h % group == 0 && !decode->by_row) ask_ahead(job, job->v, b, first, keys, h / group);
             for (; d + 4 * LANES <= D; d += 4 * LANES) weigh(4, y + d, w, v + d, row, keys);
             for (; d + 2 * LANES <= D; d += 2 * LANES) weigh(2, y + d, w, v + d, row, keys);
             for (; d + LANES <= D; d += LANES) weigh(1, y + d, w, v + d, row, keys);
@@ -145,7 +148,7 @@ static int attention_decode(struct attention_job *job) {
     int64_t n = 0, heads = job->B * job->H, row = job->K * job->D;
     for (int64_t b = 0; b < job->B; b++) n = i64_max(n, keys_of(job, b));
     struct decode_job decode = {.job = job, .blocks = ceil_div(n, BLOCK), .steps = ceil_div(n, STEP),
-                                .padded = round_up(job->D, 16)};
+                                .padded = round_up(job->D, 16), .by_row = job->B >= 8 * parallel_size()};
     int64_t scores = heads * decode.blocks * BLOCK, sums = heads * decode.blocks * decode.padded;
     float *work = workspace(job, scores + sums + heads * decode.blocks + 2 * heads);
     if (!work) return 1;
@@ -153,7 +156,7 @@ static int attention_decode(struct attention_job *job) {
     decode.sums = work + scores;
     decode.rescale = decode.sums + sums;
     decode.query = (struct query *)(decode.rescale + heads * decode.blocks);
-    if (job->B >= 8 * parallel_size()) parallel_for(decode_rows, &decode, job->B, 1 + 32768 / (1 + n * row));
+    if (decode.by_row) parallel_for(decode_rows, &decode, job->B, 1 + 32768 / (1 + n * row));
     else {
         parallel_for(decode_scores, &decode, job->B * decode.steps, 1 + 32768 / (1 + STEP * row));
         parallel_for(decode_weights, &decode, heads, 1 + 2048 / (1 + n));

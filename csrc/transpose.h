@@ -6,15 +6,10 @@ INLINE vec deinterleave4(const float *from, int64_t row) {
     for (int i = 0; i < LANES / 4; i++) memcpy(&part[i], from + 4 * i * row, 16);
 #if LANES == 4
     return part[0];
+#elif LANES == 8
+    return __builtin_shufflevector(part[0], part[1], 0, 1, 2, 3, 4, 5, 6, 7);
 #else
-    half_vec half[2];
-#if LANES == 8
-    half[0] = part[0], half[1] = part[1];
-    return __builtin_shufflevector(half[0], half[1], 0, 1, 2, 3, 4, 5, 6, 7);
-#else
-    for (int i = 0; i < 2; i++) half[i] = __builtin_shufflevector(part[2 * i], part[2 * i + 1], 0, 1, 2, 3, 4, 5, 6, 7);
-    return __builtin_shufflevector(half[0], half[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#endif
+    return VEC_QUARTERS(part);
 #endif
 }
 
