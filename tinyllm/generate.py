@@ -15,6 +15,7 @@ context / 2 tokens.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,7 +24,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
-from tinyllm.nn.cache import check_row
+from tinyllm.nn.cache import Filled, check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.sequence import Sequence, Step
@@ -233,9 +234,11 @@ class Engine:
                 if s.cache and s.known:
                     layer.copy(s.cache[i], [0], [row])
             layer.lengths[:] = known
+        layers[-1].ends = True
         chunk = self.prefill_chunk or max(1, width)
         for start in range(0, width, chunk):
-            self.model.hidden(tokens[:, start : start + chunk], layers)
+            with suppress(Filled):
+                self.model.hidden(tokens[:, start : start + chunk], layers)
 
     def _reserve(self, rows: int) -> None:
         """Enlarge the cache to at least this many rows."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.nn import KVCache
+from tinyllm.nn.cache import Filled
 from tinyllm.ops.registry import empty
 
 
@@ -85,3 +86,18 @@ def test_copy_moves_rows_as_far_as_they_are_filled():
     assert np.array_equal(b.values[1, :1], -k[1, :1]) and (b.keys[:, 3:] == 7).all()
     a.copy(a, [2], [0])
     assert np.array_equal(a.keys[0, :3], k[2, :3]) and a.rows(0, 1).lengths.tolist() == [3]
+
+
+def test_a_pass_can_end_where_the_last_cache_is_filled():
+    cache, k = KVCache(1, 4, 1, 1), numbers(2, 1, 3, 1, 1)
+    cache.ends = True
+    with pytest.raises(Filled):
+        cache.append(k, -k)
+    assert cache.length == 3 and np.array_equal(cache.keys[:, :3], k) and not cache.rows(0, 1).ends
+
+
+def test_a_cleared_row_holds_nothing():
+    cache, k = KVCache(2, 4, 1, 1), numbers(2, 2, 3, 1, 1)
+    cache.append(k * np.nan, k)
+    cache.clear(0)
+    assert cache.lengths.tolist() == [0, 3] and not cache.keys[0].any() and not cache.values[0].any()

@@ -24,6 +24,7 @@ from tinyllm.tensor import Tensor
 
 GREEDY = Sampling(temperature=0)
 NEW = 32  # tokens per sample, or as many as fit in half a context
+MAKE_KEYS = ("c_attn", "q_proj", "k_proj", "v_proj")  # ends of the names of layers before the cache
 LONGEST = 512  # tokens of the prompt that prefill reads
 
 
@@ -109,10 +110,17 @@ def _must_agree(setting, name, engine, theirs, ours):
 
 
 def prefill_flops(model: Any, tokens: int) -> int:
-    """Count the operations of reading a prompt; the output layer runs at its last position only."""
-    parts = {name: sum(m.flops(1, tokens).values()) for name, m in model.named_modules()}
-    head = 2 * model.config.width * model.config.vocab_size
-    return sum(parts.values()) - head * (tokens - 1)
+    """Count the operations of reading a prompt and scoring what follows.
+
+    The output layer runs at the last position only, and so does what the last block makes of its keys and
+    values.
+    """
+    last, total = f".{model.config.layers - 1}.", 0
+    for name, module in model.named_modules():
+        flops, before = (sum(module.flops(1, n).values()) for n in (tokens, tokens - 1))
+        once = name == "lm_head" or last in f".{name}." and not name.endswith(MAKE_KEYS)
+        total += flops - before if once else flops
+    return total
 
 
 def decode_bytes(model: Any, length: float) -> float:

@@ -9,13 +9,22 @@ from tinyllm.errors import UserError
 from tinyllm.ops.registry import empty
 
 
+class Filled(Exception):
+    """Say that a pass has filled the cache of its last layer: see `KVCache.ends`."""
+
+
 class KVCache:
     """Keys and values of one attention layer for a batch of rows; every row has its own length.
 
     `keys` and `values` are (B, context, K, D), allocated at once for the whole context. Row b uses the first
     lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
     prompts of different lengths are decoded together without padding.
+
+    Where `ends` is True, `append` raises Filled when it is done. On the last layer it ends a pass that only
+    fills the caches, because what the last block makes of its keys and values is not needed.
     """
+
+    ends = False
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
         self.keys = empty((batch, context, heads, width), dtype)
@@ -50,6 +59,8 @@ class KVCache:
             self.keys[rows, positions] = k
             self.values[rows, positions] = v
         self.lengths += S  # last, so that an interrupted append changes nothing
+        if self.ends:
+            raise Filled
         return self.keys, self.values
 
     def truncate(self, length: int) -> None:
