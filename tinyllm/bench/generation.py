@@ -118,7 +118,7 @@ def prefill_flops(model: Any, tokens: int) -> int:
     last, total = f".{model.config.layers - 1}.", 0
     for name, module in model.named_modules():
         flops, before = (sum(module.flops(1, n).values()) for n in (tokens, tokens - 1))
-        once = name == "lm_head" or last in f".{name}." and not name.endswith(MAKE_KEYS)
+        once = name == "lm_head" or (last in f".{name}." and not name.endswith(MAKE_KEYS))
         total += flops - before if once else flops
     return total
 
