@@ -70,8 +70,8 @@ static void registers(struct product p) {
         for (int64_t k = 0; k < p.depth; k += DEPTH) {
             int64_t depth = i64_min(DEPTH, p.depth - k), width = i64_min(COLUMNS, p.columns - n);
             pad_into(panel, COLUMNS, p.b + k * p.columns + n, p.columns, depth, width);
-            panel_product(p.c + n, p.columns, p.a + k, p.depth, 1, ROWS * p.depth, panel, p.rows, width, depth, k > 0,
-                          NULL);
+            panel_product(p.c + n, p.columns, p.a + k, p.depth, 1, ROWS * p.depth, panel, COLUMNS, p.rows, width, depth,
+                          k > 0, NULL);
         }
 }
 

@@ -114,7 +114,7 @@ static void dw_tasks(void *context, int64_t begin, int64_t end) {
         pack_strips(strips, job->a + row, job->a_col, height, job->depth);
         for (int64_t n = 0; n < job->columns; n += COLUMNS)
             panel_product(dw + n, job->columns, strips, 1, ROWS, ROWS * job->depth, job->panels + n * job->depth,
-                          height, job->columns - n, job->depth, 1, NULL);
+                          COLUMNS, height, job->columns - n, job->depth, 1, NULL);
     }
 }
 

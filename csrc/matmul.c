@@ -15,7 +15,7 @@
  * rows at a time. Eight rows share what was read, and the next eight find it in the nearest cache. For 768 x 3072
  * weights from memory, in units of one row, 5, 8 and 16 rows cost 1.1, 1.15 and 1.5 (copying: 2.7, 2.8 and 3.4).
  * Between, where one task has all rows, it copies a panel when it needs it, and the copy never leaves the caches:
- * 32 rows cost 3.8 instead of 4.3.
+ * 32 rows cost 3.8 instead of 4.3. A b of at most NEAR floats is in the second-level cache, and near enough as it lies.
  */
 
 /* FEW: from here on the micro-kernel, which keeps its sums in registers, makes up for the copy of b. FEW_STEP rows are
@@ -24,7 +24,7 @@
 #ifndef UNIT
 #define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, and defines pack_* too */
 #endif
-enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 16, FEW_STEP = 8, FEW_COLUMNS = 256, FEW_AHEAD = 8 };
+enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 16, FEW_STEP = 8, FEW_COLUMNS = 256, FEW_AHEAD = 8, NEAR = 65536 };
 
 struct matmul_job {
     float *c, *act_out;                    /* act_out: gelu_tanh(c), if it is wanted */
@@ -37,6 +37,7 @@ struct matmul_job {
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
     int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
+    int near;                           /* b is read where it lies, without copying panels */
     int64_t panel_tasks, padded_rows;   /* tasks that pack b, before those that pack a; rows up to whole strips */
 };
 
@@ -109,11 +110,11 @@ static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row,
 
 /* Rows [0, rows) of c, at most HEIGHT, times one panel, at most COLUMNS of it, for depth values of k. */
 static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
-                          const float *panel, int64_t rows, int64_t columns, int64_t depth, int add,
+                          const float *panel, int64_t panel_row, int64_t rows, int64_t columns, int64_t depth, int add,
                           const float *bias) {
     for (int64_t m = 0; m < rows; m += ROWS, a += strip, c += ROWS * c_row) {
         int64_t height = i64_min(rows - m, ROWS);
-        if (columns >= COLUMNS) whole_micro(height, c, c_row, a, a_row, a_col, panel, COLUMNS, depth, add, bias);
+        if (columns >= COLUMNS) whole_micro(height, c, c_row, a, a_row, a_col, panel, panel_row, depth, add, bias);
         else edge_product(c, c_row, a, a_row, a_col, panel, height, columns, depth, add, bias);
     }
 }
@@ -139,12 +140,14 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
             }
             for (int64_t n = 0; n < columns; n += COLUMNS) {
                 const float *panel = panels ? panels + n * job->depth + k * COLUMNS : own_panel;
-                if (!panels)
+                if (job->near) panel = b + n + k * job->b_row;
+                else if (!panels)
                     pack_panel(own_panel, job, b + n * job->b_col + k * UNIT * job->b_row,
                                i64_min(columns - n, COLUMNS), k);
                 const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
                 panel_product(c + m * job->columns + n, job->columns, left, a_row, a_col,
-                              ROWS * (a_col == 1 ? a_row : depth), panel, height, columns - n, depth, k > 0, shift);
+                              ROWS * (a_col == 1 ? a_row : depth), panel, job->near ? job->b_row : COLUMNS, height,
+                              columns - n, depth, k > 0, shift);
             }
             if (job->act_out && k + depth == job->depth)
                 gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
@@ -331,7 +334,8 @@ static int product(struct matmul_job *job, int64_t stack) {
     plan(job, stack);
     int64_t depth = job->depth, blocks = ceil_div(depth, DEPTH), packed = 0, left = 0;
     int64_t work = job->block_rows * job->group_columns * depth;
-    if (job->row_blocks > 1 || job->rows > HEIGHT) packed = (job->b_stack ? stack : 1) * job->across;
+    job->near = UNIT == 1 && job->b_col == 1 && job->columns % COLUMNS == 0 && depth * job->columns <= NEAR;
+    if (!job->near && (job->row_blocks > 1 || job->rows > HEIGHT)) packed = (job->b_stack ? stack : 1) * job->across;
     if ((UNIT > 1 || job->a_col != 1) && job->groups > 1) left = (job->a_stack ? stack : 1) * job->padded_rows * depth;
     float *memory = NULL;
     if (packed + left > 0) {
