@@ -7,6 +7,7 @@ generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom nu
 two integers.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,14 +36,16 @@ def _mix(z):
     return z
 
 
+@functools.lru_cache(1024)  # for many keys that begin alike
 def _fold(key):
     """Turn a key of integers and strings into one 64-bit integer; the order of its parts matters."""
-    state = 0
-    for part in key:
-        tag = b"s" if isinstance(part, str) else b"i"
-        data = part.encode() if isinstance(part, str) else b"%d" % int(part)
-        for byte in tag + data + b"\xff":  # 0xff is in no UTF-8 text, so parts cannot run into each other
-            state = _mix_int((state + GOLDEN + byte) & MASK)
+    if not key:
+        return 0
+    state, part = _fold(key[:-1]), key[-1]
+    tag = b"s" if isinstance(part, str) else b"i"
+    data = part.encode() if isinstance(part, str) else b"%d" % int(part)
+    for byte in tag + data + b"\xff":  # 0xff is in no UTF-8 text, so parts cannot run into each other
+        state = _mix_int((state + GOLDEN + byte) & MASK)
     return state
 
 

@@ -78,7 +78,7 @@ def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]]
             logits[row, ~_as_booleans(mask(ids), logits.shape[-1])] = -np.inf
         except UserError as error:
             errors[row] = str(error)
-    broken = np.isnan(logits).any(axis=-1)
+    broken = np.isnan(logits.max(axis=-1))  # which a NaN always is
     if broken.any():
         errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
     if errors:
