@@ -64,8 +64,8 @@ class Expression(Kind):
 
     def _document(self, source, value, steps):
         between = "".join(f"{step} == " for step in _steps(source)[:-1]) if steps else ""
-        document = self.asked(f"{source} ==", value, {"expression": source})
-        return Document(f"{document.prompt} {between}{value}", document.labels, value, prompt=document.prompt)
+        text = f"{source} == {between}{value}"
+        return Document(text, {"expression": source}, value, prompt=f"{source} ==")
 
     def read(self, world: World, text: str) -> Document | None:
         """Work the expression out by replacing text, and compare."""
@@ -94,7 +94,7 @@ _READY = re.compile(  # an operation whose parts are all literals
 
 def _draw(random, kind, size):
     """Return (source, value) of an expression of a type, or of a number that is at most `kind`."""
-    if isinstance(kind, int) and not isinstance(kind, type):
+    if isinstance(kind, int):
         kind = 2 + random.integers(kind - 1)
         return str(kind), kind
     if size == 0:
