@@ -1,4 +1,9 @@
-"""The exception for mistakes that a user can mend: the command line prints it and exits with code 2."""
+"""The exception for mistakes that a user can mend, and what names of PyTorch are called here.
+
+The command line prints a UserError and exits with code 2.
+"""
+
+from typing import Any, NoReturn
 
 LONGEST = 560  # characters of a message
 
@@ -21,3 +26,39 @@ def one_line(message: object) -> str:
 
 def _shortened(text):
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 203]}...{text[-200:]}"
+
+
+PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl.functional
+    "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
+    "permute": "transpose", "t": "T", "size": "shape, or data.size", "numel": "data.size",
+    "argmax": "data.argmax", "clone": "x + 0", "to": "data.astype; everything runs on the CPU",
+    "cuda": "nothing; everything runs on the CPU", "cpu": "nothing; everything runs on the CPU",
+    "masked_fill": "F.softmax(x + np.where(mask, -np.inf, 0))", "gather": "x[rows, columns]",
+    "softmax": "F.softmax(x)", "log_softmax": "F.log_softmax(x)", "relu": "F.relu(x)",
+    "sigmoid": "F.sigmoid(x)", "matmul": "x @ y", "mm": "x @ y", "bmm": "x @ y", "einsum": "x @ y",
+    "clamp": "F.clip", "cat": "F.concat", "stack": "F.concat of x[None]", "where": "mask * x + ~mask * y",
+    "tensor": "tl.Tensor(array)", "from_numpy": "tl.Tensor(array)", "zeros": "tl.Tensor(np.zeros(shape))",
+    "ones": "tl.Tensor(np.ones(shape))", "arange": "np.arange", "multinomial": "tl.generate",
+    "randn": "tl.Random(seed).normal(shape)", "rand": "tl.Random(seed).uniform(shape)",
+    "manual_seed": "the seed= of models and of tl.fit, or nn.init_normal(model, seed)",
+    "optim": "tl.AdamW or tl.SGD", "Adam": "tl.AdamW(..., weight_decay=0)", "save": "tl.save_weights",
+    "ReLU": "F.relu, a function that nn.Sequential takes", "GELU": "F.gelu, a function",
+    "SiLU": "F.silu, a function", "Tanh": "F.tanh, a function", "Sigmoid": "F.sigmoid, a function",
+    "Softmax": "F.softmax, a function", "Flatten": "x.reshape(len(x), -1)", "ModuleList": "a list",
+    "ModuleDict": "attributes", "ParameterList": "attributes", "CrossEntropyLoss": "F.cross_entropy",
+    "MultiheadAttention": "nn.SelfAttention", "TransformerEncoderLayer": "nn.SelfAttention and nn.MLP",
+    "functional": "import tinyllm.functional as F", "init": "nn.init_normal(model, seed)",
+    "scaled_dot_product_attention": "F.attention", "layer_norm": "F.layernorm", "rms_norm": "F.rmsnorm",
+    "nll_loss": "F.cross_entropy(logits, targets)", "mse_loss": "((x - y) ** 2).mean()",
+    "one_hot": "np.eye(n)[ids]", "zero_grad": "optimizer.zero_grad()", "modules": "named_modules",
+    "children": "named_children", "named_buffers": "named_tensors", "register_buffer": "nn.Buffer",
+    "requires_grad_": "freeze, or requires_grad = True", "apply": "named_modules",
+}  # fmt: skip
+
+
+def missing(owner: Any, name: str) -> NoReturn:
+    """Raise the error for a name that an object or a module lacks; it knows the names of PyTorch."""
+    kind = owner if isinstance(owner, str) else type(owner).__name__
+    hint = f"; use {PYTORCH[name]}" if name in PYTORCH else ""
+    known = {} if isinstance(owner, str) else {"name": name, "obj": owner}  # Python suggests similar names
+    raise AttributeError(f"{kind} has no {name}{hint}", **known)

@@ -6,12 +6,14 @@ gradient. A frozen weight (requires_grad False) costs no product in the backward
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyllm import ops
+from tinyllm.errors import missing
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.tape import gradients, run
@@ -20,8 +22,14 @@ from tinyllm.tensor import Tensor, as_array, matmul, no_grad, record, recording,
 Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 
+def as_tensor(x: Any) -> Any:
+    """Return a plain array as a Tensor; anything else unchanged."""
+    return Tensor(x) if type(x) is np.ndarray else x
+
+
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    x = as_tensor(x)
     parents = (x, w) if b is None else (x, w, b)
 
     def forward():
@@ -58,11 +66,12 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
 # Arithmetic without operators. Inputs broadcast; numbers and plain arrays take the Tensor's dtype.
 
-exp, log, tanh = Tensor.exp, Tensor.log, Tensor.tanh  # x (...) -> (...)
+exp, log, sqrt, tanh = Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.tanh  # x (...) -> (...)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """Compute 1 / (1 + exp(-x)): x (...) -> (...)."""
+    x = as_tensor(x)
     y = run(ops.sigmoid, x.data)
 
     def backward(dy):
@@ -73,7 +82,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """Replace negative numbers by 0, with gradient 0 at 0: x (...) -> (...)."""
-    return maximum(0, x)
+    return maximum(0, as_tensor(x))
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
@@ -127,6 +136,7 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
 
 def softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into probabilities (..., n)."""
+    x = as_tensor(x)
     y = ops.softmax(x.data)
 
     def backward(dy):
@@ -137,6 +147,7 @@ def softmax(x: Tensor) -> Tensor:
 
 def log_softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into log probabilities (..., n)."""
+    x = as_tensor(x)
     y = ops.log_softmax(x.data)
 
     def backward(dy):
@@ -147,7 +158,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Return the mean cross-entropy of targets: logits (..., V), targets (...) ints -> nats ()."""
-    targets = np.asarray(as_array(targets))
+    logits, targets = as_tensor(logits), np.asarray(as_array(targets))
     loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
 
     def backward(dloss):
@@ -161,7 +172,7 @@ def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Ten
 
     Ignored targets get 0.
     """
-    targets = np.asarray(as_array(targets))
+    logits, targets = as_tensor(logits), np.asarray(as_array(targets))
     losses, lse = ops.token_losses(logits.data, targets, ignore_index)
 
     def backward(dlosses):
@@ -200,6 +211,7 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
 
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
     """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
+    x = as_tensor(x)
     y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
 
     def backward(dy):
@@ -210,6 +222,7 @@ def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
 
 def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
     """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
+    x = as_tensor(x)
     y, rstd = ops.rmsnorm(x.data, w.data, eps)
 
     def backward(dy):
@@ -220,6 +233,7 @@ def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """Apply the exact gelu: x (...) -> (...)."""
+    x = as_tensor(x)
 
     def backward(dy):
         return (ops.gelu_backward(dy, x.data),)
@@ -229,6 +243,7 @@ def gelu(x: Tensor) -> Tensor:
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """Apply GPT-2's gelu, an approximation with tanh: x (...) -> (...)."""
+    x = as_tensor(x)
 
     def backward(dy):
         return (ops.gelu_tanh_backward(dy, x.data),)
@@ -238,6 +253,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     """Apply x sigmoid(x): x (...) -> (...)."""
+    x = as_tensor(x)
 
     def backward(dy):
         return (ops.silu_backward(dy, x.data),)
@@ -259,8 +275,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
     """Look up rows of a table: w (V, C), ids (...) ints -> (..., C)."""
-    ids = np.asarray(as_array(ids))
-    vocab_size = w.shape[0]
+    ids, vocab_size = np.asarray(as_array(ids)), w.shape[0]
 
     def backward(dy):
         return (ops.embedding_backward(dy, ids, vocab_size),)
@@ -305,6 +320,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     window: how many keys a query sees, counted back from its own position, which is included.
     starts, ends (B, S): a query sees the keys starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
+    q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     if not (bias is None and window is None and starts is None and ends is None):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
         return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))
@@ -380,3 +396,5 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
         return dxs
 
     return record(y, inputs + params, backward)
+
+__getattr__ = partial(missing, __name__)

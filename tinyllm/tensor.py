@@ -16,11 +16,12 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.errors import missing
 from tinyllm.tape import Node, gradients, plus, run
 
 
@@ -112,14 +113,19 @@ class Tensor:
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
+    T = property(lambda self: self.transpose())
 
     @property
     def source(self) -> tuple[Any, int] | None:
         """Return the key under which this tensor's gradient is collected, or None (see Node)."""
         return (self._node or self, self._output) if self.requires_grad else None
 
+    if not TYPE_CHECKING:
+        __getattr__ = missing
+
     def __repr__(self):
-        return f"Tensor({self.data}{', requires_grad=True' if self.requires_grad else ''})"
+        numbers = np.array2string(self.data, separator=", ", prefix=" " * 7, threshold=100, edgeitems=2)
+        return f"{type(self).__name__}({numbers}, {self.shape}{', requires_grad=True' * self.requires_grad})"
 
     def __len__(self):
         return len(self.data)
@@ -131,6 +137,12 @@ class Tensor:
     def item(self) -> float:
         """Return the value of a tensor with one element, as a Python number."""
         return self.data.item()
+
+    def __float__(self):
+        return float(self.item())
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
 
     def detach(self) -> "Tensor":
         """Return the same array as a new leaf that needs no gradient."""
@@ -267,6 +279,10 @@ class Tensor:
 
         return record(run(ops.log, self.data), (self,), backward)
 
+    def sqrt(self) -> "Tensor":
+        """Return the square root of each number."""
+        return self**0.5
+
     def tanh(self) -> "Tensor":
         """Return the hyperbolic tangent of each number."""
         y = run(ops.tanh, self.data)
@@ -281,8 +297,7 @@ class Tensor:
         shape = self.shape
 
         def backward(dy):
-            if axis is not None and not keepdims:
-                dy = np.expand_dims(dy, axis)
+            dy = dy if axis is None or keepdims else np.expand_dims(dy, axis)
             return (np.broadcast_to(dy, shape).copy(),)
 
         return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)

@@ -38,6 +38,7 @@ TARGETS = np.array([[0, 3, -100], [6, 0, 3]])
 CASES = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "exp": (F.exp, (3, 5)),
+    "sqrt": (lambda x: F.sqrt(x * x + 1), (3, 5)),
     "log": (lambda x: F.log(x * x + 1), (3, 5)),
     "tanh": (F.tanh, (3, 5)),
     "sigmoid": (F.sigmoid, (3, 5)),
@@ -93,6 +94,7 @@ def test_the_gradient_check_sees_a_small_mistake():
 
 def test_every_differentiable_function_is_checked():
     own = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
+    own -= {"as_tensor"}  # computes nothing
     assert {name for name in own if not name.startswith("_")} <= {*FORWARDS, *CASES}
 
 

@@ -82,6 +82,7 @@ UNARY = {
     "powers": lambda x: (x * x + 1) ** -0.5 + x**3 + x**0,
     "abs": lambda x: abs(x),
     "max": lambda x: x.max() * x.max(axis=(0, 1)) + x.max(axis=(0, -1), keepdims=True),
+    "square roots and .T": lambda x: (x * x + 1).sqrt().T * 2,
     "exp, log, tanh": lambda x: (x.exp() + 1).log() * x.tanh(),
     "numbers": lambda x: 2 - (1 + x) * 3 / 4 + 1 / (x * x + 1) - x,
     "arrays": lambda x: np.ones((2, 1, 1)) + (np.arange(4.0) - x) * np.arange(4.0),
