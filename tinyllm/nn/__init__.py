@@ -1,18 +1,44 @@
 """Layers: modules with named parameters, attention, the KV cache, and passes over finished models."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.decoder import DecoderLM
-from tinyllm.nn.layers import MLP, Dropout, Embedding, GatedMLP, Head, LayerNorm, Linear, RMSNorm
+from tinyllm.nn.layers import (
+    MLP,
+    Dropout,
+    Embedding,
+    GatedMLP,
+    Head,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    Sequential,
+)
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, load_adapter, merge
-from tinyllm.nn.module import Buffer, Module, Parameter, full, inference, init_normal, replace
+from tinyllm.nn.module import (
+    Buffer,
+    Module,
+    Parameter,
+    full,
+    inference,
+    init_normal,
+    random_parameter,
+    replace,
+)
 from tinyllm.nn.passes import checkpoint, fuse, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GroupedAttention",
     "Head", "Int4Linear", "Int8Linear", "KVCache", "LayerNorm", "Linear", "LoRALinear", "Module",
-    "Parameter", "RMSNorm", "Rope", "SelfAttention", "adapt", "adapter_state", "checkpoint", "full",
-    "fuse", "inference", "init_normal", "load_adapter", "merge", "quantize", "recompute", "replace",
-    "tap",
+    "Parameter", "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt", "adapter_state", "checkpoint",
+    "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "quantize", "random_parameter",
+    "recompute", "replace", "tap",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(missing, __name__)

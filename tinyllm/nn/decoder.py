@@ -1,5 +1,6 @@
 """DecoderLM: the base of all models that read tokens from left to right and score the next one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Embedding, Head
-from tinyllm.nn.module import Module, init_normal
+from tinyllm.nn.module import Module, full, init_normal
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
@@ -28,6 +29,8 @@ class DecoderLM(Module):
     config: Any
     lm_head: Any
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
+    generate: Callable[..., Any]  # `tl.generate` as a method, and `tl.stream`: tinyllm/generate.py sets both
+    stream: Callable[..., Any]
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         """Return the vectors of tokens: tokens (B, T), positions (B, T) -> (B, T, C)."""
@@ -52,6 +55,9 @@ class DecoderLM(Module):
             narrow = std / (2 * self.config.layers) ** 0.5
             init_normal(self, seed, lambda name: narrow if name.endswith(self.residual_outputs) else std)
             self.dropout_stream(seed, 0)
+        else:
+            for p in self.parameters():
+                p.data = full(p.shape) if p.ndim >= 2 else p.data
         recompute(fuse(self))
 
     def __call__(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:

@@ -1,13 +1,17 @@
 """The layers of a transformer, each with a few parameters and one op.
 
-The weights of a new layer are zeros (ones in norms); `init_normal(model, seed)` then fills the matrices of a
-whole model with random numbers.
+Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
+input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
+`init_normal(model, seed)` draws other numbers.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm.nn.module import Module, Parameter, full
+from tinyllm.nn.module import Module, Parameter, full, random_parameter
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
@@ -20,7 +24,7 @@ class Linear(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True):
-        self.weight = Parameter(full((n_in, n_out)))
+        self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
         self.bias = Parameter(full(n_out)) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -34,11 +38,12 @@ class Linear(Module):
 class Embedding(Module):
     """Look up a row of a table for each id.
 
-    ids (...) -> y (..., width); the weight is (count, width).
+    ids (...) -> y (..., width); the weight is (count, width), and starts with variance 1 / width, so that it
+    can be tied to a `Head`.
     """
 
     def __init__(self, count: int, width: int):
-        self.weight = Parameter(full((count, width)))
+        self.weight = random_parameter((count, width), max(width, 1) ** -0.5)
 
     def __call__(self, ids: Tensor | ArrayLike) -> Tensor:
         return F.embedding(self.weight, ids)
@@ -54,7 +59,7 @@ class Head(Module):
         self.weight = weight
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.matmul(x, self.weight, transpose_b=True)
+        return F.matmul(F.as_tensor(x), self.weight, transpose_b=True)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         return {"": 2 * batch * context * self.weight.data.size}
@@ -111,6 +116,27 @@ class Dropout(Module):
             return x
         words = -(-x.data.size // 4)  # one random word decides four numbers
         return F.dropout(x, self.random.reserve(words), self.p)
+
+
+class Sequential(Module):
+    """Call layers one after the other: `nn.Sequential(nn.Linear(2, 16), F.relu, nn.Linear(16, 1))`.
+
+    A layer is a Module or any function of one tensor.
+    """
+
+    def __init__(self, *layers: Callable[[Any], Any]):
+        self.layers = list(layers)
+
+    def __call__(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __getitem__(self, index: int) -> Any:
+        return self.layers[index]
+
+    def __len__(self) -> int:
+        return len(self.layers)
 
 
 class MLP(Module):

@@ -1,13 +1,15 @@
 """Module: a part of a model that knows its parameters by name."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, missing
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
@@ -41,12 +43,60 @@ def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.floa
 
 
 class Parameter(Tensor):
-    """A tensor that training changes: it requires a gradient, and its module lists it by name."""
+    """A tensor that training changes: it requires a gradient, and its module lists it by name.
+
+    `std` is the standard deviation that `init_normal` gives a matrix by default. `name` is the parameter's
+    name in the largest module that was made with it so far.
+    """
+
+    __slots__ = ("name", "std")
+
+    def __init__(self, data: Any, std: float = 0.02):
+        super().__init__(data, requires_grad=True)
+        self.name, self.std = "", std
+
+
+_data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
+
+
+class Unread(Parameter):
+    """A parameter without numbers yet: the first who reads `data` makes it a Parameter that has some.
+
+    They come from `Random(0, "init", name)`, and by then the name is that in the whole model. So they do not
+    depend on the order in which layers are made, and reading never changes them.
+    """
 
     __slots__ = ()
+    shape = property(lambda self: _data.__get__(self).shape)
+    dtype = property(lambda self: _data.__get__(self).dtype)
+    ndim = property(lambda self: _data.__get__(self).ndim)
 
-    def __init__(self, data: Any):
-        super().__init__(data, requires_grad=True)
+    @property
+    def data(self) -> np.ndarray:  # type: ignore[override]
+        self.data = _draw(0, self.name, self, self.std)
+        return _data.__get__(self)
+
+    @data.setter
+    def data(self, array: np.ndarray) -> None:
+        _data.__set__(self, array)
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol):
+        self.data = self.data
+        return object.__reduce_ex__(self, protocol)  # of a Parameter
+
+
+def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
+    """Return a new parameter of normal random numbers, drawn by its name when they are first read."""
+    if not _memory.real:
+        return Parameter(full(shape), std)
+    p = Parameter(np.broadcast_to(np.float32(0), shape), std)
+    p.__class__ = Unread
+    return p
+
+
+def _draw(seed, name, p, std):
+    return (Random(seed, "init", name).normal(p.shape) * std).astype(p.dtype, copy=False)
 
 
 class Buffer(Tensor):
@@ -62,8 +112,19 @@ class Buffer(Tensor):
         self.check = check
 
 
-class Module:
-    """A part of a model: call it on tensors to get a tensor.
+class Naming(type):
+    """Tell the parameters of a new module their names in it, from which `Unread` draws numbers."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        module = super().__call__(*args, **options)
+        for name, p in module.named_parameters():
+            if len(name) > len(p.name):
+                p.name = name
+        return module
+
+
+class Module(metaclass=Naming):
+    """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
     Every attribute that is a Parameter, a Module or a list of Modules belongs to it, in the order of
     assignment, and has the attribute's name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
@@ -72,8 +133,30 @@ class Module:
     training = True  # dropout acts only while this is True; `train` and `eval` set it
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Compute the output; every subclass defines this."""
-        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+        """Compute the output: call `forward`, unless a subclass defines `__call__` itself."""
+        forward = getattr(type(self), "forward", None)
+        if forward is None:
+            raise NotImplementedError(f"{type(self).__name__} must define forward or __call__")
+        return forward(self, *inputs, **options)
+
+    if not TYPE_CHECKING:
+        __getattr__ = missing
+
+    def __repr__(self):
+        return self._tree()
+
+    def _tree(self):
+        """Return a line for this module and one for each module inside; equal neighbours share a line."""
+        own = [(name, t) for name, t in vars(self).items() if isinstance(t, (Parameter, Buffer))]
+        head = "".join(f", {name} {tuple(t.shape)}" for name, t in own)
+        count = self.num_parameters()
+        lines = [type(self).__name__ + head + (f": {count:,} parameters" if count else "")]
+        trees = [(name, child._tree()) for name, child in self.named_children()]
+        for (_, tree), group in groupby(trees, lambda item: (item[0].partition(".")[0], item[1])):
+            names = [name for name, _ in group]
+            label = names[0] + (f" to {names[-1]}, each" if len(names) > 1 else "")
+            lines.append(f"  {label}: " + tree.replace("\n", "\n  "))
+        return "\n".join(lines)
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for each module directly inside; those in a list are `h.0`, `h.1`, ..."""
@@ -119,7 +202,7 @@ class Module:
 
     def num_parameters(self) -> int:
         """Count the numbers in all parameters."""
-        return sum(p.data.size for p in self.parameters())
+        return sum(math.prod(p.shape) for p in self.parameters())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return {name: array} of all parameters and buffers: the arrays themselves, not copies."""
@@ -182,17 +265,17 @@ class Module:
         return {}
 
 
-def init_normal(module: Module, seed: int, std: float | Callable[[str], float] = 0.02) -> None:
+def init_normal(module: Module, seed: int, std: float | Callable[[str], float] | None = None) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
     Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
-    or a function that returns it for a parameter's name. The numbers of each parameter come from
-    `Random(seed, "init", name)`, so adding a layer does not change the others.
+    or a function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers
+    of each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others.
+    A new model of layers holds those of seed 0.
     """
     for name, p in module.named_parameters():
-        if p.data.ndim >= 2:
-            scale = std(name) if callable(std) else std
-            p.data[...] = Random(seed, "init", name).normal(p.shape) * scale
+        if p.ndim >= 2:
+            p.data = _draw(seed, name, p, p.std if std is None else std(name) if callable(std) else std)
 
 
 @contextmanager
