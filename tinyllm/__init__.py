@@ -10,8 +10,11 @@ tl.fit(model, tokens, steps=100)
 print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
 """
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, missing
 from tinyllm.functional import checkpoint
 from tinyllm.generate import Engine, generate, stream  # the function, from here on, not its module
 from tinyllm.models import (
@@ -38,13 +41,24 @@ from tinyllm.tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
-from tinyllm.train import AdamW, Run, clip_grad_norm, decay_groups, fit, learning_rate, make_config, prepare
+from tinyllm.train import (
+    SGD,
+    AdamW,
+    Run,
+    clip_grad_norm,
+    decay_groups,
+    fit,
+    learning_rate,
+    make_config,
+    prepare,
+)
 from tinyllm.train import load_run as load
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "GPT", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate", "Corpus",
+    "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
+    "Corpus",
     "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Random", "Run",
     "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
     "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
@@ -52,3 +66,6 @@ __all__ = [
     "memory", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
     "threads", "token_array", "token_file", "use",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(missing, __name__)

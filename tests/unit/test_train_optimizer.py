@@ -1,4 +1,4 @@
-"""AdamW against the paper's algorithm in plain Python, decay groups, and clipping."""
+"""AdamW and SGD against their algorithms in plain Python, decay groups, and clipping."""
 
 import math
 
@@ -11,7 +11,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
+from tinyllm.train.optimizer import SGD, AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
 
 
 def parameters(*shapes, seed=0):
@@ -39,6 +39,38 @@ def test_step_is_the_papers(start, grads, lr, beta1, beta2, decay):
         optimizer.step()
     expected = adamw_by_hand(start, np.float32(grads).tolist(), lr, beta1, beta2, 1e-8, decay)
     assert p.data[0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+@given(st.floats(-3, 3), st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.floats(1e-4, 0.1),
+       st.floats(0, 0.99), st.floats(0, 0.5))  # fmt: skip
+def test_a_step_of_sgd_is_pytorchs(start, grads, lr, momentum, decay):
+    p, w, m = Parameter(np.array([start], np.float32)), start, 0.0
+    optimizer = SGD([{"params": [p], "lr": 0.5}], lr=2 * lr, momentum=momentum, weight_decay=decay)
+    for g in np.float32(grads).tolist():
+        p.grad = np.array([2 * g], np.float32)
+        optimizer.step(0.5)
+        m = momentum * m + g + decay * w
+        w -= lr * m
+    assert p.data[0] == pytest.approx(w, rel=1e-3, abs=1e-4)
+
+
+def test_sgd_continues_from_its_state():
+    def steps(optimizer, p, count):
+        for _ in range(count):
+            p.grad = p.data + 1
+            optimizer.step()
+        return optimizer
+
+    whole, half = parameters((3, 2)) + parameters((3, 2))
+    steps(SGD([whole], momentum=0.9), whole, 6)
+    state = steps(SGD([half], momentum=0.9), half, 3).state_dict()
+    assert state.keys() == {"steps", "m.0"} and state["steps"] == 3
+    again = SGD([half], momentum=0.9)
+    again.load_state_dict(state)
+    steps(again, half, 3)
+    assert np.array_equal(whole.data, half.data)
+    with pytest.raises(UserError, match="holds 2 arrays and this optimizer 3"):
+        AdamW([half]).load_state_dict(state)
 
 
 def test_only_matrices_decay():
@@ -81,10 +113,11 @@ def test_a_state_that_no_training_leaves_behind_is_refused(name, value, words):
         optimizer.load_state_dict(state)
 
 
+@pytest.mark.parametrize("kind", [AdamW, SGD])
 @pytest.mark.parametrize("nothing", [[], [{"params": []}, {"params": []}]])
-def test_no_parameters_are_refused(nothing):
-    with pytest.raises(ValueError, match="no parameters"):
-        AdamW(nothing)
+def test_no_parameters_are_refused(kind, nothing):
+    with pytest.raises(ValueError, match=f"{kind.__name__} got no parameters"):
+        kind(nothing)
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0, 100))

@@ -5,14 +5,14 @@ from tinyllm.train.config import RunConfig, TrainConfig, make_config
 from tinyllm.train.fit import fit
 from tinyllm.train.loop import Diverged, train
 from tinyllm.train.objectives import next_token
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import SGD, AdamW, clip_grad_norm, decay_groups
 from tinyllm.train.recipe import Plan
 from tinyllm.train.run import Run, load_run
 from tinyllm.train.schedule import SCHEDULES, learning_rate
 from tinyllm.train.setup import TrainSetup, prepare, reopen
 
 __all__ = [
-    "SCHEDULES", "AdamW", "Diverged", "Plan", "Run", "RunConfig", "TrainConfig", "TrainSetup",
+    "SCHEDULES", "SGD", "AdamW", "Diverged", "Plan", "Run", "RunConfig", "TrainConfig", "TrainSetup",
     "clip_grad_norm", "decay_groups", "fit", "learning_rate", "load_run", "make_config", "next_token",
     "prepare", "reopen", "train",
 ]  # fmt: skip

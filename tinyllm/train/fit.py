@@ -10,7 +10,7 @@ from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Loop
 from tinyllm.train.objectives import next_token
-from tinyllm.train.optimizer import AdamW, decay_groups
+from tinyllm.train.optimizer import AdamW, Optimizer, decay_groups
 from tinyllm.train.schedule import learning_rate
 
 SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
@@ -36,7 +36,7 @@ def fit(
     *,
     batch: int = 12,
     loss: Callable[[Any, Any], Any] = next_token,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> list[float]:

@@ -19,7 +19,7 @@ from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
 from tinyllm.train.log import STEP_FIELDS, peak_rss_mb
-from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
+from tinyllm.train.optimizer import Optimizer, clipped_step, gradient_norm
 
 
 class Diverged(UserError):
@@ -81,7 +81,7 @@ class Loop:
     model: Any
     batches: Callable[[int], Any]
     loss: Callable[[Any, Any], Any]
-    optimizer: AdamW
+    optimizer: Optimizer
     _: KW_ONLY
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate

@@ -1,6 +1,6 @@
-"""AdamW and gradient clipping, with the state that an optimizer keeps between steps.
+"""AdamW, SGD and gradient clipping, with the state that an optimizer keeps between steps.
 
-The arithmetic is in `ops/optim.py`.
+The arithmetic of AdamW is in `ops/optim.py`.
 """
 
 from collections.abc import Iterable
@@ -12,30 +12,22 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 
 
-class AdamW:
-    """Move every weight against its gradient, divided by the gradient's usual size.
+class Optimizer:
+    """Base of optimizers: parameters with their settings, and arrays like them that steps remember.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
     "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
-    of the optimizer's `lr`, which may change before every step; in PyTorch it would replace it. Adam keeps
-    two running means for every weight: `m` of its gradient and `v` of its squared gradient. (Loshchilov and
-    Hutter, Decoupled Weight Decay Regularization, 2019.)
+    of the optimizer's `lr`, which may change before every step; in PyTorch it would replace it. A subclass
+    names its `moments`, attributes with one array per parameter, and defines `step`.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ):
+    moments: tuple[str, ...]
+
+    def __init__(self, parameters: Iterable[Any], lr: float, weight_decay: float):
         parameters = list(parameters)
         if not (parameters and isinstance(parameters[0], dict)):
             parameters = [{"params": parameters}]
         self.lr = lr
-        self.betas = betas
-        self.eps = eps
         self.parameters = []
         self.weight_decays = []  # one per parameter
         self.lr_factors = []
@@ -45,20 +37,15 @@ class AdamW:
             self.weight_decays += [group.get("weight_decay", weight_decay)] * len(group_parameters)
             self.lr_factors += [group.get("lr", 1.0)] * len(group_parameters)
         if not self.parameters:
-            raise ValueError("AdamW got no parameters; pass model.parameters(), and do not freeze them all")
-        self.m = [np.zeros_like(p.data) for p in self.parameters]
-        self.v = [np.zeros_like(p.data) for p in self.parameters]
+            kind = type(self).__name__
+            raise ValueError(f"{kind} got no parameters; pass model.parameters(), and do not freeze them all")
+        for name in self.moments:
+            setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
         self.steps = 0
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
-        self.steps += 1
-        beta1, beta2 = self.betas
-        settings = zip(self.parameters, self.m, self.v, self.weight_decays, self.lr_factors, strict=True)
-        for p, m, v, weight_decay, lr_factor in settings:
-            if p.grad is not None:
-                numbers = self.steps, self.lr * lr_factor, beta1, beta2, self.eps, weight_decay, grad_scale
-                ops.adamw_step(p.data, p.grad, m, v, *numbers)
+        raise NotImplementedError(f"{type(self).__name__} must define step")
 
     def zero_grad(self) -> None:
         """Set the gradients to None, so that the next backward pass starts from zero."""
@@ -66,11 +53,10 @@ class AdamW:
             p.grad = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return the state of `step` as arrays: {"steps": (), "m.0": ..., "v.0": ..., ...}."""
+        """Return the state of `step` as arrays: {"steps": (), "m.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
-        for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
-            state[f"m.{i}"] = m
-            state[f"v.{i}"] = v
+        for i in range(len(self.parameters)):
+            state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.moments}
         return state
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -102,8 +88,68 @@ class AdamW:
             if not name.startswith("m") and (array < 0).any():  # squares, and a count
                 raise UserError(f"optimizer state {name} holds numbers below 0: it is damaged")
         self.steps = int(state["steps"])
-        self.m = [np.array(state[f"m.{i}"]) for i in range(len(self.m))]
-        self.v = [np.array(state[f"v.{i}"]) for i in range(len(self.v))]
+        for name in self.moments:
+            setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
+
+
+class AdamW(Optimizer):
+    """Move every weight against its gradient, divided by the gradient's usual size.
+
+    Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
+    Parameters and groups: see `Optimizer`. (Loshchilov and Hutter, Decoupled Weight Decay Regularization,
+    2019.)
+    """
+
+    moments = ("m", "v")
+    m: list[np.ndarray]
+    v: list[np.ndarray]
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.eps = betas, eps
+
+    def step(self, grad_scale: float = 1.0) -> None:
+        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        settings = zip(self.parameters, self.m, self.v, self.weight_decays, self.lr_factors, strict=True)
+        for p, m, v, weight_decay, lr_factor in settings:
+            if p.grad is not None:
+                numbers = self.steps, self.lr * lr_factor, beta1, beta2, self.eps, weight_decay, grad_scale
+                ops.adamw_step(p.data, p.grad, m, v, *numbers)
+
+
+class SGD(Optimizer):
+    """Move every weight against its gradient, or with momentum against a running sum of gradients.
+
+    m = momentum m + gradient + weight_decay w, and w = w - lr m, as in PyTorch. Parameters and groups: see
+    `Optimizer`. (Polyak, Some methods of speeding up the convergence of iteration methods, 1964.)
+    """
+
+    moments = ("m",)
+    m: list[np.ndarray]
+
+    def __init__(self, parameters: Iterable[Any], lr: float = 0.01, momentum: float = 0.0,
+                 weight_decay: float = 0.0):  # fmt: skip
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum = momentum
+
+    def step(self, grad_scale: float = 1.0) -> None:
+        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
+        self.steps += 1
+        for p, m, weight_decay, lr_factor in zip(self.parameters, self.m, self.weight_decays,
+                                                 self.lr_factors, strict=True):  # fmt: skip
+            if p.grad is not None:
+                m *= self.momentum
+                m += p.grad * grad_scale + weight_decay * p.data
+                p.data -= self.lr * lr_factor * m
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
@@ -148,10 +194,10 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     return norm
 
 
-def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
+def clipped_step(optimizer: Optimizer, norm: float, limit: float) -> None:
     """Do one optimizer step with gradients of length `norm` clipped to `limit` (0: not clipped).
 
-    AdamW scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
+    The step scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
     """
     if ops.clip_grads.replaced:
         clip_grad_norm(optimizer.parameters, limit)
