@@ -23,7 +23,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.nn import inference
+from tinyllm.nn import DecoderLM, inference
 from tinyllm.nn.cache import Filled, check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
@@ -356,3 +356,6 @@ def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = D
         prompt = prompts[row // n]
         sequences.append(engine.add(prompt, sampling, max_tokens=max_tokens, stop=stop, mask=mask, **own))
     return engine, sequences
+
+
+DecoderLM.generate, DecoderLM.stream = generate, stream  # set here, because imports point down

@@ -11,7 +11,7 @@ import numpy as np
 from tinyllm.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """A text for training.
 
@@ -26,6 +26,9 @@ class Corpus:
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
     pairs: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
 
     @cached_property
     def sha256(self) -> str:
@@ -74,7 +77,7 @@ class Corpus:
         return self.data[:cut], self.data[cut:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EncodedCorpus(Corpus):
     """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk, without their text.
 

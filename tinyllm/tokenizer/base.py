@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import count
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -75,6 +75,12 @@ class Tokenizer:
 
     def __repr__(self):
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
+
+    def __call__(self, text: Text | Iterable[Text], allowed_special: Allowed = ()) -> list[Any]:
+        """Encode a text as `encode` does, or each of a list of texts: `tokenizer(["a", "b"])`."""
+        if isinstance(text, (str, bytes, bytearray, memoryview)):
+            return self.encode(text, allowed_special)
+        return self.encode_batch(text, allowed_special)
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Encode a text as a list of token ids.

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ class Run:
         self.checkpoints = self.folder / "checkpoints"
         self.notes: dict[str, Any] = {}  # values stored by `note`
         self._content: dict[str, Any] = {}  # run.json without the notes
+
+    def __repr__(self):
+        last = self.last_checkpoint()
+        return f"Run({str(self.folder)!r}{f', last checkpoint {last.name}' if last else ''})"
+
+    def _repr_html_(self):
+        if not self.report.exists():
+            return f"<code>{escape(repr(self))}</code>"
+        page = escape(read_bytes(self.report).decode("utf-8"))
+        return f'<iframe srcdoc="{page}" sandbox width="100%" height="800" style="border: 0"></iframe>'
 
     def _files(self):
         old = [self.folder / "config.json"] if self._old_settings() is not None else []

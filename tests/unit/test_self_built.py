@@ -1,0 +1,323 @@
+"""Models that a user builds from parts: first numbers, `forward`, reprs, training, and PyTorch's names."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyllm as tl
+import tinyllm.functional as F
+from tinyllm import nn
+from tinyllm.errors import PYTORCH
+from tinyllm.nn.module import Unread, without_memory
+from tinyllm.tensor import Tensor
+
+
+class MLP(nn.Module):
+    def __init__(self):
+        self.fc = nn.Linear(2, 16)
+        self.out = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.out(F.relu(self.fc(x)))
+
+
+class Backwards(MLP):
+    def __init__(self):
+        self.out, self.fc = nn.Linear(16, 1), nn.Linear(2, 16)
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        self.norm_1, self.attn = nn.LayerNorm(width), nn.SelfAttention(width, heads)
+        self.norm_2, self.mlp = nn.RMSNorm(width), nn.MLP(width, 2 * width)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm_1(x))
+        return x + self.mlp(self.norm_2(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self, vocab_size=11, context=8, width=16, layers=2):
+        self.tokens, self.places = nn.Embedding(vocab_size, width), nn.Embedding(context, width)
+        self.blocks = [Block(width, 2) for _ in range(layers)]
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Head(self.tokens.weight)
+
+    def forward(self, ids):
+        x = self.tokens(ids) + self.places(np.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+def numbers(model):
+    return {name: a.copy() for name, a in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(a, other[name]) for name, a in one.items())
+
+
+def unread(model):
+    return [name for name, p in model.named_parameters() if type(p) is Unread]
+
+
+# First numbers
+
+
+@pytest.mark.parametrize("make", [MLP, Transformer, lambda: nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))])
+def test_a_new_model_holds_the_numbers_of_seed_0_and_its_names(make):
+    model, filled, other = make(), make(), make()
+    nn.init_normal(filled, 0)
+    nn.init_normal(other, 1)
+    assert same(numbers(model), numbers(filled)) and not same(numbers(model), numbers(other))
+    matrices = [a for a in numbers(model).values() if a.ndim == 2]
+    assert all(a.any() for a in matrices)
+    assert len({a.tobytes() for a in matrices}) == len(matrices)  # no two layers are equal
+
+
+def test_the_order_in_which_layers_are_made_does_not_matter():
+    forwards, backwards = numbers(MLP()), numbers(Backwards())
+    assert same(dict(sorted(forwards.items())), dict(sorted(backwards.items())))
+
+
+@given(st.permutations(range(4)), st.sets(st.integers(0, 3)))
+def test_nor_does_the_order_in_which_they_are_read(order, listed):
+    model = Transformer()
+    for i in listed:  # neither names nor numbers come from listing a part
+        list((model.blocks[i % 2].named_parameters, model.blocks[i % 2].parameters)[i // 2]())
+    parameters = model.parameters()
+    for i in order:
+        parameters[-i].data.sum()
+    assert same(numbers(model), numbers(Transformer()))
+
+
+def test_reading_fixes_the_numbers():
+    layer = nn.Linear(3, 3)
+    before, x = layer.weight.data.copy(), np.ones((1, 3), np.float32)
+    y = layer(x).data
+    model = nn.Sequential(layer, nn.Linear(3, 3))
+    assert np.array_equal(layer.weight.data, before) and np.array_equal(model[0](x).data, y)
+    assert not np.array_equal(model[1].weight.data, before)
+
+    class Zero(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(3, 3)
+            self.fc.weight.data[...] = 0
+
+    assert not nn.Sequential(Zero())[0].fc.weight.data.any()
+
+
+def test_shapes_and_counts_and_reprs_of_models_read_nothing():
+    model = Transformer()
+    names = unread(model)
+    assert names[:2] == ["tokens.weight", "places.weight"] and len(names) == 10
+    assert model.num_parameters() == 11 * 16 + 8 * 16 + 2 * (32 + 4 * 16 * 17 + 16 + 32 * 17 + 16 * 33) + 32
+    assert model.tokens.weight.shape == (11, 16) and model.tokens.weight.ndim == 2
+    assert model.tokens.weight.dtype == np.float32 and repr(model)
+    assert unread(model) == names
+    model(np.zeros((1, 3), int))
+    assert unread(model) == []
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_have_the_same_numbers(twin):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    assert same(numbers(twin(model)), numbers(model))
+
+
+def test_layers_keep_the_size_of_their_input():
+    x = tl.Random("x").normal((50, 200))
+    for layer in (nn.Linear(200, 300), nn.Sequential(nn.Linear(200, 400), nn.Linear(400, 100))):
+        assert layer(x).data.std() == pytest.approx(1, abs=0.05)
+    assert nn.Embedding(50, 64).weight.data.std() == pytest.approx(1 / 8, rel=0.1)
+    assert nn.Linear(0, 3)(np.ones((2, 0), np.float32)).data.tolist() == [[0, 0, 0]] * 2
+
+
+def test_families_keep_their_own_initialisation_and_no_memory_is_used_without_memory():
+    config = tl.GPTConfig(vocab_size=7, context=4, layers=1, heads=1, width=8)
+    assert unread(tl.GPT(config)) == unread(tl.GPT(config, seed=None)) == []
+    with without_memory():
+        assert nn.Linear(3, 4).weight.data.strides == (0, 0)
+
+
+def test_adapters_do_not_change_what_a_layer_begins_with():
+    model, plain = Transformer(), Transformer()
+    nn.adapt(model, rank=2)
+    assert np.array_equal(model.blocks[1].mlp.c_fc.weight.data, plain.blocks[1].mlp.c_fc.weight.data)
+
+
+# Training
+
+
+def train(model, loss, optimizer, steps):
+    """Train, and check that each parameter gets a gradient in each step, and moves."""
+    before, losses = numbers(model), []
+    for _ in range(steps):
+        step_loss = loss()
+        step_loss.backward()
+        assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(step_loss))
+    assert all(not np.array_equal(a, before[name]) for name, a in numbers(model).items())
+    return losses
+
+
+OPTIMIZERS = {
+    "AdamW": lambda ps: tl.AdamW(ps, lr=0.02),
+    "SGD": lambda ps: tl.SGD(ps, lr=0.2),
+    "SGD with momentum": lambda ps: tl.SGD(ps, lr=0.05, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("make", [MLP, lambda: nn.Sequential(nn.Linear(2, 16), F.relu, nn.Linear(16, 1))])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_self_built_mlp_trains(optimizer, make):
+    x = tl.Random("xor").uniform((64, 2)).astype(np.float32) * 2 - 1
+    y = np.sign(x[:, :1] * x[:, 1:])  # no linear model can do this
+    model = make()
+    moving = OPTIMIZERS[optimizer](model.parameters())
+    losses = train(model, lambda: ((model(x) - y) ** 2).mean(), moving, 300)
+    assert losses[-1] < 0.35 < 0.8 < losses[0]
+
+
+def test_a_self_built_transformer_trains():
+    ids = np.arange(36).reshape(4, 9) * 4 % 11  # each token follows from the one before
+    model = Transformer()
+
+    def loss():
+        return F.cross_entropy(model(ids[:, :-1]), ids[:, 1:])
+
+    losses = train(model, loss, tl.AdamW(model.parameters(), lr=0.01), 60)
+    assert losses[0] < 2 * np.log(11) and losses[-1] < 0.1
+
+
+# Modules
+
+
+def test_forward_is_called_and_a_module_without_it_says_so():
+    model = MLP()
+    assert model(np.ones((3, 2), np.float32)).shape == (3, 1)
+    with nn.tap(model, "fc", lambda x, y: y * 0):
+        assert model(np.ones((3, 2), np.float32)).data.tolist() == [[0]] * 3
+    with pytest.raises(NotImplementedError, match="Module must define forward or __call__"):
+        nn.Module()(1)
+
+
+def test_sequential_is_a_list_of_layers():
+    model = nn.Sequential(nn.Linear(2, 3), F.relu, nn.Linear(3, 1))
+    assert len(model) == 3 and model[1] is F.relu and list(model)[2] is model[-1]
+    assert [name for name, _ in model.named_parameters()][::2] == ["layers.0.weight", "layers.2.weight"]
+    assert nn.Sequential()(3) == 3
+
+
+TREE = """\
+Transformer: 4,752 parameters
+  tokens: Embedding, weight (11, 16): 176 parameters
+  places: Embedding, weight (8, 16): 128 parameters
+  blocks.0 to blocks.1, each: Block: 2,208 parameters
+    norm_1: LayerNorm, weight (16,), bias (16,): 32 parameters
+    attn: SelfAttention: 1,088 parameters
+      drop: Dropout
+      c_attn: Linear, weight (16, 48), bias (48,): 816 parameters
+      c_proj: Linear, weight (16, 16), bias (16,): 272 parameters
+    norm_2: RMSNorm, weight (16,): 16 parameters
+    mlp: MLP: 1,072 parameters
+      c_fc: Linear, weight (16, 32), bias (32,): 544 parameters
+      c_proj: Linear, weight (32, 16), bias (16,): 528 parameters
+  norm: LayerNorm, weight (16,), bias (16,): 32 parameters
+  head: Head, weight (11, 16): 176 parameters"""
+
+
+def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
+    assert [line.rstrip() for line in repr(Transformer()).split("\n")] == TREE.split("\n")
+    assert repr(nn.Linear(2, 3)) == "Linear, weight (2, 3), bias (3,): 9 parameters"
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.], (2,))"
+    assert repr(nn.Parameter(np.float32(2))) == "Parameter(2., (), requires_grad=True)"
+    assert repr(nn.Linear(1, 1).weight).startswith("Parameter([[")
+    assert len(repr(Tensor(np.ones((1000, 1000), np.float32)))) < 300
+    assert repr(tl.load_corpus("stories")).startswith("Corpus('stories', 1,")
+    assert repr(tl.ByteTokenizer()) == "<ByteTokenizer with 256 tokens>"
+    run = tl.Run(tmp_path / "a <run>")
+    assert repr(run) == f"Run({str(run.folder)!r})"
+    assert "a &lt;run&gt;" in run._repr_html_()
+    run.folder.mkdir()
+    run.report.write_text('<p title="a">curve</p>', encoding="utf-8")
+    assert 'srcdoc="&lt;p title=&quot;a&quot;&gt;curve' in run._repr_html_()
+
+
+# Tensors
+
+
+def test_plain_arrays_are_taken_as_tensors():
+    x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
+    for f in (F.relu, F.sigmoid, F.softmax, F.log_softmax, F.gelu, F.gelu_tanh, F.silu,
+              lambda x: F.linear(x, w), lambda x: F.cross_entropy(x, [0, 2]),
+              lambda x: F.token_losses(x, [0, 2]), lambda x: x @ w, lambda x: x + w[:, 0],
+              lambda x: F.attention(x[None, :, None], x[None, :, None], x[None, :, None]),
+              nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
+              nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):  # fmt: skip
+        batch = x[None] if isinstance(f, nn.SelfAttention) else x
+        assert np.array_equal(f(batch).data, f(Tensor(batch)).data)
+
+
+def test_tensors_are_read_as_numbers_and_arrays():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert x.T.data.tolist() == [[1, 3], [2, 4]] and float(x.sum()) == 10 and f"{float(x[0, 0]):.1f}" == "1.0"
+    assert np.asarray(x) is x.data and np.asarray(x, np.float64).dtype == np.float64
+    assert np.array(x) is not x.data and np.stack([x, x]).shape == (2, 2, 2)
+    with pytest.raises(ValueError):
+        float(x)
+
+
+# Names
+
+
+@pytest.mark.parametrize("owner, name, words", [
+    (Tensor([1.0]), "view", "Tensor has no view; use reshape"),
+    (MLP(), "zero_grad", r"MLP has no zero_grad; use optimizer\.zero_grad\(\)"),
+    (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
+    (nn, "ReLU", r"tinyllm\.nn has no ReLU; use F\.relu"),
+    (F, "layer_norm", r"tinyllm\.functional has no layer_norm; use F\.layernorm"),
+    (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
+])  # fmt: skip
+def test_names_of_pytorch_are_known(owner, name, words):
+    assert not hasattr(owner, name)
+    with pytest.raises(AttributeError, match=words) as caught:
+        getattr(owner, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
+    owners = (Tensor([1.0]), nn.Module(), tl, nn, F)
+    assert [name for name in PYTORCH if all(hasattr(owner, name) for owner in owners)] == []
+    spaces = {"F": F, "tl": tl, "nn": nn, "np": np}
+    for fix in PYTORCH.values():
+        for word in fix.replace("(", " ").replace(")", " ").replace(",", " ").split():
+            space, _, name = word.strip(";").partition(".")
+            if space in spaces and name:
+                assert hasattr(spaces[space], name.partition(".")[0]), word
+
+
+def test_a_misspelt_name_gets_pythons_own_suggestion():
+    with pytest.raises(AttributeError) as caught:
+        MLP().paramters  # noqa: B018
+    assert caught.value.name == "paramters" and "parameters" in dir(caught.value.obj)
+
+
+# Models and tokenizers
+
+
+def test_models_generate_and_tokenizers_are_called():
+    tokenizer = tl.ByteTokenizer()
+    assert tokenizer("ab") == tokenizer.encode("ab") == [97, 98]
+    assert tokenizer(["ab", b"c"]) == [[97, 98], [99]]
+    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
+    assert model.generate(["a"], max_tokens=3, tokenizer=tokenizer) == tl.generate(
+        model, ["a"], max_tokens=3, tokenizer=tokenizer)
+    assert [s.token for s in model.stream([[1]], max_tokens=3)] == model.generate([[1]], max_tokens=3)[0]
