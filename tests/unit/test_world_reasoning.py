@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinyllm.rng import Random
-from tinyllm.world import KINDS, Document, Stream, World
+from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.kinds import concepts, hops, in_context, markov, serial
 from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
 
@@ -200,20 +200,25 @@ def test_concepts_have_opposites_and_held_out_ones_fit_no_training_text():
 
 @pytest.mark.parametrize("chains", [0, 1, 3])
 def test_likelihoods_of_all_weathers_add_up(chains):
-    texts = [Document(" ".join(days), {}) for days in product(markov.WEATHER, repeat=4)]
-    total = math.fsum(math.exp(markov.log_likelihood(WORLD, text, chains)) for text in texts)
-    assert total == pytest.approx(1, rel=1e-9)
+    texts = list(product(markov.WEATHER, repeat=4))
+    total = math.fsum(math.exp(markov.log_likelihood(WORLD, days, chains)) for days in texts)
+    assert total == pytest.approx(1, rel=1e-12)
+    for document in some("markov", 10, chains=chains):
+        words = document.text.split()
+        best = markov.predictive(WORLD, words, chains)
+        assert best.sum(-1) == pytest.approx(1)
+        each = [row[markov.WEATHER.index(word)] for row, word in zip(best, words, strict=True)]
+        assert document.logprob == pytest.approx(np.log(each).sum(), rel=1e-12)
 
 
 def test_weather_is_written_with_the_likelihood_that_is_told():
-    frequent = Counter(" ".join(d.text.split()[:3]) for d in some("markov", 2000, days=8, chains=2))
-    for text, count in frequent.most_common(20):
-        expected = 2000 * math.exp(markov.log_likelihood(WORLD, Document(text, {}), 2))
+    frequent = Counter(tuple(d.text.split()[:3]) for d in some("markov", 2000, days=8, chains=2))
+    for days, count in frequent.most_common(20):
+        expected = 2000 * math.exp(markov.log_likelihood(WORLD, days, 2))
         assert abs(count - expected) < 5 * math.sqrt(expected)
-    again = [text.split()[1] == text.split()[0] == text.split()[2] for text in
-             (d.text for d in some("markov", 2000, days=8, chains=0))]  # fmt: skip
+    again = [len(set(d.text.split()[:3])) == 1 for d in some("markov", 2000, days=8, chains=0)]
     assert abs(np.mean(again) - 1 / 6 * 2 / 7) < 0.02  # an urn: 1/6, then 2/7
     for chains, other in ((4, 0), (0, 4), (4, 16)):
-        texts = some("markov", 60, chains=chains)
+        texts = [document.text.split() for document in some("markov", 60, chains=chains)]
         mean, worse = (np.mean([markov.log_likelihood(WORLD, t, c) for t in texts]) for c in (chains, other))
         assert mean > worse

@@ -1,5 +1,6 @@
 """Weather that follows a Markov chain, each row another one: how fast can its law be learnt from the row?"""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -28,14 +29,14 @@ def chain(seed: int, number: int) -> list[list[int]]:
     return rows
 
 
-def predictive(world: World, document: Document, chains: int = 16) -> np.ndarray:
+def predictive(world: World, words: list[str], chains: int = 16) -> np.ndarray:
     """Return the best possible prediction of each word -> (words, 6), probabilities of WEATHER.
 
     With a set of `chains` it is their mean, weighted by how well each fits the words so far (Bayes). With 0,
     every text has a new chain with rows from Dirichlet(1, ..., 1): after n_i visits to i, of which n_ij went
     on to j, j follows with probability (n_ij + 1) / (n_i + 6). The first word is uniform.
     """
-    days = [WEATHER.index(word) for word in document.text.split()]
+    days = [WEATHER.index(word) for word in words]
     table = np.array([chain(world.config.seed, k) for k in range(chains)] or [[[1] * 6] * 6], np.float64)
     belief = np.full(len(table), 1 / len(table))
     out = [np.full(len(WEATHER), 1 / len(WEATHER))]
@@ -48,21 +49,41 @@ def predictive(world: World, document: Document, chains: int = 16) -> np.ndarray
     return np.array(out)
 
 
-def log_likelihood(world: World, document: Document, chains: int = 16) -> float:
-    """Return the exact log-probability of a row in nats, when it was drawn with this number of chains."""
-    days = [WEATHER.index(word) for word in document.text.split()]
-    return float(np.log(predictive(world, document, chains)[np.arange(len(days)), days]).sum())
+def log_likelihood(world: World, words: list[str], chains: int = 16) -> float:
+    """Return the exact log-probability of weather in nats, when it is drawn with this number of chains.
+
+    It is the sum of the logarithms of `predictive`, but in whole numbers up to the last step.
+    """
+    days = [WEATHER.index(word) for word in words]
+    moves = [len(WEATHER) * before + after for before, after in pairwise(days)]
+    if chains:
+        ways = sum(math.prod(map(row.__getitem__, moves)) for row in _flat(world.config.seed, chains))
+        return math.log(ways) - math.log(len(WEATHER) * chains * PARTS ** len(moves))
+    ways, all_ways = 1, len(WEATHER)
+    seen, visits = [0] * len(WEATHER) ** 2, [0] * len(WEATHER)
+    for before, move in zip(days, moves, strict=False):
+        ways, all_ways = ways * (1 + seen[move]), all_ways * (len(WEATHER) + visits[before])
+        seen[move], visits[before] = seen[move] + 1, visits[before] + 1
+    return math.log(ways) - math.log(all_ways)
+
+
+@cache
+def _flat(seed, chains):
+    return [[weight for row in chain(seed, k) for weight in row] for k in range(chains)]
 
 
 class Markov(Kind):
-    """Tell the weather day by day, where each row follows another Markov chain."""
+    """Tell the weather day by day, where each row follows another Markov chain.
+
+    logprob is that of `log_likelihood`; `read` takes the default number of chains.
+    """
 
     group = "in-context"
 
     @dataclass(frozen=True)
     class Dials:
         days: int = setting(64, help="how many days are told", min=8, max=256)
-        chains: int = setting(16, help="how many chains there are; 0: a new one every time", min=0, max=4096)
+        chains: int = setting(16, help="how many chains there are; 0: a new one every time", min=0, max=1024)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         """Draw from one chain of the set, or from urns to which each word drawn is returned twice.
@@ -82,14 +103,17 @@ class Markov(Kind):
                 row[at] += 1
                 totals[days[-1]] += 1
             days.append(at)
-        return self._document([WEATHER[day] for day in days])
+        return self._document(world, [WEATHER[day] for day in days], dials.chains)
 
-    def _document(self, words):
-        return Document(" ".join(words), {"days": len(words), "scored": list(range(1, len(words)))})
+    def _document(self, world, words, chains):
+        labels = {"days": len(words), "scored": list(range(1, len(words)))}
+        return Document(" ".join(words), labels, logprob=log_likelihood(world, words, chains))
 
     def read(self, world: World, text: str) -> Document | None:
         words = text.split(" ")
-        return self._document(words) if len(words) > 7 and set(words) <= set(WEATHER) else None
+        if len(words) < 8 or not set(words) <= set(WEATHER):
+            return None
+        return self._document(world, words, self.dials().chains)
 
     def solve(self, world: World, document: Document) -> str:
         """Return nothing, as nothing is asked."""
