@@ -17,6 +17,7 @@ SWAPS = {  # how many pairs of cups are swapped at once -> all ways to do it
 PAUSE = "-"
 SLOTS = 12
 MODULUS = 11
+NUMBERS = [str(number) for number in range(MODULUS)]
 
 
 class ShellGame(Kind):
@@ -109,9 +110,9 @@ class Modular(Kind):
         head, _, rest = text.partition(" = ")
         start, _, expression = head.partition(" : ")
         words = expression.split(" ")
-        if start != f"mod {MODULUS}" or not rest or len(words) > 60 or words[1:] == []:
-            return None
-        if any(word not in "()+-*" and not (word.isdecimal() and int(word[:3]) < MODULUS) for word in words):
+        depth = sum(word in ("+", "-", "*") for word in words)
+        known = all(word in ("(", ")", "+", "-", "*") or word in NUMBERS for word in words)
+        if start != f"mod {MODULUS}" or not known or not 1 <= depth <= 6 or words.count("(") != depth - 1:
             return None
         document = self._document(expression, self.marker in rest)
         return document if document.text == text and document.truth.isdecimal() else None

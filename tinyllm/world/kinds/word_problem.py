@@ -54,6 +54,7 @@ class WordProblem(Kind):
         return self._document(people, random.choice(names.THINGS), now, events, asked, dials.steps)
 
     def _document(self, people, thing, had, events, asked, steps):
+        """Write it down, or return None if somebody would have nothing left."""
         said = [START.format(a=who, n=_count(n, thing)) for who, n in zip(people, had, strict=True)]
         now, work = list(had), []
         for event in events:
@@ -62,6 +63,8 @@ class WordProblem(Kind):
             for person, change in _changes(event):
                 sign, before = "+" if change > 0 else "-", now[person]
                 now[person] += change
+                if n < 1 or now[person] < 1:
+                    return None
                 work.append(f"{people[person]} {before} {sign} {n} = {now[person]}.")
         if asked == BOTH:
             work.append(f"{now[0]} + {now[1]} = {sum(now)}.")
@@ -79,12 +82,14 @@ class WordProblem(Kind):
         people, thing = [start[1] for start in found[:2]], ONE.get(found[0][3])
         if thing is None or people[0] == people[1] or any(event[1] not in people for event in found):
             return None
+        if not set(people) <= _first_names(world):
+            return None
         events = [[kind, people.index(a), n, way] for kind, a, n, _, way in found[2:] if kind != "start"]
         asked = next((who for who in people if f"does {who} have" in question), BOTH)
         document = self._document(
             people, thing, [start[2] for start in found[:2]], events, asked, self.marker in question
         )
-        return document if document.text == text else None
+        return document if document and document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
         """Keep books of what is asked for: all that came in, less all that went out."""
@@ -131,6 +136,11 @@ def _last_event(random, now, largest):
 
 def _sentences(story):
     return [sentence + "." for sentence in story.removesuffix(".").split(". ")]
+
+
+@cache
+def _first_names(world):
+    return {person.first for person in world.people}
 
 
 @cache
