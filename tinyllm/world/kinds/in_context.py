@@ -106,28 +106,31 @@ class Recall(Kind):
     @dataclass(frozen=True)
     class Dials:
         pairs: int = setting(8, help="how many people with a thing are to be remembered", min=2, max=24)
-        queries: int = setting(8, help="how many names are called", min=1, max=48)
+        queries: int = setting(16, help="how often somebody who is known is called", min=1, max=48)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         keys, values = some(random, KEYS, dials.pairs), some(random, VALUES, dials.pairs)
-        return self._document(
-            dict(zip(keys, values, strict=True)), [random.choice(keys) for _ in range(dials.queries)]
-        )
+        is_new = random.shuffle([True] * (dials.pairs - 1) + [False] * (dials.queries - 1))
+        called: list[str] = []
+        known = 0
+        for new in [True, *is_new, False]:
+            called.append(keys[known] if new else keys[random.integers(known)])
+            known += new
+        return self._document(dict(zip(keys, values, strict=True)), called)
 
-    def _document(self, pairs, queries):
-        words = [word for pair in pairs.items() for word in pair] + ["|"]
-        scored = [len(words) + 2 * i + 1 for i in range(len(queries))]
-        words += [word for key in queries for word in (key, pairs[key])]
+    def _document(self, pairs, called):
+        words = [word for key in called for word in (key, pairs[key])]
+        scored = [2 * i + 1 for i, key in enumerate(called) if key in called[:i]]
         return self.asked(" ".join(words[:-1]), words[-1], {"pairs": pairs, "scored": scored})
 
     def read(self, world: World, text: str) -> Document | None:
-        shown, _, called = (half.split() for half in text.partition(" | "))
-        pairs = dict(zip(shown[::2], shown[1::2], strict=False))
-        if not called or not set(pairs) <= set(KEYS) or not set(called[::2]) <= set(pairs):
+        words = text.split(" ")
+        pairs = dict(zip(words[::2], words[1::2], strict=False))
+        if not set(pairs) <= set(KEYS) or not set(pairs.values()) <= set(VALUES):
             return None
-        if not set(pairs.values()) <= set(VALUES) or not 2 <= len(pairs) == len(set(pairs.values())):
+        if not 2 <= len(pairs) == len(set(pairs.values())) or words[-2] not in words[:-2]:
             return None
-        document = self._document(pairs, called[::2])
+        document = self._document(pairs, words[::2])
         return document if document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
