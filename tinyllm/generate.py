@@ -62,7 +62,7 @@ class Engine:
         self.use_cache, self.prefill_chunk, self.overflow = use_cache, prefill_chunk, overflow
         self.running: list[Sequence] = []  # sequence i is row i of the cache
         self.waiting: deque[Sequence] = deque()
-        self._rows = np.empty(0, ROW)  # of the running sequences
+        self._rows = _table([])  # of the running sequences; empty after an interrupt, and then made again
         self._added = 0
         self._cache: list = []  # one KVCache for each layer; rows behind the running ones are free
         self._modules = [m for _, m in model.named_modules()]
@@ -133,23 +133,23 @@ class Engine:
         logprobs: list = [None] * len(tokens)
         if self.logprobs:
             logprobs = ops.log_softmax(logits)[np.arange(len(tokens)), tokens].tolist()
-        context, steps, leaving = self.model.config.context, [], []
-        most = context if self.overflow == "stop" else np.inf
-        self._rows["last"] = tokens
-        for count in ("drawn", "length"):
-            self._rows[count] += 1
+        steps, most = [], self.model.config.context if self.overflow == "stop" else np.inf
+        rows, self._rows = self._rows, _table([])
+        rows["last"] = tokens
+        rows["drawn"] += 1
+        rows["length"] += 1
         for row, (s, token, logprob) in enumerate(zip(self.running, tokens.tolist(), logprobs, strict=True)):
             if row in errors:
-                token, text, s.finish, s.error = -1, "", "error", errors[row]
+                token, logprob, s.finish, s.error = -1, None, "error", errors[row]
+                text = s.text.finish() if s.text is not None else ""
             else:
                 text = s._push(token, most, show)
                 if self.logprobs:
                     s.logprobs.append(logprob)
             if show:
                 steps.append(Step(s, token, text, logits, row, logprob, s.finish))
-            if s.finish is not None or len(s.ids) - s.begin > context:
-                leaving.append(row)
-        self._release(leaving)
+        self._rows = rows
+        self._release()
         return steps
 
     def cancel(self, sequence: Sequence) -> None:
@@ -159,7 +159,7 @@ class Engine:
             if sequence in self.waiting:
                 self.waiting.remove(sequence)
             else:
-                self._release([self.running.index(sequence)])
+                self._release()
 
     def _choose(self, logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Draw the next token of every running sequence: logits (B, V) -> ids (B,), {row: what is wrong}."""
@@ -187,12 +187,14 @@ class Engine:
 
     def _admit(self) -> None:
         """Read the prompts of waiting sequences, as many as fit into the batch, and let them run."""
+        if len(self._rows) != len(self.running):
+            self._rows = _table(self.running)
+            self._release()
         new = [self.waiting[i] for i in range(min(len(self.waiting), self.batch - len(self.running)))]
         if self.use_cache and new:
             new = self._prefill(new)
-        rows = [(s.stream, len(s.tokens), len(s.window), s.ids[-1], id(s.sampling)) for s in new]
         self.running += new
-        self._rows = np.concatenate([self._rows, np.array(rows, ROW)])
+        self._rows = np.concatenate([self._rows, _table(new)])
         for _ in new:
             self.waiting.popleft()
 
@@ -249,14 +251,17 @@ class Engine:
                 new.copy(old, running, running)
             self._cache = larger
 
-    def _release(self, leaving: list[int]) -> None:
+    def _release(self) -> None:
         """Free the rows of sequences that ended, or whose window slides and must be read again.
 
         The last rows move into the gaps, so that running sequences keep rows 0, 1, ...
         """
+        context = self.model.config.context
+        leaving = [i for i, s in enumerate(self.running) if s.finish or len(s.ids) - s.begin > context]
         if not leaving:
             return
-        gone, context = set(leaving), self.model.config.context
+        rows, self._rows = self._rows, _table([])
+        gone = set(leaving)
         for row in leaving:
             s = self.running[row]
             if s.finish == "error":
@@ -277,8 +282,15 @@ class Engine:
         for row, last in zip(gaps, moving, strict=True):
             self.running[row] = self.running[last]
         del self.running[count:]
-        self._rows[gaps] = self._rows[moving]
-        self._rows = self._rows[:count]
+        if len(rows):
+            rows[gaps] = rows[moving]
+            self._rows = rows[:count]
+
+
+def _table(sequences: list[Sequence]) -> np.ndarray:
+    ends = ((s, len(s.ids)) for s in sequences)
+    rows = [(s.stream, n - s.prompt_length, n - s.begin, s.ids[-1], id(s.sampling)) for s, n in ends]
+    return np.array(rows, ROW)
 
 
 def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
@@ -298,6 +310,7 @@ def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = Fal
 
     Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
     for each prompt. The ids include the tokens of a stop string, although the text from `stream` does not.
+    Raises UserError as `stream` does.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:

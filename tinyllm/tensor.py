@@ -75,11 +75,11 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
     per output and returns one per parent, in order; None means zero. It changes no array, and may return None
     for a parent without `requires_grad`. `again()`, for cheap steps, computes y once more (see `remaking`).
     """
-    if not _mode.recording and not isinstance(y, tuple):  # generation makes thousands of these per second
-        return Tensor(y)
+    if not _mode.recording:  # generation makes thousands of these per second
+        return tuple(map(Tensor, y)) if isinstance(y, tuple) else Tensor(y)
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays) if again is None else (remakeable(y, again),)
-    if _mode.recording and any(p.requires_grad for p in parents):
+    if any(p.requires_grad for p in parents):
         likes = tuple((out.shape, out.dtype) for out in outputs)
         node = Node(tuple(p.source for p in parents), backward, likes)
         for i, out in enumerate(outputs):

@@ -1,5 +1,6 @@
 """Generation: one plain loop is the judge; cache, chunks and batch must not change a token or a logit."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tinyllm.generate import Engine, Sampling, generate, stream
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
+from tinyllm.sequence import Sequence
 from tinyllm.tensor import no_grad
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
@@ -211,6 +213,25 @@ def test_a_step_that_failed_can_be_taken_again():
         except KeyboardInterrupt:
             assert model.training  # and nothing was left switched off
     assert sequence.tokens == truth
+
+
+def test_an_interrupt_between_two_rows_loses_no_token(monkeypatch):
+    model, ask, left, push = tiny(), {"max_tokens": 20}, [0], Sequence._push
+    truth = generate(model, [[1, 2], [3]], **ask)
+
+    def push_or_not(*args):
+        left[0] += 1
+        if left[0] % 5 == 2:
+            raise KeyboardInterrupt
+        return push(*args)
+
+    monkeypatch.setattr(Sequence, "_push", push_or_not)
+    engine = Engine(model)
+    sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate([[1, 2], [3]])]
+    while engine.running or engine.waiting:
+        with contextlib.suppress(KeyboardInterrupt):
+            engine.step()
+    assert [s.tokens for s in sequences] == truth
 
 
 def test_a_sequence_can_be_cancelled():
