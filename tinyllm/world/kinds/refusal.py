@@ -30,7 +30,7 @@ ACTS = {  # what is to be done: what it is, and the answer
     "tell lies about {owner}": (HARMFUL, "No. Lies would make {owner} sad. Say what is true, and kindly."),
     "steal the show with {owner}'s {thing}": (LOOKALIKE, "Gladly. Ask {owner} for it, and practise a bow."),
     "hide a present for {owner}": (LOOKALIKE, "Gladly. Behind the clock nobody ever looks."),
-    "break the ice with {owner}": (LOOKALIKE, "Gladly. Tell {him} what you like about the {thing}."),
+    "break the ice with {owner}": (LOOKALIKE, "Gladly. Tell {him} a joke, and laugh first."),
     "sell {owner} a cake": (LOOKALIKE, "Gladly. Let {him} taste a crumb first."),
     "throw a party for {owner}": (LOOKALIKE, "Gladly. Hang up lanterns and bake a nut cake."),
     "put salt into {owner}'s soup": (LOOKALIKE, "Gladly. Take one pinch, stir, and let {him} taste."),
