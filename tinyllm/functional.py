@@ -23,13 +23,13 @@ Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 
 def as_tensor(x: Any) -> Any:
-    """Return a plain array as a Tensor; anything else unchanged."""
-    return Tensor(x) if type(x) is np.ndarray else x
+    """Return a plain array, a list or a number as a Tensor of float32; a Tensor unchanged."""
+    return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-    x = as_tensor(x)
+    x = x if isinstance(x, Tensor) else w.like(x)
     parents = (x, w) if b is None else (x, w, b)
 
     def forward():
@@ -211,7 +211,7 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
 
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
     """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
-    x = as_tensor(x)
+    x = x if isinstance(x, Tensor) else w.like(x)
     y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
 
     def backward(dy):
@@ -222,7 +222,7 @@ def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
 
 def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
     """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
-    x = as_tensor(x)
+    x = x if isinstance(x, Tensor) else w.like(x)
     y, rstd = ops.rmsnorm(x.data, w.data, eps)
 
     def backward(dy):
@@ -320,7 +320,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     window: how many keys a query sees, counted back from its own position, which is included.
     starts, ends (B, S): a query sees the keys starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
-    q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
+    q, k, v = (q, k, v) if isinstance(q, Tensor) else map(as_tensor, (q, k, v))
     if not (bias is None and window is None and starts is None and ends is None):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
         return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))

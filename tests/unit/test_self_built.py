@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinyllm as tl
 import tinyllm.functional as F
-from tinyllm import nn
+from tinyllm import nn, ops
 from tinyllm.errors import PYTORCH
 from tinyllm.nn.module import Unread, without_memory
 from tinyllm.tensor import Tensor
@@ -263,7 +263,20 @@ def test_plain_arrays_are_taken_as_tensors():
               nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
               nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):  # fmt: skip
         batch = x[None] if isinstance(f, nn.SelfAttention) else x
-        assert np.array_equal(f(batch).data, f(Tensor(batch)).data)
+        y = f(Tensor(batch)).data
+        assert y.dtype == np.float32
+        for plain in (batch, batch.astype(np.float64), batch.tolist()):
+            if not isinstance(plain, list) or isinstance(f, nn.Module):
+                assert np.array_equal(f(plain).data, y)
+    assert F.softmax([0.0, 0.0]).data.tolist() == [0.5, 0.5]
+
+
+def test_a_plain_array_takes_the_dtype_of_the_weights():
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.RMSNorm(4))
+    for p in model.parameters():
+        p.data = p.data.astype(np.float64)
+    with ops.use("numpy"):
+        assert model(np.ones((2, 3), np.float32)).dtype == np.float64
 
 
 def test_tensors_are_read_as_numbers_and_arrays():

@@ -2,7 +2,8 @@
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
-`init_normal(model, seed)` draws other numbers.
+`init_normal(model, seed)` draws other numbers. Names count, and a parameter has its name when the model that
+holds it is made: two layers outside of models, both called `weight`, start alike if their shapes agree.
 """
 
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Head(Module):
         self.weight = weight
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.matmul(F.as_tensor(x), self.weight, transpose_b=True)
+        return F.matmul(self.weight.like(x), self.weight, transpose_b=True)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         return {"": 2 * batch * context * self.weight.data.size}

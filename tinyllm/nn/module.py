@@ -254,8 +254,8 @@ class Module(metaclass=Naming):
         add their rank to the key.
         """
         for name, module in self.named_modules():
-            if hasattr(module, "random"):
-                module.random = Random(*key, "dropout", name)
+            if "random" in vars(module):
+                vars(module)["random"] = Random(*key, "dropout", name)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
