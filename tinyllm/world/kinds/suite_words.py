@@ -16,9 +16,8 @@ PLURALS = words("""
     penny pennies pony ponies puppy puppies shelf shelves sheep sheep story stories thief thieves tooth teeth
     toy toys watch watches wife wives wish wishes wolf wolves woman women
 """)
-IRREGULAR = {"child": "children", "deer": "deer",
-             "foot": "feet", "goose": "geese", "man": "men", "mouse": "mice",
-             "ox": "oxen", "sheep": "sheep", "tooth": "teeth", "woman": "women"}  # fmt: skip
+IRREGULAR = {"child": "children", "deer": "deer", "foot": "feet", "goose": "geese", "man": "men",
+             "mouse": "mice", "ox": "oxen", "sheep": "sheep", "tooth": "teeth", "woman": "women"}  # fmt: skip
 OPPOSITES = words("""
     big small hot cold day night up down old new fast slow happy sad light dark wet dry open shut full empty
     long short high low rich poor loud quiet hard soft thick thin near far early late clean dirty sweet sour
@@ -141,8 +140,7 @@ class OddOneOut(Task):
 
     def second(self, words: list[str]) -> str:
         for word in words:
-            table = next(table for table in TABLES.values() if word in table)
-            if sum(other in table for other in words) == 1:
+            if sum(any(word in t and other in t for t in TABLES.values()) for other in words) == 1:
                 return word
         return ""
 
