@@ -88,6 +88,6 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
 
 
 def default_folder(source: str | Path, bits: int) -> Path:
-    """Return the default folder of a quantised run: runs/stories-nano -> runs/stories-nano-int8."""
+    """Return the default folder of a quantised run: runs/stories-laptop -> runs/stories-laptop-int8."""
     name = f"{Path(os.path.realpath(source)).name}-int{bits}"
     return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)

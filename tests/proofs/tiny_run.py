@@ -7,6 +7,7 @@ from tinyllm.train import Run, make_config, prepare, reopen
 from tinyllm.train.log import MEASURED, read_log
 
 SETTINGS = {
+    "preset": "nano",
     "model.context": 8,
     "model.layers": 1,
     "model.heads": 2,

@@ -24,7 +24,7 @@ BAD = [
     ("train.accumulate", "5", "multiple"),
     ("train.steps", "many", "whole number"),
     ("train.steps", True, "whole number"),
-    ("model.bias", "perhaps", "true or false"),
+    ("model.tied", "perhaps", "true or false"),
     ("model.heads", "3", "3 heads cannot share"),
     ("model.width", "0", "width must be"),
     ("model.type", "elephant", "there is no model 'elephant'"),
@@ -94,7 +94,7 @@ def test_what_a_resumed_run_may_change():
     old = make_config({})
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
     assert resumed(old, free) == make_config(old.flat() | free)
-    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "llama")]:
+    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "gpt2")]:
         with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
             resumed(old, {name: value})
 

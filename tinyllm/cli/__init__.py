@@ -39,7 +39,7 @@ COMMANDS = {  # name -> module, what it does
 EXAMPLE = """example:
   tinyllm train                                  little stories, in two minutes
   tinyllm train --data book.txt --steps 500      the same on your own text
-  tinyllm generate runs/stories-nano --prompt "Once"
+  tinyllm generate runs/stories-laptop --prompt "Once"
   tinyllm lesson                                 how it all works, step by step
 """
 

@@ -29,7 +29,7 @@ def blame(run: str | None = None) -> int:
     example:
       tinyllm train --mine 4,5,6 --steps 50
       tinyllm blame                          the newest run with functions of yours
-      tinyllm blame runs/stories-nano-mine
+      tinyllm blame runs/stories-laptop-mine
     """
     found = Run(run) if run else newest()
     config, _ = found.read_config()

@@ -12,7 +12,7 @@
         --overwrite  replace the run in DIR
 
         example:
-          tinyllm quantize runs/stories-nano --bits 8
+          tinyllm quantize runs/stories-laptop --bits 8
         '''
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:

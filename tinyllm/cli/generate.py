@@ -63,7 +63,7 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     --which        which checkpoint
 
     example:
-      tinyllm generate runs/stories-nano --prompt "Once" --tokens 200 --top-k 50
+      tinyllm generate runs/stories-laptop --prompt "Once" --tokens 200 --top-k 50
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")

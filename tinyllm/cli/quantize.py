@@ -26,8 +26,8 @@ def quantize(
     --overwrite  replace the run in DIR
 
     example:
-      tinyllm quantize runs/stories-nano --bits 8
-      tinyllm generate runs/stories-nano-int8 --prompt "Once"
+      tinyllm quantize runs/stories-laptop --bits 8
+      tinyllm generate runs/stories-laptop-int8 --prompt "Once"
     """
     from tinyllm.compress import default_folder, quantize_run
 

@@ -13,8 +13,8 @@ def report(run: str, *, out: str | None = None) -> None:
     --out FILE  where to write it (default RUN/report.html)
 
     example:
-      tinyllm report runs/stories-nano
-      tinyllm report runs/stories-nano --out my-first-model.html
+      tinyllm report runs/stories-laptop
+      tinyllm report runs/stories-laptop --out my-first-model.html
     """
     from tinyllm.report.run import write_report
     from tinyllm.train.run import Run

@@ -37,15 +37,15 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     --mine N,N       compare the library's ops with yours of these lessons
 
     example:
-      tinyllm trace runs/stories-nano --prompt "Once upon a time"
-      tinyllm trace --diff runs/stories-nano runs/stories-nano-int8 --prompt "Once"
-      tinyllm trace --diff runs/stories-nano --mine 4,6
+      tinyllm trace runs/stories-laptop --prompt "Once upon a time"
+      tinyllm trace --diff runs/stories-laptop runs/stories-laptop-int8 --prompt "Once"
+      tinyllm trace --diff runs/stories-laptop --mine 4,6
     """
     from tinyllm.report.trace import take_text
 
     runs = [folder for folder in [run, *(diff or [])] if folder is not None]
     if not runs:
-        raise UserError("give the folder of a run, for example `tinyllm trace runs/stories-nano`")
+        raise UserError("give the folder of a run, for example `tinyllm trace runs/stories-laptop`")
     compared = diff is not None or mine is not None
     if compared and len(runs) != (2 if mine is None else 1):
         wanted = "one run, with --mine" if mine else "two runs, or one with --mine"

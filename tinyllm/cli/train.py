@@ -188,7 +188,7 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     """Return runs/DATA-PRESET, plus model and recipe if not the default, plus a number if that is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
-    kind, usual = config.model["type"], make_config({}).model["type"]
+    kind, usual = config.model["type"], make_config({"preset": config.preset}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,
              config.recipe if config.recipe != RunConfig.recipe else ""]  # fmt: skip
     first = folder = Path("runs") / "-".join(filter(None, words))

@@ -37,6 +37,7 @@ PARTS = {  # what a GPT's training calls -> the lesson that builds it
     "adamw_step": 8, "grad_norm": 8, "lr_schedule": 8,
 }  # fmt: skip
 SETTINGS = {
+    "preset": "nano", "tokenizer": "char",
     "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
     "train.steps": 50, "train.lr": 3e-3,
 }  # fmt: skip

@@ -33,6 +33,10 @@ from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
 PRESETS = {
+    "laptop": {
+        "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 128,
+        "init_std": 128**-0.5,
+    },
     "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
     "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
     "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},

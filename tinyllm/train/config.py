@@ -14,13 +14,19 @@ from tinyllm.models import family, names
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.schedule import SCHEDULES
 
-# The training settings of presets; the model sizes are in each family's PRESETS. nano and mini are nanoGPT's
-# settings for Shakespeare's characters; small is GPT-2 124M with a batch that fits a laptop.
-TRAIN_PRESETS: dict[str, dict[str, Any]] = {
-    "nano": {"batch": 12},
-    "mini": {"batch": 16, "steps": 5000},
-    "small": {"batch": 8, "lr": 6e-4, "beta2": 0.95, "steps": 20000},
-}
+# The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
+# minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
+# with a batch that fits a laptop.
+LAPTOP = "laptop"
+PRESETS: dict[str, dict[str, Any]] = {
+    LAPTOP: {
+        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 16, "train.steps": 1500,
+        "train.lr": 3e-3, "train.beta2": 0.98,
+    },
+    "nano": {"train.batch": 12},
+    "mini": {"train.batch": 16, "train.steps": 5000},
+    "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
+}  # fmt: skip
 MAY_CHANGE = {  # on --resume, because these do not change the weights at a given step
     "data",  # run.json holds its SHA-256
     "threads",
@@ -79,7 +85,7 @@ class RunConfig:
     recipe: str = setting("pretrain", help="what is trained for")
     data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
-    preset: str = setting("nano", help="size of model and batch: nano, mini or small")
+    preset: str = setting(LAPTOP, help="sizes and rates: laptop, nano, mini or small")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
     threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
@@ -117,19 +123,29 @@ def model_settings(config: Any) -> dict[str, Any]:
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of every setting of a recipe and a family of models."""
     chosen = find_recipe(recipe or RunConfig.recipe)
-    cls: Any = family(kind or names()[0])
+    usual = PRESETS[LAPTOP]
+    cls: Any = family(kind or usual["model.type"])
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
-    found: dict[str, Any] = {"model.type": (str, names()[0], f"the family: {', '.join(names())}")}
+    found: dict[str, Any] = {"model.type": (str, "", f"the family: {', '.join(names())}")}
     for prefix, config_class in parts:
         found |= describe(config_class, prefix)
     hidden = ("model", "train", "options", "model.vocab_size")
-    return {name: about for name, about in found.items() if name not in hidden}
+    return {
+        name: (of, usual.get(name, default), text)
+        for name, (of, default, text) in found.items()
+        if name not in hidden
+    }
 
 
 def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
     """Return {flat name: type} of every setting of a recipe and a family of models."""
     return {name: about[0] for name, about in settings_help(recipe, kind).items()}
+
+
+def usual_preset(kind: str | None = None) -> str:
+    """Return the preset of a family if none is asked for: laptop, or nano for a family without that."""
+    return LAPTOP if LAPTOP in family(kind or PRESETS[LAPTOP]["model.type"]).PRESETS else "nano"
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
@@ -138,21 +154,22 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     Raises UserError on an unknown name or a bad value.
     """
     recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
-    cls: Any = family(settings.get("model.type", names()[0]))
-    known = known_settings(recipe.name, cls.model_type)
-    values = {name: convert(name, value, known) for name, value in settings.items()}
-    preset = values.get("preset", RunConfig.preset)
+    preset = settings.get("preset") or usual_preset(settings.get("model.type"))
+    base = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
+    cls: Any = family(settings.get("model.type", base["model.type"]))
     if preset not in cls.PRESETS:
         raise UserError(
             f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
         )
+    known = known_settings(recipe.name, cls.model_type)
+    values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
     model = cls.config_class(**{"vocab_size": 256} | sizes)  # the tokenizer decides the vocabulary later
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
     return RunConfig(
         **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
         model=model_settings(model),
-        train=TrainConfig(**TRAIN_PRESETS.get(preset, {}) | part(values, "train.")),
+        train=TrainConfig(**part(values, "train.")),
         options=options,
     )
 

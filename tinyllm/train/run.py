@@ -269,7 +269,7 @@ def _command(old, folder):
 
 
 def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, RunConfig]:
-    """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-nano")`.
+    """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-laptop")`.
 
     `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
     `RunConfig`. The model of a quantised run has quantised layers. Raises UserError naming the file that is

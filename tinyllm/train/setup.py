@@ -16,7 +16,7 @@ from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.checkpoint import load_model
-from tinyllm.train.config import RunConfig, model_settings
+from tinyllm.train.config import RunConfig, model_settings, usual_preset
 from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop
 from tinyllm.train.recipe import Plan, find_recipe
@@ -91,7 +91,9 @@ def prepare(
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     if config.start and not model:
         model, tokenizer = open_start(config.start)
-        config = dataclasses.replace(config, model=model_settings(model.config), tokenizer=config.start)
+        settings = model_settings(model.config)
+        brought = {"model": settings, "tokenizer": config.start, "preset": usual_preset(settings["type"])}
+        config = dataclasses.replace(config, **brought)
     if tokenizer is None:
         if config.tokenizer == "char":
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer

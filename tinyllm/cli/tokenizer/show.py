@@ -26,7 +26,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
     example:
       tinyllm tokenizer show "Once upon a time"
       tinyllm tokenizer show "naïve 😀 你好" --tokenizer byte
-      tinyllm tokenizer show --file story.txt --tokenizer runs/stories-nano | head
+      tinyllm tokenizer show --file story.txt --tokenizer runs/stories-laptop | head
       tinyllm tokenizer show "a<|end|>" --tokenizer book.json --allow-special all
     """
     data = text_of(text, file)
