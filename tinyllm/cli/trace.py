@@ -38,7 +38,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
     example:
       tinyllm trace runs/stories-laptop --prompt "Once upon a time"
-      tinyllm trace --diff runs/stories-laptop runs/stories-laptop-int8 --prompt "Once"
+      tinyllm trace --diff runs/stories-laptop runs/stories-laptop-int8 --prompt A
       tinyllm trace --diff runs/stories-laptop --mine 4,6
     """
     from tinyllm.report.trace import take_text
