@@ -1,5 +1,6 @@
 """The examples run, in a short setting, and stay short enough to be read."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def test_chat_trains_once_then_remembers(run, monkeypatch):
     again = run("chat.py", "--once", "Once")
     assert "training" not in again and again.rstrip("\n") in out
     # The model continues the whole text so far, or what it can see of it.
-    assert seen == ["Once", f"Once{again[:-1]}and then"[-64:], "Once"]
+    assert seen[0] == seen[2] == "Once"
+    said = re.findall(r"[a-z]{3,}", again)[-3:]  # words: the cut may be inside a character
+    assert seen[1].endswith("and then") and all(word in seen[1] for word in said)
     with pytest.raises(SystemExit, match="error: "):
         run("chat.py", "--once", "\x07")
     Path("runs/chat/tokenizer.json").unlink()
