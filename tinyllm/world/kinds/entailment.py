@@ -74,7 +74,7 @@ class Entailment(Kind):
     """Tell if a sentence follows from others: yes, no, or perhaps."""
 
     group = "understanding"
-    splits = {"pattern": lambda d: d.labels["pattern"], "groups": lambda d: d.labels["names"]}
+    splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
 
     @dataclass(frozen=True)
     class Dials:
