@@ -28,6 +28,7 @@ PROOFS = {  # what each is given, in full and --quick
     "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),
     "selftest": ([], ["--quick"]),
+    "names": ([], ["--quick"]),
 }
 FIGURE = "=> "  # how a line begins that belongs into the table
 RESULTS = {0: "holds", 77: "not run"}  # by exit code; 77 says that a peer is missing, which is no failure

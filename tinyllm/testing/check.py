@@ -4,7 +4,6 @@ The specification, run in float64 on the same numbers, gives the right results; 
 how far an implementation may differ.
 """
 
-import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -236,7 +235,9 @@ def copied(value: Any) -> Any:
     """Copy an argument, and the arrays and lists inside it: a mistake may write into them."""
     if isinstance(value, np.ndarray):
         return np.array(value)
-    return [copied(each) for each in value] if isinstance(value, list) else copy.copy(value)
+    if isinstance(value, list):
+        return [copied(each) for each in value]
+    return dict(value) if isinstance(value, dict) else value
 
 
 def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:

@@ -1,0 +1,78 @@
+"""The checker's names: every mistake of every op, listed or made by rule, as if somebody had handed it in.
+
+    python tests/proofs/verify_names.py [--quick] [OP ...]
+
+A mistake gets its own name, or that of one with the same numbers, or none; never another. --quick: a few
+mistakes of four ops.
+"""
+
+import argparse
+import sys
+
+from tinyllm.course.diagnose import ROUNDED, alike, confirming, name_mistake, numbers_wrong
+from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
+from tinyllm.testing import MISTAKES, made
+from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.catalog import draw_cases
+from tinyllm.testing.check import outcome
+from tinyllm.testing.relations import specs_only
+
+QUICK = ("softmax_backward", "layernorm", "lr_schedule", "bpe_train")
+
+
+def name_of(op, function):
+    """What is named to somebody whose function gives wrong numbers: its own name, or another's."""
+    wrong, right = [], []
+    count = 20 if op.startswith(("attention", "transformer", "linear_int")) else 60
+    for args in (args for title in CASE_KINDS for args in properties(op, count).get(title, ())):
+        results = outcome(op, function, args)
+        bad = results is None or numbers_wrong(op, results, args)
+        (wrong if bad else right).append((args, results))
+    passing = [pair for pair in right if case_kind(pair[0]) in PLAIN]
+    found = name_mistake(op, confirming(wrong), passing=[args for args, _ in confirming(passing)])
+    return found and found[0]
+
+
+def gives_wrong_numbers(op, function):
+    """Whether a function gives results on a case, and wrong ones: one that only raises shows no mistake."""
+    pairs = ((args, outcome(op, function, args)) for args in draw_cases(op))
+    return any(results is not None and numbers_wrong(op, results, args) for args, results in pairs)
+
+
+def equal_on_all_cases(op, one, other):
+    """Whether two mistakes give the same results on the cases that a student is tried on."""
+    pairs = ((outcome(op, one, args), outcome(op, other, args)) for args in draw_cases(op))
+    return all(alike(*pair, ROUNDED) for pair in pairs)
+
+
+def try_names(op, every=1):
+    """Name the mistakes of an op that are made by rule -> (how many are named, of how many, wrong names)."""
+    known, named, tried, wrongly = dict([*every_edit(op), *MISTAKES.get(op, ())]), 0, 0, []
+    with specs_only():
+        for said, function in made(op)[::every]:
+            if not gives_wrong_numbers(op, function):
+                continue
+            name, tried = name_of(op, function), tried + 1
+            named += name is not None
+            if name not in (None, said) and not equal_on_all_cases(op, function, known[name]):
+                wrongly.append((said, name))
+    return named, tried, wrongly
+
+
+def main():
+    """Name them all, print, and return 1 where one gets the name of another."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help=f"every fourth mistake of {', '.join(QUICK)}")
+    parser.add_argument("ops", nargs="*", metavar="OP")
+    args = parser.parse_args()
+    named, tried, wrongly = 0, 0, []
+    for op in args.ops or (QUICK if args.quick else sorted(MISTAKES)):
+        some = try_names(op, 4 if args.quick else 1)
+        print(f"{op:30} {some[0]:5} of {some[1]:5} named", *some[2], sep="\n  ", flush=True)
+        named, tried, wrongly = named + some[0], tried + some[1], wrongly + some[2]
+    print(f"=> {named} of {tried} mistakes by rule named, {len(wrongly)} by the name of another")
+    return 1 if wrongly else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
