@@ -239,13 +239,6 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
     for (a, x), (b, y) in itertools.combinations(numbers.items(), 2):
         signs = {"<": x < y, ">": x > y, "=": x == y, ">=": x >= y, "<=": x <= y}
         found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]
-    shapes = [(f"{key}.shape[{i - x.ndim}]", n) for key, x in given.items() if isinstance(x, np.ndarray)
-              for i, n in enumerate(x.shape)]  # fmt: skip
-    shapes += [(key, x) for key, x in numbers.items() if x % 1 == 0 and x]
-    for (a, x), (b, y) in itertools.combinations(shapes, 2):
-        if "shape" in a + b:
-            signs = {"<": x < y, ">": x > y, "is not": x != y}
-            found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]
     return dict.fromkeys(found)
 
 
@@ -261,8 +254,6 @@ def facts_of_array(name: str, a: np.ndarray) -> Iterator[str]:
         for width in (3, 8, 16, 32, 64, 128):
             if n > width:
                 yield f"{name}.shape[{i - a.ndim}] > {width}"
-        if n % 2:
-            yield f"{name}.shape[{i - a.ndim}] is odd"
     if a.size > 1:
         rows = a.reshape(-1, a.shape[-1])
         if any(len(np.unique(row)) < len(row) for row in rows[:50]):
