@@ -13,13 +13,14 @@ train: .venv/installed
 	$(BIN)/tinyllm train $(ARGS)
 
 # Alone, the tests that send signals or measure processor time; then all others, as many at a time as there are
-# processors. make test ARGS=tests/unit/test_tensor.py runs one file.
+# processors, in the order of tests/conftest.py. make test ARGS=tests/unit/test_tensor.py runs one file.
 test: .venv/installed
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest -m signals
-	$(BIN)/python -m pytest -m "not signals" --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -m "not signals" --numprocesses auto --maxprocesses 8 --dist loadfile \
+		--no-loadscope-reorder
 endif
 
 # Long proofs, with figures: minutes, not seconds.

@@ -17,6 +17,14 @@ settings.register_profile(
 settings.load_profile("tinyllm")
 
 
+LONG = ("test_cli_train", "test_sanitizers", "test_bench", "test_lessons", "test_kernels", "test_fuzz")
+
+
+def pytest_collection_modifyitems(items):
+    """Run files with few, long tests first, so that no process ends with one while others have nothing."""
+    items.sort(key=lambda item: item.path.stem not in LONG)  # stable: all others stay in their order
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory):
     """Keep token caches, in this process and in commands that tests start, in a temporary folder."""
