@@ -31,8 +31,8 @@ def _shortened(text):
 PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "t": "T", "size": "shape, or data.size", "numel": "data.size",
-    "argmax": "data.argmax", "clone": "x + 0", "to": "data.astype; everything runs on the CPU",
-    "cuda": "nothing; everything runs on the CPU", "cpu": "nothing; everything runs on the CPU",
+    "argmax": "data.argmax", "clone": "x + 0", "to": "data.astype for dtypes; everything runs on the CPU",
+    "cuda": "it as it is: everything runs on the CPU", "cpu": "it as it is: everything runs on the CPU",
     "masked_fill": "F.softmax(x + np.where(mask, -np.inf, 0))", "gather": "x[rows, columns]",
     "softmax": "F.softmax(x)", "log_softmax": "F.log_softmax(x)", "relu": "F.relu(x)",
     "sigmoid": "F.sigmoid(x)", "matmul": "x @ y", "mm": "x @ y", "bmm": "x @ y", "einsum": "x @ y",
