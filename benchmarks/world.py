@@ -13,12 +13,15 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm.data import rows
+from tinyllm.ops.loss import IGNORED
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.corpus import SEPARATOR
+from tinyllm.world.kinds.in_context import mapping_curve
 
 WORLD = World()
 GREEDY = tl.Sampling(temperature=0)
+WORDS = r" ?[^\s]+|\s"  # a word is what stands between blanks
 
 
 def model_of(vocab_size, seed, context, width, layers, heads):
@@ -43,7 +46,10 @@ class Course:
                         for name, dials, how in ((*part, split)[:3] for part in parts)]  # fmt: skip
         documents = [stream[i] for stream in self.streams for i in range(3000)]
         text = "".join(document.text + "\n" for document in documents)
-        self.tokenizer = make_tokenizer(tokenizer, text.encode())
+        if tokenizer is WORDS:
+            self.tokenizer = tl.BPETokenizer.whole_words(text, pattern=WORDS)
+        else:
+            self.tokenizer = make_tokenizer(tokenizer, text.encode())
 
     def batch(self, step, size, context):
         """Return a batch; the loss counts answers, or the whole document where nothing is asked."""
@@ -105,12 +111,61 @@ def knowledge(seed, augmented=True, steps=3000):
     return {"right": course.score(model, "question", {}, seed)}, seconds
 
 
-TINY = {"context": 64, "width": 64, "layers": 3, "heads": 2}
+def mapping(seed, steps=800):
+    """Learn mappings that every row draws anew -> accuracy, largest distance to the Bayes curve."""
+    kind = KINDS["mapping"]
+    stream, held = (Stream(WORLD, kind, seed=seed, split=split) for split in ("train", "test"))
+    tokenizer = make_tokenizer("word", "".join(stream[i].text + "\n" for i in range(500)).encode())
+
+    def batch(documents):
+        ids = np.array([tokenizer.encode(document.text) for document in documents], np.int32)
+        targets = np.full_like(ids, IGNORED)
+        scored = documents[0].labels["scored"]
+        targets[:, scored] = ids[:, scored]
+        return tl.Batch(ids[:, :-1], np.ascontiguousarray(targets[:, 1:]))
+
+    model = model_of(tokenizer.vocab_size, seed, context=64, width=64, layers=2, heads=1)
+    take = lambda step: batch([stream[64 * step + i] for i in range(64)])  # noqa: E731
+    seconds = learn(model, take, steps, seed)
+    test = batch([held[i] for i in range(1000)])
+    with tl.no_grad():
+        right = model(test.tokens).data.argmax(-1) == test.targets
+    curve = right[:, test.targets[0] != IGNORED].mean(axis=0)
+    off = np.abs(curve - mapping_curve()).max()
+    return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}, seconds
+
+
+def shell(seed, stepwise, steps):
+    """Follow 1 to 12 swaps, with the pea's place said after each or without -> share right by swaps."""
+    course = Course([("shell_game", {"moves": m, "steps": stepwise}) for m in range(1, 13)], seed, WORDS)
+    model = model_of(course.tokenizer.vocab_size, seed, context=64, width=64, layers=3, heads=2)
+    seconds = learn(model, lambda step: course.batch(step, 64, 64), steps, seed, 2e-3)
+    scores = {f"{m} swaps": course.score(model, "shell_game", {"moves": m, "steps": stepwise}, seed)
+              for m in (1, 2, 4, 8, 12)}  # fmt: skip
+    return scores, seconds
+
+
+def speed(seed):
+    """Write documents of prose -> megabytes per second of one core."""
+    found = {}
+    for name in ("stories", "encyclopaedia", "letters", "dialogues"):
+        stream = Stream(WORLD, KINDS[name], seed=seed, split="all")
+        stream[0]
+        began = time.process_time()
+        size = sum(len(stream[i].text) for i in range(5000))
+        found[name] = size / 1e6 / (time.process_time() - began)
+    return found, 0.0
+
+
 SMALL = {"context": 128, "width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS = {
     "prose": prose,
     "questions": knowledge,
     "questions-plain": lambda seed: knowledge(seed, augmented=False),
+    "mapping": mapping,
+    "shell-steps": lambda seed: shell(seed, True, 400),
+    "shell-direct": lambda seed: shell(seed, False, 2000),
+    "speed": speed,
     "translation": lambda seed: answer(seed, "translation", 800, 32, SMALL, "char", 1e-3),
 }
 

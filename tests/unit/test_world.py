@@ -1,5 +1,6 @@
 """The world: what is true in it, its rules, calendar, map, and the corpora with their dials."""
 
+import dataclasses
 import hashlib
 from collections import Counter
 
@@ -13,7 +14,7 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Date, Fact, Stream, World
-from tinyllm.world.corpus import SEPARATOR
+from tinyllm.world.corpus import SEPARATOR, Options, dials_of, read_name
 from tinyllm.world.facts import Facts, read_rules
 from tinyllm.world.mix import REPEATS, Mix, MixDials
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
@@ -169,6 +170,18 @@ def test_settings_out_of_range_are_refused():
 def test_a_wrong_name_is_refused_in_one_line(name, words):
     with pytest.raises(UserError, match=words):
         load_corpus(name)
+
+
+def test_no_dial_has_the_name_of_an_option():
+    options = {field.name for field in dataclasses.fields(Options)}
+    for name in [*KINDS, "mix"]:
+        assert not options & {field.name for field in dataclasses.fields(dials_of(name))}
+
+
+@pytest.mark.parametrize("options", ["people=12", "people=30,world=7", "year=60", "year=70"])
+def test_every_kind_can_be_written_about_every_world(options):
+    for name in [*KINDS, "mix"]:
+        assert len(list(read_name(f"world:{name},n=8,split=all,{options}").documents())) == 8
 
 
 def test_a_named_corpus_is_its_documents():

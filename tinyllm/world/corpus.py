@@ -27,7 +27,7 @@ class Options:
     split: str = setting("train", help="which documents", choices=("train", "test", "all"))
     by: str = setting("", help="how the test documents are held out")
     world: int = setting(0, help="seed of the world", min=0, max=2**63 - 1)
-    size: int = setting(240, help="people in the world", min=12, max=1500)
+    people: int = setting(240, help="how many live in the world", min=12, max=1500)
     bias: float = setting(0.5, help="how much jobs go with the gender", min=0, max=1)
     year: int = setting(80, help="the year in which the facts hold", min=60, max=80)
 
@@ -50,7 +50,7 @@ class Named:
     def world(self) -> World:
         """Return the world that the documents are about."""
         o = self.options
-        return world_of(o.world, o.size, o.bias, o.year)
+        return world_of(o.world, o.people, o.bias, o.year)
 
     def documents(self) -> Iterator[Document]:
         """Yield the n documents."""

@@ -50,7 +50,8 @@ class Prose(Kind):
 def _grammar(kind, world, dials, split="all"):
     tables = _tables(world)
     if split != "all":
-        held = {person: kind.held_out(Document("", {"hero": person.name})) for person in world.people}
+        people = tables["people"]
+        held = {person: kind.held_out(Document("", {"hero": person.name})) for person in people}
         tables = {**tables, "people": [person for person in held if held[person] == (split == "test")]}
     return Grammar(kind.rules(dials), tables, start=kind.name)
 
@@ -58,13 +59,14 @@ def _grammar(kind, world, dials, split="all"):
 @cache
 def _tables(world):
     """Return the people, days and weathers that sentences can draw."""
-    for person in world.people:
+    for person in world.adults:
         words = person.__dict__
         words["job"] = _article(person.works_as)
         words["thing"] = _article(person.owns)
         words["friends"] = [world.person(person.best_friend)]
         words["year"] = person.born_on.split()[-1]
-    return {"people": world.people, "days": _plain(DAYS), "weather": _plain(WEATHER)}
+    complete = [person for person in world.adults if person.friends[0] in world.adults]
+    return {"people": complete, "days": _plain(DAYS), "weather": _plain(WEATHER)}
 
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -28,6 +28,7 @@ VERSION = "1"
 PRESENT = Date(80, 0, 0)
 BIRTHS = ((0, 8), (24, 34), (48, 58))  # the years in which each generation was born
 CHANGING = {"lives_in", "works_as"}  # relations of which the newest fact replaces the older ones
+ADULT = {"works_as", "likes", "enjoys", "owns", "best_friend", "lives_in"}
 HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
 SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 
@@ -139,6 +140,11 @@ class World:
     def names(self) -> dict[str, Entity]:
         """Return the people by name."""
         return {person.name: person for person in self.people}
+
+    @cached_property
+    def adults(self) -> list[Entity]:
+        """Return the people of whom all is known in the world's year: job, tastes, treasure and friend."""
+        return [person for person in self.people if vars(person).keys() >= ADULT]
 
     # How it comes about.
 

@@ -18,13 +18,13 @@ NOWHERE = "not said [0]"
 @cache
 def _known(world):
     """Return {person: {relation: object}}, and {person: people with the same first or family name}."""
-    facts: dict[str, dict] = {person.name: {} for person in world.people}
+    facts: dict[str, dict] = {person.name: {} for person in world.adults}
     for fact in world.facts():
         if fact.subject in facts and fact.relation in RELATIONS:
             facts[fact.subject][fact.relation] = fact.object
     alike = {
-        p.name: [q.name for q in world.people if (q.first == p.first) != (q.last == p.last)]
-        for p in world.people
+        p.name: [q.name for q in world.adults if (q.first == p.first) != (q.last == p.last)]
+        for p in world.adults
     }
     return facts, alike
 
@@ -52,12 +52,12 @@ class Retrieval(Kind):
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         """Draw a question, passages that do not answer it, and one that does in a place among them."""
         facts, _ = _known(world)
-        subject, relation = random.choice(world.people).name, random.choice(RELATIONS)
+        subject, relation = random.choice(world.adults).name, random.choice(RELATIONS)
         source = 0 if _happens(random, dials.missing) else 1 + random.integers(dials.passages)
         passages = []
         for place in range(1, dials.passages + 1):
             if place == source:
-                who = random.choice(world.people).name if _happens(random, dials.false) else subject
+                who = random.choice(world.adults).name if _happens(random, dials.false) else subject
                 fact = Fact(subject, relation, facts[who][relation])
             else:
                 fact = self._other(world, random, subject, relation, _happens(random, dials.wrong))
@@ -74,7 +74,7 @@ class Retrieval(Kind):
         else:
             name, relation = subject, random.choice(RELATIONS)
             while name == subject:
-                name = random.choice(world.people).name
+                name = random.choice(world.adults).name
         return Fact(name, relation, facts[name][relation])
 
     def _document(self, world, subject, relation, passages):
