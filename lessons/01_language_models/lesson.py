@@ -18,8 +18,9 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.data import load_corpus, stories
+from tinyllm.data import load_corpus
 from tinyllm.rng import Random
+from tinyllm.world import stories
 
 begin()
 

@@ -155,7 +155,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     """
     recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
     preset = settings.get("preset") or usual_preset(settings.get("model.type"))
-    base = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
+    base: dict[str, Any] = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
     cls: Any = family(settings.get("model.type", base["model.type"]))
     if preset not in cls.PRESETS:
         raise UserError(

@@ -92,7 +92,7 @@ def prepare(
     if config.start and not model:
         model, tokenizer = open_start(config.start)
         settings = model_settings(model.config)
-        brought = {"model": settings, "tokenizer": config.start, "preset": usual_preset(settings["type"])}
+        brought: dict[str, Any] = {"model": settings, "tokenizer": config.start, "preset": usual_preset(settings["type"])}
         config = dataclasses.replace(config, **brought)
     if tokenizer is None:
         if config.tokenizer == "char":

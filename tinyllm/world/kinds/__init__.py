@@ -1,5 +1,6 @@
 """The kinds of text, one file each or one for a few that belong together; `KINDS` has them by name."""
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,11 @@ class Registry(Mapping):
 
     def __getitem__(self, name: str) -> Kind:
         if name not in self._all:
-            raise UserError(f"the world has no kind of text called {name}; it has {', '.join(self._all)}")
+            near = difflib.get_close_matches(name, self._all, 3) or ["stories", "facts"]
+            raise UserError(
+                f"the world has no kind of text called {name}; `tinyllm data list` lists all {len(self)}, "
+                f"such as {', '.join(near)}"
+            )
         return self._all[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -189,6 +189,7 @@ class HeOrShe(Task):
 
     choices = ("he", "she")
     asks = ("Do people call {name} he or she?", "{name} came in, and down sat")
+    splits = {"name": lambda document: document.labels["name"], "way": Task.splits["way"]}
 
     def draw(self, world: World, random: Random, dials: Any) -> Fields:
         return {"name": random.choice(FIRST_NAMES)}
