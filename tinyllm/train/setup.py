@@ -92,8 +92,8 @@ def prepare(
     if config.start and not model:
         model, tokenizer = open_start(config.start)
         settings = model_settings(model.config)
-        brought: dict[str, Any] = {"model": settings, "tokenizer": config.start, "preset": usual_preset(settings["type"])}
-        config = dataclasses.replace(config, **brought)
+        preset = usual_preset(settings["type"])
+        config = dataclasses.replace(config, model=settings, tokenizer=config.start, preset=preset)
     if tokenizer is None:
         if config.tokenizer == "char":
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer
