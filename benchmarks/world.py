@@ -31,10 +31,10 @@ def model_of(vocab_size, seed, context, width, layers, heads):
     return tl.Llama(config, seed=seed)
 
 
-def learn(model, batches, steps, seed, lr=3e-3, **settings):
+def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
     """Train a model -> seconds."""
     began = time.perf_counter()
-    tl.fit(model, batches, steps, lr, seed=seed, beta2=0.98, warmup=50, weight_decay=0.05, **settings)
+    tl.fit(model, batches, steps, lr, seed=seed, beta2=0.98, warmup=50, weight_decay=decay, **settings)
     return time.perf_counter() - began
 
 
@@ -126,7 +126,7 @@ def mapping(seed, steps=800):
 
     model = model_of(tokenizer.vocab_size, seed, context=64, width=64, layers=2, heads=1)
     take = lambda step: batch([stream[64 * step + i] for i in range(64)])  # noqa: E731
-    seconds = learn(model, take, steps, seed)
+    seconds = learn(model, take, steps, seed, decay=0.01)
     test = batch([held[i] for i in range(1000)])
     with tl.no_grad():
         right = model(test.tokens).data.argmax(-1) == test.targets
