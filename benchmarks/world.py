@@ -111,7 +111,7 @@ def knowledge(seed, augmented=True, steps=3000):
     return {"right": course.score(model, "question", {}, seed)}, seconds
 
 
-def mapping(seed, steps=800):
+def mapping(seed, steps=1600):
     """Learn mappings that every row draws anew -> accuracy, largest distance to the Bayes curve."""
     kind = KINDS["mapping"]
     stream, held = (Stream(WORLD, kind, seed=seed, split=split) for split in ("train", "test"))
