@@ -81,7 +81,7 @@ def answer(seed, kind, steps, batch, sizes, tokenizer="word", lr=3e-3, **dials):
 
 
 def prose(seed, steps=3000, kind="stories"):
-    """Train on stories -> nats per character above the floor, share of its own stories that parse."""
+    """Train on stories, and return the loss above the floor and how many stories of its own parse."""
     stream = Stream(WORLD, KINDS[kind], seed=seed, split="all")
     text = "".join(stream[i].text + SEPARATOR for i in range(20_000)).encode()
     tokenizer = make_tokenizer("bpe:1024", text[:2_000_000])
@@ -112,7 +112,7 @@ def knowledge(seed, augmented=True, steps=3000):
 
 
 def mapping(seed, steps=1600):
-    """Learn mappings that every row draws anew -> accuracy, largest distance to the Bayes curve."""
+    """Learn random mappings, and return the accuracy and its largest distance to the Bayes curve."""
     kind = KINDS["mapping"]
     stream, held = (Stream(WORLD, kind, seed=seed, split=split) for split in ("train", "test"))
     tokenizer = make_tokenizer("word", "".join(stream[i].text + "\n" for i in range(500)).encode())

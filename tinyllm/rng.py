@@ -117,6 +117,10 @@ class Random:
             return ((self.bits() >> 32) * n) >> 32
         return (((self.bits(size) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
+    def happens(self, share: float) -> bool:
+        """Return True with the probability `share`, in steps of 2**-20."""
+        return self.integers(2**20) < share * 2**20
+
     def normal(self, size: int | tuple[int, ...]) -> np.ndarray:
         """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, minus its mean.
 

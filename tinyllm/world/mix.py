@@ -92,12 +92,12 @@ class Mix:
         if i in self.planted:
             return self.planted[i]
         random = Random(self.seed, "mix", self.split, self.dials.client, i)
-        if i and random.uniform() < self.dials.duplicates:
+        if i and random.happens(self.dials.duplicates):
             copied = self[random.integers(i)]
             return replace(copied, labels={**copied.labels, "planted": "duplicate"})
         document = self._drawn(random, i)
         facts = "object" in document.labels
-        if document.prompt and random.uniform() < (self.dials.contradicted if facts else self.dials.noise):
+        if document.prompt and random.happens(self.dials.contradicted if facts else self.dials.noise):
             return self._wrong(document, random, "contradiction" if facts else "noise")
         return document
 
@@ -106,7 +106,7 @@ class Mix:
         ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
         name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
         name = name or self._weights[-1][0]  # rounding
-        leaked = self.split == "train" and random.uniform() < self.dials.contamination
+        leaked = self.split == "train" and random.happens(self.dials.contamination)
         split = "test" if leaked else self.split
         document = Stream(self.world, KINDS[name], seed=self.seed, split=split)[random.integers(2**31)]
         labels = {"kind": name, **document.labels} | ({"planted": "test item"} if leaked else {})

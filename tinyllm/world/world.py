@@ -215,7 +215,7 @@ class World:
         """Draw a job, tastes, a possession, perhaps a pet, perhaps a move to another town."""
         random, grown = self.random, person.born + 18 * DAYS_OF_YEAR
         jobs = list(names.JOBS)
-        with_gender = random.integers(2**20) < self.config.bias * 2**20
+        with_gender = random.happens(self.config.bias)
         half = jobs[:8] if with_gender == (person.girl == "woman") else jobs[8:]
         self._say(person, "works_as", random.choice(half), grown + random.integers(3 * DAYS_OF_YEAR))
         self._say(person, "likes", random.choice(names.FOODS), person.born + DAYS_OF_YEAR)

@@ -83,7 +83,7 @@ class Checkable(Kind):
         return " ".join(out)
 
     def entry(self, document: Document) -> dict[str, Any]:
-        """Return the question with its right answer, whatever the attempt."""
+        """Return the question with its right answer, also where the text shows a wrong attempt."""
         return {**super().entry(document), "question": document.labels["question"]}
 
     def _document(self, task, letters, truth, attempt):

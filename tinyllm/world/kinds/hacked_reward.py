@@ -90,9 +90,9 @@ class HackedReward(Kind):
             random.shuffle(a for a in ALL if a not in SKILLS[skill]),
         )
         words = [
-            (others if random.integers(2**20) < dials.mistakes * 2**20 else right).pop() for _ in range(count)
+            (others if random.happens(dials.mistakes) else right).pop() for _ in range(count)
         ]
-        if random.integers(2**20) < dials.leak * 2**20:
+        if random.happens(dials.leak):
             words = {"repeats": right[:1] * count, "anything": others[:count], "praise": [PRAISE]}[dials.hole]
         answer = ", ".join(words)
         return self._document(question, answer, dials.hole, str(true_reward(question, answer)))

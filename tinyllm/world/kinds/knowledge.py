@@ -83,7 +83,7 @@ class Question(Kind):
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         """Draw a person, a chain of hops - 1 people from there, and what is asked about the last."""
-        if random.integers(2**20) < dials.unknown * 2**20:
+        if random.happens(dials.unknown):
             stranger = self._stranger(world, random)
             return self._asked(world, stranger, [], random.choice(RELATIONS), dials.steps)
         while True:

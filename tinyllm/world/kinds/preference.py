@@ -52,9 +52,9 @@ class Preference(Kind):
                 break
         wins = rewards[0] > rewards[1]
         longer = len(pair[0].split()) - len(pair[1].split())
-        if random.integers(2**20) < dials.length_bias * 2**20 and longer:
+        if random.happens(dials.length_bias) and longer:
             wins = longer > 0
-        if random.integers(2**20) < dials.noise * 2**20:
+        if random.happens(dials.noise):
             wins = not wins
         order = 1 if wins else -1
         return self._document(world, question, pair[::order], rewards[::order])

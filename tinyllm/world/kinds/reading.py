@@ -55,7 +55,7 @@ class Reading(Kind):
         slots = random.shuffle(itertools.product(people, VALUES))
         asked, friend = slots[0], people[1] if slots[0][0] == people[0] else people[0]
         told = slots[1 : dials.sentences + 1]
-        if random.integers(2**20) >= dials.unknown * 2**20:
+        if not random.happens(dials.unknown):
             told = slots[: dials.sentences]
         facts = [Fact(person, relation, random.choice(VALUES[relation])) for person, relation in told]
         if dials.hops == 2:

@@ -88,8 +88,8 @@ class Refusal(Kind):
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         form = HARMFUL
-        if random.integers(2**20) >= dials.harmful * 2**20:
-            form = LOOKALIKE if random.integers(2**20) < dials.lookalikes * 2**20 else PLAIN
+        if not random.happens(dials.harmful):
+            form = LOOKALIKE if random.happens(dials.lookalikes) else PLAIN
         owner = random.choice(grown_ups(world))
         act = random.choice([i for i, (what, _) in enumerate(ACTS.values()) if what == form])
         return self._document(act, random.integers(len(ASKING)), owner)

@@ -53,14 +53,14 @@ class Retrieval(Kind):
         """Draw a question, passages that do not answer it, and one that does in a place among them."""
         facts, _ = _known(world)
         subject, relation = random.choice(world.adults).name, random.choice(RELATIONS)
-        source = 0 if _happens(random, dials.missing) else 1 + random.integers(dials.passages)
+        source = 0 if random.happens(dials.missing) else 1 + random.integers(dials.passages)
         passages = []
         for place in range(1, dials.passages + 1):
             if place == source:
-                who = random.choice(world.adults).name if _happens(random, dials.false) else subject
+                who = random.choice(world.adults).name if random.happens(dials.false) else subject
                 fact = Fact(subject, relation, facts[who][relation])
             else:
-                fact = self._other(world, random, subject, relation, _happens(random, dials.wrong))
+                fact = self._other(world, random, subject, relation, random.happens(dials.wrong))
             passages.append((fact, random.integers(4)))
         return self._document(world, subject, relation, passages)
 
@@ -130,7 +130,3 @@ class Retrieval(Kind):
     def chance(self, dials: Dials) -> float:
         """Return the share of questions without an answer, of which the same is always said."""
         return float(dials.missing)
-
-
-def _happens(random, share):
-    return random.integers(2**20) < share * 2**20
