@@ -72,11 +72,6 @@ def grown_ups(world: Any) -> list[Any]:
     return [person for person in world.people if all(hasattr(person, relation) for relation in VALUES)]
 
 
-def a(noun: str) -> str:
-    """Return a noun with its article: kite -> a kite, umbrella -> an umbrella."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
 def listed(words: Sequence[str]) -> str:
     """Return words as a list in English: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

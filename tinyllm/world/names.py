@@ -6,6 +6,11 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
+def a(noun: str) -> str:
+    """Return a noun with its article: kite -> a kite, umbrella -> an umbrella."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 GIRLS = words("""
     Ada Alma Amina Anna Bella Birgit Clara Dora Edith Ella Emma Erna Fanny Flora Greta Hana Hazel Ida
     Ines Iris Ivy Jane Kira Lena Lily Lotte Mabel Mara Mia Nell Nora Olga Pia Rosa Ruby Stella Tilda

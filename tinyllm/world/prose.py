@@ -6,6 +6,7 @@ from typing import Any
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.grammar import Grammar
+from tinyllm.world.names import a
 from tinyllm.world.template import Entity
 from tinyllm.world.world import World
 
@@ -61,8 +62,8 @@ def _tables(world):
     """Return the people, days and weathers that sentences can draw."""
     for person in world.adults:
         words = person.__dict__
-        words["job"] = _article(person.works_as)
-        words["thing"] = _article(person.owns)
+        words["job"] = a(person.works_as)
+        words["thing"] = a(person.owns)
         words["friends"] = [world.person(person.best_friend)]
         words["year"] = person.born_on.split()[-1]
     complete = [person for person in world.adults if person.friends[0] in world.adults]
@@ -75,7 +76,3 @@ WEATHER = ("rain", "snow", "wind", "sunshine", "fog", "thunder")
 
 def _plain(names):
     return [Entity(name) for name in names]
-
-
-def _article(noun):
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -170,8 +170,3 @@ def babble(random: Random, letters: int) -> str:
     """Make up a word that can be spoken: consonants and vowels in turn."""
     first = random.integers(2)
     return "".join(random.choice(VOWELS if i % 2 == first else CONSONANTS) for i in range(letters))
-
-
-def a(noun: str) -> str:
-    """Put a or an before a noun."""
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

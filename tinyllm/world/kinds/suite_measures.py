@@ -5,8 +5,8 @@ from typing import Any
 
 from tinyllm.rng import Random
 from tinyllm.world.calendar import MONTHS, WEEKDAYS
-from tinyllm.world.names import THINGS
-from tinyllm.world.task import FIRST_NAMES, Fields, Task, a, sized
+from tinyllm.world.names import THINGS, a
+from tinyllm.world.task import FIRST_NAMES, Fields, Task, sized
 from tinyllm.world.world import World
 
 UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, ("hours", "minutes"): 60,

@@ -4,8 +4,8 @@ from typing import Any
 
 from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.names import words
-from tinyllm.world.task import FIRST_NAMES, TABLES, WORDS, Fields, Task, a, pick, sized
+from tinyllm.world.names import a, words
+from tinyllm.world.task import FIRST_NAMES, TABLES, WORDS, Fields, Task, pick, sized
 from tinyllm.world.world import World
 
 PLURALS = words("""
