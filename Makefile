@@ -41,7 +41,9 @@ size:
 
 # With what the tests need, so that the kernels are built once for both commands.
 .venv/installed: .venv/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo "Compiling the kernels and installing: one to two minutes."
+	@(while sleep 5 && kill -0 $$$$ 2> /dev/null; do printf .; done) & \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && echo
 	@touch $@
 
 .venv/linted-with: .venv/installed

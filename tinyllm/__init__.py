@@ -53,8 +53,7 @@ from tinyllm.train import (
     prepare,
 )
 from tinyllm.train import load_run as load
-
-__version__ = "0.1.0"
+from tinyllm.version import __version__ as __version__
 
 __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",

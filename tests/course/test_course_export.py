@@ -28,7 +28,7 @@ points = {{ softmax = 2, softmax_backward = 1.5 }}
 [[lesson]]
 number = 10
 """
-WHEEL = "tinyllm-0.1.0-py3-none-any.whl"
+WHEEL = "tinyllm_lab-0.1.0-py3-none-any.whl"
 
 
 @pytest.fixture

@@ -314,4 +314,4 @@ def test_without_the_extra_there_is_one_line(tmp_path, command):
     (tmp_path / "x.py").write_text(ADD)
     command = [sys.executable, "-c", WITHOUT, *command]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "tinyllm[course]" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install hypothesis" in done.stderr

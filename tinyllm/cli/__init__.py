@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError, one_line
 from tinyllm.ops.registry import startup_error
+from tinyllm.version import __version__
 
 COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        return _complain("this command needs hypothesis; install it: pip install 'tinyllm[course]'")
+        return _complain("this command needs hypothesis; install it: pip install hypothesis")
     except KeyboardInterrupt as stop:
         if stop.args:  # it says where the work was interrupted
             print(f"tinyllm: {stop}", file=sys.stderr)
@@ -131,14 +132,13 @@ def _complain(message: object) -> int:
 
 def build_parser(command: str | None = None) -> Parser:
     """Return the parser. Only `command` gets its options; other commands are names without options."""
-    version = sys.modules["tinyllm"].__version__  # not imported: tinyllm/__init__.py is a layer above
     parser = Parser(
         prog="tinyllm",
         description="A language-model library small enough to read in a week\n"
                     "and fast enough to be worth using.",
         epilog=EXAMPLE,
     )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"tinyllm {version}")
+    parser.add_argument("--version", action="version", version=f"tinyllm {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():
         if command not in COMMANDS:

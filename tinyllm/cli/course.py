@@ -207,7 +207,7 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
     example:
       tinyllm course export canvas grades --out canvas.csv
       tinyllm course export gradescope --out autograder.zip \\
-          --package tinyllm-0.1.0-py3-none-any.whl
+          --package tinyllm_lab-0.1.0-py3-none-any.whl
     """
     if kind in EXPORTERS:
         remark = EXPORTERS[kind](find_course(course), out, course or COURSE_FILE, package)

@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import sys
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
@@ -15,6 +14,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import entry, fold
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry, unicode
+from tinyllm.version import __version__
 
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."
 
@@ -42,7 +42,7 @@ def doctor(*, json: bool = False) -> int:
 
 def examine() -> dict:
     """Collect all facts, and do three training steps as a trial."""
-    facts = {"tinyllm": sys.modules["tinyllm"].__version__, "kernels": kernels(), "trial": trial()}
+    facts = {"tinyllm": __version__, "kernels": kernels(), "trial": trial()}
     facts |= {"unicode": unicode.VERSION}
     facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
     return facts | machine.summary() | machine.installation()

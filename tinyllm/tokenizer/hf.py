@@ -1,6 +1,6 @@
 """Run tokenizers with the `tokenizers` library: WordPiece, Unigram, SentencePiece and other pipelines.
 
-    pip install 'tinyllm[hf]'
+    pip install tokenizers
 """
 
 import json
@@ -129,7 +129,7 @@ def _load(document, feature="its pipeline"):
     try:
         import tokenizers
     except ImportError:
-        message = f"for {feature} this file needs the tokenizers library: pip install 'tinyllm[hf]'"
+        message = f"for {feature} this file needs the tokenizers library: pip install tokenizers"
         raise UserError(message) from None
     library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
     library.encode_special_tokens = True

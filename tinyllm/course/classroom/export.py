@@ -17,6 +17,7 @@ from tinyllm.course.classroom.release import stubs
 from tinyllm.course.classroom.results import cell, feedback_lines, headline, number, table
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
+from tinyllm.version import WHEEL
 
 SETUP = """#!/usr/bin/env bash
 # Gradescope runs this once, as it builds the image: choose one with Python 3.11, such as Ubuntu 24.04.
@@ -109,7 +110,7 @@ def read_package(path: str | Path | None) -> tuple[str, bytes]:
     if path is None:
         raise UserError(f"this export needs --package FILE, a wheel of tinyllm to install there; {make}")
     path = Path(path)
-    if not re.fullmatch(r"tinyllm-[\w.+-]+(\.whl|\.tar\.gz)", path.name):
+    if not re.fullmatch(WHEEL + r"-[\w.+-]+(\.whl|\.tar\.gz)", path.name):
         raise UserError(f"{path} is not named as a wheel or a source distribution of tinyllm; {make}")
     return path.name, read_bytes(path)
 

@@ -33,6 +33,7 @@ from tinyllm.course.workers import LEVELS, why_not
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.testing.relations import specs_only
+from tinyllm.version import __version__
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -102,7 +103,7 @@ def kept_seed(folder: Path) -> int:
 
 def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return the name of a record's file: a hash of everything that the record depends on."""
-    versions = [*map(version, ("tinyllm", "hypothesis", "numpy")), platform.python_version()]
+    versions = [__version__, version("hypothesis"), version("numpy"), platform.python_version()]
     parts = [(p.lesson.number, p.points) for p in course.parts]
     rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]

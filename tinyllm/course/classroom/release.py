@@ -10,7 +10,6 @@ import ast
 import inspect
 import re
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tinyllm.course.workspace import MAX_FILE
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_text
 from tinyllm.ops.registry import OPS
+from tinyllm.version import WHEEL, __version__
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 ALMOST = re.compile(r"#.*\b(begin|end|start|stop)\b\W*\bsol", re.IGNORECASE)
@@ -143,8 +143,12 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
 
 def readme(course: Course) -> str:
     """Return the README of a release, with the lessons and due dates -> Markdown."""
-    install = f"Install tinyllm {version('tinyllm')} from where your instructor says."
-    lines = [f"# {course.title}", "", install, ""]
+    install = [
+        f"Install tinyllm {__version__} from the file or link that your instructor gave you, for example",
+        f"with `python -m pip install '{WHEEL}-{__version__}.tar.gz[course]'`. Do not use `pip install",
+        "tinyllm`: it installs another project of that name.",
+    ]
+    lines = [f"# {course.title}", "", *install, ""]
     for part in course.parts:
         due = f", due {part.due}" if part.due else ""
         points = sum(part.points.values())

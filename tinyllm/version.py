@@ -1,0 +1,8 @@
+"""The version, and the name under which a package index may list this library.
+
+`pip install tinyllm` installs another project that had the name first; import name and command stay tinyllm.
+"""
+
+__version__ = "0.1.0"
+DISTRIBUTION = "tinyllm-lab"
+WHEEL = DISTRIBUTION.replace("-", "_")  # how the names of its wheels and source distributions begin
