@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -13,16 +14,16 @@ import time
 CTRL_C = "\x03"
 
 
-def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
+def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
-    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed, or a
-    function that says it. Ctrl-C is pressed again where nothing comes of it, after a second without an echo,
-    after ten with one: between its prompt and its wait for a key, readline takes note of it and waits all the
-    same.
+    keys: pairs of a text, or a pattern, to wait for, which is looked for after the last one, and what is then
+    typed, or a function that says it. Ctrl-C is pressed again where nothing comes of it, after a second
+    without an echo, after ten with one: between its prompt and its wait for a key, readline takes note of it
+    and waits all the same.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env={**os.environ, **(env or {})},
         start_new_session=True, preexec_fn=_sit_down,
@@ -34,9 +35,9 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
             again = b"" if b"\n" in data else again  # else it is the rest of the prompt, or the echo
             pause = 10 if b"^C" in data else pause
             shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
-            while keys and keys[0][0] in shown[at:]:
-                text, typed = keys.pop(0)
-                at = shown.index(text, at) + len(text)
+            while keys and (found := re.compile(_pattern(keys[0][0])).search(shown, at)):
+                _, typed = keys.pop(0)
+                at = found.end()
                 typed = (typed() if callable(typed) else typed).encode()
                 os.write(ours, typed)
                 again, pause = typed if typed == CTRL_C.encode() else b"", 1
@@ -45,6 +46,10 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60):
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def _pattern(text):
+    return text if isinstance(text, re.Pattern) else re.escape(text)
 
 
 def _sit_down():

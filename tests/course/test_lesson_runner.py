@@ -1,5 +1,6 @@
 """Stepping through a lesson: in a terminal it waits and can be left; elsewhere it runs straight through."""
 
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
+from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.workspace import Progress, start_lesson
 
 LESSON = """# %% [markdown]
 # # 0. A lesson
@@ -69,10 +72,134 @@ def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     assert "Traceback" not in shown and "\nthe last cell" not in shown
 
 
-def test_without_a_terminal_a_lesson_runs_straight_through(lesson):
-    done = subprocess.run(lesson, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    question = "? how many of them are there in both of the boxes?!"
-    assert done.stdout == f"{question}\nit is 5\nthe last cell\n" and not done.stderr
+QUESTION = "? how many of them are there in both of the boxes?!"
+PIPED = f"""
+# 0. A lesson
+
+With **strong words** and *a
+term*; 2 * 3 * 4 and a*b*c.
+
+| guess = predict("how many of them are there in both of the boxes?!")
+| print(compare(guess, 5))
+{QUESTION}
+it is 5
+
+| print("the last " + "cell")
+the last cell
+"""
+
+
+@pytest.mark.parametrize("quiet, shown", [
+    ("", PIPED), ("quiet", f"{QUESTION}\nit is 5\nthe last cell\n"),
+])  # fmt: skip
+def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown):
+    """Without its text, what a lesson prints cannot be understood; a test of it needs no more."""
+    how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    done = subprocess.run(lesson, env=os.environ | {"TINYLLM_LESSON": quiet}, **how)
+    assert done.stdout == shown and not done.stderr
+
+
+LONG = """# %% [markdown]
+# # 1. A long lesson
+#
+@
+# %%
+from tinyllm.course.lesson_runner import begin, predict
+begin()
+
+# %% [markdown]
+@
+# %%
+$
+print("line\\n" * 15)
+
+# %% [markdown]
+# ## A heading
+#
+@
+# %%
+$
+print("wide " * 40)
+predict("and a question that is so long that it takes another line?")
+
+# %%
+print("line\\n" * 60)
+
+# %% [markdown]
+@"""
+LONG = LONG.replace("@", "# three\n# lines of\n# prose\n#\n" * 7).replace("$", "x = 1\n" * 12)
+STOP = re.compile(r"(?:q ends\033\[0m|Enter to pass\)) $")
+
+
+def stops(path, rows=24):
+    """Press Enter wherever a script asks for it -> what was shown between the times, without styles."""
+    shown, code = at_terminal([sys.executable, str(path)], [(STOP, "\n")] * 40, rows=rows)
+    assert code == 0
+    return re.split(r"(?<=q ends) \n|(?<=to pass\)) \n", plain(shown))
+
+
+@pytest.mark.parametrize("rows", [24, 10])
+def test_nothing_scrolls_off_before_it_was_seen(tmp_path, rows):
+    """Of 116 stops in the lessons, 69 once had more above them than a terminal has lines."""
+    path = tmp_path / "lesson.py"
+    path.write_text(LONG)
+    found = stops(path, rows)
+    tall = [sum(1 + (len(line) - 1) // 80 if line else 1 for line in text.split("\n")) for text in found]
+    assert max(tall) == rows and all(text.strip() for text in found)
+    assert sum(text.count("line\n") for text in found) == 75
+    assert not [text for text in found if "A heading" in text and "three" not in text]
+
+
+def test_a_lesson_goes_on_where_it_was_left(lesson, tmp_path, monkeypatch):
+    """It once began at step 1 again, with all that had been answered and computed before."""
+    (tmp_path / ".tinyllm").mkdir()
+    folder = tmp_path / "00_setup"
+    folder.mkdir()
+    path = (tmp_path / "lesson.py").rename(folder / "lesson.py")
+    path.write_text(LESSON + '\n# %%\nprint("guess", guess)\n')
+    command = [sys.executable, str(path)]
+    left = [(f"1 of 3: {ENTER}", "\n"), ("to pass)", "\n"), (f"2 of 3: {ENTER}", "q\n")]
+    assert at_terminal(command, left)[1] == 0
+    asked = "you stopped at step 2 of 3: Enter goes on there, 1 starts again"
+    again = [(asked, "x\n"), (asked, "\n"), (f"2 of 3: {ENTER}", "\n"), (f"3 of 3: {ENTER}", "\n")]
+    shown, code = at_terminal(command, again)
+    assert code == 0 and "the last cell\n" in shown and "guess None" in shown
+    assert "it is 5" not in shown and "A lesson" not in shown
+    assert f"1 of 3: {ENTER}" in at_terminal(command, [(f"1 of 3: {ENTER}", "q\n")])[0]
+    shown, _ = at_terminal([*command, "--from", "3"], [(f"3 of 3: {ENTER}", "\n")])
+    assert "guess None" in shown and "stopped at" not in shown
+    (tmp_path / ".tinyllm" / "places.json").write_text("[1")
+    assert at_terminal(command, [(f"1 of 3: {ENTER}", "q\n")])[1] == 0
+
+
+ADD = """def add(x, y):
+    print("mine")
+    return x + y
+"""
+
+
+def test_a_lesson_runs_on_functions_of_the_students_that_have_passed(tmp_path):
+    """After a student had written them all, each lesson ran on the library's as before."""
+    folder, _ = start_lesson(find_lesson(0), tmp_path)
+    (folder / "exercise.py").write_text(ADD)
+    calls = "import numpy as np\nfrom tinyllm import ops\nprint(ops.add(np.float32([1]), np.float32([2])))\n"
+    (folder / "lesson.py").write_text(f"{LESSON}\n# %%\n{calls}")
+
+    def run(*options):
+        command = [sys.executable, str(folder / "lesson.py"), *options]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+
+    assert "mine" not in run()
+    progress = Progress(tmp_path)
+    progress.task(find_lesson(0), "add")["state"] = "passed"
+    progress.save()
+    said = run()
+    assert "functions of yours that have passed: add" in said and "mine\n" in said and "[3.]" in said
+    assert "mine" not in run("--library")
+    (folder / "exercise.py").write_text("def add(x:\n")
+    said = " ".join(run().split())
+    assert "yours could not be used: " in said and "exercise.py, line 1: '(' was never closed" in said
+    assert said.endswith("[3.]")
 
 
 def test_what_is_wrong_with_a_students_file_is_one_line(tmp_path):
@@ -123,6 +250,7 @@ def test_numbers_as_people_write_them_and_what_is_none_is_asked_for_again(monkey
 @pytest.mark.parametrize("guess, actual, said", [
     (None, 1234567, "it is 1,234,567"), (101, 100.0, "it is 100: you said 101, well predicted"),
     (-300, -100.0, "it is -100; you said -300, 3.0 times too large"),
+    (1e9, 0.2792, "it is 0.2792; you said 1e+09, far too large"),
     (-1, 100.0, "it is 100; you said -1"), (0, 0, "it is 0: you said 0, well predicted"),
 ])  # fmt: skip
 def test_a_prediction_is_set_beside_the_result(guess, actual, said):

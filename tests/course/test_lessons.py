@@ -10,8 +10,8 @@ from verify_lessons import LONG, kept, run_lesson
 
 import tinyllm
 from tinyllm.course.checker import judge
-from tinyllm.course.lesson_runner import cells
 from tinyllm.course.reference_solution import solved
+from tinyllm.course.stepping import cells
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import hints
 from tinyllm.ops import OPS

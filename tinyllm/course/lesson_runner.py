@@ -1,102 +1,90 @@
-"""Step through a lesson in a terminal: show a cell, wait for Enter, run it, go on to the next cell.
+"""The tools of a lesson's script: start it, ask before a result, answer after it, show pictures.
 
-A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
-cell of prose, `# %%` one of code. `begin` makes the script wait before each cell when it runs in a terminal,
-where q or Ctrl-C leaves it; piped, in a notebook or in a test it runs straight through. `predict` asks before
-a result, in a terminal and in a notebook, and `compare` answers after it.
+In a terminal `begin` makes the script stop before each piece of code. q or Ctrl-C leaves it, and the next
+start goes on from there. Piped, it shows everything without waiting. `predict` asks before a result, in a
+terminal and in a notebook, and `compare` answers after it.
 """
 
+import argparse
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyllm.course.screen import Screen
+from tinyllm.course.stepping import Stepper
+from tinyllm.course.syllabus import syllabus
+from tinyllm.course.workspace import passed_ops, short_path
 from tinyllm.errors import UserError
-from tinyllm.files import read_text
 
-QUIET = "TINYLLM_LESSON"  # if it is "quiet", or without a terminal, nothing waits or asks
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Prose or code between two `# %%`, and the line of the file where it starts, counted from 1."""
-
-    line: int
-    prose: bool
-    text: str
+QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
 
 
-def cells(source: str) -> list[Cell]:
-    """Cut a script in percent format -> list of Cell."""
-    found: list[tuple[int, bool, list[str]]] = []
-    for number, line in enumerate(source.splitlines(), 1):
-        if line.startswith("# %%"):
-            found.append((number, "[markdown]" in line, []))
-        elif found:
-            found[-1][2].append(line)
-    return [Cell(n, prose, _text(lines, prose)) for n, prose, lines in found]
-
-
-def _text(lines, prose):
-    if prose:
-        lines = [re.sub(r"^# ?", "", line) for line in lines]
-    return "\n".join(lines).strip("\n")
+def quiet() -> bool:
+    """Return True if TINYLLM_LESSON is "quiet"."""
+    return os.environ.get(QUIET) == "quiet"
 
 
 def interactive() -> bool:
     """Return True if the script runs in a terminal and TINYLLM_LESSON is not "quiet"."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get(QUIET) != "quiet"
+    return sys.stdin.isatty() and sys.stdout.isatty() and not quiet()
+
+
+def in_notebook() -> bool:
+    """Return True if there is a notebook, with or without somebody in front of it."""
+    return "ipykernel" in sys.modules
 
 
 def begin() -> Path:
     """Start stepping through the script that calls this -> its folder; in a notebook the current folder.
 
-    Without a terminal the script does not wait.
+    The options of the script: --from N starts at step N, --library does not use the student's functions.
     """
     frame = sys._getframe(1)
     path = frame.f_globals.get("__file__")  # no notebook has one
+    folder = Path.cwd() if path is None else Path(path).absolute().parent
     if path is None:
-        return Path.cwd()
-    sys.excepthook = _leave
-    if interactive():
-        _step_through(frame, path)
-    return Path(path).absolute().parent
+        use_own(folder)
+    elif os.path.realpath(sys.argv[0]) == os.path.realpath(path):
+        sys.excepthook = _leave
+        options = _options(path)
+        if not quiet():
+            Stepper(frame, Path(path).absolute(), interactive(), options.start)
+        if not options.library:
+            use_own(folder)
+    return folder
 
 
-def _step_through(frame, path):
-    """Show each cell of a script before the frame that runs it gets there."""
-    todo = cells(read_text(path))
-    for cell in todo:
-        if cell.prose and cell.line < frame.f_lineno:  # the opening; the code that calls this has run
-            _show(cell)
-    todo = [cell for cell in todo if cell.line > frame.f_lineno]
-    steps = [cell for cell in todo if not cell.prose]
+def _options(path):
+    parser = argparse.ArgumentParser(prog=f"python {short_path(path)}", allow_abbrev=False)
+    parser.add_argument("--from", dest="start", type=int, metavar="N", help="start at step N")
+    what = "run on the library's functions, also where yours have passed"
+    parser.add_argument("--library", action="store_true", help=what)
+    return parser.parse_args()
 
-    def show_next():
-        cell = todo.pop(0)
-        _show(cell, "" if cell.prose else f"{steps.index(cell) + 1} of {len(steps)}")
 
-    fell = False  # whether an exception, such as that of q, is on its way out of the script
+def use_own(folder: Path) -> None:
+    """Let ops run the student's functions that have passed `tinyllm check`, and say which these are."""
+    lesson = next((lesson for lesson in syllabus() if lesson.folder == folder.name), None)
+    passed = passed_ops(lesson, folder.parent) if lesson else set()
+    if not lesson or not passed:
+        return
+    from tinyllm.course.plugins import load_parts, plug_in  # here: it takes a while
 
-    def look(frame, event, value):
-        nonlocal fell
-        if event == "line":
-            while todo and todo[0].line < frame.f_lineno:
-                show_next()
-        elif event == "return":  # the end of the script: prose that stands after the last code
-            while todo and not fell:
-                show_next()
-            sys.settrace(None)
-        fell = event == "exception"
-        return look
-
-    frame.f_trace = look
-    sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
+    try:
+        parts = [part for part in load_parts([lesson], folder.parent)[0] if part.op in passed]
+    except UserError as error:
+        print(note(f"This lesson runs on the library's functions, because yours could not be used: {error}"))
+        return
+    if not parts:
+        return
+    plug_in(parts)
+    names = ", ".join(part.op for part in parts)
+    print(note(f"This lesson runs on functions of yours that have passed: {names}. "
+               "(With --library it runs on the library's.)"))  # fmt: skip
 
 
 def _leave(kind, error, trace):
@@ -110,46 +98,17 @@ def _leave(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
-def _show(cell, place=""):
-    """Show a cell, and wait for Enter if it is code."""
-    width = min(shutil.get_terminal_size().columns, 80)
-    if cell.prose:
-        print(f"\n{_styled(cell.text)}\n")
-        return
-    print("\n" + "\n".join(f"\033[2m|\033[0m {line}" for line in cell.text.split("\n")))
-    prompt = f" {place}: Enter runs this code, q ends"
-    _ask(f"\033[2m{'-' * (width - len(prompt) - 2)}{prompt}\033[0m ")
-
-
-def _styled(text):
-    """Show headings and **strong words** in bold, *terms* in italics; leave 2 * 3 * 4 unchanged."""
-    text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
-    text = re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
-    return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", "\033[3m\\1\033[0m", text)
-
-
-def _ask(prompt):
-    """Wait for a line; q, or the end of the input, ends the lesson."""
-    try:
-        answer = input(prompt).strip()
-    except EOFError:
-        answer = "q"
-        print()
-    if answer.lower() == "q":
-        print("stopped")
-        sys.exit()
-    return answer
-
-
 def predict(question: str) -> float | None:
     """Ask for a number before the result is shown -> float, or None without an answer."""
-    notebook = "ipykernel" in sys.modules and os.environ.get(QUIET) != "quiet"
+    if getattr(sys.stdout, "muted", False):  # steps that are not shown
+        return None
+    notebook = in_notebook() and not quiet()
     how = "(a number, or Enter to pass) "
     asked = f"? {question}" if notebook else f"\033[1m? {question}\033[0m"
     between = " " if notebook or len(question + how) < 76 else "\n  "
     while notebook or interactive():
         try:
-            answer = _ask(f"{asked}{between}{how}")
+            answer = _read(f"{asked}{between}{how}")
         except NotImplementedError:  # a notebook that is run with nobody in front of it
             break
         if not answer:
@@ -164,6 +123,11 @@ def predict(question: str) -> float | None:
     return None
 
 
+def _read(prompt):
+    """Read a line; in a terminal, q ends the lesson."""
+    return sys.stdout.ask(prompt) if isinstance(sys.stdout, Screen) else input(prompt).strip()
+
+
 def compare(guess: float | None, actual: float) -> str:
     """Compare a prediction with the result -> one line to print."""
     said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
@@ -174,7 +138,8 @@ def compare(guess: float | None, actual: float) -> str:
     if actual and guess and guess * actual > 0:
         ratio = max(guess / actual, actual / guess)
         way = "large" if ratio == guess / actual else "small"
-        return f"it is {said}; you said {guess:.6g}, {ratio:.1f} times too {way}"
+        far = f"{ratio:.1f} times" if ratio < 1000 else "far"
+        return f"it is {said}; you said {guess:.6g}, {far} too {way}"
     return f"it is {said}; you said {guess:.6g}"
 
 

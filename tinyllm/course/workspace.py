@@ -17,7 +17,7 @@ from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
 
-MARK = ".tinyllm"
+MARK, PLACES = ".tinyllm", "places.json"
 COPIED = ("lesson.py", "exercise.py")
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
@@ -117,6 +117,28 @@ def hints(lesson: Lesson, task: str) -> list[str]:
     return read_toml(path).get(task, []) if path.is_file() else []
 
 
+def place(folder: Path) -> int:
+    """Return the step at which somebody left the lesson in a folder of a workspace, or 0."""
+    return _places(folder.parent).get(folder.name, 0)
+
+
+def keep_place(folder: Path, step: int) -> None:
+    """Record the step at which somebody is in a lesson of a workspace, 0 after the last."""
+    if (folder.parent / MARK).is_dir():
+        places = json.dumps(_places(folder.parent) | {folder.name: step})
+        with contextlib.suppress(UserError, OSError):  # a lesson can be read all the same
+            atomic_write_text(folder.parent / MARK / PLACES, places + "\n")
+
+
+def _places(workspace):
+    """Return {lesson's folder: step}; a damaged file counts as empty."""
+    with contextlib.suppress(UserError):
+        places = parse_json(read_bytes(workspace / MARK / PLACES, 2**16))
+        conform(places, {str: int})
+        return places
+    return {}
+
+
 class Progress:
     """A student's progress: each task's state, properties held, and hints and solutions seen.
 
@@ -163,6 +185,13 @@ class Progress:
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
+
+
+def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
+    """Return the names of a lesson's ops that have passed `tinyllm check` in a workspace."""
+    progress = Progress(workspace)
+    ops = [task.name for task in lesson.tasks if task.kind == "op"]
+    return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}
 
 
 def read_progress(data: bytes) -> dict[str, dict[str, Any]]:

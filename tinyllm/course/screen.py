@@ -1,0 +1,103 @@
+"""Show texts in a terminal so that nothing scrolls off before it was seen.
+
+A `Screen` takes the place of standard output. It counts the lines since somebody last pressed Enter, and
+waits before the first line for which there is no room.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+Part = str | Sequence["Part"]  # a text, or parts that belong together
+STYLE = re.compile(r"\033\[[\d;]*m")
+
+
+class Screen:
+    """Standard output, a screen at a time.
+
+    waits: if False, as for a file, nothing waits. While `muted` is True, nothing is written.
+    """
+
+    def __init__(self, stream: Any, waits: bool):
+        self.stream, self.waits, self.muted = stream, waits, False
+        self.used = self.column = 0  # lines since the last stop, columns of the line that is not ended
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, and wait before each line for which there is no room -> its length."""
+        for line in () if self.muted else text.splitlines(keepends=True):
+            if self.waits and self.used >= room() and not self.column:
+                self.pause("Enter shows more, q ends")
+            self.stream.write(line)
+            self.column += len(STYLE.sub("", line.rstrip("\n")))
+            if line.endswith("\n"):
+                self.used, self.column = self.used + height(self.column), 0
+        return len(text)
+
+    def show(self, part: Part) -> None:
+        """Write parts; wait between them, from the outermost inwards, where they do not fit."""
+        if not self.waits or self.used + needed(part) <= room():
+            self.write(joined(part))
+        elif self.used:
+            self.pause("Enter goes on, q ends")
+            self.show(part)
+        elif isinstance(part, str):
+            self.write(part)
+        else:
+            for each in part:
+                self.show(each)
+
+    def pause(self, prompt: str) -> None:
+        """Wait for Enter; q ends the program."""
+        columns = min(shutil.get_terminal_size().columns, 80)
+        self.ask(f"\033[2m{'-' * (columns - len(prompt) - 3)} {prompt}\033[0m ")
+
+    def ask(self, prompt: str) -> str:
+        """Read a line -> str; q, or the end of the input, ends the program."""
+        if self.used and self.used + needed(prompt) - 1 > room():
+            self.pause("Enter goes on, q ends")
+        try:
+            answer = input(prompt).strip()
+        except EOFError:
+            answer = "q"
+            self.stream.write("\n")
+        self.used = self.column = 0
+        if answer.lower() == "q":
+            self.stream.write("stopped\n")
+            sys.exit()
+        return answer
+
+
+def room() -> int:
+    """Return how many lines fit above a prompt."""
+    return max(shutil.get_terminal_size().lines - 1, 2)
+
+
+def height(columns: int) -> int:
+    """Return how many lines of the terminal a line of so many columns takes."""
+    return 1 + max(columns - 1, 0) // shutil.get_terminal_size().columns
+
+
+def needed(part: Part) -> int:
+    """Return how many lines of the terminal parts take."""
+    return sum(height(len(STYLE.sub("", line))) for line in joined(part).splitlines())
+
+
+def joined(part: Part) -> str:
+    """Return the whole text of parts."""
+    return part if isinstance(part, str) else "".join(map(joined, part))
+
+
+def paragraphs(text: str) -> list[str]:
+    """Cut a text before its empty lines, but not below a heading nor above what is indented."""
+    found: list[str] = []
+    for piece in re.split(r"(?<=\n)(?=\n\S)", text):
+        if found and re.fullmatch(r"\s*#+ .*\n", found[-1]):
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found

@@ -1,0 +1,147 @@
+"""Cut a lesson's script into steps, and show each before the code in it runs.
+
+A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
+cell of prose, `# %%` one of code.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tinyllm.course.screen import Part, Screen, paragraphs
+from tinyllm.course.workspace import keep_place, place
+from tinyllm.files import read_text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Prose or code between two `# %%`, and the line of the file where it starts, counted from 1."""
+
+    line: int
+    prose: bool
+    text: str
+
+
+def cells(source: str) -> list[Cell]:
+    """Cut a script in percent format -> list of Cell."""
+    found: list[tuple[int, bool, list[str]]] = []
+    for number, line in enumerate(source.splitlines(), 1):
+        if line.startswith("# %%"):
+            found.append((number, "[markdown]" in line, []))
+        elif found:
+            found[-1][2].append(line)
+    return [Cell(n, prose, _text(lines, prose)) for n, prose, lines in found]
+
+
+def _text(lines, prose):
+    if prose:
+        lines = [re.sub(r"^# ?", "", line) for line in lines]
+    return "\n".join(lines).strip("\n")
+
+
+@dataclass
+class Step:
+    """A cell of code, or None at the end of a lesson, and the prose before it."""
+
+    prose: list[Cell] = field(default_factory=list)
+    code: Cell | None = None
+
+
+class Stepper:
+    """Show each step of a script before the frame that runs it gets there.
+
+    waits: whether somebody sits in front of it. start: the step to start at; by default it is asked for when
+    the last run was left in the middle.
+    """
+
+    def __init__(self, frame: FrameType, path: Path, waits: bool, start: int | None = None):
+        self.folder, self.waits = path.parent, waits
+        self.screen = sys.stdout = Screen(sys.stdout, self.waits)
+        every = cells(read_text(path))
+        opening = [cell for cell in every if cell.prose and cell.line < frame.f_lineno]
+        self.steps = steps(cell for cell in every if cell.line > frame.f_lineno)
+        self.count = sum(step.code is not None for step in self.steps)
+        self.number, self.fell = 0, False  # fell: an exception, such as that of q, leaves the script
+        self.start = min(start or self._ask_where(), self.count)
+        if self.start > 1:
+            self.screen.show(f"running steps 1 to {self.start - 1} without showing them ...\n")
+            self.screen.muted = True
+        else:
+            self.screen.show([self._laid_out(cell) for cell in opening])
+        frame.f_trace = self.look
+        sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
+
+    def _ask_where(self):
+        """Return the step to start at: where the last run was left, if somebody says so."""
+        stopped = min(place(self.folder), self.count)
+        if not self.waits or stopped < 2:
+            return 1
+        where = f"you stopped at step {stopped} of {self.count}: "
+        while True:
+            answer = self.screen.ask(f"\n{where}Enter goes on there, 1 starts again, q ends ")
+            if not answer or re.fullmatch("[1-9][0-9]{0,3}", answer):
+                return int(answer or stopped)
+
+    def look(self, frame: FrameType, event: str, value: Any) -> Any:
+        """Trace the script: before a line of a new step, show that step."""
+        if event == "line":
+            while self.steps and self.steps[0].code and self.steps[0].code.line < frame.f_lineno:
+                self.show(self.steps.pop(0))
+        elif event == "return":  # the end of the script
+            sys.settrace(None)
+            if not self.fell:
+                self.end()
+        self.fell = event == "exception"
+        return self.look
+
+    def end(self) -> None:
+        """Show the prose below the last code, and start at the beginning next time."""
+        for step in self.steps:
+            self.show(step)
+        if self.waits:
+            keep_place(self.folder, 0)
+
+    def show(self, step: Step) -> None:
+        """Show a step, and wait if it has code to run."""
+        self.number += step.code is not None
+        if step.code and self.number < self.start:
+            return
+        self.screen.muted = False
+        if step.code and self.waits:
+            keep_place(self.folder, self.number)
+        part: list[Part] = [self._laid_out(cell) for cell in step.prose]
+        self.screen.show([*part, self._laid_out(step.code)] if step.code else part)
+        if step.code and self.waits:
+            self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q ends")
+
+    def _laid_out(self, cell):
+        """Return a cell as parts for a screen, in colours if it is a terminal."""
+        if not cell.prose:
+            bar = "\033[2m|\033[0m" if self.waits else "|"
+            lines = [f"{bar} {line}".rstrip() for line in cell.text.split("\n")]
+            return "\n" + "\n".join(lines) + "\n"
+        styled = _styled if self.waits else str
+        return [styled(text) for text in paragraphs(f"\n{cell.text}\n")]
+
+
+def steps(found: Iterable[Cell]) -> list[Step]:
+    """Group cells into steps, each of which ends with code; at the end there may be prose alone."""
+    grouped = [Step()]
+    for cell in found:
+        if cell.prose:
+            grouped[-1].prose.append(cell)
+        else:
+            grouped[-1].code = cell
+            grouped.append(Step())
+    return grouped if grouped[-1].prose else grouped[:-1]
+
+
+def _styled(text):
+    """Show headings and **strong words** in bold, *terms* in italics; leave 2 * 3 * 4 unchanged."""
+    text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
+    text = re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
+    return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", "\033[3m\\1\033[0m", text)
