@@ -10,8 +10,9 @@ import pytest
 
 from tinyllm.course.checker import Verdict
 from tinyllm.course.classroom.collect import collect, left_out
+from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.classroom.grading import scored
-from tinyllm.course.classroom.results import cell, feedback_name
+from tinyllm.course.classroom.sheets import cell
 from tinyllm.course.syllabus import find_lesson
 
 LESSON = find_lesson(4)
@@ -109,11 +110,11 @@ def test_what_was_plainly_handed_in_is_a_student_who_is_told_how(tmp_path, suffi
 
 
 def test_no_student_writes_on_the_page_of_another_or_a_formula():
-    victim = feedback_name("José María").removesuffix(".md")
-    assert feedback_name(victim) != f"{victim}.md"
-    assert feedback_name("Ada-1815") == "Ada-1815.md"
-    for text in ("=1+2", "+1", "-1", "@x", "＝1+2", "＋1", "－1", "＠x"):
-        assert cell(text) == "'" + text
+    victim = feedback_name("José María").removesuffix(".html")
+    assert feedback_name(victim) != f"{victim}.html"
+    assert feedback_name("Ada-1815") == "Ada-1815.html"
+    for text in ("=1+2", "+1", "-1", "@x", "＝1+2", "＋1", "－1", "＠x", " =1", "\r=1"):
+        assert cell(text) == "'" + text.strip()
 
 
 @pytest.mark.parametrize("held, broken, points", [

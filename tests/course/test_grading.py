@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -119,14 +120,18 @@ def test_good_and_bad_are_graded_side_by_side(graded):
     assert all(row["isolation"].startswith(best_level()) and row["of"] == "3" for row in rows.values())
     assert all(words in rows[name]["note"] and rows[name]["points"] == "0" for name, words in REFUSED.items())
     assert "isolation: " + best_level() in graded and "leads out" in graded
-    assert "7 submissions graded, 2 with all 3 points; 8 refused" in graded
+    assert "7 submissions graded, 2 with all 3 points\n8 submissions could not be graded" in graded
     assert "roster.csv: neither a folder nor a zip" in graded and "roster" not in text
     pages = [path.read_text("utf-8") for path in Path("out/feedback").iterdir()]
     assert len(pages) == len(rows)
     assert all("isolation: " in page and "\x1b" not in page for page in pages)
-    assert any("without subtracting the maximum" in page and "tinyllm check 4" in page for page in pages)
+    assert any("without subtracting the maximum" in page and "tinyllm check 4" in page
+               and "   3      return np.exp(x)" in page for page in pages)  # fmt: skip
+    assert any("ValueError: `&lt;b&gt;" in page and re.search("<mark .*>   2  ", page) for page in pages)
+    assert not any("<b>" in page for page in pages)
     (page,) = [page for page in pages if "SyntaxError" in page]
-    assert "blocked" in page and "Hint" not in page  # of no use there
+    assert "exercise.py: line 1 does not parse; nothing below could run" in page
+    assert page.count("SyntaxError") == 1 and "blocked" in page and "Hint" not in page  # of no use there
 
 
 def test_the_json_and_the_report_and_the_exports(graded, capsys):
@@ -269,7 +274,7 @@ def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys)
     tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
     assert [task["state"] for task in tasks] == ["failed"] + 3 * ["not_attempted"]
     assert tasks[0]["message"].startswith("FileNotFoundError") and "'x'" in tasks[0]["message"]
-    for path in ("out/results.json", "out/feedback/Ada.md"):
+    for path in ("out/results.json", "out/feedback/Ada.html"):
         assert "tinyllm-" not in Path(path).read_text("utf-8")
 
 

@@ -12,13 +12,16 @@ from tqdm import tqdm
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
 from tinyllm.course.checker import WORDS
+from tinyllm.course.classroom.adjust import adjust, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
-from tinyllm.course.classroom.queue import choose_level, grade_all
+from tinyllm.course.classroom.grading import MISSING
+from tinyllm.course.classroom.queue import LATER, choose_level, find_submissions, grade_all, only
 from tinyllm.course.classroom.release import write_release
-from tinyllm.course.classroom.results import number, read_results, summary, write_results
+from tinyllm.course.classroom.results import read_results, summary, write_results
 from tinyllm.course.classroom.selftest import Row, run_selftest
+from tinyllm.course.classroom.sheets import number
 from tinyllm.course.workers import best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -32,7 +35,7 @@ example:
   tinyllm course report grades           where the class is stuck
   tinyllm course export canvas grades --out canvas.csv
 """)  # fmt: skip
-Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "junit", "gradescope-results"]
+Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "junit", "gradescope-results"]
 
 
 def find_course(path: str | None) -> Course:
@@ -80,21 +83,27 @@ def release(out: str, *, course: str | None = None, **more: str | None) -> None:
 def grade(
     folder: str, *, out: str, json: bool = False, workers: int | None = None,
     isolation: Literal["auto", "landlock", "plain"] = "auto", require_isolation: bool = False,
-    course: str | None = None,
+    course: str | None = None, student: list[str] | None = None,
+    roster: str | None = None, overrides: str | None = None, received: str | None = None,
 ) -> int:  # fmt: skip
     """Grade many submissions.
 
     FOLDER               holds a folder or a zip for each student
-    --out OUT            a folder for grades.csv and feedback
+    --out OUT            a folder for grades.csv, tasks.csv and feedback
     --json               print results.json as well
     --workers N          submissions at a time; one per core
     --isolation          how students' code is fenced in
     --require-isolation  refuse to grade where only `plain` works
     --course FILE        the course file, not course.toml
+    --student NAME       grade this student again, and nobody else; may be repeated
+    --roster FILE        student, and any of name, id, email, section ...
+    --overrides FILE     student, task, points, comment: points set by hand
+    --received FILE      student, time, and perhaps lesson: counts late days
 
     example:
       tinyllm course grade submissions --out grades
       tinyllm course grade submissions --out grades --require-isolation --workers 4
+      tinyllm course grade submissions --out grades --student "Ada Lovelace"
 
     `auto` takes the first isolation that works here, as `tinyllm doctor` tells:
       landlock   Linux: each test in a fresh process without network, processes,
@@ -102,49 +111,68 @@ def grade(
       plain      macOS, Windows, old kernels: a fresh process for each test, with
                  a time limit; stops accidents, not attackers
 
-    Lateness is not judged: the times of files are set by whoever zips them. Leave out what came too late.
+    roster.csv, overrides.csv and received.csv beside the course file are read without being named, at each
+    grading. Lateness is judged by --received alone: the times of files are set by whoever zips them.
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     found = find_course(course)
+    tables = find_tables(course, {"roster": roster, "overrides": overrides, "received": received})
     level = choose_level(isolation, require_isolation)
     if found.seed is None and not json:
         print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each task, hidden inputs from a "
                         f"seed kept in {out}"), flush=True)  # fmt: skip
+    records = grade_folder(folder, found, tables, out, level, workers, student or [])
+    if json and records is not None:
+        print(dumps(read_results(out)))
+    elif records is not None:
+        print("".join(f"{name}: {path}\n" for name, path in tables.items()), end="")
+        print_graded(records, left_out(folder), found.total, out, level)
+    return 130 if records is None else 0
+
+
+def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str, level: str,
+                 workers: int | None, students: list[str]) -> list | None:
+    """Grade submissions, apply the tables, and write the results -> list of records; None if interrupted."""
+    adjustments, submissions = read_tables(course, tables), find_submissions(folder, course)
+    again = only(students, submissions)
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
         try:
-            records = grade_all(folder, found, out, level, workers, bar.update, bar.reset)
+            records = grade_all(submissions, course, out, level, workers, bar.update, bar.reset, again)
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
-            return 130
-    others = left_out(folder)
-    write_results(out, found, records, level, others)
-    if json:
-        print(dumps(read_results(out)))
-    else:
-        print_graded(records, others, found.total, out, level)
-    return 0
+            return None
+    records = adjust(adjustments, course, level, records)
+    files = {submission.student: submission.files for submission in submissions}
+    write_results(out, course, records, level, left_out(folder), files)
+    return records
 
 
 def print_graded(records: list, others: list, total: float, out: str, level: str) -> None:
     """Print a summary of a grading, and where its results are."""
-    for record in records:
-        if record["problem"]:
-            print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
+    missing = [record["student"] for record in records if record["problem"] == MISSING]
+    refused = [record for record in records if record["problem"] not in ("", MISSING, LATER)]
+    for record in refused:
+        print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
+    strangers = [record["student"] for record in records if record.get("remark")]
+    for names, what in ((missing, "nothing was handed in by"), (strangers, "not in the roster:")):
+        if names:
+            print(paragraph(f"{what} {listed(names)}", 2, 4))
     if others:
         print(paragraph(left_out_words(others), 2, 4))
-    refused = sum(bool(record["problem"]) for record in records)
-    full = sum(record["points"] == record["of"] and not record["problem"] for record in records)
-    counts = f"{plural(len(records) - refused, 'submission')} graded, {full} with all {number(total)} points"
-    print(f"{counts}; {refused} refused, as said above" if refused else counts)
+    graded = [record for record in records if not record["problem"]]
+    full = sum(record["points"] == record["of"] for record in graded)
+    print(f"{plural(len(graded), 'submission')} graded, {full} with all {number(total)} points")
+    if refused:
+        print(f"{plural(len(refused), 'submission')} could not be graded: see above")
     states = Counter(task["state"] for record in records for x in record["lessons"] for task in x["tasks"])
     if states["blocked"] or states["timed_out"]:
         what = f"{plural(states['blocked'], 'task')} blocked, {states['timed_out']} timed out"
-        again = "what ran out of time or lacked something on this machine"
-        print(paragraph(f"{what}: the pages in {out}/feedback say why; the same command tries again {again}"))
+        why = f"the pages in {out}/feedback say why. Run the command again to retry timeouts"
+        print(paragraph(f"{what}: {why} and what this machine lacked."))
     print(paragraph(isolation_words(level)))
-    print(f"see {out}/grades.csv and {out}/feedback\n`tinyllm course report {out}` sums up")
+    print(f"see {out}/grades.csv, tasks.csv and feedback\n`tinyllm course report {out}` sums up")
 
 
 def plural(n: int, word: str) -> str:
@@ -154,8 +182,13 @@ def plural(n: int, word: str) -> str:
 
 def left_out_words(names: list) -> str:
     """Return a sentence about files that are not submissions."""
+    return f"{listed(names)}: neither a folder nor a zip, so left out"
+
+
+def listed(names: list) -> str:
+    """Return the first names of a list, and how many more there are."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}: neither a folder nor a zip, so left out"
+    return ", ".join(names[:10]) + more
 
 
 @command("course report")
@@ -198,7 +231,8 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
            course: str | None = None) -> None:  # fmt: skip
     """Write what another system reads.
 
-    KIND            gradescope, classroom50, nbgrader, canvas, junit, gradescope-results
+    KIND            gradescope, classroom50, nbgrader, canvas, moodle, junit,
+                    gradescope-results
     GRADES          the folder of an earlier `course grade`
     --out FILE      the file or folder to write
     --package FILE  a wheel of tinyllm, which gradescope and classroom50 install

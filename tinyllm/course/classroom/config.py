@@ -25,15 +25,17 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            always meets the same one
 # partial    whether a task that is right on ordinary input earns the share of
 #            "right on ..." that hold
-# due        is shown to students and judged by nobody: the times of files are
-#            set by whoever zips them, so only the system that collected a
-#            submission knows when it came
+# points_per_late_day   what each day begun after `due` costs
+# due        a date, or a time such as 2026-10-01T23:59. Only the system that
+#            collected a submission knows when it came: `course grade
+#            --received FILE` reads that and counts late days
 # points     of each task; leave out the tasks that do not count
 
 title = "A course on language models"
 seed = {seed}
 variants = 8
 partial = false
+points_per_late_day = 0
 """
 
 
@@ -55,6 +57,7 @@ class Course:
     variants: int
     partial: bool
     parts: tuple[Part, ...]
+    points_per_late_day: float = 0
 
     @property
     def total(self) -> float:
@@ -106,7 +109,8 @@ def load_course(path: str | Path) -> Course:
 
 
 def _course(data):
-    found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[])
+    found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[],
+                    points_per_late_day=0.0)  # fmt: skip
     lessons = found.pop("lesson")
     if not lessons or not all(isinstance(fields, dict) for fields in lessons):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")
@@ -116,6 +120,8 @@ def _course(data):
             raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
     if found["variants"] < 1:
         raise UserError(f"variants must be 1 or more, not {found['variants']}")
+    if not 0 <= found["points_per_late_day"] < 1e6:
+        raise UserError(f"points_per_late_day must be 0 or more, not {found['points_per_late_day']}")
     if "seed" not in data:  # a seed that is the same for every course is known to every student
         add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
         raise UserError(f"it has no secret seed, from which hidden inputs are drawn; {add}")
@@ -127,7 +133,7 @@ def _fields(where, given, **defaults):
     for name, value in given.items():
         if name not in defaults:
             raise UserError(f"{where} has no setting {name!r}; it has {', '.join(sorted(defaults))}")
-        if type(value) is not (kind := type(defaults[name])):
+        if type(value) is not (kind := type(defaults[name])) and (kind, type(value)) != (float, int):
             raise UserError(f"{name} should be of type {kind.__name__}, not {value!r}")
     return defaults | given
 

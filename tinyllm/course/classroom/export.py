@@ -1,4 +1,4 @@
-"""Export to other systems: Gradescope, Classroom 50, nbgrader and Canvas; JUnit's XML for all others.
+"""Export to other systems: Gradescope, Classroom 50, nbgrader, Canvas and Moodle; JUnit's XML for all others.
 
 There are two kinds of exports: packages that let another system run this grader, and results in its format.
 """
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from tinyllm.course.classroom.adjust import points_of
 from tinyllm.course.classroom.config import Course, Part
+from tinyllm.course.classroom.feedback import headline, remark_lines
 from tinyllm.course.classroom.release import stubs
-from tinyllm.course.classroom.results import cell, feedback_lines, headline, number, table
+from tinyllm.course.classroom.sheets import cell, number, sheet
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
 from tinyllm.version import WHEEL
@@ -195,16 +197,46 @@ def _cell(kind, name, text, marks=None):
     return found | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def canvas(results: dict[str, Any], out: str | Path) -> None:
-    """Write points as CSV for Canvas: one assignment, with the points that it is worth in its name."""
+CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
+
+
+def canvas(results: dict[str, Any], out: str | Path) -> str | None:
+    """Write points as CSV for Canvas: one assignment, with the points that it is worth in its name.
+
+    The roster fills in the columns of its own names ("id", "sis user id"...), and "name" the first. Returns a
+    sentence about students without an ID, which Canvas must then recognise by their names.
+    """
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
-    rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", results["course"]]]
-    rows.append(["Points Possible", "", "", "", "", of])
+    rows = [[*CANVAS, cell(results["course"])], ["Points Possible", "", "", "", "", of]]
     for record in submissions:
-        name = cell(record["student"])
-        rows.append([name, "", "", name, "", number(record["points"])])
-    atomic_write_text(out, table(rows))
+        usual = {"student": record["student"], "sis login id": record["student"]}
+        known = usual | {key: text for key, text in record.get("roster", {}).items() if text}
+        known["student"] = known.get("name", record["student"])
+        rows.append([*(cell(known.get(name.lower(), "")) for name in CANVAS), number(record["points"])])
+    atomic_write_text(out, sheet(rows))
+    missing = [row[0] for row in rows[2:] if not row[1]]
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    names = f"{', '.join(missing[:5])}{more}"
+    return f"no ID, because the roster has no column id for them: {names}" if missing else None
+
+
+def moodle(results: dict[str, Any], out: str | Path) -> None:
+    """Write points and comments as CSV for Moodle's import of grades, with the columns of its export."""
+    lessons = [lesson["lesson"] for lesson in (results["submissions"] or [{"lessons": []}])[0]["lessons"]]
+    head = ["Username", "Full name", "ID number", "Email address", *(f"Lesson {n}" for n in lessons)]
+    rows = [[*head, cell(results["course"]), "Feedback comments"]]
+    for record in results["submissions"]:
+        known = record.get("roster", {})
+        who = [known.get("username") or record["student"], known.get("name", ""),
+               known.get("id number") or known.get("id", ""),
+               known.get("email address") or known.get("email", "")]  # fmt: skip
+        points = [number(points_of(lesson)) for lesson in record["lessons"]]
+        tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
+        told = [f"{task['task']}: {headline(task)}" for task in tasks]
+        comment = cell(record["problem"] or "; ".join(told))
+        rows.append([*map(cell, who), *points, number(record["points"]), comment])
+    atomic_write_text(out, sheet(rows))
 
 
 JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # every other state is an error
@@ -241,7 +273,7 @@ def gradescope_results(results: dict[str, Any], out: str | Path) -> None:
     tests = [
         {"name": f"{lesson['lesson']}/{task['task']}", "score": task["points"], "max_score": task["of"],
          "status": "passed" if task["state"] == "passed" else "failed",
-         "output": "\n".join([headline(task), *feedback_lines(task)]), "output_format": "text"}
+         "output": "\n".join([headline(task), *remark_lines(task)]), "output_format": "text"}
         for lesson in record["lessons"] for task in lesson["tasks"]
     ]  # fmt: skip
     page = {"score": record["points"], "output": record["problem"] or results["note"]}
@@ -250,4 +282,5 @@ def gradescope_results(results: dict[str, Any], out: str | Path) -> None:
 
 
 EXPORTERS = {"gradescope": gradescope, "classroom50": classroom50, "nbgrader": nbgrader}
-RESULT_EXPORTERS = {"canvas": canvas, "junit": junit, "gradescope-results": gradescope_results}
+RESULT_EXPORTERS = {"canvas": canvas, "moodle": moodle, "junit": junit,
+                    "gradescope-results": gradescope_results}  # fmt: skip

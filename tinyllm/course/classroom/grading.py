@@ -27,6 +27,7 @@ TASK = {"task": str, "state": str, "points": float, "of": float, "properties": i
         "smallest_input": str | None, "solution_seen": bool}  # fmt: skip
 RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [{"lesson": int, "tasks": [TASK]}],
           "points": float, "of": float}  # what `grade` returns
+MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
 CLOCK_SECONDS = 7200  # the limit by the clock for one submission

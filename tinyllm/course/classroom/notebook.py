@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tinyllm.course.checker import as_record, judge
-from tinyllm.course.classroom.results import feedback_lines, headline
+from tinyllm.course.classroom.feedback import headline, remark_lines
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, best_level
 
@@ -24,7 +24,7 @@ def check_cell(number: int, name: str, history: list[str]) -> None:
         verdict = judge(task, lambda: launcher.start(code))
     if verdict.state != "passed":
         record = as_record(lesson, verdict)
-        raise AssertionError("\n".join([f"{name}: {headline(record)}", *feedback_lines(record)]))
+        raise AssertionError("\n".join([f"{name}: {headline(record)}", *remark_lines(record)]))
 
 
 def joined_cells(history: list[str]) -> str:

@@ -5,6 +5,7 @@ of a record is a hash of all that it depends on: files, course, library, Python 
 """
 
 import contextlib
+import difflib
 import hashlib
 import itertools
 import json
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import capstone
-from tinyllm.course.classroom.collect import Submission, collect
+from tinyllm.course.classroom.collect import Submission, collect, student_name
 from tinyllm.course.classroom.config import Course, new_seed
 from tinyllm.course.classroom.grading import RECORD, UNJUDGED, empty_record, grade
 from tinyllm.course.drawing import properties
@@ -37,6 +38,7 @@ from tinyllm.version import __version__
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+LATER = "not graded yet; `course grade` without --student does so"
 LOST = "its grading process ended, by a crash or after four hours; grade again"
 
 
@@ -55,20 +57,40 @@ def choose_level(wanted: str, required: bool = False) -> str:
     raise UserError(f"no isolation that is wanted works here ({told}); `tinyllm doctor` says what does")
 
 
-def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, workers: int | None = None,
-              step: Callable[[], Any] = lambda: None,
-              begin: Callable[[int], Any] = lambda total: None) -> list[dict[str, Any]]:
-    """Grade every submission of a folder -> list of records, in the order of the students' names.
-
-    begin: called with the number of submissions; step: called whenever one is done. For a course without a
-    seed, one is drawn and stored in `out`. Raises UserError if there is nothing to grade.
-    """
-    folder, parts = Path(folder), Path(out, ".parts")
+def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
+    """Return every submission of a folder. Raises UserError if there is none."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} with submissions")
     submissions = collect(folder, [part.lesson for part in course.parts])
     if not submissions:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
+    return submissions
+
+
+def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
+    """Return the students with these names, in any case. Raises UserError if there is none of a name."""
+    known = {submission.student.casefold(): submission.student for submission in submissions}
+    keys = [student_name(name).casefold() for name in names]
+    for name, key in zip(names, keys, strict=True):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 3)
+            hint = f"; did you mean {' or '.join(known[each] for each in near)}?" if near else ""
+            raise UserError(f"there is no submission of {name[:60]!r}{hint}")
+    return {known[key] for key in keys}
+
+
+def grade_all(submissions: list[Submission], course: Course, out: str | Path, level: str,
+              workers: int | None = None, step: Callable[[], Any] = lambda: None,
+              begin: Callable[[int], Any] = lambda total: None,
+              again: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Grade submissions -> list of records, in the order of the students' names.
+
+    begin: called with the number of submissions; step: called whenever one is done. again: grade only these
+    students, even if nothing has changed; the others keep their records. For a course without a seed, one is
+    drawn and stored in `out`.
+    """
+    parts = Path(out, ".parts")
     begin(len(submissions))
     parts.mkdir(parents=True, exist_ok=True)
     if course.seed is None:
@@ -78,7 +100,10 @@ def grade_all(folder: str | Path, course: Course, out: str | Path, level: str, w
         path = parts / f"{record_name(submission, course, level)}.json"
         refused = submission.problem
         record = empty_record(submission, course, level, refused) if refused else read(path)
-        if is_final(record):
+        if again and submission.student not in again:
+            records[submission.student] = record or empty_record(submission, course, level, LATER)
+            step()
+        elif is_final(record) and (refused or not again):
             records[submission.student] = record
             step()
         else:

@@ -1,35 +1,36 @@
-"""Write the results of grading: grades.csv, results.json, feedback for each student, and a summary.
+"""Write the results of grading: two tables, results.json and a page for each student; and sum them up.
 
 All text from students (names, messages) is shown as text: never as a formula in a spreadsheet or as markup in
 a page.
 """
 
-import csv
-import hashlib
-import io
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.checker import WORDS
+from tinyllm.config import conform
+from tinyllm.course.classroom.adjust import points_of
 from tinyllm.course.classroom.config import Course
+from tinyllm.course.classroom.feedback import Files, feedback, feedback_name
 from tinyllm.course.classroom.grading import RECORD
+from tinyllm.course.classroom.sheets import cell, number, sheet
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
+from tinyllm.report.page import write
 
 RESULTS = {"course": str, "isolation": str, "note": str, "submissions": [RECORD], "left_out": [str]}
 
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
-                  left_out: Sequence[str] = ()) -> None:
-    """Write grades.csv, results.json and feedback into a folder; left_out: files that are no submissions.
+                  left_out: Sequence[str] = (), files: dict[str, Files] | None = None) -> None:
+    """Write the tables, results.json and feedback into a folder.
 
-    Raises UserError where it cannot be written.
+    left_out: files that are no submissions; files: each student's, to show the code. Raises UserError where
+    it cannot be written.
     """
     out = Path(out)
     try:
@@ -39,9 +40,11 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
     atomic_write_text(out / "grades.csv", grades(course, records))
+    atomic_write_text(out / "tasks.csv", tasks_table(course, records))
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for record in records:  # last, because their names are made of what students chose
-        atomic_write_text(out / "feedback" / feedback_name(record["student"]), feedback(course, record))
+        page = feedback(course, record, (files or {}).get(record["student"], {}))
+        write(out / "feedback" / feedback_name(record["student"]), page)
 
 
 def read_results(out: str | Path) -> dict[str, Any]:
@@ -50,99 +53,74 @@ def read_results(out: str | Path) -> dict[str, Any]:
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
     try:
-        return read_json(path, RESULTS)
+        results = read_json(path, RESULTS)
+        for record in results["submissions"]:  # what is there only if tables were read
+            conform(record.get("roster", {}), {str: str})
+            conform(record.get("remark", ""), str)
+            for lesson in record["lessons"]:
+                conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [float])
+                conform([task["override"] for task in lesson["tasks"] if "override" in task],
+                        [{"checked": float, "comment": str}])  # fmt: skip
+        return results
     except UserError as error:
         raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None
 
 
-def cell(text: str) -> str:
-    """Return a text for a cell of a spreadsheet, changed if it could be read as a formula."""
-    return "'" + text if text[:1] in "=+-@\t\r＝＋－＠" and text else text  # also full-width signs
+def about(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the first columns of a table: the student, and what the roster says -> (heading, function)."""
+    heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
+    more = [(cell(name), lambda record, name=name: cell(record.get("roster", {}).get(name, "")))
+            for name in heads]  # fmt: skip
+    return [("student", lambda record: cell(record["student"])), *more]
 
 
-def number(value: float) -> str:
-    """Format points; whole numbers without .0 -> str."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+def sums(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the columns of late days, if any were counted, and of all points -> (heading, function)."""
+    late = any("late_days" in lesson for record in records for lesson in record["lessons"])
+
+    def total(name):
+        return lambda record: number(sum(lesson.get(name, 0) for lesson in record["lessons"]))
+
+    days = [("late_days", total("late_days")), ("deducted", total("deducted"))] if late else []
+    return [*days, ("points", lambda r: number(r["points"])), ("of", lambda r: number(r["of"]))]
 
 
-def table(rows: list[list[str]]) -> str:
-    """Format rows as CSV, the same bytes on every system -> str."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def as_table(columns: list[tuple[str, Any]], records: list[dict[str, Any]]) -> str:
+    """Return a table as CSV, a row for each record. columns: pairs (heading, function of a record)."""
+    return sheet([[head for head, _ in columns], *([f(record) for _, f in columns] for record in records)])
 
 
 def grades(course: Course, records: list[dict[str, Any]]) -> str:
     """Return the text of grades.csv: a row for each student, a column for each lesson."""
-    numbers = [part.lesson.number for part in course.parts]
-    rows = [["student", *(f"lesson_{n:02}" for n in numbers), "points", "of", "isolation", "note"]]
-    for record in records:
-        lessons = {x["lesson"]: sum(t["points"] for t in x["tasks"]) for x in record["lessons"]}
-        points = [number(lessons.get(n, 0)) for n in numbers]
-        level = record["isolation"] if record["isolation"] != "plain" else "plain (stops accidents only)"
-        last = [number(record["points"]), number(record["of"]), level, cell(record["problem"])]
-        rows.append([cell(record["student"]), *points, *last])
-    return table(rows)
+    lessons = [(f"lesson_{part.lesson.number:02}", lambda r, i=i: number(points_of(r["lessons"][i])))
+               for i, part in enumerate(course.parts)]  # fmt: skip
+    level = ("isolation", lambda r: r["isolation"] + " (stops accidents only)" * (r["isolation"] == "plain"))
+    note = ("note", lambda r: cell("; ".join(filter(None, (r["problem"], r.get("remark"))))))
+    return as_table([*about(records), *lessons, *sums(records), level, note], records)
 
 
-def feedback_name(student: str) -> str:
-    """Return the name of a student's feedback file: STUDENT.md, or with a hash if that is not safe."""
-    plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
-    plain = plain.encode()[:150].decode("utf-8", "ignore")  # a file's name has at most 255 bytes
-    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or another's page
-        return f"{plain}.md"
-    return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.md"
+def tasks_table(course: Course, records: list[dict[str, Any]]) -> str:
+    """Return the text of tasks.csv: a row for each student, a column for each task."""
+    tasks = [(f"{part.lesson.number}/{name}", lambda r, i=i, j=j: cell_of(r, i, j))
+             for i, part in enumerate(course.parts) for j, name in enumerate(part.points)]  # fmt: skip
+    return as_table([*about(records), *tasks, *sums(records), ("overrides", by_hand)], records)
 
 
-def quoted(text: str) -> str:
-    """Return a text as code in Markdown, so that none of it is read as markup."""
-    return "`" + text.replace("`", "'") + "`"
+def cell_of(record: dict[str, Any], lesson: int, task: int) -> str:
+    """Return the points of a task; lesson and task are counted as in the course file, from 0."""
+    return number(record["lessons"][lesson]["tasks"][task]["points"])
 
 
-def feedback(course: Course, record: dict[str, Any]) -> str:
-    """Return one student's page in Markdown -> str."""
-    lines = [f"# {course.title}", "", f"{quoted(record['student'])}: {number(record['points'])} of "
-             f"{number(record['of'])} points", ""]  # fmt: skip
-    if record["problem"]:
-        lines += [f"Nothing could be graded: {quoted(record['problem'])}.", ""]
-    for lesson in record["lessons"] if not record["problem"] else ():
-        lines += [f"## Lesson {lesson['lesson']}", ""]
+def by_hand(record: dict[str, Any]) -> str:
+    """Return what was set by hand for a student: "4/softmax: 2 for 0, comment"."""
+    said = []
+    for lesson in record["lessons"]:
         for task in lesson["tasks"]:
-            points = f"{number(task['points'])} of {number(task['of'])}"
-            lines += [f"* **{task['task']}**: {headline(task)} ({points})", *feedback_lines(task)]
-        if any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
-            check = f"`tinyllm check {lesson['lesson']}`"
-            lines += ["", f"{check} tries your file on your own machine, and looks for a smaller input."]
-        lines.append("")
-    return "\n".join([*lines, f"Graded with {isolation_words(record['isolation'])}.", ""])
-
-
-def headline(task: dict[str, Any]) -> str:
-    """Describe the state of a task in a few words -> str."""
-    word = WORDS.get(task["state"], task["state"])
-    tried = task["properties"] and task["state"] in ("passed", "failed")
-    return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
-
-
-def feedback_lines(task: dict[str, Any]) -> list[str]:
-    """Return the lines about a task below its headline: message, mistake, input and hint."""
-    lines = []
-    where = f" (line {task['line']})" if task["line"] else ""
-    if task["message"] and not task["message"].startswith("NotImplementedError"):
-        lines.append(f"  {quoted(task['message'])}{where}")
-    if task["state"] != "failed":
-        return lines
-    if task["mistake"]:
-        lines.append(f"  Your output equals {task['mistake']}.")
-    elif task["step"]:
-        first = f"  The first step that differs: the library has {quoted(task['step'])} here"
-        lines.append(f"{first}, and none of your variables does.")
-    if task["smallest_input"]:
-        inputs = [f"      {line}" for line in task["smallest_input"].split("\n")]
-        lines += ["  On this input:", "", *inputs, ""]
-    if task["hint"]:
-        lines.append(f"  Hint: {task['hint']}")
-    return lines
+            if decided := task.get("override"):
+                points = f"{number(task['points'])} for {number(decided['checked'])}"
+                what = ", ".join(filter(None, (points, decided["comment"])))
+                said.append(f"{lesson['lesson']}/{task['task']}: {what}")
+    return cell("; ".join(said))
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""What an instructor adds to a grading: a roster, points set by hand, arrival times; and bad tables."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm.cli import main
+from tinyllm.course.classroom import sheets
+from tinyllm.course.classroom.adjust import adjust, read_tables
+from tinyllm.course.classroom.collect import Submission
+from tinyllm.course.classroom.config import load_course
+from tinyllm.course.classroom.grading import empty_record
+from tinyllm.course.classroom.results import read_results, write_results
+from tinyllm.course.classroom.sheets import cell, read_sheet
+from tinyllm.errors import UserError
+
+COURSE = """title = "Test"
+seed = 7
+points_per_late_day = 0.5
+[[lesson]]
+number = 0
+due = 2026-10-01
+[[lesson]]
+number = 4
+due = "2026-10-08T12:00+02:00"
+points = { softmax = 2, softmax_backward = 1 }
+"""
+ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email\r\nAda;Lovelace, Ada;11;s11;ada@x.org\r\n" \
+         "Bob;;12;;=cmd|' /C calc'!A0\r\n"  # fmt: skip
+COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("course.toml").write_text(COURSE)
+    return load_course("course.toml")
+
+
+def judged(course, *students):
+    """Records as grading writes them, in which every lesson-0 task has passed."""
+    records = []
+    for student in students:
+        record = empty_record(Submission(student, Path()), course, "plain", "")
+        record["lessons"][0]["tasks"][0] |= {"state": "passed", "points": 1}
+        records.append(record | {"points": 1})
+    return records
+
+
+def adjusted(course, *students, **tables):
+    for name, text in tables.items():
+        Path(f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = read_tables(course, {name: Path(f"{name}.csv") for name in tables})
+    return adjust(found, course, "plain", judged(course, *students))
+
+
+def written(course, records, name):
+    write_results("out", course, records, "plain")
+    return list(csv.DictReader(Path("out", name).read_text("utf-8").splitlines()))
+
+
+def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(course):
+    records = adjusted(course, "ada", "Eve", roster=ROSTER)
+    rows = written(course, records, "grades.csv")
+    assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
+        ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
+        ("Eve", "", "1", "not in the roster")]  # fmt: skip
+    assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
+    assert "Nothing was handed in" in Path("out/feedback/Bob.html").read_text("utf-8")
+    assert main(["course", "export", "canvas", "out", "--out", "c.csv"]) == 0
+    _, _, ada, bob, eve = csv.reader(Path("c.csv").read_text("utf-8").splitlines())
+    assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1"] and (bob[1], eve[1]) == ("12", "")
+    assert main(["course", "export", "moodle", "out", "--out", "m.csv"]) == 0
+    ada, bob, _ = csv.DictReader(Path("m.csv").read_text("utf-8").splitlines())
+    wanted = {"ID number": "11", "Email address": "ada@x.org", "Lesson 0": "1", "Test": "1"}
+    assert {head: ada[head] for head in wanted} == wanted
+    assert bob["Email address"].startswith("'=") and "add: passed" in ada["Feedback comments"]
+
+
+def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(course):
+    table = f'student,task,points,comment\nADA,softmax,"1,5",{COMMENT}\nAda,0/add,,well done\n'
+    records = adjusted(course, "Ada", overrides=table)
+    (row,) = written(course, records, "tasks.csv")
+    assert (row["4/softmax"], row["0/add"], row["points"]) == ("1.5", "1", "2.5")
+    assert row["overrides"] == f"0/add: 1 for 1, well done; 4/softmax: 1.5 for 0, {COMMENT}"
+    page = Path("out/feedback/Ada.html").read_text("utf-8")
+    assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
+    assert "<b>late" not in page and page.count("Override") == 1  # the other is a comment only
+    again = adjusted(course, "Ada", overrides=table)  # nothing is added twice
+    assert again == records == read_results("out")["submissions"]
+    assert adjusted(course, "Ada") == judged(course, "Ada")  # and without tables nothing is added at all
+
+
+def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
+    times = "student,time,lesson\nAda,2026-10-01T23:59,0\nBob,2026-10-02 00:01,0\nEve,2026-10-09,0\n"
+    times += "Ada,2026-10-08T10:00Z,4\nBob,2026-10-08T10:00:01Z,4\n"
+    records = adjusted(course, "Ada", "Bob", "Eve", received=times)
+    late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
+    assert late == [[0, 0], [1, 1], [7, None]]
+    rows = written(course, records, "grades.csv")
+    found = [(row["late_days"], row["deducted"], row["points"]) for row in rows]
+    assert found == [("0", "0", "1"), ("2", "0.5", "0.5"), ("7", "1", "0")]  # nothing below 0
+    assert "1 day late" in Path("out/feedback/Bob.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name, text, words", [
+    ("roster", "", "is empty"), ("roster", "name,id\nA,1\n", "lacks student"),
+    ("roster", "student\nAda\n ADA \n", "line 3 is the second row for this student"),
+    ("roster", "student,id,id\nA,1,2\n", "2 columns 'id'"), ("roster", 'student\n"Ada', "is not CSV"),
+    ("roster", "student,id\nA,1,2,3\n", "4 cells, and there are 2"),
+    ("roster", "student,id\n,1\n", "no student"),
+    ("roster", "student\n" + "A" * 3000, "letters in a cell"),
+    ("roster", b"student\n\xff\n", "not text in UTF-8"), ("roster", "x" * 2**23, "more than"),
+    ("overrides", "student,task,points\nAda,sofmax,1\n", "no task 'sofmax'"),
+    ("overrides", "student,task,points\nAda,5/softmax,1\n", "no task '5/softmax'"),
+    *[("overrides", f"student,task,points\nAda,softmax,{x}\n", "points should be a number")
+      for x in ("-1", "nan", "inf", "1e9", "=1+1", "1_0", "٣", "9999999")],
+    ("overrides", "student,task,points\nAda,softmax,\n", "neither points nor a comment"),
+    ("overrides", "student,task,points\nZoe,softmax,1\n", "nor a roster has a student 'zoe'"),
+    ("overrides", "student,task,points\nAda,softmax,1\nada,4/softmax,2\n", "this student and this lesson"),
+    ("received", "student,time\nAda,yesterday\n", "time 'yesterday'; write it as 2026-10-01T23:59"),
+    ("received", "student,time,lesson\nAda,2026-10-01,7\n", "no lesson '7'"),
+    ("received", "student,time,lesson\nAda,2026-10-01,4\n", "one has a time zone"),
+    ("received", "student,time\nZoe,2026-10-01\n", "one has a time zone"),
+])  # fmt: skip
+def test_a_table_that_cannot_be_meant_is_one_line(course, name, text, words):
+    with pytest.raises(UserError) as found:
+        adjusted(course, "Ada", **{name: text})
+    assert words in str(found.value) and "\n" not in str(found.value) and f"{name}.csv" in str(found.value)
+
+
+def test_tables_beside_the_course_file_are_read_at_each_grading(course, capsys):
+    Path("subs/Ada/00_setup").mkdir(parents=True)
+    Path("subs/Ada/00_setup/exercise.py").write_text("def other():\n    pass\n")
+    Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 0\n")
+    Path("roster.csv").write_text("student\nAda\nBob\n")
+    Path("overrides.csv").write_text("student,task,points\nAda,add,0.5\nBob,add,0.25\n")
+    for more in ([], ["--student", "ada"]):
+        assert main(["course", "grade", "subs", "--out", "out", *more]) == 0
+        points = [record["points"] for record in read_results("out")["submissions"]]
+        assert points == [0.5, 0.25]
+    told = capsys.readouterr().out
+    assert "overrides: overrides.csv" in told and "nothing was handed in by Bob" in told
+    assert main(["course", "grade", "subs", "--out", "out", "--student", "Adda"]) == 2
+    assert "no submission of 'Adda'; did you mean Ada?" in capsys.readouterr().err
+    assert main(["course", "grade", "subs", "--out", "out", "--roster", "none.csv"]) == 2
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=9)  # no spreadsheet's
+
+
+@given(rows=st.lists(st.lists(texts, min_size=2, max_size=2), max_size=5), separator=st.sampled_from(",;\t"),
+       end=st.sampled_from(["\n", "\r\n"]), mark=st.booleans())  # fmt: skip
+def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, separator, end, mark):
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows([["Student", "x"], *rows])
+    path = tmp_path_factory.mktemp("sheet") / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" * mark + text.getvalue().encode())
+    wanted = [[" ".join(value.split()) for value in row] for row in rows]
+    assert [list(row.cells.values()) for row in read_sheet(path, "student")] == [x for x in wanted if any(x)]
+
+
+@given(st.text(st.sampled_from("=+-@ab ,;\t\r\n\"'")) | st.text())
+def test_no_text_is_a_formula_in_a_sheet(text):
+    (row,) = csv.reader(io.StringIO(sheets.sheet([[cell(text), "x"]]), newline=""))
+    line = " ".join(text.split())
+    assert row[0] in (line, "'" + line) and row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
+
+
+def test_a_result_that_was_edited_by_hand_is_one_line(course):
+    write_results("out", course, adjusted(course, "Ada", roster=ROSTER), "plain")
+    results = json.loads(Path("out/results.json").read_text("utf-8"))
+    results["submissions"][0]["roster"] = {"id": 7}
+    Path("out/results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match="grade again"):
+        read_results("out")

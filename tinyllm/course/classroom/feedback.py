@@ -1,0 +1,183 @@
+"""Write what a student reads about a submission: a page with their code beside what the check found in it.
+
+All text from students (names, messages, code) is shown as text, never as markup.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tinyllm.course.checker import WORDS
+from tinyllm.course.classroom.config import Course, Part
+from tinyllm.course.classroom.grading import MISSING
+from tinyllm.course.classroom.sheets import number
+from tinyllm.course.workers import isolation_words
+from tinyllm.report.page import Html, assemble, cards, details, html, tag
+from tinyllm.report.tokens import plain
+
+Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
+UNPARSED = ("SyntaxError", "IndentationError", "TabError")
+AROUND, MOST_LINES, WIDEST = 4, 300, 200  # lines before and after an error; lines shown; letters of a line
+
+
+def feedback_name(student: str) -> str:
+    """Return the name of a student's feedback file: STUDENT.html, or with a hash if that is not safe."""
+    plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
+    plain = plain.encode()[:150].decode("utf-8", "ignore")  # a file's name has at most 255 bytes
+    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or another's page
+        return f"{plain}.html"
+    return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.html"
+
+
+def headline(task: dict[str, Any]) -> str:
+    """Describe the state of a task in a few words -> str."""
+    word = WORDS.get(task["state"], task["state"])
+    tried = task["properties"] and task["state"] in ("passed", "failed")
+    return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
+
+
+def remarks(task: dict[str, Any]) -> Iterator[str]:
+    """Yield what there is to say about a task: its message, mistake, input and hint; decisions by hand last.
+
+    The smallest input has a line for each argument; everything else is one line.
+    """
+    where = f" (line {task['line']})" if task["line"] else ""
+    if task["message"] and not task["message"].startswith("NotImplementedError"):
+        yield task["message"] + where
+    if task["state"] == "failed":
+        if task["mistake"]:
+            yield f"Your output equals {task['mistake']}."
+        elif task["step"]:
+            yield f"The reference computes {task['step']} here; none of your variables ever has this value."
+        if task["smallest_input"]:
+            inputs = task["smallest_input"].split("\n")
+            yield "\n".join(["On this input:", *(f"  {line.strip()}" for line in inputs)])
+        if task["hint"]:
+            yield f"Hint: {task['hint']}"
+    if decided := task.get("override"):
+        if decided["checked"] != task["points"]:
+            given, before = number(task["points"]), number(decided["checked"])
+            yield f"Override: your instructor gave {given} points; the check gave {before}."
+        if decided["comment"]:
+            yield f"Your instructor: {decided['comment']}"
+
+
+def remark_lines(task: dict[str, Any]) -> list[str]:
+    """Return the remarks about a task as indented lines of plain text."""
+    return [f"  {line}" for text in remarks(task) for line in text.split("\n")]
+
+
+def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
+    """Return one student's page -> HTML."""
+    name = record.get("roster", {}).get("name", "")
+    lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
+           f"{number(record['of'])} points"  # fmt: skip
+    if record["problem"]:
+        what = "Nothing was handed in." if record["problem"] == MISSING else \
+               f"Nothing could be graded: {record['problem']}."  # fmt: skip
+        body: list[Html | None] = [tag("p", plain(what), class_="found")]
+    else:
+        body = [overview(record)]
+    pairs = list(zip(course.parts, record["lessons"], strict=True))
+    body = [*(unparsed(part, lesson, files) for part, lesson in pairs), *body]
+    for part, lesson in pairs:
+        if not record["problem"] or any("override" in task for task in lesson["tasks"]):
+            body.append(lesson_section(part, lesson, files))
+    return assemble(course.title, plain(lead), body, f"Graded with {isolation_words(record['isolation'])}.")
+
+
+def overview(record: dict[str, Any]) -> Html:
+    """Return a row of large figures: points, tasks, late days."""
+    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
+    passed = sum(task["state"] == "passed" for task in tasks)
+    facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
+             ("tasks passed", str(passed), f"of {len(tasks)}")]  # fmt: skip
+    if late := sum(lesson.get("late_days", 0) for lesson in record["lessons"]):
+        taken = sum(lesson.get("deducted", 0) for lesson in record["lessons"])
+        facts.append(("late days", str(late), f"{number(taken)} deducted"))
+    return cards(facts)
+
+
+def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the first task of a lesson whose file is no Python, so that none of its tasks could run."""
+    return next((task for task in lesson["tasks"]
+                 if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)  # fmt: skip
+
+
+def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
+    """Return a note about a file that Python cannot read, with the lines around the error, or None."""
+    task = broken_file(lesson)
+    if task is None:
+        return None
+    where = f"line {task['line']}" if task["line"] else "it"
+    said = f"{part.lesson.folder}/exercise.py: {where} does not parse; nothing below could run. "
+    text = source(files, part, "exercise.py")
+    shown: Sequence[int] = around(text, task["line"]) if task["line"] else ()
+    return html([tag("p", said, plain(task["message"]), class_="found"), code(text, shown, task["line"])])
+
+
+def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
+    """Return the tasks of a lesson, each with what was found and the student's code."""
+    broken = broken_file(lesson)
+    parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
+    if lesson.get("late_days"):
+        days = f"{lesson['late_days']} day{'s' * (lesson['late_days'] != 1)} late"
+        parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
+    for task in lesson["tasks"]:
+        points = f"{number(task['points'])} of {number(task['of'])} points"
+        parts.append(tag("h3", f"{task['task']}: {headline(task)} ({points})"))
+        told = remarks(task if broken is None else task | {"message": ""})
+        parts += [tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n"))))
+                  for text in told]  # fmt: skip
+        if broken is None and task["state"] not in ("not_attempted", "blocked"):
+            text, shown = excerpt(part, task, files)
+            found = code(text, shown, task["line"] if task["state"] == "failed" else None)
+            parts.append(found if task["state"] == "failed" else details("your code", found))
+    if broken is None and any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
+        check = tag("code", f"tinyllm check {part.lesson.number}")
+        parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
+                         class_="note"))  # fmt: skip
+    return tag("section", parts)
+
+
+def source(files: Files, part: Part, name: str) -> list[str]:
+    """Return the lines of a student's file as Python counts them; none if there is no such file."""
+    return re.split(r"\r\n|\r|\n", files.get((part.lesson.folder, name), b"").decode("utf-8-sig", "replace"))
+
+
+def around(lines: list[str], line: int) -> range:
+    """Return the numbers of the lines near a line."""
+    return range(max(line - AROUND, 1), min(line + AROUND, len(lines)) + 1)
+
+
+def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], list[int]]:
+    """Return the lines of a task's file, and the numbers of those to show.
+
+    They are the function's, found without parsing the file, and the lines near an error that is elsewhere.
+    """
+    kind = part.lesson.task(task["task"]).kind
+    lines = source(files, part, "exercise.c" if kind == "c" else "exercise.py")
+    begin = next((i for i, line in enumerate(lines, 1) if re.match(rf"def {task['task']}\b", line)), None)
+    if begin is None:
+        return lines, list(range(1, len(lines) + 1))
+    rest = enumerate(lines[begin:], begin + 1)
+    end = next((i for i, line in rest if re.match(r"[^\s#)\]}]", line)), len(lines) + 1)
+    while not lines[end - 2].strip():  # the first line is the `def`
+        end -= 1
+    shown = set(range(begin, end))
+    if task["line"] and task["line"] not in shown:
+        shown |= {*around(lines, task["line"])}
+    return lines, sorted(shown)
+
+
+def code(lines: list[str], shown: Sequence[int], marked: int | None) -> Html | None:
+    """Return some lines of a file with their numbers, one of them marked; None if all of them are empty."""
+    last = next((k for k in range(len(shown), 0, -1) if lines[shown[k - 1] - 1].strip()), 0)
+    shown, rows = shown[:last], []
+    for before, i in zip([0, *shown], shown[:MOST_LINES], strict=False):
+        text = f"{i:>4}  {plain(lines[i - 1][:WIDEST])}"
+        rows.append("   ⋮" if before and i > before + 1 else None)
+        rows.append(tag("mark", text, class_="heat", style="--s:60; color: inherit") if i == marked else text)
+    rows += [f"   ⋮  {len(shown) - MOST_LINES} lines more"] if len(shown) > MOST_LINES else []
+    return tag("pre", [html([row, "\n"]) for row in rows if row is not None]) if rows else None

@@ -1,0 +1,97 @@
+"""Read and write tables as CSV: what spreadsheets of any country write, and never a formula.
+
+A table may begin with a byte order mark, end its lines as Windows does, and separate its columns by commas,
+semicolons or tabs. What is written is text to every spreadsheet: a name or comment cannot be run.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tinyllm.errors import UserError
+from tinyllm.files import read_text
+
+LARGEST, MOST_ROWS, LONGEST = 2**22, 20_000, 2000  # bytes, rows, characters of a cell
+POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
+
+
+class Row(NamedTuple):
+    """One row of a table: its cells by column, and where it stands, for messages."""
+
+    cells: dict[str, str]
+    where: str
+
+
+def read_sheet(path: str | Path, *needed: str) -> list[Row]:
+    """Read a table with a row of headings -> list of Row; headings become lower case, empty rows vanish.
+
+    Raises UserError if it cannot be read, lacks a needed column, or has a row that does not fit.
+    """
+    text = re.sub(r"\A\s*sep=.\s*?\n", "", read_text(path, LARGEST, "utf-8-sig"))  # Excel's own first line
+    first = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    head: list[str] = []
+    rows: list[Row] = []
+    try:
+        for cells in reader:
+            cells, where = [" ".join(cell.split()) for cell in cells], f"{path}, line {reader.line_num}"
+            if not any(cells):
+                continue
+            if not head:
+                head = headings([cell.lower() for cell in cells], needed, where)
+                continue
+            if len(cells) > len(head) and any(cells[len(head) :]):
+                raise UserError(f"{where} has {len(cells)} cells, and there are {len(head)} columns")
+            if len(rows) == MOST_ROWS or max(map(len, cells)) > LONGEST:
+                raise UserError(f"{where}: more than {MOST_ROWS:,} rows, or {LONGEST:,} letters in a cell")
+            rows.append(Row(dict(zip(head, cells + [""] * len(head), strict=False)), where))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
+    if not head:
+        raise UserError(f"{path} is empty: its first line should be {','.join(needed)}")
+    return rows
+
+
+def headings(head: list[str], needed: Sequence[str], where: str) -> list[str]:
+    """Return the headings of a table. Raises UserError if one is missing, or stands there twice."""
+    while not head[-1]:
+        head.pop()
+    if missing := [name for name in needed if name not in head]:
+        raise UserError(f"{where} names the columns {', '.join(head)[:80]}; it lacks {', '.join(missing)}")
+    (most, times), *_ = Counter(head).most_common(1)
+    if times > 1:
+        raise UserError(f"{where} has {times} columns {most!r}")
+    return head
+
+
+def read_points(row: Row, column: str) -> float:
+    """Return the points in a cell, 1.5 or 1,5. Raises UserError for all but a number of 0 or more."""
+    text = row.cells[column]
+    if not POINTS.fullmatch(text):
+        raise UserError(f"{row.where}: {column} should be a number such as 2 or 1.5, not {text[:40]!r}")
+    return float(text.replace(",", "."))
+
+
+def cell(text: str) -> str:
+    """Return a text as one line for a cell of a spreadsheet, changed if it could be read as a formula.
+
+    `csv` does not quote a lone carriage return, after which a spreadsheet would begin another cell.
+    """
+    line = " ".join(text.split())
+    return "'" + line if line[:1] in tuple("=+-@＝＋－＠") else line  # also full-width signs
+
+
+def number(value: float) -> str:
+    """Format points; whole numbers without .0 -> str."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def sheet(rows: list[list[str]]) -> str:
+    """Format rows as CSV, the same bytes on every system -> str."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
