@@ -5,9 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from families_by_hand import BY_HAND, llama_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_gpt import by_hand, softmax
+from tiny_gpt import softmax
 
 import tinyllm as tl
 from tinyllm import nn, ops
@@ -24,6 +25,8 @@ BACKENDS = ["numpy"] + ["compiled"] * (_compiled is not None)  # else no bits ar
 SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 6, "width": 24}
 EXTRA = {name: {"kv_heads": 2, "hidden": 20} for name in names() if name != "gpt2"}
 EXTRA["mistral"]["window"] = 3
+EXTRA["gpt_neox"] = {"hidden": 20, "rotated": 0.5}
+EXTRA["falcon"] = {"hidden": 20}
 each_family = pytest.mark.parametrize("name", names())
 
 
@@ -59,43 +62,6 @@ def lively(name, seed=0, dtype=np.float32, std=0.4, **changes):
     return model
 
 
-def llama_by_hand(model, tokens):
-    """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    config, T = model.config, len(tokens)
-    D = config.width // config.heads
-    behind = np.arange(T)[:, None] - np.arange(T)
-    hidden = (behind < 0) | (behind >= (config.window or T))
-
-    def norm(x, name):
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.eps) * w[f"{name}.weight"]
-
-    def turned(x):  # by complex numbers: channel i and i + D/2 are one
-        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(D // 2) / D)
-        z = (x[:, : D // 2] + 1j * x[:, D // 2 :]) * np.exp(1j * angle)
-        return np.concatenate([z.real, z.imag], -1)
-
-    x = w["model.embed_tokens.weight"][tokens]
-    for i in range(config.layers):
-        name = f"model.layers.{i}"
-        h, out = norm(x, f"{name}.input_layernorm"), []
-        parts = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
-        q, k, v = (h @ w[f"{part}.weight"] + w.get(f"{part}.bias", 0) for part in parts)
-        for head in range(config.heads):
-            own, kv = (slice(n * D, (n + 1) * D) for n in (head, head // (config.heads // config.kv_heads)))
-            scores = turned(q[:, own]) @ turned(k[:, kv]).T / np.sqrt(D)
-            out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
-        x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
-        h = norm(x, f"{name}.post_attention_layernorm")
-        gate, up = (h @ w[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up"))
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.mlp.down_proj.weight"]
-    return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
-
-
-def gpt2_by_hand(model, tokens):
-    return by_hand(model, tokens)["p"][-1]
-
-
 @each_family
 @given(tokens=st.lists(st.integers(0, 10), min_size=1, max_size=8), seed=st.integers(0, 9))
 def test_the_forward_pass_is_the_published_one(name, tokens, seed):
@@ -105,7 +71,7 @@ def test_the_forward_pass_is_the_published_one(name, tokens, seed):
     for judged, tolerance in ((model, 2e-3), (exact, 1e-4)):  # the tables of angles stay float32
         with ops.use("numpy" if judged is exact else "compiled" if _compiled else "numpy"):
             p = softmax(judged(tokens).data[0].astype(np.float64))
-        expected = (gpt2_by_hand if name == "gpt2" else llama_by_hand)(judged, tokens)
+        expected = BY_HAND.get(name, llama_by_hand)(judged, tokens)
         np.testing.assert_allclose(p, expected, rtol=10 * tolerance, atol=tolerance)
 
 
@@ -174,7 +140,7 @@ def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
 @each_family
 def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
     model = small(name)
-    kv_heads = EXTRA.get(name, {}).get("kv_heads", 6)
+    kv_heads = model.config.kv_heads
     assert [layer.keys.shape for layer in model.new_cache(3, length=5)] == [(3, 5, kv_heads, 4)] * 2
     cache = model.new_cache()
     model([1, 2, 3, 4, 5, 6], cache)

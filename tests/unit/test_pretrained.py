@@ -27,6 +27,11 @@ MODELS = {
     "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True,
               "attention_dropout": 0.1},
     "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "hidden": 48, "window": 3},
+    "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
+    "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
+                             "bias": True, "tied": False},
+    "gpt_neox": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5},
+    "gpt_neox in turn": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "parallel": False, "tied": True},
 }  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
@@ -161,8 +166,9 @@ def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_p
     model = made(name)
     model.save_pretrained(tmp_path)
     if model.lm_head.weight is model.parameters()[0]:
-        first = "wte.weight" if name == "gpt2" else "model.embed_tokens.weight"
-        rewrite(tmp_path, lambda state: state | {"lm_head.weight": state[first]})
+        first = model.parameters()[0].name
+        head = "embed_out.weight" if model.model_type == "gpt_neox" else "lm_head.weight"
+        rewrite(tmp_path, lambda state: state | {head: state[first]})
     rewrite(tmp_path, lambda state: {family(name.split()[0]).hf_prefix + n: a.astype(np.float16)
                                      for n, a in state.items()})  # fmt: skip
     np.testing.assert_allclose(logits(from_pretrained(tmp_path)), logits(model), rtol=2e-2, atol=2e-2)

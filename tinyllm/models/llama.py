@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
-from tinyllm.models.pretrained import Pretrained
+from tinyllm.models.pretrained import Pretrained, read_rope
 from tinyllm.nn import (
     DecoderLM,
     Embedding,
@@ -164,15 +164,6 @@ class Llama(Pretrained, DecoderLM):
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, with defaults filled in.
-
-        `rope_parameters` of newer files becomes `rope_theta` and `rope_scaling`.
-        """
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        if not isinstance(rope, dict):
-            raise UserError(f"rope_scaling must be an object, got {rope!r}")
-        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
-        scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
-        theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
+        """Return config.json in its older format, with defaults filled in."""
         old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
-        return old | config | {"rope_theta": theta, "rope_scaling": scaling if scaled else None}
+        return old | read_rope(config)

@@ -37,6 +37,7 @@ class Pretrained(Module):
     hf_settings: ClassVar[dict[str, Any]] = {}
     hf_prefix = ""  # a prefix that names in files may have
     hf_ignored = r"(?!)"  # a regular expression: names in old files that no model needs
+    hf_names: ClassVar[tuple[tuple[str, str], ...]] = ()  # parts of names: (in files, in the model)
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
 
     @staticmethod
@@ -60,6 +61,8 @@ class Pretrained(Module):
         state = self.state_dict()
         if self.hf_transposed:
             state |= {name: state[name].T for name in _linear_weights(self)}
+        state = {_rename(name, [(ours, theirs) for theirs, ours in reversed(self.hf_names)]): array
+                 for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         tokens = {"bos_token_id": None, "eos_token_id": eos_token_id}
         _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
@@ -68,6 +71,12 @@ class Pretrained(Module):
 
 def _linear_weights(model):
     return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)]
+
+
+def _rename(name, pairs):
+    for old, new in pairs:
+        name = name.replace(old, new)
+    return name
 
 
 def _write_json(path, value):
@@ -189,6 +198,7 @@ def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
         short = name.removeprefix(cls.hf_prefix)
         if re.fullmatch(cls.hf_ignored, short):
             continue
+        short = _rename(short, cls.hf_names)
         if short in found:
             raise UserError(f"{array.path} holds {short} twice, once as {name}")
         found[short] = array
@@ -204,6 +214,22 @@ def _without_tied_head(model, stored):
     if not np.array_equal(stored["lm_head.weight"].read(), stored[tied].read()):
         raise UserError(f"lm_head.weight differs from {tied}, and config.json says that they are tied")
     return {name: array for name, array in stored.items() if name != "lm_head.weight"}
+
+
+def read_rope(config: dict[str, Any]) -> dict[str, Any]:
+    """Return config.json with the settings of rotary positions in their older format.
+
+    `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
+    file has it, partial_rotary_factor. Raises UserError when they are no object.
+    """
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise UserError(f"rope_scaling must be an object, got {rope!r}")
+    plain = ("rope_theta", "partial_rotary_factor")
+    scaling = {key: value for key, value in rope.items() if key not in plain}
+    scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
+    found = {"rope_theta": 10000.0} | config | {name: rope[name] for name in plain if name in rope}
+    return found | {"rope_scaling": scaling if scaled else None}
 
 
 def read_object(path: Path) -> dict[str, Any]:

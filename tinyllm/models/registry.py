@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.models.falcon import Falcon
 from tinyllm.models.gpt import GPT
+from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.nn import DecoderLM
 
-FAMILIES: dict[str, Any] = {family.model_type: family for family in (GPT, Llama, Mistral, Qwen2)}
+ALL = (GPT, Llama, Mistral, Qwen2, GPTNeoX, Falcon)
+FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
 
 

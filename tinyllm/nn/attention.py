@@ -41,6 +41,17 @@ class Rope:
         return cos[positions], sin[positions]
 
 
+def rotate(x: Tensor, angles: Angles) -> Tensor:
+    """Rotate the first channels of every head, as many as there are angles for: x (B, T, H, D) -> the same.
+
+    The other channels pass unchanged.
+    """
+    width = 2 * angles[0].shape[-1]
+    if width == x.shape[-1]:
+        return F.rope(x, *angles)
+    return F.concat([F.rope(x[..., :width], *angles), x[..., width:]])
+
+
 def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias: Any = None,
                            **where: Any) -> Tensor:  # fmt: skip
     """Compute `F.attention`, with dropout on the weights of values: q (B, S, H, D) -> (B, S, H, D).
@@ -82,18 +93,20 @@ class Attention(Module):
             angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
         """Return the average of values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
-        `angles`, a pair of tables from `Rope`, rotates queries and keys by their positions. The cache keeps
-        the rotated keys, because the position of a key never changes. `where` is passed on to
-        `F.attention`: causal, bias, starts, ends.
+        q, k and v may also have their heads on an axis of their own. `angles`, a pair of tables from `Rope`,
+        rotates queries and keys by their positions; tables of fewer channels than a head rotate only its
+        first ones. The cache keeps the rotated keys, because the position of a key never changes. `where` is
+        passed on to `F.attention`: causal, bias, starts, ends.
         """
         if self.window is not None:
             where["window"] = self.window
-        B, T, C = q.shape
+        B, T = q.shape[:2]
+        C = self.heads * self.head_width
         q = q.reshape(B, T, self.heads, self.head_width)
         k = k.reshape(B, T, self.kv_heads, self.head_width)
         v = v.reshape(B, T, self.kv_heads, self.head_width)
         if angles is not None:
-            q, k = F.rope(q, *angles), F.rope(k, *angles)
+            q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
             k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
             where["lengths"] = cache.lengths

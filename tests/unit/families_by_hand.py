@@ -1,0 +1,84 @@
+"""The forward passes of the families once more, in float64 and with heads in a loop."""
+
+import math
+
+import numpy as np
+from tiny_gpt import by_hand, softmax
+
+
+def llama_by_hand(model, tokens):
+    """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    config, T = model.config, len(tokens)
+    D = config.width // config.heads
+    behind = np.arange(T)[:, None] - np.arange(T)
+    hidden = (behind < 0) | (behind >= (config.window or T))
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.eps) * w[f"{name}.weight"]
+
+    def turned(x):  # by complex numbers: channel i and i + D/2 are one
+        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(D // 2) / D)
+        z = (x[:, : D // 2] + 1j * x[:, D // 2 :]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag], -1)
+
+    x = w["model.embed_tokens.weight"][tokens]
+    for i in range(config.layers):
+        name = f"model.layers.{i}"
+        h, out = norm(x, f"{name}.input_layernorm"), []
+        parts = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
+        q, k, v = (h @ w[f"{part}.weight"] + w.get(f"{part}.bias", 0) for part in parts)
+        for head in range(config.heads):
+            own, kv = (slice(n * D, (n + 1) * D) for n in (head, head // (config.heads // config.kv_heads)))
+            scores = turned(q[:, own]) @ turned(k[:, kv]).T / np.sqrt(D)
+            out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
+        x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
+        h = norm(x, f"{name}.post_attention_layernorm")
+        gate, up = (h @ w[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.mlp.down_proj.weight"]
+    return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
+
+
+def parallel_by_hand(model, tokens):
+    """The forward pass of GPT-NeoX and Falcon in float64, heads in a loop: tokens (T,) -> p (T, V)."""
+    neox = model.model_type == "gpt_neox"
+    w = {name.removeprefix("gpt_neox."): a.astype(np.float64) for name, a in model.state_dict().items()}
+    config, T = model.config, len(tokens)
+    D = config.width // config.heads
+    turned = config.rotary_width if neox else D
+
+    def norm(x, name):
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
+        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def rotated(x):
+        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(turned // 2) / turned)
+        z = (x[:, : turned // 2] + 1j * x[:, turned // 2 : turned]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag, x[:, turned:]], -1)
+
+    def layer(x, name):
+        return x @ w[f"{name}.weight"] + w.get(f"{name}.bias", 0)
+
+    x = w["embed_in.weight" if neox else "word_embeddings.weight"][tokens]
+    for i in range(config.layers):
+        name = f"layers.{i}" if neox else f"h.{i}"
+        attention, first = f"{name}.{'' if neox else 'self_'}attention", norm(x, f"{name}.input_layernorm")
+        rows, out = layer(first, f"{attention}.query_key_value").reshape(T, -1, D), []
+        for head in range(config.heads):
+            places = (3 * head, 3 * head + 1, 3 * head + 2) if neox else (head, -2, -1)
+            q, k, v = (rows[:, place] for place in places)
+            scores = np.where(np.tri(T, dtype=bool), rotated(q) @ rotated(k).T / np.sqrt(D), -np.inf)
+            out.append(softmax(scores) @ v)
+        second = norm(x, f"{name}.post_attention_layernorm") if neox else first
+        h = layer(second, f"{name}.mlp.dense_h_to_4h")
+        h = h * 0.5 * (1 + np.vectorize(math.erf)(h / 2**0.5))
+        x = x + layer(np.concatenate(out, -1), f"{attention}.dense") + layer(h, f"{name}.mlp.dense_4h_to_h")
+    head = w.get("lm_head.weight", w.get("word_embeddings.weight"))
+    return softmax(norm(x, "final_layer_norm" if neox else "ln_f") @ head.T)
+
+
+def gpt2_by_hand(model, tokens):
+    return by_hand(model, tokens)["p"][-1]
+
+
+BY_HAND = {"gpt2": gpt2_by_hand, "gpt_neox": parallel_by_hand, "falcon": parallel_by_hand}

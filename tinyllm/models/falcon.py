@@ -1,0 +1,151 @@
+"""Falcon: the block of PaLM, with one norm for attention and MLP and one head of keys and values.
+
+Almazrouei et al., "The Falcon Series of Open Language Models", 2023; the layout is PaLM's (Chowdhery et al.,
+2022, section 2): x + attention(norm(x)) + mlp(norm(x)), no biases, and multi-query attention (Shazeer, "Fast
+Transformer Decoding: One Write-Head is All You Need", 2019), whose KV cache is H times smaller. Parameter
+names equal Falcon-7B's checkpoint.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.models.gpt_neox import PRESETS, SIZE, NeoXMLP
+from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.nn import (
+    Attention,
+    DecoderLM,
+    Embedding,
+    Head,
+    KVCache,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Rope,
+    full,
+)
+from tinyllm.nn.attention import Angles
+from tinyllm.nn.decoder import Cache
+from tinyllm.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class FalconConfig:
+    """The sizes of a Falcon, such as `FalconConfig(vocab_size=65, **Falcon.PRESETS["nano"])`.
+
+    Raises UserError if the sizes are inconsistent.
+    """
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of queries")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    hidden: int = setting(**SIZE, hf="ffn_hidden_size", help="the inner width of the MLP")
+    multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
+    bias: bool = setting(False, hf="bias", help="linear layers add a bias")
+    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
+    theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
+    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
+    tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
+
+    def __post_init__(self):
+        check(self)
+        if self.width % self.heads or self.width // self.heads % 2:
+            raise UserError(
+                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple of heads"
+            )
+
+    @property
+    def kv_heads(self) -> int:
+        """Return K, the number of heads of keys and values."""
+        return 1 if self.multi_query else self.heads
+
+
+class MultiQueryAttention(Attention):
+    """Attention whose linear layer holds all queries, then keys, then values: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: FalconConfig):
+        super().__init__(config.width, config.heads, config.kv_heads, dropout=config.attention_dropout)
+        rows = config.heads + 2 * config.kv_heads
+        self.query_key_value = Linear(config.width, rows * self.head_width, config.bias)
+        self.dense = Linear(config.width, config.width, config.bias)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        B, T, _ = x.shape
+        H, K = self.heads, self.kv_heads
+        heads = self.query_key_value(x)
+        if K == 1:
+            heads = heads.reshape(B, T, H + 2, self.head_width)
+            q, k, v = heads[:, :, :H], heads[:, :, H : H + 1], heads[:, :, H + 1 :]
+        else:  # q, k and v of head 0, then of head 1, and so on
+            heads = heads.reshape(B, T, H, 3, self.head_width)
+            q, k, v = heads[:, :, :, 0], heads[:, :, :, 1], heads[:, :, :, 2]
+        return self.dense(self.mix(q, k, v, cache, angles, **where))
+
+
+class FalconBlock(Module):
+    """One transformer block: x + attention(norm(x)) + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: FalconConfig):
+        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.self_attention = MultiQueryAttention(config)
+        self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        normed = self.input_layernorm(x)
+        return x + self.self_attention(normed, angles, cache, **where) + self.mlp(normed)
+
+
+class Falcon(Pretrained, DecoderLM):
+    """Falcon: tokens (B, T) -> logits (B, T, V).
+
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
+    """
+
+    model_type = "falcon"
+    architecture = "FalconForCausalLM"
+    config_class = FalconConfig
+    PRESETS = PRESETS
+    hf_prefix = "transformer."
+    hf_transposed = True
+    hf_settings = {
+        "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
+        "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
+        "rope_scaling": (None,),
+    }  # fmt: skip
+    residual_outputs = ("dense.weight", "dense_4h_to_h.weight")
+
+    def __init__(self, config: FalconConfig, seed: int | None = 0):
+        self.config = config
+        self.word_embeddings = Embedding(config.vocab_size, config.width)
+        self.h = [FalconBlock(config) for _ in range(config.layers)]
+        self.ln_f = LayerNorm(config.width, eps=config.eps)
+        embedding = self.word_embeddings.weight
+        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
+        self.rope = Rope(config.width // config.heads, config.theta)
+        self.finish(seed)
+
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        return self.word_embeddings(tokens)
+
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        angles = self.rope(positions)
+        for i, block in enumerate(self.h):
+            x = block(x, angles, cache[i] if cache else None, **where)
+        return self.ln_f(x)
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with Falcon's defaults for settings that a file leaves out."""
+        width, hidden = config.get("hidden_size"), config.get("ffn_hidden_size")
+        inner = 4 * width if hidden is None and isinstance(width, int) else hidden
+        return read_rope(config) | {"ffn_hidden_size": inner}

@@ -1,0 +1,184 @@
+"""GPT-NeoX: attention and MLP side by side in one block, complete in this file.
+
+Black et al., "GPT-NeoX-20B: An Open-Source Autoregressive Language Model", 2022, section 2.1. Both parts read
+the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). One
+addition fewer has to wait, so large models train faster; Chowdhery et al., "PaLM", 2022, section 2, found no
+loss of quality. Only a part of each head is rotated by its position. Pythia's models have this layout, and
+parameter names equal theirs. `falcon.py` has one norm for both parts, and one head of keys and values.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.nn import (
+    Attention,
+    DecoderLM,
+    Embedding,
+    Head,
+    KVCache,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Rope,
+    full,
+)
+from tinyllm.nn.attention import Angles
+from tinyllm.nn.decoder import Cache
+from tinyllm.tensor import Tensor
+
+PRESETS = {
+    "nano": {"layers": 4, "heads": 4, "width": 128, "hidden": 512, "context": 64},
+    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
+    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 2048},  # as Pythia-160m
+}
+SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+
+
+@dataclass(frozen=True)
+class GPTNeoXConfig:
+    """The sizes of a GPT-NeoX, such as `GPTNeoXConfig(vocab_size=65, **GPTNeoX.PRESETS["nano"])`.
+
+    Raises UserError if the sizes are inconsistent.
+    """
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_eps", help="added to variances")
+    theta: float = setting(10000.0, above=1, below=1e12, hf="rotary_emb_base", help="base of position angles")
+    rotated: float = setting(0.25, above=0, max=1, hf="rotary_pct", help="the part of a head that is rotated")
+    parallel: bool = setting(True, hf="use_parallel_residual", help="attention and MLP read the same input")
+    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
+    tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
+
+    def __post_init__(self):
+        check(self)
+        if self.width % self.heads:
+            raise UserError(
+                f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
+            )
+        if self.rotary_width < 2 or self.rotary_width % 2:
+            part = f"{self.rotated} of a head of {self.width // self.heads}"
+            raise UserError(f"rotated: {part} is no even number of channels")
+
+    @property
+    def rotary_width(self) -> int:
+        """Return how many channels of a head are rotated by its position."""
+        return int(self.width // self.heads * self.rotated)
+
+    @property
+    def kv_heads(self) -> int:
+        """Return K, the number of heads of keys and values: here every head has its own."""
+        return self.heads
+
+
+class NeoXAttention(Attention):
+    """Attention whose one linear layer holds q, k and v of head 0, then of head 1, and so on.
+
+    x (B, T, C) -> (B, T, C).
+    """
+
+    def __init__(self, config: GPTNeoXConfig):
+        super().__init__(config.width, config.heads, dropout=config.attention_dropout)
+        self.query_key_value = Linear(config.width, 3 * config.width)
+        self.dense = Linear(config.width, config.width)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        B, T, _ = x.shape
+        q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
+        return self.dense(self.mix(q, k, v, cache, angles, **where))
+
+
+class NeoXMLP(Module):
+    """Feed-forward block: expand, apply the exact gelu, project: x (..., C) -> (..., C)."""
+
+    def __init__(self, width: int, hidden: int, bias: bool = True):
+        self.dense_h_to_4h = Linear(width, hidden, bias)
+        self.dense_4h_to_h = Linear(hidden, width, bias)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
+
+
+class NeoXBlock(Module):
+    """One transformer block: x + attention(norm(x)) + mlp(other norm(x)): (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTNeoXConfig):
+        self.parallel = config.parallel
+        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.post_attention_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.attention = NeoXAttention(config)
+        self.mlp = NeoXMLP(config.width, config.hidden)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        after = x + self.attention(self.input_layernorm(x), angles, cache, **where)
+        return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
+
+
+class NeoXBody(Module):
+    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTNeoXConfig):
+        self.embed_in = Embedding(config.vocab_size, config.width)
+        self.layers = [NeoXBlock(config) for _ in range(config.layers)]
+        self.final_layer_norm = LayerNorm(config.width, eps=config.eps)
+        self.rope = Rope(config.rotary_width, config.theta)
+
+    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        angles = self.rope(positions)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, angles, cache[i] if cache else None, **where)
+        return self.final_layer_norm(x)
+
+
+class GPTNeoX(Pretrained, DecoderLM):
+    """GPT-NeoX: tokens (B, T) -> logits (B, T, V).
+
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
+    """
+
+    model_type = "gpt_neox"
+    architecture = "GPTNeoXForCausalLM"
+    config_class = GPTNeoXConfig
+    PRESETS = PRESETS
+    hf_transposed = True
+    hf_names = (("embed_out.", "lm_head."),)
+    hf_ignored = r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"
+    hf_settings = {
+        "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,), "rope_scaling": (None,),
+    }  # fmt: skip
+    residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")
+
+    def __init__(self, config: GPTNeoXConfig, seed: int | None = 0):
+        self.config = config
+        self.gpt_neox = NeoXBody(config)
+        embedding = self.gpt_neox.embed_in.weight
+        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
+        self.finish(seed)
+
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        return self.gpt_neox.embed_in(tokens)
+
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        return self.gpt_neox(x, positions, cache, **where)
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json in its older format, where two settings have names of their own."""
+        found = read_rope({"rope_theta": config.get("rotary_emb_base", 10000.0)} | config)
+        part = found.get("partial_rotary_factor", config.get("rotary_pct", 0.25))
+        return found | {"rotary_emb_base": found["rope_theta"], "rotary_pct": part}
