@@ -2,9 +2,10 @@
 # # 0. Set-up
 #
 # A lesson is a script. Run it in a terminal and it stops before every piece of
-# code: read, predict, press Enter, see. Or open it as a notebook, in an editor
-# that knows the percent format. Either way it is your copy: change it, break
-# it, print more.
+# code: read, predict, press Enter, see. q leaves it, and next time it goes on
+# from there. Or open it as a notebook: an editor that knows the percent format
+# can, and `tinyllm lesson start 0 --notebook` makes one for Jupyter. Either way
+# it is your copy: change it, break it, print more.
 #
 # This first lesson looks at your machine, shows the commands that you will use
 # all the time, and ends with a function so small that only the way of working
@@ -27,13 +28,17 @@ begin()
 # ## The doctor
 #
 # `tinyllm doctor` says what your machine and your installation can do, and what
-# to mend if something is missing. The line that matters most is `ops`: with a C
-# compiler most functions run as compiled code; without one everything runs on
-# NumPy, more slowly, and gives the same results up to rounding.
+# to mend if something is missing. Here are the lines that matter now, above all
+# `ops`: with a C compiler most functions run as compiled code; without one
+# everything runs on NumPy, more slowly, and gives the same results up to
+# rounding.
 
 # %%
 doctor = [sys.executable, "-m", "tinyllm", "doctor"]
-print(subprocess.run(doctor, capture_output=True, text=True).stdout)
+said = subprocess.run(doctor, capture_output=True, text=True).stdout
+for line in said.splitlines():
+    if line.startswith(("compiler", "threads", "ops", "trial", "all")):
+        print(line)
 
 # %% [markdown]
 # ## One idea, written twice
@@ -68,7 +73,8 @@ if "compiled" in ops.softmax.variants:
     took = milliseconds(ops.softmax.variants["compiled"])
     print(compare(guess, took), "(measured on your machine)")
 else:
-    print("no C kernels here: all works without; `tinyllm doctor` says more")
+    print("The C kernels are not installed; everything still works,")
+    print("more slowly. See `tinyllm doctor`.")
 
 # %% [markdown]
 # ## Your code in the real model
@@ -91,7 +97,8 @@ def counted_add(x, y):
 config = tl.GPTConfig(vocab_size=65, context=16, layers=2, heads=2, width=32)
 model = tl.GPT(config)
 tokens = np.zeros((1, 16), int)
-print("2 layers, 2 sums in each, and one of tokens and positions")
+print("There are 2 layers with 2 additions each,")
+print("plus one that adds token and position embeddings.")
 guess = predict("how many calls?")
 with tl.override(add=counted_add):
     model.loss(tokens, tokens)
@@ -130,5 +137,6 @@ assert losses[0] == losses[1] == losses[2]
 # *not attempted*. Try being wrong on purpose, with `return x`, or with
 # `x += y`, and see what it says.
 #
-# You have then rebuilt `add` of `tinyllm/ops/elementwise.py`. The next lesson
-# makes a language model by counting.
+# You have then rebuilt `add` of `tinyllm/ops/elementwise.py`. Run this lesson
+# again: from now on it uses your `add`, and says so. The next lesson makes a
+# language model by counting.

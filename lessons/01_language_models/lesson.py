@@ -2,9 +2,9 @@
 # # 1. What a language model is
 #
 # A language model answers one question: **given the text so far, how likely is
-# each possible next token?** That is all. Whoever can answer it well can also
-# write, by asking again and again; and to answer it well, one must have learnt
-# a good deal about spelling, grammar and the world.
+# each possible next token?** That is all. A model that answers it well can also
+# write, by asking again and again; and to answer it well, it must have learnt a
+# good deal about spelling, grammar and the world.
 #
 # Large models answer with billions of learnt numbers. In this lesson we answer
 # by counting, as Shannon did in 1948 ("A Mathematical Theory of Communication",
@@ -18,11 +18,13 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.page import write_page
+from tinyllm.course.pictures import next_letters
 from tinyllm.data import load_corpus
 from tinyllm.rng import Random
 from tinyllm.world import stories
 
-begin()
+folder = begin()
 
 # %% [markdown]
 # ## The text
@@ -65,6 +67,19 @@ for letter in "qt.":
     print(bars(row[best] / row.sum(), names, width=40))
 
 # %% [markdown]
+# The whole table is best seen as a picture: a row for each character, and in it
+# how likely each other one is to follow. Look for the row of q, for the block
+# of the capitals, and for what may follow a comma.
+
+# %%
+probs = counts / counts.sum(axis=1, keepdims=True)
+unit = "a row for the character before, a column for the one that follows"
+picture = next_letters("Which character follows?", letters, probs, unit)
+lead = "The bigram model of lesson 1, which is nothing but this table."
+page = folder / "counts.html"
+write_page(page, "What follows", lead, [picture])
+
+# %% [markdown]
 # ## Writing: draw, append, ask again
 #
 # To draw from probabilities, lay them end to end on a line of length 1, throw a
@@ -76,7 +91,6 @@ for letter in "qt.":
 # **Now you: `sample`.**
 
 # %%
-probs = counts / counts.sum(axis=1, keepdims=True)
 
 
 def write(length, seed):
@@ -100,11 +114,11 @@ print(textwrap.fill(write(300, seed=1), 76))
 # Take the held-out text, and ask at each character which probability the model
 # had given to the one that really came. Its *surprisal* is -ln p, in nats: 0
 # for what was certain, large for what was thought unlikely. The mean surprisal
-# is the **loss**, and exp(loss) is the **perplexity** (Jelinek et al., 1977):
-# between how many equally likely characters the model was torn. A good model is
-# rarely surprised.
+# is the **loss**, and exp(loss) is the **perplexity** (Jelinek et al., 1977): as
+# if the model had to guess among that many equally likely characters. A good
+# model is rarely surprised.
 #
-# A model that knows nothing is torn between all of them.
+# A model that knows nothing has to guess among all of them.
 
 # %%
 guess = predict(f"its perplexity, where knowing nothing is {V}")
@@ -159,9 +173,15 @@ print(compare(guess, losses[8]))
 
 # %% [markdown]
 # Every character of context helps, and every one multiplies the contexts that
-# must be met to be counted. This is where counting ends and learning begins: a
-# neural network need not have met a context to predict what follows, because it
-# learns what contexts have in common.
+# must be met to be counted.
+#
+# So why not simply count eight characters? Here it works, because a small
+# grammar repeats itself; many a neural network that trains for a minute is
+# worse. But a table knows only the contexts that it has met. In real text most
+# of eight characters are new, a table for them has no end, and nothing that it
+# learns about "the cat sa" helps it with "the dog sa". A neural network need
+# not have met a context to predict what follows, because it learns what
+# contexts have in common. This is where counting ends and learning begins.
 #
 # ## The floor
 #
@@ -177,12 +197,12 @@ print(compare(guess, float(ops.entropy.reference(fair))))
 print(f"a loaded coin: {ops.entropy.reference(loaded):.4f} nats")
 
 # %% [markdown]
-# **Now you: `entropy`.** What never happens adds nothing to it, though its
-# logarithm is infinite.
+# **Now you: `entropy`.** An outcome with probability 0 adds nothing, even though
+# log 0 is minus infinity.
 #
-# Nobody knows the entropy of real text. That of these stories is known, because
-# the grammar that wrote them is: the entropies of all its choices in a story,
-# divided by the characters of a story.
+# Nobody knows the entropy of real text. For these stories we know it exactly,
+# because we know the grammar that wrote them: add up the entropy of every
+# choice that the grammar makes in a story, and divide by the story's length.
 
 # %%
 floor = stories.entropy_per_char()

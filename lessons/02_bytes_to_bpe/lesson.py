@@ -86,9 +86,20 @@ for (left, right), new in merges.items():
 # **Now you: `bpe_encode`.**
 
 # %%
+pair_of = {new: pair for pair, new in merges.items()}
+
+
+def tree(i):
+    """Show which tokens were merged into a token: ((l o) w)."""
+    if i < 256:
+        return chr(i).replace(" ", "·")
+    return "(" + " ".join(map(tree, pair_of[i])) + ")"
+
+
 for word in (b"lower", b"slow", b"blow owl"):
     ids = ops.bpe_encode(word, merges)
-    print(f"  {word.decode():<9} {[tokens[i].decode() for i in ids]}")
+    pieces = "|".join(tokens[i].decode() for i in ids)
+    print(f"  {pieces:<14} made of  {' '.join(map(tree, ids))}")
 
 # %% [markdown]
 # ## Cutting first
@@ -146,6 +157,7 @@ for vocab_size in (256, 300, 512, 1024):
     n = len(t.encode(corpus))
     each = len(corpus) / n
     print(f"  {vocab_size:>5} tokens: {each:.2f} bytes each, {n:,} in all")
+    print("       ", "|".join(t.decode([i]) for i in t.encode(corpus[:34])))
 
 # %% [markdown]
 # Each doubling of the vocabulary gains less, because each new pair is rarer

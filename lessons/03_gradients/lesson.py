@@ -4,8 +4,9 @@
 # A model has a million numbers, its *parameters*, and one number says how badly
 # it does: the loss. To learn, it must know which way to turn each of the
 # million. Trying them one by one would take a million evaluations. The chain
-# rule answers for all of them at once, for about the price of three. All of
-# deep learning rests on this (Rumelhart, Hinton and Williams, 1986).
+# rule answers for all of them at once, for about the cost of three forward
+# passes. All of deep learning rests on this (Rumelhart, Hinton and Williams,
+# 1986).
 #
 # We start with single numbers, go on to arrays, and end with a tool that proves
 # a gradient right.
@@ -18,8 +19,10 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.page import write_page
+from tinyllm.course.pictures import computation_graph
 
-begin()
+folder = begin()
 np.set_printoptions(precision=4, suppress=True)
 
 # %% [markdown]
@@ -80,12 +83,32 @@ print(local)
 # overwrite the first.
 
 # %%
-guess = predict("the gradient of b: how the loss answers when b is turned up")
+guess = predict("the gradient of b: how the loss changes when b increases")
 gradients = ops.backpropagate(local)
 print(compare(guess, float(gradients[1])))
 names = ("a", "b", "c", "d", "e", "loss")
 for name, gradient in zip(names, gradients, strict=True):
     print(f"  {name:>4} {gradient:+.1f}")
+
+# %% [markdown]
+# Here is the graph as a picture. Walk it backwards with a finger: each gradient
+# is the one to its right times the slope between the two.
+
+# %%
+places = [(90, 60), (90, 180), (330, 280), (330, 120), (590, 190), (850, 190)]
+results = (a, b, c, d, e, e * e)
+nodes = {
+    name: (*place, value, float(gradient))
+    for name, place, value, gradient in zip(
+        names, places, results, gradients, strict=True
+    )
+}
+edges = [("a", "d", f"b = {b:g}"), ("b", "d", f"a = {a:g}"), ("d", "e", "1"),
+         ("c", "e", "1"), ("e", "loss", f"2 e = {2 * e:g}")]
+picture = computation_graph("loss = (a b + c)^2", nodes, edges)
+lead = "Values are computed to the right, gradients back to the left."
+page = folder / "graph.html"
+write_page(page, "A computation is a graph", lead, [picture])
 
 # %% [markdown]
 # ## The same with a tape
@@ -155,9 +178,12 @@ print("slope:", slope)
 #     dA[i, k] = sum over j of dY[i, j] B[k, j]
 #
 # which is again a matrix product. Find which one, and its counterpart for B;
-# let the shapes guide you.
+# let the shapes guide you: dY is (rows of A, columns of B), dA must be like A.
 #
-# **Now you: `matmul_backward`**, with two flags for transposed operands.
+# **Now you: `matmul_backward`.** First the plain product, A (m, k) times B (k,
+# n). Then the flags: where an operand enters transposed, so does its gradient
+# come out. Last, leading axes: a B that was used for every matrix of a batch is
+# a copy each time, and the shares of copies are added, as below.
 
 # %%
 rng = np.random.default_rng(0)

@@ -13,8 +13,9 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.page import curves, write_page
 
-begin()
+folder = begin()
 np.set_printoptions(precision=4, suppress=True)
 
 # %% [markdown]
@@ -43,8 +44,23 @@ print(compare(guess, probs[0] / probs[1]))
 
 # %% [markdown]
 # One point is always a factor of e, wherever the two stand: softmax depends on
-# *differences* only. Add 100 to every logit and nothing changes, at least on
-# paper.
+# *differences* only. So what happens if all logits are divided by the same
+# number, a *temperature*? Below 1 the differences grow, and "mat" takes all;
+# above 1 they shrink, until all words are equally likely. Lesson 9 uses this to
+# write.
+
+# %%
+at = np.linspace(0.15, 6, 80).tolist()
+shares = [np.exp(logits / t) / np.exp(logits / t).sum() for t in at]
+lines = dict(zip(words[:4], np.transpose(shares).tolist(), strict=False))
+picture = curves("Softmax", "probability by temperature", lines, at=at)
+lead = "Five logits, 4, 3, 1, -1 and -3, divided by a temperature."
+page = folder / "softmax.html"
+write_page(page, "From scores to probabilities", lead, [picture])
+
+# %% [markdown]
+# Only differences count: add 100 to every logit and nothing changes, at least
+# on paper.
 
 # %%
 with np.errstate(over="ignore", invalid="ignore"):
@@ -123,9 +139,9 @@ print("log_softmax:   ", ops.log_softmax(x))
 #
 #     dloss/dx_i = softmax(x)_i - (1 if i is the target, else 0)
 #
-# What the model said, minus what happened. Every wrong token is pushed down as
-# hard as it was believed, the right one is pulled up by what it lacked, and all
-# of it sums to zero.
+# What the model said, minus what happened. Each wrong token is pushed down by
+# the probability that it was given; the right one is pulled up by 1 minus its
+# probability; and all of it sums to zero.
 
 # %%
 logits32 = logits.astype(np.float32)[None]
@@ -160,7 +176,7 @@ print(f"largest difference between formula and measurement: {worst:.0e}")
 assert worst < 1e-6
 
 # %% [markdown]
-# In attention, lesson 6, softmax stands in the middle of a model and needs a
+# In attention, lesson 6, softmax is in the middle of a model and needs a
 # backward by itself. Every output depends on every input of its row, so dx_i is
 # the sum over j of dy_j times the slope of y_j with respect to x_i. Work that
 # slope out for j = i and for j != i, and simplify: no n x n table is needed.
@@ -173,7 +189,6 @@ assert worst < 1e-6
 #
 #     tinyllm train --mine 4 --steps 50
 #
-# and the library's GPT attends and learns with your functions. What you have
-# just rebuilt stands in `tinyllm/ops/softmax.py` and `tinyllm/ops/loss.py`:
-# read them now, they are short. How the same is done at the speed of the
-# machine is the subject of lesson 10.
+# and the library's GPT attends and learns with your functions. You have just
+# rebuilt `tinyllm/ops/softmax.py` and `tinyllm/ops/loss.py`: read them now,
+# they are short. Lesson 10 is about doing the same at the speed of the machine.

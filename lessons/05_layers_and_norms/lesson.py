@@ -21,8 +21,8 @@ np.set_printoptions(precision=3, suppress=True)
 # ## Tokens become vectors
 #
 # Token 7 is not "more" than token 3; the numbers are only names. So each token
-# has a row of numbers of its own in a table, its *embedding*, and looking it up
-# is the first thing that every model does. The rows start as random numbers,
+# has its own row of numbers in a table, its *embedding*, and looking it up is
+# the first thing that every model does. The rows start as random numbers,
 # and training moves tokens of similar use to similar places.
 #
 # **Now you: `embedding`.** It is one line. Its backward is more interesting: a
@@ -92,10 +92,10 @@ print(f"largest difference from the exact form here: {difference:.4f}")
 # %% [markdown]
 # ## The trouble with depth
 #
-# Every layer multiplies. If it makes numbers a little larger, fifty layers make
-# them huge; a little smaller, and nothing is left. Send random numbers through
-# 50 layers of width 256 whose weights are random, with a standard deviation
-# that we choose.
+# Every layer multiplies. If each layer makes numbers slightly larger, fifty
+# layers make them huge; if slightly smaller, they vanish. Send random numbers
+# through 50 layers of width 256 whose weights are random, with a standard
+# deviation that we choose.
 
 # %%
 
@@ -130,8 +130,7 @@ for std, size in sizes.items():
 #
 #     y = (x - mean) / sqrt(variance + eps) * w + b
 #
-# eps keeps a row of equal numbers from dividing by zero. It stands *inside* the
-# root.
+# eps keeps a row of equal numbers from dividing by zero. It is *inside* the root.
 #
 # **Now you: `layernorm`.** Compute the variance from x - mean. The textbook's
 # other formula, mean(x^2) - mean(x)^2, subtracts two large numbers that are
@@ -176,9 +175,9 @@ along = np.abs((dx * y).sum(axis=1)).max()
 print(f"that of dx times n is {along:.0e} (eps keeps it from 0)")
 
 # %% [markdown]
-# LLaMA and most models since leave the mean alone and divide by the root of the
-# mean square. This is RMSNorm (Zhang and Sennrich, 2019); it costs less and
-# works as well. **Now you: `rmsnorm`.**
+# LLaMA, like most later models, does not subtract the mean; it divides by the
+# root of the mean square. This is RMSNorm (Zhang and Sennrich, 2019); it costs
+# less and works as well. **Now you: `rmsnorm`.**
 
 # %%
 y, rstd = ops.rmsnorm(np.array([[3.0, 4.0]], np.float32), one[:2])
@@ -188,8 +187,8 @@ print(y, f"root mean square: {np.sqrt((y**2).mean()):.4f}")
 # ## Where the parameters are
 #
 # In which parts of a small GPT are its parameters? Each block has two linear
-# layers, from C to 4 C and back, its *MLP*; attention has four from C to C, of
-# which three are stored as one, C to 3 C.
+# layers, from C to 4 C and back, its *MLP*; attention has four layers from C to
+# C, and the three for q, k and v are stored as one layer from C to 3 C.
 
 # %%
 C, V, T, layers = 128, 65, 64, 4

@@ -2,9 +2,9 @@
 # # 6. Attention and positions
 #
 # So far every token is alone: embeddings, layers and norms treat each row by
-# itself. But in "the cat sat because it was tired" the vector of "it" should
-# learn of the cat. Attention does this. It is the one part of a transformer in
-# which tokens meet, and it fits in five lines.
+# itself. But in "the cat sat because it was tired" the vector for "it" should
+# pick up information about the cat. Attention does this. It is the one part of
+# a transformer in which tokens meet, and it fits in five lines.
 #
 # Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
 
@@ -16,9 +16,10 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import weights, write_page
+from tinyllm.course.pictures import clocks
 from tinyllm.rng import Random
 
-begin()
+folder = begin()
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
@@ -98,7 +99,7 @@ print(seen)
 
 # %% [markdown]
 # Zeroing weights *after* softmax instead is a common mistake: the rest no
-# longer sums to 1, and the masked scores have already had their part in it.
+# longer sums to 1, because the masked scores were already counted in the sum.
 #
 # There may be fewer queries than keys, as in generating, where only the newest
 # token asks. Then the queries are the *last* S positions. Align the mask to the
@@ -118,8 +119,10 @@ print(seen)
 # Our arrays are (B, T, H, D): batch, time, head, head width.
 #
 # **Now you: `attention`.** It returns y, and lse, the logarithm of each query's
-# sum of exponentials, which the backward pass needs. `lengths` is for batches
-# whose rows are not equally long: row b has only its first lengths[b] keys.
+# sum of exponentials, which the backward pass needs. Write it in three steps,
+# and check after each: first with as many heads for q as for k and v; then let
+# several query heads share one of k and v; last `lengths`, for batches whose
+# rows are not equally long: row b has only its first lengths[b] keys.
 
 # %%
 y, lse = ops.attention(q, k, v)
@@ -129,6 +132,9 @@ print("the same bits as in the batch:", np.array_equal(alone[0, 0], y[0, -1]))
 
 # %% [markdown]
 # ## The price
+#
+# (With the library's kernels these are the same bits. In NumPy, and so in your
+# attention, the last digits may differ.)
 #
 # Each of T queries meets T keys. Twice the text, four times the work.
 
@@ -147,8 +153,8 @@ def milliseconds(T):
 
 
 base = milliseconds(512)
-guess = predict("512 -> 4096 tokens, 8 times the text: times the work?")
-print(compare(guess, milliseconds(4096) / base), "(measured on your machine)")
+guess = predict("512 -> 2048 tokens, 4 times the text: times the work?")
+print(compare(guess, milliseconds(2048) / base), "(measured on your machine)")
 
 # %% [markdown]
 # The time grows with the square. Memory need not: the library's kernel walks
@@ -169,17 +175,26 @@ print(f"largest change: {np.abs(before - after).max():.0e}")
 # %% [markdown]
 # Nothing but rounding. A sum has no order, so attention cannot tell "dog bites
 # man" from "man bites dog". Positions must be put in. GPT-2 adds a learnt
-# vector for each position to the embeddings. LLaMA and most models since
-# *rotate* queries and keys instead: rotary position embedding, **RoPE** (Su et
+# vector for each position to the embeddings. LLaMA, like most later models,
+# *rotates* queries and keys instead: rotary position embedding, **RoPE** (Su et
 # al., 2021).
 #
 # Take channels as pairs, and each pair as an arrow in the plane. At position p,
-# turn the arrow by the angle p f, where each pair has a frequency f of its own,
-# from 1 down to almost nothing, like the hands of a clock. If both arrows of a
-# dot product are turned by the same angle, it stays what it was. So q . k
+# turn the arrow by the angle p f, where each pair has its own frequency f, from
+# 1 down to almost nothing, like the hands of a clock. If both arrows of a dot
+# product are turned by the same angle, the product does not change. So q . k
 # depends only on the *difference* of their angles, that is, on how far apart
-# the tokens are.
-#
+# the tokens are. Here are the clocks of four pairs, for two tokens that are 3
+# apart, at the beginning of a text and 100 tokens later.
+
+# %%
+frequencies = 10000.0 ** (-np.arange(4) / 8)  # of a head of width 16
+picture = clocks(frequencies, [(5, 2), (105, 102)])
+lead = "Each pair of channels is a hand that turns at its own speed."
+page = folder / "clocks.html"
+write_page(page, "Positions as angles", lead, [picture])
+
+# %% [markdown]
 # **Now you: `rope_tables` and `rope`.** Here channel i is paired with channel i
 # + D/2.
 
@@ -198,8 +213,8 @@ for p in (0, 5, 100):
         print(f"query at {p + back:>3}, key at {p:>3}: {dot:+.4f}")
 
 # %% [markdown]
-# Equal distance, equal product, wherever the two stand. And nothing is learnt
-# for it.
+# Equal distance, equal product, wherever the two tokens are. And nothing has to
+# be learnt for it.
 #
 # ## Four heads to look at
 #
@@ -237,7 +252,8 @@ heads = {
 }
 pictures = [weights(name, words, rows) for name, rows in heads.items()]
 lead = "A row for each query; in it the weight of each key, in percent."
-print(write_page("attention.html", "Four heads", lead, pictures))
+page = folder / "attention.html"
+write_page(page, "Four heads", lead, pictures)
 
 # %% [markdown]
 # Trained heads do just such things, among others (Clark et al., 2019). When you

@@ -3,8 +3,8 @@
 #
 # You have built every part. This lesson puts them together, and it is short,
 # because there is little left to say: a transformer is a stack of equal blocks,
-# and a block is two sums. What takes thought is *why*: where the norms stand,
-# how the weights begin, and what all of it costs.
+# and a block is two sums. What takes thought is *why*: where the norms are, how
+# the weights begin, and what all of it costs.
 
 # %%
 import numpy as np
@@ -12,10 +12,12 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.page import write_page
+from tinyllm.course.pictures import transformer
 from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 
-begin()
+folder = begin()
 
 # %% [markdown]
 # ## The residual stream
@@ -30,7 +32,13 @@ begin()
 #
 # The MLP is two linear layers with an activation function between, from C
 # channels to 4 C and back. That is a transformer.
-#
+
+# %%
+lead = "Every block reads from the stream, and adds to it."
+page = folder / "transformer.html"
+write_page(page, "The transformer", lead, [transformer()])
+
+# %% [markdown]
 # Why sums? In lesson 5 numbers exploded or vanished on their way through 50
 # layers, and gradients do the same on their way back. A sum hands the gradient
 # on unchanged. However deep the stack, there is a path from the loss to the
@@ -59,6 +67,13 @@ for depth in (1, 4, 16):
           f"{with_sums:.1e} with them")
 
 # %% [markdown]
+# Without sums nothing arrives. With them the gradient does arrive, but it is
+# not 1: it grows with the depth. For the path through the stream is not the
+# only one. Each layer adds what comes back through its own branch, here about a
+# fifth, and sixteen such additions multiply: 1.19 to the power of 16 is 16. A
+# gradient that grows so slowly can be tamed: by the norm in each branch, and by
+# making the branches smaller at the start, which the end of this lesson does.
+#
 # The norm reads from the stream, before attention and before the MLP:
 # *pre-norm*. The first transformer, in 2017, had it in the stream itself, after
 # each sum (*post-norm*); then the path has multiplications again, and deep

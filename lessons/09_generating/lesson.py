@@ -14,6 +14,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.nn import inference
@@ -21,7 +22,7 @@ from tinyllm.report.trace import examine, take_text
 from tinyllm.report.trace.page import write_page
 from tinyllm.rng import Random
 
-begin()
+folder = begin()
 
 # %% [markdown]
 # First a model to write with: the loop of lesson 8, 700 steps. It takes some
@@ -231,8 +232,8 @@ print(compare(guess, 2 * 12 * 768 * 1024 * 4 / 1e6))
 # %%
 ids, given = take_text(model, tokenizer, "Once upon a time there was a ", 30)
 page = examine(model, tokenizer, ids, given)
-size = write_page(page, "Lesson 9", "trace.html")
-print(f"wrote trace.html, {size / 1000:.0f} kB: open it in a browser")
+write_page(page, "Lesson 9", folder / "trace.html")
+lesson_runner.show_page(folder / "trace.html")
 
 # %% [markdown]
 # You have rebuilt the larger part of `tinyllm/ops/sample.py`;

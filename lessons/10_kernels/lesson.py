@@ -19,6 +19,7 @@ from tinyllm import ops
 from tinyllm.bench.roof import measure_roof
 from tinyllm.course.kernels import measure
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.page import roofline, write_page
 from tinyllm.ops import registry
 from tinyllm.rng import Random
 
@@ -233,6 +234,26 @@ for name, function in functions.items():
 if kernels:
     rates["the roof"] = measure_roof(0.5).gb_per_second
 print(bars(rates.values(), list(rates), width=40))
+
+# %% [markdown]
+# Now draw the roof: on the left programs that wait for memory, on the right
+# those that wait for arithmetic. Softmax does about 5 operations for the 8
+# bytes of a number that it reads and writes; our product does 2 n^3 for the 12
+# n^2 bytes of three matrices, 128 for each byte.
+
+# %%
+if kernels:
+    tl.threads(1)
+    dots = {
+        "softmax": (5 / 8, 5 / 8 * must_move / fastest(ops.softmax, x) / 1e9),
+        "product, naive": (n / 6, speeds["naive"]),
+        "product, registers": (n / 6, speeds["registers"]),
+    }
+    tl.threads(threads_before)
+    roof = one_core.gflops, one_core.gb_per_second
+    lead = "One core of your machine, as measured just now."
+    page = folder / "roofline.html"
+    write_page(page, "The roofline", lead, [roofline(*roof, dots)])
 
 # %% [markdown]
 # ## Now you

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 11. Testing
 #
-# Numeric code is wrong quietly. A softmax over the wrong axis returns numbers,
-# a mask that is off by one trains, and either costs a week. So far a checker
-# found your mistakes. In this lesson you write the checker: tests that tell
-# right code from wrong, whoever wrote it.
+# Numeric code is wrong quietly. A softmax over the wrong axis still returns
+# numbers, and a model with an off-by-one mask still trains; finding either can
+# take a week. So far a checker found your mistakes. In this lesson you write the
+# checker: tests that tell right code from wrong, whoever wrote it.
 #
 # Whether a test is any good is itself a question with an answer. A test can be
 # bad in two ways: it misses what is wrong, or it rejects what is right.
@@ -103,10 +103,11 @@ for sentence, function in mutants:
         print("  alive:", sentence)
 
 # %% [markdown]
-# Look at the survivors, and ask what input would show each. A probability that
-# rounds to 0 needs two scores far apart in one row; a masked row needs a masked
-# row. Each survivor is a corner of the input that no test has looked into. That
-# is what mutants are for: they point at what you forgot.
+# Look at the survivors, and ask what *kind* of input would show each. A
+# logarithm of a softmax that rounds to 0 needs two scores far apart in one row.
+# A mistake with the maximum of a masked row needs a row of nothing but -inf.
+# Each survivor is a corner of the input that no test has looked into. That is
+# what mutants are for: they point at what you forgot.
 
 # %%
 

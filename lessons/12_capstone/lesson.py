@@ -66,13 +66,14 @@ print(f"the range over many seeds: {low} to {high}")
 # The same three trainings on your parts. Compare step by step, and look at
 # *where* the two begin to differ:
 #
-# - at step 1: a forward is wrong, for nothing has been learnt yet
-# - at step 2: a backward or the optimizer, for there has been one update
+# - at step 1: a forward function is wrong, because no update has happened yet
+# - at step 2: a backward or the optimizer, because there has been one update
 # - later, and slowly: the schedule, or a small term
 #
 # A model with a wrong backward may still learn, and a final loss near 3.1 is no
-# more than the letter frequencies of lesson 1: fifty steps are few. So "the
-# loss goes down" proves little, and the exact numbers are what counts.
+# more than the letter frequencies of lesson 1: fifty steps are not enough to
+# learn more. So "the loss goes down" proves little; it may even end lower by
+# chance. The exact numbers are what counts.
 
 # %%
 report = None

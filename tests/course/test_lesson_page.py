@@ -1,24 +1,30 @@
 """The pages of pictures that lessons write: plain HTML, right numbers, and nothing but text in the words."""
 
 import re
+import sys
+import types
 
 import numpy as np
+import pytest
 from test_report import EVIL, Page
 
-from tinyllm.course.page import curves, weights, write_page
+from tinyllm.course.page import curves, roofline, weights, write_page
+from tinyllm.course.pictures import clocks, computation_graph, next_letters, transformer
 
 ROWS = np.array([[1.0, 0.0], [0.254, 0.746]])
 
 
 def write(path, name="a loss"):
     figures = [curves(name, "nats", {name: [4, 2, 1], "other": [4, 3, 3]}), weights(name, [name, "b"], ROWS)]
-    return write_page(path, name, name, figures)
+    write_page(path, name, name, figures)
 
 
-def test_it_says_where_it_is_and_holds_the_numbers(tmp_path):
-    said = write(tmp_path / "page.html")
+def test_it_says_where_it_is_and_holds_the_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert said == f"wrote {tmp_path / 'page.html'}, {len(text) / 1000:.0f} kB: open it in a browser"
+    said = f"wrote page.html, {len(text) / 1000:.0f} kB: open it in a browser\n"
+    assert capsys.readouterr().out == said
     assert re.findall(r'--s:(\d+)">(\d*)<', text) == [("100", "100"), ("0", ""), ("25", "25"), ("75", "75")]
     assert "a loss from 4 to 1; other from 4 to 3" in text
 
@@ -28,3 +34,50 @@ def test_whatever_words_it_is_given_stay_words(tmp_path):
     text = (tmp_path / "page.html").read_text("utf-8")
     assert not Page(text).open
     assert "<script" not in text and "<img" not in text
+
+
+def test_a_notebook_shows_a_page_below_the_cell(tmp_path, monkeypatch):
+    """It once said only where the file was. The frame keeps the page's style off the notebook."""
+    shown = []
+    display = types.SimpleNamespace(HTML=str, display=shown.append)
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    write(tmp_path / "page.html", 'a "loss"')
+    (frame,) = shown
+    assert re.fullmatch(r'<iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe>', frame)
+
+
+def points(path):
+    return [tuple(map(float, pair.split())) for pair in re.split("[ML]", path.strip("Z")) if pair]
+
+
+def test_the_hands_of_the_clocks_keep_their_angle():
+    """What the picture is drawn for: turned by 100 positions, key and query are as far apart as before."""
+    text = clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
+    hands = [points(d) for d in re.findall(r'<g class="arrow \w+"><path d="([^"]+)"', text)]
+    turns = [np.arctan2(y0 - y1, x1 - x0) for (x0, y0), (x1, y1) in hands]
+    between = (np.array(turns[1::2]) - turns[::2]) % (2 * np.pi)  # query less key, of each dial
+    assert np.allclose(between, [3, 3, 0.9, 0.9], atol=0.02)
+
+
+def test_the_graph_names_every_value_gradient_and_slope():
+    nodes = {"a": (0, 0, 2, -24), "loss": (200, 0, 16, 1)}
+    text = computation_graph("a graph", nodes, [("a", "loss", "b = -3")])
+    words = re.findall(r"<text[^>]*>([^<]+)<", text)
+    assert words == ["slope b = -3", "a = 2", "gradient -24", "loss = 16", "gradient +1"]
+
+
+def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
+    text = roofline(100, 10, {"softmax": (1, 5)})
+    (roof,) = (points(d) for d in re.findall(r'class="floor line" d="([^"]+)"', text))
+    (dot,) = re.findall(r'class="val dots" d="M([\d.]+) ([\d.]+)h0"', text)
+    (left, low), (bend, high), (right, top) = roof
+    assert bend == 500 and high == top and (left, right) == (0, 1000)  # 10 is half-way from 0.1 to 1000
+    assert float(dot[0]) == 250 and high < float(dot[1]) < low
+
+
+@pytest.mark.parametrize("picture", [transformer(), next_letters(EVIL, ["<", "\n"], ROWS, EVIL)])
+def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
+    write_page(tmp_path / "page.html", "pictures", "", [picture])
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert not Page(text).open and "<script" not in text and "<img" not in text

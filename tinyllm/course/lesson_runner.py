@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tinyllm.course.stepping import Stepper
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import passed_ops, short_path
 from tinyllm.errors import UserError
+from tinyllm.files import read_text
 
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
 
@@ -141,6 +143,15 @@ def compare(guess: float | None, actual: float) -> str:
         far = f"{ratio:.1f} times" if ratio < 1000 else "far"
         return f"it is {said}; you said {guess:.6g}, {far} too {way}"
     return f"it is {said}; you said {guess:.6g}"
+
+
+def show_page(path: Path) -> None:
+    """Say where a page is; in a notebook, show it below the cell."""
+    print(f"wrote {short_path(path)}, {path.stat().st_size / 1000:.0f} kB: open it in a browser")
+    if in_notebook():
+        shown = sys.modules["IPython.display"]  # which every notebook has loaded
+        frame = f'<iframe srcdoc="{escape(read_text(path))}" sandbox style="width: 100%; height: 44rem">'
+        shown.display(shown.HTML(f"{frame}</iframe>"))
 
 
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyllm.course.lesson_runner import show_page
 from tinyllm.report.page import Html, assemble, html, row_head, table, tag, write
 from tinyllm.report.svg import Series, chart
 from tinyllm.report.tokens import plain
@@ -14,9 +15,10 @@ WIDE = "grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr))"
 FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script, no network."
 
 
-def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False) -> Html:
-    """Draw at most four curves in one frame: values {name: list of numbers, by step} -> HTML."""
-    series = [Series(name, list(enumerate(map(float, ys))), style)
+def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
+           at: Sequence[float] | None = None) -> Html:
+    """Draw at most four curves in one frame: values {name: list of numbers}, by step or `at` -> HTML."""
+    series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style)
               for (name, ys), style in zip(values.items(), STYLES, strict=False)]  # fmt: skip
     words = "; ".join(f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series)
     return chart(title, words, series, unit, log=log, tall=True)
@@ -31,8 +33,20 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
     return tag("section", tag("h3", title), table(title, head, body, class_="lens"))
 
 
-def write_page(path: str | Path, title: str, lead: str, figures: Iterable[Html]) -> str:
-    """Write figures, one below the other, to an HTML file -> a line with its name. Raises UserError."""
+def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, float]]) -> Html:
+    """Draw the roof, and at most three programs below it: {name: (operations per byte, GFLOP/s)} -> HTML."""
+    ridge = gflops / gb_per_second
+    at = [0.1, ridge, max(1000.0, 2 * ridge)]
+    series = [Series("the roof", [(x, min(x * gb_per_second, gflops)) for x in at], "floor")]
+    styles = ("val", "train", "other")
+    series += [Series(name, [dots[name]], style, "dots") for name, style in zip(dots, styles, strict=False)]
+    words = "; ".join(f"{name} at {speed:.3g}" for name, (_, speed) in dots.items())
+    unit = "GFLOP/s by operations per byte of memory"
+    return chart("The roofline", words, series, unit, log=True, tall=True, log_x=True)
+
+
+def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
+    """Write figures to an HTML file and say where it is, or show it in a notebook. Raises UserError."""
     body = [tag("div", [html(figure) for figure in figures], class_="duo", style=WIDE)]
-    size = write(path, assemble(plain(title), plain(lead), body, FOOTER))
-    return f"wrote {path}, {size / 1000:.0f} kB: open it in a browser"
+    write(path, assemble(plain(title), plain(lead), body, FOOTER))
+    show_page(path)

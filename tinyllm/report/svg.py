@@ -31,15 +31,15 @@ class Series:
 
 
 def chart(title: str, description: str, series: list[Series], unit: str, log: bool = False,
-          tall: bool = False) -> Html:
+          tall: bool = False, log_x: bool = False) -> Html:
     """Return a <figure> with a title, a legend and the curves; nothing when there are no points.
 
-    `description` is a text alternative for people who cannot see the picture.
+    `description` is a text alternative for people who cannot see the picture. log, log_x: logarithmic axes.
     """
     series = [s for s in series if s.points]
     if not series:
         return Html()
-    axes = Axes([point for s in series for point in s.points], log)
+    axes = Axes([point for s in series for point in s.points], log, log_x)
     legend = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
     caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"),
                   tag("span", legend if len(series) > 1 else None, class_="legend"))
@@ -82,10 +82,11 @@ def shrink(x: np.ndarray, side: int) -> np.ndarray:
 class Axes:
     """Map steps and values to coordinates of the SVG."""
 
-    def __init__(self, points: list, log: bool):
+    def __init__(self, points: list, log: bool, log_x: bool = False):
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        self.log = log and min(ys) > TINY
-        self.x_max = max(*xs, 1)
+        self.log, self.log_x = log and min(ys) > TINY, log_x
+        self.x_min = min(xs) if log_x else 0
+        self.x_max = max(xs) if log_x else max(*xs, 1)
         low, high = min(ys), max(ys)
         if self.log:
             self.low, self.high = low / 1.05, high * 1.05
@@ -93,10 +94,12 @@ class Axes:
         else:
             self.low, self.high = min(low, 0.0), max(high * 1.05, TINY)
             self.y_ticks = ticks(self.low, self.high, 4)
-        self.x_ticks = ticks(0, self.x_max, 5)
+        self.x_ticks = log_ticks(self.x_min, self.x_max) if log_x else ticks(0, self.x_max, 5)
 
     def x(self, value: float) -> float:
         """Return the horizontal coordinate of a step."""
+        if self.log_x:
+            return round(SIZE * math.log(value / self.x_min) / math.log(self.x_max / self.x_min), 2)
         return round(SIZE * value / self.x_max, 2)
 
     def y(self, value: float) -> float:

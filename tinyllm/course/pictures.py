@@ -1,0 +1,95 @@
+"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, a table of counts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyllm.report.diagram import Arrow, Box, Dial, diagram, label
+from tinyllm.report.page import Html, tag
+from tinyllm.report.svg import heat_map
+from tinyllm.report.tokens import visible
+
+
+def computation_graph(title: str, nodes: dict[str, tuple[float, float, float, float]],
+                      edges: Sequence[tuple[str, str, str]]) -> Html:
+    """Draw nodes {name: (x, y, value, gradient)} and edges (from, to, slope) -> HTML."""
+    shapes: list = []
+    for start, end, slope in edges:
+        (x0, y0, *_), (x1, y1, *_) = nodes[start], nodes[end]
+        span = np.hypot(x1 - x0, y1 - y0)
+        dx, dy = 62 * (x1 - x0) / span, 34 * (y1 - y0) / span
+        shapes.append(Arrow([(x0 + dx, y0 + dy), (x1 - dx, y1 - dy)], f"slope {slope}", "train"))
+    for name, (x, y, value, gradient) in nodes.items():
+        shapes.append(Box(x, y, f"{name} = {value:g}", "", "train", 112, 42, round=True))
+        shapes.append(label(x, y + 37, f"gradient {gradient:+g}", "val"))
+    words = "; ".join(f"{name} is {v:g}, gradient {g:g}" for name, (_, _, v, g) in nodes.items())
+    unit = "blue: values, computed to the right; orange: gradients, computed back to the left"
+    return diagram(title, words, (960, 330), shapes, unit)
+
+
+ATTENTION = (("norm", "each token: mean 0, variance 1", "other"), ("linear", "C to 3 C: q, k and v", "train"),
+             ("attention", "H heads; tokens read from each other", "val"), ("linear", "C to C", "train"))
+MLP = (("norm", "each token: mean 0, variance 1", "other"), ("linear", "C to 4 C", "train"),
+       ("GELU", "each number by itself", "floor"), ("linear", "4 C to C", "train"))  # fmt: skip
+STREAM = 430  # where the residual stream runs
+
+
+def transformer() -> Html:
+    """Draw a GPT at the left and one of its blocks, larger, at the right -> HTML."""
+    shapes: list = [Arrow([(120, 590), (120, 42)], style="thick")]
+    model = [(575, "tokens", "(T)", ""), (500, "embedding", "+ position", "train"),
+             (410, "block 1", "", "val"), (350, "block 2", "", "val"), (250, "block N", "", "val"),
+             (165, "norm", "", "other"), (80, "logits", "(T, V)", "train")]  # fmt: skip
+    shapes += [Box(120, y, text, note, style, height=50 if note else 40) for y, text, note, style in model]
+    shapes.append(Box(120, 300, "...", "", "val", 60, 30))
+    shapes += [Arrow([(197, 350), (STREAM - 85, y)], style="faint", head=False) for y in (30, 600)]
+    shapes.append(Arrow([(STREAM, 610), (STREAM, 22)], style="thick train"))
+    shapes.append(label(STREAM, 626, "the residual stream, (T, C)", "small"))
+    for bottom, layers, name in ((560, ATTENTION, "x + attention(norm(x))"), (285, MLP, "x + mlp(norm(x))")):
+        shapes += _branch(bottom, layers, name)
+    words = "two branches leave the residual stream and are added to it: attention, then the MLP"
+    unit = "read from the bottom to the top"
+    return diagram("A GPT, and one of its blocks", words, (960, 640), shapes, unit)
+
+
+def _branch(bottom, layers, name):
+    """Return a branch of a block: out of the stream, up through its layers, and back by a sum."""
+    x, step = 620, 55
+    top = bottom - step * (len(layers) - 1)
+    yield Arrow([(STREAM, bottom), (x - 75, bottom)])
+    for i, (text, note, style) in enumerate(layers):
+        y = bottom - step * i
+        yield Box(x, y, text, "", style)
+        yield label(x + 90, y, note, "small left")
+        if i:
+            yield Arrow([(x, y + step - 20), (x, y + 20)])
+    add = top - step
+    yield Arrow([(x, top - 20), (x, add), (STREAM + 17, add)])
+    yield Box(STREAM, add, "+", "", "train", 34, 34, round=True)
+    yield label(x + 90, add, name, "left")
+
+
+def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
+    """Draw a dial for each frequency, in a row for each (query's position, key's position) -> HTML."""
+    gap, shapes = 200, list[Html | Dial]()
+    for column, f in enumerate(frequencies):
+        shapes.append(label(250 + gap * column, 24, f"f = {f:.3g}", "big"))
+        for row, positions in enumerate(pairs):
+            query, key = (float(f * position) for position in positions)
+            shapes.append(Dial(250 + gap * column, 130 + 180 * row, 74, [(key, "val"), (query, "train")]))
+    for row, (query, key) in enumerate(pairs):
+        shapes.append(label(20, 119 + 180 * row, f"query at {query}", "left train"))
+        shapes.append(label(20, 141 + 180 * row, f"key at {key}", "left val"))
+    words = "in each column the angle from key to query is the same in every row"
+    size = (250 + gap * len(frequencies) - 90, 30 + 180 * len(pairs))
+    return diagram("Rotary positions", words, size, shapes, f"green: the angle between them; {words}")
+
+
+def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
+    """Draw the probabilities (V, V) of the next letter, in a row for each letter before it -> HTML."""
+    picture = heat_map(np.sqrt(probs), f"{title}: {len(letters)} rows")
+    marks = [tag("span", visible(letter.encode())) for letter in letters]
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
+    body = tag("div", tag("div", marks, class_="rows"), tag("div", marks, class_="tops"), picture,
+               class_="letters", style=f"--n:{len(letters)}")  # fmt: skip
+    return tag("figure", caption, tag("div", body, class_="wide"), class_="drawn")

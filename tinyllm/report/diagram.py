@@ -1,0 +1,105 @@
+"""Draw diagrams as SVG: boxes with words in them, arrows, and dials with hands.
+
+Coordinates are those of the picture, from its upper left corner; it is scaled to the width of the page.
+Colours are classes of the page's style sheet.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tinyllm.report.page import Html, tag
+
+HEAD = 9  # length of an arrow's head
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box around the point (x, y), with a text and a smaller note below it; `round` makes it an ellipse."""
+
+    x: float
+    y: float
+    text: str
+    note: str = ""
+    style: str = ""
+    width: float = 150
+    height: float = 40
+    round: bool = False
+
+    def draw(self) -> Html:
+        """Return the box as SVG."""
+        w, h = self.width / 2, self.height / 2
+        corner = h if self.round else 7
+        frame = tag("rect", x=self.x - w, y=self.y - h, width=self.width, height=self.height, rx=corner)
+        up = 9 if self.note else 0
+        words = [label(self.x, self.y - up, self.text)]
+        words += [label(self.x, self.y + 10, self.note, "small")] if self.note else []
+        return tag("g", frame, words, class_=f"box {self.style}".strip())
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A line through points, with a head at its end unless `head` is False, and a label beside its middle."""
+
+    points: Sequence[tuple[float, float]]
+    label: str = ""
+    style: str = ""
+    head: bool = True
+
+    def draw(self) -> Html:
+        """Return the arrow as SVG."""
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self.points)
+        (x0, y0), (x1, y1) = self.points[-2:]
+        turn = math.atan2(y1 - y0, x1 - x0)
+        corners = [(x1, y1), *((x1 - HEAD * math.cos(turn + a), y1 - HEAD * math.sin(turn + a))
+                               for a in (-0.4, 0.4))]  # fmt: skip
+        tip = tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "Z", class_="tip")
+        words = label((x0 + x1) / 2, (y0 + y1) / 2, self.label, "on") if self.label else None
+        return tag("g", tag("path", d=path), tip if self.head else None, words,
+                   class_=f"arrow {self.style}".strip())  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A clock's face of radius r with two hands (angle, style), and the angle between them filled.
+
+    Angles are in radians, counted from the right and against the clock.
+    """
+
+    x: float
+    y: float
+    r: float
+    hands: Sequence[tuple[float, str]]
+
+    def draw(self) -> Html:
+        """Return the dial as SVG."""
+        (first, _), (second, _) = self.hands
+        (x0, y0), (x1, y1) = (self._at(angle, self.r / 2) for angle in (first, second))
+        far = int((second - first) % (2 * math.pi) > math.pi)
+        wedge = f"M{self.x} {self.y}L{x0:.1f} {y0:.1f}A{self.r / 2} {self.r / 2} 0 {far} 0 {x1:.1f} {y1:.1f}Z"
+        arrows = [Arrow([(self.x, self.y), self._at(angle, self.r - 5)], style=style).draw()
+                  for angle, style in self.hands]  # fmt: skip
+        return tag("g", tag("circle", cx=self.x, cy=self.y, r=self.r), tag("path", d=wedge), arrows,
+                   class_="dial")  # fmt: skip
+
+    def _at(self, angle, distance):
+        return self.x + distance * math.cos(angle), self.y - distance * math.sin(angle)
+
+
+def label(x: float, y: float, text: str, class_: str = "") -> Html:
+    """Return words around a point; those in the class "left" begin there."""
+    return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_ or None)
+
+
+def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterable[Box | Arrow | Dial | Html],
+            unit: str = "") -> Html:
+    """Return a <figure> with a title and shapes, the first at the bottom.
+
+    `description` is a text alternative for people who cannot see the picture.
+    """
+    drawn = [shape if isinstance(shape, Html) else shape.draw() for shape in shapes]
+    picture = tag("svg", tag("title", title), tag("desc", description), drawn, role="img",
+                  viewBox=f"0 0 {size[0]} {size[1]}", class_="diagram",
+                  aria_label=f"{title}: {description}")  # fmt: skip
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
+    return tag("figure", caption, tag("div", picture, class_="wide"), class_="drawn")
