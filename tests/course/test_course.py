@@ -142,7 +142,7 @@ def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, word
 def test_help_takes_eighty_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["course"]) == 0
-    for command in ("init", "release", "grade", "report", "export", "selftest"):
+    for command in ("init", "release", "grade", "report", "similar", "export", "selftest"):
         with pytest.raises(SystemExit):
             main(["course", command, "--help"])
     told = capsys.readouterr().out

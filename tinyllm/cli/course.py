@@ -25,6 +25,7 @@ from tinyllm.course.classroom.sheets import number
 from tinyllm.course.workers import best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
+from tinyllm.report.page import write
 from tinyllm.report.terminal import table
 
 group("course", """
@@ -33,6 +34,7 @@ example:
   tinyllm course release handout         what students get, without a solution
   tinyllm course grade submissions --out grades
   tinyllm course report grades           where the class is stuck
+  tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
 """)  # fmt: skip
 Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "junit", "gradescope-results"]
@@ -224,6 +226,34 @@ def report(out: str, *, json: bool = False) -> None:
             print("\n" + "\n".join([head, *(paragraph(line, 2, 4) for line in lines)]))
     if found["left_out"]:
         print("\n" + paragraph(left_out_words(found["left_out"])))
+
+
+@command("course similar")
+def similar(folder: str, *, out: str = "similar.html", course: str | None = None) -> None:
+    """List pairs of submissions that share more code than chance explains.
+
+    FOLDER         holds a folder or a zip for each student
+    --out FILE     a page with the lines side by side
+    --course FILE  the course file, not course.toml
+
+    example:
+      tinyllm course similar submissions --out similar.html
+
+    Names, constants, comments and order do not count; nor does what the starter, the library's solution or
+    most others have. A pair is a reason to look, not a verdict: small exercises are alike by nature.
+    """
+    from tinyllm.course.classroom import similarity  # here: it is needed once a term
+
+    found = find_course(course)
+    statements, left = similarity.fingerprints(find_submissions(folder, found), found)
+    pairs = similarity.similar(statements)
+    write(out, similarity.similarity_page(found, statements, pairs, left))
+    for pair in pairs[:20]:
+        print(paragraph(pair.words, 2, 4))
+    for text in left:
+        print(paragraph(f"not compared: {text}", 2, 4))
+    count = f"{plural(len(pairs), 'pair')} of {plural(len(statements), 'submission')} above what chance gives"
+    print(paragraph(f"{count}; {out} shows the lines side by side, and says how to read them"))
 
 
 @command("course export")
