@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
-from tinyllm.report.curves import loss_curves
+from tinyllm.report.curves import LossCurves, loss_curves
+from tinyllm.report.remarks import remark
 from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
 from tinyllm.report.terminal import loss_chart
@@ -150,12 +151,57 @@ def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses,
     assert "entropy of the language" in page.words and ("far below" in page.words) != shown
 
 
-def test_a_loss_per_token_is_not_compared_with_a_floor_per_character():
-    records = [step(1, 3.0, val_loss_per_char=1.0), step(2, 2.0, val_loss_per_char=0.7)]
-    assert loss_curves(records, 0.5).train == [] and loss_curves(records, 0.5).val == [(1, 1.0), (2, 0.7)]
-    assert loss_curves(records).val == [(1, 3.0), (2, 2.0)] and loss_curves(records).floor is None
-    same = loss_curves([step(1, 3.0)], 0.5)
-    assert same.train == same.val == [(1, 3.0)] and same.floor == 0.5
+@given(st.lists(st.floats(0.01, 9), min_size=1, max_size=9), st.floats(0.5, 9), st.none() | st.floats(0.1, 3))
+def test_all_losses_are_drawn_in_one_unit(losses, size, floor):
+    """Logged per token, of which each is `size` characters; a tokenizer changes nothing in the picture."""
+    records = [step(i, loss * size, val_loss_per_char=loss) for i, loss in enumerate(losses)]
+    curves = loss_curves(records, floor)
+    assert curves.val == list(enumerate(losses)) and curves.unit == "nats per character"
+    assert [y for _, y in curves.train] == pytest.approx(losses) and curves.floor == floor
+    unknown = loss_curves([step(i, loss, val_loss_per_char=None) for i, loss in enumerate(losses)], floor)
+    assert unknown.train == unknown.val == list(enumerate(losses)) and unknown.unit == "nats per token"
+    assert unknown.floor is None  # it is per character
+
+
+def went(train, val):
+    """The remark on a run with these losses, a hundred steps apart."""
+    return remark(LossCurves([(100 * i + 50, y) for i, y in enumerate(train)],
+                             [(100 * i + 100, y) for i, y in enumerate(val)], None, ""))  # fmt: skip
+
+
+FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
+
+
+@pytest.mark.parametrize("train, val, words", [
+    (FALLS, FALLS, ""),
+    ([0.9 * y for y in FALLS], [*FALLS[:8], 1.10, 1.12], "lowest at step 800 (1.080) and rose to 1.120"),
+    ([1.1 * y for y in FALLS], [*FALLS[:8], 1.10, 1.12], ""),  # risen, but not learnt by heart
+    (FALLS, [*FALLS[:8], 1.081, 1.083], ""),  # noise
+    (FALLS, [*FALLS[:5], 1.2, 1.21, 1.205, 1.2, 1.199], "near 1.199 for the last third"),
+    ([*FALLS[:5], 1.3, 1.4, 1.5, 1.6, 1.7], FALLS, "1.200 around step 500 and rose to 1.700"),
+    ([5 - 0.3 * i for i in range(10)], [5 - 0.3 * i for i in range(10)], "still falling"),
+    ([2.0] * 10, [2.0] * 10, "near 2.000 for the last third"),
+    (FALLS[:4], [1.0, 2.0, 3.0, 4.0], ""),
+    ([], FALLS, ""), ([], [], ""),
+])  # fmt: skip
+def test_how_a_training_went_is_said_in_words(train, val, words):
+    said = went(train, val)
+    assert words in said and bool(words) == bool(said)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), max_size=30), st.integers(-9, 9))
+def test_a_remark_does_not_depend_on_the_unit(losses, power):
+    train, val = ([loss[i] for loss in losses] for i in (0, 1))
+    words = [re.sub(r"[\d.,]+", "", went([y * unit for y in train], [y * unit for y in val]))
+             for unit in (1, 2.0**power)]  # fmt: skip
+    assert words[0] == words[1]
+
+
+def test_the_report_says_how_a_training_went(whole):
+    config, facts = Run(whole).read_config()
+    records = [step(number, 5 - number / 4) for number in range(13)]
+    assert "still falling" in Page(render("x", config, facts, records)).words
+    assert "still falling" not in Page(render("x", config, facts, records[:-1])).words  # not finished
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.01, 1e4))

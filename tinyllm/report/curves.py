@@ -33,17 +33,23 @@ def column(records: list[dict], name: str) -> list[tuple[int, float]]:
     return [(record["step"], record[name]) for record in steps if record.get(name) is not None]
 
 
-def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
-    """Return the loss curves in a unit that allows a comparison with the entropy floor.
+def characters_per_token(records: list[dict]) -> float | None:
+    """Return the mean number of characters in a token of the validation text, or None if it is not known."""
+    for record in reversed(records):
+        per_token, per_char = record.get("val_loss"), record.get("val_loss_per_char")
+        if per_token is not None and per_char is not None:
+            return per_token / per_char if per_token and per_char else 1.0
+    return None
 
-    The floor is in nats per character. If every token is one character, so are both losses, and the result
-    holds all three curves. Otherwise only the validation loss is known per character, and the result holds it
-    and the floor. Without a floor the losses are in nats per token.
+
+def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
+    """Return the loss curves, all in one unit: nats per character, or per token where that is not known.
+
+    Losses per character can be compared between tokenizers, and with the entropy floor. The training loss is
+    logged per token only; it is divided by the characters in a token of the validation text.
     """
-    per_token, per_char = column(records, "val_loss"), column(records, "val_loss_per_char")
-    train = column(records, "train_loss")
-    if floor_per_char is None:
-        return LossCurves(train, per_token, None, "nats per token")
-    if per_token == per_char:
-        return LossCurves(train, per_token, floor_per_char, "nats per character")
-    return LossCurves([], per_char, floor_per_char, "nats per character")
+    train, size = column(records, "train_loss"), characters_per_token(records)
+    if size is None:
+        return LossCurves(train, column(records, "val_loss"), None, "nats per token")
+    train = [(step, nats / size) for step, nats in train]
+    return LossCurves(train, column(records, "val_loss_per_char"), floor_per_char, "nats per character")

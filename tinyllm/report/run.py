@@ -1,14 +1,14 @@
 """Write report.html, a page about a run, from its run.json and log.jsonl.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
 from tinyllm.models import build
 from tinyllm.nn.module import without_memory
-from tinyllm.report.curves import column, loss_curves
+from tinyllm.report.curves import LossCurves, column, loss_curves
 from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
+from tinyllm.report.remarks import remark
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
 from tinyllm.train.log import read_log
@@ -40,8 +40,10 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     )
     if replaced:
         lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
+    if done == config.train.steps:
+        lead += f" {remark(loss_curves(records))}"
     body = [
-        _numbers(steps, facts),
+        _numbers(steps, loss_curves(records, facts.entropy_per_char)),
         _charts(records, facts),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
@@ -51,21 +53,22 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     return assemble(title, lead, body, FOOTER)
 
 
-def _numbers(steps: list[dict], facts: Any) -> Html:
+def _numbers(steps: list[dict], curves: LossCurves) -> Html:
     """Return the most important figures."""
     evaluated = [record for record in steps if record["val_loss"] is not None]
     if not evaluated:
         return Html()
     last = evaluated[-1]
-    best = min(evaluated, key=lambda record: record["val_loss"])
-    shown = [("Validation loss", f"{last['val_loss']:.3f}", "nats per token")]
-    if best is not last:
-        shown.append(("Best", f"{best['val_loss']:.3f}", f"at step {best['step']:,}"))
+    loss, (best_step, best) = curves.val[-1][1], min(curves.val, key=lambda point: point[1])
+    shown = [("Validation loss", f"{loss:.3f}", curves.unit)]
+    if best < loss:
+        shown.append(("Best", f"{best:.3f}", f"at step {best_step:,}"))
+    if curves.train:
+        shown.append(("Training loss", f"{curves.train[-1][1]:.3f}", curves.unit))
+    if curves.floor is not None:
+        shown.append(("Above the floor", f"{loss - curves.floor:.3f}", curves.unit))
     if last["val_loss_per_char"] is not None:
-        shown.append(("Per character", f"{last['val_loss_per_char'] / math.log(2):.3f}", "bits"))
-        if facts.entropy_per_char is not None:
-            above = last["val_loss_per_char"] - facts.entropy_per_char
-            shown.append(("Above the floor", f"{above:.3f}", "nats per character"))
+        shown.append(("Per token", f"{last['val_loss']:.3f}", "nats, validation"))
     if last["tokens_per_second"] is not None:
         shown.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
     shown.append(("Time", f"{last['seconds'] / 60:.1f}", "minutes"))

@@ -1,0 +1,45 @@
+"""Say in words how a training went, from its loss curves: it diverged, overfitted, stood still, or falls."""
+
+from tinyllm.report.curves import LossCurves
+
+FEWEST = 5  # evaluations; the curves of a shorter run say nothing
+HIGHER = 1.25  # a training loss so many times its lowest has diverged
+RISEN = 1.01  # a validation loss so many times its lowest has risen; the text is always the same
+SAME, FALLING = 0.995, 0.98  # how far the validation loss falls: in the last third, in the last fifth
+
+
+def remark(curves: LossCurves) -> str:
+    """Return one sentence or two about a finished training, with advice; "" if there is nothing to say."""
+    val = [(step, loss) for step, loss in curves.val if step > 0]
+    train = between(curves.train, [step for step, _ in val])
+    if len(val) < FEWEST or len(train) < FEWEST:
+        return ""
+    (best_step, best), (_, last) = min(val, key=lambda point: point[1]), val[-1]
+    (low_step, low), (_, end) = min(train, key=lambda point: point[1]), train[-1]
+    if end > HIGHER * low:
+        return (f"The training loss was {low:.3f} around step {low_step:,} and rose to {end:.3f}: training "
+                "became unstable. Try a smaller --lr.")  # fmt: skip
+    if last > RISEN * best and end < best:
+        return (f"The validation loss was lowest at step {best_step:,} ({best:.3f}) and rose to {last:.3f}, "
+                f"while the training loss fell to {end:.3f}: the model learns its text by heart. This is "
+                "called overfitting; more text helps, or fewer steps. The best checkpoint is kept."
+        )  # fmt: skip
+    if last > SAME * lowest(val, 2 / 3):
+        return (f"The validation loss has been near {last:.3f} for the last third: more steps will hardly "
+                "help. A larger model or another --lr may.")  # fmt: skip
+    if last < FALLING * lowest(val, 4 / 5):
+        return "The validation loss was still falling at the end: more steps may help."
+    return ""
+
+
+def between(train: list, steps: list[int]) -> list[tuple[int, float]]:
+    """Return [(step, mean training loss since the step before)], for steps with training losses."""
+    parts = [(end, [loss for step, loss in train if begin < step <= end])
+             for begin, end in zip([0, *steps], steps, strict=False)]  # fmt: skip
+    return [(end, sum(losses) / len(losses)) for end, losses in parts if losses]
+
+
+def lowest(val: list, part: float) -> float:
+    """Return the lowest loss in the first part of a run, at least that of its first evaluation."""
+    end = part * val[-1][0]
+    return min([loss for step, loss in val if step <= end] or [val[0][1]])
