@@ -21,6 +21,7 @@ from tinyllm.nn import DecoderLM
 ALL = (GPT, Llama, Mistral, Qwen2, GPTNeoX, Falcon)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
+SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py
 
 
 def names() -> list[str]:
@@ -67,14 +68,22 @@ def build(config: Any, seed: int | None = 0) -> DecoderLM:
     raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")
 
 
+def locate(place: Path | str) -> Path:
+    """Return the folder of a model: `place`, or the model in this package for the name "shipped".
+
+    A folder that is called shipped takes precedence.
+    """
+    return SHIPPED if str(place) == SHIPPED.name and not os.path.exists(place) else Path(place)
+
+
 def from_pretrained(folder: Path | str) -> DecoderLM:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
-    Nothing is downloaded. The model is in evaluation mode; a quantised checkpoint gives a quantised model.
-    Raises UserError, naming the file, when one is missing or broken, or describes a model that tinyllm
-    cannot run.
+    "shipped" is the small model in this package. Nothing is downloaded. The model is in evaluation mode; a
+    quantised checkpoint gives a quantised model. Raises UserError, naming the file, when one is missing or
+    broken, or describes a model that tinyllm cannot run.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     here = os.path.exists(folder / "config.json") or not os.path.isdir(folder)
     if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")

@@ -21,6 +21,7 @@ from typing import Any
 from tinyllm.config import check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
+from tinyllm.models.registry import from_pretrained, locate
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import checkpoint
 from tinyllm.train.config import RunConfig, known_settings, make_config
@@ -171,7 +172,13 @@ class Run:
         reason = "there is no run.json" if os.path.isdir(self.folder) else "there is no such folder"
         if os.path.exists(self.folder / "config.json"):
             reason = "it is the folder of a model, which tl.from_pretrained opens"
-        raise UserError(f"{self.folder} holds no run: {reason}")
+        beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
+        raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
+
+    def is_model(self) -> bool:
+        """Return True for the folder of a model that is no run, such as a checkpoint."""
+        return (os.path.exists(self.folder / "config.json") and not os.path.lexists(self.file)
+                and self._old_settings() is None)  # fmt: skip
 
     def _old_settings(self):
         """Return the settings of a run in the old layout, which kept them in config.json; or None."""
@@ -268,14 +275,28 @@ def _command(old, folder):
     return f"tinyllm train {' '.join(words)} --overwrite"
 
 
-def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, RunConfig]:
+def list_runs(folder: str | Path = "runs") -> list[Run]:
+    """Return the runs in a folder, the newest first."""
+    files = sorted(Path(folder).glob("*/run.json"), key=lambda file: -file.stat().st_mtime)
+    return [Run(file.parent) for file in files]
+
+
+def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, RunConfig | None]:
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-laptop")`.
 
-    `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is a
-    `RunConfig`. The model of a quantised run has quantised layers. Raises UserError naming the file that is
-    missing or damaged.
+    `folder` is a run, a Hugging Face folder with a tokenizer.json, or "shipped", the small model in this
+    package. `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is
+    a `RunConfig`, or None if the folder is no run. The model of a quantised run has quantised layers. Raises
+    UserError naming the file that is missing or damaged.
     """
-    run = Run(folder)
+    run = Run(locate(folder))
+    if run.is_model():
+        model, tokenizer = from_pretrained(run.folder), load_tokenizer(run.tokenizer)
+        if (size := model.config.vocab_size) != tokenizer.vocab_size:
+            raise UserError(
+                f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
+            )
+        return model, tokenizer, None
     config, facts = run.read_config()
     tokenizer = run.read_tokenizer()
     if tokenizer.vocab_size != facts.vocab_size:

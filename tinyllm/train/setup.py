@@ -1,19 +1,19 @@
 """Prepare a training run from its settings: read the data, make tokenizer and model."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
 from tinyllm.generate import generate
-from tinyllm.models import build, from_pretrained
+from tinyllm.models import build
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling
-from tinyllm.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
+from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.checkpoint import load_model
 from tinyllm.train.config import RunConfig, model_settings, usual_preset
@@ -45,7 +45,7 @@ class TrainSetup:
         `resume` continues from the last checkpoint. When `stop()` is true, the run saves itself and ends
         after the current step. Raises UserError when the checkpoint is damaged.
         """
-        loop = self._loop(self.model)
+        loop = self._loop(self.model, self.plan)
         loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
         loop.about = dataclasses.asdict(self.facts) | (run.notes if run else {})
         if run and resume:
@@ -54,12 +54,15 @@ class TrainSetup:
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a new model from the beginning, yielding its steps; nothing is evaluated or written."""
-        happened = self._loop(build(self.model.config, seed=self.config.seed))
+        """Train a new model from the beginning, yielding its steps; nothing is evaluated or written.
+
+        Nothing of this setup changes: batches and loss are copies, if they have a state.
+        """
+        happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
-    def _loop(self, model):
-        return loop_of(self.config.train, model, self.plan.batches, self.plan.loss, self.config.seed)
+    def _loop(self, model, plan):
+        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
@@ -109,14 +112,9 @@ def prepare(
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
     """Return (model, tokenizer) of a run, or of a Hugging Face folder. Raises UserError."""
-    if Path(place, "checkpoints").exists():
-        model, tokenizer, _ = load_run(place)
-    else:
-        model, tokenizer = from_pretrained(place), load_tokenizer(Path(place) / "tokenizer.json")
+    model, tokenizer, _ = load_run(place)
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
         raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
-    if (size := model.config.vocab_size) != tokenizer.vocab_size:
-        raise UserError(f"the model in {place} has {size} tokens, its tokenizer {tokenizer.vocab_size}")
     return model, tokenizer
 
 
