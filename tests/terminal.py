@@ -1,4 +1,4 @@
-"""A terminal of 80 columns for tests: a command in it, and the keys that somebody presses."""
+"""A terminal for tests: a command in it, and the keys that somebody presses."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ import time
 CTRL_C = "\x03"
 
 
-def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24):
+def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24, columns=80):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
     keys: pairs of a text, or a pattern, to wait for, which is looked for after the last one, and what is then
@@ -23,7 +23,7 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24):
     and waits all the same.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env={**os.environ, **(env or {})},
         start_new_session=True, preexec_fn=_sit_down,

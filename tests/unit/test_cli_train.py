@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import verify_kills
+from terminal import at_terminal
 from tiny_run import SETTINGS, outcome, resumed_training, write_text
 
 import tinyllm
 from tinyllm.cli import main
-from tinyllm.train.config import known_settings
+from tinyllm.train import pace, prepare
+from tinyllm.train.config import known_settings, make_config
 from tinyllm.train.log import MEASURED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +71,10 @@ BAD = {
     "unknown flag": (["--stepps", "3"], "--stepps"),
     "resume without out": (["--resume"], "--out"),
     "resume of nothing": (["--resume", "--out", "nothing"], "no run"),
+    "minutes and steps": (["--minutes", "3"], "--minutes is not allowed with --steps"),
+    "minutes and resume": (["--minutes", "3", "--resume", "--out", "x"], "not allowed with --resume"),
+    "no minutes": (["--minutes", "0"], "--minutes must be a positive number"),
+    "endless minutes": (["--minutes", "inf"], "--minutes must be a positive number"),
     "resume and overwrite": (["--resume", "--overwrite", "--out", "x"], "not allowed"),
     "out is a file": (["--out", "EMPTY"], "not a folder"),
     "out in a file": (["--out", "EMPTY/run"], "not a folder"),
@@ -93,8 +101,9 @@ def test_a_whole_session(here, tiny, capsys, refused):
     command = ["train", "--out", "run", *tiny]
     assert main(command) == 0
     shown = capsys.readouterr().out
-    order = ["h.*.attn.c_attn", "SHA-256", "before training it writes", "step 12/12", "● validation",
-             "perplexity", "\nit writes", "tinyllm generate run --prompt"]  # fmt: skip
+    order = ["Train a GPT of ", " 12 steps on", "SHA-256", "before training it writes", "this takes about ",
+             "step 12/12", "● validation", "nats per character, or", "perplexity", "\nit writes",
+             "tinyllm generate run --prompt"]  # fmt: skip
     places = [shown.index(word) for word in order]
     assert places == sorted(places)
     assert max(len(line) for line in shown.splitlines() if tiny[1] not in line) <= 80
@@ -139,6 +148,48 @@ def test_settings_come_in_layers(here, tiny):
     config = tinyllm.Run("run").read_config()[0]
     assert (config.seed, config.train.batch, config.model["bias"]) == (5, 4, False)
     assert config.train.lr == 0.5
+
+
+def test_minutes_become_steps_with_the_same_bits(here, tiny, capsys, monkeypatch, refused):
+    """Measuring changes nothing: not the model, its optimizer, its batches, nor the schedule."""
+    measured = pace.seconds_per_step
+    monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.01 if measured(setup) > 0 else 0)
+    monkeypatch.setattr(pace, "seconds_of", lambda action: 0.02 if action() else 0)
+    Path("free.toml").write_text(re.sub("train.steps.*", "", Path(tiny[-1]).read_text()))
+    words = ["train", *tiny[:-1], "free.toml", "--out", "run"]
+    # 0.306 s: two evaluations and two samples of 0.02, then steps of 0.01 + 0.02 / 4 + 0.02 / 6
+    assert main([*words, "--minutes", "0.0051"]) == 0
+    assert "0.0051 minutes: 12 steps. With --steps 12" in capsys.readouterr().out
+    found = outcome(here / "run")
+    assert tinyllm.Run("run").read_config()[0].train.warmup == 0  # a twentieth of 12, not of 2,000
+    assert main([*words, "--steps", "12", "--overwrite"]) == 0
+    assert outcome(here / "run") == found
+    assert "too short for a step" in refused(*words, "--minutes", "0.0001", "--overwrite", "--json")
+
+
+def test_steps_are_counted_with_all_that_they_cost(here, tiny, monkeypatch):
+    """A second more allows for more steps; two digits of their number are kept."""
+    config = make_config(SETTINGS | {"data": tiny[1]})
+    setup = prepare(config)
+    monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.1)
+    monkeypatch.setattr(pace, "seconds_of", lambda action: 0.0)
+    assert [pace.count_steps(setup, seconds) for seconds in (0.11, 1, 9.99, 12.59, 129, 1290)] == \
+        [1, 10, 99, 120, 1200, 12000]
+    monkeypatch.setattr(pace, "seconds_of", lambda action: 4.0)  # an evaluation each 4 steps, a sample each 6
+    assert pace.count_steps(setup, 4 * 4.0 + 12 * (0.1 + 4 / 4 + 4 / 6) + 0.01) == 12
+    monkeypatch.undo()
+    assert 0 < pace.seconds_per_step(setup) < 10
+
+
+def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(here, tiny):
+    """A22: the width is that of the terminal that the bar is in, not of standard output."""
+    command = f"{shlex.quote(sys.executable)} -m tinyllm train {shlex.join(tiny)} --out run > text"
+    path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    shown, code = at_terminal(["sh", "-c", command], cwd=here, env=path, columns=60)
+    bars = re.split(r"[\r\n]", shown)
+    assert code == 0 and any("12/12" in bar and "val" in bar for bar in bars), shown
+    assert max(map(len, bars)) <= 60
+    assert "step " not in (here / "text").read_text().split("it writes")[1]  # the bar shows the steps
 
 
 def test_json_is_the_log(here, tiny, capsys):

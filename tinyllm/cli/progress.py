@@ -9,8 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.cli.text import can_print, has_colours, indented, printable, quoted
-from tinyllm.report.summary import summarise
+from tinyllm.cli.text import can_print, columns, entry, has_colours, indented, paragraph, printable, quoted
+from tinyllm.report.curves import characters_per_token, loss_curves
+from tinyllm.report.remarks import remark
 from tinyllm.report.terminal import loss_chart
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
@@ -19,6 +20,9 @@ from tinyllm.train.recipe import doctor
 from tinyllm.train.run import Run
 from tinyllm.train.setup import TrainSetup
 
+QUIET = 10  # seconds without a line, where no bar moves
+WIDE = 70  # columns of a bar that has room for the speed
+
 
 class Display:
     """Show a training run: model, data, a line or a bar, samples, the loss curve, what to do next."""
@@ -26,8 +30,11 @@ class Display:
     def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.config = run, setup, setup.config.train
         self.bar: Any = None  # tqdm, once training has begun in a terminal
-        self.evaluation: events.Evaluated | None = None
+        self.size = 1.0  # characters per token: losses are shown per character where that is known
+        self.val_loss: float | None = None
         self.last_sample, self.speed = "", 0.0
+        self.planned = False  # it was said how long the training takes
+        self.last_line = time.perf_counter()
 
     def __enter__(self) -> "Display":
         return self
@@ -45,36 +52,37 @@ class Display:
                 print(text, flush=True)
 
     def introduce(self) -> None:
-        """Describe the model, the data and the plan."""
+        """Describe the training, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
-        self.say(summarise(self.setup.model, self.config.batch, context) + "\n")
+        what = f"a {type(self.setup.model).__name__} of {self.setup.model.num_parameters():,} parameters"
+        plan = f"Train {what} for {self.config.steps:,} steps on {facts.data}."
+        self.say(paragraph(printable(plan), further=0))
         asked = config.tokenizer.removeprefix("bpe:")
+        vocabulary = f"{facts.vocab_size:,} different ones"
         if asked.isdigit() and facts.vocab_size < int(asked):
-            self.say(f"tokens {facts.vocab_size:,}, not {int(asked):,}: there are no more pairs to merge\n")
-        self.say(printable(
-            f"data   {facts.data}\n"
-            f"       {facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...\n"
-            f"       {facts.train_tokens:,} tokens to train on, {facts.val_tokens:,} to validate, "
-            f"{facts.vocab_size:,} different ones\n"
-            f"plan   {self.config.steps:,} steps of {self.config.batch} x {context} tokens, "
-            f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}\n"
-            f"run    {self.run.folder}\n"
-        ))  # fmt: skip
+            vocabulary += f", not {int(asked):,}: there are no more pairs to merge"
+        rows = {
+            "data": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...; {facts.train_tokens:,} tokens "
+                    f"to train on, {facts.val_tokens:,} to validate, {vocabulary}",
+            "plan": f"steps of {self.config.batch} x {context} tokens, learning rate {self.config.lr:g} "
+                    f"({self.config.schedule}), seed {config.seed}",
+            "loss": f"in nats per character{best_possible(facts.entropy_per_char)}",
+            "run": str(self.run.folder),
+        }  # fmt: skip
+        self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
 
     def show(self, event: Any) -> None:
         """Show an event of training; some kinds show nothing."""
         if isinstance(event, events.Started):
             self.start(event)
-        elif isinstance(event, events.Stepped) and self.bar is not None:
-            speed = event.tokens / event.seconds
-            self.speed = 0.95 * self.speed + 0.05 * speed if self.speed else speed
-            val = f" val {self.evaluation.val_loss:.3f}" if self.evaluation else ""
-            self.bar.set_description_str(f"loss {event.loss:.3f}{val} {self.speed:,.0f} tok/s", refresh=False)
-            self.bar.update()
+        elif isinstance(event, events.Stepped):
+            self.stepped(event)
         elif isinstance(event, events.Evaluated):
-            self.evaluation = event
-        elif isinstance(event, events.Logged) and event.record["val_loss"] is not None:
-            self.evaluated(event.record)
+            self.val_loss = event.val_loss
+            if event.val_loss_per_char:
+                self.size = event.val_loss / event.val_loss_per_char
+        elif isinstance(event, events.Logged):
+            self.logged(event.record)
         elif isinstance(event, events.Sampled):
             self.last_sample = event.text
             if event.step < self.config.steps:
@@ -82,30 +90,55 @@ class Display:
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
     def start(self, event: events.Started) -> None:
-        """Start the clock and, in a terminal, the bar."""
-        self.first_step, self.began = event.step, time.perf_counter()
+        """Start the bar, in a terminal."""
         if event.step:
             self.say(f"going on after step {event.step:,}")
+            self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():
-            columns, rows = shutil.get_terminal_size()
+            width = columns(sys.stderr)
             self.bar = tqdm(
                 total=self.config.steps,
                 initial=event.step,
-                ncols=min(80, columns),
-                nrows=rows,  # tqdm alone would show nothing in a terminal that does not know its size
+                ncols=width,
+                nrows=shutil.get_terminal_size().lines,  # else nothing is shown where the size is not known
                 bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
                 mininterval=0.2,
             )
 
-    def evaluated(self, record: dict) -> None:
-        """Show an evaluation as one line, unless a bar shows it, and the doctor's remark on it."""
+    def stepped(self, event: events.Stepped) -> None:
+        """Move the bar."""
+        if self.bar is None:
+            return
+        speed = event.tokens / event.seconds
+        self.speed = 0.95 * self.speed + 0.05 * speed if self.speed else speed
+        parts = [f"loss {event.loss / self.size:.3f}"]
+        if self.val_loss is not None:
+            parts.append(f"val {self.val_loss / self.size:.3f}")
+        if self.bar.ncols >= WIDE:
+            parts.append(f"{self.speed:,.0f} tok/s")
+        self.bar.set_description_str(" ".join(parts), refresh=False)
+        self.bar.update()
+
+    def logged(self, record: dict) -> None:
+        """Say after the first steps how long it will take, then show progress, unless a bar shows it."""
+        now, speed = time.perf_counter(), record["tokens_per_second"]
+        left = ""
+        if speed:  # else nothing has been trained yet
+            tokens = self.config.batch * self.setup.model.config.context
+            left = duration((self.config.steps - record["step"]) * tokens / speed)
+            if not self.planned and record["step"] < self.config.steps:
+                self.say(f"this takes about {left}: {speed:,.0f} tokens/s")
+                self.planned, self.last_line = True, now
+        if record["val_loss"] is not None or now - self.last_line > QUIET:
+            self.last_line = now
+            self.evaluated(record, left)
+
+    def evaluated(self, record: dict, left: str) -> None:
+        """Show a record of the log as one line, unless a bar shows it, and the doctor's remark on it."""
         parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
-        if record["train_loss"] is not None:
-            parts.append(f"loss {record['train_loss']:.3f}")
-        parts.append(f"val {record['val_loss']:.3f}")
-        if record["tokens_per_second"] is not None:
-            seconds_per_step = (time.perf_counter() - self.began) / max(1, record["step"] - self.first_step)
-            left = tqdm.format_interval(seconds_per_step * (self.config.steps - record["step"]))
+        for name, loss in (("loss", record["train_loss"]), ("val", record["val_loss"])):
+            parts += [f"{name} {loss / self.size:.3f}"] if loss is not None else []
+        if left and record["step"] < self.config.steps:
             parts += [f"{record['tokens_per_second']:,.0f} tokens/s", f"{left} left"]
         if self.bar is None:
             self.say("  ".join(parts))
@@ -122,10 +155,12 @@ class Display:
         """Print a summary of a finished run."""
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.setup.facts.entropy_per_char
-        width = min(78, shutil.get_terminal_size().columns - 2)
+        width = columns() - 2
         plain = not can_print("⠤●┄│")
         self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=has_colours()))
         self.say("\n" + verdict(last, floor))
+        if said := remark(loss_curves(records, floor)):
+            self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
         folder, prompt = quoted(self.run.folder), quoted(first_words(self.setup.text))
@@ -154,13 +189,26 @@ def verdict(last: dict, floor: float | None) -> str:
     nats, per_char = last["val_loss"], last["val_loss_per_char"]
     lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
     if per_char is not None:
-        lines.append(f"per character {per_char:.3f} nats, {per_char / math.log(2):.3f} bits")
+        bits = f"{per_char / math.log(2):.3f} bits"
+        lines.insert(0, f"validation loss {per_char:.3f} nats per character, or {bits}")
         if floor is not None:
-            lines.append(f"the language's own entropy is {floor:.3f}: no model can stay below it;")
-            lines.append(f"this one is {per_char - floor:.3f} nats per character above")
-    minutes = tqdm.format_interval(last["seconds"])
-    lines.append(f"trained in {minutes}, peak memory {last['peak_rss_mb'] or '?'} MiB")
+            lines.insert(1, f"this is {per_char - floor:.3f} above the best possible loss on this text, "
+                            f"{floor:.3f}")  # fmt: skip
+    lines.append(f"trained in {duration(last['seconds'])}, peak memory {last['peak_rss_mb'] or '?'} MiB")
     return "\n".join(lines)
+
+
+def best_possible(floor: float | None) -> str:
+    """Return words about the entropy of a generated text; "" if it is not known."""
+    return "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in words: 50 seconds, 4 minutes, 2.5 hours."""
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{int(seconds < 10 * size and unit == 'hours')}f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def first_words(data: bytes) -> str:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ from tinyllm.ops.registry import threads
 from tinyllm.report.run import write_report
 from tinyllm.train import events
 from tinyllm.train.config import RunConfig, make_config, resumed, settings_help
+from tinyllm.train.pace import plan_minutes
 from tinyllm.train.recipe import RECIPES, find_recipe
 from tinyllm.train.run import Run
-from tinyllm.train.setup import prepare, reopen
+from tinyllm.train.setup import TrainSetup, prepare, reopen
 
 if TYPE_CHECKING:
     from tinyllm.course.training import Plugins
@@ -39,6 +41,13 @@ FLAGS = {  # settings that have a flag -> flag, metavar
     "seed": ("--seed", "S"),
     "threads": ("--threads", "N"),
 }
+NOTES = """
+
+Settings come from the preset, then --config, then the flags, then --set; the later wins.
+--minutes first measures the speed, on some steps of another model. The number of steps
+that it chooses is a setting of the run: the same --steps gives the same bits.
+--resume needs only --out. More --steps stretch the schedule: steps that are done keep
+the learning rate that they had, the rest follow the schedule for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +63,7 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
     recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
     rows = [entry(f"  {name:<25}{default:<11}", text)
             for name, (_, default, text) in sorted(settings.items())]
-    lines = ["\n\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""]
+    lines = [NOTES, "\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""]
     parser.epilog = (parser.epilog or "") + "\n".join(lines)
 
 
@@ -68,6 +77,7 @@ def train(
     out: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    minutes: float | None = None,
     json: bool = False,
     **flags: str | None,
 ) -> int:
@@ -80,32 +90,34 @@ def train(
     --out DIR        the folder of the run (runs/DATA-PRESET)
     --resume         go on with the run in DIR
     --overwrite      replace the run in DIR
+    --minutes M      as many steps as this machine does in M minutes; it says how many
     --json           print the lines of log.jsonl and nothing else
 
     examples:
       tinyllm train                             little stories, in about two minutes
+      tinyllm train --minutes 5                 for about five minutes
       tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
       tinyllm train --model llama --preset mini --set train.eval_every=50
       tinyllm train --out runs/book --resume --steps 1000         go on, for longer
       tinyllm train sft --data pairs.tsv --set start=runs/book    learn to answer
       tinyllm train --mine 4,6                  on your own softmax and attention
-
-    Settings come from the preset, then --config, then the flags, then --set; the later wins.
-    --resume needs only --out. More --steps stretch the schedule: steps that are done keep
-    the learning rate that they had, the rest follow the schedule for the new total.
     """
-    flags |= {"recipe": recipe}
-    given = {setting: value for setting, value in flags.items() if value is not None}
+    given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     from tinyllm.course.training import plugged_in  # the one thing that training knows of the course
 
     check_arguments(recipe, out, resume, overwrite)
+    chosen = settings_of(config, given, set or [])
+    check_minutes(minutes, resume, chosen)
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction and not json:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
-        settings = ({} if resume else plugins.settings) | settings_of(config, given, set or [])
-        opened = (resumed_run(out, settings) if resume and out
-                  else new_run(out, settings, overwrite, plugins.ending))  # fmt: skip
-        return train_run(opened, resume, plugins, json)
+        settings = ({} if resume else plugins.settings) | chosen
+        run, all_settings = (resumed_run(out, settings) if resume and out
+                             else new_run(out, settings, overwrite, plugins.ending))  # fmt: skip
+        setup = prepare_run(run, all_settings, resume, plugins)
+        if minutes is not None:
+            setup = planned(setup, settings, minutes, json)
+        return train_run(run, setup, resume, plugins, json)
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
@@ -118,15 +130,43 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
         raise UserError("--resume needs --out DIR: which run do you mean?")
 
 
-def train_run(opened: tuple[Run, RunConfig], resume: bool, plugins: "Plugins", as_json: bool) -> int:
-    """Prepare a run, then iterate over the events of training and show them -> exit code."""
-    run, config = opened
+def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any]) -> None:
+    """Raise UserError when something else than --minutes decides the number of steps."""
+    if minutes is None:
+        return
+    if not 0 < minutes < float("inf"):
+        raise UserError(f"--minutes must be a positive number, got {minutes:g}")
+    if resume:
+        raise UserError("--minutes is not allowed with --resume: give more --steps, if you want them")
+    if "train.steps" in settings:
+        raise UserError("--minutes is not allowed with --steps: each gives the number of steps")
+
+
+def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
+    """Read the data of a run, make its tokenizer and its model, and try what is plugged in."""
     if config.threads:
         threads(config.threads)
-    with progress_bar("tokenizer", ncols=80) as move:
+    with progress_bar("tokenizer") as move:
         setup = reopen(run, config) if resume else prepare(config, progress=move)
     if not resume:
         plugins.try_out(setup)
+    return setup
+
+
+def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: bool) -> TrainSetup:
+    """Return a setup with as many steps as fit into some minutes, and say how many these are."""
+    say = (lambda text: None) if quiet else partial(print, flush=True)
+    say("measuring the speed of this machine ...")
+    setup = plan_minutes(setup, settings, minutes)
+    steps = setup.config.train.steps
+    same = f"With --steps {steps} in place of --minutes, the same bits come out again."
+    say(paragraph(f"{minutes:g} minutes: {steps:,} steps. {same}", further=0) + "\n")
+    return setup
+
+
+def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_json: bool) -> int:
+    """Iterate over the events of training and show them -> exit code."""
+    if not resume:
         for name, value in plugins.notes.items():
             run.note(name, value)
         run.create(setup.config, setup.facts, setup.tokenizer)

@@ -1,0 +1,64 @@
+"""Plan a training in minutes: measure the speed of this machine, then fix the number of steps.
+
+The number is a setting like any other from then on, so that `train.steps` gives the same bits anywhere.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.train.config import make_config
+from tinyllm.train.setup import TrainSetup
+
+SECONDS = 3.0  # of measuring
+FEWEST, MOST = 3, 50  # steps to measure
+
+
+def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) -> TrainSetup:
+    """Return a setup with as many steps as this machine does in some minutes, all else unchanged.
+
+    `settings` are the flat settings that `setup` was made from; those that depend on the number of steps,
+    such as the warm-up, follow it. Raises UserError if the minutes are too short for a step.
+    """
+    steps = count_steps(setup, 60 * minutes)
+    train = make_config(settings | {"train.steps": steps}).train
+    return dataclasses.replace(setup, config=dataclasses.replace(setup.config, train=train))
+
+
+def count_steps(setup: TrainSetup, seconds: float) -> int:
+    """Measure how many steps fit into some seconds, with evaluations and samples; two digits count.
+
+    The steps are those of another new model: nothing of `setup` changes. Raises UserError if none fits.
+    """
+    config = setup.config.train
+    step = seconds_per_step(setup)
+    pauses = [(seconds_of(lambda: setup.plan.evaluate(setup.model)), config.eval_every),
+              (seconds_of(lambda: setup.sample(setup.model)), config.sample_every)]  # fmt: skip
+    first_and_last = 2 * sum(pause for pause, _ in pauses)
+    steps = int((seconds - first_and_last) / (step + sum(pause / every for pause, every in pauses)))
+    if steps < 1:
+        raise UserError(f"{seconds / 60:g} minutes are too short for a step of this training; give --steps")
+    unit = 10 ** max(0, len(str(steps)) - 2)
+    return steps // unit * unit
+
+
+def seconds_per_step(setup: TrainSetup) -> float:
+    """Return the mean time of some steps of a new model, without the first, which also fills caches."""
+    next(steps := setup.steps(), None)
+    times: list[float] = []
+    for done in steps:
+        times.append(done.seconds)
+        if len(times) == MOST or (len(times) >= FEWEST and sum(times) > SECONDS):
+            break
+    if not times:
+        raise UserError("--minutes measures some steps first: leave out train.steps")
+    return sum(times) / len(times)
+
+
+def seconds_of(action: Callable[[], Any]) -> float:
+    """Return how long a call takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
