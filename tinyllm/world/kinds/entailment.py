@@ -1,11 +1,13 @@
 """Entailment: what follows, what cannot be, and what stays open, proved by looking at every small world."""
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
-from tinyllm.world.facts import Fact
+from tinyllm.world.facts import Fact, Facts, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, grown_ups, lower, proved, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
@@ -21,22 +23,30 @@ SENTENCES = {  # statements about groups, each of which has somebody in it
     "is": Form("{s} is a {o}.", s=FIRST_NAMES, o=GROUPS),
     "not": Form("{s} is not a {o}.", s=FIRST_NAMES, o=GROUPS),
 }
-# premises: what follows / what cannot be / what stays open; n is a person, a b c are groups
-GROUP_PATTERNS = """
-every a b, every b c: every a c, some c a / no a c, no c a / every c a
-every a b, no b c: no a c, no c a / some a c, every c a / every b a
-every a b, some a c: some b c, some c b / no b c, no c b / every c b
-every a b, some b c: some b a / no c b / some a c, no a c
-every a b, is n a: is n b / not n b / every b a
-every a b, not n b: not n a / is n a / is n c
-every a b, is n b: some b a / no a b / is n a, not n a
-no a b, is n a: not n b, no b a / is n b / is n c
-no a b, not n a: no b a / some b a / is n b, not n b
-some a b, is n a: some b a / no b a / is n b, not n b, every a b
-every a b, every b c, is n a: is n c, some c b / not n c / every c a
-every a b, every b c, is n c: some c a / no a c / is n a, is n b
-every a b, no b c, is n c: not n a, no a c / is n a / every b a
-"""
+GROUP_RULES = read_rules("""
+every(x, z) if every(x, y), every(y, z), x != z
+some(x, y) if every(x, y)
+some(y, x) if some(x, y)
+some(x, z) if some(x, y), every(y, z), x != z
+some(x, y) if is(n, x), is(n, y), x != y
+no(y, x) if no(x, y)
+no(x, z) if every(x, y), no(y, z)
+not_every(x, y) if no(x, y)
+not_every(x, z) if some(x, y), no(y, z)
+not_every(x, z) if every(y, x), not_every(y, z)
+not_every(x, y) if not_every(x, z), every(y, z)
+not_every(x, y) if is(n, x), not(n, y)
+is(n, y) if is(n, x), every(x, y)
+not(n, y) if is(n, x), no(x, y)
+not(n, x) if not(n, y), every(x, y)
+""")
+DENIALS = {"every": "not_every", "some": "no", "no": "some", "is": "not", "not": "is"}
+STATEMENTS = [
+    Fact(x, relation, y)
+    for relation in SENTENCES
+    for x, y in ([("n", y) for y in "abc"] if relation in ("is", "not") else permutations("abc", 2))
+]
+# premises: what follows / what cannot be / what stays open
 FAMILY_PATTERNS = """
 mother x y, mother y z: grandmother x z / grandmother z x, mother x z / best_friend x z
 mother x y, father y z: grandfather x z / grandfather z x, grandmother x z / best_friend z x
@@ -65,8 +75,8 @@ def _read_patterns(text):
     return found
 
 
-PATTERNS = {"groups": _read_patterns(GROUP_PATTERNS), "family": _read_patterns(FAMILY_PATTERNS),
-            "work": _read_patterns(WORK_PATTERNS)}  # fmt: skip
+PATTERNS = {"family": _read_patterns(FAMILY_PATTERNS), "work": _read_patterns(WORK_PATTERNS)}
+ABOUT = ("groups", *PATTERNS)
 SKILLS = {"can": 0, "works_at": 2}  # where JOBS has what follows from a job
 
 
@@ -80,16 +90,16 @@ class Entailment(Kind):
     class Dials:
         """Set what the sentences are about, and how many of them have nothing to do with it."""
 
-        about: str = setting("any", help="what the sentences are about", choices=("any", *PATTERNS))
+        about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
         strangers: int = setting(0, help="how many sentences have nothing to do with it", min=0, max=2)
 
     def chance(self, dials: Dials) -> float:
         return 1 / 3
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        about = random.choice(list(PATTERNS)) if dials.about == "any" else dials.about
+        about = random.choice(ABOUT) if dials.about == "any" else dials.about
         answer = random.choice(ANSWERS)
-        terms = random.choice(PATTERNS[about][answer])
+        terms = _of_groups(random, answer) if about == "groups" else random.choice(PATTERNS[about][answer])
         names = None
         while names is None:
             names = _names(world, random, about, terms)
@@ -119,6 +129,32 @@ class Entailment(Kind):
         labels = {"names": [last.subject, last.object], "pattern": ", ".join(map(str, (*used, end)))}
         part = lower(goal, [*PLACES, *FIRST_NAMES])
         return self.asked(f"{' '.join(premises)} Is it so that {part}?", answer, labels)
+
+
+@cache
+def _goals(premises):
+    """Return for each answer the statements about a, b, c and n that premises about them leave or prove.
+
+    Returns {} if the premises cannot all be true. The rules are complete: `solve` finds the same.
+    """
+    known = Facts(premises, GROUP_RULES)
+    found: dict[str, list] = {answer: [] for answer in ANSWERS}
+    for goal in STATEMENTS:
+        denial = goal._replace(relation=DENIALS[goal.relation])
+        if goal in known and denial in known:
+            return {}
+        if goal not in premises and len(relevant(premises, goal)) == len(premises):
+            found["yes" if goal in known else "no" if denial in known else "perhaps"].append(goal)
+    return found
+
+
+def _of_groups(random, answer):
+    """Draw two or three statements about groups and a goal to which this is the answer, as terms."""
+    goals = None
+    while not goals:
+        premises = tuple(sorted(random.shuffle(STATEMENTS)[: 2 + random.integers(2)]))
+        goals = _goals(premises).get(answer)
+    return [[relation, subject, object] for subject, relation, object, _ in (*premises, random.choice(goals))]
 
 
 def _names(world, random, about, terms):
