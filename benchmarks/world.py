@@ -2,7 +2,8 @@
 
 Prints the figures of every seed, then a table of their means with 95 % intervals. The model is a LLaMA whose
 weights start with a standard deviation of 1 / sqrt(width); the learning rate follows a cosine. Documents of
-the test split are in no training text (see Kind.splits). An answer is right if each of its words is likeliest.
+the test split are in no training text (see Kind.splits). An answer is right if each of its words is the
+likeliest.
 """
 
 import argparse
@@ -80,7 +81,7 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    by: how documents are held out. whole: the loss counts every word, not only those of answers.
+    by: how documents are held out. whole: the weight of the words of questions in the loss; answers have 1.
     wanted(document) says which documents may be asked about. measure(hits, documents) returns more figures.
     """
 
@@ -89,13 +90,14 @@ class Rows:
     test: dict = field(default_factory=dict)
     by: str | None = None
     pieces: str = WORDS
-    whole: bool = False
+    whole: float = 0.0
     pictures: bool = False
     batch: int = 32
     width: int = 64
     layers: int = 2
     heads: int = 1
     lr: float = 3e-3
+    decay: float = 0.05
     asked: int = 300
     wanted: Callable = lambda document: True
     measure: Callable | None = None
@@ -106,9 +108,8 @@ class Rows:
         for figure, part in (self.test or {"right": self.train[-1]}).items():
             documents = filter(self.wanted, self._stream((*part[:2], "test"), seed + 1000))
             asked[figure] = [document for document, _ in zip(documents, range(self.asked), strict=False)]
-        seen = [stream[i] for stream in streams for i in range(2000)] + [
-            d for ds in asked.values() for d in ds
-        ]
+        seen = [stream[i] for stream in streams for i in range(2000)]
+        seen += [document for documents in asked.values() for document in documents]
         pieces = Pieces("".join(document.text + "\n" for document in seen), self.pieces)
         batches = {figure: self._batch(documents, pieces) for figure, documents in asked.items()}
         context = 40 + max(len(pieces.encode(document.text)) for document in seen) + PATCHES * self.pictures
@@ -120,7 +121,7 @@ class Rows:
             chosen = [streams[i % n][(step * self.batch + i) // n] for i in range(self.batch)]
             return self._batch(chosen, pieces, self.whole)
 
-        seconds = learn(model, take, self.steps, seed, self.lr)
+        seconds = learn(model, take, self.steps, seed, self.lr, self.decay, loss=_loss)
         figures = {}
         for figure, batch in batches.items():
             hits = _guess(model, batch) == batch.targets
@@ -134,19 +135,20 @@ class Rows:
         kind = KINDS[part[0]]
         return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.by)
 
-    def _batch(self, documents, pieces, whole=False):
-        """Return a row for each document; the loss counts what can be known: see `whole`."""
+    def _batch(self, documents, pieces, whole=0.0):
+        """Return a row for each document; the loss counts answers, or what else can be known."""
         first = PATCHES * self.pictures
         lines = [[0] * first + pieces.encode(document.text + "\n") for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
-        targets = np.full_like(tokens, IGNORED)
+        weights = np.zeros(tokens.shape, np.float32)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
-            answer = range(first + len(pieces.encode(document.prompt)) * (not whole), len(line))
-            scored = document.labels.get("scored", answer)
+            answer = slice(first + len(pieces.encode(document.prompt)), len(line))
             tokens[row, : len(line)] = line
-            targets[row, scored] = tokens[row, scored]
-        rows = tokens[:, :-1], np.ascontiguousarray(targets[:, 1:])
-        return View(*rows, pixels=np.stack([*map(patches, documents)])) if self.pictures else tl.Batch(*rows)
+            weights[row, first : len(line)] = whole
+            weights[row, document.labels.get("scored", answer)] = 1
+        targets = np.where(weights > 0, tokens, IGNORED)[:, 1:].astype(np.int32)
+        pixels = np.stack([*map(patches, documents)]) if self.pictures else None
+        return View(tokens[:, :-1], targets, weights[:, 1:] if whole else None, pixels=pixels)
 
 
 def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads):
@@ -156,22 +158,22 @@ def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads):
     return (Viewer if sees else tl.Llama)(config, seed=seed)
 
 
-def learn(model, batches, steps, seed, lr=3e-3, **settings):
+def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
     """Train a model -> seconds."""
     began = time.perf_counter()
-    settings |= {"beta2": 0.98, "warmup": 50, "weight_decay": 0.05}
-    tl.fit(model, batches, steps, lr, seed=seed, loss=_loss, **settings)
+    settings |= {"beta2": 0.98, "warmup": 50, "weight_decay": decay}
+    tl.fit(model, batches, steps, lr, seed=seed, **settings)
     return time.perf_counter() - began
 
 
 def _loss(model, batch):
-    model.pixels = getattr(batch, "pixels", None)
-    return model.loss(batch.tokens, batch.targets)
+    model.pixels = batch.pixels
+    return model.loss(batch.tokens, batch.targets, batch.weights)
 
 
 def _guess(model, batch):
     """Return the likeliest token at each place."""
-    model.pixels = getattr(batch, "pixels", None)
+    model.pixels = batch.pixels
     with tl.no_grad():
         return model(batch.tokens).data.argmax(-1)
 
@@ -230,11 +232,11 @@ def speed(seed):
     return found, 0.0
 
 
-def shell(steps, **dials):
+def shell(n, **dials):
     """Follow 1 to 12 swaps of two pairs of cups -> share right by swaps."""
     parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
     test = {name: parts[name] for name in ("1 swaps", "2 swaps", "4 swaps", "8 swaps", "12 swaps")}
-    return Rows((*parts.values(),), steps, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
+    return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
 
 
 def questions(**dials):
@@ -243,15 +245,16 @@ def questions(**dials):
     return Rows(parts, 1500, batch=32, width=128, wanted=told)
 
 
+CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 WIDE = {"width": 128, "layers": 4, "heads": 4}
-WHOLE = {"pieces": WORDS, "whole": True, "layers": 3, "heads": 2}
+WHOLE = {"whole": 0.1, "layers": 3, "heads": 2}
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
-    "mapping": Rows((("mapping", {}),), 350, pieces=BLANKS, batch=64, asked=2000, measure=bayes),
-    "recall": Rows((("recall", {}),), 600, pieces=BLANKS, measure=each_call),
+    "mapping": Rows((("mapping", {}),), 350, asked=2000, measure=bayes, batch=64, **CONTEXT),
+    "recall": Rows((("recall", {}),), 600, measure=each_call, **CONTEXT),
     "translation": Rows((("translation", {}),), 500, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
-    "captions": Rows((("caption", {}),), 600, pictures=True, lr=1e-3, **WIDE),
+    "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
     "coreference": Rows((("coreference", {"clue": "job"}),), 800, **WHOLE),
     "paraphrase": Rows((("paraphrase", {}),), 800, **WHOLE),
     "entailment": Rows((("entailment", {"about": "groups"}),), 800, by="pattern", **WHOLE),

@@ -1,7 +1,9 @@
 """Pictures of 16 x 16 dots: up to four things of eight colours and eight shapes, one in each quarter.
 
 A scene is a list of [quarter, colour, shape] in reading order. `render` paints it; `recognise` reads a
-picture back by symmetry and width, without the drawings that `render` uses.
+picture back by symmetry and width, without the drawings that `render` uses. It is night in all pictures, and
+every colour is brighter than the sky: so brightness tells the shape, also in a colour in which a model never
+saw it.
 """
 
 import numpy as np
@@ -10,9 +12,9 @@ from tinyllm.world.names import COLOURS
 
 SIZE = 16
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
-SKY = (190, 220, 240)
-PAINT = ((214, 45, 40), (40, 90, 215), (45, 150, 60), (245, 210, 50), (255, 255, 255), (20, 20, 20),
-         (125, 75, 35), (140, 60, 175))  # fmt: skip
+SKY = (10, 10, 30)
+PAINT = ((230, 60, 50), (70, 120, 245), (60, 190, 80), (245, 220, 70), (250, 250, 250), (85, 80, 85),
+         (160, 100, 50), (170, 90, 220))  # fmt: skip
 SHAPES = {
     "heart": (".##.##.", "#######", "#######", "#######", ".#####.", "..###..", "...#..."),
     "house": ("...#...", "..###..", ".#####.", "#######", ".#####.", ".##.##.", ".##.##."),

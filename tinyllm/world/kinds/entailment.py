@@ -1,8 +1,9 @@
 """Entailment: what follows, what cannot be, and what stays open, proved by looking at every small world."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from itertools import permutations
+from itertools import combinations, permutations
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -71,7 +72,8 @@ def _read_patterns(text):
         premises, _, rest = line.partition(": ")
         for answer, goals in zip(ANSWERS, rest.split(" / "), strict=True):
             for goal in goals.split(", "):
-                found[answer].append([term.split(" ") for term in [*premises.split(", "), goal]])
+                terms = [term.split(" ") for term in [*premises.split(", "), goal]]
+                found[answer].append([Fact(subject, relation, object) for relation, subject, object in terms])
     return found
 
 
@@ -99,7 +101,8 @@ class Entailment(Kind):
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         about = random.choice(ABOUT) if dials.about == "any" else dials.about
         answer = random.choice(ANSWERS)
-        terms = _of_groups(random, answer) if about == "groups" else random.choice(PATTERNS[about][answer])
+        cases = random.choice(_syllogisms()) if about == "groups" else PATTERNS[about]
+        terms = random.choice(cases[answer])
         names = None
         while names is None:
             names = _names(world, random, about, terms)
@@ -132,29 +135,39 @@ class Entailment(Kind):
 
 
 @cache
-def _goals(premises):
-    """Return for each answer the statements about a, b, c and n that premises about them leave or prove.
+def _syllogisms():
+    """Return for sorts of sentences a list for each answer of premises and a goal, about a, b, c and n.
 
-    Returns {} if the premises cannot all be true. The rules are complete: `solve` finds the same.
+    Only sorts are kept to which each answer belongs in four cases or more. So nobody can guess from "every"
+    and "no" in the premises and the goal, without a look at who is what.
     """
-    known = Facts(premises, GROUP_RULES)
-    found: dict[str, list] = {answer: [] for answer in ANSWERS}
+    found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})
+    for premises in sorted({_lettered(some) for n in (2, 3) for some in combinations(STATEMENTS, n)}):
+        for goal, answer in _goals(premises):
+            sorts = *sorted(fact.relation for fact in premises), goal.relation
+            found[sorts][answer].append((*premises, goal))
+    return [cases for cases in found.values() if min(map(len, cases.values())) >= 4]
+
+
+def _lettered(facts):
+    """Return the facts in order, with the first in the alphabet of all ways to call the groups a, b and c."""
+    ways = [dict(zip("abc", order, strict=True), n="n") for order in permutations("abc")]
+    return min(tuple(sorted(Fact(way[s], relation, way[o]) for s, relation, o, _ in facts)) for way in ways)
+
+
+def _goals(premises):
+    """Return goals that premises about groups speak of, each with the answer; none for a contradiction.
+
+    The rules are complete: `solve`, which looks at all small worlds, finds the same answers.
+    """
+    known, found = Facts(premises, GROUP_RULES), []
     for goal in STATEMENTS:
-        denial = goal._replace(relation=DENIALS[goal.relation])
-        if goal in known and denial in known:
-            return {}
+        true, false = goal in known, goal._replace(relation=DENIALS[goal.relation]) in known
+        if true and false:
+            return []
         if goal not in premises and len(relevant(premises, goal)) == len(premises):
-            found["yes" if goal in known else "no" if denial in known else "perhaps"].append(goal)
+            found.append((goal, "yes" if true else "no" if false else "perhaps"))
     return found
-
-
-def _of_groups(random, answer):
-    """Draw two or three statements about groups and a goal to which this is the answer, as terms."""
-    goals = None
-    while not goals:
-        premises = tuple(sorted(random.shuffle(STATEMENTS)[: 2 + random.integers(2)]))
-        goals = _goals(premises).get(answer)
-    return [[relation, subject, object] for subject, relation, object, _ in (*premises, random.choice(goals))]
 
 
 def _names(world, random, about, terms):
@@ -168,7 +181,7 @@ def _names(world, random, about, terms):
         return {"p": person.name, "j": person.works_as, "k": job, "l": person.lives_in, "m": home,
                 "f": person.likes}  # fmt: skip
     names = {"x": person.name}
-    for relation, who, whose in terms[:-1]:
+    for who, relation, whose, _ in terms[:-1]:
         names[whose] = getattr(world.person(names[who]), relation, None)
         if names[whose] is None:
             return None
@@ -176,7 +189,7 @@ def _names(world, random, about, terms):
 
 
 def _fact(term, names):
-    relation, subject, object = term
+    subject, relation, object, _ = term
     value = names[object]
     return Fact(names[subject], relation, JOBS[value][SKILLS[relation]] if relation in SKILLS else value)
 

@@ -14,8 +14,8 @@ from tinyllm.world.document import Document, Kind
 from tinyllm.world.world import World
 
 LETTERS = list("abcdefghijklmnop")
-KEYS = names.GIRLS[:8] + names.BOYS[:8]  # of twice as many, small models do not learn in 500 steps
-VALUES = names.THINGS
+KEYS = [name for pair in zip(names.GIRLS[:12], names.BOYS[:12], strict=True) for name in pair]
+VALUES = [*names.THINGS, *names.ANIMALS]
 ROLL = names.GIRLS[:32] + names.BOYS[:32]
 
 
@@ -102,7 +102,7 @@ class Recall(Kind):
 
     Rows with few pairs are among those with many, and all pairs come before the first call, where each name
     is as likely as any other. Calls between the pairs would make the thing said most often a good guess, and
-    small models stop at that.
+    small models stop at that. The more names there are, the later a model learns it, and all at once.
     """
 
     group = "in-context"
@@ -111,11 +111,15 @@ class Recall(Kind):
     @dataclass(frozen=True)
     class Dials:
         pairs: int = setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS))
+        names: int = setting(
+            8, help="of how many names and things they are; at least pairs", min=2, max=len(KEYS)
+        )
         queries: int = setting(16, help="how often somebody is called", min=1, max=48)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         n = 2 + random.integers(dials.pairs - 1)
-        keys, values = some(random, KEYS, n), some(random, VALUES, n)
+        names = max(dials.pairs, dials.names)
+        keys, values = some(random, KEYS[:names], n), some(random, VALUES[:names], n)
         called = [random.choice(keys) for _ in range(dials.queries)]
         return self._document(dict(zip(keys, values, strict=True)), called)
 
@@ -140,7 +144,7 @@ class Recall(Kind):
         return words[words.index(words[-1]) + 1]
 
     def chance(self, dials: Dials) -> float:
-        return 1 / len(VALUES)
+        return 1 / max(dials.pairs, dials.names)
 
 
 class Induction(Kind):
