@@ -27,7 +27,7 @@ from tinyllm.world.kinds.encyclopaedia import SENTENCES
 from tinyllm.world.kinds.pictures import picture
 
 WORLD = World()
-BLANKS = r" ?[^\s]+|\s"  # a token is what stands between blanks
+BLANKS = r"\S+|\n"  # a token is what stands between blanks, which are none; the first word is like others
 WORDS = r"'s| ?[A-Za-z]+| ?\d+| ?[^\sA-Za-z\d]+|\s"
 CHARACTERS = r"[\s\S]"
 STUDENT_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # seeds -> half a 95 % interval in standard errors
@@ -251,7 +251,7 @@ WHOLE = {"whole": 0.1, "layers": 3, "heads": 2}
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
     "mapping": Rows((("mapping", {}),), 350, asked=2000, measure=bayes, batch=64, **CONTEXT),
-    "recall": Rows((("recall", {}),), 600, measure=each_call, **CONTEXT),
+    "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
     "translation": Rows((("translation", {}),), 500, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
