@@ -10,7 +10,7 @@ def llama_by_hand(model, tokens):
     """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
     w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
     config, T = model.config, len(tokens)
-    D = config.width // config.heads
+    D = config.head_width
     behind = np.arange(T)[:, None] - np.arange(T)
     hidden = (behind < 0) | (behind >= (config.window or T))
 
@@ -30,7 +30,12 @@ def llama_by_hand(model, tokens):
         q, k, v = (h @ w[f"{part}.weight"] + w.get(f"{part}.bias", 0) for part in parts)
         for head in range(config.heads):
             own, kv = (slice(n * D, (n + 1) * D) for n in (head, head // (config.heads // config.kv_heads)))
-            scores = turned(q[:, own]) @ turned(k[:, kv]).T / np.sqrt(D)
+            query, key = q[:, own], k[:, kv]
+            if config.qk_norm:
+                query, key = (norm(x, f"{name}.self_attn.{n}_norm") for x, n in ((query, "q"), (key, "k")))
+            if not config.no_rope_every or (i + 1) % config.no_rope_every:
+                query, key = turned(query), turned(key)
+            scores = query @ key.T / np.sqrt(D)
             out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
         x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
         h = norm(x, f"{name}.post_attention_layernorm")

@@ -54,11 +54,6 @@ class GPTConfig:
                 f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
             )
 
-    @property
-    def kv_heads(self) -> int:
-        """Return K, the number of heads of keys and values: in GPT-2 every head has its own."""
-        return self.heads
-
 
 class Block(Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).

@@ -79,11 +79,6 @@ class GPTNeoXConfig:
         """Return how many channels of a head are rotated by its position."""
         return int(self.width // self.heads * self.rotated)
 
-    @property
-    def kv_heads(self) -> int:
-        """Return K, the number of heads of keys and values: here every head has its own."""
-        return self.heads
-
 
 class NeoXAttention(Attention):
     """Attention whose one linear layer holds q, k and v of head 0, then of head 1, and so on.

@@ -48,7 +48,7 @@ PRESETS = {
 SIZE = {"min": 1, "max": 2**24}
 COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
     "hidden_act": ("silu",),
-    "head_dim": lambda config: (config.width // config.heads, None),
+    "head_dim": lambda config: (config.head_width, None),  # written also if it is width / heads
 }
 
 
@@ -59,7 +59,8 @@ class LlamaConfig:
     Raises UserError if the sizes are inconsistent.
     """
 
-    qkv_bias, window = False, None  # not settings, but a derived family may override them
+    # Not settings, but a derived family may override them:
+    qkv_bias, qk_norm, window, no_rope_every = False, False, None, None
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
     context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
@@ -68,10 +69,13 @@ class LlamaConfig:
     kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
     width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
     hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
     eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
     theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
     scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
     attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
+    bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
+    mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
@@ -79,9 +83,12 @@ class LlamaConfig:
 
     def __post_init__(self):
         check(self)
-        if self.width % self.heads or self.width // self.heads % 2:
+        if self.head_width is None and self.width % self.heads == 0:
+            object.__setattr__(self, "head_width", self.width // self.heads)
+        if self.head_width is None or self.head_width % 2:
             raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple of heads"
+                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple, or set "
+                "an even head_width"
             )
         if self.heads % self.kv_heads:
             raise UserError(
@@ -94,7 +101,7 @@ class LlamaConfig:
         """Raise UserError unless `scaling` is valid and gives finite angles."""
         try:
             with np.errstate(all="ignore"):
-                tables = Rope(self.width // self.heads, self.theta, self.scaling).tabulate(2)
+                tables = Rope(self.head_width or 2, self.theta, self.scaling).tabulate(2)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise UserError(f"scaling: {error}") from error
         if not np.isfinite(tables).all():
@@ -104,27 +111,34 @@ class LlamaConfig:
 class LlamaBlock(Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: LlamaConfig):
+    def __init__(self, config: LlamaConfig, layer: int):
         self.input_layernorm = RMSNorm(config.width, config.eps)
-        heads = config.width, config.heads, config.kv_heads
-        more = config.qkv_bias, config.window, config.attention_dropout
-        self.self_attn = GroupedAttention(*heads, *more)
+        self.self_attn = GroupedAttention(
+            config.width, config.heads, config.kv_heads, config.head_width, config.bias or config.qkv_bias,
+            config.bias, config.eps if config.qk_norm else None, config.window, config.attention_dropout,
+        )  # fmt: skip
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
-        self.mlp = GatedMLP(config.width, config.hidden)
+        self.mlp = self.make_mlp(config)
+        self.rotates = config.no_rope_every is None or (layer + 1) % config.no_rope_every > 0
+
+    @staticmethod
+    def make_mlp(config: Any) -> Module:
+        """Return the feed-forward part of a block; a derived family may have another."""
+        return GatedMLP(config.width, config.hidden, config.mlp_bias)
 
     def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
+        x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class LlamaBody(Module):
     """Run the blocks and the last norm: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
 
-    def __init__(self, config: LlamaConfig):
+    def __init__(self, config: LlamaConfig, block: type[LlamaBlock] = LlamaBlock):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
-        self.layers = [LlamaBlock(config) for _ in range(config.layers)]
+        self.layers = [block(config, i) for i in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
-        self.rope = Rope(config.width // config.heads, config.theta, config.scaling)
+        self.rope = Rope(config.head_width or config.width // config.heads, config.theta, config.scaling)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -146,12 +160,13 @@ class Llama(Pretrained, DecoderLM):
     PRESETS = PRESETS
     hf_transposed = True
     hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-    hf_settings = COMMON | {"attention_bias": (False,), "mlp_bias": (False,)}
+    hf_settings = COMMON
+    block = LlamaBlock
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0):
         self.config = config
-        self.model = LlamaBody(config)
+        self.model = LlamaBody(config, self.block)
         embedding = self.model.embed_tokens.weight
         self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
         self.finish(seed)

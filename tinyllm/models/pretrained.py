@@ -64,7 +64,7 @@ class Pretrained(Module):
         state = {_rename(name, [(ours, theirs) for theirs, ours in reversed(self.hf_names)]): array
                  for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
-        tokens = {"bos_token_id": None, "eos_token_id": eos_token_id}
+        tokens = {"bos_token_id": None, "eos_token_id": eos_token_id, "pad_token_id": None}
         _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
         _write_json(folder / "config.json", _describe(self) | tokens)
 

@@ -7,7 +7,7 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.layers import Dropout, Linear
+from tinyllm.nn.layers import Dropout, Linear, RMSNorm
 from tinyllm.nn.module import Module
 from tinyllm.ops.attention import key_ranges
 from tinyllm.tensor import Tensor
@@ -73,19 +73,19 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias:
 class Attention(Module):
     """Base of attention layers: average the values of all positions so far, weighted by softmax(q k^T).
 
-    There are H query heads of width D = C / H; they may share K heads of keys and values. With a cache, the
-    input is the new positions only, and their keys and values are appended to the cache; the output has the
-    same bits as without one, on the compiled backend. While training, each query ignores keys with
-    probability `dropout`. A subclass computes q, k and v, and calls `mix`. Raises ValueError if the heads do
-    not divide the width.
+    There are H query heads of width D, by default C / H; they may share K heads of keys and values. With a
+    cache, the input is the new positions only, and their keys and values are appended to the cache; the
+    output has the same bits as without one, on the compiled backend. While training, each query ignores keys
+    with probability `dropout`. A subclass computes q, k and v, and calls `mix`. Raises ValueError if the
+    heads do not divide the width.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
-                 dropout: float = 0.0):  # fmt: skip
-        if width % heads:
+                 dropout: float = 0.0, head_width: int | None = None):  # fmt: skip
+        if width % heads and head_width is None:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
-        self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, width // heads
+        self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, head_width or width // heads
         self.window = window  # how many keys a query sees, counted back from its own; None means all
         self.drop = Dropout(dropout)
 
@@ -133,18 +133,29 @@ class SelfAttention(Attention):
 
 
 class GroupedAttention(Attention):
-    """Attention as in LLaMA, with layers for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C)."""
+    """Attention as in LLaMA, with layers for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C).
+
+    With `norm_eps`, each head's queries and keys are scaled by an RMSNorm first, so that their products
+    cannot grow without limit (Henry et al., "Query-Key Normalization for Transformers", 2020).
+    """
 
     same_input = ("q_proj", "k_proj", "v_proj")
 
-    def __init__(self, width: int, heads: int, kv_heads: int, bias: bool = False, window: int | None = None,
-                 dropout: float = 0.0):  # fmt: skip
-        super().__init__(width, heads, kv_heads, window, dropout)
-        self.q_proj = Linear(width, width, bias)
+    def __init__(self, width: int, heads: int, kv_heads: int, head_width: int | None = None,
+                 bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
+                 window: int | None = None, dropout: float = 0.0):  # fmt: skip
+        super().__init__(width, heads, kv_heads, window, dropout, head_width)
+        self.q_proj = Linear(width, heads * self.head_width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
-        self.o_proj = Linear(width, width, bias=False)
+        self.o_proj = Linear(heads * self.head_width, width, out_bias)
+        self.q_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
+        self.k_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles | None, cache: KVCache | None = None,
+                 **where: Any) -> Tensor:  # fmt: skip
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.q_norm and self.k_norm:
+            q = self.q_norm(q.reshape(*x.shape[:2], self.heads, self.head_width))
+            k = self.k_norm(k.reshape(*x.shape[:2], self.kv_heads, self.head_width))
         return self.o_proj(self.mix(q, k, v, cache, angles, **where))

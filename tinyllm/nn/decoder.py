@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import UserError
+from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Embedding, Head
 from tinyllm.nn.module import Module, full, init_normal
@@ -23,7 +24,7 @@ class DecoderLM(Module):
 
     A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
     turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm. Its
-    `config` has at least vocab_size, context, layers, heads, kv_heads and width.
+    `config` has at least vocab_size, context, layers and width.
     """
 
     config: Any
@@ -126,7 +127,8 @@ class DecoderLM(Module):
         c = self.config
         dtype = next(m for _, m in self.named_modules() if isinstance(m, Embedding)).weight.dtype
         room = c.context if length is None else min(length, c.context)
-        return [KVCache(batch, room, c.kv_heads, c.width // c.heads, dtype) for _ in range(c.layers)]
+        parts = [m for _, m in self.named_modules() if isinstance(m, Attention)]
+        return [KVCache(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]
 
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:

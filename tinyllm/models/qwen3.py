@@ -1,0 +1,21 @@
+"""Qwen3: LLaMA with norms on queries and keys. Yang et al., "Qwen3 Technical Report", 2025."""
+
+from dataclasses import dataclass
+
+from tinyllm.models.llama import COMMON, Llama, LlamaConfig
+
+
+@dataclass(frozen=True)
+class Qwen3Config(LlamaConfig):
+    """The sizes of a Qwen3, the same as LLaMA's. Raises UserError if they are inconsistent."""
+
+    qk_norm = True
+
+
+class Qwen3(Llama):
+    """Qwen3: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "qwen3"
+    architecture = "Qwen3ForCausalLM"
+    config_class = Qwen3Config
+    hf_settings = COMMON | {"use_sliding_window": (False,)}

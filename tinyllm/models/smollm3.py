@@ -1,0 +1,39 @@
+"""SmolLM3: LLaMA with some layers that have no positions. Bakouch et al., "SmolLM3", 2025.
+
+Attention without positions (NoPE) copes better with texts that are longer than those of the training; every
+fourth layer has none. Source: Yang et al., "Rope to Nope and Back Again", 2025.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.models.llama import COMMON, Llama, LlamaConfig
+
+
+@dataclass(frozen=True)
+class SmolLM3Config(LlamaConfig):
+    """The sizes of a SmolLM3: LLaMA's, and which layers have no positions. Raises UserError."""
+
+    no_rope_every: int = setting(  # type: ignore[assignment]
+        4, min=2, max=2**24, hf="no_rope_layer_interval", help="every so manieth layer has no positions"
+    )
+
+
+class SmolLM3(Llama):
+    """SmolLM3: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "smollm3"
+    architecture = "SmolLM3ForCausalLM"
+    config_class = SmolLM3Config
+    hf_settings = COMMON | {
+        "use_sliding_window": (False,),
+        "no_rope_layers": lambda config: (
+            [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
+        ),
+    }  # fmt: skip
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with SmolLM3's defaults for settings that a file leaves out."""
+        return Llama.hf_read({"tie_word_embeddings": True, "rope_theta": 2000000.0} | config)
