@@ -1,10 +1,11 @@
-"""`tinyllm course init | release | grade | report | export | selftest`: the instructor's side."""
+"""`tinyllm course init | release | grade | report | similar | export | task | selftest`: for instructors."""
 
 import argparse
 import sys
 from collections import Counter
 from json import dumps
 from pathlib import Path
+from textwrap import indent
 from typing import Literal
 
 from tqdm import tqdm
@@ -20,9 +21,11 @@ from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.classroom.queue import LATER, choose_level, find_submissions, grade_all, only
 from tinyllm.course.classroom.release import write_release
 from tinyllm.course.classroom.results import read_results, summary, write_results
-from tinyllm.course.classroom.selftest import Row, run_selftest
+from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
 from tinyllm.course.classroom.sheets import number
+from tinyllm.course.own_tasks import load_lesson, write_template
 from tinyllm.course.workers import best_level, isolation_words
+from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.report.page import write
@@ -36,7 +39,9 @@ example:
   tinyllm course report grades           where the class is stuck
   tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
+  tinyllm course task new 20_averages    a task of your own
 """)  # fmt: skip
+HEADS = ("reference", "starter", "mutants", "rejected", "variants")
 Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "junit", "gradescope-results"]
 
 
@@ -282,6 +287,39 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
     print("\n".join([f"{out} is written", *([paragraph(remark)] if remark else [])]))
 
 
+@command("course task")
+def own_task(verb: Literal["new", "check"], folder: str) -> int:
+    """Write and check tasks of your own.
+
+    VERB    new, for a small example to change; check, to try it
+    FOLDER  such as 20_averages: reference.py, cases.py, mistakes.py
+
+    example:
+      tinyllm course task new 20_averages
+      tinyllm course task check 20_averages
+
+    Each public function of reference.py is a task; students get its signature and docstring. A course has
+    them by `folder = "20_averages"` in a [[lesson]] of course.toml. `tinyllm check 20_averages answer.py`
+    tries an answer as `tinyllm check 4` does.
+    """
+    if verb == "new":
+        print("\n".join(str(path) for path in write_template(folder)))
+        print(paragraph(f"a complete small task: change it, then `tinyllm course task check {folder}`"))
+        return 0
+    lesson = load_lesson(folder)
+    print(f"students get:\n\n{indent(lesson.starter, '  ')}")
+    rows = [try_task(lesson, task, best_level()) for task in lesson.tasks]
+    print(f"  {'task':<25}" + "".join(f"  {head}" for head in HEADS))
+    for row in rows:
+        print(format_row(row, True))
+        if not hints(lesson, row.task):
+            print(paragraph(f"no hints: hints.toml may have {row.task} = [\"a nudge\", ...]", 5))
+    good = all(row.good for row in rows)
+    print("it can be used" if good else paragraph(
+        "not yet: the reference must be right, the starter wrong, and every mistake rejected"))  # fmt: skip
+    return 0 if good else 1
+
+
 @command("course selftest")
 def selftest(*, json: bool = False, mutants: bool = False, course: str | None = None) -> int:
     """Grade the grader: references, starters, mutants.
@@ -299,8 +337,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
         print(dumps([vars(row) for row in rows]))
         return 0 if all(row.good for row in rows) else 1
     print(paragraph(isolation_words(level)))
-    heads = ("reference", "starter", "mutants", "rejected", "variants")
-    print(f"  {'task':<25}" + "".join(f"  {head}" for head in heads))
+    print(f"  {'task':<25}" + "".join(f"  {head}" for head in HEADS))
     def show(row):
         print(format_row(row, mutants), flush=True)
 

@@ -49,7 +49,7 @@ def gather(folder: str | Path) -> str:
 def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
     """Add an exercise's imports and definitions, without the stubs -> True if there were any."""
     source = read_text(path, MAX_FILE, "utf-8-sig")
-    written = attempted(source, read_text(lesson.path / "exercise.py"), path)
+    written = attempted(source, lesson.starter, path)
     lines, seen = source.splitlines(), set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -93,7 +93,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
             make = f"`tinyllm lesson start {lesson.number}` makes one"
             raise UserError(f"there is no {short_path(path)}; {make}")
         source = read_text(path, MAX_FILE, "utf-8-sig")
-        written = attempted(source, read_text(lesson.path / "exercise.py"), path)
+        written = attempted(source, lesson.starter, path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
         module = import_file(path)  # even if nothing is attempted, the file must run
@@ -135,9 +135,9 @@ def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
     return found
 
 
-def import_file(path: Path) -> ModuleType:
+def import_file(path: Path, name: str = "") -> ModuleType:
     """Import a student's file as a new module. Raises UserError with the line that failed."""
-    name = f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = name or f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for the names in their annotations

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.files import read_toml
+from tinyllm.files import read_text, read_toml
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,19 @@ class Lesson:
     tasks: tuple[Task, ...]
     expected: tuple
     previews: tuple[str, ...] = ()
+    home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, its stub, a hash of its files
+    stub: str = ""
+    version: str = ""
 
     @property
     def path(self) -> Path:
-        """Return the lesson's folder in the package."""
-        return lessons_folder() / self.folder
+        """Return the lesson's folder, in the package or the instructor's."""
+        return Path(self.home) if self.home else lessons_folder() / self.folder
+
+    @property
+    def starter(self) -> str:
+        """Return the exercise.py that students receive."""
+        return self.stub or read_text(self.path / "exercise.py")
 
     @property
     def exercise(self) -> str:

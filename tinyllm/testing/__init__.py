@@ -7,6 +7,7 @@ In tinyllm only `course` and its commands import this package, so training does 
 from tinyllm.testing.by_rule import made
 from tinyllm.testing.catalog import CASES, MISTAKES, VARIANTS
 from tinyllm.testing.check import check
+from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.gradcheck import gradcheck
 
-__all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "gradcheck", "made"]
+__all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "gradcheck", "made", "mistake", "variant"]

@@ -123,7 +123,8 @@ def parsed(name: str) -> dict[Any, ast.FunctionDef]:
         names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
         for value in (function.__globals__.get(each) for each in names):
             value = value.reference if isinstance(value, Op) else value  # ops call ops
-            ours = isinstance(value, types.FunctionType) and value.__module__.startswith("tinyllm.ops.")
+            ours = isinstance(value, types.FunctionType) and \
+                value.__module__.startswith(("tinyllm.ops.", function.__module__))  # fmt: skip
             if ours and value not in found and value not in todo:
                 todo.append(value)
     return found

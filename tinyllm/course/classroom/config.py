@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
@@ -29,6 +30,7 @@ HEAD = """# A course: what counts, for how many points, and until when.
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade
 #            --received FILE` reads that and counts late days
+# folder     of your own tasks, instead of a number: `tinyllm course task new`
 # points     of each task; leave out the tasks that do not count
 
 title = "A course on language models"
@@ -103,18 +105,18 @@ def load_course(path: str | Path) -> Course:
         raise UserError(f"there is no {path}; `tinyllm course init` writes one")
     data = read_toml(path)
     try:
-        return _course(data)
+        return _course(data, path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _course(data):
+def _course(data, here):
     found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[],
                     points_per_late_day=0.0)  # fmt: skip
     lessons = found.pop("lesson")
     if not lessons or not all(isinstance(fields, dict) for fields in lessons):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")
-    parts = sorted((_part(**fields) for fields in lessons), key=lambda part: part.lesson.number)
+    parts = sorted((_part(here, **fields) for fields in lessons), key=lambda part: part.lesson.number)
     for one, other in itertools.pairwise(parts):
         if one.lesson == other.lesson:
             raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
@@ -138,11 +140,11 @@ def _fields(where, given, **defaults):
     return defaults | given
 
 
-def _part(number=None, points=None, due="", **more):
-    _fields("a lesson", more, number=0, due="", points={})  # `more` are unknown settings
-    if number is None:
-        raise UserError("a [[lesson]] needs a number, such as number = 4")
-    lesson = find_lesson(number)
+def _part(here, number=None, folder=None, points=None, due="", **more):
+    _fields("a lesson", more, number=0, folder="", due="", points={})  # `more` are unknown settings
+    if (number is None) == (folder is None) or not isinstance(folder or "", str):
+        raise UserError('a [[lesson]] needs a number, such as number = 4, or the folder of your own tasks')
+    lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
     if not isinstance(points, dict) or not points:
         raise UserError(f"lesson {lesson.number} needs points = {{ task = number, ... }}")

@@ -17,6 +17,7 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.feedback import headline, remark_lines
 from tinyllm.course.classroom.release import stubs
 from tinyllm.course.classroom.sheets import cell, number, sheet
+from tinyllm.course.own_tasks import FILES
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
 from tinyllm.version import WHEEL
@@ -133,12 +134,21 @@ def gradescope(course: Course, out: str | Path, path: str | Path, package: str |
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
     files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
+    for home in (Path(part.lesson.home) for part in course.parts if part.lesson.home):
+        if not home.is_relative_to(Path(path).resolve().parent):
+            raise UserError(f"{home} should be in the folder of {path}, to be packed with it")
+        for file in (*FILES, "hints.toml"):
+            if (home / file).is_file():
+                inside = home.relative_to(Path(path).resolve().parent) / file
+                files[inside.as_posix()] = read_text(home / file)
     atomic_write_bytes(out, pack(files | {"course.toml": read_text(path), name: data}))
 
 
 def classroom50(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
     """Write autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file without its seed."""
     name, data = read_package(package)
+    if own := [part.lesson.folder for part in course.parts if part.lesson.home]:
+        raise UserError(f"students can read this export, and it would hold the answers of {', '.join(own)}")
     files: dict[str, str | bytes] = {"autograder.py": CLASSROOM.replace("PACKAGE", name)}
     atomic_write_bytes(out, pack(files | {"course.toml": seedless(course), name: data}))
 
@@ -152,8 +162,7 @@ def nbgrader(course: Course, out: str | Path, path: str | Path, package: str | P
     if not parts:
         raise UserError("no task of this course can be graded in a notebook")
     for part in parts:
-        exercise = part.lesson.path / "exercise.py"
-        cells = list(notebook_cells(part, stubs(read_text(exercise), exercise)))
+        cells = list(notebook_cells(part, stubs(part.lesson.starter, part.lesson.path / "exercise.py")))
         notebook = {"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}
         folder = Path(out) / "source" / part.lesson.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +177,7 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 
 def notebook_tasks(part: Part) -> list[str]:
     """Return the names of a lesson's tasks that a cell of a notebook can check."""
-    return [name for name in part.points if part.lesson.task(name).kind == "op"]
+    return [name for name in part.points if part.lesson.task(name).kind == "op" and not part.lesson.home]
 
 
 def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,7 @@ from tinyllm.course.classroom.grading import RECORD, UNJUDGED, empty_record, gra
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
 from tinyllm.course.kernels import NONE
+from tinyllm.course.own_tasks import ensure
 from tinyllm.course.workers import LEVELS, why_not
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
@@ -129,7 +130,7 @@ def kept_seed(folder: Path) -> int:
 def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return the name of a record's file: a hash of everything that the record depends on."""
     versions = [__version__, version("hypothesis"), version("numpy"), platform.python_version()]
-    parts = [(p.lesson.number, p.points) for p in course.parts]
+    parts = [(p.lesson.number, p.points, p.lesson.version) for p in course.parts]
     rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
 
@@ -238,6 +239,8 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
     """Grade one submission and write its record; this is the main function of a grading process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    for part in course.parts:
+        ensure(part.lesson)
     bound_memory()
     write(Path(path), grade(submission, course, level))
 

@@ -38,6 +38,10 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
     source = Path(source) if source else lessons_folder()
     texts = {}
     for part in course.parts:
+        if part.lesson.home:  # its folder holds the reference
+            texts[part.lesson.folder, "exercise.py"] = part.lesson.starter
+            require_stubs(part, part.lesson.path, texts)
+            continue
         folder = source / part.lesson.folder
         if not (folder / "exercise.py").is_file():
             raise UserError(f"there is no {folder / 'exercise.py'} to release")
@@ -154,7 +158,12 @@ def readme(course: Course) -> str:
         points = sum(part.points.values())
         worth = "1 point" if points == 1 else f"{points:g} points"
         lines += [f"* `{part.lesson.folder}`: {part.lesson.title} ({worth}{due})"]
-    first = course.parts[0].lesson
+    own = [str(part.lesson.number) for part in course.parts if part.lesson.home]
+    first = next((part.lesson for part in course.parts if not part.lesson.home), None)
+    if own:
+        lines += ["", f"Checked when you hand them in, not by `tinyllm check`: {', '.join(own)}."]
+    if first is None:
+        return "\n".join([*lines, "", "Hand in the folders, in a folder or a zip that has your name.", ""])
     exercise = f"{first.folder}/exercise.py"
     lines += [
         "",

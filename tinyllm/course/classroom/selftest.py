@@ -22,6 +22,7 @@ from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
+from tinyllm.course.own_tasks import ensure
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher
@@ -59,7 +60,7 @@ class Row:
     @property
     def good(self) -> bool:
         """Return True if every answer was judged as intended; False for a blocked task."""
-        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants > 0
+        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants
         return self.reference == 1 and self.starter == 0 and whole
 
 
@@ -104,6 +105,7 @@ def run_selftest(course: Course, level: str, workers: int | None = None,
 
 def try_task(lesson: Lesson, task: Task, level: str) -> Row:
     """Try one task -> Row."""
+    ensure(lesson)
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
         trial = Trial(lesson, task, launcher, Path(folder))
@@ -134,7 +136,8 @@ class Trial:
 
     def starter(self) -> Verdict:
         """Judge the lesson's files as students receive them, with nothing filled in."""
-        return self.judge(self.lesson.path)
+        stub = self.lesson.stub
+        return self.text("exercise.py", stub) if stub else self.judge(self.lesson.path)
 
     def text(self, file: str, text: str, beside: Sequence[tuple[str, str]] = ()) -> Verdict:
         """Judge a text as the content of `file`; `beside` lists other files as pairs of name and content."""

@@ -128,7 +128,8 @@ def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
 
 def known(part: Part) -> set[Key]:
     """Return the statements of a lesson that everybody has: the starter's, and those of the solutions."""
-    texts = [(path.name, read_text(path)) for path in part.lesson.path.glob("exercise.*")]
+    texts = [("exercise.py", part.lesson.starter)]
+    texts += [(path.name, read_text(path)) for path in part.lesson.path.glob("exercise.c")]
     for task in map(part.lesson.task, part.points):
         if task.kind == "op":
             texts.append(("exercise.py", solved(task)))
@@ -245,4 +246,4 @@ def side_by_side(pair: Pair) -> Html:
 
 def code(text: str) -> Html:
     """Return a cell with a line of code."""
-    return tag("td", plain(text), class_="tok")
+    return tag("td", plain(text), class_="tok", style="white-space: pre-wrap; overflow-wrap: anywhere")

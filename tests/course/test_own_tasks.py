@@ -1,0 +1,126 @@
+"""An instructor's own tasks: the example of `course task new` works everywhere, a bad folder is one line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tinyllm.cli import main
+from tinyllm.course import own_tasks
+from tinyllm.course.classroom.config import load_course
+from tinyllm.course.classroom.results import read_results
+from tinyllm.errors import UserError
+from tinyllm.ops import OPS
+
+COURSE = 'seed = 7\n[[lesson]]\nfolder = "own/20_averages"\npoints = { moving_average = 2 }\n'
+WRONG = """import numpy as np
+def moving_average(x, k):
+    n = x.shape[-1] // k * k
+    return x[..., :n].reshape(*x.shape[:-1], -1, k).mean(axis=-1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The example's folder, in the folder at hand; what it registers is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    before = set(OPS)
+    own_tasks.write_template("own/20_averages")
+    yield Path("own/20_averages")
+    for name in set(OPS) - before:
+        own_tasks.forget(own_tasks.Lesson(20, "", "", "", 0, 0, 0, (), (own_tasks.Task(name, name),), ()))
+
+
+def hand_in(student, text):
+    Path("subs", student, "20_averages").mkdir(parents=True)
+    Path("subs", student, "20_averages", "exercise.py").write_text(text)
+
+
+def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, capsys):
+    assert main(["course", "task", "check", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "it can be used" in told and "one average too few" in told and "no hints" not in told
+    Path("course.toml").write_text(COURSE)
+    assert main(["course", "release", "handout"]) == 0
+    (stub,) = Path("handout").rglob("*.py")
+    stub = stub.read_text("utf-8")
+    assert "raise NotImplementedError" in stub and "np.stack" not in stub and "k neighbours" in stub
+    right = folder.joinpath("reference.py").read_text("utf-8")
+    for name, text in (("right", right), ("wrong", WRONG), ("stub", stub), ("cheat", "import reference\n")):
+        hand_in(name, text)
+    assert main(["course", "grade", "subs", "--out", "out"]) == 0
+    records = read_results("out")["submissions"]
+    found = {record["student"]: record["lessons"][0]["tasks"][0] for record in records}
+    assert {name: (task["state"], task["points"]) for name, task in found.items()} == {
+        "right": ("passed", 2), "wrong": ("failed", 0), "stub": ("not_attempted", 0), "cheat": ("blocked", 0)}
+    assert found["wrong"]["mistake"] == "averages of blocks of k that do not overlap"
+    assert found["wrong"]["hint"].startswith("Write down y_0")
+    assert "np.stack" not in Path("out/feedback/wrong.html").read_text("utf-8")
+    wheel = Path("tinyllm_lab-0.1.0-py3-none-any.whl")
+    wheel.write_bytes(b"wheel")
+    for kind, code in (("gradescope", 0), ("classroom50", 2), ("nbgrader", 2)):
+        more = ["--out", kind, "--package", str(wheel)]
+        assert main(["course", "export", kind, *more]) == code, kind
+    assert b"own/20_averages/reference.py" in Path("gradescope").read_bytes()
+
+
+def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
+    Path("answer.py").write_text(WRONG)
+    capsys.readouterr()
+    assert main(["check", str(folder), "answer.py", "--json"]) == 1
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert task["mistake"] == "averages of blocks of k that do not overlap"
+    assert "k = 2" in task["smallest_input"]
+    assert main(["hint", str(folder)]) == 0 and "hint 1 of 2" in capsys.readouterr().out
+
+
+def test_another_version_of_a_task_has_records_of_its_own(folder):
+    first = own_tasks.load_lesson(folder)
+    assert own_tasks.load_lesson(folder) == first
+    own_tasks.forget(first)
+    (folder / "cases.py").write_text("import numpy as np\nmoving_average = [(np.arange(6.0), 2)]\n")
+    second = own_tasks.load_lesson(folder)
+    assert second.version != first.version and own_tasks.draw_cases("moving_average")[0][0].dtype == "float32"
+
+
+@pytest.mark.parametrize("file, old, new, words", [
+    ("reference.py", "def moving", "def (", "reference.py, line 6: "),
+    ("reference.py", "import numpy as np", "import nowhere", "reference.py, line 3: ModuleNotFoundError"),
+    ("reference.py", "def moving_average", "def _moving_average", "has no function"),
+    ("reference.py", "def moving_average", "def softmax", "another op or task is called softmax"),
+    ("reference.py", "x: np.ndarray, k: int", "*x", "plain arguments"),
+    ("reference.py", r'"""Return the(?s:.*)out\.\n    """', "pass", "has no docstring"),
+    ("cases.py", "def moving_average", "def another", "cases.py: moving_average is missing"),
+    ("cases.py", r"return random.*", "return 5", "a case is a tuple of arguments"),
+    ("cases.py", r"return random.*", "return object(), 1", "the reference fails on the case"),
+    ("cases.py", r"return random.*", "return 1 / 0", "ZeroDivisionError"),
+    ("cases.py", r"def moving(?s:.*)", "moving_average = []", "is an empty list"),
+    ("mistakes.py", "np.stack\\(shifted\\).sum\\(axis=0\\) / k", "x + k", "cannot be made"),
+    ("mistakes.py", r"(?s:.*)", "", "has no mistake of moving_average"),
+    ("mistakes.py", r"import numpy as np", "import nowhere", "mistakes.py, line 3: ModuleNotFoundError"),
+])  # fmt: skip
+def test_a_bad_folder_is_one_line_and_leaves_nothing_behind(folder, file, old, new, words):
+    text = (folder / file).read_text("utf-8")
+    (folder / file).write_text(re.sub(old, lambda found: new, text, count=1))
+    before = set(OPS)
+    with pytest.raises(UserError) as found:
+        own_tasks.load_lesson(folder)
+    assert words in str(found.value) and "\n" not in str(found.value) and set(OPS) == before
+
+
+@pytest.mark.parametrize("name", ["averages", "4_averages", "20_averages/..", "nowhere/20_averages"])
+def test_a_folder_needs_a_number_and_its_files(folder, name):
+    Path("own/averages").mkdir()
+    with pytest.raises(UserError):
+        own_tasks.load_lesson(Path("own", name))
+    assert main(["course", "task", "new", str(folder)]) == 2 and main(["course", "task", "new", "x"]) == 2
+    Path("course.toml").write_text(COURSE.replace("folder", "number = 4\nfolder"))
+    with pytest.raises(UserError, match="needs a number"):
+        load_course("course.toml")
+
+
+def test_the_guide_shows_the_example():
+    guide = (Path(__file__).parents[2] / "lessons" / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", guide.partition("### Your own tasks")[2], re.DOTALL)
+    assert blocks == [own_tasks.TEMPLATE[name] for name in own_tasks.FILES]

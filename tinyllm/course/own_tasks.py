@@ -1,0 +1,262 @@
+"""Load an instructor's own tasks from a folder, as a lesson beside the library's.
+
+A folder NN_name, NN from 20, holds reference.py (each public function is a task), cases.py (inputs, under the
+function's name) and mistakes.py, which calls `mistake` and `variant` as the library's own files in `testing`
+do; hints.toml is optional. A function becomes an op, and from there on nothing knows the difference: checker,
+grader, hints and self-test. The folder's code is the instructor's and runs in this process; a student's code
+runs in a worker, as always.
+"""
+
+import ast
+import hashlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.course import protocol
+from tinyllm.course.drawing import defaults, properties
+from tinyllm.course.plugins import import_file
+from tinyllm.course.syllabus import Lesson, Task
+from tinyllm.errors import UserError
+from tinyllm.files import read_text
+from tinyllm.ops import OPS
+from tinyllm.ops.registry import op
+from tinyllm.rng import Random
+from tinyllm.testing import MISTAKES, VARIANTS
+from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
+from tinyllm.testing.edits import links, parsed
+from tinyllm.testing.relations import parameters, run_spec
+
+FILES = ("reference.py", "cases.py", "mistakes.py")
+FIRST = 20  # numbers below are the library's lessons
+LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tried first
+TEMPLATE = {
+    "reference.py": '''"""Moving averages"""
+
+import numpy as np
+
+
+def moving_average(x: np.ndarray, k: int) -> np.ndarray:
+    """Return the averages of k neighbours along the last axis.
+
+    x (..., n), 1 <= k <= n -> y (..., n - k + 1): y_i = (x_i + ... + x_{i+k-1}) / k. float32 in, float32 out.
+    """
+    n = x.shape[-1]
+    shifted = [x[..., i : n - k + 1 + i] for i in range(k)]
+    return np.stack(shifted).sum(axis=0) / k
+''',
+    "cases.py": '''"""Inputs: under the name of each function a generator of one case, or a list of cases."""
+
+
+def moving_average(random, size):
+    """Return the arguments of one case. size: 0 to 20, the simplest first; random: tinyllm.rng.Random."""
+    k = 1 + random.integers(4)
+    return random.normal((1 + size % 3, k + size)), k
+
+
+# A list works too:  moving_average = [(np.arange(6.0), 2), (np.ones((2, 3)), 3)]
+TOLERANCE = 1e-5  # of the largest number of a result
+''',
+    "mistakes.py": '''"""Answers that must be rejected, and others that are right."""
+
+import numpy as np
+
+from tinyllm.testing import mistake, variant
+
+# An edit of the reference: a sentence that completes "your output equals ...", old code, new code.
+mistake("moving_average", "the sums of k neighbours, not divided by k", "np.stack(shifted).sum(axis=0) / k",
+        "np.stack(shifted).sum(axis=0)")
+mistake("moving_average", "one average too few", "n - k + 1 + i", "n - k + i")
+
+
+@mistake("moving_average", "averages of blocks of k that do not overlap")
+def blocks(x, k):
+    n = x.shape[-1] // k * k
+    return x[..., :n].reshape(*x.shape[:-1], -1, k).mean(axis=-1)
+
+
+@variant("moving_average")
+def by_running_sums(x, k):
+    total = np.cumsum(np.pad(x.astype(np.float64), [(0, 0)] * (x.ndim - 1) + [(1, 0)]), axis=-1)
+    return ((total[..., k:] - total[..., :-k]) / k).astype(np.float32)
+''',
+    "hints.toml": '''moving_average = [
+    "Write down y_0 and y_1 for k = 2: which numbers do they share?",
+    "Add k slices of x, each shifted by one, then divide.",
+]
+''',
+}
+
+
+def ensure(lesson: Lesson) -> None:
+    """Load a lesson's own tasks if this process does not know them, for processes that were not forked."""
+    if lesson.home and any(task.op not in OPS for task in lesson.tasks):
+        load_lesson(lesson.home)
+
+
+def load_lesson(folder: str | Path) -> Lesson:
+    """Load the tasks of a folder -> Lesson. Raises UserError, with file and line, if one cannot be used."""
+    home = Path(folder).resolve()
+    named = re.fullmatch(r"(\d{1,4})_\w+", home.name, re.ASCII)
+    if not named or int(named[1]) < FIRST:
+        raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
+    if missing := [name for name in FILES if not (home / name).is_file()]:
+        raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
+    texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
+    functions, stub, title = read_reference(texts[0], home / FILES[0])
+    version = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    tasks = tuple(Task(name, name) for name in functions)
+    lesson = Lesson(int(named[1]), home.name, title, "", 0, 0, 0, (), tasks, (), (), str(home), stub, version)
+    reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
+    if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
+        raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")
+    if all(name in OPS for name in functions):
+        return lesson
+    try:
+        register(lesson, reference, import_file(home / FILES[1]))
+        import_file(home / FILES[2])
+        for name in functions:
+            require_mistakes(name, home / FILES[2])
+    except BaseException:
+        forget(lesson)
+        raise
+    return lesson
+
+
+def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
+    """Return the names of a reference's public functions, the stub made from them, and its title."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", 1)
+        raise UserError(f"{path}, line {line}: {getattr(error, 'msg', error)}") from None
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+    if not functions:
+        raise UserError(f"{path} has no function; each public function there is a task")
+    title = (ast.get_docstring(tree) or "Tasks of your instructor").split("\n")[0].rstrip(".")
+    lines, given = text.splitlines(), [ast.unparse(node) for node in tree.body if may_be_imported(node)]
+    parts = [f'"""{title}."""', "\n".join(given)]
+    for node in functions:
+        where = f"{path}, line {node.lineno}: {node.name}"
+        if ast.get_docstring(node) is None:
+            raise UserError(f"{where} has no docstring; it tells students what to write")
+        if node.args.vararg or node.args.kwarg or node.args.kwonlyargs:
+            raise UserError(f"{where} should take plain arguments, without * and **")
+        head = lines[node.lineno - 1 : node.body[0].end_lineno]
+        parts.append("\n" + "\n".join([*head, "    raise NotImplementedError"]))
+    return [node.name for node in functions], "\n\n".join(filter(None, parts)) + "\n", title
+
+
+def may_be_imported(node: ast.stmt) -> bool:
+    """Return whether a statement imports what a student's file may import too."""
+    module = node.module if isinstance(node, ast.ImportFrom) else ""
+    module = node.names[0].name if isinstance(node, ast.Import) else module
+    return (module or "").partition(".")[0] in {"numpy", *sys.stdlib_module_names}
+
+
+def register(lesson: Lesson, reference: Any, cases: Any) -> None:
+    """Make each function of a reference an op with cases and bounds. Raises UserError for a useless case."""
+    tolerance = getattr(cases, "TOLERANCE", 1e-5)
+    for task in lesson.tasks:
+        made: Any = op(getattr(reference, task.name), outputs=("the result",), grads=())
+        made.version = lesson.version
+        where = f"{cases.__file__}: {task.name}"
+        given = getattr(cases, task.name, None)
+        if given is None:
+            raise UserError(f"{where} is missing: a list of cases, or a function of (random, size)")
+        CASES[task.name] = strategy(given, where)
+        BOUNDS[task.name] = lambda args, expected: [bound(each, tolerance) for each in expected]
+        try:
+            drawn = draw_cases(task.name)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{where}: {type(error).__name__}: {error}".split("\n")[0]) from None
+        for args in drawn:
+            require_usable(task.name, args, where)
+
+
+def strategy(given: Any, where: str) -> st.SearchStrategy:
+    """Return a Hypothesis strategy for a list of cases, a function of (random, size), or a strategy."""
+    def tidy(args):
+        if not isinstance(args, tuple):
+            shown = repr(args).split("\n")[0][:60]
+            raise UserError(f"{where}: a case is a tuple of arguments, such as (x, 2) or (x,), not {shown}")
+        return tuple(map(narrowed, args))
+
+    if isinstance(given, list):
+        if not given:
+            raise UserError(f"{where} is an empty list")
+        return st.sampled_from(range(len(given))).map(lambda i: tidy(given[i]))
+    if isinstance(given, st.SearchStrategy):
+        return given.map(tidy)
+    pairs = st.tuples(st.integers(0, LARGEST_SIZE), st.integers(0, 2**16))
+    return pairs.map(lambda pair: tidy(given(Random(pair[1], "case"), pair[0])))
+
+
+def narrowed(value: Any) -> Any:
+    """Return an argument with float64 arrays as float32, the type of all numbers in the library."""
+    if isinstance(value, list):
+        return [narrowed(each) for each in value]
+    wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64
+    return value.astype(np.float32) if wide else value
+
+
+def bound(expected: Any, tolerance: float) -> Any:
+    """Return how far a result may be off: a share of its largest number; 0 for whole numbers and text."""
+    floats = isinstance(expected, float) or getattr(getattr(expected, "dtype", None), "kind", "") == "f"
+    if not floats:
+        return 0
+    numbers = np.asarray(expected)
+    return tolerance * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=1e-30))
+
+
+def require_usable(name: str, args: tuple, where: str) -> None:
+    """Raise UserError unless the reference works on a case, and both can be sent to a worker and back."""
+    try:
+        value = run_spec(name, args)
+        protocol.dump([list(args), value])
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise UserError(f"{where}: the reference fails on the case {str(args)[:80]!r}: {said}") from None
+
+
+def require_mistakes(name: str, path: Path) -> None:
+    """Raise UserError unless there is a mistake for a task, and every edit can be made."""
+    if not MISTAKES.get(name):
+        raise UserError(f"{path} has no mistake of {name}; one must show that a wrong answer is rejected")
+    for said, function in MISTAKES[name]:
+        try:
+            getattr(function, "function", None)  # an edit is made when it is first asked for
+        except Exception as error:
+            raise UserError(f"{path}: the mistake {said!r} cannot be made: {error}".split("\n")[0]) from None
+
+
+def forget(lesson: Lesson) -> None:
+    """Take a lesson's tasks out of this process."""
+    for task in lesson.tasks:
+        for table in (OPS, CASES, BOUNDS, MISTAKES, VARIANTS):
+            table.pop(task.name, None)
+    for cached in (draw_cases, properties, defaults, parameters, parsed, links, every_edit):
+        cached.cache_clear()
+
+
+def write_template(folder: str | Path) -> list[Path]:
+    """Write a folder with a small complete task to start from -> the paths. Raises UserError if it exists."""
+    folder = Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder} is there already")
+    if not re.fullmatch(r"\d{2,4}_\w+", folder.name, re.ASCII) or int(folder.name.partition("_")[0]) < FIRST:
+        raise UserError(f"name it {folder.with_name(f'{FIRST}_averages')}: a number from {FIRST}, and a name")
+    try:
+        folder.mkdir(parents=True)
+        for name, text in TEMPLATE.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    return [folder / name for name in TEMPLATE]
