@@ -43,11 +43,12 @@ FLAGS = {  # settings that have a flag -> flag, metavar
 }
 NOTES = """
 
-Settings come from the preset, then --config, then the flags, then --set; the later wins.
---minutes first measures the speed, on some steps of another model. The number of steps
-that it chooses is a setting of the run: the same --steps gives the same bits.
---resume needs only --out. More --steps stretch the schedule: steps that are done keep
-the learning rate that they had, the rest follow the schedule for the new total."""
+Settings come from the preset, then --config, then the flags, then --set; the
+later wins. --minutes first measures the speed, on some steps of another model.
+The number of steps that it chooses is a setting of the run: the same --steps
+gives the same bits. --resume needs only --out. More --steps stretch the
+schedule: steps that are done keep the learning rate that they had, the rest
+follow the schedule for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
