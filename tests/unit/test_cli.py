@@ -81,6 +81,18 @@ def test_the_front_door(capsys):
         assert "example:" in capsys.readouterr().out
 
 
+def test_help_is_found_and_a_misspelt_option_is_named(capsys, refused):
+    for words in (["help", "chat"], ["help"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        usage = f"usage: {' '.join(['tinyllm', *words[1:]])} [-h]"
+        assert end.value.code == 0 and usage in capsys.readouterr().out
+    assert "did you mean --steps?" in refused("train", "--stps", "3")
+    assert "did you mean --temperature?" in refused("chat", "--temprature=1")
+    assert "see `tinyllm chat --help`" in refused("chat", "--xyzzy")
+    assert "see `tinyllm data --help`" in refused("data", "list", "--xyzzy")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_progress_bar_is_shown_in_a_terminal_only_and_wiped_out(monkeypatch, terminal):
     stream = io.StringIO()

@@ -53,6 +53,7 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
         self._again = False  # parsing a second time
+        self.commands: dict[Any, Any] = {}  # name -> parser
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, but let an option stand before a last, optional argument.
@@ -107,6 +108,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     command = argv[0] if argv else None
     if zero := [word for word in argv if "\0" in word]:
         raise UserError(f"the argument {zero[0]!r} holds a zero byte, which no name can have")
@@ -118,7 +121,10 @@ def _run(argv: list[str]) -> int:
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
-        raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} (see `{of} --help`)")
+        known = parser.commands[command]._option_string_actions if command in parser.commands else ()
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"see `{of} --help`"
+        raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} ({hint})")
     if "_call" not in args:
         parser.print_help()
         return 0
@@ -146,4 +152,5 @@ def build_parser(command: str | None = None) -> Parser:
         elif module == COMMANDS[command][0] and name not in subparsers.choices:
             importlib.import_module(f"tinyllm.cli.{module}")
             add_commands(name, what, subparsers.add_parser)
+    parser.commands = dict(subparsers.choices)
     return parser
