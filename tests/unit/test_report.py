@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +95,15 @@ def test_the_report_command(whole, tmp_path, capsys, refused):
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert "page.html" in capsys.readouterr().out
     assert "no/page.html" in refused("report", whole, "--out", tmp_path / "no" / "page.html")
+
+
+def test_the_report_of_the_newest_run(whole, tmp_path, monkeypatch, capsys, refused):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no run in runs/" in refused("report")
+    Path("runs").mkdir()
+    shutil.copytree(whole, "runs/mine")
+    assert main(["report"]) == 0
+    assert f"wrote {Path('runs/mine/report.html')}" in capsys.readouterr().out
 
 
 def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):

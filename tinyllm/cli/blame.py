@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -13,7 +13,7 @@ from tinyllm.course.plugins import load_parts, parse_lessons, unproven
 from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
-from tinyllm.train.run import Run
+from tinyllm.train.run import Run, list_runs
 from tinyllm.train.setup import reopen
 
 
@@ -59,12 +59,10 @@ def blame(run: str | None = None) -> int:
 
 def newest() -> Run:
     """Return the newest run in runs/ with functions of the student. Raises UserError if there is none."""
-    for path in sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime):
-        try:
-            if replaced_ops(Run(path.parent)):
-                return Run(path.parent)
-        except UserError:
-            continue
+    for run in list_runs():
+        with suppress(UserError):
+            if replaced_ops(run):
+                return run
     raise UserError("there is no run of `tinyllm train --mine` in runs/; give its folder")
 
 
