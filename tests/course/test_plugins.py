@@ -188,8 +188,8 @@ def test_nothing_left_to_train_is_said_as_such(workspace, capsys):
     assert main(["train", "--out", "run", "--resume"]) == 0
     said = capsys.readouterr().out
     assert "yours: softmax (lesson 4)" in said  # a run that is resumed knows its lessons
-    assert "there was nothing left to train, so none of yours ran" in said
-    assert "yours ran:" not in said and "never called" not in said
+    assert "so none of your functions was called" in said
+    assert "were called:" not in said and "never called" not in said
 
 
 @pytest.mark.parametrize("mine", [{}, [{"op": 1, "lesson": "4", "sha256": ""}]])

@@ -60,10 +60,10 @@ class Plugins:
 
         if trained:
             used = ", ".join(f"{part.op} {part.calls:,} times" for part in self.parts if part.calls)
-            yield f"yours ran: {used or 'none'}"
+            yield f"your functions were called: {used or 'none'}"
             yield from idle(self.parts, "this training")
         else:
-            yield "there was nothing left to train, so none of yours ran"
+            yield "there was nothing left to train, so none of your functions was called"
         yield f"tinyllm blame {quote(str(run.folder))}    compares this with the library's own functions"
 
 
