@@ -87,6 +87,10 @@ def prepare(
 ) -> TrainSetup:
     """Read the data, make tokenizer and model, and check that they fit together, without writing files.
 
+        setup = tl.prepare(tl.make_config({"data": "book.txt", "tokenizer": "bpe:512", "train.steps": 500}))
+        for event in setup.train():  # see tinyllm/train/events.py
+            print(event)
+
     Give `corpus`, `tokenizer` and `model` if they exist already: a resumed run never trains its tokenizer
     again, nor reads the weights of `start`. `progress` is passed to the tokenizer's training. Raises
     UserError when the parts do not fit.
