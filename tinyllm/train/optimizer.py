@@ -18,7 +18,7 @@ class Optimizer:
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
     "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
     of the optimizer's `lr`, which may change before every step; in PyTorch it would replace it. A subclass
-    names its `moments`, attributes with one array per parameter, and defines `step`.
+    names its `moments`, attributes with one array per parameter, and defines `update`.
     """
 
     moments: tuple[str, ...]
@@ -45,7 +45,14 @@ class Optimizer:
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
-        raise NotImplementedError(f"{type(self).__name__} must define step")
+        self.steps += 1
+        for i, p in enumerate(self.parameters):
+            if p.grad is not None:
+                self.update(i, p, self.lr * self.lr_factors[i], grad_scale)
+
+    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
+        """Update parameter number i in place, with its own learning rate."""
+        raise NotImplementedError(f"{type(self).__name__} must define update")
 
     def zero_grad(self) -> None:
         """Set the gradients to None, so that the next backward pass starts from zero."""
@@ -115,15 +122,10 @@ class AdamW(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = betas, eps
 
-    def step(self, grad_scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
-        self.steps += 1
-        beta1, beta2 = self.betas
-        settings = zip(self.parameters, self.m, self.v, self.weight_decays, self.lr_factors, strict=True)
-        for p, m, v, weight_decay, lr_factor in settings:
-            if p.grad is not None:
-                numbers = self.steps, self.lr * lr_factor, beta1, beta2, self.eps, weight_decay, grad_scale
-                ops.adamw_step(p.data, p.grad, m, v, *numbers)
+    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
+        """Update parameter number i in place, with its own learning rate."""
+        numbers = self.steps, lr, *self.betas, self.eps, self.weight_decays[i], grad_scale
+        ops.adamw_step(p.data, p.grad, self.m[i], self.v[i], *numbers)
 
 
 class SGD(Optimizer):
@@ -141,15 +143,12 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = momentum
 
-    def step(self, grad_scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
-        self.steps += 1
-        for p, m, weight_decay, lr_factor in zip(self.parameters, self.m, self.weight_decays,
-                                                 self.lr_factors, strict=True):  # fmt: skip
-            if p.grad is not None:
-                m *= self.momentum
-                m += p.grad * grad_scale + weight_decay * p.data
-                p.data -= self.lr * lr_factor * m
+    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
+        """Update parameter number i in place, with its own learning rate."""
+        m = self.m[i]
+        m *= self.momentum
+        m += p.grad * grad_scale + self.weight_decays[i] * p.data
+        p.data -= lr * m
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
