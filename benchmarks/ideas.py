@@ -1,0 +1,184 @@
+"""Try ideas on the default training: `python benchmarks/ideas.py [IDEA ...] [--data FILE] [--set KEY=VALUE]`.
+
+Every idea trains alone, from the same first weights and on the same batches; `qk-norm+zero-init` trains two
+together, and `recipe` none. Each line has the validation loss in nats per character at half of the steps and
+at the end, and the processor time of a step on one thread, evaluations left out. docs/speedrun.md says what
+was found.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import tinyllm as tl
+import tinyllm.functional as F
+from tinyllm import ops
+from tinyllm.config import parse_assignments
+from tinyllm.nn import GroupedAttention, Linear, Module, RMSNorm, init_normal
+from tinyllm.train import events
+from tinyllm.train.fit import loop_of
+
+# Coefficients (a, b, c) of x -> a x + b x^3 + c x^5, one line per iteration (Amsel et al., "The Polar
+# Express", 2025): the polynomials that bring all numbers from [0.001, 1] as near to 1 as possible.
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+)
+
+
+def orthogonalize(m):
+    """Return about the nearest orthogonal matrix: M = U S V^T (n, k) -> about U V^T (n, k).
+
+    An odd polynomial of a matrix acts on its singular values alone, and needs only products (Newton-Schulz).
+    """
+    tall = m.shape[0] > m.shape[1]
+    x = np.ascontiguousarray(m.T) if tall else m
+    x = x * np.float32(1 / (1.02 * ops.grad_norm([x]) + 1e-30))
+    for a, b, c in np.float32(POLAR_EXPRESS):
+        square = ops.matmul(x, x, transpose_b=True)
+        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
+    return x.T if tall else x
+
+
+class Muon(tl.AdamW):
+    """Move matrices of linear layers along their orthogonalised momentum, all other parameters as AdamW does.
+
+    The entries of an update have the root mean square `size` times the learning rate (Jordan et al., "Muon",
+    2024; Liu et al., "Muon is Scalable for LLM Training", 2025, take 0.2).
+    """
+
+    size, momentum = 0.3, 0.95
+
+    def update(self, i, p, lr, grad_scale):
+        if id(p) not in self.hidden:
+            return super().update(i, p, lr, grad_scale)
+        m, grad = self.m[i], p.grad * grad_scale
+        m += (1 - self.momentum) * (grad - m)
+        p.data *= 1 - lr * self.weight_decays[i]
+        p.data -= lr * self.size * max(p.shape) ** 0.5 * orthogonalize(0.95 * m + 0.05 * grad)
+
+
+class CautiousAdamW(tl.AdamW):
+    """Decay a weight only where the update moves it towards zero too (Chen et al., 2025)."""
+
+    def update(self, i, p, lr, grad_scale):
+        decay, self.weight_decays[i], before = self.weight_decays[i], 0.0, p.data.copy()
+        super().update(i, p, lr, grad_scale)
+        p.data -= lr * decay * before * ((before - p.data) * before > 0)
+        self.weight_decays[i] = decay
+
+
+class NormedAttention(GroupedAttention):
+    """Normalise every query and key, as Qwen 3 does (Henry et al., 2020)."""
+
+    def __call__(self, x, angles, cache=None, **where):
+        parts = (self.q_norm, self.q_proj), (self.k_norm, self.k_proj)
+        q, k = (norm((y := layer(x)).reshape(*y.shape[:2], -1, self.head_width)).reshape(*y.shape)
+                for norm, layer in parts)  # fmt: skip
+        return self.o_proj(self.mix(q, k, self.v_proj(x), cache, angles, **where))
+
+
+class SquaredMLP(Module):
+    """Feed-forward layers without a gate: y = relu(x @ up)^2 @ down (So et al., "Primer", 2021)."""
+
+    def __init__(self, gated, seed):
+        width, hidden = gated.gate_proj.weight.shape
+        self.up, self.down = Linear(width, 3 * hidden // 2, False), Linear(3 * hidden // 2, width, False)
+        init_normal(self, seed)
+        self.down.weight.data /= np.float32(8**0.5)  # as the recipe's layers that write to the stream
+
+    def __call__(self, x):
+        y = F.relu(self.up(x))
+        return self.down(y * y)
+
+
+class Trial:
+    """A training that ideas may change before it begins: model, optimizer class, batches."""
+
+    def __init__(self, settings):
+        self.setup = tl.prepare(tl.make_config(settings))
+        self.model, self.optimizer, self.batches = self.setup.model, tl.AdamW, self.setup.plan.batches
+
+    def run(self):
+        """Train -> (losses per character at half of the steps and at the end, processor seconds)."""
+        c, plan = self.setup.config.train, self.setup.plan
+        groups = tl.decay_groups(self.model.parameters(), c.weight_decay)
+        optimizer = self.optimizer(groups, c.lr, (c.beta1, c.beta2), c.eps)
+        optimizer.hidden = {id(m.weight) for _, m in self.model.named_modules() if isinstance(m, Linear)}
+        loop = loop_of(c, self.model, self.batches, plan.loss, self.setup.config.seed, optimizer)
+        losses, seconds, began = [], 0.0, time.process_time()
+        for event in loop:
+            if isinstance(event, events.Stepped) and event.step in (c.steps // 2, c.steps):
+                seconds += time.process_time() - began
+                losses.append(plan.evaluate(self.model)["val_loss_per_char"])
+                began = time.process_time()
+        return losses, seconds / c.steps
+
+
+def muon(trial):
+    trial.optimizer = Muon
+
+
+def cautious_decay(trial):
+    trial.optimizer = CautiousAdamW
+
+
+def qk_norm(trial):
+    for layer in trial.model.model.layers:
+        attention = layer.self_attn
+        attention.q_norm, attention.k_norm = RMSNorm(attention.head_width), RMSNorm(attention.head_width)
+        attention.__class__ = NormedAttention
+
+
+def zero_init(trial):
+    for name, p in trial.model.named_parameters():
+        if name.endswith(trial.model.residual_outputs):
+            p.data = np.zeros_like(p.data)
+
+
+def relu2(trial):
+    for seed, layer in enumerate(trial.model.model.layers):
+        layer.mlp = SquaredMLP(layer.mlp, seed)
+
+
+def batch_ramp(trial):
+    """Begin with half of the rows and end with one and a half times as many: the same tokens in all."""
+    c, context = trial.setup.config, trial.model.config.context
+    learnt = tl.token_array(tl.load_corpus(c.data).split(c.train.val_fraction)[0], trial.setup.tokenizer)
+
+    def batches(step):
+        rows = c.train.batch // 2 if step < c.train.steps // 2 else c.train.batch * 3 // 2
+        return tl.Batch(*tl.get_batch(learnt, c.seed, step, rows, context))
+
+    trial.batches = batches
+
+
+IDEAS = {"recipe": lambda trial: None, "muon": muon, "cautious-decay": cautious_decay, "qk-norm": qk_norm,
+         "zero-init": zero_init, "relu2": relu2, "batch-ramp": batch_ramp}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition(": ")[0])
+    parser.add_argument("ideas", nargs="*", default=["recipe"], metavar="IDEA", help=", ".join(IDEAS))
+    parser.add_argument("--data", default="stories")
+    parser.add_argument("--tokenizer")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    tl.threads(1)
+    settings = {"data": args.data, "train.steps": args.steps, "seed": args.seed, "train.batch": 8,
+                "train.eval_windows": 240} | parse_assignments(args.set)  # fmt: skip
+    settings |= {"tokenizer": args.tokenizer} if args.tokenizer else {}
+    for names in args.ideas:
+        trial = Trial(settings)
+        for name in names.split("+"):
+            IDEAS[name](trial)
+        (half, end), seconds = trial.run()
+        print(f"{names:24} {half:.4f} {end:.4f} {1000 * seconds:8.1f} ms a step", flush=True)
+
+
+if __name__ == "__main__":
+    main()
