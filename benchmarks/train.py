@@ -4,11 +4,14 @@ Eager or compiled, in float32 or bfloat16 autocast, with PyTorch's own fused att
 GPT-2's, as in tinyllm, so the same weights go into both.
 """
 
+import math
 import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from tinyllm.data import eval_batches, get_batch
 
 MODES: dict[str, dict] = {  # engine -> how `training_step` makes it
     "torch": {},
@@ -139,3 +142,61 @@ def _time_steps(optimizer: torch.optim.Optimizer) -> float:
         optimizer.step()
         times.append(time.perf_counter() - start)
     return min(times[1:])
+
+
+def nanogpt(setting, learnt, held_out, seconds, threads, trial=12, evaluations=10):
+    """Train a GPT by nanoGPT's recipe for CPUs on tokens, for some seconds of eager steps in float32.
+
+    The recipe is that of its README (4 layers, width 128, 12 x 64 tokens, no dropout), with as many steps as
+    fit at the speed of `trial` steps; a twentieth of them warm up, as 100 of 2,000 do there. Yields {step,
+    tokens, seconds, val_loss_per_char} at each evaluation, which is not timed.
+    """
+    torch.set_num_threads(threads)
+    model = GPT(setting.model().config)
+    _, optimizer = fastest_adamw(model, *map(torch.from_numpy, setting.tokens()))
+
+    def step(i, lr):
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        x, y = get_batch(learnt, 0, i, setting.batch, setting.context)
+        model(torch.from_numpy(x).long(), torch.from_numpy(y).long()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    times = [_timed(step, i, 0.0) for i in range(trial)]
+    steps = max(1, int(seconds / sorted(times)[trial // 2]))
+    copy_weights(model, setting.model().state_dict())
+    optimizer.state.clear()
+    taken = 0.0
+    for i in range(steps):
+        taken += _timed(step, i, nanogpt_rate(i, steps))
+        if (i + 1) % max(1, steps // evaluations) == 0 or i + 1 == steps:
+            record = {"step": i + 1, "tokens": (i + 1) * setting.batch * setting.context, "seconds": taken}
+            yield record | {"val_loss_per_char": _validate(model, held_out, setting)}
+
+
+def nanogpt_rate(i, steps, highest=1e-3):
+    """Return the learning rate of step i: a warm-up of a twentieth, then a cosine down to a tenth."""
+    warmup = steps // 20
+    if i < warmup:
+        return highest * (i + 1) / (warmup + 1)
+    done = (i - warmup) / max(1, steps - warmup)
+    return highest * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def _validate(model, held_out, setting, windows=240):
+    """Return the mean loss over windows spread evenly over a text, in nats per token."""
+    total = count = 0
+    for batch in eval_batches(held_out, setting.context, setting.batch, windows):
+        x, y = (torch.from_numpy(part).long() for part in batch)
+        total, count = total + model(x, y).item() * y.numel(), count + y.numel()
+    return total / count
+
+
+def _timed(step, *args):
+    """Run a step and return its seconds."""
+    began = time.perf_counter()
+    step(*args)
+    return time.perf_counter() - began

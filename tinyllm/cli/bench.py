@@ -1,10 +1,11 @@
-"""`tinyllm bench`: how fast this machine runs the ops, trains and generates, and in how much memory."""
+"""`tinyllm bench`: how fast this machine runs ops, trains, learns and generates, and its memory."""
 
+import argparse
 import sys
 from collections.abc import Iterator
 from json import dumps
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_batch, measure_generation
@@ -13,6 +14,7 @@ from tinyllm.bench.ops import PRODUCTS, measure_ops
 from tinyllm.bench.peers import load_torch
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.setting import settings
+from tinyllm.bench.speedrun import measure_speedrun
 from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
 from tinyllm.bench.train import measure_scaling, measure_training
@@ -21,10 +23,10 @@ from tinyllm.cli.text import fold
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
 
-Work = Literal["ops", "train", "generate", "memory", "tokenizer", "scaling"]
+Work = Literal["ops", "train", "generate", "memory", "tokenizer", "scaling", "speedrun"]
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0, "scaling": 1.0}
 EFFORTS = {"careful": (1, 5), "brief": (0.15, 3), "quick": (0.05, 2)}  # share of these seconds, least rounds
-WITH_PEERS = ("train", "generate", "memory", "tokenizer")
+WITH_PEERS = ("train", "generate", "memory", "tokenizer", "speedrun")
 HEADS = {
     "ops": "ops: a kernel; its time, its rate, share of the roof, how many times as fast as its spec",
     "train": "train: a step of forward, backward, clip and AdamW; share of the roof of its precision; peak "
@@ -36,21 +38,61 @@ HEADS = {
     "tokenizer": "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is the time "
                  "of all over that of half, where 2 is linear",
     "scaling": "scaling: one size grows, the rest stays (nano)",
+    "speedrun": "speedrun: the default training; nats per character of held-out text",
 }  # fmt: skip
 
+ABOUT = """
 
-@command("bench")
+what is measured:
+  ops        the kernels that training and generating call, each against its
+             NumPy spec; ! marks one that is slower than its spec
+  train      whole training steps (forward, backward, clip, AdamW), peak memory
+  generate   reading a prompt (prefill) and writing (decode)
+  memory     peak memory of training, each time in a fresh process
+  tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
+             splitting; time of twice the text; peak memory
+  scaling    time of a training step by context, batch, width and threads
+  speedrun   tokens and minutes of the default training to a target loss
+
+Models are nano and mini with random weights, in float32. ops also takes a
+layer of GPT-2, and generate runs GPT-2 (124M) and a LLaMA of 110M whole. The
+roof is what probes reach in the same run: multiply-adds on registers, and
+reading memory that no cache holds. Engines take turns, A B A B; times are
+medians.
+
+With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and
+rustbpe, train and memory also PyTorch, and generate transformers and
+llama.cpp: with the same weights, or after giving the same ids. speedrun
+trains nanoGPT's recipe for CPUs in PyTorch for the same time. A library that
+is not installed is left out, and a line says so. --peers needs a checkout
+with benchmarks/."""
+
+
+def _describe(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured to the end of the help."""
+    parser.epilog = (parser.epilog or "") + ABOUT
+
+
+@command("bench", extend=_describe)
 def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False, batch: int | None = None,
-          threads: int | None = None, data: str | None = None, json: bool = False) -> None:  # fmt: skip
-    """Measure how fast this machine trains and generates.
+          threads: int | None = None, data: str | None = None, tokenizer: str | None = None,
+          target: float | None = None, minutes: float | None = None, json: bool = False) -> None:  # fmt: skip
+    """Measure how fast this machine trains, learns and generates.
 
-    WORK         ops, train, generate, memory, tokenizer or scaling (default all)
-    --peers      train, generate, memory, tokenizer: measure other libraries as well
-    --quick      nano only, for a rough idea in seconds
-    --batch N    generate: N prompts at once, and nothing else
-    --threads N  threads of the kernels (default all CPUs)
-    --data FILE  tokenizer: a file or corpus (default stdlib-code)
-    --json       print one JSON object per line
+    WORK              ops, train, generate, memory, tokenizer, scaling or speedrun
+                      (default all but speedrun)
+    --peers           train, generate, memory, tokenizer, speedrun: measure other
+                      libraries as well
+    --quick           nano only, for a rough idea in seconds
+    --batch N         generate: N prompts at once, and nothing else
+    --threads N       threads of the kernels (default all CPUs)
+    --data FILE       tokenizer, speedrun: a file or corpus (default stdlib-code,
+                      stories)
+    --tokenizer SPEC  speedrun: as in tinyllm train
+    --target LOSS     speedrun: nats per character at which it ends (default 0.05
+                      above the floor of a text whose entropy is known)
+    --minutes N       speedrun: plan the training for so many minutes of this machine
+    --json            print one JSON object per line
 
     examples:
       tinyllm bench                    everything on nano and mini, briefly
@@ -58,27 +100,10 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
       tinyllm bench generate --peers   against transformers and llama.cpp
       tinyllm bench generate --batch 256 --quick
       tinyllm bench tokenizer --peers --data book.txt
+      tinyllm bench speedrun --peers   against nanoGPT's recipe: loss and minutes
       tinyllm bench ops --json > ops.jsonl
-
-    what is measured:
-      ops        the kernels that training and generating call, each against its
-                 NumPy spec; ! marks one that is slower than its spec
-      train      whole training steps (forward, backward, clip, AdamW), peak memory
-      generate   reading a prompt (prefill) and writing (decode)
-      memory     peak memory of training, each time in a fresh process
-      tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
-                 splitting; time of twice the text; peak memory
-      scaling    time of a training step by context, batch, width and threads
-
-    Models are nano and mini with random weights, in float32. ops also takes a layer of GPT-2, and generate
-    runs GPT-2 (124M) and a LLaMA of 110M whole. The roof is what probes reach in the same run: multiply-adds
-    on registers, and reading memory that no cache holds. Engines take turns, A B A B; times are medians.
-
-    With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and rustbpe, train and memory also
-    PyTorch, and generate transformers and llama.cpp: with the same weights, or after giving the same ids. A
-    library that is not installed is left out, and a line says so. --peers needs a checkout with benchmarks/.
     """
-    _refuse_mistakes(work, peers, batch, data)
+    _refuse_mistakes(work, peers, batch, data, tokenizer=tokenizer, target=target, minutes=minutes)
     if threads is not None:
         registry.threads(threads)
     about, roof = machine.summary(), measure_roof()
@@ -86,7 +111,12 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
         _say(dumps({"bench": "machine"} | about | {"roof": vars(roof)}))
     else:
         _introduce(about, roof)
-    for kind in [work] if work else HEADS:
+    if work == "speedrun":
+        chosen = {"data": data, "tokenizer": tokenizer}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        _show(work, measure_speedrun(given, target, minutes, peers), roof, json)
+        return
+    for kind in [work] if work else SECONDS:
         _show(kind, _measure(kind, work is None, quick, peers, batch, data), roof, json)
 
 
@@ -99,15 +129,18 @@ def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
         record |= {} if share is None else {"share_of_roof": share}
         records.append(record)
         _say(dumps(record) if json else line(record))
-    if kind == "ops" and not json:
-        _say(fold(verdict(records)))
+    if kind in VERDICTS and not json:
+        _say(fold(VERDICTS[kind](records)))
 
 
-def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str | None) -> None:
+def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str | None,
+                     **speedrun: Any) -> None:  # fmt: skip
+    if work != "speedrun" and (wrong := [name for name, value in speedrun.items() if value is not None]):
+        raise UserError(f"--{wrong[0]} goes with speedrun")
     if peers and work and work not in WITH_PEERS:
         raise UserError(f"--peers goes with {', '.join(WITH_PEERS)}: there are no peers for {work}")
-    if data is not None and work != "tokenizer":
-        raise UserError("--data goes with tokenizer: the other measurements need no text")
+    if data is not None and work not in ("tokenizer", "speedrun"):
+        raise UserError("--data goes with tokenizer and speedrun: the other measurements need no text")
     if batch is not None and (work != "generate" or batch < 1):
         raise UserError(f"--batch goes with generate, and is at least 1; got {batch}")
     if data == "-":
@@ -183,6 +216,9 @@ def line(r: dict) -> str:
         return fold(f"{name}: left out, {r['skipped']}")
     if "time_exponent" in r:
         return f"{name:10} time ~ size^{r['time_exponent']:.2f}"
+    if r["bench"] == "speedrun":
+        done = f"step {r['step']:>6,}{r['tokens'] / 1e6:>8.2f}M tokens{r['seconds'] / 60:>8.2f} min"
+        return f"{r['engine']:8} {done}   {r['val_loss_per_char']:.3f}"
     name += f" {r['threads']} threads" if "threads" in r else ""
     room = 26 if r["bench"] == "train" else 38
     name = name if len(name) < room else f"{name[: room - 3]}.."
@@ -211,6 +247,23 @@ def verdict(records: list[dict]) -> str:
             f"worst {min(products):.2f}."
         )
     return text
+
+
+def outcome(records: list[dict]) -> str:
+    """Say for every engine what it took to reach the target, or how far it came."""
+    said = []
+    for engine in dict.fromkeys(r["engine"] for r in records):
+        last = [r for r in records if r["engine"] == engine][-1]
+        took = f"{last['seconds'] / 60:.2f} minutes and {last['tokens'] / 1e6:.2f}M tokens"
+        if last["reached"]:
+            said.append(f"{engine} reached the target of {last['target']:.3f} in {took}.")
+        else:
+            aimed = "" if last["target"] is None else f", not the target of {last['target']:.3f}"
+            said.append(f"{engine} reached {last['val_loss_per_char']:.3f} in {took}{aimed}.")
+    return " ".join(said)
+
+
+VERDICTS = {"ops": verdict, "speedrun": outcome}
 
 
 def short(number: float) -> str:

@@ -1,0 +1,75 @@
+"""Train against the clock: how many tokens and minutes until a target loss on held-out text."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from statistics import median
+from typing import Any
+
+from tinyllm.bench.peers import load_torch
+from tinyllm.bench.setting import SETTINGS
+from tinyllm.data import load_corpus, token_array
+from tinyllm.ops.registry import threads
+from tinyllm.tokenizer import make_tokenizer
+from tinyllm.train import TrainSetup, events, make_config, prepare
+
+NEAR = 0.05  # nats per character above the floor of a text whose entropy is known: the default target
+TRIAL = 12  # steps that are timed before a training of some minutes is planned
+
+
+def measure_speedrun(settings: dict[str, Any], target: float | None = None, minutes: float | None = None,
+                     peers: bool = False) -> Iterator[dict]:  # fmt: skip
+    """Train with flat settings, yielding a record at each evaluation, until the target is reached.
+
+    `target` is in nats per character; None means 0.05 above the floor of a text whose entropy is known, and
+    no target for other texts. With `minutes` there are as many steps as fit into them at the speed of a few
+    trial steps; otherwise as many as the settings say. Seconds are those of training steps alone. With
+    `peers` PyTorch then trains nanoGPT's recipe for CPUs, by characters, for the same time. Raises UserError
+    when PyTorch is missing, and for settings and data that do not fit.
+    """
+    torch = load_torch() if peers else None
+    setup = prepare(make_config(settings))
+    if minutes is not None:
+        pace = median(event.seconds for event in islice(setup.steps(), TRIAL))
+        setup = prepare(make_config(settings | {"train.steps": max(1, int(60 * minutes / pace))}))
+    floor = setup.facts.entropy_per_char
+    goal = floor + NEAR if target is None and floor is not None else target
+    record: dict = {}
+    for record in _until(goal, "tinyllm", _recipe(setup)):
+        yield record
+    if torch:
+        seconds = record["seconds"] if minutes is None else 60 * minutes
+        learnt, held_out, vocab_size = _characters(setup)
+        nano = replace(SETTINGS["nano"], vocab_size=vocab_size)
+        yield from _until(goal, "nanoGPT", torch.nanogpt(nano, learnt, held_out, seconds, threads()))
+
+
+def _until(goal: float | None, engine: str, measured: Iterator[dict]) -> Iterator[dict]:
+    """Add to every record what was aimed at, and stop when it is reached."""
+    for record in measured:
+        reached = goal is not None and record["val_loss_per_char"] <= goal
+        yield {"bench": "speedrun", "engine": engine, "target": goal, "reached": reached} | record
+        if reached:
+            return
+
+
+def _recipe(setup: TrainSetup) -> Iterator[dict]:
+    """Train a prepared run -> {step, tokens, seconds, val_loss_per_char} at each evaluation."""
+    loop = setup.train()
+    loop.sample, tokens, seconds = None, 0, 0.0
+    for event in loop:
+        if isinstance(event, events.Stepped):
+            tokens, seconds = tokens + event.tokens, seconds + event.seconds
+        elif isinstance(event, events.Evaluated) and event.step:
+            loss = event.val_loss_per_char
+            yield {"step": event.step, "tokens": tokens, "seconds": seconds, "val_loss_per_char": loss}
+
+
+def _characters(setup: TrainSetup) -> tuple[Any, Any, int]:
+    """Return the characters of a run's text: those for training, those held out, and how many there are."""
+    corpus = load_corpus(setup.config.data)
+    tokenizer = make_tokenizer("char", corpus.data)
+    learnt, held_out = (
+        token_array(part, tokenizer) for part in corpus.split(setup.config.train.val_fraction)
+    )
+    return learnt, held_out, tokenizer.vocab_size
