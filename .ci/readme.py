@@ -1,44 +1,79 @@
-"""Run every command of the README's ```sh blocks in one shell, and stop at the first that fails.
+"""Run the commands that README.md and docs/*.md show, in one shell, and compare what they print.
 
-    python3 .ci/readme.py [--list]
+    python3 .ci/readme.py [--list] [PAGE ...]
 
-One shell, because a block may activate an environment that the next one uses. Blocks marked ```console
-show commands that need more than a fresh machine (PyTorch, a file of yours, half an hour) and are not run.
+Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below it, and must
+print that; `...` stands for any text. A command without output is only shown: it needs more than a fresh machine
+(PyTorch, a file of yours, half an hour). One shell, because a block may activate an environment for the next.
 """
 
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+def blocks(text, *languages):
+    """Return (language, lines) of the fenced blocks in some languages."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+    return [(language, body.splitlines()) for language, body in found if language in languages]
 
 
 def commands(text, language="sh"):
-    """The lines of all fenced blocks in a language, without comments, continued lines joined."""
-    found, inside = [], False
-    for line in text.splitlines():
-        if line.startswith("```"):
-            inside = not inside and line.strip() == f"```{language}"
-        elif inside and found and found[-1].endswith("\\"):
-            found[-1] = found[-1][:-1].rstrip() + " " + line.strip()
-        elif inside and line.strip() and not line.lstrip().startswith("#"):
-            found.append(line.strip())
+    """Return all commands of the blocks in a language, without comments, continued lines joined."""
+    lines = [line for _, block in blocks(text, language) for line in block]
+    joined = re.sub(r"\\\n *", "", "\n".join(lines)).splitlines()
+    return [line.strip() for line in joined if line.strip() and not line.lstrip().startswith("#")]
+
+
+def steps(text):
+    """Return (command, what it must print or None) of everything on a page that is run, in order."""
+    found = []
+    for language, lines in blocks(text, "sh", "console"):
+        if language == "sh":
+            found += [(line, None) for line in commands("\n".join(["```sh", *lines, "```"]))]
+            continue
+        starts = [i for i, line in enumerate(lines) if line.startswith("$ ")] + [len(lines)]
+        parts = [(lines[a][2:], "\n".join(lines[a + 1 : b])) for a, b in zip(starts, starts[1:], strict=False)]
+        found += [(command, output) for command, output in parts if output.strip()]
     return found
 
 
+def prints(shown, printed):
+    """Return True if a program printed what a page shows; `...` is any text, blanks at line ends do not count."""
+    shown, printed = (re.sub(r"[ \t]+$", "", text, flags=re.M).strip() for text in (shown, printed))
+    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed, re.S) is not None
+
+
+def script(todo, folder):
+    """Return a shell script that runs the commands, and keeps the output of step N in folder/N."""
+    lines = ["set -eo pipefail", f"cd '{ROOT}'"]
+    for number, (command, output) in enumerate(todo):
+        quoted = command.replace("'", "'\\''")
+        keep = "" if output is None else f" 2>&1 | tee '{folder}/{number}' || true"  # its output is judged
+        lines += [f"printf '\\n$ %s\\n' '{quoted}'", command + keep]
+    return "\n".join(lines)
+
+
 def main():
-    lines = commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    pages = [argument for argument in sys.argv[1:] if argument != "--list"] or PAGES
+    todo = [step for page in pages for step in steps((ROOT / page).read_text(encoding="utf-8"))]
     if "--list" in sys.argv:
-        print("\n".join(lines))
+        print("\n".join(command for command, _ in todo))
         return 0
-    script = ["set -eo pipefail"]
-    for line in lines:
-        quoted = line.replace("'", "'\\''")
-        script += [f"printf '\\n$ %s\\n' '{quoted}'", line]
-    done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
-    outcome = "all ran" if done == 0 else f"one failed with exit code {done}"
-    print(f"\n{len(lines)} commands of the README: {outcome}")
-    return done
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["bash", "-c", script(todo, folder)], stdin=subprocess.DEVNULL).returncode
+        kept = {int(path.name): path.read_text(encoding="utf-8") for path in Path(folder).iterdir()}
+    wrong = [todo[n] for n, printed in sorted(kept.items()) if not prints(todo[n][1], printed)]
+    for command, output in wrong:
+        print(f"\n`{command}` does not print what the page shows (above is what it printed):\n{output}")
+    outcome = f"one failed with exit code {done}" if done else f"{len(wrong)} printed something else"
+    print(f"\n{len(todo)} commands of {len(pages)} pages: {outcome if done or wrong else 'all as shown'}")
+    return done or bool(wrong)
 
 
 if __name__ == "__main__":
