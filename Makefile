@@ -1,13 +1,14 @@
 # Two commands do everything on a fresh machine:
 #   make train   environment, install, train on the embedded stories, print new ones
 #   make test    environment, install, all tests
+# make docs writes the documentation as a site, build/docs/index.html.
 # The environment is .venv in this folder. PYTHON=python3.13 chooses another Python.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/* tinyllm/ops/*.pyx tinyllm/ops/*.px[id] tinyllm/ops/*.txt)
 
-.PHONY: train test verify lint size clean
+.PHONY: train test verify docs lint size clean
 
 train: .venv/installed
 	$(BIN)/tinyllm train $(ARGS)
@@ -32,6 +33,10 @@ lint: .venv/linted-with
 	$(BIN)/ruff check .ci benchmarks examples lessons setup.py tests tinyllm tools
 	$(BIN)/mypy tinyllm
 
+# The site; the lessons run, so it takes about a minute.
+docs: .venv/docs-with
+	$(BIN)/python tools/docs/build.py build/docs
+
 # Lines of every folder beside the plan.
 size:
 	$(PYTHON) tools/size.py
@@ -44,6 +49,12 @@ size:
 	@echo "Compiling the kernels and installing: one to two minutes."
 	@(while sleep 5 && kill -0 $$$$ 2> /dev/null; do printf .; done) & \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && echo
+	@touch $@
+
+# Not --editable '.[docs]', which would build the kernels once more.
+.venv/docs-with: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$($(BIN)/python -c \
+		"import tomllib as t; print(*t.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
 	@touch $@
 
 .venv/linted-with: .venv/installed
