@@ -2,11 +2,13 @@
 
     python3 .ci/readme.py [--list] [PAGE ...]
 
-Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below it, and must
-print that; `...` stands for any text. A command without output is only shown: it needs more than a fresh machine
-(PyTorch, a file of yours, half an hour). One shell, because a block may activate an environment for the next.
+Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below,
+and must print that; `...` stands for any text. A command without output is only shown: it needs more than a
+fresh machine (PyTorch, a file of yours, half an hour). There is one shell, because a block may activate an
+environment for the next.
 """
 
+import itertools
 import re
 import subprocess
 import sys
@@ -38,13 +40,13 @@ def steps(text):
             found += [(line, None) for line in commands("\n".join(["```sh", *lines, "```"]))]
             continue
         starts = [i for i, line in enumerate(lines) if line.startswith("$ ")] + [len(lines)]
-        parts = [(lines[a][2:], "\n".join(lines[a + 1 : b])) for a, b in zip(starts, starts[1:], strict=False)]
+        parts = [(lines[a][2:], "\n".join(lines[a + 1 : b])) for a, b in itertools.pairwise(starts)]
         found += [(command, output) for command, output in parts if output.strip()]
     return found
 
 
 def prints(shown, printed):
-    """Return True if a program printed what a page shows; `...` is any text, blanks at line ends do not count."""
+    """Return True if the output is what a page shows; `...` is any text, blanks at line ends do not count."""
     shown, printed = (re.sub(r"[ \t]+$", "", text, flags=re.M).strip() for text in (shown, printed))
     return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed, re.S) is not None
 

@@ -2,13 +2,15 @@
 
     python tools/docs/build.py [FOLDER]
 
-The pages are README, docs/*.md and their like, the lessons with what they print and draw, the help of every command,
-and a reference of the library with its sources. A lesson that fails and a link that leads nowhere are errors.
+The pages are README, docs/*.md and their like, the lessons with what they print and draw, the help of every
+command, and a reference of the library with its sources. A lesson that fails and a link that leads nowhere
+are errors.
 
 Needs markdown-it-py and Pygments (`pip install --editable '.[docs]'`), three packages. mkdocs-material with
 mkdocstrings would need 33, and expects docstrings in a form that is not ours.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -25,7 +27,7 @@ from pygments.lexers import get_lexer_by_name
 from reference import command_page, reference_pages
 from run_cells import MARK
 
-from tinyllm.course.lesson_runner import cells
+from tinyllm.course.stepping import cells
 from tinyllm.course.syllabus import syllabus
 from tinyllm.report.page import Html, details, html, tag
 
@@ -63,14 +65,14 @@ class Writer:
         self.pages |= {name: f"guide/{Path(name).stem.lower()}.html" for name in self.guide}
 
     def html(self, text: str, source: str, page: str) -> Html:
-        """Return Markdown as HTML: `source` is its file in the repository, `page` the page where it will be."""
+        """Return Markdown as HTML: `source` is its file in the repository, `page` where it will be shown."""
         tokens = self.markdown.parse(text)
-        for token, inline in zip(tokens, tokens[1:], strict=False):
+        for token, inline in itertools.pairwise(tokens):
             if token.type == "heading_open":
                 token.attrSet("id", re.sub(r"[^\w -]", "", inline.content.lower()).replace(" ", "-"))
-        for token in (child for token in tokens for child in token.children or ()):
-            if place := {"link_open": "href", "image": "src"}.get(token.type):
-                token.attrSet(place, self.link(str(token.attrGet(place)), source, page))
+        for child in itertools.chain.from_iterable(token.children or () for token in tokens):
+            if place := {"link_open": "href", "image": "src"}.get(child.type):
+                child.attrSet(place, self.link(str(child.attrGet(place)), source, page))
         return Html(self.markdown.renderer.render(tokens, self.markdown.options, {}))
 
     def link(self, target: str, source: str, page: str) -> str:
@@ -101,6 +103,15 @@ def outputs(folder: Path) -> list[str]:
     return done.stdout.split(MARK)[1:]
 
 
+def picture(page: Path) -> Html:
+    """Return the figures of a page that a lesson wrote, or a frame with the page if it is long."""
+    text, name = page.read_text("utf-8"), f"{page.parent.name}/{page.name}"
+    if len(text) < 40_000:
+        return Html(text.partition("</header>")[2].partition("<footer>")[0])
+    link = tag("p", tag("a", "Open this page alone", href=name))
+    return html([tag("iframe", src=name, title=page.stem, loading="lazy"), link])
+
+
 def lesson_page(writer: Writer, folder: str, number: int) -> Page:
     """Return the page of a lesson: its prose, its code, what that prints, its pictures and its exercise."""
     copy = writer.site / "lessons" / folder
@@ -112,11 +123,10 @@ def lesson_page(writer: Writer, folder: str, number: int) -> Page:
             parts.append(writer.html(cell.text, f"lessons/{folder}/lesson.py", path))
             continue
         parts.append(code(cell.text))
-        if printed.strip():
-            parts.append(tag("pre", printed.strip("\n"), class_="output"))
-        for name in re.findall(r"wrote (?:.*/)?([\w.-]+\.html)", printed):
-            parts.append(tag("iframe", src=f"{folder}/{name}", title=name, loading="lazy"))
-            parts.append(tag("p", tag("a", "Open this page alone", href=f"{folder}/{name}")))
+        wrote = r"^wrote (?:.*/)?([\w.-]+\.html).*\n"
+        if said := re.sub(wrote, "", printed, flags=re.M).strip("\n"):
+            parts.append(tag("pre", said, class_="output"))
+        parts += [picture(copy / name) for name in re.findall(wrote, printed, re.M)]
     exercise = copy / "exercise.c"
     exercise = exercise if exercise.exists() else copy / "exercise.py"
     parts.append(details("The exercise", code(exercise.read_text("utf-8"), exercise.suffix[1:])))
@@ -138,7 +148,8 @@ def write(pages: list[Page], site: Path) -> None:
     """Write all pages, and the style sheet with the colours of code for light and dark screens."""
     template = (HERE / "page.html").read_text("utf-8")
     dark = HtmlFormatter(style="github-dark").get_style_defs("pre.code")
-    style = [(ROOT / "tinyllm/report/style.css").read_text("utf-8"), HtmlFormatter().get_style_defs("pre.code"),
+    style = [(ROOT / "tinyllm/report/style.css").read_text("utf-8"),  # so that figures look as in reports
+             HtmlFormatter().get_style_defs("pre.code"),
              f"@media (prefers-color-scheme: dark) {{ {dark} }}", (HERE / "site.css").read_text("utf-8")]
     (site / "site.css").write_text("\n".join(style), "utf-8")
     for page in pages:
@@ -155,7 +166,8 @@ def dead_links(pages: list[Page], site: Path) -> Iterator[str]:
     for page in pages:
         for target in re.findall(r' (?:href|src)="([^":]+)"', page.body):
             name, _, anchor = target.partition("#")
-            file = (site / page.path).parent.joinpath(name).resolve() if name else (site / page.path).resolve()
+            here = site / page.path
+            file = (here.parent / name if name else here).resolve()
             if not file.exists() or (anchor and file in ids and anchor not in ids[file]):
                 yield f"{page.path}: {target}"
 
@@ -165,7 +177,7 @@ def main(folder: str = "build/docs") -> int:
     shutil.rmtree(site, ignore_errors=True)
     (site / "lessons").mkdir(parents=True)
     writer = Writer(site)
-    pages = [writer.page("README.md", "tinyllm"), *(writer.page(name, "Guide") for name in writer.guide)]
+    pages = [writer.page("README.md", "Start"), *(writer.page(name, "Guide") for name in writer.guide)]
     pages += [Page("guide/commands.html", "Guide", "Commands", command_page())]
     pages += [writer.page(LESSONS, "Lessons")]
     for lesson in syllabus():

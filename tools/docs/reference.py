@@ -16,7 +16,8 @@ from tinyllm.report.page import Html, details, html, row_head, table, tag
 
 LIBRARY = Path(tl.__file__).parent
 PARTS = ["ops", "tape", "tensor", "functional", "nn", "models", "sampling", "sequence", "generate", "train",
-         "compress", "tokenizer", "data", "world", "report", "testing", "config", "files", "rng", "errors"]  # fmt: skip
+         "compress", "tokenizer", "data", "world", "report", "testing", "config", "files", "rng",
+         "errors"]  # fmt: skip
 Node = ast.FunctionDef | ast.ClassDef
 
 
@@ -74,7 +75,8 @@ def _module(file: Path, code) -> Html:
         methods = [m for m in node.body if isinstance(node, ast.ClassDef) and _is_public(m)]
         start = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
         text = "\n".join(source.splitlines()[start : node.end_lineno])
-        said += [tag("h3", _signature(node), id=f"{name}.{node.name}"), docstring(ast.get_docstring(node) or "")]
+        said += [tag("h3", _signature(node), id=f"{name}.{node.name}")]
+        said += [docstring(ast.get_docstring(node) or "")]
         said += [tag("div", tag("h4", _signature(m)), docstring(ast.get_docstring(m) or ""), class_="method")
                  for m in methods if ast.get_docstring(m)]  # fmt: skip
         said.append(details("source", code(text)))

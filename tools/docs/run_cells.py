@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tinyllm.course.lesson_runner import cells
+from tinyllm.course.stepping import cells
 
 MARK = "\x00cell\x00"
 
