@@ -147,6 +147,9 @@ def test_the_json_and_the_report_and_the_exports(graded, capsys):
     told = capsys.readouterr().out
     assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
     assert "15 submissions, 7 graded" in told and "roster.csv: neither a folder nor a zip" in told
+    assert "4/softmax: 2 of 4 passed" in told and "softmax_backward: " not in told  # nobody failed there
+    assert re.search(r"90 to 100 %     2  #+\n", told) and re.search(r"  0 to  10 %     5  #{40}\n", told)
+    assert "anybody can read one unseen" in " ".join(told.split())
     assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
     assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 2
 

@@ -29,7 +29,7 @@ from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.report.page import write
-from tinyllm.report.terminal import table
+from tinyllm.report.terminal import bar, table
 
 group("course", """
 example:
@@ -41,6 +41,7 @@ example:
   tinyllm course export canvas grades --out canvas.csv
   tinyllm course task new 20_averages    a task of your own
 """)  # fmt: skip
+ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 HEADS = ("reference", "starter", "mutants", "rejected", "variants")
 Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "junit", "gradescope-results"]
 
@@ -208,7 +209,8 @@ def report(out: str, *, json: bool = False) -> None:
     example:
       tinyllm course report grades
     """
-    found = summary(read_results(out))
+    results = read_results(out)
+    found = summary(results)
     if json:
         print(dumps(found))
         return
@@ -220,17 +222,40 @@ def report(out: str, *, json: bool = False) -> None:
     rows = [[f"{task['lesson']:>2} {task['task']:<22}", *(str(task.get(state, 0)) for state in states)]
             for task in found["tasks"]]  # fmt: skip
     print("\n".join(f"  {line}" for line in table(["task", *heads], rows)))
+    print("\npoints\n" + "\n".join(f"  {line}" for line in histogram(results["submissions"])))
     bugs = [f"{plural(bug['students'], 'student'):>11}, {bug['task']}: {bug['mistake']}"
             for bug in found["bugs"][:20]]  # fmt: skip
     seen = [f"{x['student']}: lesson {x['lesson']}, {x['task']}" for x in found["solutions"]]
     for head, lines in (
-        ("common bugs", bugs), ("asked for a solution (so says the workspace that was handed in)", seen),
+        ("where those who tried are stuck", stuck(found["tasks"])), ("common bugs", bugs),
+        (ASKED, seen),
         ("not graded", [f"{student}: {problem}" for student, problem in refused]),
     ):  # fmt: skip
         if lines:
-            print("\n" + "\n".join([head, *(paragraph(line, 2, 4) for line in lines)]))
+            print("\n" + "\n".join([paragraph(head), *(paragraph(line, 2, 4) for line in lines)]))
     if found["left_out"]:
         print("\n" + paragraph(left_out_words(found["left_out"])))
+
+
+def histogram(records: list, bins: int = 10) -> list[str]:
+    """Return a bar for each tenth of the points with how many submissions reached it, the best first."""
+    shares = [record["points"] / record["of"] for record in records if not record["problem"] and record["of"]]
+    counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
+    most = max(counts.values(), default=1)
+    return [f"{100 * i // bins:>3} to {100 * (i + 1) // bins:>3} %  {counts[i]:>4}  "
+            f"{bar(counts[i] / most, 40)}".rstrip() for i in range(bins - 1, -1, -1)]  # fmt: skip
+
+
+def stuck(tasks: list, most: int = 5) -> list[str]:
+    """Return lines about the tasks that the smallest share of those who tried them have passed."""
+    rows = []
+    for task in tasks:
+        passed = task.get("passed", 0)
+        tried = passed + task.get("failed", 0) + task.get("timed_out", 0)
+        if passed < tried:
+            name = f"{task['lesson']}/{task['task']}"
+            rows.append((passed / tried, -tried, f"{name}: {passed} of {tried} passed"))
+    return [line for *_, line in sorted(rows)[:most]]
 
 
 @command("course similar")
