@@ -5,7 +5,6 @@ A kind is a class in one file of world/kinds/:
     class Parity(Kind):
         \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
 
-        @dataclass(frozen=True)
         class Dials:
             length: int = setting(8, help="how many bits", min=1, max=64)
 
@@ -24,7 +23,7 @@ scores 1.
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 from tinyllm.config import check
@@ -68,20 +67,23 @@ class Kind:
     shell_game. group: what the kind is for. marker: the final answer stands after its last occurrence, such
     as "answer: " after worked steps; "" if the answer is all of it. splits: for each way to hold documents
     out, a function from a document to its key; documents with equal keys are in the same split. A function
-    that returns a bool says itself whether the document is for testing. The first is the default.
+    that returns a bool says itself whether the document is for testing. The first is the default. options:
+    how many answers are equally likely, or the name of the dial that says it. Dials become a dataclass.
     """
 
+    name: ClassVar[str]  # by which `KINDS` and `world:NAME` know this kind
     Dials: ClassVar[type] = NoDials
     group: ClassVar[str] = "suite"
     marker: ClassVar[str] = ""
+    options: int | str = 0
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
         "text": lambda document: document.prompt or document.text
     }
 
-    @property
-    def name(self) -> str:
-        """Return the name by which `KINDS` and `world:NAME` know this kind."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+    def __init_subclass__(cls):
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if not is_dataclass(cls.Dials):
+            cls.Dials = dataclass(frozen=True)(cls.Dials)
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Write one document; everything random comes from `random`."""
@@ -97,7 +99,8 @@ class Kind:
 
     def chance(self, dials: Any) -> float:
         """Return the mean score of the best guess that does not look at the question."""
-        return 0.0
+        options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
+        return 1 / options if options else 0.0
 
     def __call__(self, world: Any, random: Random, dials: Any = None) -> Document:
         return self.write(world, random, self.dials() if dials is None else dials)
@@ -114,11 +117,8 @@ class Kind:
 
     def final(self, answer: str) -> str:
         """Return the final answer in a text that a model wrote: what follows the marker, no full stop."""
-        return (
-            answer.rpartition(self.marker)[2].strip().removesuffix(".")
-            if self.marker
-            else answer.strip().removesuffix(".")
-        )
+        last = answer.rpartition(self.marker)[2] if self.marker else answer
+        return last.strip().removesuffix(".")
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
         """Score an answer: 1.0 if it is right, else 0.0. The signature is that of reasoning environments."""

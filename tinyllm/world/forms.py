@@ -6,9 +6,9 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache, cached_property
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.names import BOYS, COLOURS, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
@@ -23,37 +23,73 @@ VALUES = {  # what everybody has, and what it can be
 }
 
 
+
+
+class Shape(NamedTuple):
+    """The shape of a slot: how it looks, as a regular expression, how it is written, and how it is read."""
+
+    pattern: str
+    say: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+SHAPES = {
+    "any": Shape(r".+?", str, str),
+    "text": Shape(r"[^\n,;.?]+?", str, str),
+    "int": Shape(r"-?\d{1,12}", str, int),
+    "list": Shape(r"[^\n;.?]+?", ", ".join, lambda text: text.split(", ")),
+    "ints": Shape(r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
+    "row": Shape(r"\S+(?: \S+)*?", " ".join, lambda text: text.split(" ")),
+}
+_SLOT = re.compile(r"\{(\w+):?(\w*)\}")
+
+
 class Form:
-    """One sentence with slots; a slot without a list of words takes any text, as little as possible."""
+    """One sentence with slots, such as {who} or {n:int}: the first mention of a slot may say its shape.
 
-    def __init__(self, template: str, **words: Iterable[str]):
-        self.template, self.words = template, words
+    slots: for each slot the words that it can be, or a Shape. Any other takes any text of its shape, as
+    little as possible.
+    """
 
-    def say(self, **values: str) -> str:
-        """Return the sentence with these values in its slots."""
-        return self.template.format(**values)
+    usual = "any"  # the shape of slots that say none
 
-    def read(self, text: str) -> dict[str, str] | None:
-        """Return the values of the slots, or None if the text is not this sentence."""
-        match = self._pattern.fullmatch(text)
-        return match.groupdict() if match else None
-
-    @cached_property
-    def _pattern(self):
-        pattern, seen = "", set()
-        for i, piece in enumerate(re.split(r"\{(\w+)\}", self.template)):
-            if i % 2 == 0:
-                pattern += re.escape(piece)
-            elif piece in seen:
-                pattern += f"(?P={piece})"
+    def __init__(self, template: str, **slots: Any):
+        self.template = _SLOT.sub(r"{\1}", template)
+        self.shapes: dict[str, Shape] = {}
+        pattern = ""
+        for i, part in enumerate(_SLOT.split(template)):  # words, a slot, its shape, words, ...
+            if i % 3 == 0:
+                pattern += re.escape(part)
+            elif i % 3 == 1:
+                slot = part
+            elif slot in self.shapes:
+                pattern += f"(?P={slot})"
             else:
-                words = sorted(self.words.get(piece, ()), key=len, reverse=True)
-                pattern += f"(?P<{piece}>{'|'.join(map(re.escape, words)) or '.+?'})"
-                seen.add(piece)
-        return re.compile(pattern)
+                given = slots.get(slot, SHAPES[part or self.usual])
+                if not isinstance(given, Shape):
+                    words = sorted(given, key=len, reverse=True)
+                    given = Shape("|".join(map(re.escape, words)), str, str)
+                self.shapes[slot] = given
+                pattern += f"(?P<{slot}>{given.pattern})"
+        self._pattern, self._start = re.compile(pattern), re.compile(pattern + r"(?: |\Z)")
+
+    def say(self, **values: Any) -> str:
+        """Return the sentence with these values in its slots."""
+        return self.template.format_map({at: say(values[at]) for at, (_, say, _) in self.shapes.items()})
+
+    def read(self, text: str) -> dict[str, Any] | None:
+        """Return the values of the slots, or None if the text is not this sentence."""
+        return self._values(self._pattern.fullmatch(text))
+
+    def begins(self, text: str) -> dict[str, Any] | None:
+        """Return the values of the slots, or None if the text does not begin with this sentence."""
+        return self._values(self._start.match(text))
+
+    def _values(self, found):
+        return found and {slot: read(found[slot]) for slot, (_, _, read) in self.shapes.items()}
 
 
-def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, str]] | None:
+def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | None:
     """Return the number of the first form that a text is of, with its values, or None."""
     for i, form in enumerate(forms):
         if (values := form.read(text)) is not None:

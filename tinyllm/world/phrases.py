@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from tinyllm.world.facts import Fact
+from tinyllm.world.forms import Shape
 
 # relation -> four ways to say it; {s} is the subject, {o} the object
 STATEMENTS = {
@@ -151,6 +152,25 @@ def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
 def ask(fact: Fact) -> str:
     """Return the question of which the object of a fact is the answer."""
     return QUESTIONS[str(fact.relation)].format(s=fact.subject)
+
+
+HOPS = {"mother": "mother", "father": "father", "best_friend": "best friend", "married_to": "partner"}
+
+
+def chain(*relations: str) -> Shape:
+    """Return the shape of a person and relations to follow from there: the mother of the partner of Mia.
+
+    The value is [Mia, "married_to", "mother"].
+    """
+    names = {HOPS[relation]: relation for relation in relations}
+
+    def read(text):
+        *hops, person = text.split(" of ")
+        return [person, *[names[hop.removeprefix("the ")] for hop in reversed(hops)]]
+
+    return Shape(
+        ".+?", lambda who: "".join(f"the {HOPS[hop]} of " for hop in reversed(who[1:])) + who[0], read
+    )
 
 
 def _articles(text):

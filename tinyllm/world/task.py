@@ -1,110 +1,87 @@
-"""Tasks: small questions with short answers, of which writing and reading are made once for all.
+"""Tasks: questions with short answers, of which writing and reading are made once for all.
 
-    class Mirror(Task):
+    @task(
+        "{word} in the mirror is",
+        "Backwards, {word} is",
+        size=(6, "how many letters the word has", 2, 12),
+        draw=lambda world, random, dials: {"word": babble(random, dials.size)},
+        second=lambda word: "".join(word[-i] for i in range(1, len(word) + 1)),
+    )
+    def mirror(word: str) -> str:
         \"\"\"Write a word backwards.\"\"\"
+        return word[::-1]
 
-        Dials = sized(6, "how many letters", 2, 12)
-        asks = ("{word} in the mirror is", "Backwards, {word} is")
-
-        def draw(self, world: World, random: Random, dials: Any) -> Fields:
-            return {"word": babble(random, dials.size)}
-
-        def truth(self, word: str) -> str:
-            return word[::-1]
-
-        def second(self, word: str) -> str:
-            return "".join(word[-i] for i in range(1, len(word) + 1))
-
-A question is one of the templates `asks` with its fields filled in. So it is read by matching the templates,
-and its answer by writing the document again and comparing: no task has a reader of its own.
+A task is the function that finds the answer from the fields of a question; `task` makes a kind of text of it.
+A question is one of the templates with its fields filled in. So it is read by matching the templates, and its
+answer by writing the document again and comparing: no task has a reader of its own.
 """
 
-import re
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import make_dataclass
-from functools import cached_property
+from dataclasses import make_dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.document import Document, Kind
+from tinyllm.world.forms import Form
 
 Fields = dict[str, Any]
 
-SHAPES: dict[str, tuple[str, Callable, Callable]] = {  # how a field looks, is written and is read
-    "text": (r"[^\n,;.?]+?", str, str),
-    "int": (r"-?\d{1,9}", str, int),
-    "list": (r"[^\n;.?]+?", ", ".join, lambda text: text.split(", ")),
-    "ints": (r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
-    "row": (r"\S(?: \S)*", " ".join, lambda text: text.split(" ")),
-}  # fmt: skip
 DRESS = {"way", "name", "x", "y", "ware"}  # fields that do not matter to the answer
-_FIELD = re.compile(r"\{(\w+):?(\w*)\}")
 NO_YES = ("no", "yes")
 VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
-class _Template:
-    """One way to ask: `say` fills the fields in, `match` finds them again at the beginning of a text."""
+class Question(Form):
+    """A form whose slots hold no punctuation, if they do not say what they hold."""
 
-    def __init__(self, template):
-        self.text = _FIELD.sub(r"{\1}", template)
-        found = dict(reversed(_FIELD.findall(template)))  # the first place of a field says its shape
-        self.shapes = {name: SHAPES[shape or "text"] for name, shape in reversed(found.items())}
-        fields = {name: f"(?P<{name}>{pattern})" for name, (pattern, _, _) in self.shapes.items()}
-        parts = []
-        for i, part in enumerate(_FIELD.split(template)):  # words, a field, its shape, words, ...
-            if i % 3 == 0:
-                parts.append(re.escape(part))
-            elif i % 3 == 1:
-                parts.append(fields.pop(part, f"(?P={part})"))
-        self.pattern = re.compile("".join(parts) + r"(?: |\Z)")
-
-    def say(self, fields):
-        return self.text.format_map({name: say(fields[name]) for name, (_, say, _) in self.shapes.items()})
-
-    def match(self, text):
-        if found := self.pattern.match(text):
-            return {name: read(found[name]) for name, (_, _, read) in self.shapes.items()}
-        return None
+    usual = "text"
 
 
 class Task(Kind):
-    """A question with a short answer; subclasses give `asks`, `draw`, `truth` and `second`.
+    """A question with a short answer; `task` makes one from a function.
 
     asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; they end in a
-    word or a sign, not in a field. choices: all possible answers, if they are few and equally likely.
-    working(**fields) gives the worked steps of a task whose dials have `steps`. By default a question is held
-    out with everything that has the same fields, in whatever order and words; names in DRESS do not count.
+    word or a sign, not in a field. draw(world, random, dials) gives the fields; if it gives no `way`, which
+    of the templates asks is drawn, too. truth is the answer, second the same by another algorithm, working
+    the steps before it, labels what is told of a document: functions whose parameters are fields, or `world`,
+    `way`, `fields` (all of them), `truth` (the function) and, for labels, `document`. slots: what fields can
+    be, as in forms.Form. choices: all possible answers, if they are few and equally likely. By default a
+    question is held out with everything that has the same fields, in whatever order and words; names in DRESS
+    do not count.
     """
 
     marker = "answer: "
-    asks: ClassVar[tuple[str, ...]] = ()
-    choices: ClassVar[tuple[str, ...]] = ()
+    choices: tuple[str, ...] = ()
+    labels: Callable[..., dict] | None = None
+    working: Callable[..., str] | None = None
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
         "question": lambda document: sorted(str(v) for k, v in document.labels.items() if k not in DRESS),
         "way": lambda document: document.labels["way"] == 0,
     }
-    truth: Callable[..., str]  # the answer from the fields
-    second: Callable[..., str]  # the same by another algorithm
-    working: Callable[..., str] | None = None
 
-    def draw(self, world: Any, random: Random, dials: Any) -> Fields:
-        """Return the fields of a question."""
-        raise NotImplementedError
+    def __init__(self, asks: Sequence[str], draw: Callable[..., Fields], truth: Callable[..., str],
+                 second: Callable[..., str], slots: dict | None = None, **more: Any):  # fmt: skip
+        self.asks, self.draw, self.truth, self.second = asks, draw, truth, second
+        vars(self).update(more)
+        self.options = len(self.choices) or self.options
+        self.templates = [Question(template, **slots or {}) for template in asks]
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Draw a question and a way to ask it."""
         fields = self.draw(world, random, dials)
-        return self._tell(random.integers(len(self.asks)), fields, getattr(dials, "steps", False))
+        way = fields.pop("way") if "way" in fields else random.integers(len(self.asks))
+        return self._tell(world, way, fields, getattr(dials, "steps", False))
 
     def read(self, world: Any, text: str) -> Document | None:
         """Match every way to ask, and write what was found again."""
-        for way, template in enumerate(self._templates):
+        for way, template in enumerate(self.templates):
             try:
-                if fields := template.match(text):
-                    document = self._tell(way, fields, f" {self.marker}" in text)
+                if fields := template.begins(text):
+                    document = self._tell(world, way, fields, f" {self.marker}" in text)
                     if document.text == text:
                         return document
             except (LookupError, ValueError, ArithmeticError):  # fields that `draw` never gives
@@ -113,29 +90,55 @@ class Task(Kind):
 
     def solve(self, world: Any, document: Document) -> str:
         """Take the fields from the prompt, and find the truth in the second way."""
-        fields = self._templates[document.labels["way"]].match(document.prompt)
-        return self.second(**fields)
+        for way, template in enumerate(self.templates):
+            if (fields := template.read(document.prompt)) and document.labels.get("way", way) == way:
+                return given(self.second, world=world, way=way, fields=fields, **fields)
+        return ""
 
-    def chance(self, dials: Any) -> float:
-        """Return the share of the most frequent answer, or of one option of those that are shown."""
-        return 1 / len(self.choices) if self.choices else 0.0
-
-    @cached_property
-    def _templates(self):
-        return [_Template(template) for template in self.asks]
-
-    def _tell(self, way, fields, steps):
-        worked = f"{self.working(**fields)} " if steps and self.working else ""
-        prompt = self._templates[way].say(fields)
-        return self.asked(prompt, self.truth(**fields), {"way": way, **fields}, worked)
+    def _tell(self, world, way, fields, steps):
+        fields = {name: fields[name] for name in self.templates[way].shapes}
+        known = {"world": world, "way": way, "truth": self.truth, "fields": fields, **fields}
+        worked = given(self.working, **known) if steps and self.working else ""
+        prompt, truth = self.templates[way].say(**fields), given(self.truth, **known)
+        document = self.asked(prompt, truth, {"way": way, **fields}, worked and f"{worked} ")
+        if self.labels:
+            document = replace(document, labels=given(self.labels, **known, document=document))
+        return document
 
 
-def sized(default: int, help: str, min: int, max: int, steps: bool = False) -> type:
-    """Return a class of dials with the difficulty `size`, and with `steps` if a task can show its working."""
-    dials: list[tuple[str, type, Any]] = [("size", int, setting(default, help=help, min=min, max=max))]
-    if steps:
-        dials.append(("steps", bool, setting(False, help="write the working before the answer")))
-    return make_dataclass("Dials", dials, frozen=True)
+def given(function: Callable, **known: Any) -> Any:
+    """Call a function with those of the known values that it has parameters for."""
+    return function(**{name: known[name] for name in _parameters(function) if name in known})
+
+
+@cache
+def _parameters(function):
+    return tuple(inspect.signature(function).parameters)
+
+
+def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], size: tuple = (),
+         **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
+    """Make a kind of text from the function that finds the answer of a question from its fields.
+
+    size: default, help, least and greatest value of the dial of that name, the difficulty. The other
+    arguments are those of `Task`, and what a Kind can have: Dials, options, splits, chance, group.
+    """
+    if size:
+        default, help, least, most = size
+        steps = {"steps": setting(False, help="write the working before the answer")}
+        more["Dials"] = dials(size=setting(default, help=help, min=least, max=most),
+                              **steps if "working" in more else {})  # fmt: skip
+
+    def decorate(truth):
+        return Task(asks, draw, truth, second, name=truth.__name__, __doc__=truth.__doc__, **more)
+
+    return decorate
+
+
+def dials(**settings: Any) -> type:
+    """Return a class of dials; each setting has the type of its default."""
+    fields = [(name, type(field.default), field) for name, field in settings.items()]
+    return make_dataclass("Dials", fields, frozen=True)
 
 
 # What tasks are made of.

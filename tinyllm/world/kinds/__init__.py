@@ -15,13 +15,18 @@ class Registry(Mapping):
 
     @cached_property
     def _all(self) -> dict[str, Kind]:
-        found: list[Kind] = []
+        return {kind.name: kind for kind in self.found()}
+
+    def found(self) -> Iterator[Kind]:
+        """Yield the kinds of each file: tasks, and objects of its classes."""
         for file in sorted(info.name for info in pkgutil.iter_modules(__path__)):
             module = importlib.import_module(f"{__name__}.{file}")
-            classes = [value for value in vars(module).values() if isinstance(value, type)]
-            own = [kind for kind in classes if issubclass(kind, Kind) and kind.__module__ == module.__name__]
-            found += [kind() for kind in own if not kind.__name__.startswith("_")]
-        return {kind.name: kind for kind in found}
+            for name, value in vars(module).items():
+                if isinstance(value, Kind):
+                    yield value
+                elif isinstance(value, type) and issubclass(value, Kind) and name[0] != "_":
+                    if value.__module__ == module.__name__:
+                        yield value()
 
     def __getitem__(self, name: str) -> Kind:
         if name not in self._all:

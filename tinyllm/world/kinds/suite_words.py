@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.names import a, words
-from tinyllm.world.task import FIRST_NAMES, TABLES, WORDS, Fields, Task, pick, sized
-from tinyllm.world.world import World
+from tinyllm.world.task import FIRST_NAMES, TABLES, WORDS, Task, pick, task
 
 PLURALS = words("""
     apple apples baker bakers baby babies bench benches berry berries box boxes brush brushes bus buses calf
@@ -32,170 +30,123 @@ RHYMES = (
 )  # fmt: skip
 FAMILY = {word: i for i, row in enumerate(RHYMES) for word in row.split()}
 SORT = {word: sort for sort, table in TABLES.items() for word in table}
-RELATED = (
-    [  # pairs of the same relation
-        [(job, " ".join(facts[i].split()[-1:])) for job, facts in names.JOBS.items()] for i in range(3)
-    ]
-    + [[(animal, facts[1]) for animal, facts in names.ANIMALS.items()]]
-)
+RELATED = [  # pairs of the same relation
+    *[[(job, facts[i].split()[-1]) for job, facts in names.JOBS.items()] for i in range(3)],
+    [(animal, facts[1]) for animal, facts in names.ANIMALS.items()],
+]
 
 
-class Plural(Task):
+
+
+def _by_rule(word):
+    if word in IRREGULAR:
+        return IRREGULAR[word]
+    if word.endswith(("s", "x", "ch", "sh")):
+        return word + "es"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
+    if word.endswith(("lf", "af", "ife", "ief")) and word not in ("chief", "safe"):
+        return word.removesuffix("e")[:-1] + "ves"
+    return word + "s"
+
+
+@task("One {word}, two", "The plural of {word} is", second=_by_rule,
+      draw=lambda world, random, dials: {"word": random.choice(PLURALS[::2])})  # fmt: skip
+def plural(word: str) -> str:
     """Give the plural of a noun."""
-
-    asks = ("One {word}, two", "The plural of {word} is")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        return {"word": PLURALS[2 * random.integers(len(PLURALS) // 2)]}
-
-    def truth(self, word: str) -> str:
-        return PLURALS[PLURALS.index(word) + 1]
-
-    def second(self, word: str) -> str:
-        if word in IRREGULAR:
-            return IRREGULAR[word]
-        if word.endswith(("s", "x", "ch", "sh")):
-            return word + "es"
-        if word.endswith("y") and word[-2] not in "aeiou":
-            return word[:-1] + "ies"
-        if word.endswith(("lf", "af", "ife", "ief")) and word not in ("chief", "safe"):
-            return word.removesuffix("e")[:-1] + "ves"
-        return word + "s"
+    return PLURALS[PLURALS.index(word) + 1]
 
 
-class Opposite(Task):
+@task("The opposite of {word} is", "Not {word} but",
+      draw=lambda world, random, dials: {"word": random.choice(OPPOSITES)},
+      second=lambda word: dict(zip(OPPOSITES[::2] + OPPOSITES[1::2], OPPOSITES[1::2] + OPPOSITES[::2],
+                                   strict=True))[word])  # fmt: skip
+def opposite(word: str) -> str:
     """Give the opposite of a word."""
-
-    asks = ("The opposite of {word} is", "Not {word} but")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        return {"word": random.choice(OPPOSITES)}
-
-    def truth(self, word: str) -> str:
-        return OPPOSITES[OPPOSITES.index(word) ^ 1]
-
-    def second(self, word: str) -> str:
-        pairs = zip(OPPOSITES[::2], OPPOSITES[1::2], strict=True)
-        return next(y if x == word else x for x, y in pairs if word in (x, y))
+    return OPPOSITES[OPPOSITES.index(word) ^ 1]
 
 
-class Article(Task):
+def _with_article(world, random, dials):
+    vowel = bool(random.integers(2))
+    while True:
+        word = random.choice(WORDS)
+        if (word[0] in "aeiou") == vowel:
+            return {"word": word}
+
+
+@task("Is it a or an before {word}?", "Before the word {word} stands", choices=("a", "an"),
+      draw=_with_article,
+      second=lambda word: "an" if word.startswith(("a", "e", "i", "o", "u")) else "a")  # fmt: skip
+def article(word: str) -> str:
     """Put a or an before a word."""
-
-    choices = ("a", "an")
-    asks = ("Is it a or an before {word}?", "Before the word {word} stands")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        vowel = bool(random.integers(2))
-        while True:
-            word = random.choice(WORDS)
-            if (word[0] in "aeiou") == vowel:
-                return {"word": word}
-
-    def truth(self, word: str) -> str:
-        return a(word).split()[0]
-
-    def second(self, word: str) -> str:
-        return "an" if word.startswith(("a", "e", "i", "o", "u")) else "a"
+    return a(word).split()[0]
 
 
-class Rhyme(Task):
+def _one_rhymes(world, random, dials):
+    rows = pick(random, RHYMES, dials.size)
+    word, right = pick(random, rows[0].split(), 2)
+    others = [random.choice(row.split()) for row in rows[1:]]
+    return {"word": word, "options": random.shuffle([right, *others])}
+
+
+@task("Which rhymes with {word}: {options:list}?", "Of {options:list}, only one rhymes with {word}:",
+      size=(3, "how many words to choose from", 2, 8), options="size", draw=_one_rhymes,
+      second=lambda word, options: next(other for row in RHYMES if word in row.split()
+                                        for other in row.split() if other in options))  # fmt: skip
+def rhyme(word: str, options: list[str]) -> str:
     """Find the word that rhymes."""
-
-    Dials = sized(3, "how many words to choose from", 2, 8)
-    asks = ("Which rhymes with {word}: {options:list}?", "Of {options:list}, only one rhymes with {word}:")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        rows = pick(random, RHYMES, dials.size)
-        word, right = pick(random, rows[0].split(), 2)
-        others = [random.choice(row.split()) for row in rows[1:]]
-        return {"word": word, "options": random.shuffle([right, *others])}
-
-    def truth(self, word: str, options: list[str]) -> str:
-        return next(other for other in options if FAMILY[other] == FAMILY[word])
-
-    def second(self, word: str, options: list[str]) -> str:
-        [row] = [row.split() for row in RHYMES if word in row.split()]
-        return (set(row) & set(options)).pop()
-
-    def chance(self, dials: Any) -> float:
-        """Return the share of each option."""
-        return 1 / dials.size
+    return next(other for other in options if FAMILY[other] == FAMILY[word])
 
 
-class OddOneOut(Task):
+def _one_other(world, random, dials):
+    most, other = pick(random, list(TABLES), 2)
+    same = pick(random, TABLES[most], dials.size - 1)
+    return {"words": random.shuffle([*same, random.choice(TABLES[other])])}
+
+
+def _alone(words):
+    """Return the word that is in a table with no other."""
+    return next(x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1)
+
+
+@task("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
+      size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)  # fmt: skip
+def odd_one_out(words: list[str]) -> str:
     """Find the word that is of another sort."""
-
-    Dials = sized(4, "how many words there are", 3, 8)
-    asks = ("Which does not belong: {words:list}?", "The odd one out of {words:list} is")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        most, other = pick(random, list(TABLES), 2)
-        same = pick(random, TABLES[most], dials.size - 1)
-        return {"words": random.shuffle([*same, random.choice(TABLES[other])])}
-
-    def truth(self, words: list[str]) -> str:
-        sorts = [SORT[word] for word in words]
-        return words[sorts.index(min(sorts, key=sorts.count))]
-
-    def second(self, words: list[str]) -> str:
-        for word in words:
-            if sum(any(word in t and other in t for t in TABLES.values()) for other in words) == 1:
-                return word
-        return ""
-
-    def chance(self, dials: Any) -> float:
-        """Return the share of each word."""
-        return 1 / dials.size
+    sorts = [SORT[word] for word in words]
+    return words[sorts.index(min(sorts, key=sorts.count))]
 
 
-class Category(Task):
+@task("What sort of thing is this: {word}?", "The word {word} names a sort of", choices=tuple(TABLES),
+      draw=lambda world, random, dials: {"word": random.choice(TABLES[random.choice(list(TABLES))])},
+      second=lambda word: next(sort for sort, table in TABLES.items() if word in table))  # fmt: skip
+def category(word: str) -> str:
     """Say what sort of thing something is."""
-
-    choices = tuple(TABLES)
-    asks = ("What sort of thing is this: {word}?", "The word {word} names a sort of")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        return {"word": random.choice(TABLES[random.choice(self.choices)])}
-
-    def truth(self, word: str) -> str:
-        return SORT[word]
-
-    def second(self, word: str) -> str:
-        return next(sort for sort, table in TABLES.items() if word in table)
+    return SORT[word]
 
 
-class Analogy(Task):
+def _two_pairs(world, random, dials):
+    (x, y), (z, _) = pick(random, random.choice(RELATED), 2)
+    return {"a": x, "b": y, "c": z}
+
+
+def _same_column(a, b, c):
+    table: Any = names.JOBS if a in names.JOBS else names.ANIMALS
+    place = [fact.split()[-1] for fact in table[a]].index(b)
+    return table[c][place].split()[-1]
+
+
+@task("{a} is to {b} as {c} is to", "What {b} is to {a}, to {c} is",
+      draw=_two_pairs, second=_same_column)  # fmt: skip
+def analogy(a: str, b: str, c: str) -> str:
     """Find the word that goes with a word as another pair goes together."""
-
-    asks = ("{a} is to {b} as {c} is to", "What {b} is to {a}, to {c} is")
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        (x, y), (z, _) = pick(random, random.choice(RELATED), 2)
-        return {"a": x, "b": y, "c": z}
-
-    def truth(self, a: str, b: str, c: str) -> str:
-        relation = next(dict(pairs) for pairs in RELATED if (a, b) in pairs)
-        return relation[c]
-
-    def second(self, a: str, b: str, c: str) -> str:
-        table: Any = names.JOBS if a in names.JOBS else names.ANIMALS
-        place = [fact.split()[-1] for fact in table[a]].index(b)
-        return table[c][place].split()[-1]
+    return next(dict(pairs) for pairs in RELATED if (a, b) in pairs)[c]
 
 
-class HeOrShe(Task):
+@task("Do people call {name} he or she?", "{name} came in, and down sat", choices=("he", "she"),
+      splits={"name": lambda document: document.labels["name"], "way": Task.splits["way"]},
+      draw=lambda world, random, dials: {"name": random.choice(FIRST_NAMES)},
+      second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip
+def he_or_she(name: str) -> str:
     """Say if a first name is that of a woman or of a man."""
-
-    choices = ("he", "she")
-    asks = ("Do people call {name} he or she?", "{name} came in, and down sat")
-    splits = {"name": lambda document: document.labels["name"], "way": Task.splits["way"]}
-
-    def draw(self, world: World, random: Random, dials: Any) -> Fields:
-        return {"name": random.choice(FIRST_NAMES)}
-
-    def truth(self, name: str) -> str:
-        return "she" if name in names.GIRLS else "he"
-
-    def second(self, name: str) -> str:
-        return ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)]
+    return "she" if name in names.GIRLS else "he"
