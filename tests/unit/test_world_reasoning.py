@@ -10,7 +10,7 @@ import pytest
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.kinds import concepts, hops, in_context, markov, serial
+from tinyllm.world.kinds import concepts, hops, in_context, markov, shell_game
 from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
 
 WORLD = World()
@@ -59,9 +59,9 @@ def test_samples_of_worked_arithmetic():
 
 
 def test_two_hands_bring_the_pea_under_every_cup_equally_often():
-    slots = [[swap] + ["-"] * 11 for swap in serial.SWAPS[2]]
-    ends = Counter(KINDS["shell_game"]._document("B", row, False).truth for row in slots)
-    assert ends == dict.fromkeys(serial.CUPS, 3)
+    slots = [[swap] + ["-"] * 11 for swap in shell_game.SWAPS[2]]
+    ends = Counter(KINDS["shell_game"].truth("B", row) for row in slots)
+    assert ends == dict.fromkeys(shell_game.CUPS, 3)
 
 
 def test_held_out_hops_are_in_no_training_text():

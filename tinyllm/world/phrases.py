@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import Shape
+from tinyllm.world.forms import Form, Shape
 
 # relation -> four ways to say it; {s} is the subject, {o} the object
 STATEMENTS = {
@@ -152,6 +152,28 @@ def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
 def ask(fact: Fact) -> str:
     """Return the question of which the object of a fact is the answer."""
     return QUESTIONS[str(fact.relation)].format(s=fact.subject)
+
+
+def asked(*relations: str) -> Shape:
+    """Return the shape of a question for a fact of one of these relations; the value is a fact without object."""
+    forms = {relation: Form(QUESTIONS[relation]) for relation in relations}
+
+    def read(text):
+        found = ((relation, form.read(text)) for relation, form in forms.items())
+        return next(Fact(slots["s"], relation, None) for relation, slots in found if slots)
+
+    return Shape(r".+?\?", ask, read)
+
+
+def passage(*relations: str) -> Shape:
+    """Return the shape of sentences that state facts of these relations; the value is [(fact, way)]."""
+
+    def read(text):
+        sentences = [f"{sentence}." for sentence in text.removesuffix(".").split(". ")]
+        readings = [[r for r in read_statements(one) if r[0].relation in relations] for one in sentences]
+        return [one[0] for one in readings]
+
+    return Shape(r".+?\.", lambda told: " ".join(say(fact, way) for fact, way in told), read)
 
 
 HOPS = {"mother": "mother", "father": "father", "best_friend": "best friend", "married_to": "partner"}

@@ -18,6 +18,7 @@ answer by writing the document again and comparing: no task has a reader of its 
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import make_dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -48,10 +49,10 @@ class Task(Kind):
     word or a sign, not in a field. draw(world, random, dials) gives the fields; if it gives no `way`, which
     of the templates asks is drawn, too. truth is the answer, second the same by another algorithm, working
     the steps before it, labels what is told of a document: functions whose parameters are fields, or `world`,
-    `way`, `fields` (all of them), `truth` (the function) and, for labels, `document`. slots: what fields can
-    be, as in forms.Form. choices: all possible answers, if they are few and equally likely. By default a
-    question is held out with everything that has the same fields, in whatever order and words; names in DRESS
-    do not count.
+    `way`, `fields` (all of them), `truth` (the function), for labels `document`, for second `prompt`. slots:
+    what fields can be, as in forms.Form. choices: all possible answers, if they are few and equally likely.
+    By default a question is held out with everything that has the same fields, in whatever order and words;
+    names in DRESS do not count.
     """
 
     marker = "answer: "
@@ -72,27 +73,27 @@ class Task(Kind):
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Draw a question and a way to ask it."""
-        fields = self.draw(world, random, dials)
-        way = fields.pop("way") if "way" in fields else random.integers(len(self.asks))
+        fields, one = self.draw(world, random, dials), len(self.asks) == 1
+        way = fields.pop("way") if "way" in fields else 0 if one else random.integers(len(self.asks))
         return self._tell(world, way, fields, getattr(dials, "steps", False))
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Match every way to ask, and write what was found again."""
+        """Match every way to ask, and write what was found again, with steps and without."""
         for way, template in enumerate(self.templates):
-            try:
+            with suppress(LookupError, ValueError, StopIteration):  # of fields that `draw` never gives
                 if fields := template.begins(text):
-                    document = self._tell(world, way, fields, f" {self.marker}" in text)
-                    if document.text == text:
-                        return document
-            except (LookupError, ValueError, ArithmeticError):  # fields that `draw` never gives
-                continue
+                    for steps in (False, True)[: 1 + bool(self.working)]:
+                        document = self._tell(world, way, fields, steps)
+                        if document.text == text:
+                            return document
         return None
 
     def solve(self, world: Any, document: Document) -> str:
         """Take the fields from the prompt, and find the truth in the second way."""
         for way, template in enumerate(self.templates):
-            if (fields := template.read(document.prompt)) and document.labels.get("way", way) == way:
-                return given(self.second, world=world, way=way, fields=fields, **fields)
+            if (self.labels or document.labels["way"] == way) and (fields := template.read(document.prompt)):
+                known = {"world": world, "way": way, "fields": fields, "prompt": document.prompt}
+                return given(self.second, **known, **fields)
         return ""
 
     def _tell(self, world, way, fields, steps):

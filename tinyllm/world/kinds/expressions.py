@@ -1,17 +1,16 @@
 """Expressions of Python, and their values, with the steps between if wanted."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.forms import Shape
 from tinyllm.world.interpreter import evaluate
 from tinyllm.world.names import ANIMALS, THINGS
-from tinyllm.world.world import World
+from tinyllm.world.task import dials, task
 
 WORDS = [word for word in (*ANIMALS, *THINGS) if len(word) < 7]
+TYPES = (int, int, str, list, bool)  # of which expressions are drawn
 LONGEST, LARGEST = 14, 200  # of texts and lists, of numbers
 # type -> the ways to make it: the source of an operation, the types of what it is made of, its meaning
 OPERATIONS: dict[type, list] = {
@@ -37,54 +36,6 @@ OPERATIONS: dict[type, list] = {
         ("({} > {})", (int, int), lambda x, y: y < x), ("({} <= {})", (int, int), lambda x, y: not y < x),
     ],
 }  # fmt: skip
-
-
-class Expression(Kind):
-    """Give the value of an expression of Python; the whole line is true in Python."""
-
-    group = "programs"
-    marker = "== "
-    splits = {
-        "expression": lambda document: document.prompt,
-        "shape": lambda document: re.sub(r'\d+|"\w*"', "_", document.prompt),
-    }
-
-    @dataclass(frozen=True)
-    class Dials:
-        """Set how long expressions are, and if they are worked out in steps."""
-
-        size: int = setting(2, help="operations in an expression", min=1, max=8)
-        steps: bool = setting(False, help="replace one operation after another by its value")
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw an expression of some type, with its value."""
-        kind = (int, int, str, list, bool)[random.integers(5)]
-        source, value = _draw(random, kind, dials.size)
-        return self._document(source, _literal(value), dials.steps)
-
-    def _document(self, source, value, steps):
-        between = "".join(f"{step} == " for step in _steps(source)[:-1]) if steps else ""
-        text = f"{source} == {between}{value}"
-        return Document(text, {"expression": source}, value, prompt=f"{source} ==")
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Work the expression out by replacing text, and compare."""
-        source, _, rest = text.partition(" == ")
-        if " == " in source or not rest:
-            return None
-        steps = _steps(source)
-        document = self._document(source, steps[-1], " == " in rest) if steps else None
-        return document if document and document.text == text else None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Run the expression in the interpreter."""
-        return _literal(evaluate(document.prompt.removesuffix(" ==")))
-
-    def chance(self, dials: object) -> float:
-        """Return the share of True or False, whichever is more frequent; see tests/unit."""
-        return 0.11
-
-
 _LITERAL = r'(?:-?\d+|"\w+"|\[-?\d+(?:, -?\d+)*\]|True|False)'
 _READY = re.compile(  # an operation whose parts are all literals
     rf"\({_LITERAL} (?:[-+*%<>]|<=|in) {_LITERAL}\)|(?:len|sum|max|min|sorted)\({_LITERAL}\)"
@@ -116,8 +67,22 @@ def _literal(value):
 
 def _steps(source):
     """Return an expression after each replacement of the first operation that is ready by its value."""
-    steps = []
+    steps: list[str] = []
     while found := _READY.search(source):
         source = source[: found.start()] + _literal(evaluate(found[0])) + source[found.end() :]
         steps.append(source)
     return steps
+
+
+@task("{source} ==", slots={"source": Shape(r"(?:(?! == ).)+", str, str)}, group="programs", marker="== ",
+      draw=lambda world, random, dials: {"source": _draw(random, random.choice(TYPES), dials.size)[0]},
+      second=lambda source: _literal(evaluate(source)),
+      working=lambda source: " == ".join(_steps(source)[:-1]),
+      labels=lambda source: {"expression": source},
+      chance=lambda dials: 0.11,  # of True or False, whichever is more frequent; measured
+      splits={"expression": lambda d: d.prompt, "shape": lambda d: re.sub(r'\d+|"\w*"', "_", d.prompt)},
+      Dials=dials(size=setting(2, help="operations in an expression", min=1, max=8),
+                  steps=setting(False, help="replace one operation after another by its value")))  # fmt: skip
+def expression(source: str) -> str:
+    """Give the value of an expression of Python; the whole line is true in Python."""
+    return _steps(source)[-1]

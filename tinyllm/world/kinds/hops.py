@@ -1,13 +1,14 @@
 """Hops: relations between people that are followed one after the other."""
 
-from dataclasses import dataclass
 from functools import cache
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import HELD_OUT, Document, Kind
+from tinyllm.world.document import HELD_OUT
 from tinyllm.world.facts import Fact
+from tinyllm.world.forms import Shape
+from tinyllm.world.task import dials, task
 from tinyllm.world.world import World
 
 PEOPLE = names.GIRLS + names.BOYS
@@ -46,58 +47,47 @@ def _chain(document):
     return any(_held_out(*two) for two in zip(steps, steps[1:], path, strict=False))
 
 
-class Hops(Kind):
-    """Follow one to three relations from a person, such as the baker of the doctor of Mia."""
-
-    group = "reasoning"
-    marker = "then "
-    splits = {
-        "chain": _chain,
-        "relations": lambda document: document.labels["relations"],
-        "person": lambda document: document.labels["path"][0],
-    }
-
-    @dataclass(frozen=True)
-    class Dials:
-        hops: int = setting(2, help="how many relations are followed", min=1, max=3)
-        steps: bool = setting(False, help="name the people on the way")
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        relations = [random.choice(RELATIONS) for _ in range(dials.hops)]
-        return self._document(world, random.choice(PEOPLE), relations, dials.steps)
-
-    def _document(self, world, person, relations, steps):
-        links, path = permutations(world.config.seed), [person]
-        for relation in relations:
-            path.append(links[relation][path[-1]])
-        prompt = f"{' '.join(f'{relation} of' for relation in reversed(relations))} {person} ?"
-        work = " then ".join(path[1:-1]) + " " if steps and len(path) > 2 else ""
-        return self.asked(prompt, path[-1], {"relations": relations, "path": path[:-1]}, work)
-
-    def read(self, world: World, text: str) -> Document | None:
-        asked, _, answer = text.partition(" ?")
-        *relations, person = asked.split(" of ")
-        if person not in PEOPLE or not 1 <= len(relations) <= 3 or any(r not in RELATIONS for r in relations):
-            return None
-        document = self._document(world, person, relations[::-1], self.marker in answer)
-        return document if document.text == text else None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Try every person as the answer: walk back from there by a search through the facts."""
-        *relations, person = document.prompt.removesuffix(" ?").split(" of ")
-        back = _backwards(world)
-        for answer in PEOPLE:
-            at = answer
-            for relation in relations:
-                at = back[relation, at]
-            if at == person:
-                return answer
-        return ""
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / len(PEOPLE)
+def _path(world, person, relations):
+    """Return the people to whom relations lead, the first included."""
+    path = [person]
+    for relation in relations:
+        path.append(permutations(world.config.seed)[relation][path[-1]])
+    return path
 
 
 @cache
 def _backwards(world):
     return {(fact.relation, fact.object): fact.subject for fact in relation_facts(world)}
+
+
+def _search(world, person, relations):
+    """Try every person as the answer: walk back from there by a search through the facts."""
+    for answer in PEOPLE:
+        at = answer
+        for relation in reversed(relations):
+            at = _backwards(world)[relation, at]
+        if at == person:
+            return answer
+    return ""
+
+
+def _draw(world, random, dials):
+    relations = [random.choice(RELATIONS) for _ in range(dials.hops)]
+    return {"relations": relations, "person": random.choice(PEOPLE)}
+
+
+STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), lambda t: t.split(" of ")[::-1])
+
+
+@task("{relations} of {person} ?", slots={"relations": STEPS, "person": PEOPLE}, group="reasoning",
+      marker="then ", options=len(PEOPLE), draw=_draw, second=_search,
+      working=lambda world, person, relations: " then ".join(_path(world, person, relations)[1:-1]),
+      labels=lambda world, person, relations: {"relations": relations,
+                                               "path": _path(world, person, relations)[:-1]},
+      splits={"chain": _chain, "relations": lambda d: d.labels["relations"],
+              "person": lambda d: d.labels["path"][0]},
+      Dials=dials(hops=setting(2, help="how many relations are followed", min=1, max=3),
+                  steps=setting(False, help="name the people on the way")))  # fmt: skip
+def hops(world: World, person: str, relations: list[str]) -> str:
+    """Follow one to three relations from a person, such as the baker of the doctor of Mia."""
+    return _path(world, person, relations)[-1]

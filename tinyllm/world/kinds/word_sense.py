@@ -1,9 +1,7 @@
 """Word sense: a word with two meanings, of which the context decides one."""
 
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
-from tinyllm.world.forms import FIRST_NAMES, Form, proved
-from tinyllm.world.world import World
+from tinyllm.world.forms import FIRST_NAMES
+from tinyllm.world.task import task
 
 _SETTINGS = """
 water: fishing in the river, rowing down the stream, swimming with the ducks, mending a net, waiting for the
@@ -52,43 +50,28 @@ SENSES = {  # word -> theme -> what the word means there
     "mouse": {"kitchen": "an animal that loves cheese", "school": "a thing to click with"},
 }
 POINTED = ("pointed to", "asked about", "spoke of", "thought of")
-SENSE = Form(
-    "{who} was {setting} and {pointed} the {word}. What is the {word} here?",
-    who=FIRST_NAMES,
-    setting=[scene for scenes in SETTINGS.values() for scene in scenes],
-    pointed=POINTED,
-    word=SENSES,
-)
+SCENES = [scene for scenes in SETTINGS.values() for scene in scenes]
 
 
-class WordSense(Kind):
+def _draw(world, random, dials):
+    word = random.choice(list(SENSES))
+    theme = random.choice(list(SENSES[word]))
+    who, pointed = random.choice(world.people).first, random.choice(POINTED)
+    return {"word": word, "who": who, "pointed": pointed, "setting": random.choice(SETTINGS[theme])}
+
+
+def _by_theme(word, setting):
+    """Find the theme of the setting, and what the word means there."""
+    theme = next(theme for theme, scenes in SETTINGS.items() if setting in scenes)
+    return SENSES[word][theme]
+
+
+@task("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
+      slots={"who": FIRST_NAMES, "setting": SCENES, "pointed": POINTED, "word": SENSES},
+      group="understanding", marker="", options=2, draw=_draw, second=_by_theme,
+      labels=lambda word, setting: {"word": word, "setting": setting},
+      splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})  # fmt: skip
+def word_sense(word: str, setting: str) -> str:
     """Tell which of its two senses a word has here."""
-
-    group = "understanding"
-    splits = {"combination": lambda document: [document.labels["word"], document.labels["setting"]]}
-
-    def chance(self, dials: object) -> float:
-        """Return the score of a guess between the two senses."""
-        return 0.5
-
-    def write(self, world: World, random: Random, dials: object) -> Document:
-        word = random.choice(list(SENSES))
-        theme, sense = random.choice(list(SENSES[word].items()))
-        who, pointed = random.choice(world.people).first, random.choice(POINTED)
-        scene = random.choice(SETTINGS[theme])
-        return self._document(sense, word=word, who=who, pointed=pointed, setting=scene)
-
-    def read(self, world: World, text: str) -> Document | None:
-        prompt, mark, sense = text.partition(" here? ")
-        found = SENSE.read(prompt + " here?")
-        return proved(self, world, self._document(sense, **found), text) if found and mark else None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Give each sense of each word that occurs a vote for each setting that occurs."""
-        asked = [senses for word, senses in SENSES.items() if f"the {word} here?" in document.prompt]
-        votes = [sense for theme, sense in asked[0].items() for s in SETTINGS[theme] if s in document.prompt]
-        return votes[0] if len(votes) == 1 else ""
-
-    def _document(self, sense, **values):
-        labels = {"word": values["word"], "setting": values["setting"]}
-        return self.asked(SENSE.say(**values), sense, labels)
+    [sense] = [sense for theme, sense in SENSES[word].items() if setting in SETTINGS[theme]]
+    return sense

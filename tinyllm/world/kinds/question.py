@@ -1,0 +1,68 @@
+"""Questions about facts that must be known by heart: there is no text to look in."""
+
+from tinyllm.config import setting
+from tinyllm.world.facts import Fact
+from tinyllm.world.kinds.facts import RELATIONS
+from tinyllm.world.names import FAMILIES, GIRLS
+from tinyllm.world.phrases import HOPS, QUESTIONS, chain, say
+from tinyllm.world.task import dials, task
+from tinyllm.world.world import World
+
+NOBODY = "Nobody knows"
+
+
+def _draw(world, random, dials):
+    """Draw a person, a chain of hops - 1 people from there, and what is asked about the last."""
+    if random.happens(dials.unknown):
+        return {"s": [_stranger(world, random)], "way": random.integers(len(RELATIONS))}
+    while True:
+        who = [random.choice(world.people).name]
+        who += [random.choice(list(HOPS)) for _ in range(dials.hops - 1)]
+        way = random.integers(len(RELATIONS))
+        if len(_proof(world, who, way)) == dials.hops:
+            return {"s": who, "way": way}
+
+
+def _stranger(world, random):
+    while True:
+        name = f"{random.choice(GIRLS)} {random.choice(FAMILIES)}"
+        if name not in world.names:
+            return name
+
+
+def _proof(world, who, way):
+    """Return the facts that lead from a person to the answer, as many as there are."""
+    person, facts = who[0], []
+    for hop in [*who[1:], RELATIONS[way]]:
+        found = world.ask(Fact(person, hop, None))
+        facts += found[:1]
+        person = facts[-1].object if found else person
+    return facts
+
+
+def _search(world, s, way):
+    """Follow the chain through the list of all facts, without the index."""
+    person, *hops = s
+    for hop in [*hops, RELATIONS[way]]:
+        found = [fact.object for fact in world.facts() if fact.subject == person and fact.relation == hop]
+        if not found:
+            return NOBODY
+        person = str(found[0])
+    return person
+
+
+@task(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
+      marker="Answer: ", draw=_draw, second=_search,
+      working=lambda world, s, way: " ".join(say(fact) for fact in _proof(world, s, way)[:-1]),
+      labels=lambda world, s, way: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
+                                    "support": [say(fact) for fact in _proof(world, s, way)]},
+      splits={"entity": lambda d: d.labels["subject"],
+              "chain": lambda d: [d.labels["subject"], d.labels["chain"]]},
+      Dials=dials(hops=setting(1, help="facts on the way to the answer", min=1, max=3),
+                  steps=setting(False, help="say the facts on the way before the answer"),
+                  unknown=setting(0.0, help="share of questions about people whom nobody knows",
+                                  min=0, max=1)))  # fmt: skip
+def question(world: World, s: list[str], way: int) -> str:
+    """Ask for a fact that must be known by heart, or for one at the end of a chain of people."""
+    proof = _proof(world, s, way)
+    return str(proof[-1].object) if proof else NOBODY

@@ -1,0 +1,54 @@
+"""A serial task: each step needs the one before, so that a model of few layers cannot skip them."""
+
+from tinyllm.config import setting
+from tinyllm.world.forms import Shape
+from tinyllm.world.task import dials, task
+
+CUPS = "ABCDE"
+PAIRS = [a + b for a in CUPS for b in CUPS if a < b]
+SWAPS = {  # how many pairs of cups are swapped at once -> all ways to do it
+    1: PAIRS,
+    2: [f"{p}+{q}" for p in PAIRS for q in PAIRS if p < q and not set(p) & set(q)],
+}
+PAUSE = "-"
+SLOTS = 12
+
+
+def _draw(world, random, dials):
+    swaps = [random.choice(SWAPS[dials.hands]) for _ in range(dials.moves)]
+    slots = random.shuffle(swaps + [PAUSE] * (SLOTS - dials.moves))
+    return {"start": random.choice(CUPS), "slots": slots}
+
+
+def _path(start, slots):
+    """Return where the pea is after each slot."""
+    at, path, swaps = start, [], set(slots) - {PAUSE}
+    if not (swaps <= set(SWAPS[1]) or swaps <= set(SWAPS[2])):
+        raise ValueError(f"these are no swaps: {slots}")
+    for slot in slots:
+        pair = next((pair for pair in slot.split("+") if at in pair), at)
+        at = pair.replace(at, "") or at
+        path.append(at)
+    return path
+
+
+def _undo(start, slots):
+    """Find the cup from which all swaps, undone from the last one on, lead back to the start."""
+    pairs = [(*pair,) for slot in slots if slot != PAUSE for pair in slot.split("+")]
+    where = dict(zip(CUPS, CUPS, strict=True))  # cup in the end -> cup before the swaps undone so far
+    for a, b in reversed(pairs):
+        where = {end: {a: b, b: a}.get(now, now) for end, now in where.items()}
+    return next(end for end, first in where.items() if first == start)
+
+
+@task("pea under {start} : {slots} ?", group="reasoning", marker="= ", options=len(CUPS),
+      slots={"start": CUPS, "slots": Shape(rf"\S+(?: \S+){{{SLOTS - 1}}}", " ".join, str.split)},
+      draw=_draw, second=_undo, working=lambda start, slots: " ".join(_path(start, slots)),
+      labels=lambda start, slots: {"start": start, "slots": slots, "moves": SLOTS - slots.count(PAUSE)},
+      splits={"text": lambda d: d.prompt},
+      Dials=dials(moves=setting(8, help="in how many of the 12 slots cups are swapped", min=0, max=SLOTS),
+                  hands=setting(2, help="how many pairs of cups are swapped at once", choices=tuple(SWAPS)),
+                  steps=setting(False, help="say where the pea is after every slot")))  # fmt: skip
+def shell_game(start: str, slots: list[str]) -> str:
+    """Follow a pea under five cups while pairs of them are swapped."""
+    return _path(start, slots)[-1]
