@@ -196,6 +196,7 @@ def test_concepts_have_opposites_and_held_out_ones_fit_no_training_text():
     kind, twice = KINDS["concepts"], "tiny red kite yes tiny red kite"
     assert kind.read(WORLD, f"{twice} yes").truth == "yes" and kind.read(WORLD, f"{twice} no") is None
     assert kind.read(WORLD, "tiny red kite yes huge blue hat yes") is None, "it may be no, too"
+    assert kind.read(WORLD, f"{twice} yes {twice} no {twice} yes") is None, "no concept fits"
 
 
 @pytest.mark.parametrize("chains", [0, 1, 3])

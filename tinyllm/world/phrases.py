@@ -155,7 +155,7 @@ def ask(fact: Fact) -> str:
 
 
 def asked(*relations: str) -> Shape:
-    """Return the shape of a question for a fact of one of these relations; the value is a fact without object."""
+    """Return the shape of a question for facts of these relations; the value is a fact without object."""
     forms = {relation: Form(QUESTIONS[relation]) for relation in relations}
 
     def read(text):

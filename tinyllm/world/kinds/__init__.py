@@ -21,12 +21,10 @@ class Registry(Mapping):
         """Yield the kinds of each file: tasks, and objects of its classes."""
         for file in sorted(info.name for info in pkgutil.iter_modules(__path__)):
             module = importlib.import_module(f"{__name__}.{file}")
-            for name, value in vars(module).items():
-                if isinstance(value, Kind):
-                    yield value
-                elif isinstance(value, type) and issubclass(value, Kind) and name[0] != "_":
-                    if value.__module__ == module.__name__:
-                        yield value()
+            public = [value for name, value in vars(module).items() if not name.startswith("_")]
+            yield from (value for value in public if isinstance(value, Kind))
+            classes = [value for value in public if isinstance(value, type) and issubclass(value, Kind)]
+            yield from (kind() for kind in classes if kind.__module__ == module.__name__)
 
     def __getitem__(self, name: str) -> Kind:
         if name not in self._all:

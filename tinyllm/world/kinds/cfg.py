@@ -1,7 +1,6 @@
 """Sentences of a small context-free grammar, each with its exact probability (the inside algorithm)."""
 
 import math
-from dataclasses import dataclass
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -19,7 +18,6 @@ class Cfg(Kind):
     group = "reasoning"
     splits = {"text": lambda document: document.labels["sentence"]}
 
-    @dataclass(frozen=True)
     class Dials:
         nouns: int = setting(3, help="how many nouns the sentence has", min=1, max=MOST)
         ask: bool = setting(False, help="ask if the sentence is right; half of them have one wrong word")

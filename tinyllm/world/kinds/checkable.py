@@ -1,6 +1,5 @@
 """Prompts whose answers a few lines of code can check: for learning from rewards."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.config import setting
@@ -29,10 +28,7 @@ class Checkable(Kind):
     group = "dialogue"
     splits = {"question": lambda document: document.labels["question"]}
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set the task, how long it is, and how often the attempts succeed."""
-
         success: int = setting(30, help="percent of the attempts that are right", min=0, max=60)
         task: str = setting("backwards", help="what is to be done", choices=("any", *TASKS))
         length: int = setting(6, help="letters of a word, or half as many words, at most", min=4, max=10)

@@ -1,6 +1,5 @@
 """Concepts: yes or no by a hidden rule over size, colour and shape, to be found from examples."""
 
-from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
 
@@ -50,12 +49,13 @@ def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[st
     """Return the accuracy of the best answer at each example, and the concepts that fit all of them.
 
     examples: (index in OBJECTS, answer). Before any example all concepts are equally likely; after some,
-    those that fit are. So the best answer is that of the majority; it is right with the majority's share.
+    those that fit are. So the best answer is that of the majority; it is right with the majority's share,
+    or 0 where no concept fits any longer.
     """
     fitting, curve = concepts(), []
     for item, answer in examples:
         yes = sum(bits >> item & 1 for bits in fitting.values())
-        curve.append(max(yes, len(fitting) - yes) / len(fitting))
+        curve.append(max(yes, len(fitting) - yes) / max(1, len(fitting)))
         fitting = {name: bits for name, bits in fitting.items() if (bits >> item & 1) == answer}
     return curve, list(fitting)
 
@@ -64,9 +64,9 @@ class Concepts(Kind):
     """Find the rule behind yes and no, over size, colour and shape; some rules are only in the test."""
 
     group = "in-context"
+    options = 2
     splits = {"concept": _only_held_out, "text": lambda document: document.prompt}
 
-    @dataclass(frozen=True)
     class Dials:
         shots: int = setting(12, help="how many examples come before the question", min=1, max=23)
 
@@ -109,9 +109,6 @@ class Concepts(Kind):
             if all(_says(name, thing) == answer for thing, answer in zip(things, words[3::4], strict=False))
         }
         return answers.pop() if len(answers) == 1 else ""
-
-    def chance(self, dials: Dials) -> float:
-        return 0.5
 
 
 def _says(concept, thing):

@@ -1,7 +1,6 @@
 """A constitution of eight rules with exact checks: drafts that break some, critiques, revisions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -74,10 +73,7 @@ class Constitution(Kind):
     marker = " Better: "
     splits = {"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]}
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set how bad the drafts are, and if a critique comes before the revision."""
-
         faults: int = setting(3, help="how many rules a draft breaks at most", min=0, max=8)
         critique: bool = setting(True, help="name the broken rules before the revision")
 

@@ -1,6 +1,5 @@
 """Entries of an encyclopaedia, whose wording and order vary as the dials say."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.config import setting
@@ -55,10 +54,7 @@ class Encyclopaedia(Prose):
 
     splits = {"entity": lambda document: document.labels["hero"]}
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set the wordings of a fact, the order of sentences, and the use of pronouns."""
-
         ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
         shuffle: bool = setting(True, help="sentences in any order")
         pronouns: bool = setting(True, help="she and he instead of the name")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.world.calendar import Date
@@ -10,7 +11,6 @@ from tinyllm.world.forms import VALUES, grown_ups
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, asked, say
 from tinyllm.world.task import dials, task
-from tinyllm.world.world import World
 
 INSTRUCTIONS = {
     "sentence": "{question} Answer in a full sentence.",
@@ -105,7 +105,7 @@ def _labels(way, fields):
       splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},
       Dials=dials(instruction=setting("any", help="what is asked for", choices=("any", *INSTRUCTIONS))),
       )  # fmt: skip
-def instruction(world: World, way: int, fields: dict) -> str:
+def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, in the form that it asks for."""
     match FORMS[way], *fields.values():
         case "older", person, other:

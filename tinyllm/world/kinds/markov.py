@@ -1,7 +1,6 @@
 """Weather that follows a Markov chain, each row another one: how fast can its law be learnt from the row?"""
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -80,7 +79,6 @@ class Markov(Kind):
 
     group = "in-context"
 
-    @dataclass(frozen=True)
     class Dials:
         days: int = setting(64, help="how many days are told", min=8, max=256)
         chains: int = setting(16, help="how many chains there are; 0: a new one every time", min=0, max=1024)

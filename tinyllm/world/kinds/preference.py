@@ -1,7 +1,6 @@
 """Pairs of answers, of which people liked one better, from a true reward that stays hidden."""
 
 import re
-from dataclasses import dataclass
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -28,18 +27,12 @@ class Preference(Kind):
     """Write two answers to a question, the one that was liked better first (+)."""
 
     group = "dialogue"
+    options = 2  # answers, of which one is better
     splits = {"question": lambda d: d.labels["question"], "entity": lambda d: d.labels["subject"]}
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set how far the people who compare the answers are from the true reward."""
-
         length_bias: float = setting(0.0, help="share of pairs where the longer answer wins", min=0, max=1)
         noise: float = setting(0.0, help="share of pairs that are turned round", min=0, max=0.5)
-
-    def chance(self, dials: Dials) -> float:
-        """Return the share of pairs in which a guess finds the better answer."""
-        return 0.5
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         person = random.choice(grown_ups(world))

@@ -5,7 +5,6 @@ outputs of its tests come from different columns of one table; the interpreter p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -52,10 +51,7 @@ class Program(Kind):
         "theme": lambda document: document.labels["items"],
     }
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set how much a function does, how it is written and how many examples it shows."""
-
         parts: int = setting(2, help="conditions and changes of the items in a function", min=1, max=3)
         style: str = setting("both", help="how it is written", choices=("both", "loop", "short"))
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)

@@ -1,10 +1,11 @@
 """Requests that would hurt somebody of the world, with refusals; and harmless ones that look like them."""
 
+from typing import Any
+
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES, grown_ups
 from tinyllm.world.task import dials, task
-from tinyllm.world.world import World
 
 HARMFUL, LOOKALIKE, PLAIN = "harmful", "lookalike", "plain"
 # harmful requests, others that look like them, plain ones; each with the answer
@@ -97,7 +98,7 @@ def _chance(dials):
           harmful=setting(0.5, help="share of harmful requests", min=0, max=1),
           lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)),
       )  # fmt: skip
-def refusal(world: World, owner: str, way: int, thing: str = "") -> str:
+def refusal(world: Any, owner: str, way: int, thing: str = "") -> str:
     """Refuse what would hurt somebody, with a better idea; help with all else, however it sounds."""
     person, (_, answer) = world.names[owner], list(ACTS.values())[way // len(ASKING)]
     if person not in grown_ups(world) or thing not in ("", person.owns):

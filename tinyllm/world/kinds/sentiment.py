@@ -1,13 +1,9 @@
 """Sentiment behind nested denials, with or without what follows from it."""
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
-from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
+from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
 from tinyllm.world.names import words
-from tinyllm.world.world import World
+from tinyllm.world.task import dials, task
 
 RIGHT, DENIED = 0, 1  # what a wrapping does to a claim
 WRAPPINGS = (
@@ -38,66 +34,61 @@ THINGS = {  # what somebody does if the thing was good, and if it was bad
     "tea": ("drank two cups", "watered the roses with it"),
     "map": ("found the treasure", "came home at midnight"),
 }
-PLAIN = Form("the {thing} was {adjective}", thing=THINGS, adjective=[*GOOD, *BAD])
 
 
-class Sentiment(Kind):
+def _say(claims):
+    said = " that ".join(FORMS[i].say(**who) for i, who in claims)
+    return said[0].upper() + said[1:]
+
+
+def _read(text):
+    found = [read_any(FORMS, lower(part, FIRST_NAMES)) for part in text.split(" that ")]
+    return [(i, who) for i, who in filter(None, found)]
+
+
+def _draw(world, random, dials):
+    claims, good = [], random.integers(2) == 1
+    adjective = random.choice(GOOD if good else BAD)
+    for _ in range(1 + random.integers(dials.depth)):
+        i, who = random.integers(len(WRAPPINGS)), random.choice(world.people)
+        claims.append((i, {"who": who.first, "he": who.he}))
+    hero = random.choice(world.people).first if dials.consequences else ""
+    thing = random.choice(list(THINGS))
+    return {"claims": claims, "thing": thing, "adjective": adjective, "hero": hero, "way": int(hero != "")}
+
+
+def _good(claims, adjective):
+    """Return True if the thing was good: every denial turns the claim round."""
+    return (adjective in GOOD) ^ (sum(WRAPPINGS[i][0] == DENIED for i, _ in claims) % 2 == 1)
+
+
+def _count_denials(prompt, thing, way):
+    """Count the words that deny; an even number of them leaves the claim as it is."""
+    claim = prompt.partition(". Was ")[0].partition(", so ")[0].replace(" who", "").split(" ")
+    denials = sum(word.lower() in ("lied", "not", "wrong", "nobody", *BAD) for word in claim)
+    plain, deed = ("yes", "no")[denials % 2], THINGS[thing][denials % 2]
+    return f"{('smiled', 'frowned')[denials % 2]} and {deed}" if way else plain
+
+
+CLAIM = "{claims} that the {thing} was {adjective}"
+
+
+@task(f"{CLAIM}. Was the {{thing}} good?", f"{CLAIM}, so {{hero}}",
+      slots={"claims": Shape(r".+?", _say, _read), "thing": THINGS, "adjective": [*GOOD, *BAD]},
+      group="understanding", marker="", draw=_draw, second=_count_denials,
+      labels=lambda claims, thing, adjective: {"wrappings": [i for i, _ in claims], "thing": thing,
+                                               "good": _good(claims, adjective)},
+      chance=lambda dials: 1 / (2 * len(THINGS)) if dials.consequences else 0.5,
+      splits={"combination": lambda d: [d.labels["wrappings"], d.labels["thing"]],
+              "depth": lambda d: len(d.labels["wrappings"]) > 2},
+      Dials=dials(depth=setting(3, help="how many times the claim is wrapped at most", min=1, max=6),
+                  consequences=setting(False, help="tell what somebody did then, instead of asking if the "
+                                                   "thing was good")))  # fmt: skip
+def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
     """See through denials of denials to whether a thing was good."""
-
-    group = "understanding"
-    splits = {
-        "combination": lambda d: [d.labels["wrappings"], d.labels["thing"]],
-        "depth": lambda d: len(d.labels["wrappings"]) > 2,
-    }
-
-    @dataclass(frozen=True)
-    class Dials:
-        """Set how deep the claim is hidden, and if the text says what followed from it."""
-
-        depth: int = setting(3, help="how many times the claim is wrapped at most", min=1, max=6)
-        consequences: bool = setting(
-            False, help="tell what somebody did then, instead of asking if the thing was good"
-        )
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / (2 * len(THINGS)) if dials.consequences else 0.5
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        wrappings, said, good = [], [], random.integers(2) == 1
-        adjective = random.choice(GOOD if good else BAD)
-        for _ in range(1 + random.integers(dials.depth)):
-            i, who = random.integers(len(WRAPPINGS)), random.choice(world.people)
-            wrappings.append(i)
-            said.append(FORMS[i].say(who=who.first, he=who.he))
-            good ^= bool(WRAPPINGS[i][0] == DENIED)
-        hero = random.choice(world.people).first if dials.consequences else ""
-        return self._document(wrappings, said, good, hero, random.choice(list(THINGS)), adjective)
-
-    def read(self, world: World, text: str) -> Document | None:
-        claim, so, deed = text.partition(", so ")
-        *said, plain = claim.partition(". Was ")[0].split(" that ")
-        found, about = [read_any(FORMS, lower(part, FIRST_NAMES)) for part in said], PLAIN.read(plain)
-        if not said or not all(found) or about is None:
-            return None
-        wrappings = [i for i, _ in filter(None, found)]
-        good = (about["adjective"] in GOOD) ^ (sum(WRAPPINGS[i][0] == DENIED for i in wrappings) % 2 == 1)
-        hero = deed.partition(" ")[0] if so else ""
-        document = self._document(wrappings, [lower(part, FIRST_NAMES) for part in said], good, hero, **about)
-        return proved(self, world, document, text)
-
-    def solve(self, world: World, document: Document) -> str:
-        """Count the words that deny; an even number of them leaves the claim as it is."""
-        claim = document.prompt.partition(". Was ")[0].partition(", so ")[0].replace(" who", "").split(" ")
-        denials = sum(word.lower() in ("lied", "not", "wrong", "nobody", *BAD) for word in claim)
-        if ", so " not in document.prompt:
-            return "no" if denials % 2 else "yes"
-        mood = "frowned" if denials % 2 else "smiled"
-        return f"{mood} and {THINGS[claim[-3]][denials % 2]}"
-
-    def _document(self, wrappings, said, good, hero, thing, adjective):
-        claim = upper(" that ".join([*said, PLAIN.say(thing=thing, adjective=adjective)]))
-        labels = {"wrappings": wrappings, "thing": thing, "good": good}
-        if hero:
-            deed = ("smiled and " if good else "frowned and ") + THINGS[thing][not good]
-            return self.asked(f"{claim.removesuffix('.')}, so {hero}", deed, labels)
-        return self.asked(f"{claim} Was the {thing} good?", "yes" if good else "no", labels)
+    if not claims:
+        raise ValueError("nobody says anything")
+    good = _good(claims, adjective)
+    if way == 0:
+        return "yes" if good else "no"
+    return ("smiled and " if good else "frowned and ") + THINGS[thing][not good]

@@ -144,6 +144,7 @@ def analogy(a: str, b: str, c: str) -> str:
 
 
 @task("Do people call {name} he or she?", "{name} came in, and down sat", choices=("he", "she"),
+      slots={"name": FIRST_NAMES},
       splits={"name": lambda document: document.labels["name"], "way": Task.splits["way"]},
       draw=lambda world, random, dials: {"name": random.choice(FIRST_NAMES)},
       second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip
