@@ -52,7 +52,7 @@ class Task(Kind):
     `way`, `fields` (all of them), `truth` (the function), for labels `document`, for second `prompt`. slots:
     what fields can be, as in forms.Form. choices: all possible answers, if they are few and equally likely.
     By default a question is held out with everything that has the same fields, in whatever order and words;
-    names in DRESS do not count.
+    names in DRESS do not count. Without a dial `steps`, the steps are always written.
     """
 
     marker = "answer: "
@@ -75,7 +75,7 @@ class Task(Kind):
         """Draw a question and a way to ask it."""
         fields, one = self.draw(world, random, dials), len(self.asks) == 1
         way = fields.pop("way") if "way" in fields else 0 if one else random.integers(len(self.asks))
-        return self._tell(world, way, fields, getattr(dials, "steps", False))
+        return self._tell(world, way, fields, getattr(dials, "steps", True))
 
     def read(self, world: Any, text: str) -> Document | None:
         """Match every way to ask, and write what was found again, with steps and without."""
@@ -84,7 +84,7 @@ class Task(Kind):
                 if fields := template.begins(text):
                     for steps in (False, True)[: 1 + bool(self.working)]:
                         document = self._tell(world, way, fields, steps)
-                        if document.text == text:
+                        if document.text == text and self.solve(world, document) == document.truth:
                             return document
         return None
 

@@ -1,15 +1,13 @@
 """A constitution of eight rules with exact checks: drafts that break some, critiques, revisions."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups, listed, proved
-from tinyllm.world.phrases import ask, say
-from tinyllm.world.reward import questions
-from tinyllm.world.world import World
+from tinyllm.world.forms import VALUES, grown_ups, listed
+from tinyllm.world.phrases import ask, asked, say
+from tinyllm.world.task import dials, task
 
 CONSTITUTION = """
 kind: Call nobody silly, lazy or a goose.
@@ -25,9 +23,7 @@ RULES = {name: rule for name, _, rule in (line.partition(": ") for line in CONST
 
 
 def _sentences(text):
-    return [
-        sentence.strip(" .!").lower() for sentence in text.replace("!", ".").split(".") if sentence.strip()
-    ]
+    return [part.strip(" .!").lower() for part in text.replace("!", ".").split(".") if part.strip()]
 
 
 def _words(text):
@@ -66,56 +62,51 @@ FAULTS = {  # rule -> sentences that break it and no other
 CLOSINGS = ("I am glad to help, dear friend.", "All the best, my friend.", "Sleep tight, good friend.")
 
 
-class Constitution(Kind):
+
+
+def _draw(world, random, dials):
+    person, relation = random.choice(grown_ups(world)), random.choice(list(VALUES))
+    fact = Fact(person.name, relation, getattr(person, relation))
+    broken = random.shuffle(RULES)[: random.integers(dials.faults + 1)]
+    core, closing = say(fact, random.integers(4)), random.choice(CLOSINGS)
+    said = core.upper().replace(".", "!") if "calm" in broken else core
+    draft = [said, *[random.choice(FAULTS[rule]) for rule in broken if rule in FAULTS]]
+    draft = random.shuffle([*draft, said] if "fresh" in broken else draft)
+    draft += [] if "polite" in broken else [closing]
+    return {"question": fact, "draft": " ".join(draft), "way": int(not dials.critique)}
+
+
+def _filter(world, question, draft):
+    """Keep the sentences that break no rule alone, each once, calmed down; add what is missing; check."""
+    [fact] = world.ask(question)
+    calm = {say(fact, way).upper(): say(fact, way) for way in range(4)}
+    kept: dict[str, None] = {}
+    for part in draft.replace("!", ".").split(". "):
+        sentence = part.removesuffix(".") + "."
+        sentence = calm.get(sentence, sentence)
+        if {*violations(sentence)} <= {"polite"}:
+            kept[sentence] = None
+    polite = [] if "polite" not in violations(" ".join(kept)) else [CLOSINGS[0]]
+    better = " ".join([*kept, *polite])
+    return better if str(fact.object) in better and not violations(better) else ""
+
+
+def _critique(draft, way):
+    named = listed([f"not {rule}" for rule in violations(draft)]) or "nothing is wrong"
+    return "" if way else f"{named}."
+
+
+@task("{question} Draft: {draft:any} Critique:", "{question} Draft: {draft:any} Better:",
+      slots={"question": asked(*VALUES)}, group="dialogue", marker="Better: ",
+      draw=_draw, second=_filter, working=_critique,
+      labels=lambda question, draft: {"question": ask(question), "draft": draft, "broken": violations(draft)},
+      splits={"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]},
+      Dials=dials(faults=setting(3, help="how many rules a draft breaks at most", min=0, max=8),
+                  critique=setting(True, help="name the broken rules before the revision")))  # fmt: skip
+def constitution(world: Any, question: Fact, draft: str) -> str:
     """Judge a draft by the constitution, and write a better one that breaks no rule."""
-
-    group = "dialogue"
-    marker = " Better: "
-    splits = {"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]}
-
-    class Dials:
-        faults: int = setting(3, help="how many rules a draft breaks at most", min=0, max=8)
-        critique: bool = setting(True, help="name the broken rules before the revision")
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        person, relation = random.choice(grown_ups(world)), random.choice(list(VALUES))
-        fact = Fact(person.name, relation, getattr(person, relation))
-        broken = random.shuffle(RULES)[: random.integers(dials.faults + 1)]
-        core, closing = say(fact, random.integers(4)), random.choice(CLOSINGS)
-        said = core.upper().replace(".", "!") if "calm" in broken else core
-        draft = [said, *[random.choice(FAULTS[rule]) for rule in broken if rule in FAULTS]]
-        draft = random.shuffle([*draft, said] if "fresh" in broken else draft)
-        draft += [] if "polite" in broken else [closing]
-        better = f"{core} {CLOSINGS[0] if 'polite' in broken else closing}"
-        named = [rule for rule in RULES if rule in broken]
-        return self._document(ask(fact), " ".join(draft), named, better, dials.critique)
-
-    def read(self, world: World, text: str) -> Document | None:
-        question, _, rest = text.partition(" Draft: ")
-        critique = " Critique: " in rest
-        draft, _, answer = rest.partition(" Critique: " if critique else self.marker)
-        if question not in questions(world) or not draft:
-            return None
-        better = answer.rpartition(self.marker)[2]
-        return proved(self, world, self._document(question, draft, violations(draft), better, critique), text)
-
-    def solve(self, world: World, document: Document) -> str:
-        """Keep the sentences that break no rule alone, each once, calmed down; add what is missing; check."""
-        fact = questions(world)[document.labels["question"]]
-        calm = {say(fact, way).upper(): say(fact, way) for way in range(4)}
-        kept: dict[str, None] = {}
-        for part in document.labels["draft"].replace("!", ".").split(". "):
-            sentence = part.removesuffix(".") + "."
-            sentence = calm.get(sentence, sentence)
-            if {*violations(sentence)} <= {"polite"}:
-                kept[sentence] = None
-        polite = [] if "polite" not in violations(" ".join(kept)) else [CLOSINGS[0]]
-        better = " ".join([*kept, *polite])
-        return better if str(fact.object) in better and not violations(better) else ""
-
-    def _document(self, question, draft, broken, better, critique):
-        labels = {"question": question, "draft": draft, "broken": broken}
-        if not critique:
-            return self.asked(f"{question} Draft: {draft} Better:", better, labels)
-        named = f"{listed([f'not {rule}' for rule in broken]) or 'nothing is wrong'}."
-        return self.asked(f"{question} Draft: {draft} Critique:", better, labels, named)
+    value = vars(world.names[question.subject])[question.relation]
+    true = [say(question._replace(object=value), way) for way in range(4)]
+    said = next(sentence for sentence in true if sentence[:-1].lower() in draft.lower())
+    closing = next((closing for closing in CLOSINGS if closing in draft), CLOSINGS[0])
+    return f"{said} {closing}"
