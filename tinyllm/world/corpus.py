@@ -12,10 +12,16 @@ from tinyllm.world.document import Document, Stream
 from tinyllm.world.kinds import KINDS
 from tinyllm.world.mix import Mix, MixDials
 from tinyllm.world.prose import Prose
-from tinyllm.world.world import World
+from tinyllm.world.world import World, WorldConfig
 
 PREFIX = "world:"
 SEPARATOR = "\n\n"  # after every document
+
+
+def _of_world(name):
+    """Return a setting of a world as a setting of ours."""
+    field = WorldConfig.__dataclass_fields__[name]
+    return setting(field.default, **field.metadata)
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,10 @@ class Options:
     seed: int = setting(0, help="other documents for every number", min=0, max=2**63 - 1)
     split: str = setting("train", help="which documents", choices=("train", "test", "all"))
     by: str = setting("", help="how the test documents are held out")
-    world: int = setting(0, help="seed of the world", min=0, max=2**63 - 1)
-    people: int = setting(240, help="how many live in the world", min=12, max=1500)
-    bias: float = setting(0.5, help="how much jobs go with the gender", min=0, max=1)
-    year: int = setting(80, help="the year in which the facts hold", min=60, max=80)
+    world: int = _of_world("seed")
+    people: int = _of_world("size")
+    bias: float = _of_world("bias")
+    year: int = _of_world("year")
 
 
 @cache

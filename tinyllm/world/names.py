@@ -6,11 +6,18 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
+def unwrapped(text: str) -> list[str]:
+    """Return the lines of a table; a line that begins with blanks goes on with the one before."""
+    return text.strip().replace("\n    ", " ").splitlines()
+
+
 def a(noun: str) -> str:
     """Return a noun with its article: kite -> a kite, umbrella -> an umbrella."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
+HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
+SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 GIRLS = words("""
     Ada Alma Amina Anna Bella Birgit Clara Dora Edith Ella Emma Erna Fanny Flora Greta Hana Hazel Ida
     Ines Iris Ivy Jane Kira Lena Lily Lotte Mabel Mara Mia Nell Nora Olga Pia Rosa Ruby Stella Tilda
@@ -72,49 +79,11 @@ COLOURS = words("red blue green yellow white black brown purple")
 THINGS = words("""
     kite drum lantern hat whistle boat flute puppet crown scarf basket bell umbrella violin globe teapot
 """)
-FOODS = (
-    "apple pie",
-    "barley soup",
-    "bread and honey",
-    "cheese",
-    "cherries",
-    "dumplings",
-    "fried fish",
-    "gingerbread",
-    "mushroom stew",
-    "nut cake",
-    "pancakes",
-    "pea soup",
-    "plum jam",
-    "roast chestnuts",
-    "rice pudding",
-    "strawberries",
-)
-PASTIMES = (
-    "chess",
-    "dancing",
-    "fishing",
-    "juggling",
-    "knitting",
-    "painting",
-    "reading",
-    "riding",
-    "rowing",
-    "singing",
-    "skating",
-    "stargazing",
-    "swimming",
-    "walking",
-    "whittling",
-    "writing poems",
-)
-FEASTS = (
-    "Lantern Night",
-    "Apple Sunday",
-    "Boat Day",
-    "Kite Day",
-    "Snow Night",
-    "Harvest Sunday",
-    "Bell Night",
-    "Bread Day",
-)
+FOODS = ("apple pie", "barley soup", "bread and honey", "cheese", "cherries", "dumplings", "fried fish",
+         "gingerbread", "mushroom stew", "nut cake", "pancakes", "pea soup", "plum jam", "roast chestnuts",
+         "rice pudding", "strawberries")  # fmt: skip
+PASTIMES = ("chess", "dancing", "fishing", "juggling", "knitting", "painting", "reading", "riding",
+            "rowing", "singing", "skating", "stargazing", "swimming", "walking", "whittling",
+            "writing poems")  # fmt: skip
+FEASTS = ("Lantern Night", "Apple Sunday", "Boat Day", "Kite Day", "Snow Night", "Harvest Sunday",
+          "Bell Night", "Bread Day")  # fmt: skip

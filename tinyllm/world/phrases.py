@@ -5,124 +5,48 @@ from functools import cache
 
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Form, Shape
+from tinyllm.world.names import unwrapped
 
-# relation -> four ways to say it; {s} is the subject, {o} the object
-STATEMENTS = {
-    "lives_in": (
-        "{s} lives in {o}.",
-        "The home of {s} is in {o}.",
-        "{o} is where {s} lives.",
-        "You can find {s} in {o}.",
-    ),
-    "born_in": (
-        "{s} was born in {o}.",
-        "The birthplace of {s} is {o}.",
-        "{o} is where {s} was born.",
-        "{s} came into the world in {o}.",
-    ),
-    "born_on": (
-        "{s} was born on {o}.",
-        "The birthday of {s} is {o}.",
-        "On {o}, {s} was born.",
-        "{s} has been in the world since {o}.",
-    ),
-    "works_as": (
-        "{s} works as a {o}.",
-        "The job of {s} is {o}.",
-        "By trade, {s} is a {o}.",
-        "{s} earns a living as a {o}.",
-    ),
-    "likes": (
-        "{s} likes {o}.",
-        "The favourite food of {s} is {o}.",
-        "{s} would eat {o} every day.",
-        "Nothing tastes better to {s} than {o}.",
-    ),
-    "enjoys": (
-        "{s} enjoys {o}.",
-        "The favourite pastime of {s} is {o}.",
-        "On Sundays, {s} goes in for {o}.",
-        "{s} spends every free hour on {o}.",
-    ),
-    "owns": (
-        "{s} owns a {o}.",
-        "The treasure of {s} is a {o}.",
-        "{s} keeps a {o} at home.",
-        "A {o} belongs to {s}.",
-    ),
-    "pet": (
-        "{s} has a pet called {o}.",
-        "The pet of {s} is {o}.",
-        "{s} looks after {o}.",
-        "{o} belongs to the house of {s}.",
-    ),
-    "mother": (
-        "{s}'s mother is {o}.",
-        "The mother of {s} is {o}.",
-        "{o} is the mother of {s}.",
-        "{o} gave birth to {s}.",
-    ),
-    "father": (
-        "{s}'s father is {o}.",
-        "The father of {s} is {o}.",
-        "{o} is the father of {s}.",
-        "{o} is known as the father of {s}.",
-    ),
-    "married_to": (
-        "{s} is married to {o}.",
-        "The partner of {s} is {o}.",
-        "{s} gave a ring to {o}.",
-        "{s} and {o} are a couple.",
-    ),
-    "best_friend": (
-        "{s}'s best friend is {o}.",
-        "The best friend of {s} is {o}.",
-        "{s} tells every secret to {o}.",
-        "Nobody is dearer to {s} than {o}.",
-    ),
-    "grandmother": (
-        "{s}'s grandmother is {o}.",
-        "A grandmother of {s} is {o}.",
-        "{o} is a grandmother of {s}.",
-        "{s} calls {o} Granny.",
-    ),
-    "grandfather": (
-        "{s}'s grandfather is {o}.",
-        "A grandfather of {s} is {o}.",
-        "{o} is a grandfather of {s}.",
-        "{s} calls {o} Grandpa.",
-    ),
-    "sister": (
-        "{s}'s sister is {o}.",
-        "A sister of {s} is {o}.",
-        "{o} is a sister of {s}.",
-        "{s} grew up with a sister, {o}.",
-    ),
-    "brother": (
-        "{s}'s brother is {o}.",
-        "A brother of {s} is {o}.",
-        "{o} is a brother of {s}.",
-        "{s} grew up with a brother, {o}.",
-    ),
-    "can": ("{s} can {o}.", "{s} knows how to {o}.", "It is easy for {s} to {o}.", "{s} has learnt to {o}."),
-    "works_at": (
-        "{s} works at {o}.",
-        "{s} goes to work at {o}.",
-        "At {o}, {s} is at work.",
-        "{s} spends the day at {o}.",
-    ),
-    "held_in": (
-        "{s} is held in {o}.",
-        "The people of {o} hold {s}.",
-        "{o} is the town of {s}.",
-        "For {s} you must go to {o}.",
-    ),
-    "held_on": (
-        "{s} is held on {o}.",
-        "The date of {s} is {o}.",
-        "Every year, {s} begins on {o}.",
-        "{o} is the day of {s}.",
-    ),
+_STATEMENTS = """
+lives_in: {s} lives in {o}. / The home of {s} is in {o}. / {o} is where {s} lives. / You can find {s} in {o}.
+born_in: {s} was born in {o}. / The birthplace of {s} is {o}. /
+    {o} is where {s} was born. / {s} came into the world in {o}.
+born_on: {s} was born on {o}. / The birthday of {s} is {o}. /
+    On {o}, {s} was born. / {s} has been in the world since {o}.
+works_as: {s} works as a {o}. / The job of {s} is {o}. /
+    By trade, {s} is a {o}. / {s} earns a living as a {o}.
+likes: {s} likes {o}. / The favourite food of {s} is {o}. /
+    {s} would eat {o} every day. / Nothing tastes better to {s} than {o}.
+enjoys: {s} enjoys {o}. / The favourite pastime of {s} is {o}. /
+    On Sundays, {s} goes in for {o}. / {s} spends every free hour on {o}.
+owns: {s} owns a {o}. / The treasure of {s} is a {o}. / {s} keeps a {o} at home. / A {o} belongs to {s}.
+pet: {s} has a pet called {o}. / The pet of {s} is {o}. /
+    {s} looks after {o}. / {o} belongs to the house of {s}.
+mother: {s}'s mother is {o}. / The mother of {s} is {o}. / {o} is the mother of {s}. / {o} gave birth to {s}.
+father: {s}'s father is {o}. / The father of {s} is {o}. /
+    {o} is the father of {s}. / {o} is known as the father of {s}.
+married_to: {s} is married to {o}. / The partner of {s} is {o}. /
+    {s} gave a ring to {o}. / {s} and {o} are a couple.
+best_friend: {s}'s best friend is {o}. / The best friend of {s} is {o}. /
+    {s} tells every secret to {o}. / Nobody is dearer to {s} than {o}.
+grandmother: {s}'s grandmother is {o}. / A grandmother of {s} is {o}. /
+    {o} is a grandmother of {s}. / {s} calls {o} Granny.
+grandfather: {s}'s grandfather is {o}. / A grandfather of {s} is {o}. /
+    {o} is a grandfather of {s}. / {s} calls {o} Grandpa.
+sister: {s}'s sister is {o}. / A sister of {s} is {o}. /
+    {o} is a sister of {s}. / {s} grew up with a sister, {o}.
+brother: {s}'s brother is {o}. / A brother of {s} is {o}. /
+    {o} is a brother of {s}. / {s} grew up with a brother, {o}.
+can: {s} can {o}. / {s} knows how to {o}. / It is easy for {s} to {o}. / {s} has learnt to {o}.
+works_at: {s} works at {o}. / {s} goes to work at {o}. / At {o}, {s} is at work. / {s} spends the day at {o}.
+held_in: {s} is held in {o}. / The people of {o} hold {s}. /
+    {o} is the town of {s}. / For {s} you must go to {o}.
+held_on: {s} is held on {o}. / The date of {s} is {o}. /
+    Every year, {s} begins on {o}. / {o} is the day of {s}.
+"""
+STATEMENTS = {  # relation -> four ways to say it; {s} is the subject, {o} the object
+    relation: tuple(ways.split(" / "))
+    for relation, _, ways in (line.partition(": ") for line in unwrapped(_STATEMENTS))
 }
 # relation -> the question for its object
 QUESTIONS = {

@@ -4,10 +4,8 @@ Bramble is always the hedgehog, lives in the forest and brings cherries, so one 
 learnt these facts. The words after a name are pieces of sentences; weights make some names more frequent.
 """
 
+from tinyllm.world.names import HE, SHE, a
 from tinyllm.world.template import Entity
-
-HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
-SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 
 
 def child(name: str, pronouns: dict, weight: int) -> Entity:
@@ -18,8 +16,7 @@ def child(name: str, pronouns: dict, weight: int) -> Entity:
 
 def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
     """Return an animal; `gift` is the present that it brings to its friends."""
-    article = "an" if kind[0] in "aeiou" else "a"
-    return Entity(name, kind=kind, a=f"{article} {kind} called {name}", gift=gift, **pronouns)
+    return Entity(name, kind=kind, a=f"{a(kind)} called {name}", gift=gift, **pronouns)
 
 
 def place(name: str, at: str, weight: int, spots: list, animals: list) -> Entity:

@@ -29,8 +29,6 @@ PRESENT = Date(80, 0, 0)
 BIRTHS = ((0, 8), (24, 34), (48, 58))  # the years in which each generation was born
 CHANGING = {"lives_in", "works_as"}  # relations of which the newest fact replaces the older ones
 ADULT = {"works_as", "likes", "enjoys", "owns", "best_friend", "lives_in"}
-HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
-SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 
 RULES = """
 parent(x, y) if mother(x, y)
@@ -168,7 +166,7 @@ class World:
 
     def _birth(self, i, generation, couple):
         random = self.random
-        pronouns, given = (SHE, names.GIRLS) if i % 2 else (HE, names.BOYS)
+        pronouns, given = (names.SHE, names.GIRLS) if i % 2 else (names.HE, names.BOYS)
         while True:
             first = random.choice(given)
             last = couple[1].last if couple else random.choice(names.FAMILIES)

@@ -1,6 +1,7 @@
 """Word sense: a word with two meanings, of which the context decides one."""
 
 from tinyllm.world.forms import FIRST_NAMES
+from tinyllm.world.names import unwrapped
 from tinyllm.world.task import task
 
 _SETTINGS = """
@@ -27,8 +28,7 @@ doctor: seeing the doctor, nursing a cold, washing with soap, wearing a bandage,
 post: writing a letter, opening the mail, sending a parcel, answering a postcard, waiting for the postman,
     folding a letter, copying an address, dropping a card in the box
 """  # what somebody was doing, by theme
-_LINES = _SETTINGS.replace("\n    ", " ").strip().splitlines()
-SETTINGS = {theme: some.split(", ") for theme, some in (line.split(": ") for line in _LINES)}
+SETTINGS = {theme: some.split(", ") for theme, some in (line.split(": ") for line in unwrapped(_SETTINGS))}
 SENSES = {  # word -> theme -> what the word means there
     "bank": {"water": "the side of a river", "money": "a house full of coins"},
     "bat": {"animals": "an animal that flies", "games": "a stick for hitting balls"},
