@@ -10,32 +10,14 @@ exact values. Exits with 1 where a promise is broken.
 import argparse
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from tinyllm.rng import Random
+from tinyllm.testing.corners import corner
 from tinyllm.world import KINDS, World
 from tinyllm.world.prose import Prose
 
 WORLD = World()
-
-
-def corner(kind, random):
-    """Draw dials of a kind: each at its default, at an end of its range, or in between."""
-    given = {}
-    for field in fields(kind.Dials):
-        rule = field.metadata
-        if random.integers(3) == 0:
-            continue
-        if field.type is bool:
-            given[field.name] = bool(random.integers(2))
-        elif "choices" in rule:
-            given[field.name] = random.choice(rule["choices"])
-        elif field.type is float:
-            given[field.name] = random.choice([rule["min"], rule["max"], 0.5 * (rule["min"] + rule["max"])])
-        else:
-            inside = rule["min"] + random.integers(rule["max"] - rule["min"] + 1)
-            given[field.name] = random.choice([rule["min"], rule["max"], inside])
-    return kind.dials(**given)
 
 
 def broken(kind, random, dials):
@@ -79,7 +61,7 @@ def main(argv=None):
         kind = KINDS[name]
         wrong = []
         for i in range(n):
-            dials = corner(kind, Random("dials", name, i // 20))
+            dials = corner(kind.Dials, Random("dials", name, i // 20))
             wrong += filter(None, [broken(kind, Random("proof", name, i), dials)])
         failures += len(wrong)
         print(f"{name:20} {n:,} documents, {len(wrong)} broken", *wrong[:1], flush=True)
