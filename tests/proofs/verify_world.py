@@ -30,8 +30,9 @@ def broken(kind, random, dials):
         return f"reads back as {read}, was {document}"
     if kind.solve(WORLD, document) != document.truth:
         return f"solved as {kind.solve(WORLD, document)!r}: {document}"
-    if document.prompt and kind.score_answer(document.answer, kind.entry(document)) != 1:
-        return f"its answer does not score 1: {document}"
+    right = document.labels.get("right", not document.labels.get("mistaken", False))
+    if document.prompt and kind.score_answer(document.answer, kind.entry(document)) != right:
+        return f"its answer does not score {right:d}: {document}"
     return None
 
 

@@ -234,13 +234,14 @@ def test_shares_of_a_mix_are_what_the_dials_say(dial, planted):
 
 def test_wrong_answers_are_wrong_and_as_many_as_the_dials_say():
     for share in (0.0, 0.5, 1.0):
-        mix = Mix(WORLD, 400, MixDials(kinds="facts question", noise=share, contradicted=share))
+        mix = Mix(WORLD, 400, MixDials(kinds="facts question instruction", noise=share, contradicted=share))
         asked = [d for d in mix if d.prompt]
         wrong = [d for d in asked if d.labels.get("planted") in ("noise", "contradiction")]
         assert abs(len(wrong) / len(asked) - share) < 0.08
         for document in wrong:
             kind = KINDS[document.labels["kind"]]
             assert kind.score_answer(document.answer, kind.entry(document)) == 0
+            assert document.text.startswith(f"{document.prompt} ") and ".." not in document.text
 
 
 def test_no_test_document_is_in_a_mixed_training_text():

@@ -20,6 +20,11 @@ WORLD = World()
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
+def right(document):
+    """Whether the answer that a text gives is the truth: of attempts and preferences, some are not."""
+    return document.labels.get("right", not document.labels.get("mistaken", False))
+
+
 def digest(name, n=40):
     """The SHA-256 of documents of a kind, as JSON."""
     kind = KINDS[name]
@@ -48,8 +53,9 @@ def test_a_document_reads_back_and_two_ways_give_its_truth(name, seed):
     assert kind.solve(WORLD, document) == document.truth
     if document.prompt:
         entry = kind.entry(document)
-        assert kind.score_answer(document.answer, entry) == 1
-        assert kind.score_answer(document.answer + " or not", entry) < 1
+        assert kind.score_answer(document.answer, entry) == right(document)
+        assert kind.score_answer(document.truth, entry) == 1
+        assert kind.score_answer(f"{document.truth} or not", entry) < 1
         assert kind.score_answer(None, entry) == kind.score_answer("", entry) == 0
     assert 0 <= kind.chance(settings) < 1
 

@@ -118,10 +118,10 @@ class Mix:
         for _ in range(100):
             other = kind(self.world, random)
             same = other.labels.get("relation") == document.labels.get("relation")
-            if other.truth and other.truth != document.truth and same:
-                text = document.text[: -len(document.truth) - document.text.endswith(".")] + other.truth
-                text += "." if document.text.endswith(".") else ""
-                return replace(document, text=text, labels={**document.labels, "planted": planted})
+            if other.truth and other.truth != document.truth and same and document.truth in document.text:
+                before, _, after = document.text.rpartition(document.truth)
+                labels = {**document.labels, "planted": planted}
+                return replace(document, text=f"{before}{other.truth}{after}", labels=labels)
         return document
 
     def __iter__(self) -> Iterator[Document]:

@@ -1,6 +1,5 @@
 """Prompts whose answers a few lines of code can check: for learning from rewards."""
 
-from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -21,12 +20,12 @@ TASKS = {
 class Checkable(Kind):
     """Show attempts at checkable tasks, of which as many are right as the dial says.
 
-    A model that learns these texts is a base with that rate of success. The question is in the labels and in
-    `entry`, with the right answer; `prompt` is empty, because the attempt after it may be wrong.
+    A model that learns these texts is a base with that rate of success. The truth is the right answer, also
+    where the attempt after the prompt is wrong.
     """
 
     group = "dialogue"
-    splits = {"question": lambda document: document.labels["question"]}
+    splits = {"question": lambda document: document.prompt}
 
     class Dials:
         success: int = setting(30, help="percent of the attempts that are right", min=0, max=60)
@@ -71,18 +70,14 @@ class Checkable(Kind):
 
     def solve(self, world: World, document: Document) -> str:
         """Build the answer up step by step, letter by letter or word by word."""
-        task, values = read_any(list(TASKS.values()), document.labels["question"]) or (0, {"words": ""})
+        task, values = read_any(list(TASKS.values()), document.prompt) or (0, {"words": ""})
         out: list[str] = []
         for word in values["words"].split(" "):
             place = [0, sum(other < word for other in out), len(out)][task]
             out.insert(place, word[len(word) - 1] if task == 2 else word)
         return " ".join(out)
 
-    def entry(self, document: Document) -> dict[str, Any]:
-        """Return the question with its right answer, also where the text shows a wrong attempt."""
-        return {**super().entry(document), "question": document.labels["question"]}
-
     def _document(self, task, letters, truth, attempt):
         question = TASKS[task].say(words=" ".join(letters))
-        labels = {"question": question, "task": task, "attempt": attempt, "right": attempt == truth}
-        return Document(f"{question} {attempt}", labels, truth)
+        labels = {"task": task, "attempt": attempt, "right": attempt == truth}
+        return Document(f"{question} {attempt}", labels, truth, prompt=question)

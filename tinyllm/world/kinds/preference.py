@@ -75,7 +75,11 @@ class Preference(Kind):
         labels = {"question": question, "subject": questions(world)[question].subject, "chosen": chosen,
                   "rejected": rejected, "rewards": rewards, "mistaken": rewards[0] < rewards[1]}  # fmt: skip
         better = rejected if labels["mistaken"] else chosen
-        return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better)
+        return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better, prompt=f"{question}\n+")
+
+    def final(self, answer: str) -> str:
+        """Return the answer that was preferred: the first line."""
+        return super().final(answer.partition("\n")[0])
 
 
 def _answer(random, person, relation):
