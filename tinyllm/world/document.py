@@ -1,6 +1,7 @@
 """What every kind of text has: a generator, a reader, a solver, a score, dials and splits.
 
-A kind is a class in one file of world/kinds/:
+Most kinds are functions under `task` (see task.py). Whatever is no question with one answer is a class in a
+file of world/kinds/:
 
     class Parity(Kind):
         \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
