@@ -6,6 +6,19 @@ import numpy as np
 from tiny_gpt import by_hand, softmax
 
 
+def feed_forward(config, w, name, h):
+    """LLaMA's MLP, or a choice of experts, token by token: (T, C) -> (T, C)."""
+    if f"{name}.gate.weight" not in w:
+        gate, up = (h @ w[f"{name}.{part}_proj.weight"] for part in ("gate", "up"))
+        return (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.down_proj.weight"]
+    y = np.zeros_like(h)
+    for t, p in enumerate(softmax(h @ w[f"{name}.gate.weight"])):
+        best = sorted(range(config.experts), key=lambda e: -p[e])[: config.top]
+        total = sum(p[e] for e in best) if config.normalise else 1
+        y[t] = sum(p[e] / total * feed_forward(config, w, f"{name}.experts.{e}", h[t]) for e in best)
+    return y
+
+
 def llama_by_hand(model, tokens):
     """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
     w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
@@ -39,8 +52,7 @@ def llama_by_hand(model, tokens):
             out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
         x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
         h = norm(x, f"{name}.post_attention_layernorm")
-        gate, up = (h @ w[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up"))
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.mlp.down_proj.weight"]
+        x = x + feed_forward(config, w, f"{name}.mlp", h)
     return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
 
 

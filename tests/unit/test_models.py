@@ -27,6 +27,8 @@ EXTRA = {name: {"kv_heads": 2, "hidden": 20} for name in names() if name != "gpt
 EXTRA["mistral"]["window"] = 3
 EXTRA["gpt_neox"] = {"hidden": 20, "rotated": 0.5}
 EXTRA["smollm3"]["no_rope_every"] = 2
+EXTRA["mixtral"] |= {"experts": 4, "window": 3, "balance": 0.0}
+EXTRA["qwen3_moe"] |= {"experts": 4, "top": 3, "balance": 0.0}
 EXTRA["falcon"] = {"hidden": 20}
 each_family = pytest.mark.parametrize("name", names())
 
@@ -263,7 +265,7 @@ def test_initial_weights_of_gpt2_follow_its_paper():
 
 @each_family
 def test_flops_are_those_of_the_products_that_are_run(name):
-    whole = {"window": None} if name == "mistral" else {}
+    whole = {"window": None} if name in ("mistral", "mixtral") else {}
     model, counted = small(name, **whole), [2 * 3 * 5 * 24 * 11]  # the output layer
 
     def linear(x, w, b=None):

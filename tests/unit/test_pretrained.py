@@ -31,6 +31,8 @@ MODELS = {
                            "bias": True, "mlp_bias": True, "theta": 700.0},
     "qwen3": {"model_type": "qwen3", **SIZES, "kv_heads": 2, "hidden": 48, "head_width": 10, "tied": True},
     "smollm3": {"model_type": "smollm3", **SIZES, "kv_heads": 2, "hidden": 48, "no_rope_every": 2},
+    "mixtral": {"model_type": "mixtral", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 5, "window": 4},
+    "qwen3_moe": {"model_type": "qwen3_moe", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 4, "top": 3},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},

@@ -14,13 +14,15 @@ from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
+from tinyllm.models.mixtral import Mixtral
 from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
+from tinyllm.models.qwen3_moe import Qwen3Moe
 from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.nn import DecoderLM
 
-ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, GPTNeoX, Falcon)
+ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py

@@ -131,6 +131,7 @@ class Module(metaclass=Naming):
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
+    reached = 1.0  # the part of all positions that this module computes: an expert sees only some of them
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output: call `forward`, unless a subclass defines `__call__` itself."""

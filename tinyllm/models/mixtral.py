@@ -1,0 +1,86 @@
+"""Mixtral: LLaMA whose MLP is a choice of experts. Jiang et al., "Mixtral of Experts", 2024.
+
+Every token uses 2 of 8 MLPs, so the model has the knowledge of a large one at the cost of a small one. The
+layer is `nn.Experts`. While training, the loss contains `balance` times `nn.balance_loss`, so that all
+experts are used.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike
+
+from tinyllm.config import setting
+from tinyllm.errors import UserError
+from tinyllm.models.llama import COMMON, PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
+from tinyllm.nn import Experts, balance_loss
+from tinyllm.tensor import Tensor
+
+NAMES = ("num_local_experts", "num_experts")
+
+
+@dataclass(frozen=True)
+class MixtralConfig(LlamaConfig):
+    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError if they do not fit."""
+
+    normalise = True  # not a setting, but a derived family may override it
+
+    window: int | None = setting(  # type: ignore[assignment]
+        None, **SIZE, hf="sliding_window", help="how many tokens back it sees"
+    )
+    experts: int = setting(8, **SIZE, hf=NAMES, help="E: how many experts there are")
+    top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
+    balance: float = setting(
+        0.001, min=0, max=100, hf="router_aux_loss_coef", help="the weight of the load-balancing loss"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.top > self.experts:
+            raise UserError(f"a token cannot use top = {self.top} of {self.experts} experts")
+
+
+class MixtralBlock(LlamaBlock):
+    """LLaMA's block with experts: (B, T, C) -> (B, T, C)."""
+
+    @staticmethod
+    def make_mlp(config: MixtralConfig) -> Experts:
+        return Experts(config.width, config.hidden, config.experts, config.top, config.normalise)
+
+
+class Mixtral(Llama):
+    """Mixtral: tokens (B, T) -> logits (B, T, V).
+
+    Two experts of a preset do the work of one MLP of LLaMA's preset of the same name.
+    """
+
+    model_type = "mixtral"
+    architecture = "MixtralForCausalLM"
+    config_class = MixtralConfig
+    block = MixtralBlock
+    PRESETS = {
+        name: PRESETS[name] | {"hidden": PRESETS[name]["hidden"] // 2}
+        for name in ("laptop", "nano", "mini", "small")
+    }
+    hf_settings = COMMON | {
+        "sliding_window": lambda config: (config.window,), "router_jitter_noise": (0.0,),
+    }  # fmt: skip
+    hf_names: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
+        (".w3.", ".up_proj."),
+    )  # fmt: skip
+
+    def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
+             **where: Any) -> Tensor:  # fmt: skip
+        """Return the loss of `DecoderLM.loss`; while training, with the load-balancing loss added."""
+        loss = super().loss(tokens, targets, weights, **where)
+        if not self.training or not self.config.balance:
+            return loss
+        layers = [part for _, part in self.named_modules() if isinstance(part, Experts)]
+        return loss + balance_loss(layers) * self.config.balance
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with Mixtral's defaults for settings that a file leaves out."""
+        defaults = {"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5}
+        return Llama.hf_read(defaults | config)

@@ -1,0 +1,40 @@
+"""Qwen3-MoE: Qwen3 whose MLP is a choice of experts. Yang et al., "Qwen3 Technical Report", 2025."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.models.llama import COMMON, SIZE, Llama
+from tinyllm.models.mixtral import Mixtral, MixtralConfig
+
+
+@dataclass(frozen=True)
+class Qwen3MoeConfig(MixtralConfig):
+    """The sizes of a Qwen3-MoE: those of Qwen3 and its experts. Raises UserError if they do not fit."""
+
+    qk_norm = True
+
+    hidden: int = setting(**SIZE, hf="moe_intermediate_size", help="the inner width of an expert")
+    normalise: bool = setting(  # type: ignore[assignment]
+        False, hf="norm_topk_prob", help="the weights of a token's experts have the sum 1"
+    )
+
+
+class Qwen3Moe(Mixtral):
+    """Qwen3-MoE: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "qwen3_moe"
+    architecture = "Qwen3MoeForCausalLM"
+    config_class = Qwen3MoeConfig
+    hf_settings = COMMON | {
+        "use_sliding_window": (False,), "sliding_window": (None, ...), "decoder_sparse_step": (1,),
+        "mlp_only_layers": ([], None),
+    }  # fmt: skip
+    hf_names = ()
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with Qwen3-MoE's defaults for settings that a file leaves out."""
+        count = config.get("num_experts", config.get("num_local_experts", 128))  # transformers writes either
+        own = {"num_local_experts": count, "sliding_window": None}
+        return Llama.hf_read({"num_key_value_heads": 4, "num_experts_per_tok": 8} | config | own)
