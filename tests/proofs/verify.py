@@ -29,6 +29,7 @@ PROOFS = {  # what each is given, in full and --quick
     "grading": ([], ["--quick"]),
     "selftest": ([], ["--quick"]),
     "names": ([], ["--quick"]),
+    "shipped": ([], ["--quick"]),
 }
 FIGURE = "=> "  # how a line begins that belongs into the table
 RESULTS = {0: "holds", 77: "not run"}  # by exit code; 77 says that a peer is missing, which is no failure

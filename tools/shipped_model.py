@@ -1,0 +1,87 @@
+"""Make tinyllm/models/shipped: a small model of the world's stories, for people who have trained nothing yet.
+
+    python tools/shipped_model.py [--run DIR] [--check]
+
+It trains for some minutes in DIR (or in a temporary folder), or goes on with the run that is there, rounds
+the weights to 8 bits, and prints the loss before and after. The bits depend on the settings below alone, on
+every machine. --check compares them with the model in the package, and writes nothing.
+"""
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tinyllm.cli.train import train
+from tinyllm.compress import data_of
+from tinyllm.models import load_weights, save_weights
+from tinyllm.models.registry import SHIPPED
+from tinyllm.nn import quantize
+from tinyllm.tokenizer import save_tokenizer
+from tinyllm.train import Run, load_run
+
+WEIGHTS = SHIPPED / "model.safetensors"
+SHA256 = "0363b098e86f40e8ecb122235e39212f77dece79ea1f3acec18a81007f84cda8"
+FIRST_LOSS = 7.209190893173218  # nats per token, the mean of the first ten steps
+CHOSEN = """
+    data=stories tokenizer=world preset=laptop seed=0
+    model.type=llama model.layers=4 model.heads=4 model.kv_heads=4 model.width=128 model.hidden=336
+    model.context=128 model.tied=false model.init_std=0.08838834764831845
+    train.steps=1500 train.batch=16 train.lr=0.003 train.schedule=cosine train.warmup=75
+    train.min_lr_ratio=0.1 train.beta1=0.9 train.beta2=0.98 train.eps=1e-8 train.weight_decay=0.1
+    train.clip=1 train.val_fraction=0.1
+"""  # all that decides the weights, so that new defaults change nothing
+SETTINGS = dict(words.split("=") for words in CHOSEN.split())
+
+
+def write(run: Run, folder: Path, bits: int = 8) -> None:
+    """Write the last model of a run with weights of some bits, and embeddings of 16."""
+    model, tokenizer, _ = load_run(run.folder, "last")
+    quantize(model, bits).save_pretrained(folder)
+    state, about = load_weights(folder / WEIGHTS.name)
+    embedding = "model.embed_tokens.weight"
+    save_weights(state | {embedding: state[embedding].astype(np.float16)}, folder / WEIGHTS.name, about)
+    save_tokenizer(tokenizer, folder / "tokenizer.json")
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def compare(run: Run, folder: Path) -> None:
+    """Print validation loss and size before and after rounding."""
+    setup, _ = data_of(run)
+    floor = setup.facts.entropy_per_char
+    for name, place in (("trained", run.folder), ("shipped", folder)):
+        model, _, _ = load_run(place, "last")
+        loss = setup.plan.evaluate(model)["val_loss_per_char"]
+        print(f"{name}: {loss:.4f} nats per character, {loss - floor:.4f} above the floor")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{size:,} bytes, SHA-256 of the weights {sha256(folder / WEIGHTS.name)}")
+
+
+def main() -> int:
+    """Train, write and compare -> exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", help="where to train; an interrupted run goes on")
+    parser.add_argument("--check", action="store_true", help="only say if the same bits come out again")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(args.run or f"{scratch}/run")
+        resume = run.holds_something()
+        if code := train(set=CHOSEN.split(), out=str(run.folder), resume=resume):
+            return code
+        folder = Path(scratch, "made") if args.check else SHIPPED
+        write(run, folder)
+        compare(run, folder)
+        same = sha256(folder / WEIGHTS.name) == SHA256
+        print("the same bits as in the package" if same else f"other bits than {SHA256}")
+        return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
