@@ -139,21 +139,24 @@ def test_chat_goes_on_from_what_was_said(tinyllm, capsys, monkeypatch):
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     first = expected("ab", 3, **GREEDY)[1]
     second = expected("ab" + first + "c", 3, **GREEDY)[1]
-    assert capsys.readouterr().out.split("\n")[1:] == [first, second, ""]
+    lines = ["", "ab", first, "c", second, "/quit", ""]  # what was typed is shown as a terminal would
+    assert capsys.readouterr().out.split("\n")[1:] == lines
 
 
 def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys, monkeypatch):
-    typed(monkeypatch, "ab", "xyz", "/reset", "", "ab")
+    typed(monkeypatch, "ab", "xyz", "/reset", "", "/help", "/nothing", "ab")
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     out, err = capsys.readouterr()
     first = expected("ab", 3, **GREEDY)[1]
-    assert out.split("\n")[1:] == [first, first, "", ""]
-    assert err.startswith("tinyllm: ") and "x" in err
+    told = ["/help", *cli.HELP.split("\n"), "/nothing"]
+    lines = ["ab", first, "xyz", "/reset", "", *told, "ab", first, "", ""]
+    assert out.split("\n")[1:] == lines and max(map(len, lines)) <= 80
+    assert "the character 'x'" in err and err.endswith("tinyllm: there is no command /nothing; see /help\n")
 
     typed(monkeypatch, "ab", KeyboardInterrupt())
     interrupt_after(monkeypatch, 2)
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130
-    assert capsys.readouterr().out.split("\n")[1] == first[:2]
+    assert capsys.readouterr().out.split("\n")[2] == first[:2]
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch):
@@ -229,5 +232,5 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 
 
 def test_what_a_terminal_would_obey_is_not_written(capsys):
-    cli._write("a\x1b[2Jb\nc\td")
+    cli.Writer()("a\x1b[2Jb\nc\td")
     assert capsys.readouterr().out == "a\ufffd[2Jb\nc\td"

@@ -2,20 +2,34 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from json import dumps
 from typing import Any, Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import printable, typed
+from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
+from tinyllm.models.registry import SHIPPED
 from tinyllm.sampling import Sampling
 from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
+from tinyllm.train.run import list_runs
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+ABOUT_SHIPPED = "the shipped model: 1.0M parameters, trained on the world's stories; it knows nothing else"
+WELCOME = "Type the beginning of a text; the model continues it. /help explains."
+HELP = """\
+The model continues your text. It is no assistant: it writes texts like those
+that it was trained on.
+  any text   is added to the end of the text, exactly as you type it
+  (nothing)  the model goes on
+  /reset     begin a new text
+  /quit      leave, as Ctrl-D does
+Ctrl-C stops the model. `tinyllm chat --help` lists the options."""
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -37,25 +51,38 @@ def _options(values: dict[str, Any]) -> dict[str, Any]:
     return {"sampling": sampling, "seed": values["seed"], "stop": stop}
 
 
+def _chosen(run):
+    """Return the run to open: `run`, else the newest in runs/ that has a checkpoint, else the shipped model.
+
+    Say on standard error which it is, unless it was given.
+    """
+    if run is None:
+        run = next((str(found.folder) for found in list_runs() if found.last_checkpoint()), SHIPPED.name)
+        about = ABOUT_SHIPPED if run == SHIPPED.name else f"{run}, the newest run"
+        print(about, file=sys.stderr, flush=True)
+    return run
+
+
 def _opened(run, which, stop):
     """Return a run's model, its tokenizer, what follows a prompt, and where an answer ends besides at `stop`.
 
     A run that has learnt answers has a separator between prompt and answer.
     """
-    model, tokenizer, config = load_run(run, which=which)
-    separator, end = find_recipe(config.recipe).frame(config.options)
+    model, tokenizer, config = load_run(_chosen(run), which=which)
+    separator, end = find_recipe(config.recipe).frame(config.options) if config else ("", "")
     return model, tokenizer, separator, [*stop, *([end] if separator and end else [])]
 
 
 @command("generate", extend=_add_sampling)
-def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200, json: bool = False,
-             which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
+def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, tokens: int = 200,
+             json: bool = False, which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
     A run of sft gets its separator after the prompt, and stops where an answer ends.
 
-    RUN            the folder of a training run
+    RUN            a run, a model's folder, or `shipped`; if left out, the newest run
+                   in runs/, or the model that comes with tinyllm if there is none
     --prompt TEXT  the beginning; without it the model makes one up
     --samples N    how many continuations
     --tokens N     how many tokens at most
@@ -63,6 +90,7 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     --which        which checkpoint
 
     example:
+      tinyllm generate --prompt "Once upon a time"
       tinyllm generate runs/stories-laptop --prompt "Once" --tokens 200 --top-k 50
     """
     if samples < 1:
@@ -72,9 +100,10 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
     steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    heads = [f"--- {row + 1} of {samples}\n{prompt}" if samples > 1 else prompt for row in range(samples)]
-    show = (lambda text: None) if json else _write
-    show(heads[0])
+    heads = [f"--- {row + 1} of {samples}\n" if samples > 1 else "" for row in range(samples)]
+    write = (lambda text, bold=False: None) if json else Writer()
+    write(heads[0])
+    write(prompt, bold=True)
     try:
         for step in steps:
             sample = texts[step.row]
@@ -82,13 +111,15 @@ def generate(run: str, *, prompt: str = "", samples: int = 1, tokens: int = 200,
             sample["tokens"].append(step.token)
             sample["finish"] = step.finish
             if step.row == 0:
-                show(step.text)
+                write(step.text)
     except KeyboardInterrupt:
-        print(flush=True)
+        write("\n")
         return INTERRUPTED
     for head, sample in zip(heads[1:], texts[1:], strict=True):
-        show(f"\n{head}{sample['text']}")
-    show("\n")
+        write(f"\n{head}")
+        write(prompt, bold=True)
+        write(sample["text"])
+    write("\n")
     if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
@@ -134,7 +165,8 @@ class Conversation:
 
 
 @command("chat", extend=_add_sampling)
-def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best", **values: Any) -> int:
+def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "last"] = "best",
+         **values: Any) -> int:  # fmt: skip
     """Write a text in turns with a model.
 
     You type the beginning, the model goes on, you go on. A model that was trained on stories tells stories:
@@ -142,46 +174,59 @@ def chat(run: str, *, tokens: int = 100, which: Literal["best", "last"] = "best"
     are the user's turns in it.
 
     Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model,
-    /reset begins a new text, /quit or Ctrl-D leaves.
+    /reset begins a new text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line
+    of standard input is answered.
 
-    RUN         the folder of a training run
+    RUN         a run, a model's folder, or `shipped`; if left out, the newest run
+                in runs/, or the model that comes with tinyllm if there is none
     --tokens N  how many tokens the model writes in a turn at most
     --which     which checkpoint
 
     example:
+      tinyllm chat
       tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
+      echo "Once upon a time" | tinyllm chat
     """
     model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
     options = _options(values)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
     conversation = Conversation(model, tokenizer, separator, **options)
-    print("You begin, the model goes on. Empty line: go on. /reset: new text. /quit: leave.")
+    print(WELCOME)
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments: a bad line ends nothing
     while True:
         try:
             line = input("> ")
         except (EOFError, KeyboardInterrupt) as end:
             print()
             return INTERRUPTED if isinstance(end, KeyboardInterrupt) else 0
+        if not sys.stdin.isatty():
+            print(printable(line))  # as a terminal shows what is typed
         if line.strip() == "/quit":
             return 0
-        if line.strip() == "/reset":
-            conversation.ids.clear()
-        elif line or conversation.ids:
-            _turn(conversation, line, tokens)
+        _take(conversation, line, tokens)
+
+
+def _take(conversation, line, tokens):
+    """Do what a line asks for: a command, or a text for the model to continue."""
+    word = line.strip()
+    if word == "/reset":
+        conversation.ids.clear()
+    elif word == "/help":
+        print(HELP)
+    elif re.fullmatch(r"/\w+", word):
+        print(f"tinyllm: there is no command {word}; see /help", file=sys.stderr)
+    elif line or conversation.ids:
+        _turn(conversation, line, tokens)
 
 
 def _turn(conversation, line, tokens):
     """Let the model reply once; a line that it cannot read gives a message and does not end the chat."""
+    write = Writer()
     try:
-        for text in conversation.reply(line, tokens):
-            _write(text)
-        _write("\n")
-    except KeyboardInterrupt:
-        _write("\n")
+        with suppress(KeyboardInterrupt):
+            for text in conversation.reply(line, tokens):
+                write(text)
+        write("\n")
     except UserError as error:
         print(f"tinyllm: {error}", file=sys.stderr)
-
-
-def _write(text):
-    sys.stdout.write(printable(text))  # a model may write control codes
-    sys.stdout.flush()

@@ -58,7 +58,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     if compared:
         show_difference(runs, models, ids, mine)
     else:
-        show_trace(runs[0], model, tokenizer, ids, given, Path(out or Path(runs[0]) / "trace.html"))
+        folder = Path(runs[0]) if Path(runs[0]).is_dir() else Path()  # the shipped model has no folder here
+        show_trace(runs[0], model, tokenizer, ids, given, Path(out or folder / "trace.html"))
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:

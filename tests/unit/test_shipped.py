@@ -1,0 +1,146 @@
+"""The small model in the package: its bits, how well it writes, and the commands that open it."""
+
+import fnmatch
+import io
+import os
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shipped_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyllm as tl
+from tinyllm.cli import generate as cli
+from tinyllm.cli import main, text
+from tinyllm.errors import UserError
+from tinyllm.models.registry import SHIPPED
+from tinyllm.tokenizer.files import OF_THE_WORLD
+from tinyllm.world import stories
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(SHIPPED.iterdir())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_its_bits_are_those_that_its_command_makes():
+    """`python tools/shipped_model.py --check` makes them again; here the settings and the sum must agree."""
+    assert shipped_model.sha256(shipped_model.WEIGHTS) == shipped_model.SHA256
+    assert (SHIPPED / "tokenizer.json").read_bytes() == OF_THE_WORLD.read_bytes()
+    config = tl.make_config(shipped_model.SETTINGS)
+    model = tl.build(config.model_config(1024))
+    assert tl.from_pretrained("shipped").config == model.config
+    assert f"{model.num_parameters() / 1e6:.1f}M parameters" in cli.ABOUT_SHIPPED
+
+
+def test_it_is_small_and_in_every_wheel():
+    assert sum(file.stat().st_size for file in FILES) < 1_500_000
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["tinyllm"]
+    for file in FILES:
+        name = file.relative_to(ROOT / "tinyllm").as_posix()
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_it_has_learnt_the_stories():
+    """Its loss on new stories, whose entropy is 0.069 nats per character, is as it was when it was made."""
+    model, tokenizer, config = tl.load("shipped")
+    assert config is None
+    ids = np.array(tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 128 + 1]
+    with tl.no_grad():
+        nats = model.loss(ids[:-1].reshape(40, 128), ids[1:].reshape(40, 128)).item()
+    assert 0.07 < nats * (len(ids) - 1) / len(tokenizer.decode(ids[1:].tolist())) < 0.15
+
+
+def test_it_writes_where_nothing_was_trained(here, capsys):
+    words = ["--prompt", "Once upon a time", "--tokens", "30", "--temperature", "0"]
+    assert main(["generate", *words]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Once upon a time there was a") and err == cli.ABOUT_SHIPPED + "\n"
+    assert main(["generate", "shipped", *words]) == 0
+    assert capsys.readouterr() == (out, "")  # who asks for it knows what it is
+    assert not os.listdir(here)
+    assert main(["trace", "shipped", "--prompt", "Once", "--tokens", "1"]) == 0
+    assert os.listdir(here) == ["trace.html"]
+
+
+def test_the_newest_run_comes_first(here, whole, capsys):
+    for name in ("new", "old"):
+        run = here / "runs" / name
+        run.mkdir(parents=True)
+        for file in ("checkpoints", "log.jsonl", "tokenizer.json", "run.json"):
+            os.symlink(whole / file, run / file)
+        if name == "old":
+            (run / "run.json").unlink()
+            (run / "run.json").write_bytes((whole / "run.json").read_bytes())
+            os.utime(run / "run.json", times=(time.time() - 1e6,) * 2)
+    (here / "runs" / "begun").mkdir()
+    (here / "runs" / "begun" / "run.json").write_text("{}")  # it has no checkpoint yet
+    assert main(["generate", "--tokens", "3"]) == 0
+    assert capsys.readouterr().err == f"{Path('runs/new')}, the newest run\n"
+    assert main(["generate", "runs/nwe"]) == 2
+    assert "there are runs/begun, runs/new, runs/old" in capsys.readouterr().err
+
+
+def test_lines_from_a_pipe_are_answered(here, capsys, monkeypatch):
+    lines = io.BytesIO(b"Once upon a time\n\xff\n\n/quit")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines, "utf-8"))
+    assert main(["chat", "--tokens", "5", "--temperature", "0"]) == 0
+    out, err = capsys.readouterr()
+    first, one, answer, *_ = out.split("\n")
+    assert (first, one) == (cli.WELCOME, "> Once upon a time") and answer.startswith(" there was a")
+    assert out.count("\n> ") == 4 and out.endswith("> /quit\n") and err == cli.ABOUT_SHIPPED + "\n"
+
+
+def test_its_name_is_one_of_models_only(here, refused):
+    assert "quantised" in refused("train", "--set", "start=shipped")
+    (here / "shipped").mkdir()
+    for call in (tl.from_pretrained, tl.load):
+        with pytest.raises(UserError, match=r"config\.json|no run"):
+            call("shipped")  # the user's own folder
+
+
+class Screen(io.StringIO):
+    """A terminal's standard output."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+pieces = st.lists(st.text("ab \n語", max_size=12), max_size=12)
+
+
+@given(pieces, st.integers(4, 12), st.integers(0, 12))
+def test_a_terminal_breaks_lines_between_words(written, limit, bold):
+    """All letters are written, in order, and a line ends at a blank unless a word is longer than a line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", screen := Screen())
+        patch.setattr(text, "columns", lambda **_: limit)
+        patch.setenv("TERM", "xterm")
+        patch.delenv("NO_COLOR", raising=False)
+        write = text.Writer()
+        for i, piece in enumerate(written):
+            write(piece, bold=i == bold)
+        write("\n")
+    shown, whole = screen.getvalue().replace(text.BOLD, "").replace(text.PLAIN, ""), "".join(written)
+    assert shown.split() == whole.split()
+    assert all(text.width(line) <= limit for line in shown.split("\n") if " " in line.strip())
+    assert shown.count("\n") >= whole.count("\n") + 1
+
+
+def test_a_file_gets_the_text_as_it_is(capsys):
+    write = text.Writer()
+    for piece in ("Once ", "upon", " a  time\n", " ", "x" * 200):
+        write(piece, bold=True)
+    assert capsys.readouterr().out == "Once upon a  time\n " + "x" * 200
