@@ -102,16 +102,14 @@ def ensure(lesson: Lesson) -> None:
 def load_lesson(folder: str | Path) -> Lesson:
     """Load the tasks of a folder -> Lesson. Raises UserError, with file and line, if one cannot be used."""
     home = Path(folder).resolve()
-    named = re.fullmatch(r"(\d{1,4})_\w+", home.name, re.ASCII)
-    if not named or int(named[1]) < FIRST:
-        raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
+    number = number_of(home)
     if missing := [name for name in FILES if not (home / name).is_file()]:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
     texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
     functions, stub, title = read_reference(texts[0], home / FILES[0])
     version = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     tasks = tuple(Task(name, name) for name in functions)
-    lesson = Lesson(int(named[1]), home.name, title, "", 0, 0, 0, (), tasks, (), (), str(home), stub, version)
+    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), (), str(home), stub, version)
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
         raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")
@@ -126,6 +124,14 @@ def load_lesson(folder: str | Path) -> Lesson:
         forget(lesson)
         raise
     return lesson
+
+
+def number_of(folder: Path) -> int:
+    """Return the number in the name of a folder of tasks. Raises UserError if it has no such name."""
+    number = re.match(r"(\d{1,4})_\w+\Z", folder.name, re.ASCII)
+    if not number or int(number[1]) < FIRST:
+        raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
+    return int(number[1])
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
@@ -251,8 +257,7 @@ def write_template(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} is there already")
-    if not re.fullmatch(r"\d{2,4}_\w+", folder.name, re.ASCII) or int(folder.name.partition("_")[0]) < FIRST:
-        raise UserError(f"name it {folder.with_name(f'{FIRST}_averages')}: a number from {FIRST}, and a name")
+    number_of(folder)
     try:
         folder.mkdir(parents=True)
         for name, text in TEMPLATE.items():

@@ -71,9 +71,9 @@ class Pair(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Return who shares what: "Ada and Bob: 70 bits in all lessons, above 40; 12 statements"."""
-        told = "; ".join(f"{bits:.0f} bits in {where}, above {limit:.0f}"
-                         for where, bits, limit in self.findings)  # fmt: skip
+        """Return who shares what: "Ada and Bob: 70 bits in all lessons ..., 12 statements"."""
+        clearest = max(self.findings, key=lambda each: each.bits / each.limit)
+        told = f"{clearest.bits:.0f} bits in {clearest.lesson}, where chance gives up to {clearest.limit:.0f}"
         return plain(f"{self.one} and {self.other}: {told}; {len(self.shared)} statements")
 
 
@@ -224,7 +224,7 @@ def similarity_page(course: Course, found: dict[str, dict[Key, Place]], pairs: l
                     left: Sequence[str]) -> str:
     """Return a page with the pairs, the statements that they share side by side -> HTML."""
     count = len(found) * (len(found) - 1) // 2
-    lead = f"{len(found)} submissions, {count:,} pairs; {len(pairs)} share more than chance gives"
+    lead = f"{len(found)} submissions, {count:,} pairs; above what chance gives: {len(pairs)}"
     body: list[Html] = [tag("p", CAUTION), tag("p", RULE, class_="note")]
     body += [side_by_side(pair) for pair in pairs[:MOST_PAIRS]]
     if left:
