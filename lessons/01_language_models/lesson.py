@@ -176,8 +176,8 @@ print(compare(guess, losses[8]))
 # must be met to be counted.
 #
 # So why not simply count eight characters? Here it works, because a small
-# grammar repeats itself; many a neural network that trains for a minute is
-# worse. But a table knows only the contexts that it has met. In real text most
+# grammar repeats itself: only lesson 9 will have a network that does better. But
+# a table knows only the contexts that it has met. In real text most
 # of eight characters are new, a table for them has no end, and nothing that it
 # learns about "the cat sa" helps it with "the dog sa". A neural network need
 # not have met a context to predict what follows, because it learns what

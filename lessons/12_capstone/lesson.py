@@ -6,14 +6,16 @@
 # written one. It is small, so that it takes seconds; otherwise it is the same
 # model, loop and data as everywhere in this course.
 #
-# It ends with a report that you can hand in.
+# It ends with a report that you can hand in, and with a story that nobody wrote
+# but your own functions.
 
 # %%
 import numpy as np
 
 from tinyllm.course import capstone
 from tinyllm.course.assemble_capstone import gather, parts_in
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, note, predict
+from tinyllm.course.page import curves, told, write_page
 
 folder = begin()
 
@@ -63,8 +65,8 @@ print(f"the range over many seeds: {low} to {high}")
 # %% [markdown]
 # ## Yours
 #
-# The same three trainings on your parts. Compare step by step, and look at
-# *where* the two begin to differ:
+# Now the same three trainings run on your parts. Compare step by step, and look
+# at *where* the two begin to differ:
 #
 # - at step 1: a forward function is wrong, because no update has happened yet
 # - at step 2: a backward or the optimizer, because there has been one update
@@ -106,7 +108,7 @@ if report:
     print(capstone.conclusion(report, folder))
 
 # %% [markdown]
-# If it was not reached, let the library find the part that is wrong:
+# If a part is wrong, let the library find it:
 #
 #     tinyllm train --mine 4,5,6,8 --steps 50
 #     tinyllm blame
@@ -114,11 +116,46 @@ if report:
 # `blame` repeats the first steps, each time with fewer of your parts, until the
 # loss is right.
 #
-# If it was: you have built a GPT. Let the real one train longer on your parts,
-# which takes a few minutes, and write:
+# ## A story
 #
-#     tinyllm train --mine 4,5,6,8 --steps 400 --overwrite
-#     tinyllm generate runs/stories-nano-mine --prompt "Once upon a time"
+# Fifty steps teach no words. Now let a GPT learn long enough to write: the one
+# of lesson 9, a little smaller, for 400 steps. Each calls your functions, in
+# NumPy, so it may take a minute. The library trains the same GPT beside it, and
+# if your parts are right the two curves lie on each other. Then your functions
+# write.
+
+# %%
+
+
+def heard(step, loss):
+    if step % 50 == 0:
+        print(f"  step {step}: {loss:.3f} nats per character")
+
+
+if parts:
+    mine, my_story = capstone.tell(parts, heard)
+    theirs, their_story = capstone.tell()
+    both = {"on your parts": mine, "on the library's": theirs}
+    unit = "loss in nats per character, by step"
+    figures = [
+        curves("Two trainings", unit, both, dashed="on the library's"),
+        told("Written by your functions", my_story),
+        told("Written by the library's", their_story),
+    ]
+    lead = f"{len(parts)} of {len(capstone.PARTS)} parts are yours."
+    page = folder / "story.html"
+    write_page(page, "A GPT on your own parts", lead, figures)
+    print(f"\n{note(my_story)}\n")
+    end, counted = np.mean(mine[-20:]), 0.287
+    print(f"{end:.3f} nats per character; the table of lesson 1: {counted}")
+    if not all(run["exact"] for run in report["runs"]):
+        print("(a part is wrong, as said above, and so is this story)")
+else:
+    print("Write some parts first, and run this lesson again.")
+
+# %% [markdown]
+# If your parts are right: **you have built a GPT.** Every number behind that
+# story went through functions that you wrote. Show it to somebody.
 #
 # What else is in the library is the same, faster. `tinyllm/models/gpt.py` is
 # the model and `tinyllm/train/loop.py` is the loop. Give `tinyllm train

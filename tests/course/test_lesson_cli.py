@@ -52,7 +52,7 @@ def write(number, text, name="exercise.py"):
         f.write(text)
 
 
-def test_the_way_from_lesson_to_lesson_is_said(say):
+def test_the_way_from_lesson_to_lesson_is_said(say, here):
     assert "next: `tinyllm lesson start 0`" in say("lesson")
     said = say("lesson start 0")
     assert "python 00_setup/lesson.py" in said and "tinyllm check 0" in said
@@ -62,7 +62,11 @@ def test_the_way_from_lesson_to_lesson_is_said(say):
     assert "next: `tinyllm lesson start 1`" in say("check 0")
     assert "next: `tinyllm lesson start 1`" in say("lesson")
     assert "nothing was changed" in say("lesson start 0")
-    assert "`tinyllm lesson start N`" in say("lesson 4", 2)
+    assert "`tinyllm lesson start N`" in say("lesson begin", 2)
+    assert "`tinyllm lesson start N`" in say("lesson --notebook", 2)
+    assert "python 04_softmax_and_loss/lesson.py" in say("lesson 4")
+    assert "jupyter lab 04_softmax_and_loss/lesson.ipynb" in say("lesson start 4 --notebook")
+    assert (here / "04_softmax_and_loss/lesson.ipynb").read_text("utf-8").startswith("{")
 
 
 @pytest.mark.parametrize(

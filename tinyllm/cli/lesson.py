@@ -12,6 +12,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import WORDS, as_record
+from tinyllm.course.notebook import to_notebook
 from tinyllm.course.reference_solution import helpers
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
@@ -25,6 +26,7 @@ from tinyllm.course.workspace import (
     versions,
 )
 from tinyllm.errors import UserError
+from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS
 
 COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
@@ -33,11 +35,12 @@ HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them 
 
 
 @command("lesson")
-def lesson(verb: str | None = None, n: str | None = None) -> None:
+def lesson(verb: str | None = None, n: str | None = None, *, notebook: bool = False) -> None:
     """Show the lessons, or start one.
 
-    VERB  start, to copy a lesson into your workspace
-    N     the number of a lesson
+    VERB        start, to copy a lesson into your workspace; may be left out
+    N           the number of a lesson
+    --notebook  also write the lesson as a notebook for Jupyter, lesson.ipynb
 
     example:
       tinyllm lesson               the map
@@ -45,10 +48,12 @@ def lesson(verb: str | None = None, n: str | None = None) -> None:
       python 04_softmax_and_loss/lesson.py
       tinyllm check 4
     """
-    if verb is None:
+    if verb and verb[0].isdigit() and n is None:
+        verb, n = "start", verb
+    if verb is None and not notebook:
         progress()
     elif verb == "start" and n is not None:
-        start(find_lesson(n))
+        start(find_lesson(n), notebook)
     else:
         raise UserError("required: N; " * (verb == "start") + HOW_TO_START)
 
@@ -113,16 +118,18 @@ def next_of(lesson: Any, progress: Any) -> str:
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
-def start(lesson: Any) -> None:
+def start(lesson: Any, notebook: bool = False) -> None:
     """Copy a lesson, and say what to do with it."""
-    folder, copied = start_lesson(lesson, find_workspace())
+    more = {"lesson.ipynb": to_notebook(read_text(lesson.path / "lesson.py"))} if notebook else {}
+    folder, copied = start_lesson(lesson, find_workspace(), more)
     script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
     if copied:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {short_path(folder)}"))
     else:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {short_path(folder)} already; "
                         "nothing was changed"))  # fmt: skip
-    rows = {f"python {script}": "to step through it",
+    step = f"jupyter lab {short_path(folder / 'lesson.ipynb')}" if notebook else f"python {script}"
+    rows = {step: "to step through it",
             f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
     width = max(map(len, rows))
     for line, why in rows.items():

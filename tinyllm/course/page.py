@@ -16,9 +16,13 @@ FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script
 
 
 def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
-           at: Sequence[float] | None = None) -> Html:
-    """Draw at most four curves in one frame: values {name: list of numbers}, by step or `at` -> HTML."""
-    series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style)
+           at: Sequence[float] | None = None, dashed: str = "") -> Html:
+    """Draw at most four curves in one frame: values {name: list of numbers}, by step or `at` -> HTML.
+
+    dashed: the name of a curve that may lie on another.
+    """
+    series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style,
+                     "dashes" if name == dashed else "line")
               for (name, ys), style in zip(values.items(), STYLES, strict=False)]  # fmt: skip
     words = "; ".join(f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series)
     return chart(title, words, series, unit, log=log, tall=True)
@@ -31,6 +35,11 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]
             for token, row in zip(tokens, rows.tolist(), strict=True)]  # fmt: skip
     return tag("section", tag("h3", title), table(title, head, body, class_="lens"))
+
+
+def told(title: str, text: str) -> Html:
+    """Set a text that a model wrote -> HTML."""
+    return tag("figure", tag("figcaption", tag("strong", title)), tag("p", text, class_="told"))
 
 
 def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, float]]) -> Html:

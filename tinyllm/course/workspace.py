@@ -33,22 +33,25 @@ def find_workspace(start: str | Path = ".") -> Path:
     return start
 
 
-def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
+def start_lesson(
+    lesson: Lesson, workspace: Path, more: dict[str, str] | None = None
+) -> tuple[Path, list[str]]:
     """Copy a lesson's files into the workspace -> (the folder, the names that were copied). Raises UserError.
 
-    A file that exists already is left alone.
+    A file that exists already is left alone. more: {name: text} of files to write beside them.
     """
     folder = workspace / lesson.folder
+    sources = [path for path in sorted(lesson.path.iterdir())
+               if path.name in COPIED or path.suffix in (".c", ".h")]  # fmt: skip
     try:
         (workspace / MARK).mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
         copied = []
-        for source in sorted(lesson.path.iterdir()):
-            target = folder / source.name
-            if source.name in COPIED or source.suffix in (".c", ".h"):
-                with contextlib.suppress(FileExistsError), open(target, "x", encoding="utf-8") as f:
-                    f.write(read_text(source))
-                    copied.append(source.name)
+        for name, text in ({path.name: read_text(path) for path in sources} | (more or {})).items():
+            target = folder / name
+            with contextlib.suppress(FileExistsError), open(target, "x", encoding="utf-8") as f:
+                f.write(text)
+                copied.append(name)
     except OSError as error:
         raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
     return folder, copied
