@@ -3,9 +3,9 @@
     python3 .ci/readme.py [--list] [PAGE ...]
 
 Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below,
-and must print that; `...` stands for any text. A command without output is only shown: it needs more than a
-fresh machine (PyTorch, a file of yours, half an hour). There is one shell, because a block may activate an
-environment for the next.
+and must print that; lines may break elsewhere, and `...` stands for any text. A command without output is
+not run: it needs more than a fresh machine (PyTorch, a file of yours, half an hour). There is one shell,
+because a block may activate an environment for the next.
 """
 
 import itertools
@@ -46,9 +46,9 @@ def steps(text):
 
 
 def prints(shown, printed):
-    """Return True if the output is what a page shows; `...` is any text, blanks at line ends do not count."""
-    shown, printed = (re.sub(r"[ \t]+$", "", text, flags=re.M).strip() for text in (shown, printed))
-    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed, re.S) is not None
+    """Return True if the output is what a page shows, wherever lines break; `...` stands for any text."""
+    shown, printed = (" ".join(text.split()) for text in (shown, printed))
+    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed) is not None
 
 
 def script(todo, folder):
