@@ -4,8 +4,9 @@
 
 Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below,
 and must print that; lines may break elsewhere, and `...` stands for any text. A command without output is
-not run: it needs more than a fresh machine (PyTorch, a file of yours, half an hour). There is one shell,
-because a block may activate an environment for the next.
+not run: it needs more than a fresh machine (PyTorch, a file of yours, half an hour). The sh blocks of a
+page are run first, because they install what the others show; there is one shell, because they may activate
+an environment.
 """
 
 import itertools
@@ -33,7 +34,7 @@ def commands(text, language="sh"):
 
 
 def steps(text):
-    """Return (command, what it must print or None) of everything on a page that is run, in order."""
+    """Return (command, what it must print or None) of all that a page runs, the sh blocks first."""
     found = []
     for language, lines in blocks(text, "sh", "console"):
         if language == "sh":
@@ -42,7 +43,7 @@ def steps(text):
         starts = [i for i, line in enumerate(lines) if line.startswith("$ ")] + [len(lines)]
         parts = [(lines[a][2:], "\n".join(lines[a + 1 : b])) for a, b in itertools.pairwise(starts)]
         found += [(command, output) for command, output in parts if output.strip()]
-    return found
+    return sorted(found, key=lambda step: step[1] is not None)
 
 
 def prints(shown, printed):

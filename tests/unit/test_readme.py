@@ -61,7 +61,7 @@ def test_commands_join_continued_lines_and_leave_comments_out():
 
 def test_commands_with_output_are_run_and_judged(tmp_path):
     text = "```console\n$ echo 'a  b'\na  b\n$ make verify\n$ seq 3\n1\n...\n3\n```\n```sh\ntrue\n```\n"
-    assert readme.steps(text) == [("echo 'a  b'", "a  b"), ("seq 3", "1\n...\n3"), ("true", None)]
+    assert readme.steps(text) == [("true", None), ("echo 'a  b'", "a  b"), ("seq 3", "1\n...\n3")]
     page = tmp_path / "page.md"
     for last, code in (("3", 0), ("4", 1)):
         page.write_text(text.replace("...\n3", f"...\n{last}"))
