@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact, Facts, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, proved, read_any
-from tinyllm.world.names import GIRLS, JOBS, THINGS, words
+from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
 from tinyllm.world.world import World
 
 # what the first did for the second, or asked of the second / clues to who could give, and to who was in need
@@ -51,7 +51,7 @@ CLUES = {
     for deed in deeds[gives]
     for clue in clues[able]
 }
-PRONOUNS = {"he": ("him", "his"), "she": ("her",)}
+PRONOUNS = {"he": {"him": "him", "his": "his"}, "she": {"him": "her", "his": "her"}}
 LENT = [thing for thing in THINGS if thing[0] not in "aeiou"]
 GIVING = words("""
     lent gave brought made carried pulled lifted led comforted sang hugged told taught showed explained helped
@@ -82,36 +82,36 @@ class Coreference(Kind):
 
     @dataclass(frozen=True)
     class Dials:
-        """Set what gives the person away."""
+        """Set what gives the person away, and how many names and jobs there are: the fewer, the easier."""
 
         clue: str = setting(
             "any", help="the job of the person, or the cause of a deed", choices=("any", "job", "cause")
         )
+        names: int = setting(4, help="how many names of women, and of men", min=2, max=40)
+        jobs: int = setting(8, help="how many jobs", min=2, max=len(JOBS))
 
     def chance(self, dials: Dials) -> float:
         """Return the score of a guess of one name: of a deed, the second is meant more often."""
         return {"job": 0.5, "cause": 0.54, "any": 0.52}[dials.clue]
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        first, second = random.choice(world.people), random.choice(world.people)
-        while first.he != second.he or first.first == second.first:
-            second = random.choice(world.people)
+        he = random.choice(list(PRONOUNS))
+        a, b = random.shuffle((GIRLS if he == "she" else BOYS)[: dials.names])[:2]
         clue = random.choice(["job", "cause"]) if dials.clue == "any" else dials.clue
-        a, b = first.first, second.first
         if clue == "job":
             who = random.integers(2)
-            jobs = random.shuffle(JOBS)[:2]
+            jobs = random.shuffle(list(JOBS)[: dials.jobs])[:2]
             c, d = random.shuffle([a, b])
             skill = JOBS[jobs[who]][0]
-            prompt = JOB.say(a=a, b=b, c=c, d=d, he=first.he, job=jobs[0], other=jobs[1], skill=skill)
+            prompt = JOB.say(a=a, b=b, c=c, d=d, he=he, job=jobs[0], other=jobs[1], skill=skill)
             return self._document(prompt, [a, b], jobs, skill, [a, b][who])
         # Evenly drawn, neither the deed nor the clue alone would say anything. Drawn unevenly, each says a
         # little, which raises the best guess to 0.54; whether it helps a small model was not shown.
         affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
         deed, said = random.choice(affair[0][not gives]), random.choice(affair[1][not able])
         i, who = DEED_NUMBERS[deed], int(gives != able)
-        did = DEEDS[i].say(him=first.him, his=first.his, thing=random.choice(LENT))
-        prompt = CAUSE.say(a=a, b=b, did=did, he=first.he, clue=said)
+        did = DEEDS[i].say(**PRONOUNS[he], thing=random.choice(LENT))
+        prompt = CAUSE.say(a=a, b=b, did=did, he=he, clue=said)
         return self._document(prompt, [a, b], i, said, [a, b][who])
 
     def read(self, world: World, text: str) -> Document | None:
@@ -127,7 +127,7 @@ class Coreference(Kind):
         found = read_any(DEEDS, told["did"])
         if not found or (DEEDS[found[0]].template, told["clue"]) not in CLUES:
             return None
-        if not {found[1].get("him"), found[1].get("his")} <= {None, *PRONOUNS[told["he"]]}:
+        if not {found[1].get("him"), found[1].get("his")} <= {None, *PRONOUNS[told["he"]].values()}:
             return None
         return proved(self, world, self._document(prompt, people, found[0], told["clue"], who), text)
 

@@ -6,13 +6,17 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import Form, proved
+from tinyllm.world.forms import VALUES, Form, proved
+from tinyllm.world.names import PLACES
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
 from tinyllm.world.world import World
 
-RELATIONS = ("lives_in", "born_in", "works_as", "likes", "enjoys", "owns", "mother", "father", "best_friend")
+OBJECTS = VALUES | {"born_in": PLACES}
+PEOPLE = {"mother": "woman", "father": "man", "best_friend": "anybody"}
+RELATIONS = (*OBJECTS, *PEOPLE)
+CHANGES = ("subject", "object", "relation", "roles")
 LIKE = {"lives_in": "born_in", "born_in": "lives_in", "mother": "best_friend", "father": "best_friend",
-        "best_friend": "mother", "likes": "enjoys", "enjoys": "likes"}  # fmt: skip
+        "best_friend": "", "likes": "enjoys", "enjoys": "likes"}  # fmt: skip
 FORM = Form("{first} / {second} The same?")
 
 
@@ -25,46 +29,47 @@ class Paraphrase(Kind):
 
     @dataclass(frozen=True)
     class Dials:
-        """Set how different two facts look if they are not the same."""
+        """Set how different two facts look if they are not the same, and of how many people they are."""
 
         change: str = setting(
             "any",
             help="what differs: the person, the thing, the relation, or who is whose",
-            choices=("any", "subject", "object", "relation", "roles"),
+            choices=("any", *CHANGES),
         )
+        people: int = setting(8, help="how many people there are: the fewer, the easier", min=4, max=1500)
 
     def chance(self, dials: Dials) -> float:
         return 0.5
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        person = random.choice(world.people)
-        while True:
-            relation = random.choice(RELATIONS)
-            if hasattr(person, relation):
-                fact = Fact(person.name, relation, getattr(person, relation))
-                if other := self._other(world, random, fact, dials.change):
-                    break
+        """Draw two facts that need not be true: else a model could know which are, and never compare them."""
+        other = None
+        while other is None:
+            change = random.choice(CHANGES) if dials.change == "any" else dials.change
+            subject, relation, object = self._fact(world, random, dials.people)
+            fact = Fact(subject, relation, object)
+            person, _, thing = self._fact(world, random, dials.people, relation)
+            if change == "subject" and person not in (subject, object):
+                other = fact._replace(subject=person)
+            elif change == "object" and thing not in (subject, object):
+                other = fact._replace(object=thing)
+            elif change == "relation" and relation in LIKE:
+                parent = "mother" if relation in PEOPLE and world.names[object].girl == "woman" else "father"
+                other = fact._replace(relation=LIKE[relation] or parent)
+            elif change == "roles" and relation in PEOPLE:
+                other = fact._replace(subject=object, object=subject)
         if random.integers(2):  # only now, so that no relation gives the answer away
             other = fact
         way = random.integers(4)
         second = random.integers(3)  # another way than the first
         return self._pair(fact, way, other, second + (second >= way), "yes" if fact == other else "no")
 
-    def _other(self, world, random, fact, change):
-        """Return a fact that differs from a given one in one respect, or None if it cannot."""
-        if change == "any":
-            change = random.choice(["subject", "object", "relation", "roles"])
-        subject, relation, object, _ = fact
-        person = random.choice(world.people)
-        if change == "subject" and person.name not in (subject, object):
-            return Fact(person.name, relation, object)
-        if change == "object" and getattr(person, relation, object) not in (subject, object):
-            return Fact(subject, relation, getattr(person, relation))
-        if change == "relation" and relation in LIKE:
-            return Fact(subject, LIKE[relation], object)
-        if change == "roles" and relation in ("mother", "father", "best_friend"):
-            return Fact(object, relation, subject)
-        return None
+    def _fact(self, world, random, people, relation=None):
+        """Return a subject, a relation and an object that is no subject of its own."""
+        relation = relation or random.choice(RELATIONS)
+        known = random.shuffle(world.people[:people])
+        able = [person.name for person in known[1:] if PEOPLE.get(relation) in (person.girl, "anybody")]
+        return known[0].name, relation, random.choice(OBJECTS.get(relation) or able or [known[1].name])
 
     def read(self, world: World, text: str) -> Document | None:
         prompt, _, answer = text.rpartition(" ")
