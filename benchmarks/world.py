@@ -242,7 +242,7 @@ def shell(n, **dials):
 def questions(**dials):
     """Ask about people of whom only an encyclopaedia told; others were asked about."""
     parts = ("encyclopaedia", dials, "all"), ("question", {})
-    return Rows(parts, 1500, batch=32, width=128, wanted=told)
+    return Rows(parts, 1500, heads=2, wanted=told)
 
 
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
@@ -251,7 +251,7 @@ EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
     "mapping": Rows((("mapping", {}),), 500, asked=2000, measure=bayes, batch=64, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
-    "translation": Rows((("translation", {}),), 500, pieces=CHARACTERS, lr=1e-3, **WIDE),
+    "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
     "coreference": Rows((("coreference", {"clue": "job"}),), 1200, layers=3, heads=2),
