@@ -81,7 +81,7 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    by: how documents are held out. whole: the weight of the words of questions in the loss; answers have 1.
+    by: how documents are held out. The loss counts answers, or the whole text where nothing is asked.
     wanted(document) says which documents may be asked about. measure(hits, documents) returns more figures.
     """
 
@@ -90,7 +90,6 @@ class Rows:
     test: dict = field(default_factory=dict)
     by: str | None = None
     pieces: str = WORDS
-    whole: float = 0.0
     pictures: bool = False
     batch: int = 32
     width: int = 64
@@ -119,7 +118,7 @@ class Rows:
         def take(step):
             n = len(streams)
             chosen = [streams[i % n][(step * self.batch + i) // n] for i in range(self.batch)]
-            return self._batch(chosen, pieces, self.whole)
+            return self._batch(chosen, pieces)
 
         seconds = learn(model, take, self.steps, seed, self.lr, self.decay, loss=_loss)
         figures = {}
@@ -135,20 +134,19 @@ class Rows:
         kind = KINDS[part[0]]
         return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.by)
 
-    def _batch(self, documents, pieces, whole=0.0):
-        """Return a row for each document; the loss counts answers, or what else can be known."""
+    def _batch(self, documents, pieces):
+        """Return a row for each document; targets are answers, or the words that can be predicted."""
         first = PATCHES * self.pictures
         lines = [[0] * first + pieces.encode(document.text + "\n") for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
-        weights = np.zeros(tokens.shape, np.float32)
+        targets = np.full_like(tokens, IGNORED)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
-            answer = slice(first + len(pieces.encode(document.prompt)), len(line))
             tokens[row, : len(line)] = line
-            weights[row, first : len(line)] = whole
-            weights[row, document.labels.get("scored", answer)] = 1
-        targets = np.where(weights > 0, tokens, IGNORED)[:, 1:].astype(np.int32)
+            answer = slice(first + len(pieces.encode(document.prompt)), len(line))
+            scored = document.labels.get("scored", answer)
+            targets[row, scored] = tokens[row, scored]
         pixels = np.stack([*map(patches, documents)]) if self.pictures else None
-        return View(tokens[:, :-1], targets, weights[:, 1:] if whole else None, pixels=pixels)
+        return View(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]), pixels=pixels)
 
 
 def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads):
@@ -168,7 +166,7 @@ def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
 
 def _loss(model, batch):
     model.pixels = batch.pixels
-    return model.loss(batch.tokens, batch.targets, batch.weights)
+    return model.loss(batch.tokens, batch.targets)
 
 
 def _guess(model, batch):
