@@ -247,7 +247,7 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
-    "mapping": Rows((("mapping", {}),), 500, asked=2000, measure=bayes, batch=64, **CONTEXT),
+    "mapping": Rows((("mapping", {}),), 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
