@@ -54,7 +54,11 @@ class Paraphrase(Kind):
             elif change == "object" and thing not in (subject, object):
                 other = fact._replace(object=thing)
             elif change == "relation" and relation in LIKE:
-                parent = "mother" if relation in PEOPLE and world.names[object].girl == "woman" else "father"
+                parent = (
+                    "mother"
+                    if relation in PEOPLE and world.names[object].say("girl") == "woman"
+                    else "father"
+                )
                 other = fact._replace(relation=LIKE[relation] or parent)
             elif change == "roles" and relation in PEOPLE:
                 other = fact._replace(subject=object, object=subject)
