@@ -240,7 +240,7 @@ def shell(n, **dials):
 def questions(**dials):
     """Ask about people of whom only an encyclopaedia told; others were asked about."""
     parts = ("encyclopaedia", dials, "all"), ("question", {})
-    return Rows(parts, 1500, heads=2, wanted=told)
+    return Rows(parts, 2500, heads=2, wanted=told)
 
 
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
