@@ -243,11 +243,12 @@ def questions(**dials):
     return Rows(parts, 2500, heads=2, wanted=told)
 
 
+LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters show the way
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
-    "mapping": Rows((("mapping", {}),), 1000, asked=2000, measure=bayes, **CONTEXT),
+    "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
