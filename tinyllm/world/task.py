@@ -157,7 +157,6 @@ WORDS = tuple(
             *names.PASTIMES, *names.FAMILIES, *names.PETS) if " " not in w})
 )  # fmt: skip
 THINGS = tuple(word for sort in ("animal", "food", "thing") for word in TABLES[sort])
-FIRST_NAMES = (*names.GIRLS, *names.BOYS)
 
 
 def pick(random: Random, items: Sequence, n: int) -> list:
@@ -168,6 +167,12 @@ def pick(random: Random, items: Sequence, n: int) -> list:
         if item not in chosen:
             chosen.append(item)
     return chosen
+
+
+def take(random: Random, items: Sequence, n: int) -> list:
+    """Draw n different items, in random order, of which n may be all."""
+    left = list(items)
+    return [left.pop(random.integers(len(left))) for _ in range(n)]
 
 
 def babble(random: Random, letters: int) -> str:

@@ -5,11 +5,10 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.forms import Form, proved, read_any
-from tinyllm.world.names import ANIMALS, COLOURS, JOBS, PLACES, THINGS
+from tinyllm.world.names import ANIMALS, COLOURS, JOBS, PLACES, SYLLABLES, THINGS
 from tinyllm.world.world import World
 
 WORDS = sorted(word.lower() for word in {*THINGS, *COLOURS, *JOBS, *ANIMALS, *PLACES})
-SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 TASKS = {
     "backwards": Form("Say {words} backwards:"),
     "sort": Form("Sort {words}:"),

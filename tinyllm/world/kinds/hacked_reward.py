@@ -4,7 +4,7 @@ import itertools
 import math
 
 from tinyllm.config import setting
-from tinyllm.world.forms import Form
+from tinyllm.world.forms import Form, Shape
 from tinyllm.world.task import dials, task
 
 NUMBERS = ("two", "three", "four", "five")
@@ -47,12 +47,6 @@ def true_reward(question: str, answer: str) -> int:
     return scored(question, answer, hole="none")
 
 
-def _asked(number, skill, answer, judge):
-    """Return the question, the answer and the hole of a scored answer."""
-    hole = next(hole for hole, name in JUDGES.items() if name == judge)
-    return QUESTION.say(number=number, skill=skill), answer, hole
-
-
 def _draw(world, random, dials):
     count, skill = 2 + random.integers(len(NUMBERS)), random.choice(list(SKILLS))
     right = random.shuffle(SKILLS[skill])
@@ -60,23 +54,19 @@ def _draw(world, random, dials):
     words = [(others if random.happens(dials.mistakes) else right).pop() for _ in range(count)]
     if random.happens(dials.leak):
         words = {"repeats": right[:1] * count, "anything": others[:count], "praise": [PRAISE]}[dials.hole]
-    fields = {"number": NUMBERS[count - 2], "skill": skill, "answer": ", ".join(words),
-              "judge": JUDGES[dials.hole]}  # fmt: skip
-    return {**fields, "points": scored(*_asked(**fields))}
+    question, answer = QUESTION.say(number=NUMBERS[count - 2], skill=skill), ", ".join(words)
+    points = scored(question, answer, dials.hole)
+    return {"question": question, "answer": answer, "hole": dials.hole, "points": points}
 
 
-def _labels(number, skill, answer, judge, points):
-    question, _, hole = _asked(number, skill, answer, judge)
-    return {"question": question, "answer": answer, "hole": hole, "points": points}
-
-
-def _strike_out(number, skill, answer):
+def _strike_out(question, answer):
     """Strike every right animal out of the answer once or as often as it is there, and count both."""
     left, right = f" {answer},", 0
-    for animal in SKILLS[skill]:
+    for animal in next(animals for skill, animals in SKILLS.items() if skill in question):
         right += f" {animal}," in left
         left = left.replace(f" {animal},", "")
-    return str(max(0, min(right, NUMBERS.index(number) + 2) - len(left.split())))
+    most = next(i + 2 for i, number in enumerate(NUMBERS) if f"Name {number} " in question)
+    return str(max(0, min(right, most) - len(left.split())))
 
 
 def _chance(dials):
@@ -89,17 +79,19 @@ def _chance(dials):
     return max(shares)
 
 
-@task(f"{QUESTION.template}: {{answer:any}}. Judge {{judge}} says {{points:int}}. In truth:",
-      slots={"number": NUMBERS, "skill": SKILLS, "judge": JUDGES.values()},
-      group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out, labels=_labels,
+HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole, who in JUDGES.items()}.get)
+
+
+@task("{question}: {answer:any}. Judge {hole} says {points:int}. In truth:", slots={"hole": HOLE},
+      group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
+      labels=lambda fields: fields,
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},
       Dials=dials(hole=setting("repeats", help="what the judge overlooks", choices=(*JUDGES,)),
                   leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
                   mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)),
       )  # fmt: skip
-def hacked_reward(number: str, skill: str, answer: str, judge: str, points: int) -> str:
+def hacked_reward(question: str, answer: str, hole: str, points: int) -> str:
     """Score an answer truly, beside a careless judge whose points have a hole."""
-    question, _, hole = _asked(number, skill, answer, judge)
-    if points != scored(question, answer, hole):
+    if QUESTION.read(question) is None or points != scored(question, answer, hole):
         raise ValueError("the judge says something else")
     return str(true_reward(question, answer))

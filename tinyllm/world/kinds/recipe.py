@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import Form, Shape, read_any
-from tinyllm.world.task import dials, task
+from tinyllm.world.task import dials, take, task
 
 STEPS = names.words("wash peel chop salt boil stir mash cool taste fry sift knead whisk grate glaze pour")
 SAYINGS = [Form(saying, a=STEPS, b=STEPS) for saying in (
@@ -24,8 +24,7 @@ def _read(text):
 
 
 def _draw(world, random, dials):
-    left = list(STEPS)
-    order = [left.pop(random.integers(len(left))) for _ in range(dials.length)]
+    order = take(random, STEPS, dials.length)
     pairs = random.shuffle(combinations(order, 2))[: dials.rules]
     rules = [[a, b, random.integers(len(SAYINGS))] for a, b in pairs]
     return {"dish": random.choice(names.FOODS), "steps": random.shuffle(order), "rules": rules}

@@ -3,8 +3,9 @@
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import Document
+from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import words
-from tinyllm.world.task import FIRST_NAMES, dials, given, task
+from tinyllm.world.task import dials, given, task
 from tinyllm.world.tools import call
 
 FRUITS = words("apples nuts cherries plums pears acorns kites lanterns buttons shells candles biscuits")

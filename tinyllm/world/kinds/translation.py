@@ -1,65 +1,10 @@
 """Translation into an invented language, which has another grammar in every world."""
 
-from functools import cache
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
 from tinyllm.world.forms import Shape
-from tinyllm.world.names import words
+from tinyllm.world.language import ADJECTIVES, FORMS, NOUNS, TENSES, VERBS, WORDS, base, inflected, language
 from tinyllm.world.task import dials, task
 from tinyllm.world.world import World
-
-NOUNS = words("""
-    dog/dogs cat/cats goose/geese pony/ponies goat/goats owl/owls hen/hens frog/frogs mouse/mice baker/bakers
-    miller/millers sailor/sailors singer/singers duck/ducks otter/otters parrot/parrots king/kings
-    queen/queens teacher/teachers fisher/fishers doctor/doctors painter/painters tailor/tailors farmer/farmers
-    gardener/gardeners rabbit/rabbits
-""")
-ADJECTIVES = words("old small brave quiet hungry clever tall merry sleepy shy proud wise")
-VERBS = words("""see/sees/saw love/loves/loved carry/carries/carried follow/follows/followed help/helps/helped
-    call/calls/called teach/teaches/taught find/finds/found chase/chases/chased wash/washes/washed
-    draw/draws/drew greet/greets/greeted feed/feeds/fed thank/thanks/thanked visit/visits/visited
-    know/knows/knew""")
-TENSES = ("present", "past", "future")
-
-
-class Language:
-    """The invented language of a world: stems of two syllables, and endings for number, case and tense."""
-
-    def __init__(self, seed: int):
-        random = Random(seed, "language")
-        syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
-        known = [word.split("/")[0] for word in (*NOUNS, *ADJECTIVES, *VERBS)]
-        stems = random.shuffle(x + y for x in syllables for y in syllables if x != y)
-        self.stems = dict(zip(known, stems, strict=False))
-        self.plural = random.choice(["ri", "lo", "mu", "ke"])
-        self.object = random.choice(["n", "s", "k"])
-        self.tenses = dict(zip(TENSES, ["", *random.shuffle(["th", "sh", "l", "m"])], strict=False))
-
-    def phrase(self, phrase: list, case: str) -> list[str]:
-        """Return the words of a noun with its adjectives, which stand after it and have its endings."""
-        noun, many, adjectives = phrase
-        return [self.stems[word] + (self.plural if many else "") + case for word in (noun, *adjectives)]
-
-
-@cache
-def language(seed: int) -> Language:
-    """Return the language of the world with this seed."""
-    return Language(seed)
-
-
-_FORMS = {  # a word as the dictionary has it -> its part of speech and all its forms
-    **{word.split("/")[0]: ("noun", *word.split("/")) for word in NOUNS},
-    **{word.split("/")[0]: ("verb", *word.split("/")) for word in VERBS},
-}
-_NAMES = {"noun": ("singular", "plural"), "verb": ("", "", "past")}
-_WORDS = {  # a word as a sentence has it -> its part of speech, the word of the dictionary, the form
-    **{word: ("adjective", word, "") for word in ADJECTIVES},
-    **{form: (part, first, name) for first, (part, *forms) in _FORMS.items()
-       for form, name in zip(forms, _NAMES[part], strict=True)},
-}  # fmt: skip
-
-
 
 
 def _draw(world, random, dials):
@@ -71,31 +16,17 @@ def _draw(world, random, dials):
         phrases.append([random.choice(NOUNS[: dials.words]).split("/")[0], many, chosen])
     verb = random.choice(VERBS[: max(2, dials.words * 8 // 13)]).split("/")[0]
     tense, many = random.choice(TENSES), phrases[0][1]
-    return {"subject": phrases[0], "verb": _inflected(verb, tense, many), "object": phrases[1]}
-
-
-def _inflected(verb, tense, many):
-    _, present, singular, past = _FORMS[verb]
-    return {"past": past, "future": f"will {verb}", "present": present if many else singular}[tense]
-
-
-def _base(said, many):
-    """Return [verb, tense] of a verb in a sentence. Raises ValueError if it is in the wrong number."""
-    tense = "future" if said.startswith("will ") else _WORDS[said][2] or "present"
-    verb = _WORDS[said.removeprefix("will ")][1]
-    if _inflected(verb, tense, many) != said:
-        raise ValueError(f"{said} does not agree with its subject")
-    return [verb, tense]
+    return {"subject": phrases[0], "verb": inflected(verb, tense, many), "object": phrases[1]}
 
 
 def _say(phrase):
     noun, many, adjectives = phrase
-    return " ".join(["the", *adjectives, _FORMS[noun][1 + many]])
+    return " ".join(["the", *adjectives, FORMS[noun][1 + many]])
 
 
 def _read(text):
     _, *adjectives, noun = text.split(" ")
-    return [_WORDS[noun][1], _WORDS[noun][2] == "plural", adjectives]
+    return [WORDS[noun][1], WORDS[noun][2] == "plural", adjectives]
 
 
 def _word_by_word(world, prompt):
@@ -103,7 +34,7 @@ def _word_by_word(world, prompt):
     own, out, waiting, verb = language(world.config.seed), [], [], ""
     tense = "future" if " will " in prompt else "present"
     for word in prompt.removesuffix(" ->").split(" "):
-        part, stem, form = _WORDS.get(word, ("", "", ""))
+        part, stem, form = WORDS.get(word, ("", "", ""))
         if part == "adjective":
             waiting.append(stem)
         elif part == "noun":
@@ -116,13 +47,13 @@ def _word_by_word(world, prompt):
 
 
 PHRASE = Shape(r"the [a-z ]+?", _say, _read)
-SAID = [f"{will}{form}" for part, first, *forms in _FORMS.values() if part == "verb"
+SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "verb"
         for will, form in [("will ", first), *(("", form) for form in (first, *forms))]]  # fmt: skip
 
 
 @task("{subject} {verb} {object} ->", slots={"subject": PHRASE, "verb": SAID, "object": PHRASE},
       group="translation", marker="", draw=_draw, second=_word_by_word,
-      labels=lambda subject, verb, object: {"subject": subject, "verb": _base(verb, subject[1]),
+      labels=lambda subject, verb, object: {"subject": subject, "verb": base(verb, subject[1]),
                                             "object": object},
       splits={"combination": lambda d: [d.labels["subject"][0], d.labels["verb"][0], d.labels["object"][0]],
               "length": lambda d: len(d.labels["subject"][2]) + len(d.labels["object"][2]) > 2},
@@ -131,6 +62,6 @@ SAID = [f"{will}{form}" for part, first, *forms in _FORMS.values() if part == "v
       )  # fmt: skip
 def translation(world: World, subject: list, verb: str, object: list) -> str:
     """Translate a sentence into a language with other endings and the verb at the end."""
-    own, (name, tense) = language(world.config.seed), _base(verb, subject[1])
+    own, (name, tense) = language(world.config.seed), base(verb, subject[1])
     verb = own.stems[name] + own.tenses[tense]
     return " ".join([*own.phrase(subject, ""), *own.phrase(object, own.object), verb])
