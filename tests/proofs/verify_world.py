@@ -30,7 +30,7 @@ def broken(kind, random, dials):
         return f"reads back as {read}, was {document}"
     if kind.solve(WORLD, document) != document.truth:
         return f"solved as {kind.solve(WORLD, document)!r}: {document}"
-    right = document.labels.get("right", not document.labels.get("mistaken", False))
+    right = document.labels.get("right") is not False and not document.labels.get("mistaken")
     if document.prompt and kind.score_answer(document.answer, kind.entry(document)) != right:
         return f"its answer does not score {right:d}: {document}"
     return None

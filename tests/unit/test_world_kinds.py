@@ -22,7 +22,7 @@ every_kind = pytest.mark.parametrize("name", KINDS)
 
 def right(document):
     """Whether the answer that a text gives is the truth: of attempts and preferences, some are not."""
-    return document.labels.get("right", not document.labels.get("mistaken", False))
+    return document.labels.get("right") is not False and not document.labels.get("mistaken")
 
 
 def digest(name, n=40):

@@ -42,9 +42,9 @@ def _proof(world, who, way):
 
 def _search(world, s, way):
     """Follow the chain through the list of all facts, without the index."""
-    person, *hops = s
+    (person, *hops), facts = s, world.facts()
     for hop in [*hops, RELATIONS[way]]:
-        found = [fact.object for fact in world.facts() if fact.subject == person and fact.relation == hop]
+        found = [fact.object for fact in facts if fact.subject == person and fact.relation == hop]
         if not found:
             return NOBODY
         person = str(found[0])
