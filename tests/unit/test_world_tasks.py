@@ -7,7 +7,7 @@ import pytest
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
-from tinyllm.world.task import Task
+from tinyllm.world.task import Task, task
 
 WORLD = World()
 TASKS = [name for name, kind in KINDS.items() if isinstance(kind, Task) and kind.group in ("suite", "tools")]
@@ -43,6 +43,11 @@ def test_a_text_with_another_answer_is_not_read(name):
     document = KINDS[name](WORLD, Random(0))
     assert KINDS[name].read(WORLD, document.text + "x") is None
     assert KINDS[name].read(WORLD, document.prompt) is None
+
+
+def test_a_misspelt_part_of_a_task_is_refused():
+    with pytest.raises(TypeError, match="a task has no wroking"):
+        task("{word} is", draw=dict, second=str, wroking=str)(str)
 
 
 def test_no_two_kinds_have_one_name():

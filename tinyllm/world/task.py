@@ -67,6 +67,8 @@ class Task(Kind):
     def __init__(self, asks: Sequence[str], draw: Callable[..., Fields], truth: Callable[..., str],
                  second: Callable[..., str], slots: dict | None = None, **more: Any):  # fmt: skip
         self.asks, self.draw, self.truth, self.second = asks, draw, truth, second
+        if unknown := [name for name in more if not hasattr(self, name)]:
+            raise TypeError(f"a task has no {', '.join(unknown)}")
         vars(self).update(more)
         self.options = len(self.choices) or self.options
         self.templates = [Question(template, **slots or {}) for template in asks]
