@@ -17,10 +17,10 @@ from terminal import at_terminal
 from tiny_run import SETTINGS, outcome, resumed_training, write_text
 
 import tinyllm
-from tinyllm.cli import main
+from tinyllm.cli import main, progress
 from tinyllm.train import pace, prepare
 from tinyllm.train.config import known_settings, make_config
-from tinyllm.train.log import MEASURED
+from tinyllm.train.log import MEASURED, read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -190,6 +190,22 @@ def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(h
     assert code == 0 and any("12/12" in bar and "val" in bar for bar in bars), shown
     assert max(map(len, bars)) <= 60
     assert "step " not in (here / "text").read_text().split("it writes")[1]  # the bar shows the steps
+
+
+def test_progress_is_per_character_and_never_silent_for_long(here, tiny, capsys, monkeypatch):
+    words = ["train", *tiny, "--tokenizer", "bpe:270", "--overwrite", "--out", "run"]
+    assert main(words) == 0
+    assert "step  3/12" not in capsys.readouterr().out  # only evaluations, as little time is between them
+    monkeypatch.setattr(progress, "QUIET", -1)
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    records = {r["step"]: r for r in read_log(here / "run" / "log.jsonl") if r["kind"] == "step"}
+    size = records[12]["val_loss"] / records[12]["val_loss_per_char"]
+    for number in (3, 4, 12):
+        train, val = records[number]["train_loss"] / size, records[number]["val_loss_per_char"]
+        line = f"step {number:>2}/12  loss {train:.3f}" + (f"  val {val:.3f}" if val else "")
+        assert size > 1.5 and line in shown
+    assert f"validation loss {val:.3f} nats per character" in shown
 
 
 def test_json_is_the_log(here, tiny, capsys):

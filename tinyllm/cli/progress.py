@@ -32,7 +32,9 @@ class Display:
         self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
         self.val_loss: float | None = None
-        self.last_sample, self.speed = "", 0.0
+        self.loss: float | None = None  # of the last step
+        self.pace = self.speed = 0.0  # seconds a step and tokens a second, a moving mean
+        self.last_sample = ""
         self.planned = False  # it was said how long the training takes
         self.last_line = time.perf_counter()
 
@@ -81,6 +83,8 @@ class Display:
             self.val_loss = event.val_loss
             if event.val_loss_per_char:
                 self.size = event.val_loss / event.val_loss_per_char
+            if self.bar is not None:
+                self.describe()
         elif isinstance(event, events.Logged):
             self.logged(event.record)
         elif isinstance(event, events.Sampled):
@@ -106,44 +110,45 @@ class Display:
             )
 
     def stepped(self, event: events.Stepped) -> None:
-        """Move the bar."""
-        if self.bar is None:
-            return
-        speed = event.tokens / event.seconds
-        self.speed = 0.95 * self.speed + 0.05 * speed if self.speed else speed
-        parts = [f"loss {event.loss / self.size:.3f}"]
-        if self.val_loss is not None:
-            parts.append(f"val {self.val_loss / self.size:.3f}")
+        """Measure the pace, and move the bar."""
+        self.pace = 0.95 * self.pace + 0.05 * event.seconds if self.pace else event.seconds
+        self.loss, self.speed = event.loss, event.tokens / self.pace
+        if self.bar is not None:
+            self.describe()
+            self.bar.update()
+
+    def describe(self) -> None:
+        """Write the newest losses beside the bar, and the speed if there is room."""
+        named = {"loss": self.loss, "val": self.val_loss}
+        parts = [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
         if self.bar.ncols >= WIDE:
             parts.append(f"{self.speed:,.0f} tok/s")
         self.bar.set_description_str(" ".join(parts), refresh=False)
-        self.bar.update()
 
     def logged(self, record: dict) -> None:
         """Say after the first steps how long it will take, then show progress, unless a bar shows it."""
-        now, speed = time.perf_counter(), record["tokens_per_second"]
-        left = ""
-        if speed:  # else nothing has been trained yet
-            tokens = self.config.batch * self.setup.model.config.context
-            left = duration((self.config.steps - record["step"]) * tokens / speed)
-            if not self.planned and record["step"] < self.config.steps:
-                self.say(f"this takes about {left}: {speed:,.0f} tokens/s")
-                self.planned, self.last_line = True, now
-        if record["val_loss"] is not None or now - self.last_line > QUIET:
+        evaluated, now = record["val_loss"] is not None, time.perf_counter()
+        if self.pace and not self.planned and record["step"] < self.config.steps:
+            self.say(f"this takes about {self.left(record)}: {self.speed:,.0f} tokens/s")
+            self.planned, self.last_line = True, now
+        if self.bar is None and (evaluated or now - self.last_line > QUIET):
+            self.say(self.line(record))
             self.last_line = now
-            self.evaluated(record, left)
+        if evaluated and (said := doctor(self.setup.plan, record)):
+            self.say(f"doctor  {said}")
 
-    def evaluated(self, record: dict, left: str) -> None:
-        """Show a record of the log as one line, unless a bar shows it, and the doctor's remark on it."""
+    def left(self, record: dict) -> str:
+        """Return the time that the steps after a record will take, in words."""
+        return duration((self.config.steps - record["step"]) * self.pace)
+
+    def line(self, record: dict) -> str:
+        """Return a record of the log as one line."""
         parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
         for name, loss in (("loss", record["train_loss"]), ("val", record["val_loss"])):
             parts += [f"{name} {loss / self.size:.3f}"] if loss is not None else []
-        if left and record["step"] < self.config.steps:
-            parts += [f"{record['tokens_per_second']:,.0f} tokens/s", f"{left} left"]
-        if self.bar is None:
-            self.say("  ".join(parts))
-        if line := doctor(self.setup.plan, record):
-            self.say(f"doctor  {line}")
+        if self.pace and record["step"] < self.config.steps:
+            parts += [f"{self.speed:,.0f} tokens/s", f"{self.left(record)} left"]
+        return "  ".join(parts)
 
     def say_how_to_resume(self) -> None:
         """Print what a stopped run has saved, and the command that resumes it."""
