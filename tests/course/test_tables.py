@@ -14,6 +14,7 @@ from tinyllm.course.classroom import sheets
 from tinyllm.course.classroom.adjust import adjust, read_tables
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course
+from tinyllm.course.classroom.feedback import READ, source
 from tinyllm.course.classroom.grading import empty_record
 from tinyllm.course.classroom.results import read_results, write_results
 from tinyllm.course.classroom.sheets import cell, read_sheet
@@ -179,3 +180,9 @@ def test_a_result_that_was_edited_by_hand_is_one_line(course):
     Path("out/results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="grade again"):
         read_results("out")
+
+
+def test_a_page_reads_the_beginning_of_a_huge_file_only(course):
+    """A file of two megabytes was split into lines for every task, which took seconds for each page."""
+    part = course.parts[0]
+    assert len(source({(part.lesson.folder, "exercise.py"): b"\n" * 2**21}, part, "exercise.py")) == READ + 1

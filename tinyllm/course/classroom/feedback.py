@@ -18,6 +18,7 @@ from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
 UNPARSED = ("SyntaxError", "IndentationError", "TabError")
+READ = 2**18  # bytes of a file that a page may show: it is read once for each task
 AROUND, MOST_LINES, WIDEST = 4, 300, 200  # lines before and after an error; lines shown; letters of a line
 
 
@@ -143,7 +144,8 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
 
 def source(files: Files, part: Part, name: str) -> list[str]:
     """Return the lines of a student's file as Python counts them; none if there is no such file."""
-    return re.split(r"\r\n|\r|\n", files.get((part.lesson.folder, name), b"").decode("utf-8-sig", "replace"))
+    data = files.get((part.lesson.folder, name), b"")[:READ]
+    return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
 
 
 def around(lines: list[str], line: int) -> range:
