@@ -1,6 +1,6 @@
 """Try ideas on the default training: `python benchmarks/ideas.py [IDEA ...] [--data FILE] [--set KEY=VALUE]`.
 
-Every idea trains alone, from the same first weights and on the same batches; `qk-norm+zero-init` trains two
+Every idea trains alone, from the same first weights and on the same batches; `muon+zero-init` trains two
 together, and `recipe` none. Each line has the validation loss in nats per character at half of the steps and
 at the end, and the processor time of a step on one thread, evaluations left out. docs/speedrun.md says what
 was found.
@@ -15,7 +15,7 @@ import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.config import parse_assignments
-from tinyllm.nn import GroupedAttention, Linear, Module, RMSNorm, init_normal
+from tinyllm.nn import Linear, Module, init_normal
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 
@@ -25,6 +25,8 @@ POLAR_EXPRESS = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
     (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
 
 
@@ -68,16 +70,6 @@ class CautiousAdamW(tl.AdamW):
         super().update(i, p, lr, grad_scale)
         p.data -= lr * decay * before * ((before - p.data) * before > 0)
         self.weight_decays[i] = decay
-
-
-class NormedAttention(GroupedAttention):
-    """Normalise every query and key, as Qwen 3 does (Henry et al., 2020)."""
-
-    def __call__(self, x, angles, cache=None, **where):
-        parts = (self.q_norm, self.q_proj), (self.k_norm, self.k_proj)
-        q, k = (norm((y := layer(x)).reshape(*y.shape[:2], -1, self.head_width)).reshape(*y.shape)
-                for norm, layer in parts)  # fmt: skip
-        return self.o_proj(self.mix(q, k, self.v_proj(x), cache, angles, **where))
 
 
 class SquaredMLP(Module):
@@ -125,13 +117,6 @@ def cautious_decay(trial):
     trial.optimizer = CautiousAdamW
 
 
-def qk_norm(trial):
-    for layer in trial.model.model.layers:
-        attention = layer.self_attn
-        attention.q_norm, attention.k_norm = RMSNorm(attention.head_width), RMSNorm(attention.head_width)
-        attention.__class__ = NormedAttention
-
-
 def zero_init(trial):
     for name, p in trial.model.named_parameters():
         if name.endswith(trial.model.residual_outputs):
@@ -155,7 +140,7 @@ def batch_ramp(trial):
     trial.batches = batches
 
 
-IDEAS = {"recipe": lambda trial: None, "muon": muon, "cautious-decay": cautious_decay, "qk-norm": qk_norm,
+IDEAS = {"recipe": lambda trial: None, "muon": muon, "cautious-decay": cautious_decay,
          "zero-init": zero_init, "relu2": relu2, "batch-ramp": batch_ramp}  # fmt: skip
 
 
