@@ -44,7 +44,7 @@ MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your cod
     ("return y", "NameError: name 'y' is not defined"),
     ("import tinyllm", f"{MISSING} 'tinyllm': {PYTHON} only, not the library itself"),
     ("import torch", f"{MISSING} 'torch': {PYTHON} only"),
-    ("while True: pass", "softmax did not come to an end in 1 second of processor time: has a loop no end?"),
+    ("while True: pass", "softmax ran for more than 1 second of processor time. Is there an endless loop?"),
 ])  # fmt: skip
 def test_what_is_said_tells_what_to_do(check, body, words):
     assert check(f"def softmax(x):\n    {body}").message == words
@@ -77,7 +77,7 @@ def test_numbers_that_are_right_are_called_no_mistake(op):
         return tuple(wide) if len(wide) > 1 else wide[0]
 
     verdict = wrong_as(op, in_float64)
-    assert "should be float32, got float64, while a result has the type" in verdict.message
+    assert "should be float32, got float64: float32 in, float32 out" in verdict.message
     assert verdict.broken[0] == FORM
     assert verdict.mistake is None or re.search("float64 and left there|astype missing", verdict.mistake)
 
@@ -100,7 +100,7 @@ def test_mistakes_made_by_rule_are_named(op):
 
 def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
     """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
-    monkeypatch.setattr(diagnose, "NAME_SECONDS", 1e-9)  # the listed mistakes only
+    monkeypatch.setattr(diagnose, "every_edit", lambda name: [])  # the listed mistakes only
 
     def scaled_by_keys(q, k, v, causal=True, lengths=None):
         wide = np.float32((q.shape[3] / max(k.shape[1], 1)) ** 0.5)

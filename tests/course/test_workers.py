@@ -97,7 +97,7 @@ def test_an_error_has_a_name_and_is_no_end(start):
 
 @pytest.mark.parametrize("function, state, words", [
     ("crash", "failed", "egmentation"), ("leave", "failed", "exit"),
-    ("sleep", "timed_out", "did not come to an end"), ("spin", "timed_out", "did not come to an end"),
+    ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "ran for more than"),
 ])  # fmt: skip
 def test_an_end_has_a_name_and_is_one(start, function, state, words):
     with start(cpu_seconds=1, total_seconds=1 if function == "sleep" else 30) as worker:

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
-from tinyllm.course.checker import WORDS
 from tinyllm.course.classroom.adjust import adjust, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
@@ -24,7 +23,7 @@ from tinyllm.course.classroom.results import read_results, summary, write_result
 from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
 from tinyllm.course.classroom.sheets import number
 from tinyllm.course.own_tasks import load_lesson, write_template
-from tinyllm.course.workers import best_level, isolation_words
+from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text

@@ -10,10 +10,9 @@ from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
+from tinyllm.cli.verdict import Screen, format_verdict, inset
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.checker import WORDS, as_record
 from tinyllm.course.notebook import to_notebook
-from tinyllm.course.reference_solution import helpers
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
     Progress,
@@ -29,8 +28,6 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS
 
-COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
-FENCED = "the line on isolation, above, says what a check lets your code do"
 HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
 
 
@@ -137,15 +134,17 @@ def start(lesson: Any, notebook: bool = False) -> None:
 
 
 @command("check")
-def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = False) -> int:
+def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool = False,
+          json: bool = False) -> int:
     """Say how your exercise of a lesson does, and name your bug.
 
     The exit code is 1 while something is missing.
 
-    N        the number of a lesson, or a folder of an instructor's own tasks
-    FILE     your exercise, if it is not in the workspace
-    --watch  check again whenever the file changes
-    --json   print the result for programs
+    N          the number of a lesson, or a folder of an instructor's own tasks
+    FILE       your exercise, if it is not in the workspace
+    --watch    check again whenever the file changes
+    --verbose  say what your code is allowed to do while it is checked
+    --json     print the result for programs
 
     example:
       tinyllm check 4              the exercise of lesson 4 in your workspace
@@ -158,7 +157,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, json: bool = 
     path = exercise_path(lesson, workspace, file)
     while True:
         before = versions(path.parent)
-        complete = check_once(lesson, path, workspace, json)
+        complete = check_once(lesson, path, workspace, json, verbose)
         if not watch:
             return 0 if complete else 1
         try:
@@ -180,9 +179,9 @@ def named_lesson(n: str) -> Any:
     return find_lesson(n)
 
 
-def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
+def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool) -> bool:
     """Judge every task, print the verdicts, and save the progress -> True if all passed."""
-    from tinyllm.course.checker import SOON, judge_lesson  # here: hypothesis takes a while to import
+    from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
     from tinyllm.course.workers import Launcher, best_level, isolation_words
 
     level = best_level()
@@ -190,14 +189,17 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
     own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
-        print(paragraph(isolation_words(level)) + "\n")
-    verdicts = []
+        print(paragraph(isolation_words(level)) + "\n" if verbose else "", flush=True)
+    verdicts, screen = [], Screen()
     with Launcher(level) as launcher, copied(path) as code:
-        first: Any = {"first": first_answer} if sys.stdout.isatty() and not json else {}
-        for verdict, printed in judge_lesson(lesson.tasks, launcher, code, SOON, **first):
+        first: Any = {"first": screen.first_answer} if screen.is_terminal and not json else {}
+        for verdict, printed in judge_lesson(lesson.tasks, launcher, code, soon=True, **first):
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
-                print(format_verdict(lesson, verdict, record.get("held"), printed), flush=True)
+                lines = format_verdict(lesson, verdict, record.get("held"), printed)
+                if "PermissionError" in verdict.message and not verbose:
+                    lines.append(inset(isolation_words(level)))
+                screen.show(verdict.state, lines)
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}
@@ -215,64 +217,9 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool) -> bool:
     return all(v.state == "passed" for v in verdicts)
 
 
-def first_answer(task: str, message: str) -> None:
-    """Print what is wrong with a task, before the search for the cause, which takes seconds."""
-    print(f"  {task:<24} failed: looking for the cause\n{inset(message)}", flush=True)
-
-
 def checked(lesson: Any, path: Any) -> str:
     """Return the name of the file that a lesson checks, which may lie beside the file at `path`."""
     return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
-
-
-def inset(text: str) -> str:
-    """Return a paragraph indented below the name of a task."""
-    return paragraph(text, 6)
-
-
-def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> str:
-    """Format a verdict for the terminal."""
-    of = len(verdict.held) + len(verdict.broken)
-    word = WORDS.get(verdict.state, verdict.state)
-    line = f"  {verdict.task:<24} {word:<14}"
-    kind = lesson.task(verdict.task).kind
-    if not verdict.runs:
-        return line.rstrip()
-    if verdict.state == "not_attempted":
-        missing = verdict.message.startswith("there is no function")
-        return "\n".join([line.rstrip(), inset(verdict.message)] if missing else [line.rstrip()])
-    line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
-    if before is not None and before != len(verdict.held):
-        line += f", {before} before"
-    if verdict.state == "passed":
-        return "\n".join([line, *map(inset, filter(None, verdict.message.split("\n")))])
-    lines = [line]
-    if verdict.broken and kind != "tests" and verdict.state == "failed":
-        lines.append(inset(f"does not hold: {cause(verdict)}"))
-    where = f" (line {verdict.line})" if verdict.line else ""
-    lines.append(inset(verdict.message + where))
-    if verdict.state == "blocked" and "PermissionError" in verdict.message:
-        lines.append(inset(FENCED))
-    if verdict.mistake:
-        lines.append(inset(f"your output equals {verdict.mistake}"))
-    elif verdict.step:
-        first = f"the first step that differs: the library has {verdict.step} here"
-        lines.append(inset(f"{first}, and none of your variables does"))
-    if verdict.smallest_input:
-        lines.append(inset("smallest input:"))
-        lines += [paragraph(each.strip(), 8, 12) for each in verdict.smallest_input.split("\n")]
-    if printed:
-        lines.append(inset("the first lines that your code printed:"))
-        lines += [paragraph(each, 8, 12) for each in printed.split("\n")]
-    lines.append(inset(f"`tinyllm hint {lesson.number} {verdict.task}` helps"))
-    return "\n".join(lines) + "\n"
-
-
-def cause(verdict: Any) -> Any:
-    """Return the property that the message of a verdict is about."""
-    from tinyllm.course.drawing import PURE, WRITES
-
-    return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
 
 
 def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator[str]:
@@ -337,6 +284,8 @@ def solution(n: str, task: str) -> None:
     example:
       tinyllm solution 4 softmax
     """
+    from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
+
     lesson = find_lesson(n)
     found = lesson.task(task)
     if found.kind in NO_SOLUTION:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.diagnose import diagnose
+from tinyllm.course.diagnose import diagnose, seconds_left
 from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.failures import complaint, format_failure, results_of
 from tinyllm.course.syllabus import Lesson, Task
@@ -44,10 +44,8 @@ class Verdict:
     mistake: str | None = None
     step: str | None = None  # if no known mistake fits: the first step that differs, and its right value
     smallest_input: str | None = None
+    results: tuple[str, str] | None = None  # the right ones on it, and the function's own
     runs: bool = True  # False if the file itself fails, so that nothing in it was tried
-
-
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # else the state itself
 
 
 def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
@@ -64,19 +62,30 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
     return JUDGES[task.kind](task, start, folder=folder, **options)
 
 
-SOON = {"cpu_seconds": 4}  # enough for a function on small arrays; a student waits for the answer
+PATIENCE = 9  # seconds of processor time in which a student gets all answers on a lesson
+SOON = (2, 4)  # the least and most that a worker gets of it: enough for a function on small arrays
 
 
-def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, limits: dict | None = None,
+def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
     """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
-    A file that does not run is tried only once, not again for every task and property. limits: of a worker
-    for an op; judge: called as `judge_task`; options: those of `judge`, for every task.
+    A file that does not run is tried only once, not again for every task and property. soon: a student waits,
+    so endless loops and searches for a cause share PATIENCE: each gets half of what those before it left.
+    judge: called as `judge_task`; options: those of `judge`, for every task.
     """
+    before = launcher.used()
+
+    def share() -> float:
+        return (PATIENCE - (launcher.used() - before)) / 2
+
+    def limits(kind: str) -> dict | None:
+        seconds = int(min(max(share(), SOON[0]), SOON[1]))
+        return {"cpu_seconds": seconds} if soon and kind in ("op", "c") else None
+
     broken, there = None, path.is_file()
     if there:
-        with launcher.start(path) as worker:
+        with launcher.start(path, limits("op")) as worker:
             broken = worker.failure
     for task in tasks:
         titles = tuple(properties(task.op)) if task.kind == "op" else ()
@@ -86,12 +95,15 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, limits: 
             yield unusable(task, broken, titles) if broken else missing, ""
             continue
 
-        def start(workers: list[Any] = workers, limits: dict | None = limits if titles else None) -> Any:
-            workers.append(launcher.start(path, limits))
+        def start(workers: list[Any] = workers, kind: str = task.kind) -> Any:
+            workers.append(launcher.start(path, limits(kind)))
             return workers[-1]
 
+        if soon:
+            options["left"] = seconds_left(max(share(), 1), launcher.used)
         verdict = judge(task, start, path.parent, **options)
-        yield verdict, next(filter(None, (first_lines(worker.output) for worker in workers)), "")
+        last = reversed(workers) if verdict.smallest_input else workers  # the last ran the smallest input
+        yield verdict, next(filter(None, (first_lines(worker.output) for worker in last)), "")
 
 
 WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's, of numbers
@@ -108,18 +120,21 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
           known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
           every: dict[str, list[tuple]] | None = None,
-          first: Callable[[str, str], Any] = lambda task, message: None) -> Verdict:
+          first: Callable[[str, str], Any] = lambda task, message: None,
+          left: Callable[[], float] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
     start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
     cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
     smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
-    first: called with the task and what is wrong, before the search for the cause.
+    first: called with the task and what is wrong, as soon as something is. left: a function that returns how
+    many seconds the search for the cause may still take.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []
     broken: dict[str, list[tuple]] = {}
+    stopped: set[int] = set()
     failure: Any = None
     with specs_only():
         for title, cases in every.items():
@@ -133,22 +148,32 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
             if not wrong:
                 held.append(title)
                 continue
-            broken[title] = wrong
+            answered = [pair for pair in wrong if not unanswered(pair[1])]
+            broken[title] = answered or wrong
+            if not failure and not unanswered(wrong[0][1]):
+                first(task.name, format_failure(wrong[0][1]))
             failure = failure or wrong[0]
-            if isinstance(failure[1], Failure) and failure[1].state != "failed":
+            stopped |= {id(args) for args, why in wrong if unanswered(why)}
+            if stopped:
                 break  # there is no function, or it does not end
         if not broken:
             return Verdict(task.name, "passed", tuple(held))
         lost = tuple(title for title in every if title not in held)
         verdict = functools.partial(Verdict, task.name, held=tuple(held), broken=lost)
         why = failure[1]
-        if isinstance(why, Failure) and why.state != "failed":
+        if unanswered(why):
             return verdict(state=why.state, message=format_failure(why), line=why.line)
         if not explain:
             return verdict(state="failed", message=format_failure(why), line=getattr(why, "line", None))
-        first(task.name, format_failure(why))
-        numbers = [args for title, cases in every.items() if title.startswith(RIGHT) for args in cases]
-        return diagnose(task, start, broken, verdict, effort, known, numbers, cut)
+        broken = {title: wrong for title, wrong in broken.items() if not unanswered(wrong[0][1])}
+        numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
+        numbers = [args for args in numbers if id(args) not in stopped]
+        return diagnose(task, start, broken, verdict, effort, known, numbers, cut, left)
+
+
+def unanswered(why: Failure | str) -> bool:
+    """Return True if a function is missing, was stopped, or did not end: no more of it is tried."""
+    return isinstance(why, Failure) and why.state != "failed"
 
 
 def bounded(why: Failure | str) -> Failure | str:

@@ -6,7 +6,7 @@ smallest input that fails in this way. If no mistake fits, `contrast` says how t
 right ones, or on which inputs they do; and the first variable of the specification is shown whose value no
 variable of the function has.
 
-Both searches have a budget of processor time, which other work on the machine does not shorten.
+While a student waits, both searches have a budget of processor time, which other work does not shorten.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import find, settings
+from hypothesis import Phase, find, settings
 
 from tinyllm.course import contrast
 from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind, per_case
@@ -37,12 +37,24 @@ from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import CASES, MISTAKES, QUIET, draw_cases, without_found_constants
-from tinyllm.testing.check import CLOSE, arrays, as_text, describe, outcome, require_close, same
+from tinyllm.testing.check import (
+    CLOSE,
+    arrays,
+    as_text,
+    describe,
+    is_plain_list,
+    labelled,
+    listed,
+    narrow,
+    outcome,
+    require_close,
+    same,
+)
 from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
-SHRINK_SECONDS = 2
-NAME_SECONDS = 3  # for mistakes made by rule, if a student waits
+SECONDS = 4  # for both searches, if a student waits
+NAMING = 0.6  # of the time, at most, to find a name
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 MORE_TRIES = 30
@@ -52,13 +64,15 @@ ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
-              known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
-              cut: Callable[..., Any] | None = None) -> Any:
+             known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
+             cut: Callable[..., Any] | None = None, left: Callable[[], float] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. The rest is as in
-    `judge`.
+    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. left: a function
+    that returns how many seconds the searches may still take; without effort no clock counts, so that a
+    grader always says the same. The rest is as in `judge`.
     """
+    left = left or (seconds_left(SECONDS) if effort else lambda: math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
     by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # so that numbers say nothing
     numbers = numbers if not by_chance else []
@@ -69,12 +83,13 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     fine = [args for args in tried if id(args) not in failed]
     passing = confirming([(args, None) for args in fine if case_kind(args) in (*PLAIN, VIEWS)])
     wrong = confirming(wrong)
-    with Shrinker(task, start, title, effort, cut) as tries:
+    with Shrinker(task, start, title, effort, cut, left) as tries:
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
         failing = [(args, tries.output(args)) for args, _ in wrong]
-        seconds = NAME_SECONDS if effort else None  # no clock for a grader, so that it always says the same
-        found = name_mistake(task.op, failing, known, [args for args, _ in passing], seconds)
+        shrinking = (1 - NAMING) * left()
+        found = name_mistake(task.op, failing, known, [args for args, _ in passing],
+                             lambda: left() - shrinking)
         tries.mistake = found and found[1]
         first = next(args for args, out in failing if not found or same_mistake(task.op, args, out, found[1]))
         tries.kind = case_kind(first)
@@ -84,6 +99,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         step = None if found or cut or not formed else tries.first_different_step(smallest)
+        yours = tries.afresh(smallest)
         name = found[0] if found else None
         if numbers and not found:
             name = contrast.describe(task.op, failing, every_wrong, fine, right)
@@ -93,7 +109,27 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     return verdict(
         state="failed", broken=lost, message=format_failure(why), line=getattr(why, "line", None), step=step,
         mistake=name, smallest_input=describe(task.op, smallest),
+        results=None if cut or not yours else compared(task.op, yours, smallest),
     )  # fmt: skip
+
+
+def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
+    """Write the right results that a function misses, and its own, as `describe` writes a case, if short."""
+    expected = right(name, args)[0]
+    one = is_plain_list(expected)
+    try:
+        every = [("result", list(got), list(expected))] if one else labelled(name, got, expected)
+    except AssertionError:  # another number of results
+        return None
+    wrong = [each for each in every if not alike([each[1]], [each[2]])]
+    both = [listed((label, narrow(each[i])) for label, *each in wrong) for i in (1, 0)]
+    return (both[0], both[1]) if wrong and max(map(len, both)) < READABLE else None
+
+
+def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time) -> Callable[[], float]:
+    """Start a timer -> a function that returns how many of the seconds are left."""
+    end = clock() + seconds
+    return lambda: end - clock()
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
@@ -149,21 +185,21 @@ def weight(args: Sequence[Any]) -> tuple[int, int]:
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
-                 seconds: float | None = None) -> tuple[str, Callable[..., Any]] | None:
+                 left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., Any]] | None:
     """Find the mistake that explains wrong results -> (sentence, function), or None.
 
     failing: pairs of a case and the results on it, or None if it gave no results; the simplest first. more:
-    known mistakes in addition to the op's. passing: ordinary cases with right results. seconds: the time
-    limit for trying mistakes made by rule.
+    known mistakes in addition to the op's. passing: ordinary cases with right results. left: a function that
+    returns the time that is left for mistakes made by rule.
     """
-    start, best, found, likely = time.process_time(), 0, None, None
+    best, found, likely = 0, None, None
     answered = [pair for pair in failing if pair[1] is not None]
     probes = answered[:: max(len(answered) // PROBES, 1)]
 
     def suspects():
         yield from itertools.chain(more, MISTAKES.get(name, ()))
-        for pair in every_edit(name) if best < len(failing) else ():
-            if best == len(failing) or (seconds and time.process_time() - start > seconds):
+        for pair in every_edit(name) if answered and best < len(failing) else ():
+            if best == len(failing) or left() < 0:
                 return
             yield pair
 
@@ -274,8 +310,9 @@ def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
 class Shrinker:
     """Find a small input on which a function fails, by trying many; a worker that dies is replaced."""
 
-    def __init__(self, task, start, title, effort, cut=None):
+    def __init__(self, task, start, title, effort, cut=None, left=lambda: 1.0):
         self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
+        self.left = left
         self.worker = None
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
@@ -294,6 +331,12 @@ class Shrinker:
 
     def complaint(self, args: Sequence[Any]) -> Failure | str | None:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
+
+    def afresh(self, args: Sequence[Any]) -> list[Any] | None:
+        """Return the results on an input in a new worker, so that it has printed nothing else."""
+        self.__exit__()
+        self.worker = None
+        return self.output(args)
 
     def part(self, args: Sequence[Any]) -> tuple | None:
         """Find the first part of a case that fails, with its complaint -> pair, or None."""
@@ -318,11 +361,11 @@ class Shrinker:
 
     def smallest(self, args: tuple) -> tuple:
         """Find the smallest input that fails; otherwise the one given."""
-        name, best, deadline = self.task.op, args, time.process_time() + SHRINK_SECONDS
+        name, best = self.task.op, args
 
         def fails(drawn):
             nonlocal best
-            if time.process_time() > deadline:
+            if self.left() < 0:
                 return False
             tried = tuple(bind(name, drawn).values())
             failing = next(filter(self.fails, self.cut(tried) if self.cut else [tried]), None)
@@ -332,7 +375,7 @@ class Shrinker:
             return True
 
         try:
-            few = settings(max_examples=self.effort, **QUIET)
+            few = settings(max_examples=self.effort, phases=(Phase.generate, Phase.shrink), **QUIET)
             with without_found_constants():
                 found = find(CASES[name], fails, settings=few, random=random.Random(0))
         except Exception:  # NoSuchExample, or Flaky where the time was up

@@ -27,7 +27,7 @@ from tinyllm.testing.properties import (
     STEADY,
     VIEWS,
 )
-from tinyllm.testing.relations import bind, run_spec
+from tinyllm.testing.relations import bind, run_spec, specs_only
 
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
@@ -78,6 +78,7 @@ WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 
 @functools.cache
+@specs_only()
 def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
     """Return the properties of an op and the cases that test them -> {property: list of argument tuples}.
 
@@ -104,11 +105,13 @@ def defaults(name: str) -> dict[str, Any]:
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
     """Return the first cases whose optional arguments may be left out: those that have their defaults."""
-    found = []
+    plain: list[tuple] = []
+    others: list[tuple] = []
     for args in cases:
-        given = bind(name, args) | defaults(name)
+        given = tuple((bind(name, args) | defaults(name)).values())
         with contextlib.suppress(ValueError, IndexError):  # this case needs what it was given
-            run_spec(name, tuple(given.values()))
-            found.append(tuple(given.values()))
-    plain = [args for args in found if case_kind(args) in (*PLAIN, VIEWS)]
-    return (plain or found)[:NAMED]
+            run_spec(name, given)
+            (plain if case_kind(given) in (*PLAIN, VIEWS) else others).append(given)
+        if len(plain) == NAMED:
+            break
+    return (plain or others)[:NAMED]

@@ -106,12 +106,12 @@ def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
         why, last = alarms[0]
-        message = f"it accuses {len(alarms)} of {len(correct)} right implementations: {format_failure(why)}"
+        message = f"it rejects {len(alarms)} of {len(correct)} correct implementations: {format_failure(why)}"
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
-        needed = math.ceil(ENOUGH * len(mutants))
-        message = f"{len(rest)} of {len(mutants)} mutants live; {needed} must be caught"
+        message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
+                   f"{math.ceil(ENOUGH * len(mutants))}")  # fmt: skip
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
     broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))

@@ -38,6 +38,7 @@ MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without e
 STATES = {  # kind of error -> state of the task; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
 }  # fmt: skip
@@ -120,9 +121,13 @@ class Launcher:
         """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
+    def used(self) -> float:
+        """Return the seconds of processor time that this process and the workers that have ended took."""
+        return self.cpu + time.process_time()
+
     def is_used_up(self) -> bool:
         """Return whether the workers that have ended and this process took all their processor time."""
-        return self.cpu + time.process_time() > self.cpu_seconds
+        return self.used() > self.cpu_seconds
 
     def launch(self, request: dict[str, Any]) -> socket.socket:
         """Start a process for a request; the server is started again if it has died."""
@@ -241,11 +246,11 @@ class Worker:
     def _after(self, answer):
         """Describe the time limit that ended the wait for an answer."""
         if self.looks >= ASLEEP:
-            return "time: it waits, and computes nothing"
+            return "waits without an end, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
         if isinstance(answer, Died):
             seconds, of = self.limits["cpu_seconds"], " of processor time"
-        return f"{seconds:g} second{'s' * (seconds != 1)}{of}: has a loop no end?"
+        return f"ran for more than {seconds:g} second{'s' * (seconds != 1)}{of}. Is there an endless loop?"
 
     def _ask(self, message):
         """Send a message and wait -> the answer, or an error for `_failed`."""
@@ -294,7 +299,7 @@ class Died:
 def _failure(answer, what, after):
     """Turn an answer without a value into a Failure. after: the time limit, in words."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
-        return Failure("timed_out", f"{what} did not come to an end in {after}")
+        return Failure("timed_out", f"{what} {after}")
     if isinstance(answer, Died):
         by = "a crash, an exit, or too much memory"
         if answer.signal:

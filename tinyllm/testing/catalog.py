@@ -21,7 +21,7 @@ from hypothesis.internal.conjecture import providers
 from tinyllm.ops import OPS
 from tinyllm.testing.arrays import ordinary
 from tinyllm.testing.edits import MISTAKES, VARIANTS
-from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind
+from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind, specs_only
 
 __all__ = ["BOUNDS", "CASES", "MISTAKES", "NEIGHBOURS", "VARIANTS", "draw_cases"]
 
@@ -55,6 +55,7 @@ def without_found_constants() -> Iterator[None]:
 
 
 @functools.cache
+@specs_only()
 def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
     """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
 

@@ -167,6 +167,10 @@ def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[A
     return list(zip(labels, results, expected, strict=True))
 
 
+WIDENED = (": float32 in, float32 out. NumPy's own numbers widen it, such as np.sqrt(n), np.arange(n) and a "
+           "count, mask.sum(); write np.float32(...), int(...) or result.astype(np.float32)")
+
+
 def require_form(label: object, got: Any, want: Any) -> None:
     """Raise AssertionError unless an array has the right dtype and shape, a Python value the right type."""
     if not isinstance(want, np.ndarray | np.generic):
@@ -176,11 +180,12 @@ def require_form(label: object, got: Any, want: Any) -> None:
         require(same, f"{label} should be {'an' if kind == 'int' else 'a'} {kind}, got {type(got).__name__}")
         return
     dtype = np.dtype(np.float32) if want.dtype.kind == "f" else want.dtype
+    if type(got) is float and want.ndim == 0 and dtype.kind == "f":
+        return  # Python has one width of floats only
     require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
     require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}")
     floats = {got.dtype.kind, dtype.kind} == {"f"}
-    why = ", while a result has the type of the inputs" * floats
-    require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}{why}")
+    require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}{WIDENED * floats}")
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -217,7 +222,13 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
     off = f", more than {allowed:.2g} apart" if allowed > 0 and np.isfinite(got[at] - wanted[0][at]) else ""
     where = f"[{', '.join(map(str, at))}]" if at else ""
     share = f" ({np.sum(~right)} of {got.size} are wrong)" if got.size > 1 else ""
-    raise AssertionError(f"{label}{where} should be {wanted[0][at]:.7g}, got {got[at]:.7g}{off}{share}")
+    want, wrong = digits(wanted[0][at]), digits(got[at])
+    raise AssertionError(f"{label}{where} should be {want}, got {wrong}{off}{share}")
+
+
+def digits(number: Any) -> str:
+    """Write a number in at most 7 digits, a whole number in all of them, and -0 as 0."""
+    return f"{float(number) or 0.0:.7g}" if number.dtype.kind == "f" else f"{number}"
 
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
@@ -263,20 +274,58 @@ def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
 
 
 def describe(name: str, args: Sequence[Any]) -> str:
-    """Describe the arguments of a case, one short line each."""
-    pairs = zip(parameters(name), args, strict=False)
-    return "\n".join(f"  {argument} = {as_text(value)}" for argument, value in pairs)
+    """Write the arguments of a case as Python code, one line each; say where the layout is unusual."""
+    return listed(zip(parameters(name), args, strict=False))
 
 
-def as_text(value: Any, limit: int = 200) -> str:
-    """Write a value in one short line; an array with its type, shape and numbers."""
+def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
+    """Write names and values as lines of Python code."""
+    lines = []
+    for name, value in pairs:
+        lines.append(f"  {name} = {as_text(value)}")
+        if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
+            lines.append(f"  # {name} is a view: not contiguous in memory")
+    return "\n".join(lines)
+
+
+def as_text(value: Any, limit: int = 400) -> str:
+    """Write a value as Python code that can be pasted after `import numpy as np`, or shortened if long."""
+    if isinstance(value, list | tuple) and any(isinstance(each, np.ndarray) for each in value):
+        inner = ", ".join(as_text(each, limit) for each in value)
+        text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    elif isinstance(value, np.ndarray | np.generic):
+        text = array_as_text(np.asarray(value))
+    else:
+        text = repr(value)
+    if len(text) <= limit:
+        return text
     if isinstance(value, np.ndarray):
-        strides = ", ".join(map(str, value.strides))
-        layout = "" if value.flags.c_contiguous else f", a view (not contiguous, strides {strides}),"
-        numbers = np.array2string(value, threshold=16, edgeitems=2, max_line_width=1000, separator=", ")
-        text = f"{value.dtype} {value.shape}{layout} {' '.join(numbers.split())}"
-    elif isinstance(value, list) and any(isinstance(each, np.ndarray) for each in value):
-        text = f"[{'; '.join(as_text(each, limit) for each in value)}]"
-    else:  # a text as Python writes it: a caller may have chosen it
-        text = repr(value) if isinstance(value, str) else str(value)
+        few = np.array2string(value, threshold=0, edgeitems=2, max_line_width=1000, separator=", ")
+        text = f"{value.dtype} {value.shape}: {' '.join(few.split())}"
     return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+MAKERS = {"int64": "np.array", "float64": "np.array", "bool": "np.array"}  # other types have their own name
+
+
+def array_as_text(a: np.ndarray) -> str:
+    """Write an array as Python code that makes it; a plain layout in memory is taken for granted."""
+    if not a.size and a.ndim != 1:
+        return f"np.zeros({a.shape}, np.{a.dtype})"
+    maker = MAKERS.get(str(a.dtype), f"np.{a.dtype}")
+    return f"{maker}({numbers_as_text(a)})" if a.size else f"np.array([], np.{a.dtype})"
+
+
+def numbers_as_text(a: np.ndarray) -> str:
+    """Write the numbers of an array as nested lists, each as short as its type allows."""
+    if a.ndim:
+        return f"[{', '.join(map(numbers_as_text, a))}]"
+    text = str(a[()])
+    return f"np.{text}" if text in ("nan", "inf") else "-np.inf" if text == "-inf" else text
+
+
+def narrow(value: Any) -> Any:
+    """Convert float64 values to float32, as results are; return other values unchanged."""
+    wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64
+    with np.errstate(all="ignore"):
+        return value.astype(np.float32) if wide else value

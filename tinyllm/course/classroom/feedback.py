@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tinyllm.course.checker import WORDS
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.classroom.sheets import number
-from tinyllm.course.workers import isolation_words
+from tinyllm.course.workers import WORDS, isolation_words
 from tinyllm.report.page import Html, assemble, cards, details, html, tag
 from tinyllm.report.tokens import plain
 

@@ -1,0 +1,102 @@
+"""Print the verdicts of a check: marks and colours in a terminal, plain text elsewhere."""
+
+import os
+import sys
+from shutil import get_terminal_size
+from typing import Any
+
+from tinyllm.cli.text import can_print, has_colours, paragraph
+from tinyllm.course.workers import WORDS
+
+MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
+COLOURS = {"passed": 32, "failed": 31, "timed_out": 31, "blocked": 33, "not_attempted": 2}  # SGR codes
+BOLD = 1
+COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
+EQUALS = "your output equals"
+
+
+class Screen:
+    """Print what is known about a task: first that it fails, later in its place the whole verdict."""
+
+    def __init__(self):
+        self.is_terminal = sys.stdout.isatty()
+        self.erases = os.environ.get("TERM") != "dumb" and get_terminal_size()[0] >= 80
+        self.lines = 0  # of a first answer that can be erased
+
+    def first_answer(self, task: str, message: str) -> None:
+        """Print what is wrong with a task, before the search for the cause, which takes seconds."""
+        lines = [f"  {task:<24} failed", inset(message), inset("looking for the cause ...")]
+        self.show("failed", lines)
+        self.lines = "\n".join(lines).count("\n") + 1 if self.erases else 0
+
+    def show(self, state: str, paragraphs: list[str]) -> None:
+        """Print the paragraphs about a task in place of its first answer."""
+        if self.lines:
+            print(f"\033[{self.lines}A\033[J", end="")
+            self.lines = 0
+        head, *others = paragraphs
+        if self.is_terminal and can_print(mark := MARKS.get(state, " ")):
+            head = mark + head[1:]
+        others = [coloured(text, BOLD) if text.lstrip().startswith(EQUALS) else text for text in others]
+        text = "\n".join([coloured(head, COLOURS[state]), *others])
+        print(text, flush=True)
+
+
+def coloured(text: str, code: int) -> str:
+    """Return a text in a colour, where colours are wanted."""
+    return f"\033[{code}m{text}\033[0m" if has_colours() else text
+
+
+def inset(text: str) -> str:
+    """Return a paragraph indented below the name of a task."""
+    return paragraph(text, 6)
+
+
+def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> list[str]:
+    """Format a verdict -> paragraphs, first the one with the name of the task."""
+    of = len(verdict.held) + len(verdict.broken)
+    line = f"  {verdict.task:<24} {WORDS.get(verdict.state, verdict.state):<14}"
+    kind = lesson.task(verdict.task).kind
+    if not verdict.runs:
+        return [line.rstrip()]
+    if verdict.state == "not_attempted":
+        missing = verdict.message.startswith("there is no function")
+        return [line.rstrip(), *([inset(verdict.message)] if missing else [])]
+    line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
+    if before is not None and before != len(verdict.held):
+        line += f", {before} before"
+    if verdict.state == "passed":
+        return [line, *map(inset, filter(None, verdict.message.split("\n"))), *format_output(printed)]
+    helps = inset(f"`tinyllm hint {lesson.number} {verdict.task}` helps") + "\n"
+    return [line, *reasons(verdict, kind), *format_output(printed), helps]
+
+
+def reasons(verdict: Any, kind: str) -> list[str]:
+    """Format why a task fails: the property, the name of the mistake, the smallest input -> paragraphs."""
+    lines = []
+    if verdict.broken and kind != "tests" and verdict.state == "failed":
+        lines.append(inset(f"fails: {cause(verdict)}"))
+    lines.append(inset(verdict.message + (f" (line {verdict.line})" if verdict.line else "")))
+    if verdict.mistake:
+        lines.append(inset(f"{EQUALS} {verdict.mistake}"))
+    elif verdict.step:
+        lines.append(inset(f"the reference computes {verdict.step} at this point; "
+                           "none of your variables ever has this value"))  # fmt: skip
+    listings = (verdict.smallest_input, *(verdict.results or ()))
+    for title, listing in zip(("smallest input:", "right:", "yours:"), listings, strict=False):
+        if listing:
+            lines += [inset(title), *(paragraph(each.strip(), 8, 12) for each in listing.split("\n"))]
+    return lines
+
+
+def format_output(printed: str) -> list[str]:
+    """Format the first lines that a student's code printed -> paragraphs."""
+    lines = [paragraph(each, 8, 12) for each in printed.split("\n")]
+    return [inset("the first lines that your code printed:"), *lines] if printed else []
+
+
+def cause(verdict: Any) -> Any:
+    """Return the property that the message of a verdict is about."""
+    from tinyllm.course.drawing import PURE, WRITES
+
+    return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
