@@ -141,8 +141,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
             with start() as worker:
                 if worker.failure:  # the file itself does not run: no input is to blame
                     return unusable(task, worker.failure, every)
-                tried = [(args, complaint(task.op, title, worker, task.name, args)) for args in cases]
-                wrong = [(args, bounded(why)) for args, why in tried if why]
+                wrong = list(complaints(task, title, worker, cases, None if broken else first))
             if title == STEADY and not (wrong or broken):
                 wrong = wrong_later(task, start, every, variant)
             if not wrong:
@@ -150,8 +149,6 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
                 continue
             answered = [pair for pair in wrong if not unanswered(pair[1])]
             broken[title] = answered or wrong
-            if not failure and not unanswered(wrong[0][1]):
-                first(task.name, format_failure(wrong[0][1]))
             failure = failure or wrong[0]
             stopped |= {id(args) for args, why in wrong if unanswered(why)}
             if stopped:
@@ -169,6 +166,18 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
         numbers = [args for args in numbers if id(args) not in stopped]
         return diagnose(task, start, broken, verdict, effort, known, numbers, cut, left)
+
+
+def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
+               first: Callable[[str, str], Any] | None) -> Iterator[tuple]:
+    """Try a property on cases -> pairs (args, what is wrong); call `first` with what is wrong first."""
+    for args in cases:
+        if not (why := complaint(task.op, title, worker, task.name, args)):
+            continue
+        if first and not unanswered(why):
+            first(task.name, format_failure(why))
+            first = None
+        yield args, bounded(why)
 
 
 def unanswered(why: Failure | str) -> bool:

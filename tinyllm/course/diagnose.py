@@ -101,7 +101,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         step = None if found or cut or not formed else tries.first_different_step(smallest)
         yours = tries.afresh(smallest)
         name = found[0] if found else None
-        if numbers and not found:
+        if numbers and not found and any(each != WRITES for _, each in wrong):
             name = contrast.describe(task.op, failing, every_wrong, fine, right)
     about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
@@ -181,7 +181,7 @@ def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None
 def weight(args: Sequence[Any]) -> tuple[int, int]:
     """Measure an input: the numbers in its arrays, then its letters. An empty input counts as the largest."""
     size = sum(a.size for a in arrays(args))
-    return size or 10**9, len(repr(args))
+    return size or 10**9, len(repr(args)) if size < READABLE else 0  # writing long arrays takes long
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),

@@ -73,6 +73,8 @@ mistake("bpe_merge", "a merge that keeps the right half beside the new token", "
         "merged += [new_id, right]")
 mistake("bpe_merge", "a merge that leaves the right half out of the step: the index moves by one", "i += 2",
         "i += 1")
+mistake("bpe_merge", "a merge that steps over the token after each new one, which may begin a pair", "i += 2",
+        "merged += ids[i + 2 : i + 3]\ni += 3")
 mistake("bpe_merge", "the right merge with 256 for every new token", "merged.append(new_id)",
         "merged.append(256)")
 mistake("bpe_merge", "the right merge, but done inside the list that was given", "return merged",

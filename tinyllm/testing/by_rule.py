@@ -45,6 +45,8 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple
         fixed += others if number else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
+        if type(value) is int:
+            yield f"{name} ignored, as if there were no limit", f"{name} = 1_000"
         if type(value) is int or kind(value) in ("i", "u"):
             yield f"{name} one too large", f"{name} = {name} + 1"
             yield f"{name} one too small", f"{name} = {name} - 1"
@@ -75,23 +77,23 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[st
             known.append(node.id)
         elif isinstance(node, ast.Name):
             loads.append(node)
+    stands = where(tree)
     for node in loads:
-        where = where_in(tree, node)
+        here = stands.get(node, "")
         if node.id in whole:
             for by in (1, -1):
                 new = shifted(node, by)
-                yield f"{code(new)} for `{node.id}`{where}", node, new
+                yield f"{code(new)} for `{node.id}`{here}", node, new
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
-                yield f"`{other}` for `{node.id}`{where}", node, ast.Name(other, ast.Load())
+                yield f"`{other}` for `{node.id}`{here}", node, ast.Name(other, ast.Load())
 
 
-def where_in(tree: ast.AST, node: ast.AST) -> str:
-    """Say in which statement a node stands."""
-    for each in ast.walk(tree):
-        if isinstance(each, ast.Assign | ast.AugAssign | ast.Return) and node in ast.walk(each):
-            return f" in {code(each)}"
-    return ""
+def where(tree: ast.AST) -> dict[ast.AST, str]:
+    """Say in which statement each node stands -> {node: words}."""
+    kinds = ast.Assign | ast.AugAssign | ast.Return
+    return {node: f" in {code(each)}" for each in ast.walk(tree) if isinstance(each, kinds)
+            for node in ast.walk(each)}  # fmt: skip
 
 
 def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -156,11 +158,12 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     for function, tree in trees.items():
         if function.__module__.rpartition(".")[2] in LEFT_ALONE:
             continue
+        stands = where(tree)
         for operator in OPERATORS if function is not spec else (*OPERATORS, results):
             for node in places(ast.Module(tree.body, [])):
-                where = where_in(tree, node) if isinstance(node, ast.Constant) else ""
+                here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
                 for said, new in operator(node):
-                    yield said + where, Made(name, trees | {function: swapped(tree, node, new)})
+                    yield said + here, Made(name, trees | {function: swapped(tree, node, new)})
         for said, new in order(tree):
             yield said, Made(name, trees | {function: new})
         for said, new in everywhere(tree):

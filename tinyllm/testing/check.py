@@ -183,7 +183,8 @@ def require_form(label: object, got: Any, want: Any) -> None:
     if type(got) is float and want.ndim == 0 and dtype.kind == "f":
         return  # Python has one width of floats only
     require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
-    require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}")
+    kept = " (with keepdims=True a sum or mean keeps its axis)" * (got.shape == (*want.shape, 1))
+    require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}{kept}")
     floats = {got.dtype.kind, dtype.kind} == {"f"}
     require(got.dtype == dtype, f"{label} should be {dtype}, got {got.dtype}{WIDENED * floats}")
 
@@ -222,8 +223,8 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
     off = f", more than {allowed:.2g} apart" if allowed > 0 and np.isfinite(got[at] - wanted[0][at]) else ""
     where = f"[{', '.join(map(str, at))}]" if at else ""
     share = f" ({np.sum(~right)} of {got.size} are wrong)" if got.size > 1 else ""
-    want, wrong = digits(wanted[0][at]), digits(got[at])
-    raise AssertionError(f"{label}{where} should be {want}, got {wrong}{off}{share}")
+    due, wrong = digits(wanted[0][at]), digits(got[at])
+    raise AssertionError(f"{label}{where} should be {due}, got {wrong}{off}{share}")
 
 
 def digits(number: Any) -> str:

@@ -83,6 +83,8 @@ def terms(node: Any) -> Edits:
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
         yield f"{code(node.right)} left out of {code(node)}", node.left
+    if is_a(node, ast.BinOp, ast.Sub) and ast.unparse(node.left) == "1":
+        yield f"{code(node.right)} for {code(node)}", node.right
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "add" and len(node.args) == 2:  # the op
         for i, value in enumerate(node.args):
             yield f"{code(value)} left out of {code(node)}", node.args[1 - i]
