@@ -182,8 +182,10 @@ def named_lesson(n: str) -> Any:
 def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool) -> bool:
     """Judge every task, print the verdicts, and save the progress -> True if all passed."""
     from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
+    from tinyllm.course.processes import use_one_thread
     from tinyllm.course.workers import Launcher, best_level, isolation_words
 
+    use_one_thread()
     level = best_level()
     progress = opened(workspace)
     own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()

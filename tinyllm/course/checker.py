@@ -100,7 +100,7 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
             return workers[-1]
 
         if soon:
-            options["left"] = seconds_left(max(share(), 1), launcher.used)
+            options["timer"] = lambda: seconds_left(max(share(), 1), launcher.used)
         verdict = judge(task, start, path.parent, **options)
         last = reversed(workers) if verdict.smallest_input else workers  # the last ran the smallest input
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in last)), "")
@@ -121,15 +121,15 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
           every: dict[str, list[tuple]] | None = None,
           first: Callable[[str, str], Any] = lambda task, message: None,
-          left: Callable[[], float] | None = None) -> Verdict:
+          timer: Callable[[], Callable[[], float]] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
     start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
     cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
     smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
-    first: called with the task and what is wrong, as soon as something is. left: a function that returns how
-    many seconds the search for the cause may still take.
+    first: called with the task and what is wrong, as soon as something is. timer: starts the clock for the
+    search for the cause, as `seconds_left` does.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []
@@ -165,7 +165,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         broken = {title: wrong for title, wrong in broken.items() if not unanswered(wrong[0][1])}
         numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
         numbers = [args for args in numbers if id(args) not in stopped]
-        return diagnose(task, start, broken, verdict, effort, known, numbers, cut, left)
+        return diagnose(task, start, broken, verdict, effort, known, numbers, cut, timer)
 
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],

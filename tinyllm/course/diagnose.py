@@ -65,14 +65,14 @@ ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
              known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
-             cut: Callable[..., Any] | None = None, left: Callable[[], float] | None = None) -> Any:
+             cut: Callable[..., Any] | None = None,
+             timer: Callable[[], Callable[[], float]] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. left: a function
-    that returns how many seconds the searches may still take; without effort no clock counts, so that a
-    grader always says the same. The rest is as in `judge`.
+    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. Without effort
+    no clock counts, so that a grader always says the same. The rest is as in `judge`.
     """
-    left = left or (seconds_left(SECONDS) if effort else lambda: math.inf)
+    left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
     by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # so that numbers say nothing
     numbers = numbers if not by_chance else []

@@ -7,6 +7,7 @@ limit by the clock ends it. Processes that it starts are not killed.
 """
 
 import contextlib
+import ctypes
 import glob
 import os
 import secrets
@@ -39,6 +40,17 @@ def python_command(where: str) -> tuple[list[str], dict[str, str]]:
     if "SYSTEMROOT" in os.environ:  # Windows starts nothing without it
         environment["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
     return [*command, str(SCRIPT), where, str(Path(np.__file__).parents[1])], environment
+
+
+def use_one_thread() -> None:
+    """Let NumPy multiply on one thread: for small products, threads that wait take most of the time.
+
+    The library in NumPy's wheels reads OPENBLAS_NUM_THREADS only when it is loaded. Other builds of NumPy
+    keep their threads.
+    """
+    for path in Path(np.__file__).parents[1].glob("numpy.libs/*openblas*"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(1)
 
 
 def readable_paths() -> list[str]:
