@@ -230,7 +230,7 @@ def bits_of(cases):
     ("return right(x) * x.shape[-1]", "the right y multiplied by x.shape[-1]"),
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
-     "the right result, but not where x has more than two axes"),
+     "the right result, except where x has more than two axes"),
 ])  # fmt: skip
 def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
     """Without a known mistake: as facts of all cases."""

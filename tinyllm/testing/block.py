@@ -67,6 +67,11 @@ mistake("transformer_block", "q, k and v taken in turn from each head's outputs,
         f"({CUT} for i in range(3))", "np.moveaxis(mixed.reshape(B, T, heads, 3, C // heads), 3, 0).copy()")
 mistake("transformer_block", "heads cut as (C / heads, heads), where (heads, C / heads) belongs", CUT,
         CUT.replace("heads, C // heads", "C // heads, heads") + ".swapaxes(2, 3)")
+mistake("transformer_block", "heads cut and joined by reshape alone, which mixes tokens: no transpose",
+        CUT, CUT.replace("T, heads", "heads, T") + ".swapaxes(1, 2)", "attention(q, k, v)[0]",
+        "attention(q, k, v)[0].swapaxes(1, 2)")
+mistake("transformer_block", "heads joined by reshape alone, without the transpose back to (B, T, heads, D)",
+        "attention(q, k, v)[0]", "attention(q, k, v)[0].swapaxes(1, 2)")
 mistake("transformer_block", "attention and MLP side by side, both reading the same x, as in PaLM", MIXED,
         f"before = x\n{MIXED}", "layernorm(x, *norm_2)", "layernorm(before, *norm_2)")
 mistake("transformer_block", "the MLP first, then attention", f"return add(x, {MLP})", "return x", MIXED,
