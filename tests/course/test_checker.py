@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tinyllm.course import diagnose, failures
-from tinyllm.course.checker import judge
+from tinyllm.course.checker import PATIENCE, SOON, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import READABLE, Shrinker, name_mistake, weight
 from tinyllm.course.drawing import properties
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task, syllabus
-from tinyllm.course.workers import Launcher
+from tinyllm.course.workers import Failure, Launcher
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
 from tinyllm.testing.catalog import draw_cases
@@ -167,6 +167,67 @@ def test_a_planted_error_turns_the_check_red(check):
     planted = right.replace("def softmax(x):", "def softmax(x):\n    if x.size > 20: raise KeyError('plant')")
     assert planted != right
     assert "plant" in check(planted, explain=False).message
+
+
+class Waiting:
+    """A launcher whose clock is ours; each worker runs `endless`, and takes all the time that it may."""
+
+    def __init__(self):
+        self.clock, self.limits, self.output = 0.0, [], b""
+
+    def used(self):
+        return self.clock
+
+    def start(self, code, limits):
+        self.limits.append(limits["cpu_seconds"])
+        self.failure = None
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def call(self, *args, **named):
+        self.clock += 0 if self.failure else self.limits[-1]
+        self.failure = Failure("timed_out", "it ran for more than a while")
+        return self.failure
+
+
+def test_endless_functions_share_the_patience_of_a_student(tmp_path):
+    """Three of them once took 4 seconds each, and every input of a search as much again."""
+    (tmp_path / "exercise.py").touch()
+    launcher, three = Waiting(), [TASKS[op] for op in ("add", "entropy", "softmax")]
+    verdicts = [verdict for verdict, _ in judge_lesson(three, launcher, tmp_path / "exercise.py", soon=True)]
+    assert [verdict.state for verdict in verdicts] == 3 * ["timed_out"]
+    assert min(launcher.limits) == SOON[0] and launcher.clock <= PATIENCE
+
+
+def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):
+    """Each later property, and each case that was looked at again, once waited for it anew."""
+    before = launcher.used()
+    verdict = check("""
+import numpy as np
+def softmax(x):
+    while x.size == 0 or np.isinf(x).any(): pass
+    return x
+""", effort=20)
+    assert verdict.state == "failed" and verdict.mistake and verdict.smallest_input
+    assert launcher.used() - before < 20  # of processor time; a worker has one second
+
+
+def test_the_first_answer_does_not_wait_for_other_cases(judge, launcher, monkeypatch):
+    calls, said = [], []
+
+    def counted(*args):
+        calls.append(args)
+        return failures.complaint(*args)
+
+    monkeypatch.setattr("tinyllm.course.checker.complaint", counted)
+    judge("def softmax(x):\n    return x", effort=1, first=lambda *words: said.append((*words, len(calls))))
+    (task, message, seen), = said
+    assert task == "softmax" and "should be" in message and seen < 3 < len(calls)
 
 
 def test_an_input_that_is_written_to_is_found(check):

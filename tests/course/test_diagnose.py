@@ -156,6 +156,54 @@ def cross_entropy(logits, targets, ignore_index=-100):
     picked = np.take_along_axis(logits, np.where(kept, targets, 0)[..., None], axis=-1)[..., 0]
     return np.asarray((lse - picked)[kept].sum() / targets.size, np.float32), lse
 """),
+    "a merge that steps over the token after each new one, which may begin a pair": ("bpe_merge", """
+def bpe_merge(ids, pair, new_id):
+    ids, i = list(ids), 0
+    while i < len(ids) - 1:
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i : i + 2] = [new_id]
+            i += 1
+        i += 1
+    return ids
+"""),
+    "a merge that leaves the right half out of the step: the index moves by one": ("bpe_merge", """
+def bpe_merge(ids, pair, new_id):
+    found = []
+    for i in range(len(ids)):
+        if tuple(ids[i : i + 2]) == pair:
+            found.append(new_id)
+            i += 2
+        else:
+            found.append(ids[i])
+    return found
+"""),
+    "the right formula with = for += in `gradients[:i] += gradients[i] * local[i, :i]`": ("backpropagate", """
+import numpy as np
+def backpropagate(local):
+    g = np.zeros(len(local), np.float32)
+    g[-1:] = 1
+    for i in range(len(local) - 1, -1, -1):
+        for j in range(i):
+            g[j] = g[i] * local[i, j]
+    return g
+"""),
+    "every token that ties with the k-th kept: ties keep the smaller id": ("top_k", """
+import numpy as np
+def top_k(logits, k):
+    least = np.sort(logits, axis=-1)[..., -min(k, logits.shape[-1])][..., None]
+    return np.where(logits >= least, logits, np.float32(-np.inf))
+"""),
+    "the token that crosses p dropped, so that the kept ones do not reach p": ("top_p", """
+import numpy as np
+def top_p(logits, p):
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    likely = np.take_along_axis(e / e.sum(axis=-1, keepdims=True), order, axis=-1)
+    kept = np.where(likely.cumsum(axis=-1) <= p, np.take_along_axis(logits, order, axis=-1), -np.inf)
+    y = np.empty_like(logits)
+    np.put_along_axis(y, order, kept.astype(np.float32), axis=-1)
+    return y
+"""),
 }  # fmt: skip
 
 
@@ -238,6 +286,20 @@ def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, mo
     space = {"right": OPS["softmax"].reference}
     exec(f"def softmax(x):\n    {body}", space)
     assert wrong_as("softmax", space["softmax"]).mistake == said
+
+
+def test_a_loss_may_be_a_float_of_python_and_one_of_numpy_is_told_in_words_what_widened_it(check):
+    """np.float64 is a float of Python too, and the sum of a mask is what makes it."""
+    text = "import numpy as np\ndef perplexity(p):\n    return {}(np.exp(-np.log(p).sum() / max(p.size, 1)))"
+    assert check(text.format("float"), TASKS["perplexity"]).state == "passed"
+    verdict = check(text.format("np.float64"), TASKS["perplexity"])
+    assert "float32 in, float32 out" in verdict.message and "mask.sum()" in verdict.message
+    assert verdict.mistake is None
+
+
+def test_writing_into_an_input_is_called_by_no_other_name(check):
+    verdict = check("def add(x, y):\n    x += y\n    return x", TASKS["add"])
+    assert verdict.broken[0] == PURE and verdict.mistake is None
 
 
 @pytest.mark.parametrize("op, text, words", [

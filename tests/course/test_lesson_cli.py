@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
+from tinyllm.cli.verdict import Screen
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson, syllabus
@@ -161,6 +163,40 @@ def test_prints_and_warnings_of_the_student_are_shown_and_those_of_numpy_are_not
     write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n")
     said = say("check 4", 1)
     assert "Warning" not in said and "printed" not in said
+
+
+def test_what_is_shown_of_the_output_belongs_to_the_smallest_input(say):
+    """It was once that of the first case, which nobody sees."""
+    write(0, "def add(x, y):\n    print('sum of', x.tolist())\n    return x\n")
+    said = " ".join(say("check 0", 1).split())
+    smallest = re.search(r"x = np.float32\((.*?)\) y = ", said)[1]
+    assert f"sum of {smallest} `tinyllm hint" in said
+    assert "right: the result = np.float32(" in said and "yours: the result = np.float32(" in said
+    write(0, "def add(x, y):\n    print('I pass')\n    return x + y\n")
+    assert "I pass" in say("check 0")
+
+
+@pytest.mark.parametrize("settings, colours, marks, erased", [
+    ({"TERM": "xterm"}, True, True, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False, True, True),
+    ({"TERM": "dumb"}, False, True, False), (None, False, False, False),
+])  # fmt: skip
+def test_marks_and_colours_are_for_terminals(monkeypatch, capsys, settings, colours, marks, erased):
+    """And a first answer is replaced by the whole one; without a terminal the words stay as they are."""
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (settings or {}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: settings is not None, raising=False)
+    monkeypatch.setattr("tinyllm.cli.verdict.can_print", lambda text: True)
+    screen = Screen()
+    screen.first_answer("add", "the result should be 2, got 1")
+    screen.show("failed", [f"  {'add':<24} failed", "      your output equals x"])
+    screen.show("passed", [f"  {'softmax':<24} passed"])
+    said = capsys.readouterr().out
+    assert ("\033[31m" in said and "\033[32m" in said and "\033[1m" in said) == colours
+    assert ("\N{BALLOT X} add" in said and "\N{CHECK MARK} softmax" in said) == marks
+    assert said.count("\033[3A\033[J") == erased
+    assert marks or said.startswith("  add  ")
 
 
 def test_the_line_on_isolation_is_for_those_who_ask_and_for_what_is_refused(say, monkeypatch):

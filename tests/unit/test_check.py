@@ -7,7 +7,9 @@ import pytest
 
 from tinyllm.ops import OPS, override, use
 from tinyllm.testing import check
-from tinyllm.testing.check import require_form
+from tinyllm.testing.catalog import draw_cases
+from tinyllm.testing.check import as_text, bits, describe, require_form
+from tinyllm.testing.relations import parameters
 
 X = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
 softmax = OPS["softmax"].reference
@@ -89,3 +91,24 @@ def test_a_count_may_be_an_integer_of_numpy_and_no_other_number():
             require_form("n", wrong, 3)
     with pytest.raises(AssertionError, match="should be a str"):
         require_form("n", np.zeros(0), "3")
+
+
+@pytest.mark.parametrize("op", ["softmax", "bpe_merge", "bpe_train", "embedding", "grad_norm", "linear",
+                                "repetition_penalty", "sum_to_shape", "cross_entropy"])  # fmt: skip
+def test_what_is_shown_can_be_pasted_into_python(op):
+    """Types, shapes and bits come back; only a case that is too long is shortened."""
+    short = [args for args in draw_cases(op) if max(len(as_text(x, 10**9)) for x in args) < 400]
+    assert len(short) > 10
+    for args in short:
+        pasted = {"np": np}
+        exec("\n".join(line[2:] for line in describe(op, args).splitlines()), pasted)
+        for name, value in zip(parameters(op), args, strict=True):
+            plain = np.array(value, order="C") if isinstance(value, np.ndarray) and value.ndim else value
+            assert bits(pasted[name]) == bits(plain), (name, value)
+
+
+def test_numbers_in_messages_are_plain():
+    minus_zero = complaint("softmax", lambda x: np.full_like(x, np.nan), np.float32([[0, -np.inf]]))
+    assert "should be 1, got nan" in minus_zero
+    whole = complaint("count_parameters", lambda *sizes: 124_439_809, 50257, 1024, 12, 768)
+    assert "124439808" in whole and "124439809" in whole

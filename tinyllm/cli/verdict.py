@@ -20,7 +20,8 @@ class Screen:
 
     def __init__(self):
         self.is_terminal = sys.stdout.isatty()
-        self.erases = os.environ.get("TERM") != "dumb" and get_terminal_size()[0] >= 80
+        wide = get_terminal_size()[0] >= 80  # so that no line is folded again
+        self.erases = self.is_terminal and wide and os.environ.get("TERM") != "dumb"
         self.lines = 0  # of a first answer that can be erased
 
     def first_answer(self, task: str, message: str) -> None:
