@@ -63,7 +63,7 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
 
 
 PATIENCE = 9  # seconds of processor time in which a student gets all answers on a lesson
-SOON = (2, 4)  # the least and most that a worker gets of it: enough for a function on small arrays
+SOON = (2, 3)  # the least and most that a worker gets of it: enough for a function on small arrays
 
 
 def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
