@@ -9,8 +9,9 @@ import pytest
 from tinyllm.course import diagnose, failures
 from tinyllm.course.checker import PATIENCE, SOON, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
-from tinyllm.course.diagnose import READABLE, Shrinker, name_mistake, weight
+from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import properties
+from tinyllm.course.naming import READABLE, name_mistake, weight
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Task, syllabus
 from tinyllm.course.workers import Failure, Launcher

@@ -100,7 +100,7 @@ def test_mistakes_made_by_rule_are_named(op):
 
 def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
     """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
-    monkeypatch.setattr(diagnose, "every_edit", lambda name: [])  # the listed mistakes only
+    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
 
     def scaled_by_keys(q, k, v, causal=True, lengths=None):
         wide = np.float32((q.shape[3] / max(k.shape[1], 1)) ** 0.5)

@@ -9,8 +9,8 @@ mistakes of four ops.
 import argparse
 import sys
 
-from tinyllm.course.diagnose import ROUNDED, alike, confirming, name_mistake, numbers_wrong
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
+from tinyllm.course.naming import ROUNDED, alike, confirming, name_mistake, numbers_wrong
 from tinyllm.testing import MISTAKES, made
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import draw_cases

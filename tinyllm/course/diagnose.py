@@ -1,15 +1,13 @@
 """Explain why a function fails: find the smallest failing input, and the mistake or first step that differs.
 
-The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail. A mistake
-that gives the same wrong numbers is named, unless other cases contradict it. Then Hypothesis looks for the
-smallest input that fails in this way. If no mistake fits, `contrast` says how the results differ from the
-right ones, or on which inputs they do; and the first variable of the specification is shown whose value no
-variable of the function has.
+`naming` finds the mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest input
+that fails in this way. If no mistake fits, `contrast` says how the results differ from the right ones, or on
+which inputs they do; and the first variable of the specification is shown whose value no variable of the
+function has.
 
 While a student waits, both searches have a budget of processor time, which other work does not shorten.
 """
 
-import itertools
 import math
 import random
 import time
@@ -20,47 +18,44 @@ import numpy as np
 from hypothesis import Phase, find, settings
 
 from tinyllm.course import contrast
-from tinyllm.course.drawing import CASE_KINDS, MORE_CASES, PLAIN, WRITES, case_kind, per_case
+from tinyllm.course.drawing import MORE_CASES, PLAIN, WRITES, case_kind
 from tinyllm.course.failures import (
     DIFFER,
     INSIDE,
     complaint,
     format_failure,
     out_of_bounds,
-    require_forms,
     results_of,
     right,
 )
 from tinyllm.course.fork_server import Steps
+from tinyllm.course.naming import (
+    READABLE,
+    alike,
+    confirming,
+    form_error,
+    name_mistake,
+    same_mistake,
+    weight,
+)
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
-from tinyllm.testing.by_rule import every_edit
-from tinyllm.testing.catalog import CASES, MISTAKES, NEIGHBOURS, QUIET, draw_cases, without_found_constants
+from tinyllm.testing.catalog import CASES, QUIET, draw_cases, without_found_constants
 from tinyllm.testing.check import (
-    CLOSE,
-    arrays,
     as_text,
     describe,
     is_plain_list,
     labelled,
     listed,
     narrow,
-    outcome,
-    require_close,
-    same,
 )
 from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
 SECONDS = 4  # for both searches, if a student waits
 NAMING = 0.6  # of the time, at most, to find a name
-PROBES = 4  # a mistake must fit one of these cases before the others are tried
-READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 MORE_TRIES = 30
-CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
-CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
-ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 
 
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
@@ -141,182 +136,6 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
     if title in (STEADY, ARGUMENTS):
         return title
     return kind if formed else FORM
-
-
-def confirming(pairs: list[tuple]) -> list[tuple]:
-    """Choose cases of different widths to confirm a mistake on, the simplest and smallest first.
-
-    pairs: (case, anything).
-    """
-    pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
-    count = CONFIRMING if any(next(arrays(args), None) is not None for args, _ in pairs) else 3 * CONFIRMING
-    half = count // 2
-    seen: set = set()
-    chosen: list[int] = []
-    for i, (args, _) in enumerate(pairs):
-        if widths(args) not in seen and len(chosen) < half:
-            seen.add(widths(args))
-            chosen.append(i)
-    others = [i for i in range(len(pairs)) if i not in chosen]
-    chosen += others[:: max(-(-len(others) // (count - len(chosen))), 1)]
-    return [pairs[i] for i in sorted(chosen)]
-
-
-@per_case
-def widths(args: Sequence[Any]) -> Any:
-    """Return the size of the last axis of each array of a case, or the case's repr if it has no arrays."""
-    return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
-
-
-def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:
-    """Return a sentence about wrong types and shapes of results, or None if they are right."""
-    try:
-        require_forms(name, results, args)
-    except AssertionError as error:
-        return str(error)
-    return None
-
-
-@per_case
-def weight(args: Sequence[Any]) -> tuple[int, int]:
-    """Measure an input: the numbers in its arrays, then its letters. An empty input counts as the largest."""
-    size = sum(a.size for a in arrays(args))
-    return size or 10**9, len(repr(args)) if size < READABLE else 0  # writing long arrays takes long
-
-
-def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
-                 left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., Any]] | None:
-    """Find the mistake that explains wrong results -> (sentence, function), or None.
-
-    failing: pairs of a case and the results on it, or None if it gave no results; the simplest first. more:
-    known mistakes in addition to the op's. passing: ordinary cases with right results. left: a function that
-    returns the time that is left for mistakes made by rule.
-    """
-    best, found, likely = 0, None, None
-    answered = [pair for pair in failing if pair[1] is not None]
-    probes = answered[:: max(len(answered) // PROBES, 1)]
-
-    def suspects():
-        yield from itertools.chain(more, MISTAKES.get(name, ()))
-        for pair in every_edit(name) if answered and best < len(failing) else ():
-            if best == len(failing) or left() < 0:
-                return
-            yield pair
-
-    for pair in suspects():
-        if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
-            continue
-        shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]
-        if sum(shown) <= best or contradicted(name, failing, shown, pair[1]):
-            continue
-        if not any(tells_apart(name, args, pair[1]) for args in passing):
-            best, found = sum(shown), pair
-        elif all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
-            likely = likely or pair  # but the function does more right than the mistake
-    return found or likely
-
-
-def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return True if results are wrong in the same way as a mistake's results: in numbers or types."""
-    theirs = outcome(name, function, args)
-    if got is None or theirs is None or not alike(got, theirs, closeness(name, args)):
-        return False
-    if numbers_wrong(name, got, args):
-        return numbers_wrong(name, theirs, args)
-    error = form_error(name, got, args)
-    return error is not None and error == form_error(name, theirs, args)
-
-
-@per_case
-def closeness(name: str, args: Sequence[Any]) -> float:
-    """Return the share of the largest number by which float32 in another order may differ."""
-    expected, _, bounds = right(name, args)
-    shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
-              for want, bound in zip(expected, bounds, strict=False)
-              if isinstance(want, np.ndarray | np.generic) and want.dtype.kind == "f"]  # fmt: skip
-    return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
-
-
-def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any]) -> bool:
-    """Return True if other cases contradict a mistake that fits some cases.
-
-    On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake may
-    hide the first: there a quarter may differ, or more if ordinary cases of several widths agree.
-    """
-    against, widely, neighbours = 0, set(), NEIGHBOURS.get(name, lambda args: [])
-    for (args, got), agrees in zip(failing, shown, strict=True):
-        plain = case_kind(args) in PLAIN
-        if agrees:
-            widely |= {widths(args)} if plain else set()
-            continue
-        theirs = outcome(name, function, args)
-        if alike(got, theirs, ROUNDED) or (not plain and undefined(theirs) != undefined(got)):
-            continue  # rounding, or one of the two avoids a NaN that the other gives
-        if mixed(got, [theirs, *(outcome(name, function, near) for near in neighbours(args))]):
-            continue  # on a threshold, where rounding decides
-        if plain or case_kind(args) == VIEWS:
-            return True
-        against += 1
-    return (4 if len(widely) < 2 else 2) * against > sum(shown)
-
-
-def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of the results is that of one of several results."""
-    try:
-        near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
-                for other in several]  # fmt: skip
-        return len(several) > 1 and all(np.any(some, axis=0).all() for some in zip(*near, strict=True))
-    except (TypeError, ValueError):  # no results, or of other types and shapes
-        return False
-
-
-def telling(results: list[Any] | None) -> bool:
-    """Return whether results are fractions that two mistakes do not have in common by chance."""
-    fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
-    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
-
-
-def undefined(results: list[Any] | None) -> bool:
-    """Return whether there are no results, or is one that is not finite."""
-    return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
-
-
-def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
-    """Return True if a mistake is clearly wrong on a case."""
-    theirs = outcome(name, function, args)
-    wrong = theirs is None or numbers_wrong(name, theirs, args)
-    return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
-
-
-def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
-    """Return True if the numbers of results are wrong. Their types do not count."""
-    wanted = right(name, args)
-    if len(results) == len(wanted[0]):
-        results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
-    try:
-        require_close(name, results, wanted)
-    except Exception:  # the value cannot be compared
-        return True
-    return False
-
-
-def as_wanted(got: Any, want: Any) -> Any:
-    """Convert a result to the expected type, if its numbers allow it."""
-    if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
-        return got
-    with np.errstate(all="ignore"):  # float64 may be too large
-        cast = got.astype(np.float32 if want.dtype.kind == "f" else want.dtype)
-    return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
-
-
-def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return True if results agree; None agrees with None, and values that cannot be compared do not."""
-    if got is None or other is None:
-        return got is other
-    try:
-        return same(got, other, close)
-    except Exception:
-        return False
 
 
 class Shrinker:
