@@ -295,7 +295,7 @@ def as_text(value: Any, limit: int = 400) -> str:
         inner = ", ".join(as_text(each, limit) for each in value)
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
     elif isinstance(value, np.ndarray | np.generic):
-        text = array_as_text(np.asarray(value))
+        text = array_as_text(np.asarray(value)) if value.size <= limit else (limit + 1) * " "
     else:
         text = repr(value)
     if len(text) <= limit:
