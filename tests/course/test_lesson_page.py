@@ -10,6 +10,7 @@ from test_report import EVIL, Page
 
 from tinyllm.course.page import curves, roofline, weights, write_page
 from tinyllm.course.pictures import clocks, computation_graph, next_letters, transformer
+from tinyllm.report.svg import heat_map
 
 ROWS = np.array([[1.0, 0.0], [0.254, 0.746]])
 
@@ -81,3 +82,10 @@ def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
     write_page(tmp_path / "page.html", "pictures", "", [picture])
     text = (tmp_path / "page.html").read_text("utf-8")
     assert not Page(text).open and "<script" not in text and "<img" not in text
+
+
+def test_a_heat_map_names_its_rows_and_columns():
+    """Attention maps once had no tokens at their sides, so that nobody could say who reads whom."""
+    text = heat_map(ROWS, "weights", ["<a>", "b"])
+    assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
+    assert 'viewBox="-4 -4 6 6"' in text and "<text" not in heat_map(ROWS, "weights")

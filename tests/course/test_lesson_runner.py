@@ -150,6 +150,13 @@ def test_nothing_scrolls_off_before_it_was_seen(tmp_path, rows):
     assert not [text for text in found if "A heading" in text and "three" not in text]
 
 
+def test_a_real_lesson_fits_a_terminal(tmp_path):
+    path = tmp_path / "lesson.py"
+    path.write_text((find_lesson(4).path / "lesson.py").read_text("utf-8"), "utf-8")
+    found = stops(path)
+    assert len(found) > 12 and max(text.count("\n") + 1 for text in found) <= 24
+
+
 def test_a_lesson_goes_on_where_it_was_left(lesson, tmp_path, monkeypatch):
     """It once began at step 1 again, with all that had been answered and computed before."""
     (tmp_path / ".tinyllm").mkdir()

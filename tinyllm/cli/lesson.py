@@ -265,8 +265,8 @@ def hint(n: str, task: str | None = None) -> None:
     record["hints"] = given + 1
     print(paragraph(f"{found.name}, hint {given + 1} of {len(every)}: {every[given]}"))
     if given + 1 == len(every) and found.kind in ("op", "c"):
-        last = f"that was the last; `tinyllm solution {lesson.number} {found.name}` shows the library's code"
-        print(paragraph(last))
+        show = f"`tinyllm solution {lesson.number} {found.name}`"
+        print(paragraph(f"That was the last hint. {show} shows the library's code."))
     saved(progress)
 
 

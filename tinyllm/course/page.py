@@ -56,6 +56,9 @@ def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, f
 
 def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
     """Write figures to an HTML file and say where it is, or show it in a notebook. Raises UserError."""
-    body = [tag("div", [html(figure) for figure in figures], class_="duo", style=WIDE)]
+    drawn = [html(figure) for figure in figures]
+    if len(drawn) % 2:  # the first above the pairs
+        drawn[0] = tag("div", drawn[0], style="grid-column: 1 / -1; min-width: 0")
+    body = [tag("div", drawn, class_="duo", style=WIDE)]
     write(path, assemble(plain(title), plain(lead), body, FOOTER))
     show_page(path)

@@ -6,6 +6,7 @@ both axes. Numbers and words are HTML around it, so that they keep their size on
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinyllm.report.page import Html, html, tag
 
 SIZE = 1000
 SHADES = 15  # of a heat map
+MARGIN = 4  # cells, for the names at a heat map
 TINY = 1e-9  # a chart with smaller values gets a linear axis
 
 
@@ -50,10 +52,11 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
     return tag("figure", caption, plot, class_="tall" if tall else "small")
 
 
-def heat_map(x: np.ndarray, description: str) -> Html:
+def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html:
     """Draw a matrix (N, N) of numbers from 0 to 1 as cells; larger numbers are darker.
 
-    Neighbouring cells of one shade become one stroke, and cells near 0 are left out.
+    names: N labels for rows and columns. Neighbouring cells of one shade become one stroke, and cells near 0
+    are left out.
     """
     strokes: dict[int, str] = {}
     for row, shades in enumerate(np.rint(np.clip(x, 0, 1) * SHADES).astype(int).tolist()):
@@ -64,8 +67,13 @@ def heat_map(x: np.ndarray, description: str) -> Html:
                 strokes[shade] = strokes.get(shade, "") + f"M{column} {row}.5h{width}"
             column += width
     paths = [tag("path", d=d, stroke_opacity=round(shade / SHADES, 2)) for shade, d in strokes.items()]
-    return tag("svg", paths, viewBox=f"0 0 {len(x)} {len(x)}", role="img", aria_label=description,
-               class_="map")
+    room = MARGIN if names else 0
+    rows = [tag("text", name, x=-0.3, y=i + 0.5) for i, name in enumerate(names)]
+    columns = [tag("text", name, x=0.3, transform=f"translate({i + 0.5} 0) rotate(-90)", class_="up")
+               for i, name in enumerate(names)]  # fmt: skip
+    size = len(x) + room
+    return tag("svg", paths, rows, columns, viewBox=f"{-room} {-room} {size} {size}", role="img",
+               aria_label=description, class_="map")
 
 
 def shrink(x: np.ndarray, side: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from tinyllm.report.trace.examine import Lens, Trace, head_facts
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
+NAMED = 48  # tokens of a text up to which attention maps have their names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
 COLOURS = {"attention": "val", "mlp": "other"}
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
@@ -205,6 +206,8 @@ def _attention(trace: Trace, limits: Limits) -> Html:
     maps = sum(len(weights) for weights in trace.attention)
     side = max(16, int((limits.map_cells / max(maps, 1)) ** 0.5))
     step = -(-len(trace.ids) // side)
+    short_text = len(trace.ids) <= min(side, NAMED)
+    names = [label(trace.names[i])[:8] for i in trace.ids] if short_text else []
     cut = f" The text is long: a cell is the largest of {step} x {step} weights." if step > 1 else ""
     note = ("A row for each token, from the first at the top to the last; along it, how much the token reads "
             "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
@@ -212,14 +215,15 @@ def _attention(trace: Trace, limits: Limits) -> Html:
             f"on the token itself. Click a map, or move to it with Tab, to enlarge it.{cut}")
     body = []
     for layer, weights in enumerate(trace.attention):
-        figures = [_map(trace.parts[layer], h, w, side) for h, w in enumerate(weights)]
+        figures = [_map(trace.parts[layer], h, w, side, names) for h, w in enumerate(weights)]
         body += [tag("h3", trace.parts[layer]), tag("div", figures, class_="heads")]
     return section("Attention", note, body)
 
 
-def _map(part: str, h: int, weights: np.ndarray, side: int) -> Html:
+def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) -> Html:
     distance, shares = head_facts(weights).words()
-    picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}")
+    picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}",
+                       names)
     caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
     return tag("figure", picture, caption, tabindex=0)
 
