@@ -36,7 +36,7 @@ class Paraphrase(Kind):
             help="what differs: the person, the thing, the relation, or who is whose",
             choices=("any", *CHANGES),
         )
-        people: int = setting(8, help="how many people there are: the fewer, the easier", min=4, max=1500)
+        names: int = setting(8, help="how many people there are: the fewer, the easier", min=4, max=1500)
 
     def chance(self, dials: Dials) -> float:
         return 0.5
@@ -46,9 +46,9 @@ class Paraphrase(Kind):
         other = None
         while other is None:
             change = random.choice(CHANGES) if dials.change == "any" else dials.change
-            subject, relation, object = self._fact(world, random, dials.people)
+            subject, relation, object = self._fact(world, random, dials.names)
             fact = Fact(subject, relation, object)
-            person, _, thing = self._fact(world, random, dials.people, relation)
+            person, _, thing = self._fact(world, random, dials.names, relation)
             if change == "subject" and person not in (subject, object):
                 other = fact._replace(subject=person)
             elif change == "object" and thing not in (subject, object):
