@@ -127,5 +127,5 @@ def test_a_cell_is_judged_by_what_was_typed_beside_it():
     with pytest.raises(AssertionError, match="not attempted"):
         check_cell(4, "softmax", ["x = 1"])
     wrong = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum()\n"
-    with pytest.raises(AssertionError, match=r"(?s)failed, \d of .* On this input:.*x = float32"):
+    with pytest.raises(AssertionError, match=r"(?s)failed, \d of .* On this input:.*x = np.float32"):
         check_cell(4, "softmax", [wrong])

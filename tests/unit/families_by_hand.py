@@ -23,7 +23,7 @@ def llama_by_hand(model, tokens):
     """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
     w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
     config, T = model.config, len(tokens)
-    D = config.head_width
+    D = config.head_size
     behind = np.arange(T)[:, None] - np.arange(T)
     hidden = (behind < 0) | (behind >= (config.window or T))
 

@@ -11,6 +11,7 @@ from tinyllm.data import rows, sources
 from tinyllm.errors import UserError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PROGRAMS = ("chat.py", "names.py", "shakespeare.py")
 
 
 @pytest.fixture
@@ -27,15 +28,15 @@ def run(monkeypatch, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [EXAMPLES / name for name in PROGRAMS], ids=lambda path: path.name)
 def test_an_example_is_short_and_says_how_to_run_it(path):
     text = path.read_text("utf-8")
     assert len(text.splitlines()) < 80
     assert f"python examples/{path.name}" in text.split('"""')[1]
 
 
-def test_there_are_three():
-    assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == ["chat.py", "names.py", "shakespeare.py"]
+def test_there_are_three_and_a_wrong_answer():
+    assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == [*PROGRAMS, "wrong_softmax.py"]
 
 
 def test_shakespeare_learns_your_text(run, tmp_path):

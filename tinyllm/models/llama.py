@@ -48,7 +48,7 @@ PRESETS = {
 SIZE = {"min": 1, "max": 2**24}
 COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
     "hidden_act": ("silu",),
-    "head_dim": lambda config: (config.head_width, None),  # written also if it is width / heads
+    "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
 }
 
 
@@ -83,13 +83,13 @@ class LlamaConfig:
 
     def __post_init__(self):
         check(self)
-        if self.head_width is None and self.width % self.heads == 0:
-            object.__setattr__(self, "head_width", self.width // self.heads)
-        if self.head_width is None or self.head_width % 2:
+        if (self.head_width is None and self.width % self.heads) or self.head_size % 2:
             raise UserError(
                 f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple, or set "
                 "an even head_width"
             )
+        if self.head_size * self.heads == self.width:
+            object.__setattr__(self, "head_width", None)  # so that configs of equal models are equal
         if self.heads % self.kv_heads:
             raise UserError(
                 f"{self.heads} heads cannot share {self.kv_heads} kv_heads: make heads a multiple of kv_heads"
@@ -97,11 +97,16 @@ class LlamaConfig:
         if self.scaling is not None:
             self.check_scaling()
 
+    @property
+    def head_size(self) -> int:
+        """Return D, the width of a head."""
+        return self.head_width or self.width // self.heads
+
     def check_scaling(self) -> None:
         """Raise UserError unless `scaling` is valid and gives finite angles."""
         try:
             with np.errstate(all="ignore"):
-                tables = Rope(self.head_width or 2, self.theta, self.scaling).tabulate(2)
+                tables = Rope(self.head_size, self.theta, self.scaling).tabulate(2)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise UserError(f"scaling: {error}") from error
         if not np.isfinite(tables).all():
@@ -114,7 +119,7 @@ class LlamaBlock(Module):
     def __init__(self, config: LlamaConfig, layer: int):
         self.input_layernorm = RMSNorm(config.width, config.eps)
         self.self_attn = GroupedAttention(
-            config.width, config.heads, config.kv_heads, config.head_width, config.bias or config.qkv_bias,
+            config.width, config.heads, config.kv_heads, config.head_size, config.bias or config.qkv_bias,
             config.bias, config.eps if config.qk_norm else None, config.window, config.attention_dropout,
         )  # fmt: skip
         self.post_attention_layernorm = RMSNorm(config.width, config.eps)
@@ -138,7 +143,7 @@ class LlamaBody(Module):
         self.embed_tokens = Embedding(config.vocab_size, config.width)
         self.layers = [block(config, i) for i in range(config.layers)]
         self.norm = RMSNorm(config.width, config.eps)
-        self.rope = Rope(config.head_width or config.width // config.heads, config.theta, config.scaling)
+        self.rope = Rope(config.head_size, config.theta, config.scaling)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
