@@ -73,6 +73,11 @@ def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
     assert task["mistake"] == "averages of blocks of k that do not overlap"
     assert "k = 2" in task["smallest_input"]
     assert main(["hint", str(folder)]) == 0 and "hint 1 of 2" in capsys.readouterr().out
+    Path(".tinyllm").mkdir()  # as in a folder with lessons, where progress is kept
+    for number in (1, 2):
+        assert main(["hint", str(folder)]) == 0 and f"hint {number} of 2" in capsys.readouterr().out
+    assert main(["check", str(folder), "answer.py"]) == 1
+    assert f"tinyllm hint {folder} moving_average" in " ".join(capsys.readouterr().out.split())
 
 
 def test_another_version_of_a_task_has_records_of_its_own(folder):
@@ -82,6 +87,24 @@ def test_another_version_of_a_task_has_records_of_its_own(folder):
     (folder / "cases.py").write_text("import numpy as np\nmoving_average = [(np.arange(6.0), 2)]\n")
     second = own_tasks.load_lesson(folder)
     assert second.version != first.version and own_tasks.draw_cases("moving_average")[0][0].dtype == "float32"
+
+
+def test_what_a_reference_imports_belongs_to_its_version(folder):
+    (folder / "helper.py").write_text("ONE = 1\n")
+    first = own_tasks.load_lesson(folder)
+    own_tasks.forget(first)
+    (folder / "helper.py").write_text("ONE = 2\n")
+    assert own_tasks.load_lesson(folder).version != first.version
+
+
+def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_refused(folder, capsys):
+    file = folder / "reference.py"
+    text = file.read_text("utf-8")
+    narrow = re.sub(r"^    ", "  ", text, flags=re.MULTILINE)
+    compile(own_tasks.read_reference(narrow, file)[1], "exercise.py", "exec")
+    file.write_text(text.replace("k: int", "k: int = K").replace("def moving", "K = 2\n\n\ndef moving"))
+    assert main(["course", "task", "check", str(folder)]) == 2
+    assert "the stub of moving_average does not run" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("file, old, new, words", [

@@ -58,6 +58,12 @@ def test_names_constants_comments_and_order_do_not_count_but_what_is_called_does
     assert shapes(c, "exercise.c") == shapes(other, "exercise.c")
 
 
+@pytest.mark.parametrize("name, text", [("exercise.c", "/* " * 60_000), ("exercise.py", "x = 1; " * 25_000)])
+def test_a_long_file_takes_no_longer_than_its_length(name, text):
+    """Quadratic time would be minutes: nothing here is measured, but nobody would wait for it."""
+    assert len(shapes(text, name)) <= 1
+
+
 def varied(rng):
     """Right answers to two lessons, each statement in one of several styles: students who never met."""
     tasks = [*LESSON.tasks, *find_lesson(5).tasks]

@@ -97,6 +97,10 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     assert adjusted(course, "Ada") == judged(course, "Ada")  # and without tables nothing is added at all
 
 
+def test_two_submissions_that_differ_in_case_keep_a_record_each(course):
+    assert [record["student"] for record in adjusted(course, "Ada", "ADA")] == ["ADA", "Ada"]
+
+
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     times = "student,time,lesson\nAda,2026-10-01T23:59,0\nBob,2026-10-02 00:01,0\nEve,2026-10-09,0\n"
     times += "Ada,2026-10-08T10:00Z,4\nBob,2026-10-08T10:00:01Z,4\n"

@@ -190,6 +190,7 @@ FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
     (FALLS, [*FALLS[:8], 1.081, 1.083], ""),  # noise
     (FALLS, [*FALLS[:5], 1.2, 1.21, 1.205, 1.2, 1.199], "near 1.199 for the last third"),
     ([*FALLS[:5], 1.3, 1.4, 1.5, 1.6, 1.7], FALLS, "1.200 around step 500 and rose to 1.700"),
+    ([3.0, 0.5, 0.1, 0.01, *[0.001] * 4, 0.0014, 0.0015], [*FALLS[:8], 1.10, 1.12], "by heart"),
     ([5 - 0.3 * i for i in range(10)], [5 - 0.3 * i for i in range(10)], "still falling"),
     ([2.0] * 10, [2.0] * 10, "near 2.000 for the last third"),
     (FALLS[:4], [1.0, 2.0, 3.0, 4.0], ""),

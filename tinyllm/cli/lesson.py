@@ -241,7 +241,8 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
             yield f"next: {next_of(syllabus()[number + 1], progress)}"
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
-        yield paragraph(f"write {what} in {checked(lesson, path)}; `tinyllm hint {number}` helps")
+        hint = f"`tinyllm hint {short_path(lesson.name)}`"
+        yield paragraph(f"write {what} in {checked(lesson, path)}; {hint} helps")
 
 
 @command("hint")
@@ -264,7 +265,7 @@ def hint(n: str, task: str | None = None) -> None:
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
     print(paragraph(f"{found.name}, hint {given + 1} of {len(every)}: {every[given]}"))
-    if given + 1 == len(every) and found.kind in ("op", "c"):
+    if given + 1 == len(every) and found.kind in ("op", "c") and not lesson.home:
         show = f"`tinyllm solution {lesson.number} {found.name}`"
         print(paragraph(f"That was the last hint. {show} shows the library's code."))
     saved(progress)

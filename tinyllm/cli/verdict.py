@@ -7,6 +7,7 @@ from typing import Any
 
 from tinyllm.cli.text import can_print, has_colours, paragraph
 from tinyllm.course.workers import WORDS
+from tinyllm.course.workspace import short_path
 
 MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
 COLOURS = {"passed": 32, "failed": 31, "timed_out": 31, "blocked": 33, "not_attempted": 2}  # SGR codes
@@ -68,7 +69,7 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
         line += f", {before} before"
     if verdict.state == "passed":
         return [line, *map(inset, filter(None, verdict.message.split("\n"))), *format_output(printed)]
-    helps = inset(f"`tinyllm hint {lesson.number} {verdict.task}` helps") + "\n"
+    helps = inset(f"`tinyllm hint {short_path(lesson.name)} {verdict.task}` helps") + "\n"
     return [line, *reasons(verdict, kind), *format_output(printed), helps]
 
 

@@ -107,7 +107,7 @@ def load_lesson(folder: str | Path) -> Lesson:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
     texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
     functions, stub, title = read_reference(texts[0], home / FILES[0])
-    version = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    version = hashlib.sha256("\0".join(texts + helpers(home)).encode()).hexdigest()
     tasks = tuple(Task(name, name) for name in functions)
     lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), (), str(home), stub, version)
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
@@ -124,6 +124,16 @@ def load_lesson(folder: str | Path) -> Lesson:
         forget(lesson)
         raise
     return lesson
+
+
+def helpers(home: Path) -> list[str]:
+    """Return the texts of the other Python files in a folder of tasks, which its three files may import."""
+    return [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
+
+
+def files_of(home: Path) -> list[Path]:
+    """Return the Python files in a folder of tasks, sorted by name."""
+    return sorted(path for path in home.glob("*.py") if path.is_file())
 
 
 def number_of(folder: Path) -> int:
@@ -154,7 +164,7 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
         if node.args.vararg or node.args.kwarg or node.args.kwonlyargs:
             raise UserError(f"{where} should take plain arguments, without * and **")
         head = lines[node.lineno - 1 : node.body[0].end_lineno]
-        parts.append("\n" + "\n".join([*head, "    raise NotImplementedError"]))
+        parts.append("\n" + "\n".join([*head, " " * node.body[0].col_offset + "raise NotImplementedError"]))
     return [node.name for node in functions], "\n\n".join(filter(None, parts)) + "\n", title
 
 

@@ -95,6 +95,7 @@ class Stepper:
             sys.settrace(None)
             if not self.fell:
                 self.end()
+            sys.stdout = self.screen.stream
         self.fell = event == "exception"
         return self.look
 

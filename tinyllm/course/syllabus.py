@@ -37,6 +37,11 @@ class Lesson:
     version: str = ""
 
     @property
+    def name(self) -> str:
+        """Return what the commands call the lesson: its number, or the folder of an instructor's own."""
+        return self.home or str(self.number)
+
+    @property
     def path(self) -> Path:
         """Return the lesson's folder, in the package or the instructor's."""
         return Path(self.home) if self.home else lessons_folder() / self.folder

@@ -7,6 +7,7 @@ current folder upwards, or else the current folder.
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +64,8 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
         path = workspace / lesson.folder / "exercise.py"
         if path.is_file():
             return path
-        start = f"`tinyllm lesson start {lesson.number}` makes one"
-        raise UserError(f"there is no {short_path(path)}; {start}, or give the file's name")
+        start = "" if lesson.home else f"`tinyllm lesson start {lesson.number}` makes one, or "
+        raise UserError(f"there is no {short_path(path)}; {start}give the file's name")
     path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
     if not path.is_file():
         raise UserError(f"there is no {short_path(path)}; give your {lesson.exercise}, or its folder")
@@ -201,9 +202,8 @@ def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
     """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK". Raises UserError."""
     content = parse_json(data)
     conform(content, {"tasks": {str: {}}})
-    known = {f"{lesson.number}/{task.name}" for lesson in syllabus() for task in lesson.tasks}
     return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}
-            for key, task in content["tasks"].items() if key in known}  # fmt: skip
+            for key, task in content["tasks"].items() if re.fullmatch(r"\d{1,4}/\w+", key)}  # fmt: skip
 
 
 def short_path(path: str | Path) -> str:

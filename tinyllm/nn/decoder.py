@@ -122,12 +122,15 @@ class DecoderLM(Module):
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
         """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.
 
-        Without a length, each row has room for the whole context.
+        Without a length, each row has room for the whole context. Raises UserError unless every block has one
+        `nn.Attention`; a model of other blocks overrides this method.
         """
         c = self.config
         dtype = next(m for _, m in self.named_modules() if isinstance(m, Embedding)).weight.dtype
         room = c.context if length is None else min(length, c.context)
         parts = [m for _, m in self.named_modules() if isinstance(m, Attention)]
+        if len(parts) != c.layers:
+            raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
         return [KVCache(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]
 
 

@@ -58,7 +58,8 @@ def balance_loss(layers: list[Experts]) -> Tensor:
     """Return E * sum(load * mean probability) of the last batch, both averaged over layers: -> ().
 
     It is `top` when all experts are used alike, and grows when the router prefers the same few: then the
-    others learn nothing. (Fedus, Zoph and Shazeer, "Switch Transformers", 2022, section 2.2.)
+    others learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not keep.
+    (Fedus, Zoph and Shazeer, "Switch Transformers", 2022, section 2.2.)
     """
     load = np.mean([layer.load for layer in layers], axis=0)
     wanted = layers[0].wanted

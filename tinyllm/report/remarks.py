@@ -4,6 +4,7 @@ from tinyllm.report.curves import LossCurves
 
 FEWEST = 5  # evaluations; the curves of a shorter run say nothing
 HIGHER = 1.25  # a training loss so many times its lowest has diverged
+TREMBLE = 0.02  # a loss near 0, of a text learnt by heart, may vary by this part of the first loss
 RISEN = 1.01  # a validation loss so many times its lowest has risen; the text is always the same
 SAME, FALLING = 0.995, 0.98  # how far the validation loss falls: in the last third, in the last fifth
 
@@ -16,7 +17,7 @@ def remark(curves: LossCurves) -> str:
         return ""
     (best_step, best), (_, last) = min(val, key=lambda point: point[1]), val[-1]
     (low_step, low), (_, end) = min(train, key=lambda point: point[1]), train[-1]
-    if end > HIGHER * low:
+    if end > max(HIGHER * low, low + TREMBLE * train[0][1]):
         return (f"The training loss was {low:.3f} around step {low_step:,} and rose to {end:.3f}: training "
                 "became unstable. Try a smaller --lr.")  # fmt: skip
     if last > RISEN * best and end < best:

@@ -174,6 +174,8 @@ def dead_links(pages: list[Page], site: Path) -> Iterator[str]:
 
 def main(folder: str = "build/docs") -> int:
     site = Path(folder).absolute()
+    if site.exists() and any(site.iterdir()) and not (site / "site.css").is_file():
+        sys.exit(f"{site} is no site that this tool has written: choose an empty folder")
     shutil.rmtree(site, ignore_errors=True)
     (site / "lessons").mkdir(parents=True)
     writer = Writer(site)

@@ -134,14 +134,16 @@ def adjust(found: Adjustments, course: Course, level: str,
 
     Raises UserError if a table is about somebody whom neither the roster nor a submission names.
     """
-    by_key = {record["student"].casefold(): record for record in records}
-    for key, (student, _) in (found.roster or {}).items():
-        if key not in by_key:
-            by_key[key] = empty_record(Submission(student, Path()), course, level, MISSING)
+    records = list(records)  # "Ada" and "ADA", who handed in two submissions, have a record each
+    known = {record["student"].casefold() for record in records}
+    records += [empty_record(Submission(student, Path()), course, level, MISSING)
+                for key, (student, _) in (found.roster or {}).items() if key not in known]  # fmt: skip
+    known |= (found.roster or {}).keys()
     for key, where in found.where.items():
-        if key not in by_key:
+        if key not in known:
             raise UserError(f"{where}: neither a submission nor a roster has a student {key[:60]!r}")
-    for key, record in by_key.items():
+    for record in records:
+        key = record["student"].casefold()
         if found.roster is not None:
             record["roster"] = found.roster[key][1] if key in found.roster else {}
             record["remark"] = "" if key in found.roster else STRANGER
@@ -149,7 +151,7 @@ def adjust(found: Adjustments, course: Course, level: str,
             adjust_lesson(found, course, key, lesson)
         total = sum(points_of(lesson) for lesson in record["lessons"])
         record["points"] = round(total, 6)
-    return [by_key[key] for key in sorted(by_key, key=lambda key: (key, by_key[key]["student"]))]
+    return sorted(records, key=lambda record: (record["student"].casefold(), record["student"]))
 
 
 def adjust_lesson(found: Adjustments, course: Course, key: str, lesson: dict[str, Any]) -> None:

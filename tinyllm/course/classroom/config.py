@@ -118,7 +118,7 @@ def _course(data, here):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")
     parts = sorted((_part(here, **fields) for fields in lessons), key=lambda part: part.lesson.number)
     for one, other in itertools.pairwise(parts):
-        if one.lesson == other.lesson:
+        if one.lesson.number == other.lesson.number:
             raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
     if found["variants"] < 1:
         raise UserError(f"variants must be 1 or more, not {found['variants']}")

@@ -17,7 +17,7 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.feedback import headline, remark_lines
 from tinyllm.course.classroom.release import stubs
 from tinyllm.course.classroom.sheets import cell, number, sheet
-from tinyllm.course.own_tasks import FILES
+from tinyllm.course.own_tasks import files_of
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
 from tinyllm.version import WHEEL
@@ -137,10 +137,9 @@ def gradescope(course: Course, out: str | Path, path: str | Path, package: str |
     for home in (Path(part.lesson.home) for part in course.parts if part.lesson.home):
         if not home.is_relative_to(Path(path).resolve().parent):
             raise UserError(f"{home} should be in the folder of {path}, to be packed with it")
-        for file in (*FILES, "hints.toml"):
-            if (home / file).is_file():
-                inside = home.relative_to(Path(path).resolve().parent) / file
-                files[inside.as_posix()] = read_text(home / file)
+        for file in (*files_of(home), home / "hints.toml"):
+            if file.is_file():
+                files[file.relative_to(Path(path).resolve().parent).as_posix()] = read_text(file)
     atomic_write_bytes(out, pack(files | {"course.toml": read_text(path), name: data}))
 
 

@@ -134,7 +134,8 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
             text, shown = excerpt(part, task, files)
             found = code(text, shown, task["line"] if task["state"] == "failed" else None)
             parts.append(found if task["state"] == "failed" else details("your code", found))
-    if broken is None and any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"]):
+    wrong = any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"])
+    if wrong and broken is None and not part.lesson.home:  # students do not have the folder of own tasks
         check = tag("code", f"tinyllm check {part.lesson.number}")
         parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
                          class_="note"))  # fmt: skip

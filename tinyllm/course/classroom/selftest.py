@@ -26,6 +26,7 @@ from tinyllm.course.own_tasks import ensure
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher
+from tinyllm.errors import UserError
 from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.relations import specs_only
 
@@ -113,6 +114,8 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
         if task.kind == "op":
+            if lesson.stub and starter.state != "not_attempted":
+                raise UserError(f"the stub of {task.name} does not run: {starter.message}")
             reference = trial.text("exercise.py", solved(task))
             wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
             right = [(f.__name__, trial.function(f)) for f in VARIANTS.get(task.op, ())]

@@ -30,6 +30,7 @@ from tinyllm.report.tokens import plain
 
 CHUNK = 4096  # statements that are counted at once
 LONGEST = 200_000  # bytes of a file that is compared
+SHOWN = 200  # characters of a statement that a report shows
 LEAST_BITS = 20  # on top of a bit for each doubling of the pairs: statements are not quite independent
 FALSE_PAIRS = 0.05  # expected on a page about a class without copies
 MOST_PAIRS, MOST_LINES = 50, 100  # pairs on the page; statements of a pair
@@ -108,7 +109,8 @@ def statements(text: str) -> Iterator[tuple[str, int, int]]:
 
 def lines_of_c(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield (shape, line, line) of the lines of a C file."""
-    blank = re.sub(r"//[^\n]*|/\*.*?\*/", lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL)
+    comment = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+    blank = comment.sub(lambda found: "\n" * found[0].count("\n"), text)
     for i, line in enumerate(blank.split("\n"), 1):
         words = [word if word in OF_C or not re.match(r"\w", word) else "0" if word[0].isdigit() else "_"
                  for word in IN_C.findall(line)]  # fmt: skip
@@ -121,8 +123,10 @@ def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
     text = re.sub(r"\r\n?", "\n", text)
     lines, found = text.split("\n"), dict[Key, Place]()
     for said, first, last in statements(text) if name.endswith(".py") else lines_of_c(text):
-        shown = " ".join(" ".join(lines[first - 1 : last]).split())[:200]
-        found.setdefault((folder, said), Place(f"{folder}/{name}", first, shown))
+        if (folder, said) not in found:
+            part = " ".join(line[:SHOWN] for line in lines[first - 1 : last][:SHOWN])
+            place = Place(f"{folder}/{name}", first, " ".join(part.split())[:SHOWN])
+            found[folder, said] = place
     return found
 
 
