@@ -1,6 +1,6 @@
 """Write stories in turns with a small GPT: you begin, it goes on.
 
-    python examples/chat.py                     trains first (about a minute), then remembers
+    python examples/chat.py                     trains first (some minutes), then remembers
     python examples/chat.py --once "Once upon a time there was a"
     python examples/chat.py runs/my-own-run     talk with a run of `tinyllm train`
 

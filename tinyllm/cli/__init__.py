@@ -38,7 +38,7 @@ COMMANDS = {  # name -> module, what it does
 }
 
 EXAMPLE = """example:
-  tinyllm train                                  little stories, in two minutes
+  tinyllm train                                  little stories, in some minutes
   tinyllm train --data book.txt --steps 500      the same on your own text
   tinyllm generate runs/stories-laptop --prompt "Once"
   tinyllm lesson                                 how it all works, step by step
@@ -140,7 +140,7 @@ def build_parser(command: str | None = None) -> Parser:
     """Return the parser. Only `command` gets its options; other commands are names without options."""
     parser = Parser(
         prog="tinyllm",
-        description="A language-model library small enough to read in a week\n"
+        description="A language-model library whose core can be read in a week\n"
                     "and fast enough to be worth using.",
         epilog=EXAMPLE,
     )  # fmt: skip
