@@ -23,9 +23,11 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24, colum
     and waits all the same.
     """
     ours, theirs = pty.openpty()
+    sizes = ("LINES", "COLUMNS")  # which readline sets
+    given = {name: value for name, value in os.environ.items() if name not in sizes}
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env={**os.environ, **(env or {})},
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=given | (env or {}),
         start_new_session=True, preexec_fn=_sit_down,
     )  # fmt: skip
     os.close(theirs)
