@@ -85,7 +85,10 @@ def test_no_position_sees_a_later_token(name, t, other, seed):
     changed = tokens.copy()
     changed[0, t:] = other
     before, after = model(tokens).data[0], model(changed).data[0]
-    np.testing.assert_array_equal(before[:t], after[:t])
+    if _compiled:
+        np.testing.assert_array_equal(before[:t], after[:t])
+    else:  # NumPy's products of an expert with other rows may differ in the last bits
+        np.testing.assert_allclose(before[:t], after[:t], rtol=1e-4, atol=1e-5)
     assert tokens[0, t] == other or not np.allclose(before[t], after[t])
 
 
