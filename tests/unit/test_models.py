@@ -65,6 +65,12 @@ def lively(name, seed=0, dtype=np.float32, std=0.4, **changes):
     return model
 
 
+def assert_same_rows(x, y):
+    """Compare bits with the compiled kernels; with NumPy, an expert's products depend on its other rows."""
+    tolerance = {"rtol": 0, "atol": 0} if _compiled else {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(x, y, **tolerance)
+
+
 @each_family
 @given(tokens=st.lists(st.integers(0, 10), min_size=1, max_size=8), seed=st.integers(0, 9))
 def test_the_forward_pass_is_the_published_one(name, tokens, seed):
@@ -85,10 +91,7 @@ def test_no_position_sees_a_later_token(name, t, other, seed):
     changed = tokens.copy()
     changed[0, t:] = other
     before, after = model(tokens).data[0], model(changed).data[0]
-    if _compiled:
-        np.testing.assert_array_equal(before[:t], after[:t])
-    else:  # NumPy's products of an expert with other rows may differ in the last bits
-        np.testing.assert_allclose(before[:t], after[:t], rtol=1e-4, atol=1e-5)
+    assert_same_rows(before[:t], after[:t])
     assert tokens[0, t] == other or not np.allclose(before[t], after[t])
 
 
@@ -201,8 +204,8 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
         starts = np.array([[0, 0, 0, 3, 3, 3, 3, 3]])
         packed, changed = model(tokens, starts=starts).data, tokens.copy()
         changed[0, :3] = (changed[0, :3] + 1) % 11
-        assert np.array_equal(packed[0, :3], plain[0, :3])
-        assert np.array_equal(model(changed, starts=starts).data[0, 3:], packed[0, 3:])
+        assert_same_rows(packed[0, :3], plain[0, :3])
+        assert_same_rows(model(changed, starts=starts).data[0, 3:], packed[0, 3:])
         ends = np.array([[4, 4, 4, 4, 5, 6, 7, 8]])
         changed[:] = tokens
         changed[0, 3] = (changed[0, 3] + 1) % 11
