@@ -16,7 +16,7 @@ class SmolLM3Config(LlamaConfig):
     """The sizes of a SmolLM3: LLaMA's, and which layers have no positions. Raises UserError."""
 
     no_rope_every: int = setting(  # type: ignore[assignment]
-        4, min=2, max=2**24, hf="no_rope_layer_interval", help="every so manieth layer has no positions"
+        4, min=2, max=2**24, hf="no_rope_layer_interval", help="one layer in this many has no positions"
     )
 
 

@@ -69,7 +69,7 @@ class Paraphrase(Kind):
         return self._pair(fact, way, other, second + (second >= way), "yes" if fact == other else "no")
 
     def _fact(self, world, random, people, relation=None):
-        """Return a subject, a relation and an object that is no subject of its own."""
+        """Return a subject, a relation, and an object other than the subject."""
         relation = relation or random.choice(RELATIONS)
         known = random.shuffle(world.people[:people])
         able = [person.name for person in known[1:] if PEOPLE.get(relation) in (person.girl, "anybody")]
