@@ -72,7 +72,7 @@ class Mixtral(Llama):
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **where: Any) -> Tensor:  # fmt: skip
-        """Return the loss of `DecoderLM.loss`; while training, with the load-balancing loss added."""
+        """Return the loss of `LanguageModel.loss`; while training, with the load-balancing loss added."""
         loss = super().loss(tokens, targets, weights, **where)
         if not self.training or not self.config.balance:
             return loss

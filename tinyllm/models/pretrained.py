@@ -123,7 +123,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
             quantized_zeros(model, bits)
     transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
     try:
-        stored = _without_tied_head(model, stored)
+        stored = _without_copies(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
         for name, tensor in model.named_tensors():
             array = stored[name].read()
@@ -205,15 +205,18 @@ def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
     return found
 
 
-def _without_tied_head(model, stored):
-    """Leave out an output layer tied to the embedding. Raises UserError when the two arrays differ."""
-    head = getattr(model.lm_head, "weight", None)
-    tied = next((name for name, p in model.named_tensors() if p is head), "lm_head.weight")
-    if "lm_head.weight" not in stored or tied not in stored or tied == "lm_head.weight":
-        return stored
-    if not np.array_equal(stored["lm_head.weight"].read(), stored[tied].read()):
-        raise UserError(f"lm_head.weight differs from {tied}, and config.json says that they are tied")
-    return {name: array for name, array in stored.items() if name != "lm_head.weight"}
+def _without_copies(model, stored):
+    """Leave out second copies of tied arrays. Raises UserError when such a copy differs from the first."""
+    first = {id(tensor): name for name, tensor in model.named_tensors()}
+    for path, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            name, tied = f"{path}.{attribute}", first.get(id(value))
+            if tied in (None, name) or name not in stored or tied not in stored:
+                continue
+            if not np.array_equal(stored[name].read(), stored[tied].read()):
+                raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
+            stored = {other: array for other, array in stored.items() if other != name}
+    return stored
 
 
 def read_rope(config: dict[str, Any]) -> dict[str, Any]:

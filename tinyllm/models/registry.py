@@ -20,7 +20,6 @@ from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
 from tinyllm.models.smollm3 import SmolLM3
-from tinyllm.nn import DecoderLM
 
 ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
@@ -58,7 +57,7 @@ def make_config(settings: dict[str, Any]) -> Any:
     return cls.config_class(**settings)
 
 
-def build(config: Any, seed: int | None = 0) -> DecoderLM:
+def build(config: Any, seed: int | None = 0) -> Any:
     """Build an untrained model from a config, or from a dict for `make_config`.
 
     `seed` decides the initial weights; None leaves the matrices zero, for weights that are read from a file.
@@ -80,7 +79,7 @@ def locate(place: Path | str) -> Path:
     return SHIPPED if str(place) == SHIPPED.name and not os.path.exists(place) else Path(place)
 
 
-def from_pretrained(folder: Path | str) -> DecoderLM:
+def from_pretrained(folder: Path | str) -> Any:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
     "shipped" is the small model in this package. Nothing is downloaded. The model is in evaluation mode; a

@@ -8,6 +8,7 @@ from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttentio
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.experts import Experts, balance_loss
+from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.layers import (
     MLP,
     Dropout,
@@ -35,10 +36,10 @@ from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "Experts", "GatedMLP",
-    "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LayerNorm", "Linear", "LoRALinear",
-    "Module", "Parameter", "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt", "adapter_state",
-    "balance_loss", "checkpoint", "full", "fuse", "inference", "init_normal", "load_adapter", "merge",
-    "quantize", "random_parameter", "recompute", "replace", "tap",
+    "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm", "Linear",
+    "LoRALinear", "Module", "Parameter", "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt",
+    "adapter_state", "balance_loss", "checkpoint", "full", "fuse", "inference", "init_normal",
+    "load_adapter", "merge", "quantize", "random_parameter", "recompute", "replace", "tap",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

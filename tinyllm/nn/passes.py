@@ -1,7 +1,7 @@
 """Passes over a finished model: `fuse`, `recompute`, `tap` and `checkpoint` change how modules are run.
 
-Only `tap` can change the output; the others keep every bit of it. `DecoderLM` applies `fuse` and `recompute`
-to every new model, so model files contain only the mathematics.
+Only `tap` can change the output; the others keep every bit of it. `LanguageModel` applies `fuse` and
+`recompute` to every new model, so model files contain only the mathematics.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,0 +1,121 @@
+"""LanguageModel: the base of all models that score the tokens of a vocabulary."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import tinyllm.functional as F
+from tinyllm.errors import UserError
+from tinyllm.nn.layers import Head
+from tinyllm.nn.module import Module, full, init_normal
+from tinyllm.nn.passes import fuse, recompute
+from tinyllm.ops.loss import IGNORED
+from tinyllm.tensor import Tensor
+
+
+class LanguageModel(Module):
+    """A model that scores every token of its vocabulary at every position: tokens (B, T) -> logits (B, T, V).
+
+    A subclass makes the modules, among them `lm_head`, calls `finish`, and defines `hidden`. Its `config` has
+    at least vocab_size, context, layers, width and init_std.
+    """
+
+    config: Any
+    lm_head: Any
+    residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
+
+    def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
+        """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
+        raise NotImplementedError
+
+    def finish(self, seed: int | None) -> None:
+        """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
+
+        With `seed=None` the matrices stay zero. The standard deviation is `config.init_std`, or 0.02. For the
+        2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so that the
+        stream does not grow (Radford et al. 2019, section 2.3).
+        """
+        std = 0.02 if self.config.init_std is None else self.config.init_std
+        if seed is not None:
+            narrow = std / (2 * self.config.layers) ** 0.5
+            init_normal(self, seed, lambda name: narrow if name.endswith(self.residual_outputs) else std)
+            self.dropout_stream(seed, 0)
+        else:
+            for p in self.parameters():
+                p.data = full(p.shape) if p.ndim >= 2 else p.data
+        recompute(fuse(self))
+
+    def __call__(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
+        """Score every token of the vocabulary at every position.
+
+        tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments are those of `hidden`. Raises
+        UserError when there are no tokens, too many for the context, or ids outside the vocabulary.
+        """
+        return self.head(self.hidden(tokens, *given, **where))
+
+    def head(self, x: Tensor) -> Tensor:
+        """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V)."""
+        return self.lm_head(x)
+
+    def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
+             **where: Any) -> Tensor:  # fmt: skip
+        """Return the mean cross-entropy of the targets in nats; with `weights`, the weighted mean.
+
+        tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess has the loss ln V.
+        Raises ValueError when targets or weights differ in shape from tokens, or a weight is negative.
+        """
+        if weights is not None:
+            losses = self.token_losses(tokens, targets, **where)
+            w = check_targets(weights, losses.shape, "weights").astype(np.float32)
+            if (w < 0).any():
+                raise ValueError(f"weights must be at least 0, got {w.min()}: multiply token_losses instead")
+            w *= np.atleast_2d(targets) != IGNORED
+            return (losses * w).sum() / float(max(w.sum(), 1e-20))
+        x = self.hidden(tokens, **where)
+        targets = check_targets(targets, x.shape[:2])
+        if type(self.lm_head) is not Head:  # quantized or tapped
+            return F.cross_entropy(self.lm_head(x), targets)
+        return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
+
+    def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return the cross-entropy of every target: tokens, targets (B, T) -> nats (B, T).
+
+        Ignored targets (-100) get 0. `loss` is the mean over the other targets.
+        """
+        x = self.hidden(tokens, **where)
+        targets = check_targets(targets, x.shape[:2])
+        if type(self.lm_head) is not Head:
+            return F.token_losses(self.lm_head(x), targets)
+        return F.linear_token_losses(x, self.lm_head.weight, targets)
+
+    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return the log-probability of every target, -token_losses: tokens, targets (B, T) -> (B, T)."""
+        return -self.token_losses(tokens, targets, **where)
+
+
+def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
+    """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).
+
+    Raises UserError when there are none, or one is outside the vocabulary; TypeError when they are not whole
+    numbers.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.ndim == 1:
+        tokens = tokens[None]
+    if tokens.ndim != 2 or tokens.size == 0:
+        raise UserError(f"tokens must be (B, T) or (T,) with at least one token, got shape {tokens.shape}")
+    if tokens.dtype.kind not in "iu":
+        raise TypeError(f"tokens must be whole numbers, got an array of {tokens.dtype}")
+    for worst in (tokens.min(), tokens.max()):
+        if not 0 <= worst < vocab_size:
+            raise UserError(f"token {worst} is outside of the model's vocabulary of {vocab_size}")
+    return tokens
+
+
+def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
+    """Return targets as an array (B, T). Raises ValueError unless they have the shape of the tokens."""
+    targets = np.atleast_2d(targets)
+    if targets.shape != tuple(tokens_shape):
+        raise ValueError(f"{name} {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")
+    return targets
