@@ -8,11 +8,12 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.models.llama import Llama, LlamaConfig
 from tinyllm.nn import inference, quantize
+from tinyllm.nn.module import forward_flops
 from tinyllm.nn.quantized import Int8Linear
 from tinyllm.ops.registry import OPS, override, use
 from tinyllm.report.trace import capture, compare, examine, take_text
 from tinyllm.report.trace.compare import compare_captures, first_difference
-from tinyllm.report.trace.examine import forward_flops, head_facts, products
+from tinyllm.report.trace.examine import head_facts, products
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
 TEXT = "the cat sat on a mat."

@@ -7,6 +7,7 @@ its logits after the prompt must equal tinyllm's.
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.bench import peers
 from tinyllm.bench.setting import LlamaSetting, Setting
-from tinyllm.bench.timing import Contender, compare
+from tinyllm.bench.timing import Contender, compare, race
 from tinyllm.errors import UserError
 from tinyllm.generate import generate, stream
 from tinyllm.nn import Embedding, quantize
@@ -59,10 +60,7 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     says so. Raises UserError when a peer's logits differ.
     """
     model = setting.model()
-    context, vocab_size = model.config.context, model.config.vocab_size
-    new = min(NEW, context - context // 2)
-    prompt = [i * 7 % vocab_size for i in range(min(context, LONGEST))]
-    half = prompt[: context // 2]
+    prompt, half, new = _work(model)
     engines: dict = {"tinyllm": Engine(model), "numpy": Engine(model, partial(ops.use, "numpy"))}
     engines |= {f"int{bits}": Engine(quantize(setting.model(), bits)) for bits in (8, 4)}
     if with_peers:
@@ -86,6 +84,23 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
             n_bytes = new * decode_bytes(read, len(half) + (new + 1) / 2)
             record["gb_per_second"] = n_bytes / record["seconds"] / 1e9
         yield _rates(record)
+
+
+def _work(model):
+    """Return a prompt to read, the first part of it, and how many tokens to write after that part."""
+    context, vocab_size = model.config.context, model.config.vocab_size
+    prompt = [i * 7 % vocab_size for i in range(min(context, LONGEST))]
+    return prompt, prompt[: context // 2], min(NEW, context - context // 2)
+
+
+def measure_rates(model: Any, seconds: float = 1.0) -> dict[str, float]:
+    """Time one row of a model -> tokens per second of reading, and of writing after half a context."""
+    engine = Engine(model)
+    prompt, half, new = _work(model)
+    tokens = {"reading": len(prompt), "writing": new}
+    times = race({"reading": Contender(partial(engine.prefill, prompt)),
+                  "writing": Contender(engine.go_on, partial(engine.begin, half, new))}, seconds)  # fmt: skip
+    return {what: tokens[what] / median(taken) for what, taken in times.items()}
 
 
 def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,

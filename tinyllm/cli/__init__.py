@@ -22,6 +22,7 @@ COMMANDS = {  # name -> module, what it does
     "chat": ("generate", "talk with a trained model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "report": ("report", "write the report.html of a run again"),
+    "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show, measure and make texts"),
     "world": ("world", "ask the small world that texts are about, and look at its map"),

@@ -266,6 +266,11 @@ class Module(metaclass=Naming):
         return {}
 
 
+def forward_flops(model: Module, context: int) -> int:
+    """Count the FLOPs of matrix products and attention when `context` tokens go through a model at once."""
+    return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())
+
+
 def init_normal(module: Module, seed: int, std: float | Callable[[str], float] | None = None) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 

@@ -1,8 +1,10 @@
 """The table of a model's parts, with the parameters and floating-point operations of each."""
 
+import math
 import re
 
 from tinyllm.nn import Module, Parameter
+from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.report.terminal import table
 
 LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
@@ -34,11 +36,10 @@ def _rows(model, batch, context):
     rows, seen = {}, set()
 
     def visit(name, module):
-        own = [p for p in vars(module).values() if isinstance(p, Parameter) and id(p) not in seen]
-        seen.update(map(id, own))
+        shapes = own_shapes(module, seen)
         work = module.flops(batch, context)
-        if own:
-            _add(rows, name, own[0].shape, sum(p.data.size for p in own), work.pop("", 0))
+        if shapes:
+            _add(rows, name, shapes[0], sum(map(math.prod, shapes)), work.pop("", 0))
         for child_name, child in module.named_children():
             visit(f"{name}.{child_name}".strip("."), child)
         for what, flops in work.items():
@@ -46,6 +47,18 @@ def _rows(model, batch, context):
 
     visit("", model)
     return rows
+
+
+def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
+    """Return the shapes of what a module itself has learnt, quantized or not, and note its tensors in `seen`.
+
+    What is in `seen` already is left out, so that tied weights count once.
+    """
+    if isinstance(module, QuantizedLinear):
+        return [(module.n_in, module.n_out), *([] if module.bias is None else [(module.n_out,)])]
+    own = [p for p in vars(module).values() if isinstance(p, Parameter) and id(p) not in seen]
+    seen.update(map(id, own))
+    return [p.shape for p in own]
 
 
 def _add(rows, name, shape, parameters, flops):

@@ -9,6 +9,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.generate import stream
 from tinyllm.nn import inference
+from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
 from tinyllm.report.trace.capture import Step, capture
 from tinyllm.sampling import Sampling
@@ -218,8 +219,3 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
 def products(root: Step) -> int:
     """Count the FLOPs of matrix products and attention in a capture."""
     return sum(step.flops for step in root.ops() if step.is_product)
-
-
-def forward_flops(model: Any, context: int) -> int:
-    """Count the FLOPs of matrix products and attention when `context` tokens go through a model at once."""
-    return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())

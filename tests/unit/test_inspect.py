@@ -1,0 +1,86 @@
+"""`tinyllm inspect`: parts and costs read off the modules of every family, and what two models differ in."""
+
+import json
+
+import pytest
+
+from tinyllm.cli import main
+from tinyllm.models import build, family, names
+from tinyllm.nn import DecoderLM, quantize
+from tinyllm.report.anatomy import costs, differences, explanations, parts, settings_that_differ
+
+
+def model(name="gpt2", **settings):
+    sizes = family(name).PRESETS["nano"] | {"vocab_size": 48, "width": 32, "layers": 3} | settings
+    return build({"model_type": name} | sizes)
+
+
+@pytest.fixture(params=names())
+def each(request):
+    return model(request.param)
+
+
+def test_costs_are_those_of_the_arrays(each):
+    found = costs(each)
+    assert found.parameters == each.num_parameters() and found.weight_bytes == 4 * found.parameters
+    assert found.active <= found.parameters and found.flops > found.active
+    if isinstance(each, DecoderLM):
+        assert found.cache_bytes == sum(c.keys.nbytes + c.values.nbytes for c in each.new_cache(1, 1))
+
+
+def test_every_part_is_drawn_and_explained(each):
+    drawn = parts(each)
+    assert {p.kind for p in drawn[1:]} == set(explanations(each)) and all(explanations(each).values())
+    assert max(len(p.line()) for p in drawn) <= 80
+    assert any("(3 times)" in p.name for p in drawn), "equal layers share a line"
+
+
+def test_a_model_does_not_differ_from_itself_and_a_difference_can_be_turned_round(each):
+    assert all(line.startswith(" ") for line in differences(each, each))
+    assert settings_that_differ(each.config, each.config) == []
+    other = model("qwen2")
+    there, back = differences(each, other), differences(other, each)
+    assert [x[2:] for x in there if x[0] == "-"] == [x[2:] for x in back if x[0] == "+"]
+
+
+def test_quantizing_changes_bytes_but_no_counts():
+    whole, small = costs(model("llama")), costs(quantize(model("llama"), 8))
+    assert (small.parameters, small.flops) == (whole.parameters, whole.flops)
+    assert small.weight_bytes < whole.weight_bytes / 2
+
+
+def test_a_token_uses_some_experts_only():
+    few, many = (costs(model("mixtral", experts=n, top=2)) for n in (4, 8))
+    router = 3 * 4 * 32  # four more experts in each of three layers have to be chosen from
+    assert many.active - few.active == router and many.parameters > few.parameters + router
+
+
+def test_differences_name_what_changed():
+    lines = differences(model("llama"), model("qwen2"))
+    assert [line.split()[1] for line in lines if line[0] != " "] == ["q_proj", "k_proj", "v_proj"] * 2
+    rows = settings_that_differ(model("llama", layers=2).config, model("gpt2").config)
+    assert ("layers", "2", "3") in rows and ("dropout", "-", "0.0") in rows
+
+
+def test_the_command(capsys):
+    assert main(["inspect", "shipped"]) == 0
+    out = capsys.readouterr().out
+    assert "1,041,536" in out and "LlamaBlock" in out and "1,000 tokens take" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert main(["inspect", "--diff", "gpt", "llama"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("- gpt2\n+ llama\n") and "+       input_layernorm" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert main(["inspect", "llama", "--preset", "llama-110m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 134_105_856
+
+
+@pytest.mark.parametrize("words, said", [
+    ("inspect", "give one model, or two with --diff"),
+    ("inspect gpt --diff llama qwen2", "got 3"),
+    ("inspect nonsense", "there is no model 'nonsense'"),
+    ("inspect no/where", "there is no folder"),
+    ("inspect gpt --preset huge", "it has nano, mini, small"),
+])  # fmt: skip
+def test_mistakes_are_answered_in_one_line(refused, words, said):
+    assert said in refused(*words.split())

@@ -1,0 +1,117 @@
+"""`tinyllm inspect`: draw what a model is made of, say what it costs, and compare two."""
+
+import os
+from dataclasses import asdict
+from json import dumps
+from typing import Any, Literal
+
+from tinyllm.bench.generation import measure_rates
+from tinyllm.cli.command import command
+from tinyllm.cli.text import entry, printable
+from tinyllm.errors import UserError
+from tinyllm.models import build, family, from_pretrained
+from tinyllm.models.registry import locate
+from tinyllm.nn import DecoderLM
+from tinyllm.nn.module import without_memory
+from tinyllm.report.anatomy import (
+    Costs,
+    costs,
+    differences,
+    explanations,
+    parts,
+    settings_that_differ,
+)
+from tinyllm.report.summary import summarise
+from tinyllm.report.terminal import short, table
+from tinyllm.train.run import Run
+
+VOCABULARY = 1024  # of a family that is given by its name
+COUNTED = ("parameters", "bytes of weights", "bytes of keys and values a token", "FLOPs a token")
+
+
+@command("inspect")
+def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: str = "nano",
+            which: Literal["best", "last"] = "best", json: bool = False) -> None:  # fmt: skip
+    """Show what a model is made of and what it costs.
+
+    Draw its parts, say what each does, count parameters, bytes and operations, and time it on this machine.
+    With --diff, compare two: - marks what only the first has, + what only the second has.
+
+    MODEL          a run, a model's folder, `shipped`, or a family such as llama
+    --diff M ...   the models to compare
+    --preset NAME  the sizes of a family that is given by its name
+    --which        which checkpoint of a run
+    --json         print the costs as one JSON object
+
+    example:
+      tinyllm inspect shipped
+      tinyllm inspect --diff gpt llama
+      tinyllm inspect runs/stories-laptop --json
+    """
+    given = [name for name in [model, *(diff or [])] if name is not None]
+    if len(given) != (1 if diff is None else 2):
+        raise UserError(f"give one model, or two with --diff, such as gpt and llama; got {len(given)}")
+    opened = [_opened(name, preset, which) for name in given]
+    if diff is not None:
+        _show_difference(opened[0][0], opened[1][0])
+        return
+    found, has_weights = opened[0]
+    rates = measure_rates(found) if has_weights and isinstance(found, DecoderLM) else {}
+    if json:
+        print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
+                    | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))  # fmt: skip
+        return
+    print("\n".join(part.line() for part in parts(found)), end="\n\n")
+    _explain(explanations(found))
+    print(summarise(found, 1, found.config.context), end="\n\n")
+    _show_costs(found, rates)
+
+
+def _opened(name: str, preset: str, which: str) -> tuple[Any, bool]:
+    """Open a model -> it, and whether it has weights: a family's name gives an untrained one without any."""
+    if os.path.exists(locate(name)):
+        run = Run(locate(name))
+        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint(which)), True
+    if os.sep in name:
+        raise UserError(f"there is no folder {name}")
+    cls = family(name)
+    if preset not in cls.PRESETS:
+        raise UserError(f"{name} has no preset {preset!r}; it has {', '.join(cls.PRESETS)}")
+    settings = {"model_type": cls.model_type, "vocab_size": VOCABULARY} | cls.PRESETS[preset]
+    with without_memory():
+        return build(settings, seed=None), False
+
+
+def _explain(said: dict[str, str]) -> None:
+    for name, sentence in said.items():
+        print(entry(f"{name:18} ", sentence))
+    if said:
+        print()
+
+
+def _show_costs(model: Any, rates: dict[str, float]) -> None:
+    c, context = costs(model), model.config.context
+    used = f", of which a token uses {short(c.active)}" if c.active < c.parameters else ""
+    rows = [("parameters", f"{c.parameters:,}{used}"), ("weights", f"{c.weight_bytes:,} bytes")]
+    if c.cache_bytes is not None:
+        whole = f"{c.cache_bytes * context:,} for the context of {context:,}"
+        rows.append(("keys and values", f"{c.cache_bytes:,} bytes a token, {whole}"))
+    rows.append(("work", f"{short(c.flops)} FLOPs for one more token at the end of the context"))
+    for what, rate in rates.items():
+        rows.append((f"{what} here", f"1,000 tokens take {1000 / rate:.3g} seconds ({rate:,.0f} a second)"))
+    print("\n".join(entry(f"{what:17} ", printable(text)) for what, text in rows))
+
+
+def _show_difference(one: Any, other: Any) -> None:
+    names = [f"- {one.model_type}", f"+ {other.model_type}"]
+    print("\n".join([*names, "", *differences(one, other)]), end="\n\n")
+    said, others = explanations(one), explanations(other)
+    _explain({name: text for name, text in (said | others).items() if (name in said) != (name in others)})
+    rows = settings_that_differ(one.config, other.config)
+    for what, *counts in zip(COUNTED, *(_counts(costs(model)) for model in (one, other)), strict=True):
+        rows.append((what, f"{counts[0]:,}", f"{counts[1]:,}"))
+    print("\n".join(table(["", one.model_type, other.model_type], [list(row) for row in rows])))
+
+
+def _counts(c: Costs) -> tuple[int, ...]:
+    return c.parameters, c.weight_bytes, c.cache_bytes or 0, c.flops
