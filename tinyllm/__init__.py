@@ -10,61 +10,25 @@ tl.fit(model, tokens, steps=100)
 print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=tokenizer)[0]))
 """
 
-from functools import partial
-from typing import TYPE_CHECKING
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
-from tinyllm.errors import UserError, missing
-from tinyllm.functional import checkpoint
-from tinyllm.generate import Engine, generate, stream  # the function, from here on, not its module
-from tinyllm.models import (
-    GPT,
-    GPTConfig,
-    Llama,
-    LlamaConfig,
-    build,
-    from_pretrained,
-    load_weights,
-    save_weights,
-)
-from tinyllm.nn import Int4Linear, Int8Linear, quantize
-from tinyllm.ops import lr_schedule, override, use
-from tinyllm.ops.registry import empty_pool, memory, threads
-from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
-from tinyllm.tensor import Tensor, no_grad
-from tinyllm.tokenizer import (
-    BPETokenizer,
-    ByteTokenizer,
-    CharTokenizer,
-    ChatTemplate,
-    load_tokenizer,
-    save_tokenizer,
-)
-from tinyllm.train import (
-    SGD,
-    AdamW,
-    Run,
-    clip_grad_norm,
-    decay_groups,
-    fit,
-    learning_rate,
-    make_config,
-    prepare,
-)
-from tinyllm.train import load_run as load
+from tinyllm.errors import missing
 from tinyllm.version import __version__ as __version__
 
-__all__ = [
-    "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
-    "Corpus",
-    "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Random", "Run",
-    "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
-    "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
-    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
-    "memory", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
-    "threads", "token_array", "token_file", "use",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from tinyllm.api import *  # noqa: F403
+else:
 
-if not TYPE_CHECKING:
-    __getattr__ = partial(missing, __name__)
+    def __getattr__(name: str) -> Any:
+        """Import a part, such as tinyllm.nn, or all public names: `import tinyllm` alone waits for none."""
+        if find_spec(f"{__name__}.{name}"):  # first, because `from tinyllm import ops` inside api asks, too
+            return import_module(f"{__name__}.{name}")
+        from tinyllm import api
+
+        globals().update({each: getattr(api, each) for each in ("__all__", *api.__all__)})
+        return globals()[name] if name in globals() else missing(__name__, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -53,6 +53,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl
     "one_hot": "np.eye(n)[ids]", "zero_grad": "optimizer.zero_grad()", "modules": "named_modules",
     "children": "named_children", "named_buffers": "named_tensors", "register_buffer": "nn.Buffer",
     "requires_grad_": "freeze, or requires_grad = True", "apply": "named_modules",
+    "generate": "tl.generate", "stream": "tl.stream",  # methods once tinyllm.engine is imported
 }  # fmt: skip
 
 

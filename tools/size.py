@@ -21,7 +21,7 @@ PLAN = {  # part of tinyllm/ -> lines
     "data world": 3000,
     "nn": 1000,
     "models": 1600,
-    "generate": 450,
+    "engine": 450,
     "train": 1300,
     "align": 1000,
     "eval": 1200,
@@ -33,9 +33,9 @@ PLAN = {  # part of tinyllm/ -> lines
     "cli": 1600,
     "testing": 3000,
     "course": 3800,
-    "__init__ __main__": 200,
+    "__init__ __main__ api": 200,
 }
-PATH = "ops tape tensor functional nn models generate train"  # the reading path
+PATH = "ops tape tensor functional nn models engine train"  # the reading path
 PATH_PLAN, LIBRARY_PLAN, REPOSITORY_PLAN = 10_000, sum(PLAN.values()), 45_000
 
 

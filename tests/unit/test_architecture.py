@@ -33,7 +33,7 @@ LAYERS = (
     ("models",),  # 4
     ("sampling",),
     ("sequence",),
-    ("generate",),  # 5
+    ("engine",),  # 5
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("report",),  # what a person looks at
@@ -41,7 +41,8 @@ LAYERS = (
     ("course",),  # 8
     ("bench",),  # measures everything below
     ("cli",),
-    ("__init__", "__main__"),  # the public names
+    ("api",),  # the public names
+    ("__init__", "__main__"),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 NETWORK = {"tape", "tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
@@ -325,7 +326,7 @@ OFFENCES = [
     (arrows_point_down, "tinyllm/ops/softmax.py", "def f():\n    import tinyllm.functional"),
     (arrows_point_down, "tinyllm/ops/softmax.py", "from ..nn import Module"),
     (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm.train import AdamW"),
-    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm import generate"),
+    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm import engine"),
     (arrows_point_down, "tinyllm/train/loop.py", "from tinyllm import GPT"),
     (arrows_point_down, "tinyllm/train/loop.py", "import tinyllm"),
     (arrows_point_down, "tinyllm/align/dpo.py", "from tinyllm.eval import perplexity"),

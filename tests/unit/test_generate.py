@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm import ops
+from tinyllm.engine import Engine, Sampling, generate, stream
 from tinyllm.errors import UserError
-from tinyllm.generate import Engine, Sampling, generate, stream
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
@@ -175,7 +174,7 @@ def test_streaming_is_lazy():
 def test_long_and_short_prompts_are_read_in_parts(monkeypatch):
     model, shapes, prompts = tiny(), [], [[1], [2] * 7, [3] * 6, [4, 5]]
     expected = generate(model, prompts, max_tokens=9)
-    monkeypatch.setattr(sys.modules["tinyllm.generate"], "PREFILL", 6)
+    monkeypatch.setattr("tinyllm.engine.PREFILL", 6)
     assert generate(spied(model, "hidden", shapes), prompts, max_tokens=9) == expected
     assert shapes[:3] == [(2, 1), (1, 5), (1, 6)]
 

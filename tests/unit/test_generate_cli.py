@@ -8,8 +8,8 @@ import pytest
 
 from tinyllm.cli import build_parser
 from tinyllm.cli import generate as cli
+from tinyllm.engine import Sampling, generate
 from tinyllm.errors import UserError
-from tinyllm.generate import Sampling, generate
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 from tinyllm.train import make_config

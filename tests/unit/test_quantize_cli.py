@@ -9,7 +9,7 @@ from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.compress import default_folder
-from tinyllm.generate import generate
+from tinyllm.engine import generate
 from tinyllm.train import load_run
 
 

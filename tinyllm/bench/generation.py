@@ -16,8 +16,8 @@ from tinyllm import ops
 from tinyllm.bench import peers
 from tinyllm.bench.setting import LlamaSetting, Setting
 from tinyllm.bench.timing import Contender, compare, race
+from tinyllm.engine import generate, stream
 from tinyllm.errors import UserError
-from tinyllm.generate import generate, stream
 from tinyllm.nn import Embedding, quantize
 from tinyllm.ops.registry import threads
 from tinyllm.sampling import Sampling

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError, one_line
-from tinyllm.ops.registry import startup_error
 from tinyllm.version import __version__
 
 COMMANDS = {  # name -> module, what it does
@@ -81,8 +80,6 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
     try:
-        if startup_error:
-            raise startup_error
         try:
             return _run(sys.argv[1:] if argv is None else list(argv))
         finally:
@@ -129,6 +126,10 @@ def _run(argv: list[str]) -> int:
     if "_call" not in args:
         parser.print_help()
         return 0
+    from tinyllm.ops.registry import startup_error  # here, because --help needs no NumPy
+
+    if startup_error:
+        raise startup_error
     return args._call(args) or 0
 
 

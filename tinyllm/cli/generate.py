@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
+from tinyllm.engine import stream
 from tinyllm.errors import UserError
-from tinyllm.generate import stream
 from tinyllm.models.registry import SHIPPED
 from tinyllm.sampling import Sampling
 from tinyllm.train import load_run

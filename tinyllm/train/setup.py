@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.data import load_corpus
+from tinyllm.engine import generate
 from tinyllm.errors import UserError
-from tinyllm.generate import generate
 from tinyllm.models import build
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.engine import stream
 from tinyllm.errors import UserError
-from tinyllm.generate import stream
 from tinyllm.nn import inference
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores

@@ -1,0 +1,43 @@
+"""The public names: they are all there, and nobody waits for them who does not use them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import tinyllm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_version_is_the_packages():
+    assert f'version = "{tinyllm.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_public_names_are_there_and_none_is_a_module():
+    """Importing tinyllm/NAME.py would put the module in the place of the function NAME."""
+    files = {path.stem for path in Path(tinyllm.__file__).parent.iterdir()}
+    for name in tinyllm.__all__:
+        assert getattr(tinyllm, name) is not None and name in dir(tinyllm)
+        assert name not in files
+    assert callable(tinyllm.generate) and callable(tinyllm.checkpoint) and tinyllm.threads() >= 1
+
+
+def test_neither_the_import_nor_help_waits_for_numpy_and_every_name_is_found():
+    code = """import sys, tinyllm, tinyllm.cli
+try: tinyllm.cli.main(["--help"])
+except SystemExit: pass
+assert "numpy" not in sys.modules and tinyllm.nn.Linear
+assert not hasattr(tinyllm, "nonsense") and tinyllm.GPT.generate is tinyllm.generate
+from tinyllm import *
+assert GPT is tinyllm.GPT"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_example_in_the_package_runs(capsys):
+    """The code in tinyllm's docstring, with a smaller model and fewer steps."""
+    code = tinyllm.__doc__.split("\n\n", 1)[1]
+    for large, small in [("width=128", "width=16"), ("steps=100", "steps=2"), ("tokens=200", "tokens=9")]:
+        assert large in code
+        code = code.replace(large, small)
+    exec(code, {})
+    assert len(capsys.readouterr().out.strip()) > 0

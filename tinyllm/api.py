@@ -1,0 +1,53 @@
+"""The public names: `tinyllm.NAME` is `tinyllm.api.NAME`, imported when the first of them is asked for."""
+
+from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
+from tinyllm.engine import Engine, generate, stream
+from tinyllm.errors import UserError
+from tinyllm.functional import checkpoint
+from tinyllm.models import (
+    GPT,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    build,
+    from_pretrained,
+    load_weights,
+    save_weights,
+)
+from tinyllm.nn import Int4Linear, Int8Linear, quantize
+from tinyllm.ops import lr_schedule, override, use
+from tinyllm.ops.registry import empty_pool, memory, threads
+from tinyllm.rng import Random
+from tinyllm.sampling import Sampling
+from tinyllm.tensor import Tensor, no_grad
+from tinyllm.tokenizer import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    ChatTemplate,
+    load_tokenizer,
+    save_tokenizer,
+)
+from tinyllm.train import (
+    SGD,
+    AdamW,
+    Run,
+    clip_grad_norm,
+    decay_groups,
+    fit,
+    learning_rate,
+    make_config,
+    prepare,
+)
+from tinyllm.train import load_run as load
+
+__all__ = [
+    "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
+    "Corpus",
+    "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Random", "Run",
+    "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
+    "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
+    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
+    "memory", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
+    "threads", "token_array", "token_file", "use",
+]  # fmt: skip
