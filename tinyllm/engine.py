@@ -23,7 +23,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.nn import DecoderLM, inference
+from tinyllm.nn import DecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
@@ -52,6 +52,8 @@ class Engine:
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
                  use_cache: bool = True, prefill_chunk: int | None = None, overflow: str = "slide",
                  ):  # fmt: skip
+        if isinstance(model, LanguageModel) and model.objective == "masked":
+            raise UserError(f"a {type(model).__name__} fills in masked tokens, and cannot continue a text")
         if batch < 1:
             raise UserError(f"batch must be at least 1, got {batch}")
         if prefill_chunk is not None and prefill_chunk < 1:

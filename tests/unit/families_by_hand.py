@@ -94,8 +94,43 @@ def parallel_by_hand(model, tokens):
     return softmax(norm(x, "final_layer_norm" if neox else "ln_f") @ head.T)
 
 
+def bert_by_hand(model, tokens):
+    """The forward pass of BERT in float64, heads in a loop: tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    config = model.config
+    D = config.width // config.heads
+
+    def norm(x, name):
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
+        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def layer(x, name):
+        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def gelu(x):
+        return x * 0.5 * (1 + np.vectorize(math.erf)(x / 2**0.5))
+
+    real = np.array([model.model_type != "roberta" or token != config.pad for token in tokens])
+    places = np.where(real, np.cumsum(real), 0) + config.first_position - 1
+    segment = w["encoder.segments.weight"][0] if config.segments else 0
+    x = norm(w["encoder.tokens.weight"][tokens] + w["encoder.positions.weight"][places] + segment,
+             "encoder.norm")  # fmt: skip
+    for i in range(config.layers):
+        name, out = f"encoder.layers.{i}", []
+        q, k, v = (layer(x, f"{name}.attn.{part}_proj") for part in "qkv")
+        for head in range(config.heads):
+            own = slice(head * D, (head + 1) * D)
+            out.append(softmax(q[:, own] @ k[:, own].T / np.sqrt(D)) @ v[:, own])
+        x = norm(x + layer(np.concatenate(out, -1), f"{name}.attn.o_proj"), f"{name}.attn_norm")
+        h = gelu(layer(x, f"{name}.mlp.dense_h_to_4h"))
+        x = norm(x + layer(h, f"{name}.mlp.dense_4h_to_h"), f"{name}.mlp_norm")
+    x = norm(gelu(layer(x, "lm_head.dense")), "lm_head.norm")
+    return softmax(x @ w["encoder.tokens.weight"].T + w["lm_head.bias"])
+
+
 def gpt2_by_hand(model, tokens):
     return by_hand(model, tokens)["p"][-1]
 
 
-BY_HAND = {"gpt2": gpt2_by_hand, "gpt_neox": parallel_by_hand, "falcon": parallel_by_hand}
+BY_HAND = {"gpt2": gpt2_by_hand, "gpt_neox": parallel_by_hand, "falcon": parallel_by_hand,
+           "bert": bert_by_hand, "distilbert": bert_by_hand, "roberta": bert_by_hand}  # fmt: skip

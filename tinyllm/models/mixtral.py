@@ -65,7 +65,7 @@ class Mixtral(Llama):
     hf_settings = COMMON | {
         "sliding_window": lambda config: (config.window,), "router_jitter_noise": (0.0,),
     }  # fmt: skip
-    hf_names: ClassVar[tuple[tuple[str, str], ...]] = (
+    hf_names: ClassVar[Any] = (
         ("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
         (".w3.", ".up_proj."),
     )  # fmt: skip

@@ -29,21 +29,28 @@ class Pretrained(Module):
 
     config: Any
     model_type: ClassVar[str]  # what config.json calls the family
-    architecture: ClassVar[str]  # transformers' class
+    architecture: str  # transformers' class
     config_class: ClassVar[type]
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
     # {setting: the values that this family can run, or a function from a config to them}. The first is
     # written; `...` among them lets every other value pass.
     hf_settings: ClassVar[dict[str, Any]] = {}
     hf_prefix = ""  # a prefix that names in files may have
-    hf_ignored = r"(?!)"  # a regular expression: names in old files that no model needs
-    hf_names: ClassVar[tuple[tuple[str, str], ...]] = ()  # parts of names: (in files, in the model)
+    hf_base = ""  # a prefix that all names lack in files of a model without an output layer
+    # A regular expression, or a function from a config to it: names in old files that no model needs.
+    hf_ignored: ClassVar[Any] = r"(?!)"
+    hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or a function, too
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json as the fields expect it; a family with several formats overrides this."""
         return config
+
+    def file_name(self, name: str) -> str:
+        """Return the name of a parameter in files."""
+        names = _allowed(self.hf_names, self.config)
+        return _rename(name, [(ours, theirs) for theirs, ours in reversed(names)])
 
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
@@ -61,12 +68,11 @@ class Pretrained(Module):
         state = self.state_dict()
         if self.hf_transposed:
             state |= {name: state[name].T for name in _linear_weights(self)}
-        state = {_rename(name, [(ours, theirs) for theirs, ours in reversed(self.hf_names)]): array
-                 for name, array in state.items()}
+        state = {self.file_name(name): array for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         tokens = {"bos_token_id": None, "eos_token_id": eos_token_id, "pad_token_id": None}
         _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
-        _write_json(folder / "config.json", _describe(self) | tokens)
+        _write_json(folder / "config.json", tokens | _describe(self))
 
 
 def _linear_weights(model):
@@ -114,7 +120,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     """
     config = _read_config(cls, folder, found)
     bits = _read_bits(folder, found)
-    stored = _renamed(cls, _read_headers(folder))
+    stored = _renamed(cls, config, _read_headers(folder))
     if config.layers > len(stored):  # check before making so many blocks
         raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
     with without_memory():
@@ -191,32 +197,40 @@ def _is_plain_name(file):
     return isinstance(file, str) and re.fullmatch(r"[\w-][\w.-]*\.safetensors", file) is not None
 
 
-def _renamed(cls: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
+def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
     """Rename arrays to the names in the model, and leave out arrays of old files that no model needs."""
     found: dict[str, Stored] = {}
+    ignored, names = (_allowed(values, config) for values in (cls.hf_ignored, cls.hf_names))
+    base = "" if any(name.startswith(cls.hf_base) for name in stored) else cls.hf_base
     for name, array in stored.items():
-        short = name.removeprefix(cls.hf_prefix)
-        if re.fullmatch(cls.hf_ignored, short):
+        short = base + name.removeprefix(cls.hf_prefix)
+        if re.fullmatch(ignored, short):
             continue
-        short = _rename(short, cls.hf_names)
+        short = _rename(short, names)
         if short in found:
             raise UserError(f"{array.path} holds {short} twice, once as {name}")
         found[short] = array
     return found
 
 
+def second_names(model: Module) -> dict[str, str]:
+    """Return {second name: first name} of tensors with two names, such as that of a tied output layer."""
+    first = {id(tensor): name for name, tensor in model.named_tensors()}
+    found = {
+        f"{path}.{attribute}": first.get(id(value))
+        for path, module in model.named_modules()
+        for attribute, value in vars(module).items()
+    }
+    return {name: tied for name, tied in found.items() if tied not in (None, name)}
+
+
 def _without_copies(model, stored):
     """Leave out second copies of tied arrays. Raises UserError when such a copy differs from the first."""
-    first = {id(tensor): name for name, tensor in model.named_tensors()}
-    for path, module in model.named_modules():
-        for attribute, value in vars(module).items():
-            name, tied = f"{path}.{attribute}", first.get(id(value))
-            if tied in (None, name) or name not in stored or tied not in stored:
-                continue
-            if not np.array_equal(stored[name].read(), stored[tied].read()):
-                raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
-            stored = {other: array for other, array in stored.items() if other != name}
-    return stored
+    copies = {name: tied for name, tied in second_names(model).items() if {name, tied} <= stored.keys()}
+    for name, tied in copies.items():
+        if not np.array_equal(stored[name].read(), stored[tied].read()):
+            raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
+    return {name: array for name, array in stored.items() if name not in copies}
 
 
 def read_rope(config: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.models.bert import Bert
+from tinyllm.models.distilbert import DistilBert
 from tinyllm.models.falcon import Falcon
 from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
@@ -19,9 +21,11 @@ from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
+from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
 
-ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
+DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
+ALL = (*DECODERS, Bert, DistilBert, Roberta)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py

@@ -73,6 +73,8 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias:
 class Attention(Module):
     """Base of attention layers: average the values of all positions so far, weighted by softmax(q k^T).
 
+    With `causal=False`, the average is over all positions, as in BERT.
+
     There are H query heads of width D, by default C / H; they may share K heads of keys and values. With a
     cache, the input is the new positions only, and their keys and values are appended to the cache; the
     output has the same bits as without one, on the compiled backend. While training, each query ignores keys
@@ -82,10 +84,11 @@ class Attention(Module):
     """
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
-                 dropout: float = 0.0, head_width: int | None = None):  # fmt: skip
+                 dropout: float = 0.0, head_width: int | None = None, causal: bool = True):  # fmt: skip
         if width % heads and head_width is None:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, head_width or width // heads
+        self.causal = causal
         self.window = window  # how many keys a query sees, counted back from its own; None means all
         self.drop = Dropout(dropout)
 
@@ -96,8 +99,10 @@ class Attention(Module):
         q, k and v may also have their heads on an axis of their own. `angles`, a pair of tables from `Rope`,
         rotates queries and keys by their positions; tables of fewer channels than a head rotate only its
         first ones. The cache keeps the rotated keys, because the position of a key never changes. `where` is
-        passed on to `F.attention`: causal, bias, starts, ends.
+        passed on to `F.attention`: bias, lengths, starts, ends.
         """
+        if not self.causal:
+            where["causal"] = False
         if self.window is not None:
             where["window"] = self.window
         B, T = q.shape[:2]
@@ -115,7 +120,8 @@ class Attention(Module):
         return F.attention(q, k, v, **where).reshape(B, T, C)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
-        pairs = context * (context + 1) // 2  # each query is multiplied with the keys up to its own position
+        # Each query is multiplied with the keys up to its own position, or with all.
+        pairs = context * (context + 1) // 2 if self.causal else context * context
         return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
 
 
@@ -143,8 +149,8 @@ class GroupedAttention(Attention):
 
     def __init__(self, width: int, heads: int, kv_heads: int, head_width: int | None = None,
                  bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
-                 window: int | None = None, dropout: float = 0.0):  # fmt: skip
-        super().__init__(width, heads, kv_heads, window, dropout, head_width)
+                 window: int | None = None, dropout: float = 0.0, causal: bool = True):  # fmt: skip
+        super().__init__(width, heads, kv_heads, window, dropout, head_width, causal)
         self.q_proj = Linear(width, heads * self.head_width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)

@@ -23,6 +23,7 @@ class LanguageModel(Module):
 
     config: Any
     lm_head: Any
+    objective = "causal"  # what it is pretrained for: the next token is "causal", hidden tokens are "masked"
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
@@ -74,8 +75,10 @@ class LanguageModel(Module):
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
-        if type(self.lm_head) is not Head:  # quantized or tapped
-            return F.cross_entropy(self.lm_head(x), targets)
+        if type(self.lm_head) is not Head:  # quantized, tapped, or of more layers
+            counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
+            x = F.take(x.reshape(-1, x.shape[-1]), counted)
+            return F.cross_entropy(self.head(x), targets.flat[counted])
         return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
 
     def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
@@ -86,7 +89,7 @@ class LanguageModel(Module):
         x = self.hidden(tokens, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:
-            return F.token_losses(self.lm_head(x), targets)
+            return F.token_losses(self.head(x), targets)
         return F.linear_token_losses(x, self.lm_head.weight, targets)
 
     def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:

@@ -39,7 +39,8 @@ class Recipe:
 
     `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
     that a new tokenizer learns from, if they differ from the corpus. `frame(options)` returns the text that
-    follows a prompt and the text that ends an answer, for generating.
+    follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
+    that it can train.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Recipe:
     options: type | None = None
     text: Callable[..., bytes] | None = None
     frame: Callable[[Any], tuple[str, str]] = lambda options: ("", "")
+    objectives: tuple[str, ...] = ("causal",)
 
 
 RECIPES: dict[str, Recipe] = {}

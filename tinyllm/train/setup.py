@@ -108,6 +108,9 @@ def prepare(
         tokenizer = make_tokenizer(config.tokenizer, data, progress)
     corpus.check_tokenizer(tokenizer)
     model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)
+    if model.objective not in recipe.objectives:
+        raise UserError(f"the recipe {recipe.name} trains {' and '.join(recipe.objectives)} models, and "
+                        f"{model.model_type} is a {model.objective} one")
     plan = recipe.build(config, corpus, tokenizer, model)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)

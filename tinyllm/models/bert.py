@@ -1,0 +1,304 @@
+"""BERT: an encoder whose positions see both sides, complete in this file.
+
+Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
+Understanding", 2019. What differs from GPT-2: no causal mask; norms after each sum instead of before each
+part; a vector for the segment of each token; and an output layer that fills in masked tokens, or gives a
+text a class. One embedding of a sentence is the mean of its positions (Reimers and Gurevych,
+"Sentence-BERT", 2019). `distilbert.py` and `roberta.py` are the same encoder with other names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import tinyllm.functional as F
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.models.gpt_neox import NeoXMLP
+from tinyllm.models.pretrained import Pretrained
+from tinyllm.nn import (
+    Dropout,
+    Embedding,
+    GroupedAttention,
+    Head,
+    LanguageModel,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    full,
+    inference,
+)
+from tinyllm.nn.decoder import positions_of
+from tinyllm.nn.language_model import check_tokens
+from tinyllm.tensor import Tensor
+
+PRESETS = {
+    "nano": {"layers": 4, "heads": 4, "width": 128, "hidden": 512, "context": 64},
+    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
+    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 512},  # as BERT-base
+}
+SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+PART = {"min": 0, "below": 1}
+TASKS = {"masked": "ForMaskedLM", "classify": "ForSequenceClassification", "encode": "Model"}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The sizes of a BERT, such as `BertConfig(vocab_size=65, **Bert.PRESETS["nano"])`.
+
+    Raises UserError if the sizes are inconsistent.
+    """
+
+    # Not settings, but a derived family may override them:
+    hf_class: ClassVar[str] = "Bert"
+    pools: ClassVar[tuple[str, ...]] = ("classify", "encode")  # the tasks whose models have a pooler
+    first_position: ClassVar[Any] = 0
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    segments: int = setting(2, min=0, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
+    task: str = setting("masked", hf="architectures", choices=tuple(TASKS), help="which output layer it has")
+    labels: list | None = setting(None, hf="id2label", help="classify: the names of the classes")  # noqa: RUF009
+    dropout: float = setting(0.0, **PART, hf="hidden_dropout_prob", help="the part of numbers set to zero")
+    attention_dropout: float = setting(
+        0.0, **PART, hf="attention_probs_dropout_prob", help="of attention's weights; slower"
+    )
+    class_dropout: float | None = setting(
+        None, **PART, hf="classifier_dropout", help="before the classes; none: dropout"
+    )
+    eps: float = setting(1e-12, above=0, below=1, hf="layer_norm_eps", help="added to variances")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
+
+    def __post_init__(self):
+        check(self)
+        if self.width % self.heads:
+            raise UserError(
+                f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
+            )
+        if self.task == "classify" and self.labels is None:
+            object.__setattr__(self, "labels", ["LABEL_0", "LABEL_1"])  # as in transformers
+        if self.labels is not None and not (self.labels and all(isinstance(x, str) for x in self.labels)):
+            raise UserError(f"labels must be a list of names, got {self.labels!r}")
+
+    @property
+    def architecture(self) -> str:
+        """Return the name of transformers' class."""
+        return self.hf_class + TASKS[self.task]
+
+
+class BertBlock(Module):
+    """One transformer block: norm(x + attention(x)), then norm(x + mlp(x)): (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: BertConfig):
+        width, heads = config.width, config.heads
+        self.attn = GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
+                                     dropout=config.attention_dropout)  # fmt: skip
+        self.attn_norm = LayerNorm(width, eps=config.eps)
+        self.mlp = NeoXMLP(width, config.hidden)
+        self.mlp_norm = LayerNorm(width, eps=config.eps)
+        self.drop = Dropout(config.dropout)
+
+    def __call__(self, x: Tensor, **where: Any) -> Tensor:
+        x = self.attn_norm(x + self.drop(self.attn(x, None, **where)))
+        return self.mlp_norm(x + self.drop(self.mlp(x)))
+
+
+class BertEncoder(Module):
+    """Embed tokens, their positions and segments, and run the blocks: ints (B, T) each -> (B, T, C)."""
+
+    def __init__(self, config: BertConfig):
+        self.tokens = Embedding(config.vocab_size, config.width)
+        self.positions = Embedding(config.context + config.first_position, config.width)
+        self.segments = Embedding(config.segments, config.width) if config.segments else None
+        self.norm = LayerNorm(config.width, eps=config.eps)
+        self.drop = Dropout(config.dropout)
+        self.layers = [BertBlock(config) for _ in range(config.layers)]
+
+    def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray,
+                 **where: Any) -> Tensor:  # fmt: skip
+        x = self.tokens(tokens) + self.positions(positions)
+        x = self.drop(self.norm(x + self.segments(segments) if self.segments else x))
+        for layer in self.layers:
+            x = layer(x, **where)
+        return x
+
+
+class MaskedHead(Module):
+    """Score the tokens that a masked position may hide, by their embeddings: (..., C) -> (..., V)."""
+
+    def __init__(self, config: BertConfig, embedding: Parameter):
+        self.bias = Parameter(full(config.vocab_size))
+        self.dense = Linear(config.width, config.width)
+        self.norm = LayerNorm(config.width, eps=config.eps)
+        self.decoder = Head(embedding)
+        vars(self.decoder)["bias"] = self.bias  # the second name that some files have for it
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
+
+
+class Bert(Pretrained, LanguageModel):
+    """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
+
+    `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode"
+    has none. `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are
+    read from a file.
+    """
+
+    model_type = "bert"
+    objective = "masked"
+    config_class = BertConfig
+    PRESETS = PRESETS
+    hf_transposed = True
+    hf_base = "bert."
+    hf_settings: ClassVar[dict[str, Any]] = {
+        "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
+        "add_cross_attention": (False,), "tie_word_embeddings": (True,),
+        "problem_type": (None, "single_label_classification"),
+        "architectures": lambda config: ([config.architecture], ...),
+        "id2label": lambda config: (dict(enumerate(config.labels or [])) or None, ...),
+        "label2id": lambda config: ({name: i for i, name in enumerate(config.labels or [])} or None, ...),
+    }  # fmt: skip
+    hf_names: ClassVar[Any] = (
+        ("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"),  # old files have
+        ("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"),  # these two names
+        ("bert.embeddings.word_embeddings.", "encoder.tokens."),
+        ("bert.embeddings.position_embeddings.", "encoder.positions."),
+        ("bert.embeddings.token_type_embeddings.", "encoder.segments."),
+        ("bert.embeddings.LayerNorm.", "encoder.norm."),
+        ("bert.encoder.layer.", "encoder.layers."),
+        ("attention.self.query.", "attn.q_proj."), ("attention.self.key.", "attn.k_proj."),
+        ("attention.self.value.", "attn.v_proj."), ("attention.output.dense.", "attn.o_proj."),
+        ("attention.output.LayerNorm.", "attn_norm."), ("intermediate.dense.", "mlp.dense_h_to_4h."),
+        ("output.dense.", "mlp.dense_4h_to_h."), ("output.LayerNorm.", "mlp_norm."),
+        ("cls.predictions.transform.dense.", "lm_head.dense."),
+        ("cls.predictions.transform.LayerNorm.", "lm_head.norm."),
+        ("cls.predictions.decoder.", "lm_head.decoder."), ("cls.predictions.bias", "lm_head.bias"),
+        ("bert.pooler.dense.", "pooler."),
+    )  # fmt: skip
+    residual_outputs = ()
+    pool: Any = staticmethod(Tensor.tanh)
+
+    @classmethod
+    def hf_ignored(cls, config: BertConfig) -> str:
+        """Return a regular expression of names that a model of this task does not need."""
+        unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
+        return rf"{cls.hf_base}embeddings\.position_ids" + unused
+
+    def __init__(self, config: BertConfig, seed: int | None = 0):
+        self.config, self.architecture = config, config.architecture
+        self.encoder = BertEncoder(config)
+        self.pooler = Linear(config.width, config.width) if config.task in config.pools else None
+        self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
+        classes = len(config.labels or [])
+        self.classifier = Linear(config.width, classes) if config.task == "classify" else None
+        self.drop = Dropout(config.dropout if config.class_dropout is None else config.class_dropout)
+        self.finish(seed)
+
+    def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
+        """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
+
+        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. `where` is passed
+        on to `F.attention`: `lengths` (B,) hides the padding behind each row. Raises UserError as calling the
+        model does, and on a segment that the model lacks.
+        """
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
+        kinds = self.config.segments
+        if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= max(kinds, 1):
+            raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
+        return self.encoder(tokens, self.positions(tokens), segments, **where)
+
+    def positions(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the row of each token in the table of positions: ints (B, T) -> (B, T)."""
+        return positions_of(tokens, None, self.config.context)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Score the tokens that may stand at each position: x (..., C) -> (..., V). Raises UserError."""
+        if self.lm_head is None:
+            raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
+        return self.lm_head(x)
+
+    def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
+        """Score every class of a text by its first position: tokens (B, T) -> logits (B, labels).
+
+        The other arguments are those of `hidden`. Raises UserError when the task is not "classify".
+        """
+        if self.classifier is None:
+            raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
+        return self.classifier(self.drop(self.pooled(self.hidden(tokens, segments, **where))))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return tanh(linear(first position)), the summary of a text: (B, T, C) -> (B, C)."""
+        if self.pooler is None:
+            raise UserError(f"a {self.architecture} has no pooler: use model.for_task('encode')")
+        return self.pool(self.pooler(x[:, 0]))
+
+    def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike, **where: Any) -> Tensor:
+        """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C)."""
+        lengths = np.asarray(lengths)
+        x = self.hidden(tokens, lengths=lengths, **where)
+        real = np.arange(x.shape[1]) < lengths[:, None]
+        mean = (x * (real / lengths[:, None])[..., None].astype(x.dtype)).sum(axis=1)
+        return mean / (mean * mean).sum(axis=-1, keepdims=True) ** 0.5
+
+    def embed_sentences(self, rows: Sequence[Sequence[int]], batch: int = 32) -> np.ndarray:
+        """Return a vector of length 1 for each text: N lists of ids -> (N, C).
+
+        The product of two vectors is their similarity. Texts of similar length share a batch, so that there
+        is little padding.
+        """
+        found = np.empty((len(rows), self.config.width), np.float32)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        with inference(self):
+            for begin in range(0, len(rows), batch):
+                chosen = order[begin : begin + batch]
+                found[chosen] = self.sentence_vectors(*padded([rows[i] for i in chosen])).data
+        return found
+
+    def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
+        """Return a model with the weights of this encoder and the output layer of another task.
+
+        Weights that this model lacks are new, from `seed`.
+        """
+        model = type(self)(replace(self.config, task=task, labels=labels), seed)
+        known = self.state_dict()
+        model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})
+        model.train(self.training)
+        return model
+
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with BERT's defaults for settings that a file leaves out, and the task.
+
+        Raises UserError when it describes another task.
+        """
+        tasks = {cls.config_class.hf_class + end: task for task, end in TASKS.items()}
+        names = config.get("architectures") or [cls.config_class.hf_class + "Model"]
+        if not isinstance(names, list) or names[0] not in tasks:
+            raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
+        found = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2}
+        labels = config.get("id2label") if tasks[names[0]] == "classify" else None
+        if isinstance(labels, dict):
+            labels = [labels.get(str(i)) for i in range(len(labels))]
+        return found | config | {"architectures": tasks[names[0]], "id2label": labels}
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    if not lengths.size or not lengths.all():
+        raise UserError("a text has no tokens: leave it out")
+    tokens = np.zeros((len(rows), lengths.max()), np.int64)
+    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row) for row in rows])
+    return tokens, lengths

@@ -1,0 +1,60 @@
+"""RoBERTa: BERT whose positions are counted from behind the padding token. Liu et al., 2019."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyllm.config import setting
+from tinyllm.models.bert import Bert, BertConfig
+
+
+@dataclass(frozen=True)
+class RobertaConfig(BertConfig):
+    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError."""
+
+    hf_class = "Roberta"
+
+    segments: int = setting(1, min=0, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
+    pad: int = setting(1, min=0, max=2**24, hf="pad_token_id", help="the id of the padding token")
+
+    @property
+    def first_position(self) -> int:  # type: ignore[override]
+        """Return the row of the first position: the rows before it belong to padding."""
+        return self.pad + 1
+
+
+class Roberta(Bert):
+    """RoBERTa: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
+
+    model_type = "roberta"
+    config_class = RobertaConfig
+    hf_base = "roberta."
+    hf_settings: ClassVar[dict[str, Any]] = Bert.hf_settings | {
+        "max_position_embeddings": lambda config: (config.context + config.first_position, ...),
+    }
+
+    def positions(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the row of each token in the table of positions; padding tokens share a row of their own."""
+        super().positions(tokens)  # refuses too many
+        pad, real = self.config.pad, tokens != self.config.pad
+        return np.where(real, np.cumsum(real, axis=1), 0) + pad
+
+    @staticmethod
+    def hf_names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:
+        """Return BERT's names with another prefix, and those of RoBERTa's output layers."""
+        body = [pair for pair in Bert.hf_names if not pair[0].startswith(("cls.", "bert.pooler."))]
+        pooler = "classifier.dense." if config.task == "classify" else "roberta.pooler.dense."
+        return (
+            *((file.replace("bert.", "roberta."), name) for file, name in body), (pooler, "pooler."),
+            ("classifier.out_proj.", "classifier."), ("lm_head.layer_norm.", "lm_head.norm."),
+        )  # fmt: skip
+
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with the context without the rows of positions that belong to padding."""
+        found = super().hf_read({"pad_token_id": 1} | config)
+        rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
+        if isinstance(rows, int) and isinstance(pad, int):
+            found["max_position_embeddings"] = rows - pad - 1
+        return found
