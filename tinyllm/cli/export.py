@@ -1,0 +1,35 @@
+"""`tinyllm export RUN`: write a model as a GGUF file for llama.cpp and the programs built on it."""
+
+import os
+from typing import Literal
+
+from tinyllm.cli.command import command
+
+
+@command("export")
+def export(run: str, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
+           which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:  # fmt: skip
+    """Write a model as a GGUF file.
+
+    llama.cpp, and the programs that are built on it, open such a file. Other programs that know
+    Hugging Face's layout open a checkpoint's folder as it is.
+
+    RUN          a run, or a model's folder
+    --out FILE   the file to write (default model.gguf)
+    --bits       bits of a weight: 8 and 4 are Q8_0 and Q4_0
+    --which      which checkpoint
+    --overwrite  replace FILE
+
+    example:
+      tinyllm export runs/stories-laptop --out stories.gguf --bits 8
+    """
+    from tinyllm.errors import UserError
+    from tinyllm.models.gguf import save_gguf
+    from tinyllm.tokenizer.gguf import vocabulary
+    from tinyllm.train import load_run
+
+    if os.path.lexists(out) and not overwrite:
+        raise UserError(f"{out} exists already: give another --out, or --overwrite")
+    model, tokenizer, _ = load_run(run, which)
+    save_gguf(model, out, vocabulary(tokenizer), bits)
+    print(f"wrote {out}")

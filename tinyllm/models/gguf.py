@@ -1,0 +1,220 @@
+"""Write a model as a GGUF file, which llama.cpp and the programs built on it open.
+
+A GGUF file holds settings (names with typed values), then a table of tensors (name, shape, type, place), then
+their numbers, each tensor at a multiple of 32 bytes, all little-endian
+(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Matrices are (n_out, n_in). Weights of 8 and 4
+bits are ggml's Q8_0 and Q4_0: 32 neighbours in a row share one float16 scale.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write
+from tinyllm.nn import Linear, Rope
+from tinyllm.nn.quantized import bits_of
+
+BLOCK = ALIGNMENT = 32
+
+
+class Layout(NamedTuple):
+    """The names that llama.cpp has for a family's parts; `pairs` means that it rotates neighbours."""
+
+    architecture: str
+    names: dict[str, str]
+    eps: str
+    pairs: bool = False
+
+
+LLAMA = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+    "model.layers": "blk", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+GPT2 = {
+    "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "h": "blk", "ln_1": "attn_norm",
+    "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
+}  # fmt: skip
+LAYOUTS = {
+    "gpt2": Layout("gpt2", GPT2, "layer_norm_epsilon"),
+    "llama": Layout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
+    "mistral": Layout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
+    "qwen2": Layout("qwen2", LLAMA, "layer_norm_rms_epsilon"),
+    "qwen3": Layout("qwen3", LLAMA, "layer_norm_rms_epsilon"),
+}
+
+
+def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = None, bits: int = 32) -> None:
+    """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
+
+    Vectors, positions, and matrices whose rows are no multiple of 32 stay float32. `vocabulary` is what
+    `tokenizer.gguf.vocabulary` returns; without it the file is for programs that give ids. Raises UserError
+    when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window, quantized weights),
+    the vocabulary has another size, or the file cannot be written.
+    """
+    layout = LAYOUTS.get(model.model_type)
+    if layout is None:
+        raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(LAYOUTS)} can")
+    if bits not in TYPES:
+        raise UserError(f"GGUF files are written with 32, 8 or 4 bits, not {bits}")
+    if bits_of(model):
+        raise UserError("this model is quantized already: export the one that it was made from, with --bits")
+    if (getattr(model.config, "window", None) or model.config.context) < model.config.context:
+        raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
+    settings = _settings(model, layout, bits)
+    if vocabulary is None:
+        vocabulary = {"tokenizer.ggml.model": "no_vocab"}
+    elif (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
+        raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
+    _write(Path(path), settings | vocabulary, _tensors(model, layout), bits)
+
+
+def _settings(model, layout, bits):
+    c, a = model.config, layout.architecture
+    found = {
+        "general.architecture": a, "general.alignment": ALIGNMENT, "general.file_type": TYPES[bits].file_type,
+        f"{a}.vocab_size": c.vocab_size, f"{a}.context_length": c.context, f"{a}.embedding_length": c.width,
+        f"{a}.block_count": c.layers, f"{a}.attention.head_count": c.heads,
+        f"{a}.feed_forward_length": getattr(c, "hidden", 4 * c.width),
+        f"{a}.attention.{layout.eps}": float(c.eps),
+    }  # fmt: skip
+    if layout.names is GPT2:
+        return found
+    size = {"attention.key_length": c.head_size, "attention.value_length": c.head_size,
+            "attention.head_count_kv": c.kv_heads, "rope.dimension_count": c.head_size,
+            "rope.freq_base": float(c.theta)}  # fmt: skip
+    return found | {f"{a}.{name}": value for name, value in size.items()}
+
+
+def _tensors(model, layout):
+    """Return {llama.cpp's name: array}, matrices as (n_out, n_in)."""
+    linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
+    found = {}
+    for name, array in model.state_dict().items():
+        if name in linear:
+            array = array.T
+        if layout.pairs and re.search(r"self_attn\.[qk]_proj\.", name):
+            array = _neighbours(array, model.config.head_size)
+        found[_translated(name, layout.names)] = array
+    if layout.names is GPT2 and not model.config.bias:
+        layers = [name for name in found if "_embd" not in name]
+        found |= {name.replace("weight", "bias"): np.zeros(len(found[name]), np.float32) for name in layers}
+    if factors := _frequency_factors(model, layout):
+        found["rope_freqs.weight"] = factors[0]
+    return found
+
+
+def _translated(name, names):
+    part, _, kind = name.rpartition(".")
+    if match := re.fullmatch(r"(.+)\.(\d+)\.(.+)", part):
+        stack, layer, inner = match.groups()
+        return f"{names[stack]}.{layer}.{names[inner]}.{kind}"
+    return f"{names[part]}.{kind}"
+
+
+def _neighbours(array, width):
+    """Reorder rows for a rotation of the channels 2i and 2i + 1 of a head instead of i and i + D/2."""
+    halves = array.reshape(-1, 2, width // 2, *array.shape[1:])
+    return halves.swapaxes(1, 2).reshape(array.shape)
+
+
+def _frequency_factors(model, layout):
+    """Return by what the frequency of each pair is divided, (D/2,), in a list; an empty one if by nothing.
+
+    Raises UserError for scalings that are more than a division.
+    """
+    c = model.config
+    if getattr(c, "scaling", None) is None:
+        return []
+    plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
+                     for scaling in (None, c.scaling))  # fmt: skip
+    if layout.architecture != "llama" or not np.allclose(np.hypot(*scaled), 1):
+        raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
+    before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
+    return [(before / after).astype(np.float32)]
+
+
+def _write(path, settings, tensors, bits):
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(settings))
+    head += b"".join(_text(name) + _value(value) for name, value in settings.items())
+    place, packed = 0, {}
+    for name, array in tensors.items():
+        small = array.ndim == 2 and array.shape[1] % BLOCK == 0 and "position_embd" not in name
+        packed[name] = kind = TYPES[bits] if small else TYPES[32]
+        size = array.size * kind.block_bytes // BLOCK
+        shape = array.shape[::-1]  # the dimension that varies fastest comes first
+        head += _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind.code, place)
+        place += size + -size % ALIGNMENT
+    with atomic_write(path, "wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        for name, array in tensors.items():
+            data = packed[name].pack(np.ascontiguousarray(array, "<f4"))
+            file.write(data)
+            file.write(bytes(-len(data) % ALIGNMENT))
+
+
+def _text(text):
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(value, whole=(4, "I")):
+    """Return the type and the bytes of a setting: bool, int, float, str, or a list of str or int.
+
+    llama.cpp wants numbers of 32 bits, unsigned ones, but signed ones in a list.
+    """
+    if isinstance(value, list):
+        items = [_value(item, whole=(5, "i")) for item in value] or [_value("")]
+        head = struct.pack("<I", 9) + items[0][:4] + struct.pack("<Q", len(value))
+        return head + b"".join(item[4:] for item in items[: len(value)])
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _text(value)
+    code, letter = {bool: (7, "?"), int: whole, float: (6, "f")}[type(value)]
+    return struct.pack(f"<I{letter}", code, value)
+
+
+def pack_q8_0(x: np.ndarray) -> bytes:
+    """Round blocks of 32 numbers to 8 bits, the largest in size to 127: x (n, k) -> bytes."""
+    blocks = x.reshape(-1, BLOCK)
+    scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+    y = blocks * inverse
+    q = np.trunc(y + np.copysign(np.float32(0.5), y)).astype(np.int8)  # halves are rounded away from zero
+    return _joined(scale, q)
+
+
+def pack_q4_0(x: np.ndarray) -> bytes:
+    """Round blocks of 32 numbers to 4 bits, the largest in size to -8: x (n, k) -> bytes.
+
+    Byte i of a block holds its numbers i (low bits) and i + 16 (high bits), each plus 8.
+    """
+    blocks = x.reshape(-1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1, keepdims=True), axis=1)
+    scale = largest / np.float32(-8)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+    q = np.minimum(blocks.astype(np.float64) * inverse + 8.5, 15).astype(np.uint8)
+    return _joined(scale, q[:, : BLOCK // 2] | q[:, BLOCK // 2 :] << 4)
+
+
+def _joined(scale, q):
+    return np.concatenate([scale.astype("<f2").view(np.uint8), q.view(np.uint8)], axis=1).tobytes()
+
+
+class Type(NamedTuple):
+    """A type of weights: ggml's numbers for it and for a file of it, bytes for 32 weights, how to pack."""
+
+    code: int
+    file_type: int
+    block_bytes: int
+    pack: Callable[[np.ndarray], bytes]
+
+
+TYPES = {32: Type(0, 0, 128, np.ndarray.tobytes), 8: Type(8, 7, 34, pack_q8_0), 4: Type(2, 2, 18, pack_q4_0)}

@@ -1,0 +1,40 @@
+"""The settings of a GGUF file that describe a tokenizer; models/gguf.py writes the file."""
+
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.ops.pieces import PATTERNS
+from tinyllm.tokenizer.base import Tokenizer
+from tinyllm.tokenizer.bpe import check_plain
+from tinyllm.tokenizer.byte_characters import characters
+from tinyllm.tokenizer.patterns import NAMES, QWEN2
+
+CUTS = {"gpt2": "gpt-2", "gpt4": "dbrx", "o200k": "gpt-4o", QWEN2: "qwen2"}  # llama.cpp's names of patterns
+NORMAL, CONTROL = 1, 3  # types of tokens
+
+
+def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the settings of a byte-level BPE tokenizer, as llama.cpp reads them.
+
+    A text ends at the special token with the lowest id; if there is none, at the byte 0, because llama.cpp
+    would take some other token. Raises UserError for other tokenizers, and for a pattern of the user's own.
+    """
+    bpe = check_plain(tokenizer, "GGUF")
+    pattern = NAMES.get(PATTERNS.get(bpe.pattern, bpe.pattern) or "", bpe.pattern)
+    if pattern not in CUTS:
+        raise UserError(f"llama.cpp cannot cut text by {bpe.pattern!r}; it knows {', '.join(PATTERNS)}")
+    words, merges = bpe.vocabulary.words()
+    names = {number: word for word, number in (words | bpe.special_tokens).items()}
+    end = min(bpe.special_tokens.values(), default=words[characters(b"\0")])
+    control = {end, *bpe.special_tokens.values()}
+    ids = range(bpe.vocab_size)
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": CUTS[pattern],
+        "tokenizer.ggml.tokens": [names.get(i, f"[unused {i}]") for i in ids],
+        "tokenizer.ggml.token_type": [CONTROL if i in control or i not in names else NORMAL for i in ids],
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in merges],
+        "tokenizer.ggml.bos_token_id": end,
+        "tokenizer.ggml.eos_token_id": end,
+        "tokenizer.ggml.add_bos_token": False,
+    }
