@@ -128,6 +128,61 @@ def bert_by_hand(model, tokens):
     return softmax(x @ w["encoder.tokens.weight"].T + w["lm_head.bias"])
 
 
+def t5_bucket(distance, buckets, limit, both):
+    """The bucket of one distance, key minus query, as the paper says it."""
+    if both:
+        return t5_bucket(-abs(distance), buckets // 2, limit, False) + (distance > 0) * (buckets // 2)
+    back, exact = max(-distance, 0), buckets // 2
+    if back < exact:
+        return back
+    far = exact + int(math.log(back / exact) / math.log(limit / exact) * (buckets - exact) + 1e-6)
+    return min(far, buckets - 1)
+
+
+def t5_by_hand(model, tokens, decoder_tokens):
+    """The forward pass of T5 in float64, heads in a loop: tokens (S,), decoder_tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    c = model.config
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + c.eps) * w[f"{name}.weight"]
+
+    def attention(name, x, seen, bias):
+        q, k, v = x @ w[f"{name}.q.weight"], seen @ w[f"{name}.k.weight"], seen @ w[f"{name}.v.weight"]
+        heads = [slice(n * c.head_width, (n + 1) * c.head_width) for n in range(c.heads)]
+        out = [softmax(q[:, h] @ k[:, h].T + bias[n]) @ v[:, h] for n, h in enumerate(heads)]
+        return np.concatenate(out, -1) @ w[f"{name}.o.weight"]
+
+    def mlp(name, x):
+        if c.mlp == "relu":
+            return np.maximum(x @ w[f"{name}.wi.weight"], 0) @ w[f"{name}.wo.weight"]
+        a = x @ w[f"{name}.wi_0.weight"]
+        gelu = a * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)))
+        return (gelu * (x @ w[f"{name}.wi_1.weight"])) @ w[f"{name}.wo.weight"]
+
+    def stack(part, layers, ids, memory):
+        table = w[f"{part}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+        places = range(len(ids))
+        bias = np.array([[table[t5_bucket(k - q, c.buckets, c.max_distance, memory is None)]
+                          for k in places] for q in places]).transpose(2, 0, 1)  # fmt: skip
+        if memory is not None:
+            bias = np.where(np.tri(len(ids), dtype=bool), bias, -np.inf)
+        x = w["shared.weight"][ids]
+        for i in range(layers):
+            layer, last = f"{part}.block.{i}.layer", 1 if memory is None else 2
+            h = norm(x, f"{layer}.0.layer_norm")
+            x = x + attention(f"{layer}.0.SelfAttention", h, h, bias)
+            if memory is not None:
+                h = norm(x, f"{layer}.1.layer_norm")
+                x = x + attention(f"{layer}.1.EncDecAttention", h, memory, np.zeros(c.heads))
+            x = x + mlp(f"{layer}.{last}.DenseReluDense", norm(x, f"{layer}.{last}.layer_norm"))
+        return norm(x, f"{part}.final_layer_norm")
+
+    x = stack("decoder", c.decoder_layers, decoder_tokens, stack("encoder", c.layers, tokens, None))
+    x = x * c.width**-0.5 if c.scaled else x
+    return softmax(x @ w.get("lm_head.weight", w["shared.weight"]).T)
+
+
 def gpt2_by_hand(model, tokens):
     return by_hand(model, tokens)["p"][-1]
 

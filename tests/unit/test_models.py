@@ -30,8 +30,10 @@ EXTRA["smollm3"]["no_rope_every"] = 2
 EXTRA["mixtral"] |= {"experts": 4, "window": 3, "balance": 0.0}
 EXTRA["qwen3_moe"] |= {"experts": 4, "top": 3, "balance": 0.0}
 EXTRA |= {name: {"hidden": 20} for name in ("falcon", "bert", "distilbert", "roberta")}
+EXTRA["t5"] = EXTRA["mt5"] = {"hidden": 20, "head_width": 4}
 DECODERS = [name for name in names() if issubclass(family(name), nn.DecoderLM)]
-each_family = pytest.mark.parametrize("name", names())
+ONE_TEXT = [name for name in names() if not family(name).is_encoder_decoder]  # the others: test_t5.py
+each_family = pytest.mark.parametrize("name", ONE_TEXT)
 each_decoder = pytest.mark.parametrize("name", DECODERS)
 
 
@@ -50,7 +52,7 @@ def test_a_family_is_built_from_settings_or_a_config(name):
     assert abs(model.loss(tokens[:, :-1], tokens[:, 1:]).item() - np.log(11)) < 0.1  # it knows nothing yet
 
 
-@each_family
+@pytest.mark.parametrize("name", names())
 def test_every_family_has_the_presets_and_help_for_every_setting(name):
     cls = family(name)
     assert {"nano", "mini", "small"} <= cls.PRESETS.keys()
@@ -308,7 +310,7 @@ def test_the_preset_of_the_stories_has_its_size():
     assert Llama(config, seed=None).num_parameters() == sizes
 
 
-@each_family
+@pytest.mark.parametrize("name", names())
 def test_every_number_of_a_config_is_checked(name):
     for field in dataclasses.fields(family(name).config_class):
         if field.type in (int, float, int | None, float | None):

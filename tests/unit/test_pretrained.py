@@ -20,6 +20,7 @@ SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }  # fmt: skip
+T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
 MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
@@ -40,6 +41,13 @@ MODELS = {
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},
     "gpt_neox": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5},
+    "t5": {"model_type": "t5", **T5_SIZES, "scaled": True},
+    "t5 1.1": {"model_type": "t5", **T5_SIZES, "tied": False, "scaled": False, "mlp": "gated-gelu"},
+    "t5 of odd sizes": {"model_type": "t5", **T5_SIZES, "decoder_layers": 3, "buckets": 7, "max_distance": 5,
+                        "mlp": "gated-gelu", "eps": 1e-4, "start": 2, "dropout": 0.1},
+    "t5 untied": {"model_type": "t5", **T5_SIZES, "decoder_layers": 1, "tied": False, "buckets": 6,
+                  "max_distance": 9},
+    "mt5": {"model_type": "mt5", **T5_SIZES},
     "gpt_neox in turn": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "parallel": False, "tied": True},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
     "distilbert": {"model_type": "distilbert", **SIZES, "hidden": 48, "class_dropout": 0.2},
@@ -60,9 +68,14 @@ def made(name, **changes):
     return model
 
 
+def inputs(model):
+    """What a model reads: tokens, and for an encoder-decoder those that it has written."""
+    return (TOKENS, TOKENS[:, 7::-1]) if model.is_encoder_decoder else (TOKENS,)
+
+
 def logits(model):
     with no_grad():
-        return model(TOKENS).data
+        return model(*inputs(model)).data
 
 
 def change(folder, **changes):
@@ -150,11 +163,13 @@ def open_there(transformers, folder, dtype="float32", **options):
     return getattr(transformers, cls).from_pretrained(folder, dtype=dtype, **options)
 
 
-def theirs_logits(model):
+def theirs_logits(model, ours):
     import torch
 
+    names = ("input_ids", "decoder_input_ids")
+    given = {name: torch.from_numpy(x.copy()) for name, x in zip(names, inputs(ours), strict=False)}
     with torch.no_grad():
-        return model(torch.from_numpy(TOKENS)).logits.numpy()
+        return model(**given).logits.numpy()
 
 
 @each
@@ -164,8 +179,8 @@ def test_transformers_opens_what_is_saved(tmp_path, transformers, name):
     theirs, info = open_there(transformers, tmp_path, output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(theirs).__name__ == model.architecture
-    assert not isinstance(model, DecoderLM) or theirs.generation_config.eos_token_id == 3
-    np.testing.assert_allclose(logits(model), theirs_logits(theirs), rtol=1e-4, atol=1e-4)
+    assert model.objective == "masked" or theirs.generation_config.eos_token_id == 3
+    np.testing.assert_allclose(logits(model), theirs_logits(theirs, model), rtol=1e-4, atol=1e-4)
 
 
 @each
@@ -176,7 +191,7 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
     open_there(transformers, tmp_path / "ours", dtype=dtype).save_pretrained(tmp_path / "theirs", **options)
     assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == bool(options)
     ours, theirs = from_pretrained(tmp_path / "theirs"), open_there(transformers, tmp_path / "theirs")
-    np.testing.assert_allclose(logits(ours), theirs_logits(theirs), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits(ours), theirs_logits(theirs, ours), rtol=1e-4, atol=1e-4)
     assert ours.config.context == 12
     for setting, value in vars(made(name).config).items():
         assert "dropout" not in setting or getattr(ours.config, setting) == value
@@ -185,12 +200,14 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
 @each
 def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_path, name):
     model = made(name)
+    for p in model.parameters():
+        p.data = p.data.astype(np.float16).astype(np.float32)
     model.save_pretrained(tmp_path)
     copies = {model.file_name(name): model.file_name(tied) for name, tied in second_names(model).items()}
     rewrite(tmp_path, lambda state: state | {name: state[tied] for name, tied in copies.items()})
     rewrite(tmp_path, lambda state: {family(name.split()[0]).hf_prefix + n: a.astype(np.float16)
                                      for n, a in state.items()})  # fmt: skip
-    np.testing.assert_allclose(logits(from_pretrained(tmp_path)), logits(model), rtol=2e-2, atol=2e-2)
+    assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
 
 
 def test_masks_of_old_files_are_left_out(tmp_path):
@@ -271,6 +288,14 @@ def test_a_name_with_and_without_prefix_in_two_shards_is_refused(tmp_path):
     ("llama", {"rope_scaling": [8.0]}, "must be an object"),
     ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
     ("mistral", {"sliding_window": 0}, "window must be a whole number, at least 1"),
+    ("t5", {"feed_forward_proj": "gated-silu"}, "mlp must be one of relu, gated-gelu, got 'gated-silu'"),
+    ("t5", {"is_encoder_decoder": False}, "is_encoder_decoder = False"),
+    ("t5", {"relative_attention_num_buckets": 3}, "buckets must be a whole number, at least 4"),
+    ("t5", {"relative_attention_max_distance": 16}, "max_distance must exceed half of 32 buckets"),
+    ("t5", {"num_decoder_layers": 2**24}, "16777216 layers, the weights"),
+    ("t5", {"num_decoder_layers": 1}, r"hold decoder\.block\.1"),
+    ("t5", {"decoder_start_token_id": 19}, "start 19 is no token of a vocabulary of 19"),
+    ("t5", {"d_kv": 7}, r"SelfAttention\.q\.weight has shape"),
     ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
 ])  # fmt: skip
 def test_other_models_are_refused(tmp_path, name, changes, message):

@@ -41,6 +41,7 @@ class Pretrained(Module):
     hf_ignored: ClassVar[Any] = r"(?!)"
     hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or a function, too
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
+    hf_embedding = ""  # if named: a file whose lm_head differs from it is untied, whatever config.json says
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +71,11 @@ class Pretrained(Module):
             state |= {name: state[name].T for name in _linear_weights(self)}
         state = {self.file_name(name): array for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
-        tokens = {"bos_token_id": None, "eos_token_id": eos_token_id, "pad_token_id": None}
+        found = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | _describe(self)
+        found |= {} if eos_token_id is None else {"eos_token_id": eos_token_id}
+        tokens = {name: value for name, value in found.items() if name.endswith("_token_id")}
         _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
-        _write_json(folder / "config.json", tokens | _describe(self))
+        _write_json(folder / "config.json", found)
 
 
 def _linear_weights(model):
@@ -121,8 +124,12 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     config = _read_config(cls, folder, found)
     bits = _read_bits(folder, found)
     stored = _renamed(cls, config, _read_headers(folder))
-    if config.layers > len(stored):  # check before making so many blocks
-        raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
+    layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
+    if layers > len(stored):  # check before making so many blocks
+        raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
+    head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.hf_embedding))
+    if head and embedding and not np.array_equal(head.read(), embedding.read()):
+        config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
         if bits:

@@ -17,15 +17,17 @@ from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
+from tinyllm.models.mt5 import MT5
 from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
 from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
+from tinyllm.models.t5 import T5
 
 DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
-ALL = (*DECODERS, Bert, DistilBert, Roberta)
+ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py

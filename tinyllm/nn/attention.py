@@ -108,8 +108,8 @@ class Attention(Module):
         B, T = q.shape[:2]
         C = self.heads * self.head_width
         q = q.reshape(B, T, self.heads, self.head_width)
-        k = k.reshape(B, T, self.kv_heads, self.head_width)
-        v = v.reshape(B, T, self.kv_heads, self.head_width)
+        k = k.reshape(B, k.shape[1], self.kv_heads, self.head_width)
+        v = v.reshape(B, v.shape[1], self.kv_heads, self.head_width)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:

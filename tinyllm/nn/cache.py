@@ -67,14 +67,14 @@ class KVCache:
         """Shorten every row to at most `length` positions."""
         np.minimum(self.lengths, length, out=self.lengths)
 
-    def rows(self, begin: int, end: int) -> "KVCache":
+    def rows(self, begin: int, end: int) -> Any:
         """Return the rows from `begin` to `end` as a cache that shares their memory."""
-        view = object.__new__(KVCache)
+        view = object.__new__(type(self))
         view.keys, view.values = self.keys[begin:end], self.values[begin:end]
         view.lengths = self.lengths[begin:end]
         return view
 
-    def copy(self, other: "KVCache", rows: np.ndarray, targets: np.ndarray) -> None:
+    def copy(self, other: Any, rows: np.ndarray, targets: np.ndarray) -> None:
         """Overwrite the rows `targets` of this cache with `rows` of another cache, or of this one."""
         if len(rows):
             longest = other.lengths[rows].max()
@@ -86,10 +86,40 @@ class KVCache:
         """Empty a row, and forget its numbers, which may be NaN."""
         self.keys[row] = self.values[row] = self.lengths[row] = 0
 
-    def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
+    def keep(self, rows: np.ndarray | list[int]) -> Any:
         """Return a new cache with copies of the given rows, in the given order."""
-        kept = object.__new__(KVCache)
+        kept = object.__new__(type(self))
         kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
+        return kept
+
+
+class CrossCache(KVCache):
+    """The cache of a decoder's layer that also looks at a text that an encoder has read.
+
+    `source` has keys and values of the encoder's output, which are computed once, when the text is read.
+    """
+
+    def __init__(self, batch: int, context: int, heads: int, width: int, room: int,
+                 dtype: DTypeLike = np.float32):  # fmt: skip
+        super().__init__(batch, context, heads, width, dtype)
+        self.source = KVCache(batch, room, heads, width, dtype)
+
+    def rows(self, begin: int, end: int) -> Any:
+        view = super().rows(begin, end)
+        view.source = self.source.rows(begin, end)
+        return view
+
+    def copy(self, other: Any, rows: np.ndarray, targets: np.ndarray) -> None:
+        super().copy(other, rows, targets)
+        self.source.copy(other.source, rows, targets)
+
+    def clear(self, row: int) -> None:
+        super().clear(row)
+        self.source.clear(row)
+
+    def keep(self, rows: np.ndarray | list[int]) -> Any:
+        kept = super().keep(rows)
+        kept.source = self.source.keep(rows)
         return kept
 
 

@@ -18,29 +18,39 @@ class LanguageModel(Module):
     """A model that scores every token of its vocabulary at every position: tokens (B, T) -> logits (B, T, V).
 
     A subclass makes the modules, among them `lm_head`, calls `finish`, and defines `hidden`. Its `config` has
-    at least vocab_size, context, layers, width and init_std.
+    at least vocab_size, context, layers and width.
     """
 
     config: Any
     lm_head: Any
-    objective = "causal"  # what it is pretrained for: the next token is "causal", hidden tokens are "masked"
+    objective = "causal"  # what it is pretrained for: the next token, hidden tokens "masked", hidden "spans"
+    is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
         raise NotImplementedError
 
+    def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return what the output layer scores for each target: tokens, targets (B, T) -> (B, T, C)."""
+        return self.hidden(tokens, **where)
+
+    def first_std(self, name: str) -> float:
+        """Return the standard deviation of the first numbers of a weight: `config.init_std`, or 0.02.
+
+        For the 2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so
+        that the stream does not grow (Radford et al. 2019, section 2.3).
+        """
+        std = 0.02 if self.config.init_std is None else self.config.init_std
+        return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std
+
     def finish(self, seed: int | None) -> None:
         """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
 
-        With `seed=None` the matrices stay zero. The standard deviation is `config.init_std`, or 0.02. For the
-        2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so that the
-        stream does not grow (Radford et al. 2019, section 2.3).
+        With `seed=None` the matrices stay zero.
         """
-        std = 0.02 if self.config.init_std is None else self.config.init_std
         if seed is not None:
-            narrow = std / (2 * self.config.layers) ** 0.5
-            init_normal(self, seed, lambda name: narrow if name.endswith(self.residual_outputs) else std)
+            init_normal(self, seed, self.first_std)
             self.dropout_stream(seed, 0)
         else:
             for p in self.parameters():
@@ -73,7 +83,7 @@ class LanguageModel(Module):
                 raise ValueError(f"weights must be at least 0, got {w.min()}: multiply token_losses instead")
             w *= np.atleast_2d(targets) != IGNORED
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
-        x = self.hidden(tokens, **where)
+        x = self.scored(tokens, targets, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:  # quantized, tapped, or of more layers
             counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
@@ -86,7 +96,7 @@ class LanguageModel(Module):
 
         Ignored targets (-100) get 0. `loss` is the mean over the other targets.
         """
-        x = self.hidden(tokens, **where)
+        x = self.scored(tokens, targets, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:
             return F.token_losses(self.head(x), targets)

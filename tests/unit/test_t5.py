@@ -1,0 +1,187 @@
+"""Encoder-decoders: the published forward pass, padding, the cache of both texts, losses, gradients."""
+
+import numpy as np
+import pytest
+from families_by_hand import t5_bucket, t5_by_hand
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_gpt import softmax
+
+import tinyllm as tl
+from tinyllm import nn, ops
+from tinyllm.errors import UserError
+from tinyllm.models import build
+from tinyllm.models.t5 import relative_buckets
+from tinyllm.ops.registry import _compiled
+from tinyllm.tensor import no_grad
+
+V, CONTEXT = 11, 9
+SIZES = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 3, "width": 16, "head_width": 6,
+         "hidden": 20, "buckets": 6, "max_distance": 5}  # fmt: skip
+KINDS = {
+    "t5": {"model_type": "t5"},
+    "t5 1.1": {"model_type": "t5", "mlp": "gated-gelu", "tied": False, "scaled": False},
+    "mt5": {"model_type": "mt5", "decoder_layers": 3, "eps": 1e-3, "start": 4},
+    "shallow": {"model_type": "t5", "decoder_layers": 1, "tied": False, "buckets": 9, "max_distance": 7},
+}
+each = pytest.mark.parametrize("kind", KINDS)
+IDS = st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT)
+
+
+def lively(kind, seed=0, dtype=np.float32, **changes):
+    """A small model whose weights are large enough for every part of it to matter."""
+    model, rng = build(SIZES | KINDS[kind] | changes, seed=None).eval(), np.random.default_rng(seed)
+    for p in model.parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
+    return model
+
+
+def texts(seed, *shape):
+    return np.random.default_rng(seed).integers(0, V, shape)
+
+
+@each
+@given(tokens=IDS, written=IDS, seed=st.integers(0, 9))
+def test_the_forward_pass_is_the_published_one(kind, tokens, written, seed):
+    model, exact = lively(kind, seed), lively(kind, seed, np.float64)
+    for judged, tolerance in ((model, 2e-3), (exact, 1e-7)):
+        with ops.use("numpy" if judged is exact or not _compiled else "compiled"):
+            p = softmax(judged(tokens, written).data[0].astype(np.float64))
+        expected = t5_by_hand(judged, tokens, written)
+        np.testing.assert_allclose(p, expected, rtol=10 * tolerance, atol=tolerance)
+
+
+@given(buckets=st.integers(4, 64), limit=st.integers(3, 300), causal=st.booleans())
+def test_buckets_follow_the_paper(buckets, limit, causal):
+    limit += buckets // 2
+    distances = np.arange(-500, 501)
+    found = relative_buckets(distances, buckets, limit, causal)
+    expected = [t5_bucket(int(d), buckets, limit, not causal) for d in distances]
+    assert found.tolist() == expected and found.max() < buckets and found.min() >= 0
+
+
+@each
+@given(seed=st.integers(0, 9), padding=st.integers(0, V - 1))
+def test_padding_and_other_rows_change_nothing(kind, seed, padding):
+    model, tokens, written = lively(kind, seed), texts(seed, 3, 7), texts(seed + 1, 3, 5)
+    lengths = [7, 4, 1]
+    other = np.where(np.arange(7) < np.array(lengths)[:, None], tokens, padding)
+    with no_grad():
+        y = model(tokens, written, lengths).data
+        assert np.array_equal(model(other, written, lengths).data, y)
+        for row, n in enumerate(lengths):
+            alone = model(tokens[row, :n], written[row]).data[0]
+            np.testing.assert_allclose(alone, y[row], rtol=1e-4, atol=1e-4)
+            assert not _compiled or np.array_equal(alone, y[row])
+
+
+@each
+@given(pieces=st.lists(st.integers(1, 3), min_size=1, max_size=3), seed=st.integers(0, 9))
+def test_a_cache_that_has_read_the_text_gives_the_same_logits_in_pieces(kind, pieces, seed):
+    """Also when its rows have written different numbers of tokens before."""
+    model, tokens, written = lively(kind, seed), texts(seed, 3, 6), texts(seed + 1, 3, sum(pieces))
+    lengths, parts, start = [6, 2, 5], [], 0
+    with no_grad():
+        whole, cache = model(tokens, written, lengths).data, model.new_cache(3)
+        model.read(texts(99, 3, 4), cache)  # forgotten when another text is read
+        model.read(tokens, cache, lengths)
+        for n in pieces:
+            parts.append(model.head(model.hidden(written[:, start : start + n], cache)).data)
+            start += n
+        np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=1e-4, atol=1e-4)
+        for layer in cache:
+            layer.lengths[:] = [0, 0, start - 1]
+        last = written[[0, 1, 2], [0, 0, start - 1]][:, None]
+        y = model.head(model.hidden(last, cache)).data[:, 0]
+    np.testing.assert_allclose(y, whole[[0, 1, 2], [0, 0, start - 1]], rtol=1e-4, atol=1e-4)
+
+
+@each
+def test_no_position_sees_a_later_token_that_is_written_but_every_one_that_is_read(kind):
+    model, tokens, written = lively(kind), texts(0, 1, 6), texts(1, 1, 6)
+    with no_grad():
+        before = model(tokens, written).data[0]
+        later, end = written.copy(), tokens.copy()
+        later[0, 4], end[0, 5] = (later[0, 4] + 1) % V, (end[0, 5] + 1) % V
+        after, other = model(tokens, later).data[0], model(end, written).data[0]
+    assert np.array_equal(before[:4], after[:4]) and not np.allclose(before[4], after[4])
+    assert all(not np.allclose(a, b) for a, b in zip(before, other, strict=True))
+
+
+@each
+def test_the_loss_is_that_of_the_targets_after_the_start_token(kind):
+    model, tokens, targets = lively(kind), texts(0, 2, 6), texts(1, 2, 5)
+    targets[1, 3:] = -100
+    written = np.insert(np.where(targets < 0, model.config.start, targets), 0, model.config.start, 1)[:, :-1]
+    p = softmax(model(tokens, written, [6, 3]).data.astype(np.float64))
+    nats = -np.log(np.take_along_axis(p, targets.clip(0)[..., None], -1)[..., 0]) * (targets >= 0)
+    loss = model.loss(tokens, targets, lengths=[6, 3])
+    assert np.isclose(loss.item(), nats.sum() / 8, rtol=1e-4)
+    found = model.token_losses(tokens, targets, lengths=[6, 3]).data
+    np.testing.assert_allclose(found, nats, rtol=1e-3, atol=1e-4)
+    weights = np.random.default_rng(0).random(targets.shape)
+    mean = (nats * weights).sum() / weights[targets >= 0].sum()
+    assert np.isclose(model.loss(tokens, targets, weights, lengths=[6, 3]).item(), mean, rtol=1e-4)
+
+
+@each
+def test_the_gradient_is_the_slope_of_the_loss(kind):
+    model, rng = lively(kind, 1, np.float64), np.random.default_rng(0)
+    tokens, targets = texts(0, 3, 6), texts(1, 3, 5)
+
+    def loss():
+        return model.loss(tokens, targets, lengths=[6, 2, 4])
+
+    with ops.use("numpy"):
+        loss().backward()
+        for part, p in model.named_parameters():  # one random direction for each, so that none hides
+            direction, here, slopes = rng.normal(size=p.shape), p.data, []
+            for h in (1e-6, -1e-6):
+                p.data = here + h * direction
+                slopes.append(loss().item())
+            p.data = here
+            slope = (slopes[0] - slopes[1]) / 2e-6
+            assert abs((p.grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), part
+
+
+def test_new_weights_keep_the_published_deviations_and_dropout_acts_only_in_training():
+    model = build(SIZES | {"width": 64, "head_width": 24, "hidden": 128, "vocab_size": 99} | KINDS["t5 1.1"])
+    for end, n in {"shared": 1, ".q": 64 * 24, ".k": 64, ".o": 3 * 24, ".wo": 128, ".wi_1": 64}.items():
+        found = [p.data.std() for name, p in model.named_parameters() if name.endswith(f"{end}.weight")]
+        np.testing.assert_allclose(found, n**-0.5, rtol=0.1)
+    model = lively("t5", dropout=0.3)
+    tokens = texts(0, 1, 5)
+    assert np.array_equal(model(tokens, tokens).data, model(tokens, tokens).data)
+    model.train().dropout_stream(0)
+    assert not np.allclose(model(tokens, tokens).data, model(tokens, tokens).data)
+
+
+def test_recomputing_quantizing_and_adapting_work_here_too():
+    tokens, targets = texts(0, 2, 6), texts(1, 2, 5)
+    plain, saving = lively("t5"), nn.recompute(lively("t5"), large=0)
+    for model in (plain, saving):
+        model.loss(tokens, targets).backward()
+    for p, q in zip(plain.parameters(), saving.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad, q.grad, rtol=1e-5, atol=1e-7)
+    near = tl.quantize(lively("t5"), 8).loss(tokens, targets).item()
+    assert abs(near - plain.loss(tokens, targets).item()) < 0.3
+    adapted = nn.adapt(lively("t5"), rank=2, where="EncDecAttention")
+    adapted.loss(tokens, targets).backward()
+    learnt = {name.split(".")[-2] for name, p in adapted.named_parameters() if p.grad is not None}
+    assert learnt == set("qkvo")
+
+
+@pytest.mark.parametrize("tokens, written, message", [
+    ([], [1], "at least one token"), ([1], [], "at least one token"), ([V], [1], "token 11 is outside"),
+    ([1], [-1], "token -1 is outside"), ([1] * 10, [1], "10 tokens exceed the model's context of 9"),
+    ([1], [1] * 10, "10 tokens exceed"),
+])  # fmt: skip
+def test_tokens_that_cannot_be_read_are_named(tokens, written, message):
+    with pytest.raises(UserError, match=message):
+        lively("t5")(tokens, written)
+
+
+@pytest.mark.parametrize("lengths", [[0], [4], [2, 2], [1.0], 2])
+def test_lengths_that_no_row_has_are_refused(lengths):
+    with pytest.raises(ValueError, match="lengths must be 1 whole numbers from 1 to 3"):
+        lively("t5")([1, 2, 3], [1], lengths)

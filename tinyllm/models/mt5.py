@@ -1,0 +1,29 @@
+"""mT5: T5 1.1 for many languages. Xue et al., "mT5", 2021."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import setting
+from tinyllm.models.t5 import MLPS, T5, T5Config
+
+
+@dataclass(frozen=True)
+class MT5Config(T5Config):
+    """The sizes of an mT5, the same as T5's. Raises UserError if they are inconsistent."""
+
+    mlp: str = setting("gated-gelu", hf="feed_forward_proj", choices=MLPS, help="relu or gated-gelu")
+    tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
+    scaled: bool = setting(False, hf="scale_decoder_outputs", help="multiply the output by 1 / sqrt(C)")
+
+
+class MT5(T5):
+    """mT5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "mt5"
+    architecture = "MT5ForConditionalGeneration"
+    config_class = MT5Config
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with T5's defaults; the output is never scaled."""
+        return T5.hf_read(config) | {"scale_decoder_outputs": False}

@@ -1,0 +1,260 @@
+"""T5: an encoder reads a text, a decoder writes another one; complete in this file.
+
+Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. What
+differs from GPT-2: the encoder's positions see each other in both directions; the decoder also looks at the
+encoder's output (cross-attention); positions enter as a learnt number that is added to the scores for each
+distance, and that all layers of a stack share; scores are not divided by sqrt(D), which is part of the first
+weights of q instead; RMSNorm; no biases. Version 1.1 has a gate in the MLP and an output layer that is not
+the embedding (Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.models.pretrained import Pretrained
+from tinyllm.nn import (
+    Attention,
+    CrossCache,
+    Dropout,
+    Embedding,
+    EncoderDecoderLM,
+    Head,
+    KVCache,
+    Linear,
+    Module,
+    Parameter,
+    RMSNorm,
+    full,
+)
+from tinyllm.tensor import Tensor
+
+NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
+PRESETS: dict[str, dict[str, Any]] = {
+    "nano": {"layers": 2, "heads": 4, "width": 128, "head_width": 32, "hidden": 336, "context": 128} | NEWER,
+    "mini": {"layers": 4, "heads": 6, "width": 384, "head_width": 64, "hidden": 1024, "context": 256} | NEWER,
+    "small": {"layers": 6, "heads": 8, "width": 512, "head_width": 64, "hidden": 2048},  # T5, 60M parameters
+}
+SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+MLPS = "relu", "gated-gelu"
+SENTINELS = 32  # of new tokenizers; T5's own has 100
+Memory = tuple[Tensor, Tensor, np.ndarray | None]  # keys and values of the encoder's output, and its lengths
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """The sizes of a T5, such as `T5Config(vocab_size=65, **T5.PRESETS["nano"])`.
+
+    Raises UserError if the sizes are inconsistent.
+    """
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder")
+    heads: int = setting(**SIZE, hf="num_heads", help="H: heads of attention")
+    width: int = setting(**SIZE, hf="d_model", help="C: how many numbers describe a position")
+    head_width: int = setting(**SIZE, hf="d_kv", help="D; H * D may differ from C")
+    hidden: int = setting(**SIZE, hf="d_ff", help="the inner width of the MLP")
+    context: int = setting(512, **SIZE, hf="n_positions", help="the longest text that is read or written")
+    decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: as many")
+    buckets: int = setting(32, min=4, max=2**16, hf="relative_attention_num_buckets", help="of distances")
+    max_distance: int = setting(128, **SIZE, hf="relative_attention_max_distance", help="then all are equal")
+    mlp: str = setting("relu", hf="feed_forward_proj", choices=MLPS, help="relu or gated-gelu")
+    dropout: float = setting(0.0, min=0, below=1, hf="dropout_rate", help="the part of numbers set to zero")
+    eps: float = setting(1e-6, above=0, below=1, hf="layer_norm_epsilon", help="added to mean squares")
+    tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
+    scaled: bool = setting(True, hf="scale_decoder_outputs", help="multiply the output by 1 / sqrt(C)")
+    init_factor: float = setting(1.0, above=0, max=100, hf="initializer_factor", help="times T5's first std")
+    start: int = setting(0, min=0, hf="decoder_start_token_id", help="the token before the first one written")
+    end: int | None = setting(None, min=0, hf="eos_token_id", help="the token that ends a text")
+
+    def __post_init__(self):
+        check(self)
+        if self.max_distance <= self.buckets // 2:
+            raise UserError(f"max_distance must exceed half of {self.buckets} buckets")
+        for name, token in (("start", self.start), ("end", self.end)):
+            if token is not None and token >= self.vocab_size:
+                raise UserError(f"{name} {token} is no token of a vocabulary of {self.vocab_size}")
+        if self.decoder_layers is None:
+            object.__setattr__(self, "decoder_layers", self.layers)
+
+
+def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int, causal: bool) -> np.ndarray:
+    """Put distances into buckets: key's position minus query's, ints (...) -> ints (...) below `buckets`.
+
+    Half of the buckets hold one distance each, the others grow with the logarithm up to `max_distance`; the
+    last holds all larger ones. Of causal attention the future falls into bucket 0; otherwise one half of the
+    buckets is for keys before the query, the other for keys after it. (Raffel et al. 2020, section 2.1.)
+    """
+    buckets //= 1 if causal else 2
+    later = (distance > 0) * (0 if causal else buckets)
+    distance = np.maximum(-distance, 0) if causal else np.abs(distance)
+    exact = buckets // 2
+    growth = np.log(np.maximum(distance, exact).astype(np.float32) / np.float32(exact))
+    steps = growth / np.float32(np.log(max_distance / exact)) * np.float32(buckets - exact)
+    far = np.minimum(exact + steps.astype(np.int64), buckets - 1)
+    return later + np.where(distance < exact, distance, far)
+
+
+class T5Attention(Attention):
+    """Attention without a division by sqrt(D): x (B, T, C) -> (B, T, C)."""
+
+    same_input: tuple[str, ...] = ("q", "k", "v")
+
+    def __init__(self, config: T5Config, causal: bool = False):
+        inner = config.heads * config.head_width
+        super().__init__(config.width, config.heads, None, None, config.dropout, config.head_width, causal)
+        self.q, self.k, self.v = (Linear(config.width, inner, bias=False) for _ in range(3))
+        self.o = Linear(inner, config.width, bias=False)
+
+    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        return self.o(self.mix(q * self.head_width**0.5, k, v, cache, **where))  # F.attention divides by it
+
+
+class T5CrossAttention(T5Attention):
+    """Attention of the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
+
+    same_input = ("k", "v")
+
+    def __call__(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
+        k, v, lengths = memory
+        return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, lengths=lengths))
+
+
+class T5MLP(Module):
+    """Feed-forward part, with a gate in version 1.1: x (..., C) -> (..., C)."""
+
+    wi: Any
+    wi_0: Any
+    wi_1: Any
+
+    def __init__(self, config: T5Config):
+        self.same_input = () if config.mlp == "relu" else ("wi_0", "wi_1")
+        for name in self.same_input or ("wi",):
+            setattr(self, name, Linear(config.width, config.hidden, bias=False))
+        self.wo = Linear(config.hidden, config.width, bias=False)
+        self.drop = Dropout(config.dropout)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        h = F.gelu_tanh(self.wi_0(x)) * self.wi_1(x) if self.same_input else F.relu(self.wi(x))
+        return self.wo(self.drop(h))
+
+
+class T5Layer(Module):
+    """A part of a block with its norm: x + part(norm(x)). Checkpoints call the part by its kind."""
+
+    SelfAttention: Any
+    EncDecAttention: Any
+
+    def __init__(self, config: T5Config, **part: Module):
+        ((self.kind, module),) = part.items()
+        setattr(self, self.kind, module)
+        self.layer_norm = RMSNorm(config.width, config.eps)
+        self.drop = Dropout(config.dropout)
+
+    def __call__(self, x: Tensor, *given: Any, **where: Any) -> Tensor:
+        return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given, **where))
+
+
+class T5Block(Module):
+    """One transformer block, in the decoder with cross-attention in the middle: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: T5Config, decodes: bool):
+        self.layer = [T5Layer(config, SelfAttention=T5Attention(config, causal=decodes))]
+        if decodes:
+            self.layer.append(T5Layer(config, EncDecAttention=T5CrossAttention(config)))
+        self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
+
+    def __call__(self, x: Tensor, cache: KVCache | None = None, memory: Memory | None = None,
+                 **where: Any) -> Tensor:  # fmt: skip
+        x = self.layer[0](x, cache, **where)
+        if memory is not None:
+            x = self.layer[1](x, memory)
+        return self.layer[-1](x)
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of the encoder's output: x (B, S, C) -> k, v (B, S, H, D)."""
+        cross = self.layer[1].EncDecAttention
+        k, v = (part(x).reshape(*x.shape[:2], cross.heads, cross.head_width) for part in (cross.k, cross.v))
+        return k, v
+
+
+class T5Stack(Module):
+    """The encoder or the decoder: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: T5Config, layers: int, decodes: bool):
+        self.config, self.causal = config, decodes
+        self.block = [T5Block(config, decodes) for _ in range(layers)]
+        first = self.block[0].layer[0].SelfAttention
+        first.relative_attention_bias = Embedding(config.buckets, config.heads)
+        self.final_layer_norm = RMSNorm(config.width, config.eps)
+        self.drop = Dropout(config.dropout)
+
+    def bias(self, queries: int, keys: int, past: int = 0) -> Tensor:
+        """Return what is added to the scores of every layer: (H, queries, keys), after `past` positions."""
+        distance = np.arange(keys) - np.arange(past, past + queries)[:, None]
+        c, table = self.config, self.block[0].layer[0].SelfAttention.relative_attention_bias
+        return table(relative_buckets(distance, c.buckets, c.max_distance, self.causal)).transpose(2, 0, 1)
+
+    def __call__(self, x: Tensor, cache: list[CrossCache] | None = None, memory: Tensor | None = None,
+                 lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
+        """Run the blocks. The decoder looks at `memory`, the encoder's output, or at what the cache has."""
+        where: dict[str, Any] = {} if self.causal else {"lengths": lengths}
+        past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
+        where["bias"], x = self.bias(x.shape[1], keys, past), self.drop(x)
+        for i, block in enumerate(self.block):
+            if cache:
+                source = cache[i].source
+                seen: Any = Tensor(source.keys), Tensor(source.values), source.lengths
+            else:
+                seen = None if memory is None else (*block.read(memory), lengths)
+            x = block(x, cache[i] if cache else None, seen, **where)
+        x = self.drop(self.final_layer_norm(x))
+        return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
+
+
+class T5(Pretrained, EncoderDecoderLM):
+    """T5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
+
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
+    """
+
+    model_type = "t5"
+    architecture = "T5ForConditionalGeneration"
+    config_class: ClassVar[type] = T5Config
+    objective = "spans"
+    PRESETS = PRESETS
+    special_tokens = {"<pad>": "start", "</s>": "end"} | dict.fromkeys(
+        f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
+    )
+    hf_transposed = True
+    hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
+    hf_settings = {"is_encoder_decoder": (True,)}
+    hf_embedding = "shared.weight"
+
+    def __init__(self, config: T5Config, seed: int | None = 0):
+        self.config = config
+        self.shared = Embedding(config.vocab_size, config.width)
+        self.encoder = T5Stack(config, config.layers, decodes=False)
+        self.decoder = T5Stack(config, config.decoder_layers or config.layers, decodes=True)
+        self.lm_head = Head(self.shared.weight if config.tied else Parameter(full(self.shared.weight.shape)))
+        self.finish(seed)
+
+    def first_std(self, name: str) -> float:
+        """Return T5's own; the first weights of q make up for the missing division by sqrt(D)."""
+        c = self.config
+        sizes = {"shared.weight": 1, ".q.weight": c.width * c.head_width,
+                 ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}  # fmt: skip
+        fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
+        return c.init_factor * fan**-0.5
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with T5's defaults: 1.0 scales its output, 1.1 says that nothing is tied."""
+        scaled = config.get("tie_word_embeddings", True)
+        return {"dropout_rate": 0.1, "scale_decoder_outputs": scaled, "eos_token_id": 1} | config

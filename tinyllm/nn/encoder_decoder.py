@@ -1,0 +1,106 @@
+"""EncoderDecoderLM: the base of all models that read one text with an encoder and write another."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import tinyllm.functional as F
+from tinyllm.nn.cache import CrossCache
+from tinyllm.nn.decoder import positions_of
+from tinyllm.nn.language_model import LanguageModel, check_tokens
+from tinyllm.ops.loss import IGNORED
+from tinyllm.tensor import Tensor
+
+
+class EncoderDecoderLM(LanguageModel):
+    """A model that reads a text, and scores the next token of another one that it writes.
+
+    tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V). A subclass makes the modules `shared` (the
+    embedding), `encoder`, `decoder` and `lm_head`; the decoder has its blocks in `block`, each with a method
+    `read`. Its `config` also has context, the limit of S and of T; heads, head_width; start, the token that
+    the decoder begins with; and end, the token that ends a text, or None.
+    """
+
+    is_encoder_decoder = True
+    shared: Any
+    encoder: Any
+    decoder: Any
+    generate: Callable[..., Any]  # `tl.generate` as a method, and `tl.stream`: tinyllm/generate.py sets both
+    stream: Callable[..., Any]
+
+    def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, lengths: ArrayLike | None = None,
+                 ) -> Tensor:  # fmt: skip
+        """Score every possible next token after every decoder token.
+
+        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With lengths (B,), tokens of row b
+        behind its first lengths[b] are padding, which nothing looks at. Raises UserError when there are no
+        tokens, too many for the context, or ids outside the vocabulary.
+        """
+        return self.head(self.hidden(decoder_tokens, source=tokens, lengths=lengths))
+
+    def encode(self, tokens: ArrayLike, lengths: ArrayLike | None = None) -> Tensor:
+        """Run the encoder: tokens (B, S) or (S,), ints; lengths (B,) or None -> (B, S, C).
+
+        Raises UserError as calling the model does.
+        """
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        positions_of(tokens, None, self.config.context)  # raises when there are too many
+        return self.encoder(self.shared(tokens), lengths=check_lengths(lengths, tokens))
+
+    def read(self, tokens: ArrayLike, cache: list[CrossCache], lengths: ArrayLike | None = None) -> None:
+        """Encode texts, and keep keys and values of the result in a cache, for all decoding that follows."""
+        x = self.encode(tokens, lengths)
+        for block, layer in zip(self.decoder.block, cache, strict=True):
+            layer.source.truncate(0)
+            layer.source.append(*(part.data for part in block.read(x)))
+            layer.source.lengths[:] = x.shape[1] if lengths is None else lengths
+
+    def hidden(self, decoder_tokens: ArrayLike, cache: list[CrossCache] | None = None, *,  # type: ignore[override]
+               source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
+        """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
+
+        Either a cache holds the text (see `read`), and the tokens continue the cached ones; or `source` is
+        the text, of which `lengths` tokens count. Raises UserError as calling the model does.
+        """
+        tokens = check_tokens(decoder_tokens, self.config.vocab_size)
+        positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]
+        if not cache:
+            memory = None if source is None else self.encode(source, lengths)
+            lengths = None if lengths is None else np.asarray(lengths)
+            return self.decoder(self.shared(tokens), memory=memory, lengths=lengths)
+        edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
+        if len(edges) == 2:
+            return self.decoder(self.shared(tokens), cache)
+        parts = [self.decoder(self.shared(tokens[a:b]), [layer.rows(a, b) for layer in cache])
+                 for a, b in pairwise(edges)]  # the bias of distances is the same in rows of equal length
+        return F.concat(parts, axis=0)
+
+    def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return what the output layer scores: tokens (B, S), targets (B, T) -> (B, T, C).
+
+        The decoder reads the targets one position late, after the token `start`.
+        """
+        before = np.atleast_2d(targets)[:, :-1]
+        shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
+                         constant_values=self.config.start)  # fmt: skip
+        return self.hidden(shifted, source=tokens, **where)
+
+    def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:
+        """Return an empty cache for `batch` rows of up to `length` written tokens, by default the context."""
+        c = self.config
+        room = c.context if length is None else min(length, c.context)
+        sizes = batch, room, c.heads, c.head_width, c.context, self.shared.weight.dtype
+        return [CrossCache(*sizes) for _ in self.decoder.block]
+
+
+def check_lengths(lengths: ArrayLike | None, tokens: np.ndarray) -> np.ndarray | None:
+    """Return lengths as an array (B,), or None. Raises ValueError unless each row has 1 to S tokens."""
+    if lengths is None:
+        return None
+    found, (B, S) = np.asarray(lengths), tokens.shape
+    if found.shape != (B,) or found.dtype.kind not in "iu" or found.min() < 1 or found.max() > S:
+        raise ValueError(f"lengths must be {B} whole numbers from 1 to {S}, got {found.tolist()}")
+    return found
