@@ -13,8 +13,9 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
-from tinyllm.models.registry import SHIPPED
+from tinyllm.models.registry import SHIPPED, locate
 from tinyllm.sampling import Sampling
+from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.run import list_runs
@@ -68,7 +69,7 @@ def _opened(run, which, stop):
 
     A run that has learnt answers has a separator between prompt and answer.
     """
-    model, tokenizer, config = load_run(_chosen(run), which=which)
+    model, tokenizer, config = load_run(run, which=which)
     separator, end = find_recipe(config.recipe).frame(config.options) if config else ("", "")
     return model, tokenizer, separator, [*stop, *([end] if separator and end else [])]
 
@@ -95,7 +96,7 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
+    model, tokenizer, separator, values["stop"] = _opened(_chosen(run), which, values["stop"])
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
     steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
@@ -170,8 +171,8 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "l
     """Write a text in turns with a model.
 
     You type the beginning, the model goes on, you go on. A model that was trained on stories tells stories:
-    it is no assistant and answers no questions. Where the run's tokenizer has a chat template, your lines
-    are the user's turns in it.
+    it is no assistant and answers no questions. Where the tokenizer or the folder has a chat template, your
+    lines are the user's turns in it.
 
     Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model,
     /reset begins a new text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line
@@ -187,7 +188,9 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "l
       tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
       echo "Once upon a time" | tinyllm chat
     """
+    run = _chosen(run)
     model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
+    tokenizer.chat = tokenizer.chat or read_chat_template(locate(run), tokenizer.special_tokens)
     options = _options(values)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
     conversation = Conversation(model, tokenizer, separator, **options)

@@ -33,20 +33,24 @@ class ChatTemplate:
     """The texts and special tokens around the messages of a conversation.
 
     roles: {role: parts that open a turn of this role}. end: parts that close every turn. begin: parts before
-    the first turn. model: the role that the model plays. A part is `Special(name)` or ordinary text. Raises
-    UserError unless every opening, and the end, holds a special token.
+    the first turn. model: the role that the model plays. unended: roles whose turns are closed by the opening
+    of the next one alone. A part is `Special(name)` or ordinary text. Raises UserError unless every opening,
+    and the end, holds a special token.
     """
 
     roles: dict[str, tuple]
     end: tuple
     begin: tuple = ()
     model: str = "assistant"
+    unended: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not isinstance(self.roles, dict) or not self.roles:
             raise UserError("a chat template needs roles, such as user and assistant, with what opens a turn")
         if not isinstance(self.model, str) or self.model not in self.roles:
             raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
+        if not isinstance(self.unended, tuple) or not set(self.unended) <= self.roles.keys() - {self.model}:
+            raise UserError("unended in a chat template is a list of roles, without the one the model plays")
         for place, parts in self._places():
             if not isinstance(parts, (list, tuple)) or not all(isinstance(p, (str, Special)) for p in parts):
                 raise UserError(f"{place} of a chat template is a list of texts and special tokens")
@@ -89,9 +93,10 @@ class ChatTemplate:
         learnt_end = closing.index(self.stop_id(tokenizer)) + 1
         for role, content in map(self._message, messages):
             opening, text = self._ids(tokenizer, self.roles[role]), tokenizer.encode(content)
-            ids += [*opening, *text, *closing]
-            mask += [False] * len(opening) + [role == self.model] * (len(text) + learnt_end)
-            mask += [False] * (len(closing) - learnt_end)
+            learns, end = role == self.model, [] if role in self.unended else closing
+            ids += [*opening, *text, *end]
+            mask += [False] * len(opening) + [learns] * len(text)
+            mask += [learns and i < learnt_end for i in range(len(end))]
         if reply:
             ids += self._ids(tokenizer, self.roles[self.model])
             mask += [False] * (len(ids) - len(mask))
@@ -139,18 +144,20 @@ class ChatTemplate:
     def to_dict(self) -> dict:
         """Return the template as a dict for JSON: a special token is {"special": name}, a text is a str."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
-        ends = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
+        ends: dict[str, Any] = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
+        ends |= {"unended": list(self.unended)} if self.unended else {}
         return {"model": self.model, "roles": roles} | ends
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
         """Build a template from a dict of `to_dict`. Raises UserError naming what is wrong."""
-        if not isinstance(fields, dict) or fields.keys() != {"model", "begin", "roles", "end"}:
+        if not isinstance(fields, dict) or fields.keys() - {"unended"} != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
         if not isinstance(fields["roles"], dict):
             raise UserError("in a chat template roles is an object")
         roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
-        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"])
+        end, begin = _from_json(fields["end"]), _from_json(fields["begin"])
+        return cls(roles, end, begin, fields["model"], _from_json(fields.get("unended", [])))
 
 
 def _to_json(parts):
@@ -166,8 +173,8 @@ def _from_json(parts):
     return tuple(Special(name) if isinstance(name, str) else part for part, name in named)
 
 
-def _roles(before, after, roles=("system", "user", "assistant")):
-    return {role: (Special(before), role, *after) for role in roles}
+def _roles(before, word, *after):
+    return {role: (Special(before), word.format(role), *after) for role in ("system", "user", "assistant")}
 
 
 CHAT_TEMPLATES = {
@@ -176,11 +183,11 @@ CHAT_TEMPLATES = {
         {role: (Special(f"<|{role}|>"),) for role in ("system", "user", "assistant")}, (Special("<|end|>"),)
     ),
     # OpenAI, "Chat Markup Language" (openai-python, chatml.md, 2023); since used by Qwen, SmolLM and others.
-    "chatml": ChatTemplate(_roles("<|im_start|>", "\n"), (Special("<|im_end|>"), "\n")),
+    "chatml": ChatTemplate(_roles("<|im_start|>", "{}\n"), (Special("<|im_end|>"), "\n")),
     # Meta, "Llama 3 model card and prompt formats", 2024. Meta's code strips white space from messages;
     # here that is left to the caller.
     "llama3": ChatTemplate(
-        _roles("<|start_header_id|>", (Special("<|end_header_id|>"), "\n\n")),
+        _roles("<|start_header_id|>", "{}", Special("<|end_header_id|>"), "\n\n"),
         (Special("<|eot_id|>"),),
         (Special("<|begin_of_text|>"),),
     ),

@@ -1,0 +1,160 @@
+"""Read the chat template of a Hugging Face folder: a program in Jinja that writes conversations as text.
+
+Such a program comes from strangers and could be anything, so it never runs in this process and never meets
+what a user types. A child process with little memory and time renders a few conversations of known words in
+jinja2's sandbox. What stands around the words is the template, as data: a `ChatTemplate`. A program that is
+more than this, such as one that counts turns, is refused.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.files import read_json, read_text
+from tinyllm.tokenizer.chat import ChatTemplate, Special
+
+MOST = 1 << 20  # bytes of a template, and of what it may write
+SECONDS = 20  # for the child, which needs less than one
+TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+WORDS = ("Quokka", "Wombat", "Numbat", "Potoroo")  # no template has them
+UNLIKE = "does not write every turn in the same way: tinyllm cannot use it"
+CHILD = f"""import json, sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+except ImportError:  # Windows
+    pass
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+source, tokens, conversations = json.load(sys.stdin)
+def refuse(message):
+    raise ValueError(message)
+environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+environment.globals["raise_exception"] = refuse
+template, written = environment.from_string(source), []
+for messages, reply in conversations:
+    try:
+        written.append(template.render(messages=messages, add_generation_prompt=reply, **tokens))
+    except (ValueError, TypeError) as error:
+        written.append(None)
+json.dump([text if text is None else text[:{MOST}] for text in written], sys.stdout)
+"""
+
+
+def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate | None:
+    """Read the chat template of a folder; None if it has none.
+
+    special_tokens: the names of the tokenizer's special tokens; where the program writes one, the template
+    has that token. Raises UserError when a file is broken, jinja2 is missing, or the program does not write
+    every turn in the same way.
+    """
+    folder = Path(folder)
+    source, tokens = find_source(folder)
+    if source is None:
+        return None
+    roles = ("user", "assistant", "user", "system")
+    said = [{"role": role, "content": word} for role, word in zip(roles, WORDS, strict=True)]
+    user, model, again, system = said
+    conversations = [([user], True), ([user, model], False), ([user, model, again, model], False),
+                     ([user, model, again], True), ([system, user], True)]  # fmt: skip
+    where = f"the chat template of {folder}"
+    asked, answered, longer, reply, with_system = render(source, tokens, conversations, where)
+    found, gap = _from_texts(asked, answered, reply, with_system, special_tokens, where)
+    if gap.strip() or _spell(found, [user, model, again, model], gap) != longer:
+        raise UserError(f"{where} {UNLIKE}")
+    return found
+
+
+def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
+    """Return the program of a folder or None, and the special tokens that it may name, as {name: text}."""
+    path = folder / "tokenizer_config.json"
+    config = read_json(path, {}, MOST) if path.exists() else {}
+    tokens = {}
+    for name in TOKENS:
+        value = config.get(name)
+        value = value.get("content") if isinstance(value, dict) else value
+        tokens[name] = value if isinstance(value, str) else ""
+    source = config.get("chat_template")
+    if isinstance(source, list):  # several with names
+        source = next((item.get("template") for item in source
+                       if isinstance(item, dict) and item.get("name") == "default"), None)  # fmt: skip
+    if (folder / "chat_template.jinja").exists():
+        source = read_text(folder / "chat_template.jinja", MOST)
+    if source is not None and not isinstance(source, str):
+        raise UserError(f"{path}: chat_template is no text")
+    return source, tokens
+
+
+def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
+    """Run a program in a child process on conversations [(messages, whether a reply follows)].
+
+    Returns the texts, None for those that the program refuses. Raises UserError when it fails.
+    """
+    try:
+        child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=2 * SECONDS,
+                               input=json.dumps([source, tokens, conversations]).encode())  # fmt: skip
+        written = json.loads(child.stdout) if child.returncode == 0 else None
+    except (subprocess.TimeoutExpired, ValueError):
+        raise UserError(f"{where} takes too long, or writes no text") from None
+    if written is not None:
+        return written
+    why = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it was stopped"]
+    if "No module named 'jinja2'" in why[0]:
+        raise UserError(f"{where} needs jinja2: pip install jinja2")
+    raise UserError(f"{where} cannot be run: {why[0][:200]}")
+
+
+def _from_texts(asked, answered, reply, with_system, special_tokens, where):
+    """Cut texts at their words: what is around them opens a turn, or ends one -> template, gap."""
+    user, model, again, system = WORDS
+    try:
+        before, between, end = _around(answered, user, model)
+        opens_user = _around(reply, user, model, again)[2].removeprefix(end)
+        asks = _around(asked, user)[1]
+        if not before.endswith(opens_user) or not between.startswith(asks):
+            raise ValueError
+        begin, unended = before.removesuffix(opens_user), [] if asks.startswith(end) else ["user"]
+        roles = {"user": opens_user, "assistant": asks.removeprefix(end)}
+        if with_system is not None and with_system.startswith(begin) and not unended:
+            opens_system, next_turn, _ = _around(with_system, system, user)
+            if next_turn == end + opens_user:
+                roles["system"] = opens_system.removeprefix(begin)
+    except (ValueError, AttributeError):
+        raise UserError(f"{where} {UNLIKE}") from None
+    openings = {role: _parts(text, special_tokens) for role, text in roles.items()}
+    ends = [_parts(text, special_tokens) for text in (end, begin)]
+    gap = between.removeprefix(asks)  # such as Mistral's space, which the model itself writes in a reply
+    return ChatTemplate(openings, *ends, unended=tuple(unended)), gap
+
+
+def _around(text, *words):
+    """Cut a text at words -> the texts around them. Raises ValueError unless the words follow each other."""
+    found = []
+    for word in words:
+        before, there, text = text.partition(word)
+        if not there:
+            raise ValueError
+        found.append(before)
+    return [*found, text]
+
+
+def _parts(text, special_tokens):
+    names = sorted(special_tokens, key=len, reverse=True)
+    if not names:
+        return (text,) if text else ()
+    pieces = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    return tuple(Special(piece) if piece in special_tokens else piece for piece in pieces if piece)
+
+
+def _spell(template, messages, gap):
+    """Write a conversation as the text that the program writes, with a gap before what the model says."""
+    parts = list(template.begin)
+    for message in messages:
+        ended = message["role"] not in template.unended
+        parts += [*template.roles[message["role"]], gap if message["role"] == template.model else "",
+                  message["content"], *(template.end if ended else ())]  # fmt: skip
+    return "".join(part.name if isinstance(part, Special) else part for part in parts)
