@@ -33,7 +33,7 @@ LAYERS = (
     ("models",),  # 4
     ("sampling",),
     ("sequence",),
-    ("engine",),  # 5
+    ("engine", "fill"),  # 5
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("report",),  # what a person looks at

@@ -14,10 +14,11 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
-from tinyllm.models.bert import TASKS, Bert, padded
+from tinyllm.models.bert import TASKS
+from tinyllm.nn.encoder import padded
 from tinyllm.tensor import no_grad
 
-ENCODERS = [name for name in names() if issubclass(family(name), Bert)]
+ENCODERS = [name for name in names() if issubclass(family(name), nn.EncoderLM)]
 CONFIGS = [name for name, settings in MODELS.items() if settings["model_type"] in ENCODERS]
 each = pytest.mark.parametrize("name", CONFIGS)
 TOKENS = np.random.default_rng(0).integers(4, 19, (3, 12))

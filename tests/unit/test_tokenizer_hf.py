@@ -160,9 +160,9 @@ def test_some_special_tokens_can_be_allowed(tmp_path):
     BERT | {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
                         "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}},
 ])  # fmt: skip
-def test_a_file_that_cuts_or_fills_is_refused(content, tmp_path):
-    with pytest.raises(UserError, match=r"asks for (truncation|padding), .*to null"):
-        load(tmp_path, content)
+def test_a_file_that_cuts_or_fills_gives_all_tokens_and_no_others(content, tmp_path):
+    text = "a b c d e f"
+    assert load(tmp_path, content).encode(text) == load(tmp_path, BERT).encode(text)
 
 
 def test_byte_level_bpe_of_small_letters_is_run_by_the_library(tmp_path):

@@ -13,6 +13,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
+from tinyllm.fill import classes, fill
 from tinyllm.models.registry import SHIPPED, locate
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
@@ -81,6 +82,7 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
     A run of sft gets its separator after the prompt, and stops where an answer ends.
+    An encoder such as bert fills in each [MASK] of the prompt, or says its class.
 
     RUN            a run, a model's folder, or `shipped`; if left out, the newest run
                    in runs/, or the model that comes with tinyllm if there is none
@@ -97,6 +99,8 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, separator, values["stop"] = _opened(_chosen(run), which, values["stop"])
+    if model.objective == "masked":
+        return _read_whole(model, tokenizer, prompt, json)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
     steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
@@ -106,13 +110,7 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     write(heads[0])
     write(prompt, bold=True)
     try:
-        for step in steps:
-            sample = texts[step.row]
-            sample["text"] += step.text
-            sample["tokens"].append(step.token)
-            sample["finish"] = step.finish
-            if step.row == 0:
-                write(step.text)
+        _collect(steps, texts, write)
     except KeyboardInterrupt:
         write("\n")
         return INTERRUPTED
@@ -123,6 +121,32 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     write("\n")
     if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
+    return 0
+
+
+def _collect(steps, texts, write):
+    """Add each step to the text of its row, and show those of the first."""
+    for step in steps:
+        sample = texts[step.row]
+        sample["text"] += step.text
+        sample["tokens"].append(step.token)
+        sample["finish"] = step.finish
+        if step.row == 0:
+            write(step.text)
+
+
+def _read_whole(model, tokenizer, prompt, as_json):
+    """Show what an encoder makes of a text: its masks filled in, or its classes."""
+    if model.lm_head is None:
+        title, rows = prompt, [classes(model, tokenizer, typed(prompt))]
+    else:
+        title, rows = fill(model, tokenizer, typed(prompt))
+    if as_json:
+        print(dumps({"prompt": prompt, "text": title, "guesses": rows}, ensure_ascii=False))
+        return 0
+    print(printable(title))
+    for guesses in rows:
+        print("  " + "  ".join(f"{printable(text.strip() or repr(text))} {p:.2f}" for text, p in guesses))
     return 0
 
 

@@ -168,11 +168,13 @@ class Display:
             self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
-        folder, prompt = quoted(self.run.folder), quoted(first_words(self.setup.text))
+        folder, prompt, model = quoted(self.run.folder), first_words(self.setup.text), self.setup.model
+        masked = model.objective == "masked"
+        prompt = quoted(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
         self.say(
             f"\nwhat next:\n"
             f"  tinyllm generate {folder} --prompt {prompt}\n"
-            f"  tinyllm chat {folder}\n"
+            + (f"  tinyllm chat {folder}\n" if not masked else "") +
             f"  tinyllm train --out {folder} --resume --steps {2 * self.config.steps}\n"
             f"  open {quoted(self.run.report)} in a browser"
         )

@@ -3,11 +3,9 @@
 Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
 Understanding", 2019. What differs from GPT-2: no causal mask; norms after each sum instead of before each
 part; a vector for the segment of each token; and an output layer that fills in masked tokens, or gives a
-text a class. One embedding of a sentence is the mean of its positions (Reimers and Gurevych,
-"Sentence-BERT", 2019). `distilbert.py` and `roberta.py` are the same encoder with other names.
+text a class. `distilbert.py` and `roberta.py` are the same encoder with other names.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -22,15 +20,14 @@ from tinyllm.models.pretrained import Pretrained
 from tinyllm.nn import (
     Dropout,
     Embedding,
+    EncoderLM,
     GroupedAttention,
     Head,
-    LanguageModel,
     LayerNorm,
     Linear,
     Module,
     Parameter,
     full,
-    inference,
 )
 from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
@@ -147,7 +144,7 @@ class MaskedHead(Module):
         return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
 
 
-class Bert(Pretrained, LanguageModel):
+class Bert(Pretrained, EncoderLM):
     """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
     `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode"
@@ -156,7 +153,6 @@ class Bert(Pretrained, LanguageModel):
     """
 
     model_type = "bert"
-    objective = "masked"
     config_class = BertConfig
     PRESETS = PRESETS
     hf_transposed = True
@@ -244,28 +240,6 @@ class Bert(Pretrained, LanguageModel):
             raise UserError(f"a {self.architecture} has no pooler: use model.for_task('encode')")
         return self.pool(self.pooler(x[:, 0]))
 
-    def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike, **where: Any) -> Tensor:
-        """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C)."""
-        lengths = np.asarray(lengths)
-        x = self.hidden(tokens, lengths=lengths, **where)
-        real = np.arange(x.shape[1]) < lengths[:, None]
-        mean = (x * (real / lengths[:, None])[..., None].astype(x.dtype)).sum(axis=1)
-        return mean / (mean * mean).sum(axis=-1, keepdims=True) ** 0.5
-
-    def embed_sentences(self, rows: Sequence[Sequence[int]], batch: int = 32) -> np.ndarray:
-        """Return a vector of length 1 for each text: N lists of ids -> (N, C).
-
-        The product of two vectors is their similarity. Texts of similar length share a batch, so that there
-        is little padding.
-        """
-        found = np.empty((len(rows), self.config.width), np.float32)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        with inference(self):
-            for begin in range(0, len(rows), batch):
-                chosen = order[begin : begin + batch]
-                found[chosen] = self.sentence_vectors(*padded([rows[i] for i in chosen])).data
-        return found
-
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
         """Return a model with the weights of this encoder and the output layer of another task.
 
@@ -292,13 +266,3 @@ class Bert(Pretrained, LanguageModel):
         if isinstance(labels, dict):
             labels = [labels.get(str(i)) for i in range(len(labels))]
         return found | config | {"architectures": tasks[names[0]], "id2label": labels}
-
-
-def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
-    lengths = np.array([len(row) for row in rows], np.int64)
-    if not lengths.size or not lengths.all():
-        raise UserError("a text has no tokens: leave it out")
-    tokens = np.zeros((len(rows), lengths.max()), np.int64)
-    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row) for row in rows])
-    return tokens, lengths

@@ -30,6 +30,11 @@ class Roberta(Bert):
     model_type = "roberta"
     config_class = RobertaConfig
     hf_base = "roberta."
+    special_tokens: ClassVar[dict[str, str]] = {
+        "pad": "<pad>", "begin": "<s>", "end": "</s>", "mask": "<mask>",
+    }  # fmt: skip
+    token_settings: ClassVar[dict[str, str]] = {"pad": "pad"}
+    separators = 2
     hf_settings: ClassVar[dict[str, Any]] = Bert.hf_settings | {
         "max_position_embeddings": lambda config: (config.context + config.first_position, ...),
     }

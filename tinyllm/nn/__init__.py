@@ -7,6 +7,7 @@ from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention
 from tinyllm.nn.cache import CrossCache, KVCache
 from tinyllm.nn.decoder import DecoderLM
+from tinyllm.nn.encoder import EncoderLM
 from tinyllm.nn.encoder_decoder import EncoderDecoderLM
 from tinyllm.nn.experts import Experts, balance_loss
 from tinyllm.nn.language_model import LanguageModel
@@ -37,10 +38,11 @@ from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
     "MLP", "Attention", "Buffer", "CrossCache", "DecoderLM", "Dropout", "Embedding", "EncoderDecoderLM",
-    "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel",
-    "LayerNorm", "Linear", "LoRALinear", "Module", "Parameter", "RMSNorm", "Rope", "SelfAttention",
-    "Sequential", "adapt", "adapter_state", "balance_loss", "checkpoint", "full", "fuse", "inference",
-    "init_normal", "load_adapter", "merge", "quantize", "random_parameter", "recompute", "replace", "tap",
+    "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
+    "LanguageModel", "LayerNorm", "Linear", "LoRALinear", "Module", "Parameter", "RMSNorm", "Rope",
+    "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss", "checkpoint", "full", "fuse",
+    "inference", "init_normal", "load_adapter", "merge", "quantize", "random_parameter", "recompute",
+    "replace", "tap",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """LanguageModel: the base of all models that score the tokens of a vocabulary."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,8 @@ class LanguageModel(Module):
     lm_head: Any
     objective = "causal"  # what it is pretrained for: the next token, hidden tokens "masked", hidden "spans"
     is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
+    special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} of those that a new tokenizer needs
+    token_settings: ClassVar[dict[str, str]] = {}  # {setting: role}: settings that are ids of these
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:

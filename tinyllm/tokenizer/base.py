@@ -68,6 +68,14 @@ class Tokenizer:
             self._tokens[i] = name.encode()
         self.added_tokens = dict(names)
 
+    def add_special_tokens(self, names: Iterable[str]) -> None:
+        """Add special tokens that this tokenizer lacks, numbered after all others. Raises UserError."""
+        new = [name for name in check_names(names) if name not in self.special_tokens]
+        ids = dict(zip(new, count(self.vocab_size)))
+        self._tokens = _with_special(self._tokens, ids)
+        self.special_tokens |= ids
+        self.__dict__.pop("_decoder", None)  # which knows the tokens before
+
     @property
     def vocab_size(self) -> int:
         """Return the largest id plus one: the number of ids, special tokens and free ids included."""

@@ -5,6 +5,7 @@
 
 import json
 import secrets
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -70,6 +71,11 @@ class LibraryTokenizer(Tokenizer):
     def decode_stream(self) -> WholeStream:
         """Return an incremental decoder; the text of a token may depend on the tokens before it."""
         return WholeStream(self)
+
+    def add_special_tokens(self, names: Iterable[str]) -> None:
+        """Raise UserError unless the file has these special tokens: the library's vocabulary is its own."""
+        if missing := [name for name in names if name not in self.special_tokens]:
+            raise UserError(f"this tokenizer has no special token {missing[0]!r}, which is needed here")
 
     def to_dict(self) -> dict:
         """Return the content of the file that this tokenizer was read from, with the chat template."""

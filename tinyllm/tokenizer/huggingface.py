@@ -1,7 +1,8 @@
 """Read a `tokenizer.json` natively: byte-level BPE of GPT-2, LLaMA 3 and Qwen, and tinyllm's own files.
 
-A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact. A
-file that asks for truncation or padding is refused: `encode` returns all tokens of the text. A vocabulary may
+A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
+Truncation and padding, which a file may ask for, are left to the caller, as in transformers: `encode` returns
+all tokens of the text, and no others. A vocabulary may
 lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the byte or writes
 the unknown token. So `decode(encode(text))` is still the text.
 """
@@ -40,8 +41,8 @@ def from_dict(document: dict) -> Tokenizer:
     if document.get("version") != "1.0":
         raise UserError(f"tokenizer.json is read in version 1.0, not {str(document.get('version'))[:20]!r}")
     for name in PARTS:
-        if one_of(document.get(name), name, dict, type(None)) and name in ("truncation", "padding"):
-            raise UserError(f'the file asks for {name}, which encode does not do: set "{name}" to null in it')
+        one_of(document.get(name), name, dict, type(None))
+    document = document | {"truncation": None, "padding": None}
     model = one_of(document["model"], "model", dict)
     kind = model.get("type", "BPE" if "merges" in model else None)
     extra = one_of(model.get("tinyllm", {}), "model.tinyllm", dict)

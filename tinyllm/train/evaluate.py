@@ -15,19 +15,26 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
+    The means of numbers that `loss` reports beside the loss are in it too: "val_accuracy" of "accuracy".
     The result is deterministic, and neither the model nor a random stream is changed. `characters` (V,) is
     from `count_characters`. The loss per character is the nats of all predicted tokens, divided by the
     number of characters that they spell. A text can be spelled with other tokens too, so this is an upper
     bound of the model's true loss per character.
     """
     nats, counted, spelt = 0.0, 0.0, 0
+    sums: dict[str, float] = {}
     with inference(model):
         for batch in batches:
-            nats += loss(model, batch).item() * batch.count
+            result = loss(model, batch)
+            result, numbers = result if isinstance(result, tuple) else (result, {})
+            nats += result.item() * batch.count
+            for name, number in numbers.items():
+                sums[name] = sums.get(name, 0.0) + number * batch.count
             counted += batch.count
             if characters is not None:
                 spelt += int(characters[batch.targets[batch.targets >= 0]].sum())
-    return {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None}
+    found = {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None}
+    return found | {f"val_{name}": total / counted for name, total in sums.items()}
 
 
 def perplexity(nats: float) -> str:

@@ -21,7 +21,8 @@ class Plan:
 
     `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
     `train.sample_prompt` cannot be used. `healthy` holds the normal range of each number that the loss
-    reports, with advice for values outside of it: {name: (low, high, advice)}.
+    reports, with advice for values outside of it: {name: (low, high, advice)}. `sample(model)` writes the
+    samples, if they are no continued text.
     """
 
     batches: Callable[[int], Any]
@@ -31,6 +32,7 @@ class Plan:
     val_tokens: int
     prompt: list[int]
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+    sample: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Recipe:
     `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
     that a new tokenizer learns from, if they differ from the corpus. `frame(options)` returns the text that
     follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
-    that it can train.
+    that it can train. `adapt(model, corpus)` returns the model with the output layer that the recipe needs.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Recipe:
     text: Callable[..., bytes] | None = None
     frame: Callable[[Any], tuple[str, str]] = lambda options: ("", "")
     objectives: tuple[str, ...] = ("causal",)
+    adapt: Callable[[Any, Any], Any] | None = None
 
 
 RECIPES: dict[str, Recipe] = {}

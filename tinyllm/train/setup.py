@@ -10,7 +10,7 @@ from typing import Any
 from tinyllm.data import load_corpus
 from tinyllm.engine import generate
 from tinyllm.errors import UserError
-from tinyllm.models import build
+from tinyllm.models import build, family, names
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
@@ -70,6 +70,8 @@ class TrainSetup:
         It begins with `sample_prompt`, or with the prompt of the recipe.
         """
         config, prompt = self.config.train, self.plan.prompt
+        if self.plan.sample:
+            return self.plan.sample(model)
         with suppress(UserError):  # letters that are not in the vocabulary
             prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
         sampling = Sampling(temperature=config.sample_temperature)
@@ -106,15 +108,28 @@ def prepare(
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer
         data = recipe.text(config, corpus) if recipe.text else corpus.data
         tokenizer = make_tokenizer(config.tokenizer, data, progress)
+        config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)
     if model.objective not in recipe.objectives:
-        raise UserError(f"the recipe {recipe.name} trains {' and '.join(recipe.objectives)} models, and "
-                        f"{model.model_type} is a {model.objective} one")
+        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
+        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
+    if recipe.adapt:
+        model = recipe.adapt(model, corpus)
+        config = dataclasses.replace(config, model=model_settings(model.config))
     plan = recipe.build(config, corpus, tokenizer, model)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
     return TrainSetup(config, tokenizer, model, plan, facts, corpus.data[:200])
+
+
+def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
+    """Add the special tokens of a family to a new tokenizer, and return settings with their ids."""
+    cls = family(config.model["type"])
+    tokenizer.add_special_tokens(cls.special_tokens.values())
+    ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
+           for name, role in cls.token_settings.items()}  # fmt: skip
+    return dataclasses.replace(config, model=config.model | ids)
 
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:

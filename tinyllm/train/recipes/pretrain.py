@@ -1,38 +1,120 @@
-"""Pretraining: predict the next token of a text, on random windows."""
+"""Pretraining on random windows of a text: predict the next token, or the tokens that are hidden."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from tinyllm.config import check, setting
 from tinyllm.data import Batch, eval_batches, get_batch, token_array
 from tinyllm.errors import UserError
+from tinyllm.fill import fill
+from tinyllm.ops.loss import IGNORED
 from tinyllm.train.evaluate import count_characters, evaluate
-from tinyllm.train.objectives import next_token
+from tinyllm.train.objectives import masked, masked_token, next_token
 from tinyllm.train.recipe import Plan, recipe
 
 
-@recipe("pretrain", "predict the next token of a text")
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Settings of how tokens are hidden from a masked model; other models ignore them."""
+
+    hidden: float = setting(0.15, help="masked models: the share of tokens to guess", above=0, below=1)
+    whole_words: bool = setting(False, help="masked models: hide all tokens of a word together")
+
+    def __post_init__(self):
+        check(self, "pretrain.")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """An objective on windows of a text: `batch(x, y, *key)` makes its batch of windows of `length` tokens.
+
+    x (B, length) are the tokens, y the token after each; `key` selects random numbers.
+    """
+
+    length: int
+    batch: Callable[..., Batch]
+    loss: Callable[[Any, Batch], Any]
+    characters: np.ndarray | None = None  # of each token, if the loss is one per character
+    sample: Callable[[Any, list[int]], str] | None = None  # of another kind than a continued text
+
+
+def causal(config: Any, tokenizer: Any, model: Any) -> Windows:
+    """Return the objective of a model that predicts the next token."""
+    characters = count_characters(tokenizer)
+    return Windows(model.config.context, lambda x, y, *key: Batch(x, y), next_token, characters)
+
+
+def hidden(config: Any, tokenizer: Any, model: Any) -> Windows:
+    """Return the objective of a model that guesses hidden tokens: windows stand between [CLS] and [SEP]."""
+    begin, end, mask = (
+        tokenizer.special_tokens[model.special_tokens[role]] for role in ("begin", "end", "mask")
+    )
+    options, size = config.options, model.config.vocab_size
+    begins = begin_words(tokenizer) if options.whole_words else None
+
+    def batch(x, y, *key):
+        found = masked(x, mask, size, *key, rate=options.hidden, begins=begins)
+        sides = ((0, 0), (1, 1))
+        tokens = np.pad(found.tokens, sides, constant_values=((0, 0), (begin, end)))
+        return Batch(tokens, np.pad(found.targets, sides, constant_values=IGNORED))
+
+    def sample(model, tokens):
+        every = [mask if i % 7 == 3 else token for i, token in enumerate(tokens)]
+        return fill(model, tokenizer, every)[0]
+
+    return Windows(model.config.context - 2, batch, masked_token, sample=sample)
+
+
+OBJECTIVES = {"causal": causal, "masked": hidden}
+
+
+def begin_words(tokenizer: Any) -> np.ndarray:
+    """Return True for the tokens that begin a word -> (V,).
+
+    In a vocabulary with ##ing these are the tokens without ##; in others, those that do not begin with a
+    letter or a digit: a space belongs to the word behind it.
+    """
+    texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+    if any(text.startswith("##") for text in texts):
+        return np.array([not text.startswith("##") for text in texts])
+    return np.array([not text[:1].isalnum() for text in texts])
+
+
+@recipe("pretrain", "predict the next token of a text, or hidden tokens", PretrainConfig,
+        objectives=tuple(OBJECTIVES))  # fmt: skip
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
-    train, context = config.train, model.config.context
+    train, windows = config.train, OBJECTIVES[model.objective](config, tokenizer, model)
     parts = []
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
         parts.append(tokens := token_array(text, tokenizer))
-        if len(tokens) < context + 1:
+        if len(tokens) < windows.length + 1:
             raise UserError(
-                f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of {context} "
-                f"needs at least {context + 1}: take more text, or a smaller --set model.context"
+                f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of "
+                f"{model.config.context} needs at least {windows.length + 1}: take more text, or a smaller "
+                "--set model.context"
             )
     learnt, held_out = parts
-    characters = count_characters(tokenizer)
 
     def batches(step):
-        return Batch(*get_batch(learnt, config.seed, step, train.batch, context))
+        x, y = get_batch(learnt, config.seed, step, train.batch, windows.length)
+        return windows.batch(x, y, config.seed, step)
 
     def measure(model):
-        windows = eval_batches(held_out, context, train.batch // train.accumulate, train.eval_windows)
-        return evaluate(model, (Batch(*window) for window in windows), next_token, characters)
+        found = eval_batches(held_out, windows.length, train.batch // train.accumulate, train.eval_windows)
+        same = (windows.batch(x, y, "validation", i) for i, (x, y) in enumerate(found))
+        return evaluate(model, same, windows.loss, windows.characters)
 
     try:
         blank = tokenizer.encode("\n\n")  # where stories and speeches begin
     except UserError:
         blank = []
-    return Plan(batches, next_token, measure, len(learnt), len(held_out), blank or [int(learnt[0])])
+    plan = Plan(batches, windows.loss, measure, len(learnt), len(held_out), blank or [int(learnt[0])])
+    if windows.sample:
+        beginning = held_out[: windows.length].tolist()
+        plan.sample = lambda model: windows.sample(model, beginning)
+        plan.healthy = {"val_accuracy": (0.0, 1.0, "")}
+    return plan

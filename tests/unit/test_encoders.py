@@ -1,0 +1,217 @@
+"""Encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyllm as tl
+from tinyllm.cli import main
+from tinyllm.data import Batch, Corpus
+from tinyllm.errors import UserError
+from tinyllm.fill import classes, fill
+from tinyllm.models import build
+from tinyllm.nn.encoder import padded
+from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
+from tinyllm.train.objectives import guess, masked, masked_token, same_meaning
+from tinyllm.train.recipes.classify import TextBatch, read_examples
+from tinyllm.train.recipes.pretrain import begin_words
+
+SIZES = {"vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16, "hidden": 32}
+IDS = st.lists(st.integers(5, 9), max_size=20)
+TEXT = "the cat sat on the mat, and the dog sat on the log; so it goes.\n" * 40
+SMALL = {"model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 16, "model.hidden": 32,
+         "model.context": 16, "train.steps": 4, "train.batch": 4, "train.eval_windows": 8}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    made = CharTokenizer.train(TEXT)
+    made.add_special_tokens(("[PAD]", "[CLS]", "[SEP]", "[MASK]"))
+    return made
+
+
+def encoder(tokenizer, **changes):
+    sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "context": 40} | changes
+    return build({"model_type": "bert"} | sizes).eval()
+
+
+@given(seed=st.integers(0, 99), rate=st.sampled_from([0.05, 0.15, 0.5]))
+def test_words_are_hidden_as_a_whole(seed, rate):
+    tokens = np.random.default_rng(seed).integers(0, 15, (8, 200))
+    begins = np.arange(16) < 5  # a third of all tokens begin a word
+    batch = masked(tokens, 15, 16, seed, rate=rate, begins=begins)
+    chosen = batch.targets >= 0
+    inside = ~begins[tokens]
+    inside[:, 0] = False
+    assert (chosen[:, 1:] == chosen[:, :-1])[inside[:, 1:]].all()
+    assert np.array_equal(batch.targets[chosen], tokens[chosen])
+    assert np.array_equal(batch.tokens[~chosen], tokens[~chosen])
+    assert abs(chosen.mean() - rate) < 0.1
+    again = masked(tokens, 15, 16, seed, rate=rate, begins=begins)
+    assert np.array_equal(batch.tokens, again.tokens)
+
+
+def test_hidden_tokens_are_replaced_by_masks_others_and_themselves():
+    tokens = np.zeros((400, 100), int)
+    batch = masked(tokens, 9, 8, 0)
+    seen = batch.tokens[batch.targets == 0]
+    assert abs(len(seen) / tokens.size - 0.15) < 0.01
+    assert abs((seen == 9).mean() - 0.8) < 0.02 and abs((seen == 0).mean() - 0.1 - 0.1 / 8) < 0.02
+
+
+def test_words_begin_behind_spaces_or_where_no_signs_say_that_they_go_on(tokenizer):
+    begins = begin_words(tokenizer)
+    ids = tokenizer.encode("the cat, so")
+    assert "".join("^" if begins[i] else "." for i in ids) == "...^...^^.."
+
+
+def test_a_guess_counts_what_is_right():
+    logits = tl.Tensor(np.array([[2.0, 1, 0], [0, 0, 5], [1, 0, 0], [0, 9, 0]], np.float32))
+    loss, numbers = guess(logits, np.array([0, 2, 1, 1]))
+    assert numbers["accuracy"] == 0.75 and loss.item() > 0
+
+
+def test_only_hidden_tokens_count_in_the_loss():
+    model, rng = build({"model_type": "bert"} | SIZES).eval(), np.random.default_rng(0)
+    tokens = rng.integers(0, 19, (3, 12))
+    targets = np.where(rng.random((3, 12)) < 0.3, tokens, -100)
+    loss, numbers = masked_token(model, Batch(tokens, targets))
+    assert np.isclose(loss.item(), model.loss(tokens, targets).item(), rtol=1e-5)
+    right = model(tokens).data.argmax(-1) == targets
+    assert np.isclose(numbers["accuracy"], right[targets >= 0].mean())
+
+
+def test_partners_find_each_other():
+    model = build({"model_type": "bert", "task": "encode", "init_std": 0.3} | SIZES).eval()
+    rows = [[i, i, (i * 7) % 19, i] for i in range(6) for _ in (0, 1)]
+    tokens, lengths = padded(rows)
+    batch = TextBatch(tokens, np.zeros((12, 1), int), lengths=lengths)
+    loss, numbers = same_meaning(model, batch)
+    assert numbers["accuracy"] == 1.0 and loss.item() < np.log(6)
+    loss.backward()
+    assert all(np.isfinite(p.grad).all() for n, p in model.named_parameters() if "encoder.layers" in n)
+    mixed = TextBatch(np.roll(tokens, 1, axis=0), batch.targets, lengths=lengths)
+    assert same_meaning(model, mixed)[1]["accuracy"] < 0.5
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+@given(first=IDS, second=st.none() | IDS)
+def test_texts_stand_between_special_tokens(kind, first, second):
+    model = build({"model_type": kind} | SIZES, seed=None)
+    ids = {name: i for i, name in enumerate(model.special_tokens.values())}
+    begin, end = (ids[model.special_tokens[role]] for role in ("begin", "end"))
+    tokens, segments = model.framed(ids, first, second)
+    assert len(tokens) == len(segments) <= 12 and tokens[0] == begin and tokens[-1] == end
+    kept = [i for i in tokens if i not in (begin, end)]
+    assert len(tokens) - len(kept) == 2 + (model.separators if second is not None else 0)
+    if len(kept) == len(first) + len(second or []):
+        assert kept == [*first, *(second or [])]
+    else:
+        assert len(tokens) == 12
+    assert sum(segments) in (0, len(tokens) - tokens.index(end) - 1)
+    assert any(segments) == (second is not None and model.config.segments == 2)
+
+
+def test_masks_are_filled_with_the_likeliest_tokens(tokenizer):
+    model = encoder(tokenizer, init_std=0.5)
+    text, guesses = fill(model, tokenizer, "the [MASK]at sat[MASK]", top=3)
+    assert text.startswith("the ") and len(text) == len("the ?at sat?") and len(guesses) == 2
+    for place, found in zip((4, 11), guesses, strict=True):
+        chances = [p for _, p in found]
+        assert text[place] == found[0][0] and chances == sorted(chances, reverse=True)
+    special = tokenizer.special_tokens
+    ids = [special["[CLS]"], *tokenizer.encode("the [MASK]at sat[MASK]", {"[MASK]"}), special["[SEP]"]]
+    logits = model(ids).data[0, 5, : min(special.values())]
+    assert tokenizer.decode([int(logits.argmax())]) == text[4]
+    for wrong, message in (("the cat", "write \\[MASK\\] in the text"), ("[MASK]" * 39, "reads 38")):
+        with pytest.raises(UserError, match=message):
+            fill(model, tokenizer, wrong)
+
+
+def test_classes_have_probabilities(tokenizer):
+    model = encoder(tokenizer, task="classify", labels=["a", "b", "c"], init_std=0.5)
+    for second in (None, "the dog"):
+        found = classes(model, tokenizer, "the cat", second)
+        assert {name for name, _ in found} == {"a", "b", "c"} and np.isclose(sum(p for _, p in found), 1)
+        assert found[0][1] == max(p for _, p in found)
+    with pytest.raises(UserError, match="has no classes"):
+        classes(encoder(tokenizer), tokenizer, "the cat")
+
+
+def test_special_tokens_are_added_once_and_survive(tmp_path, tokenizer):
+    for spec in ("char", "byte", "word", "bpe:300"):
+        made = make_tokenizer(spec, TEXT.encode())
+        made.decode(made.encode("cat"))
+        size = made.vocab_size
+        made.add_special_tokens(("[MASK]", "[SEP]"))
+        made.add_special_tokens(("[SEP]",))
+        assert made.vocab_size == size + 2
+        assert made.encode("cat[MASK]", {"[MASK]"}) == [*made.encode("cat"), size]
+        assert made.decode([*made.encode("cat"), size + 1]) == "cat[SEP]"
+        save_tokenizer(made, tmp_path / "t.json")
+        assert load_tokenizer(tmp_path / "t.json").special_tokens == made.special_tokens
+
+
+@pytest.mark.parametrize("data, found", [
+    ('{"text": "a", "label": "x"}\n\n{"text": "a", "second": "b", "label": "y"}\n',
+     [("a", None, "x"), ("a", "b", "y")]),
+    ("a\tx\r\na\tb\ty\n", [("a", None, "x"), ("a", "b", "y")]),
+])  # fmt: skip
+def test_examples_are_read(data, found):
+    assert read_examples(Corpus("x", data.encode())) == found
+
+
+@pytest.mark.parametrize("line", ["a", "a\tb\tc\td", "\tx", '{"text": "a"}', '{"text": 1, "label": "x"}', "{",
+                                  '{"text": "a", "label": ["x"]}'])  # fmt: skip
+def test_lines_that_are_no_examples_are_named(line):
+    with pytest.raises(UserError, match=r"some\.tsv line 2 is no example"):
+        read_examples(Corpus("some.tsv", f"a\tx\n{line}\n".encode()))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_batches_of_masked_models_are_functions_of_the_step(kind):
+    config = tl.make_config(SMALL | {"model.type": kind, "pretrain.whole_words": True})
+    setup = tl.prepare(config, Corpus("x", TEXT.encode()))
+    ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
+    batch = setup.plan.batches(3)
+    assert np.array_equal(batch.tokens, setup.plan.batches(3).tokens)
+    assert not np.array_equal(batch.tokens, setup.plan.batches(2).tokens)
+    assert batch.tokens.shape == (4, 16) and (batch.tokens[:, 0] == ids[special["begin"]]).all()
+    assert (batch.tokens[:, -1] == ids[special["end"]]).all() and (batch.targets[:, [0, -1]] == -100).all()
+    assert kind == "bert" or setup.model.config.pad == ids["<pad>"]
+    first, second = (setup.plan.evaluate(setup.model) for _ in range(2))
+    assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
+
+
+def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    words = [f"--set={name}={value}" for name, value in SMALL.items()]
+    assert main(["train", "--data", "text.txt", "--out", "a", *words]) == 0
+    out = capsys.readouterr().out
+    assert "val_accuracy" in out and "tinyllm chat" not in out and "[MASK]" in out
+    assert main(["train", "--out", "a", "--resume", "--steps", "6"]) == 0
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 6 and "accuracy" in log[-1] and "val_accuracy" in log[-1]
+    assert main(["report", "a"]) == 0
+    capsys.readouterr()
+    assert main(["generate", "a", "--prompt", "the [MASK]at", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["guesses"][0]) == 5
+    assert main(["generate", "a", "--prompt", "the cat"]) == 2
+    assert "write [MASK]" in capsys.readouterr().err
+    (tmp_path / "classes.tsv").write_text("the cat\tcat\nthe dog\tdog\n" * 20)
+    train = ["train", "classify", "--steps=3", "--batch=4", "--data"]
+    assert main([*train, "classes.tsv", "--out", "b", "--set=start=a"]) == 0
+    assert main(["train", "--out", "b", "--resume", "--steps", "4"]) == 0
+    capsys.readouterr()
+    assert main(["generate", "b", "--prompt", "the cat", "--json"]) == 0
+    assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
+    assert tl.load("b")[0].config.labels == ["cat", "dog"]
+    assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
+    assert "classify cannot train a gpt2: it needs bert, distilbert, roberta" in capsys.readouterr().err
+    (tmp_path / "one.tsv").write_text("the cat\tcat\n" * 20)
+    assert main([*train, "one.tsv", "--out", "d", "--model", "bert"]) == 2
+    assert "1 classes: give examples of 2" in capsys.readouterr().err

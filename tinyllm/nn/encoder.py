@@ -1,0 +1,77 @@
+"""EncoderLM: the base of all models whose positions see a whole text, before and behind them."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyllm.errors import UserError
+from tinyllm.nn.language_model import LanguageModel
+from tinyllm.nn.module import inference
+from tinyllm.tensor import Tensor
+
+
+class EncoderLM(LanguageModel):
+    """A model that reads whole texts: it fills in masked tokens, and gives texts vectors.
+
+    tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes
+    `segments` (B, T), the number of the text in a pair, and `lengths` (B,), behind which rows are padding.
+    """
+
+    objective = "masked"
+    special_tokens: ClassVar[dict[str, str]] = {
+        "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
+    }  # fmt: skip
+    separators = 1  # how many end tokens stand between two texts
+
+    def framed(self, ids: dict[str, int], first: Sequence[int], second: Sequence[int] | None = None,
+               ) -> tuple[list[int], list[int]]:  # fmt: skip
+        """Return [CLS] first [SEP], or [CLS] first [SEP] second [SEP], and the segment of each token.
+
+        `ids` are a tokenizer's special tokens. The longer text is cut until both fit into the context.
+        """
+        begin, end = (ids[self.special_tokens[role]] for role in ("begin", "end"))
+        texts = [list(text) for text in (first, second) if text is not None]
+        between = [end] * self.separators if second is not None else []
+        while sum(map(len, texts)) > self.config.context - 2 - len(between):
+            max(texts, key=len).pop()
+        tokens = [begin, *texts[0], *between]
+        behind = [*texts[-1], end] if second is not None else [end]
+        other = int(second is not None and self.config.segments > 1)
+        return tokens + behind, [0] * len(tokens) + [other] * len(behind)
+
+    def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
+        """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C).
+
+        Source: Reimers and Gurevych, "Sentence-BERT", 2019.
+        """
+        lengths = np.asarray(lengths)
+        x = self.hidden(tokens, lengths=lengths)
+        real = np.arange(x.shape[1]) < lengths[:, None]
+        mean = (x * (real / lengths[:, None])[..., None].astype(x.dtype)).sum(axis=1)
+        return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
+
+    def embed_sentences(self, rows: Sequence[Sequence[int]], batch: int = 32) -> np.ndarray:
+        """Return a vector of length 1 for each text: N lists of ids -> (N, C).
+
+        The product of two vectors is their similarity. Texts of similar length share a batch, so that there
+        is little padding.
+        """
+        found = np.empty((len(rows), self.config.width), np.float32)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        with inference(self):
+            for begin in range(0, len(rows), batch):
+                chosen = order[begin : begin + batch]
+                found[chosen] = self.sentence_vectors(*padded([rows[i] for i in chosen])).data
+        return found
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    if not lengths.size or not lengths.all():
+        raise UserError("a text has no tokens: leave it out")
+    tokens = np.zeros((len(rows), lengths.max()), np.int64)
+    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row) for row in rows])
+    return tokens, lengths
