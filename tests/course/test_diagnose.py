@@ -322,6 +322,13 @@ def test_what_is_to_change_in_place_but_does_not_is_said(check):
     assert verdict.message.startswith("it leaves w, m, v as they were; change them in place")
 
 
+def test_the_steps_of_an_op_that_works_in_place_leave_the_case_as_it_was():
+    """The input that is shown was once what the specification had made of it, and other checks failed."""
+    (args,) = draw_cases("adamw_step", 1)
+    before = bits(list(args))
+    assert diagnose.steps_of(OPS["adamw_step"].reference, args) and bits(list(args)) == before
+
+
 def test_lists_are_shown_as_a_whole(check):
     verdict = check("def bpe_merge(ids, pair, new_id):\n    return list(ids)", TASKS["bpe_merge"])
     assert re.match(r"it should return \[.*\], got \[.*\]", verdict.message)

@@ -29,27 +29,12 @@ from tinyllm.course.failures import (
     right,
 )
 from tinyllm.course.fork_server import Steps
-from tinyllm.course.naming import (
-    READABLE,
-    alike,
-    confirming,
-    form_error,
-    name_mistake,
-    same_mistake,
-    weight,
-)
+from tinyllm.course.naming import READABLE, alike, confirming, form_error, name_mistake, same_mistake, weight
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import CASES, QUIET, draw_cases, without_found_constants
-from tinyllm.testing.check import (
-    as_text,
-    describe,
-    is_plain_list,
-    labelled,
-    listed,
-    narrow,
-)
+from tinyllm.testing.check import as_text, copied, describe, is_plain_list, labelled, listed, narrow
 from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
@@ -254,6 +239,6 @@ def in_any_layout(value: Any) -> Any:
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
     """Run a function and record its local variables when it returns -> pairs (name, value), in order."""
     with Steps(function) as steps:
-        function(*args)
+        function(*map(copied, args))
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
     return sorted(steps.found.items(), key=lambda pair: order.get(pair[0], math.inf))

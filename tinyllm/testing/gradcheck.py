@@ -13,14 +13,7 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.rng import Random
 from tinyllm.testing.check import widen
-from tinyllm.testing.relations import (
-    SUFFIX,
-    backward_args,
-    bind,
-    first,
-    run_spec,
-    specs_only,
-)
+from tinyllm.testing.relations import SUFFIX, backward_args, bind, first, run_spec, specs_only
 
 STEP = 1e-3
 # Central differences over +-1 and +-2 steps (weights 8/12 and -1/12): the error is of the order of STEP^4.
