@@ -13,7 +13,7 @@ from verify_names import QUICK, name_of, try_names
 from tinyllm.course import diagnose
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
-from tinyllm.course.drawing import LEAST, PLAIN, case_kind, properties
+from tinyllm.course.drawing import CASES_PER_TASK, LEAST, PLAIN, case_kind, properties
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -320,6 +320,13 @@ def test_what_is_to_change_in_place_but_does_not_is_said(check):
     arguments = "w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0"
     verdict = check(f"def adamw_step({arguments}):\n    w = w - lr * g", TASKS["adamw_step"])
     assert verdict.message.startswith("it leaves w, m, v as they were; change them in place")
+
+
+def test_the_cases_of_another_seed_leave_those_of_the_first_as_they_were():
+    """Graded after a student with other hidden inputs, a right adamw_step was once rejected."""
+    before = [bits(list(args)) for args in draw_cases("adamw_step", CASES_PER_TASK)]
+    properties("adamw_step", variant=12345)
+    assert [bits(list(args)) for args in draw_cases("adamw_step", CASES_PER_TASK)] == before
 
 
 def test_the_steps_of_an_op_that_works_in_place_leave_the_case_as_it_was():
