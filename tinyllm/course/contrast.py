@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.course.naming import alike
 from tinyllm.ops import OPS
 from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
@@ -64,17 +65,9 @@ def numeric(values: Sequence[Any]) -> bool:
     return all(isinstance(x, np.ndarray | np.generic | int | float) for x in values)
 
 
-def near(got: Any, want: Any, close: float = NEAR) -> bool:
-    """Return True if two values agree up to rounding. NaN agrees with NaN."""
-    try:
-        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    except (TypeError, ValueError):
-        return False
-    if got.shape != want.shape:
-        return False
-    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
-    with np.errstate(all="ignore"):
-        return bool(np.allclose(got, want, rtol=close, atol=close * float(scale), equal_nan=True))
+def near(got: Any, want: Any) -> bool:
+    """Return True if two values agree up to rounding."""
+    return alike([got], [want], NEAR)
 
 
 def relation(name: str, triples: list[tuple]) -> str | None:

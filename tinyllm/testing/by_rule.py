@@ -17,8 +17,8 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
-from tinyllm.testing.edits import build, changed, parsed
-from tinyllm.testing.operators import OPERATORS, code, order, put, results, shifted
+from tinyllm.testing.edits import Edit, changed, parsed
+from tinyllm.testing.operators import OPERATORS, code, order, put, shifted
 from tinyllm.testing.relations import bind, specs_only
 
 LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
@@ -130,22 +130,6 @@ def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
     return tree
 
 
-class Made:
-    """Run an op's specification with changed trees; it is built at the first call."""
-
-    def __init__(self, name, trees):
-        self.__name__, self.trees = name, trees
-        self.__signature__ = OPS[name].__signature__
-
-    @functools.cached_property
-    def function(self) -> Callable[..., Any]:
-        """Build the changed specification."""
-        return build(self.__name__, self.trees)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
-
-
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     """Yield every edit that the operators make of an op: pairs of a sentence and a function.
 
@@ -154,26 +138,26 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     trees, spec = parsed(name), OPS[name].reference
     for said, line in parameters(trees[spec], example):
         start = ast.parse(line).body
-        yield said, Made(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
+        yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
     for function, tree in trees.items():
         if function.__module__.rpartition(".")[2] in LEFT_ALONE:
             continue
         stands = where(tree)
-        for operator in OPERATORS if function is not spec else (*OPERATORS, results):
+        for operator in OPERATORS:
             for node in places(ast.Module(tree.body, [])):
                 here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
                 for said, new in operator(node):
-                    yield said + here, Made(name, trees | {function: swapped(tree, node, new)})
+                    yield said + here, Edit(name, trees | {function: swapped(tree, node, new)})
         for said, new in order(tree):
-            yield said, Made(name, trees | {function: new})
+            yield said, Edit(name, trees | {function: new})
         for said, new in everywhere(tree):
-            yield said, Made(name, trees | {function: new})
+            yield said, Edit(name, trees | {function: new})
     whole = [key for key, value in example.items()
              if type(value) is int or kind(value) in ("i", "u")]
     for function, tree in trees.items():
         alone = function.__module__.rpartition(".")[2] in LEFT_ALONE
         for said, node, new in () if alone else names(tree, whole):
-            yield said, Made(name, trees | {function: swapped(tree, node, new)})
+            yield said, Edit(name, trees | {function: swapped(tree, node, new)})
 
 
 @functools.lru_cache(maxsize=4)

@@ -42,20 +42,23 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
         MISTAKES.setdefault(name, []).append((sentence, function))
         return function
 
-    return register(Edit(name, changes, times)) if changes else register
+    return register(Edit(name, lambda: edit_trees(name, *changes, times=times))) if changes else register
 
 
 class Edit:
-    """A function that is an op's specification with some code replaced; it is made at the first call."""
+    """An op's specification with changed code, which is compiled at the first call.
 
-    def __init__(self, name, changes, times=1):
-        self.__name__, self.changes, self.times = name, changes, times
+    trees: the syntax trees, in the form of `parsed`, or a function that makes them.
+    """
+
+    def __init__(self, name, trees):
+        self.__name__, self.trees = name, trees
         self.__signature__ = OPS[name].__signature__
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """Make the edited specification. Raises ValueError if the old code does not occur in it."""
-        return edited(self.__name__, *self.changes, times=self.times)
+        """Compile the changed specification. Raises ValueError if old code does not occur in it."""
+        return build(self.__name__, self.trees() if callable(self.trees) else self.trees)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

@@ -273,25 +273,6 @@ def order(node: Any) -> Edits:
             yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
 
 
-def results(node: Any) -> Edits:
-    """Yield edits of each returned value: negated, doubled, halved, inverted, or under exp or log."""
-    whole = getattr(node, "value", None)
-    values = whole.elts if isinstance(whole, ast.Tuple) else [whole]
-    for i, value in enumerate(values):
-        if not isinstance(node, ast.Return) or value is None or isinstance(value, ast.Starred):
-            continue
-        for said, new in (
-            ("the sign of the result {} turned", ast.UnaryOp(ast.USub(), value)),
-            ("twice the result {}", ast.BinOp(value, ast.Mult(), ast.Constant(2))),
-            ("half of the result {}", ast.BinOp(value, ast.Mult(), ast.Constant(0.5))),
-            ("one divided by the result {}", ast.BinOp(ast.Constant(1), ast.Div(), value)),
-            ("the exponential of the result {}", called("np.exp", value)),
-            ("the logarithm of the result {}", called("np.log", value)),
-        ):
-            new = changed(whole, elts=put(values, i, new)) if len(values) > 1 else new
-            yield said.format(code(value)), ast.Return(new)
-
-
 def called(name: str, value: ast.expr) -> ast.Call:
     """Return the code of a call of a function with one value."""
     return ast.Call(ast.parse(name, mode="eval").body, [value], [])
