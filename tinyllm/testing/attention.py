@@ -183,9 +183,6 @@ mistake("attention", "keys read where values belong", "to_heads(v, q.shape[2] //
         "to_heads(k, q.shape[2] // k.shape[2])")
 mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
         "scores.max(axis=-1, initial=-np.inf)")
-mistake("attention_backward", "p dp, without the sum over the row that softmax's gradient subtracts",
-        "softmax_backward(matmul(dout, to_heads(v, group), transpose_b=True), p)",
-        "p * matmul(dout, to_heads(v, group), transpose_b=True)")
 mistake("attention_backward", "a kv head's gradient from the first of its query heads alone",
         "dx.reshape(B, H // group, group, T, D).sum(axis=2)",
         "dx.reshape(B, H // group, group, T, D)[:, :, 0]")

@@ -5,7 +5,7 @@
 
 An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
 that it changes no longer exists. Only a mistake with another algorithm is written as a function. `operators`
-makes more edits by rule.
+makes more edits by rule: of an op that no exercise asks for, only what they do not make is listed.
 """
 
 import ast

@@ -95,7 +95,6 @@ mistake("gelu_tanh", "x (1 + tanh) halved last, which overflows for the largest 
 mistake("gelu_tanh_backward", "the derivative of exact gelu", "", "return gelu_backward(dy, x)")
 mistake("silu", "x exp(x) / (1 + exp(x)), which overflows to NaN", "x * sigmoid(x)",
         "x * np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
-mistake("silu", "x / (1 + exp(x)), with the wrong sign in exp", "sigmoid(x)", "sigmoid(-x)")
 mistake("silu", "max(x, 0), which is relu", "x * sigmoid(x)", "np.maximum(x, 0)")
 mistake("silu_backward", "s (1 - s), the derivative of sigmoid", SILU_SLOPE, "dy * s * (1 - s)")
 mistake("silu_backward", "the derivative of relu: dy where x is positive", SILU_SLOPE,
@@ -105,7 +104,6 @@ mistake("silu_backward", "dy silu(x): the function itself, where its slope belon
 mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
         "", "return np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
 mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
-mistake("swiglu", "sigmoid(gate) up, which is GLU", "silu(gate)", "sigmoid(gate)")
 mistake("swiglu", "gelu(gate) up, which is GEGLU", "silu(gate)", "gelu(gate)")
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
 mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
@@ -121,9 +119,6 @@ mistake("dropout", "one row's mask for every row", "keep_mask(key, x.shape, p)",
         "np.broadcast_to(keep_mask(key, x.shape[-1:], p), x.shape)")
 mistake("dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass", "",
         "key = key[0], (key[1] + (dy.size + 3) // 4) % 2**64")
-mistake("dropout_backward", "a gradient without the factor 1 / (1 - p)", "",
-        "return dropout(dy, key, p) * (1 - p)")
-mistake("dropout_backward", "a gradient that also flows through what was dropped", "", "return dy / (1 - p)")
 
 
 @variant("gelu_tanh")

@@ -122,8 +122,6 @@ mistake("linear_gelu", "the activation of x, before it is multiplied", "gelu_tan
         "linear(gelu_tanh(x), w, b)")
 mistake("linear_gelu", "y returned for h as well: the backward pass needs what stood before gelu_tanh",
         "gelu_tanh(h), h", "gelu_tanh(h), gelu_tanh(h)")
-mistake("linear_gelu_backward", "a gradient that passes gelu_tanh unchanged", "gelu_tanh_backward(dy, h)",
-        "dy")
 mistake("linear_gelu_backward", "the slope of gelu_tanh taken at y, not at h", "gelu_tanh_backward(dy, h)",
         "gelu_tanh_backward(dy, gelu_tanh(h))")
 mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh",

@@ -91,8 +91,6 @@ SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))
 WHOLE = "interleave(rounded(blocks, scale, -8, 7).astype(np.int8))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
 ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
-WEIGHTS = ("(unpack(bits, q) * spread(scales)[:, None])"
-           ".reshape(scales.shape[1] * BLOCK, len(scales) * OUTPUTS)")
 PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
           " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
 
@@ -119,14 +117,6 @@ mistake("quantize_rows", "one scale for a row, not one for each block of 32", RO
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
         "np.where(finite, scales, np.float32(np.nan))",
         "np.where(finite & (scales > 0), scales, np.float32(np.nan))")
-for name in ("linear_int8", "linear_int4"):
-    mistake(name, "a product with exact inputs, where they are rounded to 8 bits first",
-            "xq, x_scales = quantize_rows(rows(x))", f"return linear(x, {WEIGHTS}[: x.shape[-1], :n_out], b)")
-    mistake(name, "a product without the scales of the inputs",
-            "x_scales[:, n, None].astype(x.dtype) * w_scales[n].astype(x.dtype)",
-            "w_scales[n].astype(x.dtype)")
-    mistake(name, "a layer without its bias", "np.ascontiguousarray(y) if b is None else y + b",
-            "np.ascontiguousarray(y)")
 mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
         "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
         f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
