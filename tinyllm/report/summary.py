@@ -5,7 +5,7 @@ import re
 
 from tinyllm.nn import Module, Parameter
 from tinyllm.nn.quantized import QuantizedLinear
-from tinyllm.report.terminal import table
+from tinyllm.report.terminal import short, table
 
 LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
 
@@ -22,10 +22,10 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     flops = sum(f for _, _, _, f in rows.values())
     head = ["part", "", "shape", "parameters", "share", "FLOPs", "share"]
     cells = [
-        [_end(part), str(count), str(shape), f"{n:,}", _share(n, parameters), _short(f), _share(f, flops)]
-        for part, (count, shape, n, f) in rows.items()
+        [_end(part), str(count), str(shape), f"{n:,}", _share(n, parameters), short(f) if f else "",
+         _share(f, flops)] for part, (count, shape, n, f) in rows.items()
     ]
-    total = [f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", _short(flops), ""]
+    total = [f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", short(flops), ""]
     first, *lines, last = table(head, [*cells, total], "<><>>>>")
     rule = "-" * max(map(len, (first, *lines, last)))
     return "\n".join([first, rule, *lines, rule, last])
@@ -74,11 +74,3 @@ def _end(part):
 
 def _share(n, total):
     return f"{100 * n / total:.1f}%" if n else ""
-
-
-def _short(n):
-    """Write a count with three digits and a unit: 85056 -> 85.1 k."""
-    for unit in ("", "k", "M", "G", "T", "P"):
-        if n < 999.5 or unit == "P":
-            return f"{n:.3g} {unit}".strip() if n else ""
-        n /= 1000

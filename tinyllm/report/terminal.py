@@ -53,7 +53,7 @@ def bar(share: float, width: int = 24) -> str:
 
 def short(n: int) -> str:
     """Write a count with three digits and a unit: 85056 -> 85.1 k."""
-    power = min(int(math.log10(n) // 3), 5) if n else 0
+    power = min(int(math.log10(n / 0.9995) // 3), 5) if n else 0
     return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()
 
 
