@@ -9,9 +9,11 @@ import pytest
 import tinyllm
 from tinyllm.data import rows, sources
 from tinyllm.errors import UserError
+from tinyllm.models import build, family
+from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "names.py", "shakespeare.py")
+PROGRAMS = ("chat.py", "embed.py", "names.py", "shakespeare.py")
 
 
 @pytest.fixture
@@ -35,8 +37,21 @@ def test_an_example_is_short_and_says_how_to_run_it(path):
     assert f"python examples/{path.name}" in text.split('"""')[1]
 
 
-def test_there_are_three_and_a_wrong_answer():
+def test_there_are_these_and_a_wrong_answer():
     assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == [*PROGRAMS, "wrong_softmax.py"]
+
+
+def test_embed_ranks_what_the_modules_describe(run, tmp_path):
+    tokenizer = ByteTokenizer()
+    tokenizer.add_special_tokens(family("bert").special_tokens.values())
+    sizes = {"context": 250, "layers": 1, "heads": 2, "width": 16, "hidden": 16}
+    build({"model_type": "bert", "vocab_size": tokenizer.vocab_size, "task": "encode", **sizes}
+             ).save_pretrained(tmp_path)  # fmt: skip
+    save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
+    out = run("embed.py", "sort: Sort a list", "--folder", str(tmp_path), "--modules", "bisect", "math")
+    rows = [line.split()[:2] for line in out.splitlines()[1:]]
+    assert len(rows) == 5 and rows == sorted(rows, key=lambda row: -float(row[0]))
+    assert all(name.startswith(("bisect.", "math.")) for _, name in rows)
 
 
 def test_shakespeare_learns_your_text(run, tmp_path):

@@ -1,0 +1,106 @@
+"""Encode 64 sentences beside transformers: `python benchmarks/encode.py [--rounds N] [--threads N]`.
+
+Both read one folder: an encoder of the sizes of all-MiniLM-L6-v2 with random weights. Both get the same ids
+in the same batches of 32, sorted by length, and return the mean of the positions. Each runs in a process of
+its own, in turn; the fastest of all rounds are compared, because other programs only make one slower. Needs
+the extra `peers`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+SIZES = {"vocab_size": 30522, "context": 512, "layers": 6, "heads": 12, "width": 384, "hidden": 1536}
+BATCH, TIMES = 32, 7
+
+
+def main() -> None:
+    """Measure both engines in turn, and print times and their ratio."""
+    parser = argparse.ArgumentParser(description="Encode 64 sentences beside transformers.")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each engine (default 3)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each (default 2)")
+    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.engine:
+        print(json.dumps(measure(ENGINES[args.engine](args.folder, args.threads))))
+        return
+    import tinyllm as tl
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = tl.build({"model_type": "bert", "task": "encode", **SIZES}, seed=0)
+        model.save_pretrained(folder)
+        found: dict[str, list] = {name: [] for name in ENGINES}
+        for _ in range(args.rounds):
+            for name, times in found.items():
+                words = [sys.executable, __file__, "--engine", name, "--folder", folder]
+                words += ["--threads", str(args.threads)]
+                times.append(json.loads(subprocess.run(words, check=True, capture_output=True).stdout))
+    ours, theirs = (min(seconds for seconds, _ in found[name]) for name in ENGINES)
+    apart = np.abs(np.subtract(*(found[name][0][1] for name in ENGINES))).max()
+    print(f"64 sentences of {sum(map(len, sentences()))} tokens, {args.threads} threads:")
+    print(f"tinyllm {1000 * ours:.0f} ms, transformers {1000 * theirs:.0f} ms: {theirs / ours:.2f} x")
+    print(f"largest difference of a vector's weighted sum: {apart:.1e}")
+
+
+def sentences() -> list[list[int]]:
+    """Return 64 lists of 4 to 40 ids, as sentences have them."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(1000, 30000, n).tolist() for n in rng.integers(4, 41, 64)]
+
+
+def measure(encode) -> tuple[float, list[float]]:
+    """Return the shortest time of some encodings, and a weighted sum of each vector as a check."""
+    times = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        vectors = encode(sentences())
+        times.append(time.perf_counter() - began)
+    weights = np.linspace(0, 1, SIZES["width"])
+    return min(times), (vectors * weights).sum(axis=1).tolist()
+
+
+def tinyllm_engine(folder: str, threads: int):
+    """Return tinyllm's function from lists of ids to vectors."""
+    import tinyllm as tl
+
+    tl.threads(threads)
+    model = tl.from_pretrained(Path(folder))
+    return lambda rows: model.embed_sentences(rows, batch=BATCH)
+
+
+def transformers_engine(folder: str, threads: int):
+    """Return the same of transformers, with its fastest attention."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    model = transformers.BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def encode(rows):
+        found = np.empty((len(rows), SIZES["width"]), np.float32)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        with torch.inference_mode():
+            for begin in range(0, len(rows), BATCH):
+                chosen = order[begin : begin + BATCH]
+                lengths = torch.tensor([len(rows[i]) for i in chosen])
+                ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(rows[i]) for i in chosen], True)
+                mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+                x = model(input_ids=ids, attention_mask=mask).last_hidden_state
+                mean = (x * mask[..., None]).sum(1) / lengths[:, None]
+                found[chosen] = torch.nn.functional.normalize(mean).numpy()
+        return found
+
+    return encode
+
+
+ENGINES = {"tinyllm": tinyllm_engine, "transformers": transformers_engine}
+
+if __name__ == "__main__":
+    main()

