@@ -155,8 +155,8 @@ def expect(variant: int) -> None:
         tolerance(seed)
 
 
-def judge_run(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
-              **options: Any) -> Verdict:
+def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
+          **options: Any) -> Verdict:
     """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
     titles = [ALONE.format(op) for op in PARTS]
     titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]

@@ -57,9 +57,13 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
                      "properties": len(verdict.held) + len(verdict.broken)}  # fmt: skip
 
 
+JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind of task -> module
+
+
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
     """Check one task of any kind -> Verdict. folder: where the student's files are; options as in `judge`."""
-    return JUDGES[task.kind](task, start, folder=folder, **options)
+    module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # which may import this one
+    return module.judge(task, start, folder=folder, **options)
 
 
 PATIENCE = 9  # seconds of processor time in which a student gets all answers on a lesson
@@ -225,21 +229,3 @@ def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]
     state = "blocked" if failure.state == "failed" else failure.state
     message = format_failure(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)
-
-
-def lazy_judge(module: str, name: str) -> Callable[..., Verdict]:
-    """Return a judge from a module that imports this one, and is therefore imported at the first call."""
-
-    def judge_there(task, start, **options):
-        return getattr(importlib.import_module(f"tinyllm.course.{module}"), name)(task, start, **options)
-
-    return judge_there
-
-
-# The judge of each kind of task: the arguments of `judge` -> Verdict.
-JUDGES = {
-    "op": judge,
-    "c": lazy_judge("kernels", "judge_c"),
-    "tests": lazy_judge("mutants", "judge_tests"),
-    "run": lazy_judge("capstone", "judge_run"),
-}

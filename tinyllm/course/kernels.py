@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinyllm.course import checker
 from tinyllm.course.answer_keys import catalogue
-from tinyllm.course.checker import Verdict, judge
+from tinyllm.course.checker import Verdict
 from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.elf_symbols import refusal, runs_at_load
 from tinyllm.course.failures import INSIDE, out_of_bounds
@@ -174,8 +175,8 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
         yield [(said, functools.partial(run, i)) for i, said in enumerate(catalogue(op)[0])]
 
 
-def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
-            variant: int = 0, **options: Any) -> Verdict:
+def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
+          variant: int = 0, **options: Any) -> Verdict:
     """Check one C function -> Verdict; the arguments are as in `checker.judge`.
 
     folder: where exercise.c is. The state is blocked if this machine has no compiler.
@@ -206,7 +207,7 @@ def judge_c(task: Task, start: Callable[[], Any], folder: Path | None = None, co
         with known_mistakes(launcher, task.op, Path(other)) as known:
             options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op)}
             kernel = functools.partial(launcher.start, runner, limits)
-            verdict = judge(Task(task.op, task.op), kernel, **options)
+            verdict = checker.judge(Task(task.op, task.op), kernel, **options)
     message = verdict.message
     if "got nan" in message and not verdict.mistake:
         message += "; y is full of NaN before the call: is each element set?"

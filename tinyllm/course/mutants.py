@@ -79,8 +79,8 @@ def right_functions(op: str) -> list[Callable[..., Any]]:
     return [OPS[op].reference, *VARIANTS.get(op, [])]
 
 
-def judge_tests(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
-                **options: Any) -> Verdict:
+def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
+          **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], right_functions(task.op)
     unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))

@@ -29,6 +29,7 @@ from tinyllm.rng import Random
 from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
+from tinyllm.testing.check import narrow
 from tinyllm.testing.edits import links, parsed
 from tinyllm.testing.relations import parameters, run_spec
 
@@ -203,7 +204,7 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
         if not isinstance(args, tuple):
             shown = repr(args).split("\n")[0][:60]
             raise UserError(f"{where}: a case is a tuple of arguments, such as (x, 2) or (x,), not {shown}")
-        return tuple(map(narrowed, args))
+        return tuple(map(narrow, args))  # to float32, the type of all numbers in the library
 
     if isinstance(given, list):
         if not given:
@@ -213,14 +214,6 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
         return given.map(tidy)
     pairs = st.tuples(st.integers(0, LARGEST_SIZE), st.integers(0, 2**16))
     return pairs.map(lambda pair: tidy(given(Random(pair[1], "case"), pair[0])))
-
-
-def narrowed(value: Any) -> Any:
-    """Return an argument with float64 arrays as float32, the type of all numbers in the library."""
-    if isinstance(value, list):
-        return [narrowed(each) for each in value]
-    wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64
-    return value.astype(np.float32) if wide else value
 
 
 def bound(expected: Any, tolerance: float) -> Any:

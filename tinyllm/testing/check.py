@@ -326,7 +326,9 @@ def numbers_as_text(a: np.ndarray) -> str:
 
 
 def narrow(value: Any) -> Any:
-    """Convert float64 values to float32, as results are; return other values unchanged."""
+    """Convert float64 values to float32, also inside a list; return other values unchanged."""
+    if isinstance(value, list):
+        return [narrow(element) for element in value]
     wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64
     with np.errstate(all="ignore"):
         return value.astype(np.float32) if wide else value

@@ -39,8 +39,8 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
         raise UserError(f"cannot write to {out}: {error.strerror}") from None
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
-    atomic_write_text(out / "grades.csv", grades(course, records))
-    atomic_write_text(out / "tasks.csv", tasks_table(course, records))
+    for name, text in zip(("grades.csv", "tasks.csv"), tables(records), strict=True):
+        atomic_write_text(out / name, text)
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for record in records:  # last, because their names are made of what students chose
         page = feedback(course, record, (files or {}).get(record["student"], {}))
@@ -66,49 +66,26 @@ def read_results(out: str | Path) -> dict[str, Any]:
         raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None
 
 
-def about(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the first columns of a table: the student, and what the roster says -> (heading, function)."""
+def tables(records: list[dict[str, Any]]) -> list[str]:
+    """Return grades.csv, with a column for each lesson, and tasks.csv, with one for each task."""
     heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
-    more = [(cell(name), lambda record, name=name: cell(record.get("roster", {}).get(name, "")))
-            for name in heads]  # fmt: skip
-    return [("student", lambda record: cell(record["student"])), *more]
-
-
-def sums(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the columns of late days, if any were counted, and of all points -> (heading, function)."""
     late = any("late_days" in lesson for record in records for lesson in record["lessons"])
-
-    def total(name):
-        return lambda record: number(sum(lesson.get(name, 0) for lesson in record["lessons"]))
-
-    days = [("late_days", total("late_days")), ("deducted", total("deducted"))] if late else []
-    return [*days, ("points", lambda r: number(r["points"])), ("of", lambda r: number(r["of"]))]
-
-
-def as_table(columns: list[tuple[str, Any]], records: list[dict[str, Any]]) -> str:
-    """Return a table as CSV, a row for each record. columns: pairs (heading, function of a record)."""
-    return sheet([[head for head, _ in columns], *([f(record) for _, f in columns] for record in records)])
-
-
-def grades(course: Course, records: list[dict[str, Any]]) -> str:
-    """Return the text of grades.csv: a row for each student, a column for each lesson."""
-    lessons = [(f"lesson_{part.lesson.number:02}", lambda r, i=i: number(points_of(r["lessons"][i])))
-               for i, part in enumerate(course.parts)]  # fmt: skip
-    level = ("isolation", lambda r: r["isolation"] + " (stops accidents only)" * (r["isolation"] == "plain"))
-    note = ("note", lambda r: cell("; ".join(filter(None, (r["problem"], r.get("remark"))))))
-    return as_table([*about(records), *lessons, *sums(records), level, note], records)
-
-
-def tasks_table(course: Course, records: list[dict[str, Any]]) -> str:
-    """Return the text of tasks.csv: a row for each student, a column for each task."""
-    tasks = [(f"{part.lesson.number}/{name}", lambda r, i=i, j=j: cell_of(r, i, j))
-             for i, part in enumerate(course.parts) for j, name in enumerate(part.points)]  # fmt: skip
-    return as_table([*about(records), *tasks, *sums(records), ("overrides", by_hand)], records)
-
-
-def cell_of(record: dict[str, Any], lesson: int, task: int) -> str:
-    """Return the points of a task; lesson and task are counted as in the course file, from 0."""
-    return number(record["lessons"][lesson]["tasks"][task]["points"])
+    grades, tasks = [], []
+    for record in records:
+        lessons, known = record["lessons"], record.get("roster", {})
+        who = [("student", cell(record["student"])), *((cell(x), cell(known.get(x, ""))) for x in heads)]
+        sums = [(name, number(sum(lesson.get(name, 0) for lesson in lessons)))
+                for name in (("late_days", "deducted") if late else ())]  # fmt: skip
+        sums += [(name, number(record[name])) for name in ("points", "of")]
+        each = [(f"lesson_{lesson['lesson']:02}", number(points_of(lesson))) for lesson in lessons]
+        level = record["isolation"] + " (stops accidents only)" * (record["isolation"] == "plain")
+        note = cell("; ".join(filter(None, (record["problem"], record.get("remark")))))
+        grades.append([*who, *each, *sums, ("isolation", level), ("note", note)])
+        each = [(f"{lesson['lesson']}/{task['task']}", number(task["points"]))
+                for lesson in lessons for task in lesson["tasks"]]  # fmt: skip
+        tasks.append([*who, *each, *sums, ("overrides", by_hand(record))])
+    return [sheet([[head for head, _ in rows[0]], *([text for _, text in row] for row in rows)])
+            for rows in (grades, tasks)]  # fmt: skip
 
 
 def by_hand(record: dict[str, Any]) -> str:
