@@ -38,6 +38,7 @@ def hand_in(student, text):
 
 
 def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, capsys):
+    assert {path.name for path in folder.iterdir()} == {*own_tasks.FILES, "hints.toml"}
     assert main(["course", "task", "check", str(folder)]) == 0
     told = capsys.readouterr().out
     assert "it can be used" in told and "one average too few" in told and "no hints" not in told
@@ -141,9 +142,3 @@ def test_a_folder_needs_a_number_and_its_files(folder, name):
     Path("course.toml").write_text(COURSE.replace("folder", "number = 4\nfolder"))
     with pytest.raises(UserError, match="needs a number"):
         load_course("course.toml")
-
-
-def test_the_guide_shows_the_example():
-    guide = (Path(__file__).parents[2] / "lessons" / "README.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", guide.partition("### Your own tasks")[2], re.DOTALL)
-    assert blocks == [own_tasks.TEMPLATE[name] for name in own_tasks.FILES]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tinyllm.course import protocol
 from tinyllm.course.drawing import defaults, properties
 from tinyllm.course.plugins import import_file
-from tinyllm.course.syllabus import Lesson, Task
+from tinyllm.course.syllabus import Lesson, Task, lessons_folder
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops import OPS
@@ -33,65 +33,9 @@ from tinyllm.testing.check import narrow
 from tinyllm.testing.edits import links, parsed
 from tinyllm.testing.relations import parameters, run_spec
 
-FILES = ("reference.py", "cases.py", "mistakes.py")
+FILES, HINTS = ("reference.py", "cases.py", "mistakes.py"), "hints.toml"
 FIRST = 20  # numbers below are the library's lessons
 LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tried first
-TEMPLATE = {
-    "reference.py": '''"""Moving averages"""
-
-import numpy as np
-
-
-def moving_average(x: np.ndarray, k: int) -> np.ndarray:
-    """Return the averages of k neighbours along the last axis.
-
-    x (..., n), 1 <= k <= n -> y (..., n - k + 1): y_i = (x_i + ... + x_{i+k-1}) / k. float32 in, float32 out.
-    """
-    n = x.shape[-1]
-    shifted = [x[..., i : n - k + 1 + i] for i in range(k)]
-    return np.stack(shifted).sum(axis=0) / k
-''',
-    "cases.py": '''"""Inputs: under the name of each function a generator of one case, or a list of cases."""
-
-
-def moving_average(random, size):
-    """Return the arguments of one case. size: 0 to 20, the simplest first; random: tinyllm.rng.Random."""
-    k = 1 + random.integers(4)
-    return random.normal((1 + size % 3, k + size)), k
-
-
-# A list works too:  moving_average = [(np.arange(6.0), 2), (np.ones((2, 3)), 3)]
-TOLERANCE = 1e-5  # of the largest number of a result
-''',
-    "mistakes.py": '''"""Answers that must be rejected, and others that are right."""
-
-import numpy as np
-
-from tinyllm.testing import mistake, variant
-
-# An edit of the reference: a sentence that completes "your output equals ...", old code, new code.
-mistake("moving_average", "the sums of k neighbours, not divided by k", "np.stack(shifted).sum(axis=0) / k",
-        "np.stack(shifted).sum(axis=0)")
-mistake("moving_average", "one average too few", "n - k + 1 + i", "n - k + i")
-
-
-@mistake("moving_average", "averages of blocks of k that do not overlap")
-def blocks(x, k):
-    n = x.shape[-1] // k * k
-    return x[..., :n].reshape(*x.shape[:-1], -1, k).mean(axis=-1)
-
-
-@variant("moving_average")
-def by_running_sums(x, k):
-    total = np.cumsum(np.pad(x.astype(np.float64), [(0, 0)] * (x.ndim - 1) + [(1, 0)]), axis=-1)
-    return ((total[..., k:] - total[..., :-k]) / k).astype(np.float32)
-''',
-    "hints.toml": '''moving_average = [
-    "Write down y_0 and y_1 for k = 2: which numbers do they share?",
-    "Add k slices of x, each shifted by one, then divide.",
-]
-''',
-}
 
 
 def ensure(lesson: Lesson) -> None:
@@ -255,16 +199,24 @@ def forget(lesson: Lesson) -> None:
         cached.cache_clear()
 
 
+def example() -> dict[str, str]:
+    """Return a small complete task, {name: text}: the first blocks of lessons/README.md on own tasks."""
+    text = read_text(lessons_folder() / "README.md").partition("### Your own tasks\n")[2]
+    blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return dict(zip((*FILES, HINTS), blocks, strict=False))
+
+
 def write_template(folder: str | Path) -> list[Path]:
     """Write a folder with a small complete task to start from -> the paths. Raises UserError if it exists."""
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} is there already")
     number_of(folder)
+    files = example()
     try:
         folder.mkdir(parents=True)
-        for name, text in TEMPLATE.items():
+        for name, text in files.items():
             (folder / name).write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
-    return [folder / name for name in TEMPLATE]
+    return [folder / name for name in files]
