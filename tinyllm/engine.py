@@ -23,7 +23,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.nn import DecoderLM, LanguageModel, inference
+from tinyllm.nn import DecoderLM, EncoderDecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
@@ -60,6 +60,7 @@ class Engine:
             raise UserError(f"prefill_chunk must be at least 1, got {prefill_chunk}")
         if overflow not in ("slide", "stop"):
             raise UserError(f'overflow must be "slide" or "stop", got {overflow!r}')
+        self.reads = isinstance(model, EncoderDecoderLM)  # prompts with an encoder
         self.model, self.tokenizer, self.batch, self.logprobs = model, tokenizer, batch, logprobs
         self.use_cache, self.prefill_chunk, self.overflow = use_cache, prefill_chunk, overflow
         self.running: list[Sequence] = []  # sequence i is row i of the cache
@@ -93,21 +94,28 @@ class Engine:
             raise UserError("an empty stop string would stop everything: leave it out")
         if self.tokenizer is None and strings:
             raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
-        ids = read_prompt(self.model.config, self._added, prompt, self.tokenizer)
+        if self.reads and cache:
+            raise UserError("an encoder reads every prompt anew: leave out cache=")
+        config, source = self.model.config, None
+        end = (config.end,) if self.reads and config.end is not None else ()
+        ids = read_prompt(config, self._added, prompt, self.tokenizer, end)
+        if self.reads:
+            source, ids = ids, [config.start]
         new = Sequence(
             index=self._added,
             ids=ids,
             prompt_length=len(ids),
             max_tokens=max_tokens,
             sampling=self._samplings.setdefault((type(sampling), *vars(sampling).values()), sampling),
-            stop_ids=frozenset(s for s in stop if not isinstance(s, str)),
+            stop_ids=frozenset([*(s for s in stop if not isinstance(s, str)), *end]),
             stream=Random(seed, "sample", sample).key,
-            text=TextStream(self.tokenizer, strings, ids) if self.tokenizer else None,
+            text=TextStream(self.tokenizer, strings, () if source else ids) if self.tokenizer else None,
             mask=mask,
             cache=cache if self.use_cache else None,
+            source=source,
         )
         if new.cache:
-            check_row(new.cache, self.model.config, len(ids) + max_tokens - 1)
+            check_row(new.cache, config, len(ids) + max_tokens - 1)
             new.known = min(len(ids) - 1, *(layer.length for layer in new.cache))
         self._added += 1
         if max_tokens:
@@ -180,8 +188,9 @@ class Engine:
         """Score the next token of every running sequence -> (B, V)."""
         with inference(self.model, self._modules):
             if not self.use_cache:
-                windows = [np.array([s.window]) for s in self.running]
-                return np.concatenate([self.model.head(self.model.hidden(w)[:, -1]).data for w in windows])
+                rows = [self.model.hidden([s.window], **({"source": [s.source]} if s.source else {}))
+                        for s in self.running]  # fmt: skip
+                return np.concatenate([self.model.head(row[:, -1]).data for row in rows])
             layers = [layer.rows(0, len(self.running)) for layer in self._cache]
             for layer in layers:
                 layer.lengths[:] = self._rows["length"] - 1
@@ -207,8 +216,9 @@ class Engine:
         """
         equal: dict[Any, list[Sequence]] = {}
         for s in new:
-            equal.setdefault(id(s) if s.cache else tuple(s.window[:-1]), []).append(s)
-        groups = sorted(equal.values(), key=lambda group: len(group[0].window) - group[0].known)
+            key = id(s) if s.cache else (tuple(s.window[:-1]), tuple(s.source or ()))
+            equal.setdefault(key, []).append(s)
+        groups = sorted(equal.values(), key=lambda group: _width(group[0]))
         unique = [group[0] for group in groups]
         first = len(self.running)
         self._reserve(first + len(new))
@@ -227,12 +237,12 @@ class Engine:
         No token sees the padding, because it comes later; `_next_logits` corrects the lengths.
         """
         known = [s.known for s in sequences]
-        width = max(len(s.window) - 1 - s.known for s in sequences)
-        tokens = np.zeros((len(sequences), width), np.int64)
-        for row, s in enumerate(sequences):
-            rest = s.window[s.known : -1]
-            tokens[row, : len(rest)] = rest
+        tokens = _padded([s.window[s.known : -1] for s in sequences])
+        width = tokens.shape[1]
         layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
+        if self.reads:
+            sources = [s.source or [] for s in sequences]
+            self.model.read(_padded(sources), layers, [*map(len, sources)])
         for i, layer in enumerate(layers):
             for row, s in enumerate(sequences):
                 if s.cache and s.known:
@@ -295,11 +305,24 @@ def _table(sequences: list[Sequence]) -> np.ndarray:
     return np.array(rows, ROW)
 
 
+def _padded(rows: list[list[int]]) -> np.ndarray:
+    """Return rows of ids as one array, padded on the right with 0."""
+    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return tokens
+
+
+def _width(s: Sequence) -> int:
+    """Return how many tokens have to be read before a sequence is continued."""
+    return len(s.window) - 1 - s.known + len(s.source or ())
+
+
 def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
     """Split sequences, sorted by length, into parts (begin, end), each to be read in one padded batch."""
     begin = known = 0
     for end, s in enumerate(sequences):
-        known, width = max(known, s.known), len(s.window) - 1 - s.known
+        known, width = max(known, s.known), _width(s)
         if end > begin and (width * (end + 1 - begin) > PREFILL or known + width > context):
             yield begin, end
             begin, known = end, s.known
@@ -373,4 +396,5 @@ def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = D
     return engine, sequences
 
 
-DecoderLM.generate, DecoderLM.stream = generate, stream  # set here, because imports point down
+for base in (DecoderLM, EncoderDecoderLM):
+    base.generate, base.stream = generate, stream  # set here, because imports point down

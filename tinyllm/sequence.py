@@ -11,7 +11,10 @@ from tinyllm.tokenizer.text import TextStream
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
+    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far.
+
+    If an encoder reads the prompt, that is `source`, and `ids` begin with the token that starts an answer.
+    """
 
     index: int  # the number of sequences added before
     ids: list[int]
@@ -23,6 +26,7 @@ class Sequence:
     text: TextStream | None  # None without a tokenizer
     mask: Callable | None
     cache: list | None  # a cache from the caller, one row
+    source: list[int] | None = None  # what an encoder reads
     known: int = 0  # how many tokens of the window that cache holds
     begin: int = 0  # the index in `ids` at which the model's window begins
     finish: str | None = None  # why it ended: see Step

@@ -185,3 +185,60 @@ def test_tokens_that_cannot_be_read_are_named(tokens, written, message):
 def test_lengths_that_no_row_has_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths must be 1 whole numbers from 1 to 3"):
         lively("t5")([1, 2, 3], [1], lengths)
+
+
+GREEDY = tl.Sampling(temperature=0)
+
+
+def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
+    """Generation as one would explain it: no cache, no batch."""
+    written, random = [model.config.start], tl.Random(seed, "sample", 0)
+    for _ in range(count):
+        with no_grad():
+            logits = model([prompt], [written[-CONTEXT:]]).data[0, -1]
+        p = ops.softmax(ops.temperature(logits, sampling.temperature or 1.0))
+        drawn = int(ops.sample(p, np.array(random.uniform())))
+        written.append(int(logits.argmax()) if sampling.temperature == 0 else drawn)
+        if written[-1] == model.config.end:
+            break
+    return written[1:]
+
+
+@each
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("sampling", [GREEDY, tl.Sampling(temperature=0.7)], ids=["greedy", "drawn"])
+def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, use_cache, sampling):
+    model = lively(kind, end=1)
+    prompts = [texts(i, n).tolist() for i, n in enumerate((1, 6, 9, 3, 6))]
+    prompts.append(prompts[1])  # read once, for both
+    engine = tl.Engine(model, batch=4, use_cache=use_cache)  # two have to wait
+    asked = [engine.add(p, sampling, max_tokens=8, seed=i) for i, p in enumerate(prompts)]
+    next(iter(engine))
+    asked.append(engine.add(prompts[0], sampling, max_tokens=3, seed=9))  # while others are at work
+    list(engine)
+    for i, s in enumerate(asked[:-1]):
+        assert s.tokens == plain_loop(model, prompts[i], 8, sampling, i)
+        assert s.finish == ("stop" if s.tokens[-1] == 1 else "length")
+    assert asked[-1].tokens == plain_loop(model, prompts[0], 3, sampling, 9)
+
+
+def test_a_text_that_is_longer_than_the_context_slides():
+    model = lively("t5")
+    with_cache, without = (tl.generate(model, [[1, 2, 3], [4]], max_tokens=25, sampling=GREEDY,
+                                       use_cache=cached) for cached in (True, False))  # fmt: skip
+    assert with_cache == without and [len(ids) for ids in with_cache] == [25, 25]
+
+
+def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
+    names = ["<pad>", "</s>", "<extra_id_0>"]
+    tokenizer = tl.CharTokenizer.train("abcdefgh", names)
+    model = lively("t5", start=8, end=9)
+    engine = tl.Engine(model, tokenizer)
+    asked = engine.add("ab<extra_id_0>c", GREEDY, max_tokens=4)
+    assert asked.source == [0, 1, 10, 2, 9] and asked.ids == [8]
+    text = "".join(step.text for step in engine)
+    assert text == tokenizer.decode([i for i in asked.tokens if i != 9])
+    with pytest.raises(UserError, match="leave out cache="):
+        engine.add("ab", GREEDY, max_tokens=4, cache=model.new_cache())
+    with pytest.raises(UserError, match="has 10 tokens and the model's context is 9"):
+        engine.add("abcdefgha", GREEDY, max_tokens=4)

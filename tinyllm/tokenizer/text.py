@@ -9,14 +9,22 @@ from tinyllm.errors import UserError
 START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if the tokenizer lacks it
 
 
-def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any) -> list[int]:
-    """Return the ids of prompt number b. Raises UserError if the model cannot read it."""
+SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden part of a text
+
+
+def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[int] = ()) -> list[int]:
+    """Return the ids of prompt number b; `end` is put behind those of a text.
+
+    Tokens for hidden parts (`<extra_id_0>`) are found by their names. Raises UserError if the model cannot
+    read the prompt.
+    """
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:
             raise UserError(
                 f"prompt {b} is text, which needs a tokenizer: pass tokenizer=, or a list of token ids"
             )
-        prompt = tokenizer.encode(prompt)
+        spans = {name for name in tokenizer.special_tokens if name.startswith(SPAN)}
+        prompt = [*(tokenizer.encode(prompt, spans) if spans else tokenizer.encode(prompt)), *end]
     ids = [int(i) for i in prompt] or [_start_token(tokenizer)]
     for i in (min(ids), max(ids)):
         if not 0 <= i < config.vocab_size:

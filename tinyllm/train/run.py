@@ -292,7 +292,7 @@ def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, R
     run = Run(locate(folder))
     if run.is_model():
         model, tokenizer = from_pretrained(run.folder), load_tokenizer(run.tokenizer)
-        if (size := model.config.vocab_size) != tokenizer.vocab_size:
+        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # more are padding, never learnt
             raise UserError(
                 f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
             )
