@@ -23,7 +23,7 @@ from tinyllm.train import events, fit, next_token, train
 from tinyllm.train.config import make_config
 from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
-from tinyllm.train.objectives import fill_in_the_middle, masked, prefix
+from tinyllm.train.objectives import masked, prefix
 from tinyllm.train.recipe import RECIPES, Plan, doctor, recipe
 from tinyllm.train.setup import prepare, reopen
 
@@ -201,14 +201,6 @@ def test_a_prefix_does_not_count():
     batch = prefix(Batch(x, y), np.array([0, 1, 3, 8]))
     assert [int((row != -100).sum()) for row in batch.targets] == [8, 8, 6, 1]  # the first target is token 1
     assert np.array_equal(batch.targets[2, 2:], y[2, 2:])
-
-
-@given(st.lists(st.integers(0, 9), max_size=20), st.integers(0, 5))
-def test_the_middle_can_be_put_back(document, seed):
-    moved = fill_in_the_middle(np.array(document, np.int32), (97, 98, 99), seed).tolist()
-    suffix, middle = moved.index(98), moved.index(99)
-    assert moved[0] == 97
-    assert moved[1:suffix] + moved[middle + 1 :] + moved[suffix + 1 : middle] == document
 
 
 IDS = st.integers(1, 9)

@@ -17,16 +17,20 @@ from tinyllm.rng import Random
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens, their targets, optional weights of the targets, and optional starts, all of shape (B, T).
+    """Tokens, their targets, optional weights of the targets, starts and ends, all of shape (B, T).
 
     A target of -100 does not count. `starts` holds the first position that each token may attend to: the
-    start of its text, if a row holds several texts. Subclasses may add arrays whose first axis is B.
+    start of its text, if a row holds several texts; `ends` the position behind the last one. For an
+    encoder-decoder, tokens (B, S) are what it reads, `lengths` (B,) of them without padding, and targets
+    (B, T) what it should write. Subclasses may add arrays whose first axis is B.
     """
 
     tokens: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
     starts: np.ndarray | None = None
+    ends: np.ndarray | None = None
+    lengths: np.ndarray | None = None
 
     @property
     def count(self) -> float:
@@ -130,3 +134,20 @@ def rows(
             starts[row, begin:] = begin
     arrays = np.ascontiguousarray(inputs[:, :-1]), np.ascontiguousarray(targets[:, 1:])
     return Batch(*arrays, starts=starts if packed else None)
+
+
+def two_texts(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int) -> Batch:
+    """Make a batch for an encoder-decoder from pairs of token lists -> Batch, tokens (B, S), targets (B, T).
+
+    Both texts are cut off on the right at `context` tokens, and padded on the right.
+    """
+    read, written = ([np.asarray(row[:context], np.int32) for row in rows] for rows in (prompts, answers))
+    tokens, targets = _pad(read, 0), _pad(written, IGNORED)
+    return Batch(tokens, targets, lengths=np.array([len(row) for row in read]))
+
+
+def _pad(lines, value):
+    padded = np.full((len(lines), max(map(len, lines))), value, np.int32)
+    for row, line in zip(padded, lines, strict=True):
+        row[: len(line)] = line
+    return padded

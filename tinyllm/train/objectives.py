@@ -6,6 +6,8 @@ targets that count. Random numbers come from a key such as (seed, step).
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ from tinyllm.tensor import Tensor
 
 def next_token(model: Any, batch: Batch) -> Tensor:
     """Return the mean cross-entropy of the targets that count, in nats; the loss of all objectives below."""
-    given = {name: x for name in ("weights", "starts") if (x := getattr(batch, name)) is not None}
+    names = ("weights", "starts", "ends", "lengths")
+    given = {name: x for name in names if (x := getattr(batch, name)) is not None}
     return model.loss(batch.tokens, batch.targets, **given)
 
 
@@ -80,19 +83,65 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
     return Batch(np.where(chosen, hidden, tokens).astype(np.int32), targets.astype(np.int32))
 
 
-def prefix(batch: Batch, lengths: np.ndarray) -> Batch:
-    """Ignore the targets inside a prefix of each row, of lengths (B,) tokens; return the new batch."""
-    behind = np.arange(batch.targets.shape[1]) >= np.asarray(lengths)[:, None] - 1
-    return dataclasses.replace(batch, targets=np.where(behind, batch.targets, IGNORED))
+def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
+    """Ignore the targets inside a prefix of each row, of lengths (B,) tokens; return the new batch.
 
-
-def fill_in_the_middle(document: np.ndarray, markers: tuple[int, int, int], *key: Any) -> np.ndarray:
-    """Move a random middle part of a document to its end: tokens (n,) -> (n + 3,).
-
-    `markers` are the ids that open prefix, suffix and middle. A model trained on this can fill gaps.
-    (Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3: PSM.)
+    With `both_ways`, the tokens of the prefix see each other, as an encoder's do: a prefix language model.
+    (Raffel et al., T5, 2020, section 3.2.1.)
     """
-    begin, end = sorted(Random(*key, "middle").integers(len(document) + 1, 2))
+    place, lengths = np.arange(batch.targets.shape[1]), np.asarray(lengths)[:, None]
+    targets = np.where(place >= lengths - 1, batch.targets, IGNORED)
+    ends = np.maximum(place + 1, lengths) if both_ways else None
+    return dataclasses.replace(batch, targets=targets, ends=ends)
+
+
+def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end: Sequence[int] = (),
+                    rate: float = 0.15, mean: float = 3.0) -> Batch:  # fmt: skip
+    """Hide random spans of texts, as T5 does: tokens (B, n) -> a `Batch` for an encoder-decoder.
+
+    A part `rate` of each text is hidden, in spans of `mean` tokens on average; it ends with one. The model
+    reads the text with a sentinel in place of each span: the first span is sentinels[0]. It writes
+    each sentinel with its span behind it, and the next sentinel after the last; `end` follows both texts.
+    All rows have the same shapes. `key` selects the random numbers. Raises ValueError when there are too few
+    sentinels or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
+    """
+    B, n = tokens.shape
+    hidden = min(max(round(n * rate), 1), n - 1)
+    count = min(max(round(hidden / mean), 1), n - hidden)
+    if n < 2 or count >= len(sentinels):
+        raise ValueError(f"{count} spans of {n} tokens need {count + 1} sentinels, got {len(sentinels)}")
+    kept = _partitions(B, n - hidden, count, *key, "kept")
+    gone = _partitions(B, hidden, count, *key, "hidden")
+    marks = [[mark] for mark in sentinels[: count + 1]]
+    read: list[Any] = []
+    written: list[Any] = []
+    for row, edges in zip(tokens, np.cumsum(np.stack([kept, gone], 2).reshape(B, -1), 1), strict=True):
+        pieces = np.split(row, edges[:-1])  # kept, hidden, kept, hidden, ...
+        read.append([*chain.from_iterable(zip(pieces[0::2], marks, strict=False)), end])
+        written.append([*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1], end])
+    return Batch(*(np.array([np.concatenate(row) for row in rows], np.int32) for rows in (read, written)))
+
+
+def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:
+    """Divide a number into random parts of at least 1, `rows` times, all divisions equally likely."""
+    cuts = np.argsort(Random(*key).uniform((rows, total - 1)), axis=1)[:, : parts - 1] + 1
+    return np.diff(np.sort(cuts, axis=1), axis=1, prepend=0, append=total)
+
+
+def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: tuple[int, int, int],
+                       *key: Any, suffix_first: float = 0.5) -> np.ndarray:  # fmt: skip
+    """Move a random middle part of a text to its end: characters (n,) -> ids with three markers.
+
+    `markers` are the ids that open prefix, suffix and middle. A model trained on this can fill gaps. The text
+    is cut between characters before it is encoded, so that it also learns gaps inside of tokens. With
+    probability `suffix_first` the order is suffix, prefix, middle, both markers first; otherwise prefix,
+    suffix, middle. (Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022,
+    section 3 and appendix D: SPM and PSM.)
+    """
+    random = Random(*key, "middle")
+    begin, end = sorted(random.integers(len(text) + 1, 2).tolist())
+    before, middle, after = (list(encode(part)) for part in (text[:begin], text[begin:end], text[end:]))
     opening, between, ending = markers
-    parts = ([opening], document[:begin], [between], document[end:], [ending], document[begin:end])
-    return np.concatenate(parts).astype(np.int32)
+    if random.uniform() < suffix_first:
+        return np.array([opening, between, *after, ending, *before, *middle], np.int32)
+    return np.array([opening, *before, between, *after, ending, *middle], np.int32)

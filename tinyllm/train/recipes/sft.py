@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.config import check, setting
-from tinyllm.data import rows
+from tinyllm.data import rows, two_texts
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
@@ -70,12 +70,20 @@ def frame(options: SFTConfig) -> tuple[str, str]:
     return options.separator, options.end
 
 
-@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame)
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
+        objectives=("causal", "spans"))  # fmt: skip
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
-    """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss."""
+    """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss.
+
+    An encoder-decoder reads the prompt, and writes the answer.
+    """
     train, options, context = config.train, config.options, model.config.context
+    apart = model.is_encoder_decoder
+    if apart and options.packed:
+        raise UserError(f"sft.packed is for decoders: a {model.model_type} reads one prompt at a time")
+    last = [model.config.end] if apart and model.config.end is not None else []
     pairs = [
-        (tokenizer.encode(prompt + options.separator), tokenizer.encode(answer + options.end))
+        (tokenizer.encode(prompt + options.separator) + last, tokenizer.encode(answer + options.end) + last)
         for prompt, answer in read_pairs(corpus)
     ]
     held = round(len(pairs) * train.val_fraction)
@@ -83,12 +91,13 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         raise UserError(
             f"{corpus.name} has {len(pairs)} pairs: give enough to hold out {train.val_fraction:g}"
         )
-    lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
-    cut = sum(length > context + 1 for length in lengths) / len(pairs)
+    lengths = [max(map(len, pair)) if apart else sum(map(len, pair)) - 1 for pair in pairs]
+    cut = sum(length > context for length in lengths) / len(pairs)
     characters = count_characters(tokenizer)
 
     def layout(chosen, packed=False):
-        return rows(*zip(*chosen, strict=True), context, packed=packed)
+        texts = zip(*chosen, strict=True)
+        return two_texts(*texts, context) if apart else rows(*texts, context, packed=packed)
 
     # Skip pairs without room for any of the answer: they teach nothing, and cannot start a sample.
     parts = pairs[:-held], pairs[-held:]
