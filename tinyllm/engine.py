@@ -237,12 +237,12 @@ class Engine:
         No token sees the padding, because it comes later; `_next_logits` corrects the lengths.
         """
         known = [s.known for s in sequences]
-        tokens = _padded([s.window[s.known : -1] for s in sequences])
+        tokens = padded([s.window[s.known : -1] for s in sequences])
         width = tokens.shape[1]
         layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
         if self.reads:
             sources = [s.source or [] for s in sequences]
-            self.model.read(_padded(sources), layers, [*map(len, sources)])
+            self.model.read(padded(sources), layers, [*map(len, sources)])
         for i, layer in enumerate(layers):
             for row, s in enumerate(sequences):
                 if s.cache and s.known:
@@ -305,7 +305,7 @@ def _table(sequences: list[Sequence]) -> np.ndarray:
     return np.array(rows, ROW)
 
 
-def _padded(rows: list[list[int]]) -> np.ndarray:
+def padded(rows: list[list[int]]) -> np.ndarray:
     """Return rows of ids as one array, padded on the right with 0."""
     tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for row, ids in zip(tokens, rows, strict=True):

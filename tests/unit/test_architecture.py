@@ -34,6 +34,7 @@ LAYERS = (
     ("sampling",),
     ("sequence",),
     ("engine", "fill"),  # 5
+    ("beams",),
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("report",),  # what a person looks at

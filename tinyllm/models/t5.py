@@ -229,9 +229,10 @@ class T5(Pretrained, EncoderDecoderLM):
     config_class: ClassVar[type] = T5Config
     objective = "spans"
     PRESETS = PRESETS
-    special_tokens = {"<pad>": "start", "</s>": "end"} | dict.fromkeys(
-        f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
-    )
+    special_tokens = {"pad": "<pad>", "end": "</s>"} | {
+        f"span {i}": f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
+    }
+    token_settings = {"start": "pad", "end": "end"}
     hf_transposed = True
     hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
     hf_settings = {"is_encoder_decoder": (True,)}

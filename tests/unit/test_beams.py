@@ -1,0 +1,114 @@
+"""Beam search: one beam is greedy, many enough find the best text, and transformers finds the same."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyllm as tl
+from tinyllm import ops
+from tinyllm.beams import beam_search
+from tinyllm.errors import UserError
+from tinyllm.tensor import no_grad
+
+V, END = 9, 1
+SIZES = {"vocab_size": V, "context": 12, "layers": 2, "heads": 2, "width": 8}
+T5_SIZES = {"model_type": "t5", "head_width": 4, "hidden": 12, "buckets": 6, "max_distance": 5, "end": END}
+KINDS = {"gpt": {"model_type": "gpt"}, "t5": T5_SIZES,
+         "t5 untied": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"}}  # fmt: skip
+PROMPTS = [[3, 4, 5], [2], [7, 3, 3, 6, 8]]
+each = pytest.mark.parametrize("kind", KINDS)
+
+
+def lively(kind, seed, std=0.5):
+    """A small model that is neither sure of itself nor indifferent."""
+    model, rng = tl.build(SIZES | KINDS[kind], seed=None).eval(), np.random.default_rng(seed)
+    for p in model.parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * std).astype(np.float32)
+    return model
+
+
+def logprobs(model, prompt, text):
+    """The log-probability of every next token after a prompt and a text (V,)."""
+    with no_grad():
+        if model.is_encoder_decoder:
+            logits = model([prompt], [[model.config.start, *text]])
+        else:
+            logits = model([[*prompt, *text]])
+    return ops.log_softmax(logits.data[0, -1])
+
+
+@each
+@given(seed=st.integers(0, 99), count=st.integers(1, 7), early=st.booleans(), penalty=st.sampled_from([0, 2]))
+def test_one_beam_is_greedy(kind, seed, count, early, penalty):
+    model = lively(kind, seed)
+    found = beam_search(model, PROMPTS, beams=1, max_tokens=count, length_penalty=penalty,
+                        early_stopping=early, stop=[END])  # fmt: skip
+    greedy = tl.generate(model, PROMPTS, max_tokens=count, sampling=tl.Sampling(temperature=0), stop=[END])
+    assert [texts[0][0] for texts in found] == greedy
+
+
+@each
+@given(seed=st.integers(0, 30), penalty=st.sampled_from([-1.0, 0.0, 0.7, 1.0]))
+def test_scores_are_log_probabilities_and_all_beams_together_find_the_best_text(kind, seed, penalty):
+    model, prompt = lively(kind, seed), PROMPTS[0]
+    found = beam_search(model, [prompt], beams=V, max_tokens=2, length_penalty=penalty, stop=[END],
+                        early_stopping="never")[0]  # fmt: skip
+    first = logprobs(model, prompt, [])
+    scores = {(END,): first[END]}
+    for one in set(range(V)) - {END}:
+        scores |= {(one, two): (first[one] + p) / 2**penalty
+                   for two, p in enumerate(logprobs(model, prompt, [one]))}  # fmt: skip
+    for ids, score in found:
+        assert np.isclose(scores[tuple(ids)], score, rtol=1e-4, atol=1e-4)
+    assert np.isclose(found[0][1], max(scores.values()), rtol=1e-4, atol=1e-4)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+
+
+@each
+def test_other_prompts_and_a_full_context_change_nothing(kind):
+    model = lively(kind, 3)
+    together = beam_search(model, PROMPTS, beams=3, max_tokens=40)
+    alone = [beam_search(model, [prompt], beams=3, max_tokens=40)[0] for prompt in PROMPTS]
+    assert [[ids for ids, _ in texts] for texts in together] == [[ids for ids, _ in texts] for texts in alone]
+    room = [12] * 3 if model.is_encoder_decoder else [10, 12, 8]
+    assert all(len(ids) <= n for texts, n in zip(together, room, strict=True) for ids, _ in texts)
+
+
+SETTINGS = [(True, 1.0, 2), (True, -0.5, 4), (False, 0.0, 4), (False, 1.0, 3), (False, 2.0, 2), (False, -0.5, 3),
+            ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]  # fmt: skip
+
+
+@each
+def test_transformers_finds_the_same(tmp_path, kind):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    model = lively(kind, 0)
+    model.save_pretrained(tmp_path)
+    theirs = getattr(transformers, model.architecture).from_pretrained(tmp_path)
+    for (early_stopping, length_penalty, beams), prompt in itertools.product(SETTINGS, PROMPTS):
+        shared = {"early_stopping": early_stopping, "length_penalty": length_penalty}
+        ((*ours,),) = beam_search(model, [prompt], beams=beams, max_tokens=7, stop=[END], **shared)
+        found = theirs.generate(
+            torch.tensor([prompt]), num_beams=beams, num_return_sequences=beams, max_new_tokens=7,
+            do_sample=False, eos_token_id=END, pad_token_id=0, output_scores=True,
+            return_dict_in_generate=True, **shared,
+        )  # fmt: skip
+        ids = [row[1 if model.is_encoder_decoder else len(prompt) :].tolist() for row in found.sequences]
+        ids = [row[: row.index(END) + 1] if END in row else row for row in ids]
+        assert [text for text, _ in ours] == ids
+        np.testing.assert_allclose([x for _, x in ours], found.sequences_scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"beams": 0}, "beams and max_tokens must be at least 1, got 0 and 4"),
+    ({"max_tokens": 0}, "got 4 and 0"), ({"early_stopping": "soon"}, 'True, False or "never", got \'soon\''),
+    ({"beams": 10}, "10 beams need as many tokens, and there are 9"),
+    ({"prompts": [[9]]}, "outside of the model's vocabulary"), ({"stop": ["ab"]}, "'ab' is 2: leave it out"),
+])  # fmt: skip
+def test_settings_that_cannot_work_are_named(changes, message):
+    tokenizer = tl.CharTokenizer.train("abcdefghi")
+    given = {"prompts": [[1]], "max_tokens": 4, "beams": 4, "tokenizer": tokenizer} | changes
+    with pytest.raises(UserError, match=message):
+        beam_search(lively("gpt", 0), **given)

@@ -1,0 +1,138 @@
+"""Beam search: write the likeliest text that can be found by keeping several beginnings at once.
+
+Greedy decoding takes the likeliest token each time, and cannot take it back. Beam search keeps the N
+likeliest beginnings: all their continuations are scored, and the best N go on. A text that ends is set aside
+with the score log p / length ** length_penalty. The results equal those of transformers, with its rules for
+stopping, `early_stopping`: True ends when N texts are set aside; False, when the best beginning would, at its
+present length, not beat the worst of them; "never", when it could not at any length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.engine import padded
+from tinyllm.errors import UserError
+from tinyllm.nn import EncoderDecoderLM, KVCache, inference
+from tinyllm.tokenizer.text import read_prompt
+
+
+@dataclass
+class Beams:
+    """The search for the answer to one prompt: N beginnings with their log-probabilities, and ended texts."""
+
+    limit: int  # of tokens
+    length_penalty: float
+    early_stopping: bool | str
+    texts: list[list[int]]
+    scores: np.ndarray  # float32 (N,)
+    ended: list[tuple[list[int], float]] = field(default_factory=list)  # at most N, the best first
+    done: bool = False
+
+    def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
+        """Continue all beginnings by one token: logprobs (N, V) -> the beam that each new one continues."""
+        N, V = logprobs.shape
+        totals = (self.scores[:, None] + logprobs).reshape(-1)
+        count = min(max(2, 1 + len(stops)) * N, totals.size)  # so many that N of them do not end
+        best = np.argpartition(-totals, count - 1)[:count]
+        best = best[np.lexsort((best, -totals[best]))]
+        going: list[tuple[list[int], float, int]] = []
+        length = len(self.texts[0]) + 1
+        for rank, (place, score) in enumerate(zip(best.tolist(), totals[best].tolist(), strict=True)):
+            beam, token = divmod(place, V)
+            text = [*self.texts[beam], token]
+            if token not in stops and length < self.limit:
+                going.append((text, score, beam))
+            elif rank < N:
+                self.ended.append((text, score / length**self.length_penalty))
+        self.ended = sorted(self.ended, key=lambda each: -each[1])[:N]
+        if not going:
+            self.done = True
+            return []
+        self.texts, scores, parents = map(list, zip(*going[:N], strict=True))
+        self.scores = np.array(scores, np.float32)
+        if len(self.ended) == N:
+            final = self.early_stopping == "never" and self.length_penalty > 0
+            possible = scores[0] / (self.limit if final else length) ** self.length_penalty
+            self.done = self.early_stopping is True or possible <= self.ended[-1][1]
+        return parents
+
+
+def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
+                early_stopping: bool | str = False, stop: Sequence[int | str] = (),
+                tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:  # fmt: skip
+    """Write the likeliest texts after each prompt -> for each prompt, up to N pairs (ids, score), best first.
+
+    prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
+    length_penalty: above 0 prefers long texts, 0 compares their probabilities, below 0 prefers short ones.
+    early_stopping: True, False or "never"; see the module's docstring.
+    stop: ids, or texts of one token, that end a text; an encoder-decoder has one of its own.
+
+    A text also ends after `max_tokens`, or when the context is full. One beam is greedy decoding, unless
+    early_stopping is "never". Raises UserError when a prompt or a setting is invalid.
+    """
+    if beams < 1 or max_tokens < 1:
+        raise UserError(f"beams and max_tokens must be at least 1, got {beams} and {max_tokens}")
+    if early_stopping not in (True, False, "never"):
+        raise UserError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
+    if beams > model.config.vocab_size:
+        raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
+    reads = isinstance(model, EncoderDecoderLM)
+    end = [model.config.end] if reads and model.config.end is not None else []
+    texts = [read_prompt(model.config, b, text, tokenizer, end) for b, text in enumerate(prompts)]
+    stops = frozenset([*end, *(_stop_token(each, tokenizer) for each in stop)])
+    rooms = [model.config.context + 1 - (1 if reads else len(ids)) for ids in texts]
+    searches = [Beams(min(max_tokens, room), length_penalty, early_stopping, [[] for _ in range(beams)],
+                      np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]  # fmt: skip
+    with inference(model):
+        cache, last = _read(model, texts, max_tokens)
+        cache = [layer.keep(np.repeat(np.arange(len(texts)), beams)) for layer in cache]
+        _search(model, searches, cache, np.repeat(last, beams), stops)
+    return [search.ended for search in searches]
+
+
+def _search(model, searches, cache, last, stops):
+    """Run all searches side by side, each with N rows of the cache, until they are done."""
+    while searches:
+        logprobs = ops.log_softmax(model.head(model.hidden(last[:, None], cache)[:, -1]).data)
+        N, parents = len(searches[0].texts), []
+        for row, search in enumerate(searches):
+            found = search.advance(logprobs[row * N : (row + 1) * N], stops)
+            parents += [] if search.done else [row * N + beam for beam in found]
+        going = [search for search in searches if not search.done]
+        rows = np.array(parents, np.int64)
+        if len(going) < len(searches):
+            cache = [layer.keep(rows) for layer in cache]
+        elif len(moved := np.flatnonzero(rows != np.arange(len(rows)))):
+            for layer in cache:  # what an encoder has read is the same for all beams of a prompt
+                KVCache.copy(layer, layer, rows[moved], moved)
+        searches = going
+        last = np.array([text[-1] for search in searches for text in search.texts])
+
+
+def _read(model, texts, max_tokens):
+    """Read prompts of any lengths -> a cache with a row for each, and the tokens that come next (B,)."""
+    lengths = np.array([len(ids) for ids in texts])
+    if isinstance(model, EncoderDecoderLM):
+        cache = model.new_cache(len(texts), max_tokens)
+        model.read(padded(texts), cache, lengths)
+        return cache, np.full(len(texts), model.config.start)
+    cache = model.new_cache(len(texts), int(lengths.max()) + max_tokens)
+    if lengths.max() > 1:
+        model.hidden(padded([ids[:-1] for ids in texts]), cache)
+    for layer in cache:
+        layer.lengths[:] = lengths - 1  # without the padding
+    return cache, np.array([ids[-1] for ids in texts])
+
+
+def _stop_token(stop, tokenizer):
+    """Return the id of something that ends a text. Raises UserError unless it is one token."""
+    if not isinstance(stop, str):
+        return int(stop)
+    ids = tokenizer.encode(stop) if tokenizer else []
+    if len(ids) != 1:
+        raise UserError(f"beam search stops at single tokens, and {stop!r} is {len(ids)}: leave it out")
+    return ids[0]
