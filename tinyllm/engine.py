@@ -102,10 +102,7 @@ class Engine:
         if self.reads:
             source, ids = ids, [config.start]
         new = Sequence(
-            index=self._added,
-            ids=ids,
-            prompt_length=len(ids),
-            max_tokens=max_tokens,
+            index=self._added, ids=ids, prompt_length=len(ids), max_tokens=max_tokens,
             sampling=self._samplings.setdefault((type(sampling), *vars(sampling).values()), sampling),
             stop_ids=frozenset([*(s for s in stop if not isinstance(s, str)), *end]),
             stream=Random(seed, "sample", sample).key,
@@ -113,7 +110,7 @@ class Engine:
             mask=mask,
             cache=cache if self.use_cache else None,
             source=source,
-        )
+        )  # fmt: skip
         if new.cache:
             check_row(new.cache, config, len(ids) + max_tokens - 1)
             new.known = min(len(ids) - 1, *(layer.length for layer in new.cache))

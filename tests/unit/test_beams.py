@@ -77,8 +77,8 @@ def test_other_prompts_and_a_full_context_change_nothing(kind):
     assert all(len(ids) <= n for texts, n in zip(together, room, strict=True) for ids, _ in texts)
 
 
-SETTINGS = [(True, 1.0, 2), (True, -0.5, 4), (False, 0.0, 4), (False, 1.0, 3), (False, 2.0, 2), (False, -0.5, 3),
-            ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]  # fmt: skip
+SETTINGS = [(True, 1.0, 2), (True, -0.5, 4), (False, 0.0, 4), (False, 1.0, 3), (False, 2.0, 2),
+            (False, -0.5, 3), ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]  # fmt: skip
 
 
 @each

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from tinyllm.beams import beam_search
 from tinyllm.cli import build_parser
 from tinyllm.cli import generate as cli
 from tinyllm.engine import Sampling, generate
@@ -47,6 +48,21 @@ def expected(prompt, tokens, **options):
 def test_generate_prints_the_prompt_and_what_follows(tinyllm, capsys):
     assert tinyllm("generate", "RUN", "--prompt", "abc", "--tokens", "30", "--seed", "3") == 0
     assert capsys.readouterr().out == "abc" + expected("abc", 30, seed=3)[1] + "\n"
+
+
+def test_generate_searches_with_beams(tinyllm, capsys):
+    words = ("generate", "RUN", "--prompt", "abc", "--tokens", "6", "--stop", "h", "--beams", "3")
+    found = beam_search(tiny(), ["abc"], max_tokens=6, beams=3, tokenizer=TOKENIZER, stop=["h"])[0]
+    texts = [TOKENIZER.decode(ids).removesuffix("h") for ids, _ in found]
+    assert tinyllm(*words) == 0
+    assert capsys.readouterr().out == f"abc{texts[0]}\n"
+    assert tinyllm(*words, "--samples", "2", "--json") == 0
+    samples = json.loads(capsys.readouterr().out)["samples"]
+    assert [(s["tokens"], s["score"], s["text"]) for s in samples] == [
+        (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]  # fmt: skip
+    for extra, message in ((["--top-k", "2"], "--beams draws nothing"), (["--beams", "-1"], "at least 1")):
+        with pytest.raises(UserError, match=message):
+            tinyllm(*words, *extra)
 
 
 def test_generate_passes_every_option_on(tinyllm, capsys):

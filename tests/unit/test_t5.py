@@ -242,3 +242,42 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
         engine.add("ab", GREEDY, max_tokens=4, cache=model.new_cache())
     with pytest.raises(UserError, match="has 10 tokens and the model's context is 9"):
         engine.add("abcdefgha", GREEDY, max_tokens=4)
+
+
+TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
+        "model.hidden": 16, "model.layers": 1, "train.steps": 3, "train.batch": 4}  # fmt: skip
+
+
+def trained(tmp_path, text, **changes):
+    """A T5 that was trained for three steps on a text -> its setup, and the events."""
+    (tmp_path / "text").write_text(text)
+    setup = tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
+    return setup, list(setup.train())
+
+
+def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
+    setup, events = trained(tmp_path, "to be or not to be, that is the question. " * 40)
+    ids = setup.tokenizer.special_tokens
+    assert setup.model.config.start == ids["<pad>"] and setup.model.config.end == ids["</s>"]
+    batch = setup.plan.batches(0)
+    assert batch.tokens.max() == ids["<extra_id_0>"] == len(setup.tokenizer._tokens) - 1
+    assert (batch.tokens[:, -1] == ids["</s>"]).all() and (batch.targets[:, 0] == ids["<extra_id_0>"]).all()
+    read, written = setup.sample(setup.model).split("\n\n", 1)
+    assert "<extra_id_0>" in read and "<extra_id_2>" not in read and written
+    losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
+    assert losses[-1] < losses[0]
+    with pytest.raises(UserError, match="hide less"):
+        trained(tmp_path, "to be or not to be. " * 40, **{"pretrain.hidden": 0.8})
+
+
+def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
+    setup, events = trained(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
+    batch, end = setup.plan.batches(0), setup.model.config.end
+    decode, each = setup.tokenizer.decode, zip(batch.tokens, batch.targets, batch.lengths, strict=True)
+    texts = {(decode(read[:n]), decode(written[written >= 0])) for read, written, n in each}
+    assert texts <= {("abc\n</s>", "cba\n</s>"), ("bd\n</s>", "db\n</s>")}
+    assert end == batch.targets.max()
+    losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
+    assert losses[-1] < losses[0]
+    with pytest.raises(UserError, match="a t5 reads one prompt at a time"):
+        trained(tmp_path, "abc\tcba\n" * 20, recipe="sft", **{"sft.packed": True})

@@ -9,12 +9,14 @@ from contextlib import suppress
 from json import dumps
 from typing import Any, Literal
 
+from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
 from tinyllm.fill import classes, fill
 from tinyllm.models.registry import SHIPPED, locate
+from tinyllm.nn import EncoderDecoderLM
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.train import load_run
@@ -77,18 +79,21 @@ def _opened(run, which, stop):
 
 @command("generate", extend=_add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, tokens: int = 200,
-             json: bool = False, which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
+             beams: int = 0, json: bool = False, which: Literal["best", "last"] = "best",
+             **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
     A run of sft gets its separator after the prompt, and stops where an answer ends.
-    An encoder such as bert fills in each [MASK] of the prompt, or says its class.
+    An encoder such as bert fills in each [MASK] of the prompt, or says its class;
+    an encoder-decoder such as t5 answers the prompt.
 
     RUN            a run, a model's folder, or `shipped`; if left out, the newest run
                    in runs/, or the model that comes with tinyllm if there is none
     --prompt TEXT  the beginning; without it the model makes one up
     --samples N    how many continuations
     --tokens N     how many tokens at most
+    --beams N      search for the likeliest text, with N beginnings side by side
     --json         print one JSON object at the end, with token ids
     --which        which checkpoint
 
@@ -103,29 +108,41 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
         return _read_whole(model, tokenizer, prompt, json)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
-    steps = stream(model, [typed(prompt)], max_tokens=tokens, **options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    heads = [f"--- {row + 1} of {samples}\n" if samples > 1 else "" for row in range(samples)]
+    if beams:
+        texts = _searched(model, typed(prompt), tokens, beams, **options)
+    steps = iter(()) if beams else stream(model, [typed(prompt)], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
-    write(heads[0])
-    write(prompt, bold=True)
     try:
-        _collect(steps, texts, write)
+        _show(prompt, steps, texts, write)
     except KeyboardInterrupt:
         write("\n")
         return INTERRUPTED
-    for head, sample in zip(heads[1:], texts[1:], strict=True):
-        write(f"\n{head}")
-        write(prompt, bold=True)
-        write(sample["text"])
-    write("\n")
     if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
 
 
-def _collect(steps, texts, write):
-    """Add each step to the text of its row, and show those of the first."""
+def _searched(model, prompt, tokens, beams, *, n, tokenizer, sampling, stop, seed):
+    """Return the n best texts that beam search finds."""
+    if sampling != Sampling():
+        raise UserError("--beams draws nothing: leave out --temperature and what else is about drawing")
+    found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer)[0]
+    end, texts = model.config.end if model.is_encoder_decoder else None, []
+    for ids, score in found[:n]:
+        stopped = ids[-1] == end or tokenizer.decode(ids[-1:]) in stop
+        shown = tokenizer.decode(ids[:-1] if stopped else ids)
+        finish = "stop" if stopped else "length"
+        texts.append({"text": shown, "tokens": ids, "score": score, "finish": finish})
+    return texts
+
+
+def _show(prompt, steps, texts, write):
+    """Add each step to the text of its row, and show all texts; the first as it is written."""
+    heads = [f"--- {row + 1} of {len(texts)}\n" if len(texts) > 1 else "" for row in range(len(texts))]
+    write(heads[0])
+    write(prompt, bold=True)
+    write(texts[0]["text"])
     for step in steps:
         sample = texts[step.row]
         sample["text"] += step.text
@@ -133,6 +150,11 @@ def _collect(steps, texts, write):
         sample["finish"] = step.finish
         if step.row == 0:
             write(step.text)
+    for head, sample in zip(heads[1:], texts[1:], strict=True):
+        write(f"\n{head}")
+        write(prompt, bold=True)
+        write(sample["text"])
+    write("\n")
 
 
 def _read_whole(model, tokenizer, prompt, as_json):
@@ -171,6 +193,9 @@ class Conversation:
         """Append `text`, and yield what the model writes after it, piece by piece."""
         context = self.model.config.context
         self.ids += self._read(text)
+        if isinstance(self.model, EncoderDecoderLM):  # it answers one text at a time
+            end = self.model.config.end
+            self.ids = self._read(text) + ([] if end is None else [end])
         window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
         given = {"tokenizer": self.tokenizer, "stop": self.stop} | self.options
         steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given)

@@ -1,4 +1,4 @@
-"""Pretraining on random windows of a text: predict the next token, or the tokens that are hidden."""
+"""Pretraining on random windows of a text: predict the next token, or tokens or spans that are hidden."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,19 +8,23 @@ import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.data import Batch, eval_batches, get_batch, token_array
+from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.fill import fill
 from tinyllm.ops.loss import IGNORED
+from tinyllm.sampling import Sampling
+from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
-from tinyllm.train.objectives import masked, masked_token, next_token
+from tinyllm.train.objectives import masked, masked_token, next_token, span_corruption
 from tinyllm.train.recipe import Plan, recipe
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of how tokens are hidden from a masked model; other models ignore them."""
+    """Settings of how tokens are hidden from a model that guesses them; others ignore these settings."""
 
-    hidden: float = setting(0.15, help="masked models: the share of tokens to guess", above=0, below=1)
+    hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
+    span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
     whole_words: bool = setting(False, help="masked models: hide all tokens of a word together")
 
     def __post_init__(self):
@@ -68,7 +72,30 @@ def hidden(config: Any, tokenizer: Any, model: Any) -> Windows:
     return Windows(model.config.context - 2, batch, masked_token, sample=sample)
 
 
-OBJECTIVES = {"causal": causal, "masked": hidden}
+def spans(config: Any, tokenizer: Any, model: Any) -> Windows:
+    """Return the objective of an encoder-decoder: it reads a text with gaps, and writes what is missing."""
+    ids, options, context = tokenizer.special_tokens, config.options, model.config.context
+    sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
+    end = [] if model.config.end is None else [model.config.end]
+
+    def batch(x, y, *key):
+        return span_corruption(x, sentinels, *key, end=end, rate=options.hidden, mean=options.span)
+
+    def sample(model, tokens):
+        shown = batch(np.array([tokens]), None, "sample").tokens[0].tolist()
+        answer = generate(model, [shown], max_tokens=context, sampling=Sampling(temperature=0))[0]
+        return f"{tokenizer.decode(shown)}\n\n{tokenizer.decode(answer)}"
+
+    try:
+        example = batch(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
+    except ValueError as error:
+        raise UserError(f"{error}: take a larger pretrain.span, or a smaller model.context") from error
+    if (written := example.targets.shape[1]) > context:
+        raise UserError(f"{written} tokens to write exceed the context of {context}: hide less of the text")
+    return Windows(length, batch, next_token, sample=sample)
+
+
+OBJECTIVES = {"causal": causal, "masked": hidden, "spans": spans}
 
 
 def begin_words(tokenizer: Any) -> np.ndarray:
@@ -83,7 +110,7 @@ def begin_words(tokenizer: Any) -> np.ndarray:
     return np.array([not text[:1].isalnum() for text in texts])
 
 
-@recipe("pretrain", "predict the next token of a text, or hidden tokens", PretrainConfig,
+@recipe("pretrain", "predict the next token of a text, or what is hidden", PretrainConfig,
         objectives=tuple(OBJECTIVES))  # fmt: skip
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""

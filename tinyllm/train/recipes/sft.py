@@ -82,10 +82,8 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     if apart and options.packed:
         raise UserError(f"sft.packed is for decoders: a {model.model_type} reads one prompt at a time")
     last = [model.config.end] if apart and model.config.end is not None else []
-    pairs = [
-        (tokenizer.encode(prompt + options.separator) + last, tokenizer.encode(answer + options.end) + last)
-        for prompt, answer in read_pairs(corpus)
-    ]
+    framed = ((prompt + options.separator, answer + options.end) for prompt, answer in read_pairs(corpus))
+    pairs = [(tokenizer.encode(prompt) + last, tokenizer.encode(answer) + last) for prompt, answer in framed]
     held = round(len(pairs) * train.val_fraction)
     if not 0 < held < len(pairs):
         raise UserError(
