@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from verify_lessons import LONG, kept, run_lesson
 
-import tinyllm
+from tinyllm import api
 from tinyllm.course.checker import judge
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.stepping import cells
@@ -113,7 +113,7 @@ def module_in(module):
 
 PUBLIC = {
     each.asname or each.name: node.module
-    for node in ast.parse(Path(tinyllm.__file__).read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
+    for node in ast.parse(Path(api.__file__).read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
     for each in node.names
 }  # fmt: skip
 
