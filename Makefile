@@ -13,6 +13,9 @@ SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/* tinyllm/ops/*.pyx 
 train: .venv/installed
 	$(BIN)/tinyllm train $(ARGS)
 
+# They start hundreds of Pythons, each of which would compile all modules again without bytecode files.
+test verify: export PYTHONDONTWRITEBYTECODE :=
+
 # Alone, the tests that send signals or measure processor time; then all others, as many at a time as there are
 # processors, in the order of tests/conftest.py. make test ARGS=tests/unit/test_tensor.py runs one file.
 test: .venv/installed
@@ -24,9 +27,10 @@ else
 		--no-loadscope-reorder
 endif
 
-# Long proofs, with figures: minutes, not seconds.
+# Long proofs, with figures: minutes, not seconds. Then all properties of the tests with more examples.
 verify: .venv/installed
 	$(BIN)/python tests/proofs/verify.py
+	TINYLLM_EXAMPLES=500 $(BIN)/python -m pytest -m hypothesis --numprocesses auto --maxprocesses 8
 
 # The repository's own folders: an exercise started here is its student's.
 lint: .venv/linted-with

@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, settings
 
 from tinyllm.course import processes, workers
 from tinyllm.course.workers import Launcher, best_level
+from tinyllm.ops.registry import threads
 
-settings.register_profile(
-    "tinyllm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+threads(1)  # unless a test asks for more: a second one spins for a millisecond after every product
+
+EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 25))  # of every property; `make verify` tries more
+settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, deadline=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile("tinyllm")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
@@ -127,7 +127,6 @@ OWN = "[ae]+"
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, PATTERNS["gpt4"], OWN])
 @given(texts, st.integers(1, 3))
-@settings(max_examples=40)
 def test_tokenizers_are_the_same(pattern, text, n_threads):
     before = threads()
     try:

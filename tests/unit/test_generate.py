@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import ops
@@ -123,7 +123,6 @@ def run_engine(engine, asks):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=60)
 @given(st.lists(asks, min_size=1, max_size=5), settings_of_engines, st.integers(0, 9))
 def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, how, seed):
     model = tiny(np.float32 if backend == "compiled" else np.float64, seed)
@@ -302,7 +301,6 @@ def test_overflow_can_stop_at_the_models_context():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT), min_size=1, max_size=4),
        st.integers(1, 5), st.integers(1, 20), st.sampled_from([1, 2, 256]))  # fmt: skip
 def test_a_batch_goes_on_from_its_cache(backend, prompts, n, more, batch):

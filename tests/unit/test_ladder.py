@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.ops.registry import _compiled
@@ -15,7 +15,6 @@ depths = st.sampled_from((0, 1, 7, 129, 400))
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-@settings(max_examples=40)
 @given(rows=sizes, depth=depths, columns=sizes, layout=st.sampled_from("CF"))
 def test_every_rung_multiplies(rung, rows, depth, columns, layout):
     random = Random("ladder", rows, depth, columns)

@@ -7,7 +7,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import ops
@@ -42,7 +42,6 @@ def layer(bits, n_in, n_out, bias=True):
 
 
 @bits
-@settings(max_examples=60)
 @given(data=st.data())
 def test_a_weight_is_off_by_no_more_than_its_scale_allows(bits, data):
     (w,) = data.draw(CASES[f"quantize_int{bits}"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.cli import main
@@ -117,7 +117,6 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
             read_log(path)
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
        st.none() | st.floats(0.01, 3), st.booleans(), st.booleans(), st.integers(40, 120))  # fmt: skip
 def test_the_terminal_chart_keeps_its_frame(points, floor, ascii_only, colour, width):
@@ -224,7 +223,6 @@ def test_ticks_are_inside_and_not_too_many(low, factor):
         assert len(found) <= 15 and found == sorted(set(found))
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 9999), st.floats(0, 1e5)), min_size=1, max_size=20), st.booleans())
 def test_every_point_is_inside_the_picture(points, log):
     axes = Axes(points, log)

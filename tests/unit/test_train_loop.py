@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import SETTINGS, new_training, outcome
 
@@ -110,7 +110,6 @@ def test_what_batches_and_losses_remember_survives_a_kill(tmp_path, text):
 
 
 @given(st.integers(0, 99), st.sampled_from([2, 4]))
-@settings(max_examples=30)
 def test_processes_that_sum_have_the_bits_of_one_that_accumulates(seed, ranks):
     """The same rows, the same order of summing: gradients, loss and numbers of all are those of the whole."""
     x, y = tl.get_batch(TOKENS, seed, 0, 4, 8)

@@ -4,7 +4,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
@@ -106,6 +106,7 @@ LETTERS = [Entity("a", kind="ba"), Entity("ba", 2, kind="a"), Entity("bb", kind=
 def test_a_grammar_that_is_accepted_is_unambiguous():
     accepted = []
 
+    @settings(max_examples=100)
     @given(bodies(3))
     def accepted_or_refused(body):
         with suppress(GrammarError):
