@@ -70,12 +70,12 @@ def test_other_values_are_refused(value):
         protocol.dump(value)
 
 
-def test_ten_thousand_corruptions_are_a_verdict_each():
+def test_two_thousand_corruptions_are_a_verdict_each():
     """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
     told = collections.Counter()
     tracemalloc.start()
     with specs_only():
-        for i, (name, args, data) in enumerate(corruptions(10_000)):
+        for i, (name, args, data) in enumerate(corruptions(2000)):
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
             worker.failure, worker.ended, worker.deadline = None, True, math.inf
             worker.limits, worker.looks, worker.launcher = LIMITS, 0, Launcher("plain")
@@ -86,7 +86,7 @@ def test_ten_thousand_corruptions_are_a_verdict_each():
                 assert tracemalloc.get_traced_memory()[1] < 2**25
                 tracemalloc.stop()
             told["nothing" if why is None else type(why).__name__] += 1
-    assert told["Failure"] > 7000 and told["str"] > 50 and told["nothing"] > 50
+    assert told["Failure"] > 1400 and told["str"] > 10 and told["nothing"] > 10
 
 
 def corruptions(count):

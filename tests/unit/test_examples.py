@@ -20,7 +20,6 @@ PROGRAMS = ("chat.py", "embed.py", "names.py", "shakespeare.py")
 def run(monkeypatch, tmp_path, capsys):
     """Run an example in an empty folder, as a user would -> what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "cache"))
 
     def run(name, *words):
         monkeypatch.setattr("sys.argv", [name, *words])

@@ -46,15 +46,15 @@ def test_every_listed_mistake_is_caught(name):
 @pytest.mark.parametrize("name", OPS_WITH["variants"])
 def test_every_right_variant_is_accepted(name):
     for function in VARIANTS[name]:
-        for args in draw_cases(name, 40):
+        for args in draw_cases(name)[:40]:
             check(name, function, args)
 
 
 def test_operators_make_most_mistakes():
-    """Of every op at least a few, and each of them changes some result."""
+    """Of every op at least a few, and each of them, of which a third is tried, changes some result."""
     for name in ("softmax", "layernorm_backward", "adamw_step", "bpe_merge", "count_flops"):
         assert len(made(name)) > len(MISTAKES[name]) and len(made(name)) <= len(every_edit(name))
-        for said, function in made(name):
+        for said, function in made(name)[::3]:
             assert any(caught(name, function, args) for args in draw_cases(name)), said
 
 
