@@ -12,6 +12,7 @@ print(tokenizer.decode(tl.generate(model, ["Once"], max_tokens=200, tokenizer=to
 
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tinyllm.errors import missing
@@ -31,4 +32,6 @@ else:
         return globals()[name] if name in globals() else missing(__name__, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__")})
+        public = __getattr__("__all__")  # this imports the parts, which are listed too
+        parts = [name for name, value in globals().items() if isinstance(value, ModuleType)]
+        return sorted({*public, *parts, *(name for name in globals() if name.startswith("__"))})

@@ -19,6 +19,7 @@ def test_the_public_names_are_there_and_none_is_a_module():
     for name in tinyllm.__all__:
         assert getattr(tinyllm, name) is not None and name in dir(tinyllm)
         assert name not in files
+    assert {"nn", "functional"} <= {*dir(tinyllm)} and not {"Any", "find_spec", "missing"} & {*dir(tinyllm)}
     assert callable(tinyllm.generate) and callable(tinyllm.checkpoint) and tinyllm.threads() >= 1
 
 
