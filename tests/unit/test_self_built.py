@@ -297,6 +297,7 @@ def test_tensors_are_read_as_numbers_and_arrays():
     (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
     (nn, "ReLU", r"tinyllm\.nn has no ReLU; use F\.relu"),
     (F, "layer_norm", r"tinyllm\.functional has no layer_norm; use F\.layernorm"),
+    (tl, "DataLoader", r"use tl\.get_batch"), (Tensor([1.0]), "tolist", r"use data\.tolist\(\)"),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
 ])  # fmt: skip
 def test_names_of_pytorch_are_known(owner, name, words):
