@@ -4,6 +4,7 @@ A family is one file in this folder and one line here.
 """
 
 import dataclasses
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def family(name: str) -> Any:
     """Return the class of a family by its model_type, or by a short name such as gpt. Raises UserError."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
-        raise UserError(f"there is no model {name!r}; there are {', '.join([*SHORT, *FAMILIES])}")
+        known = [*SHORT, *FAMILIES]
+        near = difflib.get_close_matches(str(name), known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"there is no model {name!r}; there are {', '.join(known)}{hint}")
     return FAMILIES[name]
 
 
@@ -93,7 +97,9 @@ def from_pretrained(folder: Path | str) -> Any:
     broken, or describes a model that tinyllm cannot run.
     """
     folder = locate(folder)
-    here = os.path.exists(folder / "config.json") or not os.path.isdir(folder)
+    if not os.path.isdir(folder):
+        raise UserError(f"there is no folder {folder}; nothing is downloaded: give the folder of a model")
+    here = os.path.exists(folder / "config.json")
     if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     found = read_object(folder / "config.json")

@@ -157,7 +157,8 @@ class Run:
             settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
             known = known_settings(settings["recipe"], settings["model.type"])
             if different := sorted(settings.keys() ^ known.keys()):
-                raise ValueError(f"the setting {different[0]} is missing or unknown")
+                raise ValueError(f"the setting {different[0]} is missing or unknown; did another version of "
+                                 "tinyllm write it?")  # fmt: skip
             found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -169,7 +170,9 @@ class Run:
         """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
         if os.path.lexists(self.file):
             return read_json(self.file)
-        reason = "there is no run.json" if os.path.isdir(self.folder) else "there is no such folder"
+        reason = "it is a file" if os.path.exists(self.folder) else "there is no such folder"
+        if os.path.isdir(self.folder):
+            reason = "there is no run.json"
         if os.path.exists(self.folder / "config.json"):
             reason = "it is the folder of a model, which tl.from_pretrained opens"
         beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
@@ -214,6 +217,8 @@ class Run:
             raise ValueError(f'which must be "best" or "last", got {which!r}')
         last = self.last_checkpoint()
         if last is None:
+            if not self.holds_something():
+                self._read_file()
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
         if which == "last":
