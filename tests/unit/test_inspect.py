@@ -66,6 +66,7 @@ def test_the_command(capsys):
     assert main(["inspect", "shipped"]) == 0
     out = capsys.readouterr().out
     assert "1,041,536" in out and "LlamaBlock" in out and "1,000 tokens take" in out
+    assert "...*.mlp.gate_proj" in out  # a long name begins at a dot
     assert max(map(len, out.splitlines())) <= 80
     assert main(["inspect", "--diff", "gpt", "llama"]) == 0
     out = capsys.readouterr().out
@@ -79,7 +80,8 @@ def test_the_command(capsys):
     ("inspect", "give one model, or two with --diff"),
     ("inspect gpt --diff llama qwen2", "got 3"),
     ("inspect nonsense", "there is no model 'nonsense'"),
-    ("inspect no/where", "there is no folder"),
+    ("inspect no/where", "there is no folder"), ("inspect lama", "did you mean llama?"),
+    (f"inspect {__file__}", "holds no run: it is a file"),
     ("inspect gpt --preset huge", "it has nano, mini, small"),
 ])  # fmt: skip
 def test_mistakes_are_answered_in_one_line(refused, words, said):

@@ -34,8 +34,8 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
             which: Literal["best", "last"] = "best", json: bool = False) -> None:  # fmt: skip
     """Show what a model is made of and what it costs.
 
-    Draw its parts, say what each does, count parameters, bytes and operations, and time it on this machine.
-    With --diff, compare two: - marks what only the first has, + what only the second has.
+    Draw its parts, say what each does, and count parameters, bytes and operations. A model with weights is
+    also timed. With --diff, compare two: - marks what only the first has, + what only the second has.
 
     MODEL          a run, a model's folder, `shipped`, or a family such as llama
     --diff M ...   the models to compare
@@ -50,7 +50,8 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     """
     given = [name for name in [model, *(diff or [])] if name is not None]
     if len(given) != (1 if diff is None else 2):
-        raise UserError(f"give one model, or two with --diff, such as gpt and llama; got {len(given)}")
+        kinds = "a run, a model's folder, `shipped`, or a family such as llama"
+        raise UserError(f"give one model, or two with --diff: {kinds}; got {len(given)}")
     opened = [_opened(name, preset, which) for name in given]
     if diff is not None:
         _show_difference(opened[0][0], opened[1][0])
@@ -92,7 +93,7 @@ def _explain(said: dict[str, str]) -> None:
 def _show_costs(model: Any, rates: dict[str, float]) -> None:
     c, context = costs(model), model.config.context
     used = f", of which a token uses {short(c.active)}" if c.active < c.parameters else ""
-    rows = [("parameters", f"{c.parameters:,}{used}"), ("weights", f"{c.weight_bytes:,} bytes")]
+    rows = [("parameters", f"{c.parameters:,}{used}"), ("weights", f"{c.weight_bytes:,} bytes of memory")]
     if c.cache_bytes is not None:
         whole = f"{c.cache_bytes * context:,} for the context of {context:,}"
         rows.append(("keys and values", f"{c.cache_bytes:,} bytes a token, {whole}"))

@@ -69,6 +69,9 @@ def _add(rows, name, shape, parameters, flops):
 
 
 def _end(part):
+    """Return the end of a name that is too long, from one of its dots if that fits."""
+    while len(part) > LONGEST and "." in part.lstrip("."):
+        part = "..." + part.lstrip(".").partition(".")[2]
     return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]
 
 
