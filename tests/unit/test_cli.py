@@ -8,7 +8,7 @@ import pytest
 import tinyllm
 from tinyllm.cli import COMMANDS, build_parser, main
 from tinyllm.cli import command as commands
-from tinyllm.cli.text import progress_bar
+from tinyllm.cli.text import indented, progress_bar
 
 for name in COMMANDS:
     build_parser(name)  # imports its module, which registers its commands
@@ -19,7 +19,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "tokeniser train": "did you mean `tinyllm tokenizer`?",
     "qqqq": "`tinyllm --help` lists the commands",
     "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
-    "train --mine 4 6": "there is no recipe '6'; there are pretrain, sft",
+    "train --mine 4 6": "there is no recipe '6'; there are classify, pretrain, sft",
     "--nonsense": "unrecognized arguments: --nonsense (see `tinyllm --help`)",
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "data show": "required: NAME",
@@ -103,3 +103,9 @@ def test_a_progress_bar_is_shown_in_a_terminal_only_and_wiped_out(monkeypatch, t
         move(1, 2)
     shown = stream.getvalue().split("\r")
     assert (any("merges:  50%" in part for part in shown)) == terminal and not shown[-1].strip()
+
+
+@pytest.mark.parametrize("word", ["a", "abc", "abcdefgh"])
+def test_the_first_lines_of_a_long_text_fit_with_their_dots(word):
+    shown = indented(" ".join([word] * 500), lines=4).splitlines()
+    assert len(shown) == 4 and shown[-1].endswith(" ...") and max(map(len, shown)) <= 80

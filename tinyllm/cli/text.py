@@ -78,7 +78,7 @@ def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> st
 
 def indented(text: str, lines: int | None = None) -> str:
     """Return a text, or its first lines, indented by two spaces and folded."""
-    room = columns() - 4
+    room = columns() - 6  # for two spaces, and the dots
     rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, room) or [""]]
     shown = rows[:lines] if lines else rows
     return "\n".join("  " + row for row in shown) + (" ..." if len(shown) < len(rows) else "")
