@@ -18,7 +18,7 @@ from tinyllm.version import __version__
 COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
     "generate": ("generate", "continue a text with a trained model"),
-    "chat": ("generate", "talk with a trained model"),
+    "chat": ("generate", "write a text in turns with a trained model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "export": ("export", "write a model as a GGUF file, for llama.cpp"),
     "report": ("report", "write the report.html of a run again"),
@@ -28,12 +28,12 @@ COMMANDS = {  # name -> module, what it does
     "world": ("world", "ask the small world that texts are about, and look at its map"),
     "tokenizer": ("tokenizer", "train a tokenizer, look at its tokens, encode and decode"),
     "lesson": ("lesson", "show the lessons, or start one"),
-    "check": ("lesson", "say how your exercise of a lesson does, and name your bug"),
+    "check": ("lesson", "try your exercise of a lesson, and name the mistakes in it"),
     "hint": ("lesson", "give the next hint for a task"),
     "solution": ("lesson", "show the library's own code of a task"),
     "progress": ("lesson", "show where you are in the lessons"),
     "course": ("course", "hand out lessons, and grade what comes back"),
-    "blame": ("blame", "find out which function of yours spoils a run of `train --mine`"),
+    "blame": ("blame", "find out which of your functions spoils a run of `train --mine`"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
@@ -143,8 +143,8 @@ def build_parser(command: str | None = None) -> Parser:
     """Return the parser. Only `command` gets its options; other commands are names without options."""
     parser = Parser(
         prog="tinyllm",
-        description="A language-model library whose core can be read in a week\n"
-                    "and fast enough to be worth using.",
+        description="Learn how language models work, in thirteen lessons, and use the library\n"
+                    "underneath: small enough to be read, fast enough to be worth using.",
         epilog=EXAMPLE,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"tinyllm {__version__}")

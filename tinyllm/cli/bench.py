@@ -95,7 +95,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
     --json            print one JSON object per line
 
     examples:
-      tinyllm bench                    everything on nano and mini, briefly
+      tinyllm bench                    everything on nano and mini: many minutes
       tinyllm bench train --peers      against PyTorch: same model, batch, threads
       tinyllm bench generate --peers   against transformers and llama.cpp
       tinyllm bench generate --batch 256 --quick
@@ -116,6 +116,8 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
         given = {name: value for name, value in chosen.items() if value is not None}
         _show(work, measure_speedrun(given, target, minutes, peers), roof, json)
         return
+    if not (work or quick or json):
+        _say(fold("This measures everything, which takes many minutes. --quick is shorter."))
     for kind in [work] if work else SECONDS:
         _show(kind, _measure(kind, work is None, quick, peers, batch, data), roof, json)
 

@@ -19,7 +19,7 @@ from tinyllm.train.setup import reopen
 
 @command("blame")
 def blame(run: str | None = None) -> int:
-    """Find out which function of yours spoils a run of `train --mine`.
+    """Find out which of your functions spoils a run of `train --mine`.
 
     It trains the first steps again, with fewer and fewer of your functions. The exit code is 1 if one is to
     blame.

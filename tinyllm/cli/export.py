@@ -32,4 +32,4 @@ def export(run: str, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
     model, tokenizer, _ = load_run(run, which)
     save_gguf(model, out, vocabulary(tokenizer), bits)
-    print(f"wrote {out}")
+    print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")

@@ -136,7 +136,7 @@ def start(lesson: Any, notebook: bool = False) -> None:
 @command("check")
 def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool = False,
           json: bool = False) -> int:
-    """Say how your exercise of a lesson does, and name your bug.
+    """Try your exercise of a lesson, and name the mistakes in it.
 
     The exit code is 1 while something is missing.
 

@@ -95,7 +95,7 @@ def train(
     --json           print the lines of log.jsonl and nothing else
 
     examples:
-      tinyllm train                         little stories, in three to five minutes
+      tinyllm train                             little stories, in some minutes
       tinyllm train --minutes 5                 for about five minutes
       tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
       tinyllm train --model llama --preset mini --set train.eval_every=50
