@@ -56,6 +56,61 @@ def llama_by_hand(model, tokens):
     return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
 
 
+def balanced_experts(config, w, name, h):
+    """DeepSeek's choice of experts by a sigmoid, a bias and groups, token by token: (T, C) -> (T, C)."""
+    y = feed_forward(config, w, f"{name}.shared_experts", h)
+    size = config.experts // config.groups
+    for t, p in enumerate(1 / (1 + np.exp(-(h @ w[f"{name}.gate.weight"])))):
+        wanted = p + w[f"{name}.correction"]
+        groups = sorted(range(config.groups),
+                        key=lambda g: -sum(sorted(wanted[g * size : (g + 1) * size])[-2:]))  # fmt: skip
+        allowed = [e for g in groups[: config.top_groups] for e in range(g * size, (g + 1) * size)]
+        best = sorted(allowed, key=lambda e: -wanted[e])[: config.top]
+        total = sum(p[e] for e in best) if config.normalise else 1
+        y[t] += config.weight * sum(
+            p[e] / total * feed_forward(config, w, f"{name}.experts.{e}", h[t]) for e in best)  # fmt: skip
+    return y
+
+
+def deepseek_by_hand(model, tokens):
+    """The forward pass of DeepSeek-V3 with keys and values of every head: tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    c, T = model.config, len(tokens)
+    plain, D = c.plain_width, c.head_size
+
+    def norm(x, name, eps):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w[f"{name}.weight"]
+
+    def turned(x):  # channels 2i and 2i + 1 are one complex number
+        angle = np.arange(T)[:, None] * c.theta ** (-2 * np.arange(D // 2) / D)
+        z = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag], -1)
+
+    x = w["model.embed_tokens.weight"][tokens]
+    for i in range(c.layers):
+        name, out = f"model.layers.{i}", []
+        h, attn = norm(x, f"{name}.input_layernorm", c.eps), f"{name}.self_attn"
+        if c.query_latent:
+            q = norm(h @ w[f"{attn}.q_a_proj.weight"] + w.get(f"{attn}.q_a_proj.bias", 0),
+                     f"{attn}.q_a_layernorm", 1e-6) @ w[f"{attn}.q_b_proj.weight"]  # fmt: skip
+        else:
+            q = h @ w[f"{attn}.q_proj.weight"]
+        joint = h @ w[f"{attn}.kv_a_proj_with_mqa.weight"] + w.get(f"{attn}.kv_a_proj_with_mqa.bias", 0)
+        made = norm(joint[:, : c.latent], f"{attn}.kv_a_layernorm", 1e-6) @ w[f"{attn}.kv_b_proj.weight"]
+        for head in range(c.heads):
+            query = q.reshape(T, c.heads, -1)[:, head]
+            key, value = np.split(made.reshape(T, c.heads, -1)[:, head], [plain], axis=-1)
+            query = np.concatenate([query[:, :plain], turned(query[:, plain:])], -1)
+            key = np.concatenate([key, turned(joint[:, c.latent :])], -1)
+            scores = query @ key.T / np.sqrt(plain + D)
+            out.append(softmax(np.where(np.triu(np.ones((T, T)), 1), -np.inf, scores)) @ value)
+        x = x + np.concatenate(out, -1) @ w[f"{attn}.o_proj.weight"] + w.get(f"{attn}.o_proj.bias", 0)
+        h = norm(x, f"{name}.post_attention_layernorm", c.eps)
+        mlp = balanced_experts if i >= c.dense_layers else feed_forward
+        x = x + mlp(c, w, f"{name}.mlp", h)
+    return softmax(norm(x, "model.norm", c.eps) @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
+
+
 def parallel_by_hand(model, tokens):
     """The forward pass of GPT-NeoX and Falcon in float64, heads in a loop: tokens (T,) -> p (T, V)."""
     neox = model.model_type == "gpt_neox"
@@ -188,4 +243,5 @@ def gpt2_by_hand(model, tokens):
 
 
 BY_HAND = {"gpt2": gpt2_by_hand, "gpt_neox": parallel_by_hand, "falcon": parallel_by_hand,
+           "deepseek_v3": deepseek_by_hand,
            "bert": bert_by_hand, "distilbert": bert_by_hand, "roberta": bert_by_hand}  # fmt: skip

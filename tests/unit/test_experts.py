@@ -1,12 +1,13 @@
 """Layers of experts: what routing keeps, and the loss that keeps all experts in use."""
 
 import numpy as np
+from families_by_hand import deepseek_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.models import build
 from tinyllm.nn import Experts, balance_loss
-from tinyllm.tensor import Tensor
+from tinyllm.tensor import Tensor, no_grad
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
 
@@ -65,3 +66,61 @@ def test_training_adds_the_balance_loss():
     loss = model.loss(tokens[:, :-1], tokens[:, 1:]).item()
     extra = 0.1 * balance_loss(layers).item()
     assert np.isclose(model.eval().loss(tokens[:, :-1], tokens[:, 1:]).item() + extra, loss, rtol=1e-5)
+
+
+def balanced(**changes):
+    sizes = {"expert_hidden": 12, "head_width": 4, "plain_width": 4, "value_width": 4, "latent": 6,
+             "experts": 6}  # fmt: skip
+    made = build({"model_type": "deepseek_v3", **SIZES, **sizes, "dense_layers": 0} | changes)
+    return made.train(), next(m for _, m in made.named_modules() if isinstance(m, Experts))
+
+
+def test_a_bias_moves_tokens_to_experts_that_have_too_few():
+    _, layer = balanced(balance_rate=0.003)
+    layer.gate.weight.data[:, 0] = 1  # everybody wants expert 0 if the input is positive
+    x = Tensor(np.abs(np.random.default_rng(0).normal(size=(4, 16, 16))).astype(np.float32))
+    layer(x)
+    first, moves = layer.load, 0
+    while layer.load.max() > 0.5 and moves < 600:
+        layer.after_step()
+        layer(x)
+        moves += 1
+    assert first.max() == 1 and layer.load.max() <= 0.5 and layer.correction.data[0] < 0
+    assert np.isclose(layer.load.sum(), 2)
+
+
+def test_the_bias_decides_who_is_chosen_and_not_how_much_a_result_counts():
+    _, layer = balanced(experts=2, top=2)  # both are chosen anyway
+    x = Tensor(np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32))
+    before = layer(x).data
+    layer.correction.data = np.float32([0.5, -0.5])
+    np.testing.assert_allclose(layer(x).data, before, rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_step_moves_the_bias_once_and_it_is_saved(tmp_path):
+    from tinyllm import Batch, from_pretrained
+    from tinyllm.train import AdamW, train
+
+    model, layer = balanced(balance_rate=0.25)
+    tokens = np.random.default_rng(0).integers(0, 13, (4, 9))
+    batch = Batch(tokens[:, :-1], tokens[:, 1:])
+    loss, optimizer = (lambda m, b: m.loss(b.tokens, b.targets)), AdamW(model.parameters())
+    for _ in train(model, lambda step: batch, loss, optimizer, steps=3, schedule=lambda step: 1e-4):
+        pass
+    moved = layer.correction.data / np.float32(0.25)
+    assert moved.any() and np.isin(moved, [-3, -2, -1, 0, 1, 2, 3]).all()
+    model.save_pretrained(tmp_path)
+    again = dict(from_pretrained(tmp_path).named_tensors())
+    assert np.array_equal(again["model.layers.0.mlp.correction"].data, layer.correction.data)
+
+
+def test_experts_come_from_the_best_groups_only():
+    model, _ = balanced(experts=6, groups=3, top_groups=2, top=3, layers=1, query_latent=None, init_std=0.5)
+    for name, tensor in model.eval().named_tensors():
+        if name.endswith("correction"):
+            tensor.data = np.random.default_rng(1).normal(size=6).astype(np.float32)
+    tokens = np.array([3, 1, 4, 1, 5, 9])
+    with no_grad():
+        scores = model(tokens).data[0].astype(float)
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    np.testing.assert_allclose(p / p.sum(-1, keepdims=True), deepseek_by_hand(model, tokens), atol=1e-5)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
-from tinyllm.nn import KVCache
+from tinyllm.nn import KVCache, LatentCache
 from tinyllm.nn.cache import Filled
 from tinyllm.ops.registry import empty
 
@@ -101,3 +101,19 @@ def test_a_cleared_row_holds_nothing():
     cache.append(k * np.nan, k)
     cache.clear(0)
     assert cache.lengths.tolist() == [0, 3] and not cache.keys[0].any() and not cache.values[0].any()
+
+
+def test_a_latent_cache_is_a_cache_of_half_the_size():
+    plain, latent = KVCache(3, 4, 1, 2), LatentCache(3, 4, 1, 2)
+    assert latent.nbytes == plain.nbytes / 2
+    k = numbers(3, 3, 4, 1, 2)
+    for cache in (plain, latent):
+        cache.append(k[:, :2], k[:, :2])
+        cache.rows(1, 2).truncate(1)
+        cache.append(k[:, 2:3], k[:, 2:3])
+        cache.copy(cache, [2], [0])
+        cache.clear(1)
+    views = [latent, latent.rows(0, 2), latent.keep([2, 0])]
+    for a, b in zip([plain, plain.rows(0, 2), plain.keep([2, 0])], views, strict=True):
+        assert np.array_equal(a.keys, b.keys) and np.array_equal(a.values, b.values)
+        assert a.lengths.tolist() == b.lengths.tolist() and np.shares_memory(b.keys, b.values)

@@ -21,6 +21,8 @@ SCALINGS = {
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }  # fmt: skip
 T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
+LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10,
+          "expert_hidden": 12}  # fmt: skip
 MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
@@ -37,6 +39,9 @@ MODELS = {
     "smollm3": {"model_type": "smollm3", **SIZES, "kv_heads": 2, "hidden": 48, "no_rope_every": 2},
     "mixtral": {"model_type": "mixtral", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 5, "window": 4},
     "qwen3_moe": {"model_type": "qwen3_moe", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 4, "top": 3},
+    "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, **LATENT, "query_latent": 14, "experts": 4},
+    "deepseek_v3 of groups": {"model_type": "deepseek_v3", **SIZES, **LATENT, "groups": 2, "shared": 2,
+                              "dense_layers": 0, "normalise": False, "weight": 2.5, "bias": True},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},

@@ -8,7 +8,7 @@ Parameter names equal Hugging Face's checkpoints, which store the matrices of li
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -161,12 +161,12 @@ class Llama(Pretrained, DecoderLM):
 
     model_type = "llama"
     architecture = "LlamaForCausalLM"
-    config_class = LlamaConfig
+    config_class: ClassVar[type] = LlamaConfig
     PRESETS = PRESETS
     hf_transposed = True
     hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
     hf_settings = COMMON
-    block = LlamaBlock
+    block: ClassVar[type] = LlamaBlock
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0):

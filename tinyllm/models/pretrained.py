@@ -17,7 +17,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
-from tinyllm.nn import Linear, LoRALinear, Module
+from tinyllm.nn import Linear, LoRALinear, Matrix, Module
 from tinyllm.nn.module import fitting, without_memory
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantized_zeros
 
@@ -79,7 +79,7 @@ class Pretrained(Module):
 
 
 def _linear_weights(model):
-    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)]
+    return [f"{name}.weight" for name, part in model.named_modules() if isinstance(part, (Linear, Matrix))]
 
 
 def _rename(name, pairs):

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.models.bert import Bert
+from tinyllm.models.deepseek_v3 import DeepseekV3
 from tinyllm.models.distilbert import DistilBert
 from tinyllm.models.falcon import Falcon
 from tinyllm.models.gpt import GPT
@@ -27,7 +28,7 @@ from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.models.t5 import T5
 
-DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, GPTNeoX, Falcon)
+DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon)
 ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}

@@ -4,8 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tinyllm.errors import missing
-from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention
-from tinyllm.nn.cache import CrossCache, KVCache
+from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention, rotate
+from tinyllm.nn.cache import CrossCache, KVCache, LatentCache
 from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.encoder import EncoderLM
 from tinyllm.nn.encoder_decoder import EncoderDecoderLM
@@ -19,6 +19,7 @@ from tinyllm.nn.layers import (
     Head,
     LayerNorm,
     Linear,
+    Matrix,
     RMSNorm,
     Sequential,
 )
@@ -39,10 +40,10 @@ from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 __all__ = [
     "MLP", "Attention", "Buffer", "CrossCache", "DecoderLM", "Dropout", "Embedding", "EncoderDecoderLM",
     "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
-    "LanguageModel", "LayerNorm", "Linear", "LoRALinear", "Module", "Parameter", "RMSNorm", "Rope",
-    "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss", "checkpoint", "full", "fuse",
-    "inference", "init_normal", "load_adapter", "merge", "quantize", "random_parameter", "recompute",
-    "replace", "tap",
+    "LanguageModel", "LatentCache", "LayerNorm", "Linear", "LoRALinear", "Matrix", "Module", "Parameter",
+    "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss",
+    "checkpoint", "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "quantize",
+    "random_parameter", "recompute", "replace", "rotate", "tap",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

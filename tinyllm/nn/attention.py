@@ -83,6 +83,8 @@ class Attention(Module):
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
+    cache_class: type[KVCache] = KVCache
+
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
                  dropout: float = 0.0, head_width: int | None = None, causal: bool = True):  # fmt: skip
         if width % heads and head_width is None:

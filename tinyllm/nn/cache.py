@@ -37,6 +37,11 @@ class KVCache:
         """Return the number of positions that the longest row holds."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
 
+    @property
+    def nbytes(self) -> int:
+        """Return the size of its arrays."""
+        return self.keys.nbytes + self.values.nbytes
+
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row.
 
@@ -90,6 +95,28 @@ class KVCache:
         """Return a new cache with copies of the given rows, in the given order."""
         kept = object.__new__(type(self))
         kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
+        return kept
+
+
+class LatentCache(KVCache):
+    """The cache of an attention whose values are its keys: one array holds both."""
+
+    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
+        super().__init__(batch, context, heads, width, dtype)
+        self.values = self.keys
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes
+
+    def rows(self, begin: int, end: int) -> Any:
+        view = super().rows(begin, end)
+        view.values = view.keys
+        return view
+
+    def keep(self, rows: np.ndarray | list[int]) -> Any:
+        kept = super().keep(rows)
+        kept.values = kept.keys
         return kept
 
 

@@ -60,7 +60,7 @@ class DecoderLM(LanguageModel):
         parts = [m for _, m in self.named_modules() if isinstance(m, Attention)]
         if len(parts) != c.layers:
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
-        return [KVCache(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]
+        return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]
 
 
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:

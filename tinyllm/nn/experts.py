@@ -3,7 +3,7 @@
 import numpy as np
 
 import tinyllm.functional as F
-from tinyllm.nn.layers import GatedMLP, Linear
+from tinyllm.nn.layers import GatedMLP, Matrix
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
 
@@ -20,7 +20,7 @@ class Experts(Module):
     """
 
     def __init__(self, width: int, hidden: int, count: int, top: int, normalise: bool = True):
-        self.gate = Linear(width, count, bias=False)
+        self.gate = Matrix(width, count)
         self.experts = [GatedMLP(width, hidden) for _ in range(count)]
         for expert in self.experts:
             for _, part in expert.named_modules():
@@ -44,10 +44,14 @@ class Experts(Module):
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
         """Choose experts: rows (N, C) -> weights (N * top, 1) and their numbers (N, top), the best first."""
         p = F.softmax(self.gate(rows))
-        n, count = p.shape
-        chosen = np.argsort(-p.data, axis=-1, kind="stable")[:, : self.top]
-        self.load = (np.bincount(chosen.ravel(), minlength=count) / n).astype(p.dtype)
         self.wanted = p.mean(axis=0)
+        return self.choose(p, p.data)
+
+    def choose(self, p: Tensor, wanted: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Choose the experts that are `wanted` most, (N, E), and weight them by p (N, E), as `route` does."""
+        n, count = p.shape
+        chosen = np.argsort(-wanted, axis=-1, kind="stable")[:, : self.top]
+        self.load = (np.bincount(chosen.ravel(), minlength=count) / n).astype(p.dtype)
         weights = F.take(p.reshape(n * count, 1), np.arange(n)[:, None] * count + chosen)
         if self.normalise:
             weights = weights / weights.sum(axis=1, keepdims=True)

@@ -36,6 +36,22 @@ class Linear(Module):
         return {"": round(2 * batch * context * n_in * n_out * self.reached)}
 
 
+class Matrix(Module):
+    """Multiply by a matrix, y = x @ weight, that `quantize` and adapters leave alone: (..., m) -> (..., n).
+
+    For layers where a small error has a large effect, such as the choice of experts.
+    """
+
+    def __init__(self, n_in: int, n_out: int):
+        self.weight = Parameter(full((n_in, n_out)))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+    def flops(self, batch: int, context: int) -> dict[str, int]:
+        return {"": round(2 * batch * context * self.weight.data.size * self.reached)}
+
+
 class Embedding(Module):
     """Look up a row of a table for each id.
 

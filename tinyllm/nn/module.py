@@ -258,6 +258,9 @@ class Module(metaclass=Naming):
             if "random" in vars(module):
                 vars(module)["random"] = Random(*key, "dropout", name)
 
+    def after_step(self) -> None:
+        """Do what is due after each step of a training; most modules do nothing."""
+
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
 

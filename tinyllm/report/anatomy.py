@@ -85,7 +85,7 @@ def costs(model: Any) -> Costs:
     context = model.config.context
     flops = forward_flops(model, context) - (forward_flops(model, context - 1) if context > 1 else 0)
     cache = model.new_cache(1, 1) if isinstance(model, DecoderLM) else []
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)
+    held = sum(layer.nbytes for layer in cache)
     return Costs(count, active, size, held or None, flops)
 
 

@@ -150,6 +150,8 @@ class Loop:
             optimizer.lr = self.schedule(step)
         clipped_step(optimizer, grad_norm, self.clip)
         optimizer.zero_grad()
+        for _, part in self.model.named_modules():
+            part.after_step()
         seconds = time.perf_counter() - began
         tokens = batch.tokens.size
         done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, tokens, seconds, numbers)

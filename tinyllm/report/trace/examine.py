@@ -202,7 +202,7 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
     difference from the logits of the whole text).
     """
     cache = model.new_cache()
-    capacity = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)
+    capacity = sum(layer.nbytes for layer in cache)
     found, difference = [], 0.0
     with inference(model):
         for t in np.unique(np.linspace(0, len(ids) - 1, WATCHED).astype(int)).tolist():

@@ -1,0 +1,208 @@
+"""DeepSeek-V3: LLaMA with a latent KV cache, and experts that are balanced without a loss.
+
+DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and "DeepSeek-V3 Technical
+Report", 2024, section 2.1. What differs from `llama.py`: keys and values of all heads are made from one short
+vector, and the cache holds only that; only some channels of a head are rotated; and blocks after the first
+few have experts, of which some are always used. A bias per expert steers the choice: it grows while an expert
+gets too few tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.config import setting
+from tinyllm.errors import UserError
+from tinyllm.models.llama import PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
+from tinyllm.nn import (
+    Attention,
+    Buffer,
+    Experts,
+    GatedMLP,
+    KVCache,
+    LatentCache,
+    Linear,
+    Matrix,
+    RMSNorm,
+    full,
+    rotate,
+)
+from tinyllm.nn.attention import Angles
+from tinyllm.tensor import Tensor
+
+EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepseekV3Config(LlamaConfig):
+    """The sizes of a DeepSeek-V3: LLaMA's, those of the latent vectors, and its experts. Raises UserError."""
+
+    head_width: int = setting(  # type: ignore[assignment]
+        **SIZE, hf="qk_rope_head_dim", help="channels of a head that are rotated"
+    )
+    plain_width: int = setting(**SIZE, hf="qk_nope_head_dim", help="channels of a head that are not rotated")
+    value_width: int = setting(**SIZE, hf="v_head_dim", help="the width of a head's values")
+    latent: int = setting(**SIZE, hf="kv_lora_rank", help="width of what keys and values are made from")
+    query_latent: int | None = setting(None, **SIZE, hf="q_lora_rank", help="the same for queries; none: C")
+    experts: int = setting(8, **SIZE, hf="n_routed_experts", help="E: how many experts to choose from")
+    top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
+    shared: int = setting(1, **SIZE, hf="n_shared_experts", help="experts that every token uses")
+    expert_hidden: int = setting(**SIZE, hf="moe_intermediate_size", help="the inner width of an expert")
+    dense_layers: int = setting(1, min=0, hf="first_k_dense_replace", help="first blocks, without experts")
+    groups: int = setting(1, **SIZE, hf="n_group", help="groups of experts")
+    top_groups: int = setting(1, **SIZE, hf="topk_group", help="groups that a token's experts come from")
+    normalise: bool = setting(True, hf="norm_topk_prob", help="the weights of chosen experts have the sum 1")
+    weight: float = setting(1.0, above=0, hf="routed_scaling_factor", help="multiplies the experts' results")
+    balance_rate: float = setting(0.001, min=0, max=1, help="how far the bias of an expert moves in a step")
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "head_width", self.head_size)
+        per_group = self.experts // self.groups
+        if self.experts % self.groups or per_group < 2 or self.top_groups > self.groups:
+            raise UserError(f"{self.experts} experts do not make {self.groups} groups of two or more")
+        if self.top > per_group * self.top_groups:
+            raise UserError(f"a token cannot use top = {self.top} of {per_group * self.top_groups} experts")
+
+
+class LatentAttention(Attention):
+    """Attention whose keys and values are linear in one short vector: x (B, T, C) -> (B, T, C).
+
+    Instead of keys W c for every past vector c, each query is multiplied by W once: q . W c = (W^T q) . c. So
+    all heads attend to the same vectors, c and the rotated part behind it, and the cache holds nothing else.
+    The values are the same vectors, of which each head's matrix then makes its own.
+    """
+
+    cache_class = LatentCache
+
+    def __init__(self, config: DeepseekV3Config):
+        c, rotated = config, config.head_size
+        super().__init__(c.width, c.heads, 1, None, c.attention_dropout, c.latent + rotated)
+        self.latent, self.plain = c.latent, c.plain_width
+        scale = (c.latent + rotated) / (c.plain_width + rotated)
+        self.scale = scale**0.5  # F.attention divides by the root of the width of c and what is behind it
+        inner = c.heads * (c.plain_width + rotated)
+        if c.query_latent is None:
+            self.q_proj = Linear(c.width, inner, bias=False)
+        else:
+            self.q_a_proj = Linear(c.width, c.query_latent, c.bias)
+            self.q_a_layernorm = RMSNorm(c.query_latent, EPS)
+            self.q_b_proj = Linear(c.query_latent, inner, bias=False)
+        self.kv_a_proj_with_mqa = Linear(c.width, c.latent + rotated, c.bias)
+        self.kv_a_layernorm = RMSNorm(c.latent, EPS)
+        self.kv_b_proj = Matrix(c.latent, c.heads * (c.plain_width + c.value_width))
+        self.o_proj = Linear(c.heads * c.value_width, c.width, c.bias)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Return all queries: x (B, T, C) -> (B, T, H, plain + rotated)."""
+        short = "q_a_proj" in vars(self)
+        q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
+        return q.reshape(*x.shape[:2], self.heads, -1)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        B, T, _ = x.shape
+        q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
+        weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)
+        to_key, to_value = weight[..., : self.plain], weight[..., self.plain :]
+        q = F.concat([
+            per_head(q[..., : self.plain], to_key.transpose(0, 2, 1)),
+            rotate(halves(q[..., self.plain :]), angles),
+        ])  # fmt: skip
+        seen = F.concat([self.kv_a_layernorm(joint[..., : self.latent]),
+                         rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
+        y = self.mix(q * self.scale, seen, seen, cache, **where).reshape(B, T, self.heads, -1)
+        return self.o_proj(per_head(y[..., : self.latent], to_value).reshape(B, T, -1))
+
+
+def per_head(x: Tensor, weight: Tensor) -> Tensor:
+    """Multiply each head by a matrix of its own: x (B, T, H, m), weight (H, m, n) -> (B, T, H, n)."""
+    B, T, H, m = x.shape
+    y = x.transpose(2, 0, 1, 3).reshape(H, B * T, m) @ weight
+    return y.reshape(H, B, T, -1).transpose(1, 2, 0, 3)
+
+
+def halves(x: Tensor) -> Tensor:
+    """Move the pairs (2i, 2i + 1), which DeepSeek rotates, to (i, i + D/2), which `rotate` takes."""
+    return F.concat([x[..., 0::2], x[..., 1::2]])
+
+
+class BalancedExperts(Experts):
+    """Experts that are chosen by a sigmoid and a bias, beside shared ones: x (B, T, C) -> (B, T, C).
+
+    The bias decides who is chosen, not how much a result counts. After each step of a training it rises for
+    experts with less than their share of tokens, and falls for the others (Wang et al., "Auxiliary-Loss-Free
+    Load Balancing Strategy for Mixture-of-Experts", 2024).
+    """
+
+    def __init__(self, config: DeepseekV3Config):
+        c = config
+        super().__init__(c.width, c.expert_hidden, c.experts, c.top, c.normalise)
+        self.shared_experts = GatedMLP(c.width, c.expert_hidden * c.shared)
+        self.correction = Buffer(full(c.experts))
+        self.config = c
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x) + self.shared_experts(x)
+
+    def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
+        c, n = self.config, rows.shape[0]
+        scores = F.sigmoid(self.gate(rows))
+        wanted = scores.data + self.correction.data
+        if c.groups > 1:  # keep the groups whose two best experts are best together
+            grouped = wanted.reshape(n, c.groups, -1)
+            best = np.sort(grouped, axis=-1)[..., -2:].sum(axis=-1)
+            kept = np.argsort(-best, axis=-1, kind="stable")[:, : c.top_groups]
+            hidden = np.ones((n, c.groups, 1), bool)
+            np.put_along_axis(hidden, kept[..., None], False, axis=1)
+            wanted = np.where(hidden, -np.inf, grouped).reshape(n, -1)
+        weights, chosen = self.choose(scores, wanted)
+        return weights * c.weight, chosen
+
+    def after_step(self) -> None:
+        behind = np.sign(np.float32(self.top / len(self.experts)) - self.load)
+        self.correction.data = self.correction.data + np.float32(self.config.balance_rate) * behind
+
+
+class DeepseekV3Block(LlamaBlock):
+    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: DeepseekV3Config, layer: int):
+        self.input_layernorm = RMSNorm(config.width, config.eps)
+        self.self_attn = LatentAttention(config)  # type: ignore[assignment]
+        self.post_attention_layernorm = RMSNorm(config.width, config.eps)
+        dense = layer < config.dense_layers
+        self.mlp = GatedMLP(config.width, config.hidden) if dense else BalancedExperts(config)
+        self.rotates = True
+
+
+class DeepseekV3(Llama):
+    """DeepSeek-V3: tokens (B, T) -> logits (B, T, V)."""
+
+    model_type = "deepseek_v3"
+    architecture = "DeepseekV3ForCausalLM"
+    config_class = DeepseekV3Config
+    block = DeepseekV3Block
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        name: PRESETS[name] | {
+            "head_width": width // 2, "plain_width": width, "value_width": width, "latent": 2 * width,
+            "expert_hidden": PRESETS[name]["hidden"] // 4, "experts": 8, "top": 2,
+        }
+        for name, width in (("nano", 32), ("mini", 64), ("small", 64))
+    }  # fmt: skip
+    hf_settings: ClassVar[dict[str, Any]] = {
+        "hidden_act": ("silu",), "rope_interleave": (True,), "rope_scaling": (None,), "mlp_bias": (False,),
+        "num_key_value_heads": lambda config: (config.heads, ...), "n_mtp": (None,),
+        "head_dim": lambda config: (config.head_size, ...),
+        "q_lora_rank": lambda config: (config.query_latent,),  # written also if it is None
+    }  # fmt: skip
+    hf_names: ClassVar[Any] = (("gate.e_score_correction_bias", "correction"),)
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with DeepSeek-V3's defaults for settings that a file leaves out."""
+        usual = {"n_routed_experts": config.get("num_local_experts", 256), "n_group": 8, "topk_group": 4,
+                 "num_experts_per_tok": 8, "first_k_dense_replace": 3, "routed_scaling_factor": 2.5,
+                 "q_lora_rank": 1536}  # fmt: skip
+        return Llama.hf_read(usual | config)
