@@ -29,7 +29,7 @@ SENTENCES = [
 def vectors():
     model, tokenizer = tl.from_pretrained(FOLDER), load_tokenizer(FOLDER)
     rows = [model.framed(tokenizer.special_tokens, ids)[0] for ids in tokenizer(SENTENCES)]
-    return model.embed_sentences(rows, batch=4)
+    return model.embed_sentences(rows, room=100)
 
 
 def test_vectors_are_those_of_transformers(vectors):

@@ -59,13 +59,26 @@ def test_every_position_sees_every_token(name, t, seed):
 def test_sentences_are_the_same_in_any_batch_and_order(name):
     model = made(name, task="encode")
     rows = [list(TOKENS[i % 3, : 1 + 5 * i % 12]) for i in range(7)]
-    vectors = model.embed_sentences(rows, batch=3)
+    vectors = model.embed_sentences(rows, room=17)
     assert vectors.shape == (7, 32) and np.allclose((vectors**2).sum(-1), 1, atol=1e-5)
     for row, vector in zip(rows, vectors, strict=True):
         x = model.hidden(row).data[0].mean(axis=0)
         np.testing.assert_allclose(vector, x / np.sqrt((x * x).sum()), rtol=1e-4, atol=1e-5)
-    with pytest.raises(UserError, match="no tokens"):
-        model.embed_sentences([[5], []])
+    for wrong, message in (([[5], []], "text 1 has no tokens"), ([[5] * 13], "13 tokens exceed")):
+        with pytest.raises(UserError, match=message):
+            model.embed_sentences(wrong)
+
+
+@each
+def test_texts_in_one_row_are_as_alone(name):
+    model = made(name)
+    texts = [[5, 3, 6], [7, 1, 1, 8], TOKENS[2].tolist()]  # 1 and 3 are the padding of some RoBERTas
+    edges = np.cumsum([0, *map(len, texts)])
+    starts, ends = (np.repeat(x, np.diff(edges))[None] for x in (edges[:-1], edges[1:]))
+    with no_grad():
+        whole = model.hidden(np.concatenate(texts), starts=starts, ends=ends).data[0]
+        for text, begin, end in zip(texts, edges, edges[1:], strict=False):
+            np.testing.assert_allclose(whole[begin:end], model.hidden(text).data[0], rtol=1e-4, atol=1e-5)
 
 
 @each

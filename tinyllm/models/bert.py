@@ -29,7 +29,6 @@ from tinyllm.nn import (
     Parameter,
     full,
 )
-from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.tensor import Tensor
 
@@ -205,19 +204,26 @@ class Bert(Pretrained, EncoderLM):
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. `where` is passed
-        on to `F.attention`: `lengths` (B,) hides the padding behind each row. Raises UserError as calling the
-        model does, and on a segment that the model lacks.
+        on to `F.attention`: `lengths` (B,) hides the padding behind each row; `starts` and `ends` (B, T) are
+        the limits of the text that a token belongs to, if a row holds several. Raises UserError as calling
+        the model does, and on a segment that the model lacks.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= max(kinds, 1):
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        return self.encoder(tokens, self.positions(tokens), segments, **where)
+        starts = np.asarray(where.get("starts", 0))
+        places = np.arange(tokens.shape[1]) - starts  # each text begins at position 0
+        if (longest := places.max() + 1) > self.config.context:
+            raise UserError(
+                f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
+            )
+        return self.encoder(tokens, self.positions(tokens, places, starts), segments, **where)
 
-    def positions(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the row of each token in the table of positions: ints (B, T) -> (B, T)."""
-        return positions_of(tokens, None, self.config.context)
+    def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Return the row of each token in the table of positions: three arrays of ints (B, T) -> (B, T)."""
+        return np.broadcast_to(places, tokens.shape)
 
     def head(self, x: Tensor) -> Tensor:
         """Score the tokens that may stand at each position: x (..., C) -> (..., V). Raises UserError."""

@@ -39,11 +39,12 @@ class Roberta(Bert):
         "max_position_embeddings": lambda config: (config.context + config.first_position, ...),
     }
 
-    def positions(self, tokens: np.ndarray) -> np.ndarray:
+    def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return the row of each token in the table of positions; padding tokens share a row of their own."""
-        super().positions(tokens)  # refuses too many
         pad, real = self.config.pad, tokens != self.config.pad
-        return np.where(real, np.cumsum(real, axis=1), 0) + pad
+        count = np.pad(np.cumsum(real, axis=1), ((0, 0), (1, 0)))  # how many come before each
+        before = np.take_along_axis(count, np.broadcast_to(starts, tokens.shape), axis=1)
+        return np.where(real, count[:, 1:] - before, 0) + pad
 
     @staticmethod
     def hf_names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:

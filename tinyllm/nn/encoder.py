@@ -52,26 +52,39 @@ class EncoderLM(LanguageModel):
         mean = (x * (real / lengths[:, None])[..., None].astype(x.dtype)).sum(axis=1)
         return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
 
-    def embed_sentences(self, rows: Sequence[Sequence[int]], batch: int = 32) -> np.ndarray:
+    def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text: N lists of ids -> (N, C).
 
-        The product of two vectors is their similarity. Texts of similar length share a batch, so that there
-        is little padding.
+        The product of two vectors is their similarity. Texts stand one behind the other in rows of about
+        `room` tokens, each seeing only itself, so that no time is lost on padding. Raises UserError when a
+        text is empty or too long.
         """
+        lengths = check_texts(rows)
         found = np.empty((len(rows), self.config.width), np.float32)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        row_of = np.cumsum(lengths) // room
         with inference(self):
-            for begin in range(0, len(rows), batch):
-                chosen = order[begin : begin + batch]
-                found[chosen] = self.sentence_vectors(*padded([rows[i] for i in chosen])).data
-        return found
+            for row in np.unique(row_of):
+                chosen = np.flatnonzero(row_of == row)
+                ends = np.cumsum(lengths[chosen])
+                starts = ends - lengths[chosen]
+                where = {"starts": starts, "ends": ends}
+                where = {name: np.repeat(x, lengths[chosen])[None] for name, x in where.items()}
+                x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), **where).data[0]
+                found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
+        return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
+
+
+def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the lengths of lists of ids, ints (N,). Raises UserError if one is empty."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    if not lengths.all():
+        raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
+    return lengths
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
-    lengths = np.array([len(row) for row in rows], np.int64)
-    if not lengths.size or not lengths.all():
-        raise UserError("a text has no tokens: leave it out")
+    lengths = check_texts(rows)
     tokens = np.zeros((len(rows), lengths.max()), np.int64)
     tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row) for row in rows])
     return tokens, lengths

@@ -27,8 +27,11 @@ def next_token(model: Any, batch: Batch) -> Tensor:
 
 
 def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of the hidden tokens in nats, and the share whose guess is right."""
-    x = model.hidden(batch.tokens)
+    """Return the mean cross-entropy of the hidden tokens in nats, and the share whose guess is right.
+
+    A batch may have lengths (B,), behind which rows are padding.
+    """
+    x = model.hidden(batch.tokens, lengths=getattr(batch, "lengths", None))
     counted = np.flatnonzero(batch.targets != IGNORED)
     logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
     return guess(logits, batch.targets.flat[counted])
