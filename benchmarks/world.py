@@ -23,8 +23,8 @@ from tinyllm.tensor import Tensor
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.corpus import SEPARATOR
+from tinyllm.world.kinds.caption import picture
 from tinyllm.world.kinds.encyclopaedia import SENTENCES
-from tinyllm.world.kinds.pictures import picture
 
 WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks

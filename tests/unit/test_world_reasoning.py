@@ -10,7 +10,8 @@ import pytest
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.kinds import concepts, hops, in_context, markov, shell_game
+from tinyllm.world.kinds import concepts, hops, induction, mapping, markov, shell_game
+from tinyllm.world.phrases import read_statements
 from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
 
 WORLD = World()
@@ -29,6 +30,7 @@ def some(name, n, split="all", **dials):
     ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
     ("modular", {}), ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
     ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}),
+    ("paraphrase", {}), ("entailment", {}),
 ])  # fmt: skip
 def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
     n, chance = 1500, KINDS[name].chance(KINDS[name].dials(**dials))
@@ -148,7 +150,7 @@ def test_cyk_and_the_inside_algorithm_agree_on_right_and_wrong_sentences():
 def test_the_curve_of_a_mapping_is_the_mean_of_its_documents():
     documents = some("mapping", 1500)
     curve = np.mean([document.labels["bayes"] for document in documents], 0)
-    assert np.abs(curve - in_context.mapping_curve()).max() < 0.04
+    assert np.abs(curve - mapping.best_curve()).max() < 0.04
     for document in documents[:50]:  # the best guess, made from the words so far
         words, seen = document.text.split(), {}
         for at, best in zip(document.labels["scored"], document.labels["bayes"], strict=True):
@@ -157,14 +159,14 @@ def test_the_curve_of_a_mapping_is_the_mean_of_its_documents():
 
 
 def test_the_curve_of_induction_is_that_of_brute_force(monkeypatch):
-    monkeypatch.setattr(in_context, "ROLL", list("vwxyz"))
+    monkeypatch.setattr(induction, "ROLL", list("vwxyz"))
     length, shortest, longest = 7, 2, 4
     texts = Counter()
     for period in range(shortest, longest + 1):
-        rolls = list(permutations(in_context.ROLL, period))
+        rolls = list(permutations(induction.ROLL, period))
         for roll in rolls:
             texts[(roll * length)[:length]] += Fraction(1, (longest - shortest + 1) * len(rolls))
-    for i, best in enumerate(in_context.induction_curve(length, shortest, longest)):
+    for i, best in enumerate(induction.best_curve(length, shortest, longest)):
         joint = Counter()
         for text, p in texts.items():
             joint[text[:i], text[i]] += p
@@ -223,3 +225,15 @@ def test_weather_is_written_with_the_likelihood_that_is_told():
         texts = [document.text.split() for document in some("markov", 60, chains=chains)]
         mean, worse = (np.mean([markov.log_likelihood(WORLD, t, c) for t in texts]) for c in (chains, other))
         assert mean > worse
+
+
+@pytest.mark.parametrize("names", (4, 8))
+def test_in_a_paraphrase_mothers_are_women_and_fathers_men(names):
+    told = {"woman": set(), "man": set()}
+    for document in some("paraphrase", 400, names=names):
+        for sentence in document.prompt.removesuffix(" The same?").split(" / "):
+            for fact, _ in read_statements(sentence):
+                if fact.relation in ("mother", "father"):
+                    told["woman" if fact.relation == "mother" else "man"].add(fact.object)
+    assert all(WORLD.names[name].girl == sex for sex, people in told.items() for name in people)
+    assert told["woman"] and told["man"]

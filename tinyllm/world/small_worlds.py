@@ -15,6 +15,7 @@ from functools import cache
 from tinyllm.world.facts import Fact
 from tinyllm.world.names import JOBS
 
+ANSWERS = ("yes", "no", "perhaps")
 OF_GROUPS = ("every", "no", "some", "is", "not")
 OF_FAMILIES = ("mother", "father", "grandmother", "grandfather", "best_friend")
 

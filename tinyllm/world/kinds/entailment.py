@@ -1,18 +1,16 @@
 """Entailment: what follows, what cannot be, and what stays open, proved by looking at every small world."""
 
-from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
-from itertools import combinations, permutations
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
-from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.facts import Fact
 from tinyllm.world.forms import FIRST_NAMES, Form, grown_ups, lower, proved, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
-from tinyllm.world.small_worlds import OF_FAMILIES, decide, relevant, renamed
+from tinyllm.world.small_worlds import ANSWERS, OF_FAMILIES, decide, relevant, renamed
+from tinyllm.world.syllogisms import syllogisms
 from tinyllm.world.world import World
 
 GROUPS = [*JOBS, *words("dancer dreamer swimmer giggler wanderer whistler juggler poet climber cook reader")]
@@ -24,29 +22,6 @@ SENTENCES = {  # statements about groups, each of which has somebody in it
     "is": Form("{s} is a {o}.", s=FIRST_NAMES, o=GROUPS),
     "not": Form("{s} is not a {o}.", s=FIRST_NAMES, o=GROUPS),
 }
-GROUP_RULES = read_rules("""
-every(x, z) if every(x, y), every(y, z), x != z
-some(x, y) if every(x, y)
-some(y, x) if some(x, y)
-some(x, z) if some(x, y), every(y, z), x != z
-some(x, y) if is(n, x), is(n, y), x != y
-no(y, x) if no(x, y)
-no(x, z) if every(x, y), no(y, z)
-not_every(x, y) if no(x, y)
-not_every(x, z) if some(x, y), no(y, z)
-not_every(x, z) if every(y, x), not_every(y, z)
-not_every(x, y) if not_every(x, z), every(y, z)
-not_every(x, y) if is(n, x), not(n, y)
-is(n, y) if is(n, x), every(x, y)
-not(n, y) if is(n, x), no(x, y)
-not(n, x) if not(n, y), every(x, y)
-""")
-DENIALS = {"every": "not_every", "some": "no", "no": "some", "is": "not", "not": "is"}
-STATEMENTS = [
-    Fact(x, relation, y)
-    for relation in SENTENCES
-    for x, y in ([("n", y) for y in "abc"] if relation in ("is", "not") else permutations("abc", 2))
-]
 # premises: what follows / what cannot be / what stays open
 FAMILY_PATTERNS = """
 mother x y, mother y z: grandmother x z / grandmother z x, mother x z / best_friend x z
@@ -62,7 +37,6 @@ lives_in p l: lives_in p l / lives_in p m / works_as p j, likes p f, can p j
 works_as p j, lives_in p l: can p j, lives_in p l / works_as p k, lives_in p m / likes p f, can p k
 likes p f, works_as p j: works_at p j / works_at p k, works_as p k / lives_in p l, can p k
 """
-ANSWERS = ("yes", "no", "perhaps")
 
 
 def _read_patterns(text):
@@ -101,7 +75,7 @@ class Entailment(Kind):
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         about = random.choice(ABOUT) if dials.about == "any" else dials.about
         answer = random.choice(ANSWERS)
-        cases = random.choice(_syllogisms()) if about == "groups" else PATTERNS[about]
+        cases = random.choice(syllogisms()) if about == "groups" else PATTERNS[about]
         terms = random.choice(cases[answer])
         names = None
         while names is None:
@@ -132,42 +106,6 @@ class Entailment(Kind):
         labels = {"names": [last.subject, last.object], "pattern": ", ".join(map(str, (*used, end)))}
         part = lower(goal, [*PLACES, *FIRST_NAMES])
         return self.asked(f"{' '.join(premises)} Is it so that {part}?", answer, labels)
-
-
-@cache
-def _syllogisms():
-    """Return for sorts of sentences a list for each answer of premises and a goal, about a, b, c and n.
-
-    Only sorts are kept to which each answer belongs in four cases or more. So nobody can guess from "every"
-    and "no" in the premises and the goal, without a look at who is what.
-    """
-    found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})
-    for premises in sorted({_lettered(some) for n in (2, 3) for some in combinations(STATEMENTS, n)}):
-        for goal, answer in _goals(premises):
-            sorts = *sorted(fact.relation for fact in premises), goal.relation
-            found[sorts][answer].append((*premises, goal))
-    return [cases for cases in found.values() if min(map(len, cases.values())) >= 4]
-
-
-def _lettered(facts):
-    """Return the facts in order, with the first in the alphabet of all ways to call the groups a, b and c."""
-    ways = [dict(zip("abc", order, strict=True), n="n") for order in permutations("abc")]
-    return min(tuple(sorted(Fact(way[s], relation, way[o]) for s, relation, o, _ in facts)) for way in ways)
-
-
-def _goals(premises):
-    """Return goals that premises about groups speak of, each with the answer; none for a contradiction.
-
-    The rules are complete: `solve`, which looks at all small worlds, finds the same answers.
-    """
-    known, found = Facts(premises, GROUP_RULES), []
-    for goal in STATEMENTS:
-        true, false = goal in known, goal._replace(relation=DENIALS[goal.relation]) in known
-        if true and false:
-            return []
-        if goal not in premises and len(relevant(premises, goal)) == len(premises):
-            found.append((goal, "yes" if true else "no" if false else "perhaps"))
-    return found
 
 
 def _names(world, random, about, terms):

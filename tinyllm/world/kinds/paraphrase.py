@@ -1,101 +1,76 @@
 """Paraphrase: one fact in two wordings, or two facts that look alike."""
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, Form, proved
+from tinyllm.world.forms import VALUES
 from tinyllm.world.names import PLACES
-from tinyllm.world.phrases import STATEMENTS, read_statements, say
-from tinyllm.world.world import World
+from tinyllm.world.phrases import STATEMENTS, passage, read_statements
+from tinyllm.world.task import dials, task
 
 OBJECTS = VALUES | {"born_in": PLACES}
 PEOPLE = {"mother": "woman", "father": "man", "best_friend": "anybody"}
 RELATIONS = (*OBJECTS, *PEOPLE)
 CHANGES = ("subject", "object", "relation", "roles")
 LIKE = {"lives_in": "born_in", "born_in": "lives_in", "mother": "best_friend", "father": "best_friend",
-        "best_friend": "", "likes": "enjoys", "enjoys": "likes"}  # fmt: skip
-FORM = Form("{first} / {second} The same?")
+        "likes": "enjoys", "enjoys": "likes"}  # fmt: skip
 
 
-class Paraphrase(Kind):
+def _draw(world, random, dials):
+    """Draw two facts that need not be true: else a model could know which are, and never compare them."""
+    fact = other = None
+    while not other:
+        change = random.choice(CHANGES) if dials.change == "any" else dials.change
+        fact = _fact(world, random, dials.names, random.choice(RELATIONS))
+        other = fact and _changed(world, change, fact, _fact(world, random, dials.names, fact.relation))
+    if random.integers(2):  # only now, so that no relation gives the answer away
+        other = fact
+    way, second = random.integers(4), random.integers(3)
+    return {"first": [(fact, way)], "second": [(other, second + (second >= way))]}  # in another way
+
+
+def _fact(world, random, people, relation):
+    """Draw a fact about one of the first people, or None: there may be no woman to be a mother."""
+    one, *others = random.shuffle(world.people[:people])
+    able = [who.name for who in others if PEOPLE.get(relation) in (who.girl, "anybody")]
+    known = OBJECTS.get(relation, able)
+    return Fact(one.name, relation, random.choice(known)) if known else None
+
+
+def _changed(world, change, fact, spare):
+    """Return a fact that differs in one thing, taken from a spare one, or None if it would be the same."""
+    subject, relation, object, _ = fact
+    if change == "roles":
+        able = relation in PEOPLE and PEOPLE[relation] in (world.names[subject].girl, "anybody")
+        return fact._replace(subject=object, object=subject) if able else None
+    if change == "relation":
+        parent = relation in PEOPLE and ("mother" if world.names[object].girl == "woman" else "father")
+        like = LIKE.get(relation, parent)
+        return fact._replace(relation=like) if like else None
+    drawn = spare and getattr(spare, change)
+    return fact._replace(**{change: drawn}) if drawn not in (None, subject, object) else None
+
+
+def _look(prompt):
+    """Fill the names of the first sentence into all four wordings, and look for the second among them."""
+    first, second = prompt.removesuffix(" The same?").split(" / ")
+    for fact, _ in read_statements(first):
+        for wording in STATEMENTS[str(fact.relation)]:
+            said = wording.format(s=fact.subject, o=fact.object)
+            if second.replace(" an ", " a ").replace("An ", "A ").lower() == said.lower():
+                return "yes"
+    return "no"
+
+
+@task("{first} / {second} The same?", slots=dict.fromkeys(("first", "second"), passage(*RELATIONS)),
+      group="understanding", options=2, marker="", draw=_draw, second=_look,
+      labels=lambda first, second: {"subject": first[0][0].subject, "relation": first[0][0].relation,
+                                    "ways": [first[0][1], second[0][1]]},
+      splits={"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])],
+              "entity": lambda d: d.labels["subject"]},
+      Dials=dials(change=setting("any", choices=("any", *CHANGES),
+                                 help="what differs: the person, the thing, the relation, or who is whose"),
+                  names=setting(8, help="how many people there are: the fewer, the easier",
+                                min=4, max=1500)))  # fmt: skip
+def paraphrase(first: list, second: list) -> str:
     """Tell if two sentences say the same fact."""
-
-    group = "understanding"
-    splits = {"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])],
-              "entity": lambda d: d.labels["subject"]}  # fmt: skip
-
-    @dataclass(frozen=True)
-    class Dials:
-        """Set how different two facts look if they are not the same, and of how many people they are."""
-
-        change: str = setting(
-            "any",
-            help="what differs: the person, the thing, the relation, or who is whose",
-            choices=("any", *CHANGES),
-        )
-        names: int = setting(8, help="how many people there are: the fewer, the easier", min=4, max=1500)
-
-    def chance(self, dials: Dials) -> float:
-        return 0.5
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw two facts that need not be true: else a model could know which are, and never compare them."""
-        other = None
-        while other is None:
-            change = random.choice(CHANGES) if dials.change == "any" else dials.change
-            subject, relation, object = self._fact(world, random, dials.names)
-            fact = Fact(subject, relation, object)
-            person, _, thing = self._fact(world, random, dials.names, relation)
-            if change == "subject" and person not in (subject, object):
-                other = fact._replace(subject=person)
-            elif change == "object" and thing not in (subject, object):
-                other = fact._replace(object=thing)
-            elif change == "relation" and relation in LIKE:
-                parent = (
-                    "mother"
-                    if relation in PEOPLE and world.names[object].say("girl") == "woman"
-                    else "father"
-                )
-                other = fact._replace(relation=LIKE[relation] or parent)
-            elif change == "roles" and relation in PEOPLE:
-                other = fact._replace(subject=object, object=subject)
-        if random.integers(2):  # only now, so that no relation gives the answer away
-            other = fact
-        way = random.integers(4)
-        second = random.integers(3)  # another way than the first
-        return self._pair(fact, way, other, second + (second >= way), "yes" if fact == other else "no")
-
-    def _fact(self, world, random, people, relation=None):
-        """Return a subject, a relation, and an object other than the subject."""
-        relation = relation or random.choice(RELATIONS)
-        known = random.shuffle(world.people[:people])
-        able = [person.name for person in known[1:] if PEOPLE.get(relation) in (person.girl, "anybody")]
-        return known[0].name, relation, random.choice(OBJECTS.get(relation) or able or [known[1].name])
-
-    def read(self, world: World, text: str) -> Document | None:
-        prompt, _, answer = text.rpartition(" ")
-        sentences = FORM.read(prompt)
-        readings = [read_statements(sentence) for sentence in (sentences or {}).values()]
-        for first, way in readings[0] if readings else ():
-            for second, other in readings[1]:
-                if first.relation in RELATIONS and second.relation in RELATIONS:
-                    return proved(self, world, self._pair(first, way, second, other, answer), text)
-        return None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Fill the names of the first sentence into all four wordings, and look for the second among them."""
-        first, second = (FORM.read(document.prompt) or {}).values()
-        for fact, _ in read_statements(first):
-            for wording in STATEMENTS[str(fact.relation)]:
-                said = wording.format(s=fact.subject, o=fact.object)
-                if second.replace(" an ", " a ").replace("An ", "A ").lower() == said.lower():
-                    return "yes"
-        return "no"
-
-    def _pair(self, first, way, second, other, truth):
-        prompt = FORM.say(first=say(first, way), second=say(second, other))
-        labels = {"subject": first.subject, "relation": first.relation, "ways": [way, other]}
-        return self.asked(prompt, truth, labels)
+    return "yes" if first[0][0] == second[0][0] else "no"

@@ -1,0 +1,71 @@
+"""Syllogisms: what follows from two or three statements about groups, by rules, for all of them.
+
+    syllogisms()[0]["yes"][0]  # (premise, premise, goal): facts about groups a, b, c and one person n
+"""
+
+from collections import defaultdict
+from functools import cache
+from itertools import combinations, permutations
+
+from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.small_worlds import ANSWERS, OF_GROUPS, relevant
+
+GROUP_RULES = read_rules("""
+every(x, z) if every(x, y), every(y, z), x != z
+some(x, y) if every(x, y)
+some(y, x) if some(x, y)
+some(x, z) if some(x, y), every(y, z), x != z
+some(x, y) if is(n, x), is(n, y), x != y
+no(y, x) if no(x, y)
+no(x, z) if every(x, y), no(y, z)
+not_every(x, y) if no(x, y)
+not_every(x, z) if some(x, y), no(y, z)
+not_every(x, z) if every(y, x), not_every(y, z)
+not_every(x, y) if not_every(x, z), every(y, z)
+not_every(x, y) if is(n, x), not(n, y)
+is(n, y) if is(n, x), every(x, y)
+not(n, y) if is(n, x), no(x, y)
+not(n, x) if not(n, y), every(x, y)
+""")
+DENIALS = {"every": "not_every", "some": "no", "no": "some", "is": "not", "not": "is"}
+STATEMENTS = [
+    Fact(x, relation, y)
+    for relation in OF_GROUPS
+    for x, y in ([("n", y) for y in "abc"] if relation in ("is", "not") else permutations("abc", 2))
+]
+
+
+@cache
+def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
+    """Return for sorts of sentences a list for each answer of premises and a goal, about a, b, c and n.
+
+    Only sorts are kept to which each answer belongs in four cases or more. So nobody can guess from "every"
+    and "no" in the premises and the goal, without a look at who is what.
+    """
+    found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})
+    for premises in sorted({_lettered(some) for n in (2, 3) for some in combinations(STATEMENTS, n)}):
+        for goal, answer in _goals(premises):
+            sorts = *sorted(fact.relation for fact in premises), goal.relation
+            found[sorts][answer].append((*premises, goal))
+    return [cases for cases in found.values() if min(map(len, cases.values())) >= 4]
+
+
+def _lettered(facts):
+    """Return the facts in order, with the first in the alphabet of all ways to call the groups a, b and c."""
+    ways = [dict(zip("abc", order, strict=True), n="n") for order in permutations("abc")]
+    return min(tuple(sorted(Fact(way[s], relation, way[o]) for s, relation, o, _ in facts)) for way in ways)
+
+
+def _goals(premises):
+    """Return goals that premises about groups speak of, each with the answer; none for a contradiction.
+
+    The rules are complete: `solve`, which looks at all small worlds, finds the same answers.
+    """
+    known, found = Facts(premises, GROUP_RULES), []
+    for goal in STATEMENTS:
+        true, false = goal in known, goal._replace(relation=DENIALS[goal.relation]) in known
+        if true and false:
+            return []
+        if goal not in premises and len(relevant(premises, goal)) == len(premises):
+            found.append((goal, "yes" if true else "no" if false else "perhaps"))
+    return found
