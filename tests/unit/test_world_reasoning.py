@@ -11,6 +11,7 @@ import pytest
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.kinds import concepts, hops, induction, mapping, markov, shell_game
+from tinyllm.world.names import GIRLS
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
 
@@ -237,3 +238,11 @@ def test_in_a_paraphrase_mothers_are_women_and_fathers_men(names):
                     told["woman" if fact.relation == "mother" else "man"].add(fact.object)
     assert all(WORLD.names[name].girl == sex for sex, people in told.items() for name in people)
     assert told["woman"] and told["man"]
+
+
+@pytest.mark.parametrize(("clue", "fitting"), [("gender", 1), ("job", 2), ("cause", 2)])
+def test_the_pronoun_fits_one_person_where_the_gender_is_the_clue(clue, fitting):
+    for document in some("coreference", 60, clue=clue):
+        girls = "she" in document.prompt.split(" ")
+        assert sum((name in GIRLS) == girls for name in document.labels["people"]) == fitting
+        assert (document.truth in GIRLS) == girls
