@@ -83,7 +83,9 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    by: how documents are held out. The loss counts answers, or the whole text where nothing is asked.
+    by: how documents are held out. whole: whether the loss counts the whole text, or answers only (where
+    nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
+    the names that come again in the text it learns to look back, and then the answer.
     wanted(document) says which documents may be asked about. measure(hits, documents) returns more figures.
     """
 
@@ -91,6 +93,7 @@ class Rows:
     steps: int
     test: dict = field(default_factory=dict)
     by: str | None = None
+    whole: bool = False
     pieces: str = WORDS
     pictures: bool = False
     batch: int = 32
@@ -120,7 +123,7 @@ class Rows:
         def take(step):
             n = len(streams)
             chosen = [streams[i % n][(step * self.batch + i) // n] for i in range(self.batch)]
-            return self._batch(chosen, pieces)
+            return self._batch(chosen, pieces, self.whole)
 
         seconds = learn(model, take, self.steps, seed, self.lr, self.decay, loss=_loss)
         figures = {}
@@ -136,7 +139,7 @@ class Rows:
         kind = KINDS[part[0]]
         return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.by)
 
-    def _batch(self, documents, pieces):
+    def _batch(self, documents, pieces, whole=False):
         """Return a row for each document; targets are answers, or the words that can be predicted."""
         first = PATCHES * self.pictures
         lines = [[0] * first + pieces.encode(document.text + "\n") for document in documents]
@@ -144,7 +147,7 @@ class Rows:
         targets = np.full_like(tokens, IGNORED)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
             tokens[row, : len(line)] = line
-            answer = slice(first + len(pieces.encode(document.prompt)), len(line))
+            answer = slice(first + (0 if whole else len(pieces.encode(document.prompt))), len(line))
             scored = document.labels.get("scored", answer)
             targets[row, scored] = tokens[row, scored]
         pixels = np.stack([*map(patches, documents)]) if self.pictures else None
@@ -247,6 +250,8 @@ def questions(**dials):
 
 LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters show the way
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
+DEEP = {"layers": 3, "heads": 2}
+ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
@@ -255,9 +260,11 @@ EXPERIMENTS = {
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
-    "coreference": Rows((("coreference", {"clue": "job"}),), 1200, layers=3, heads=2),
-    "paraphrase": Rows((("paraphrase", {}),), 1200, layers=3, heads=2),
-    "entailment": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", layers=3, heads=2),
+    "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
+    "coreference-jobs": Rows((("coreference", {"clue": "job"}),), 1200, whole=True, **DEEP),
+    "paraphrase": Rows((("paraphrase", {}),), 3000, whole=True, **DEEP),
+    "entailment": Rows(ABOUT, 1500, {"family": ABOUT[0], "work": ABOUT[1]}, whole=True, **DEEP),
+    "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False, pronouns=False),
     "prose": prose,
