@@ -1,5 +1,8 @@
 """Encoder-decoders: the published forward pass, padding, the cache of both texts, losses, gradients."""
 
+import contextlib
+import hashlib
+
 import numpy as np
 import pytest
 from families_by_hand import t5_bucket, t5_by_hand
@@ -10,10 +13,11 @@ from tiny_gpt import softmax
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
-from tinyllm.models import build
+from tinyllm.models import build, from_pretrained
 from tinyllm.models.t5 import relative_buckets
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
+from tinyllm.train.objectives import span_corruption
 
 V, CONTEXT = 11, 9
 SIZES = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 3, "width": 16, "head_width": 6,
@@ -281,3 +285,48 @@ def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
     assert losses[-1] < losses[0]
     with pytest.raises(UserError, match="a t5 reads one prompt at a time"):
         trained(tmp_path, "abc\tcba\n" * 20, recipe="sft", **{"sft.packed": True})
+
+
+def test_transformers_agrees_on_states_losses_gradients_and_answers(tmp_path):
+    """For every kind; a folder that went through transformers has the same weights, bit for bit."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    for kind in KINDS:
+        ours = lively(kind, end=1)
+        ours.save_pretrained(tmp_path / "ours")
+        theirs = getattr(transformers, ours.architecture).from_pretrained(tmp_path / "ours")
+        theirs.save_pretrained(tmp_path / "theirs")
+        from_pretrained(tmp_path / "theirs").save_pretrained(tmp_path / "back")
+        saved = [hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest()
+                 for name in ("ours", "back")]  # fmt: skip
+        assert saved[0] == saved[1]
+
+        tokens, lengths = texts(0, 3, 8), np.array([8, 5, 3])
+        mask, states = torch.tensor((np.arange(8) < lengths[:, None]).astype(int)), []
+        found = theirs.encoder(torch.tensor(tokens), attention_mask=mask, output_hidden_states=True)
+        with contextlib.ExitStack() as stack:
+            for i in range(ours.config.layers - 1):
+                keep = states.append
+                stack.enter_context(nn.tap(ours, f"encoder.block.{i}", lambda x, y, keep=keep: keep(y.data)))
+            states.append(ours.encode(tokens, lengths).data)
+        for mine, other in zip(states, found.hidden_states[1:], strict=True):
+            for row, n in enumerate(lengths):
+                np.testing.assert_allclose(mine[row, :n], other[row, :n].detach(), rtol=1e-4, atol=1e-4)
+
+        batch = span_corruption(texts(1, 4, 8), [10, 9, 8], kind, end=[1])
+        loss = ours.loss(batch.tokens, batch.targets)
+        loss.backward()
+        read, written = (torch.tensor(x.astype(int)) for x in (batch.tokens, batch.targets))
+        other = theirs(read, labels=written).loss
+        other.backward()
+        assert abs(loss.item() - other.item()) < 1e-4
+        grads = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+        linear = {f"{name}.weight" for name, m in ours.named_modules() if isinstance(m, nn.Linear)}
+        for name, p in ours.named_parameters():
+            grad = grads[name].T if name in linear else grads[name]
+            np.testing.assert_allclose(p.grad, grad, rtol=1e-3, atol=1e-4, err_msg=name)
+
+        for prompt in (tokens[0].tolist(), tokens[2, :3].tolist()):
+            options = {"max_new_tokens": 7, "do_sample": False, "eos_token_id": 1}
+            options["use_cache"] = kind != "mt5"  # its cache has no place for more layers than the encoder's
+            answer = theirs.generate(torch.tensor([prompt]), **options)
+            assert ours.generate([prompt], max_tokens=7, sampling=GREEDY)[0] == answer[0, 1:].tolist()

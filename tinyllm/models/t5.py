@@ -41,6 +41,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
 MLPS = "relu", "gated-gelu"
+STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
 SENTINELS = 32  # of new tokenizers; T5's own has 100
 Memory = tuple[Tensor, Tensor, np.ndarray | None]  # keys and values of the encoder's output, and its lengths
 
@@ -68,7 +69,7 @@ class T5Config:
     tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
     scaled: bool = setting(True, hf="scale_decoder_outputs", help="multiply the output by 1 / sqrt(C)")
     init_factor: float = setting(1.0, above=0, max=100, hf="initializer_factor", help="times T5's first std")
-    start: int = setting(0, min=0, hf="decoder_start_token_id", help="the token before the first one written")
+    start: int = setting(0, min=0, hf=STARTS, help="the token before the first one written")
     end: int | None = setting(None, min=0, hf="eos_token_id", help="the token that ends a text")
 
     def __post_init__(self):
