@@ -13,7 +13,7 @@ from tinyllm.models import build, family
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "embed.py", "names.py", "shakespeare.py")
+PROGRAMS = ("chat.py", "embed.py", "names.py", "shakespeare.py", "translate.py")
 
 
 @pytest.fixture
@@ -83,6 +83,15 @@ def test_names_of_different_lengths_make_a_batch():
     batch = rows([[0], [0]], [[5, 6, 0], [7, 0]], context=8)
     assert batch.tokens.tolist() == [[0, 5, 6], [0, 7, 0]]
     assert batch.targets.tolist() == [[5, 6, 0], [7, 0, -100]]
+
+
+def test_translate_learns_and_answers(run):
+    few = ("translate.py", "--data", "world:translation,n=300", "--once")
+    out = run(*few, "the old frog called the cats", "--steps", "2")
+    losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith("step")]
+    assert losses[-1] < losses[0] and out.count("\n") > 4
+    with pytest.raises(UserError, match="unknown to this char tokenizer"):
+        run(*few, "\u00e9", "--steps", "1")
 
 
 def test_chat_trains_once_then_remembers(run, monkeypatch):
