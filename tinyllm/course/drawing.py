@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.large_cases import large_cases
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays, run
@@ -70,6 +69,14 @@ def case_kind(args: Sequence[Any]) -> str:
     return ORDINARY if numbers else ORDINARY_INPUT
 
 
+# Cases beyond the sizes that are drawn, where an op must not end: more rows than a byte counts, large ids.
+LARGE: dict[str, tuple] = {
+    "embedding": (np.arange(900, dtype=np.float32).reshape(300, 3), np.array([299, 0, 256, 257, 255])),
+    "bpe_merge": ([70_000, 70_001, 5, 70_000, 70_001], (70_000, 70_001), 70_002),
+    "bpe_pair_counts": ([[1, 2, 1, 2], [1, 2], [70_000, 2]], [20_000, 123_456_789, 10_001]),
+    "count_parameters": (50_257, 4096, 200, 40_001),
+    "grad_norm": ([np.full(3, i + 1, np.float32) for i in range(130)],),
+}
 # The simplest first. A case with -inf may also be huge or a view, so its failure says less about the cause.
 # An empty case says least.
 CASE_KINDS = (ORDINARY, ORDINARY_INPUT, VIEWS, EXTREME, INFINITE, SMALL)
@@ -86,7 +93,8 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     """
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])
-    found = {title: [args for args in cases + large_cases(name) if case_kind(args) == title]
+    large = [LARGE[name]] if name in LARGE else []
+    found = {title: [args for args in cases + large if case_kind(args) == title]
              for title in CASE_KINDS}  # fmt: skip
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [x for x in draw_cases(name, plain=True) if case_kind(x) == title][:LEAST]
