@@ -226,6 +226,15 @@ def test_settings_and_facts_of_the_wrong_kind_are_refused(copy, path, value):
     refused(lambda: load_run(copy), "run.json is damaged")
 
 
+@pytest.mark.parametrize("settings", [{"clip": None}, {"clip": 1.0, "later": 2}])
+def test_a_run_of_another_version_is_refused_as_such(copy, settings):
+    content = json.loads((copy / "run.json").read_text())
+    train = content["settings"]["train"] | settings
+    content["settings"]["train"] = {name: value for name, value in train.items() if value is not None}
+    (copy / "run.json").write_text(json.dumps(content))
+    refused(lambda: load_run(copy), "did another version of tinyllm write it?")
+
+
 def test_a_run_of_the_first_layout_is_refused_with_the_command_that_trains_again(copy):
     old = {"data": "my text.txt", "preset": "nano", "seed": 3, "train": {"steps": 5}, "found": {}}
     (copy / "config.json").write_text(json.dumps(old))

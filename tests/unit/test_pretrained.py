@@ -363,3 +363,8 @@ def test_a_folder_of_checkpoints_is_told_from_one_of_them(tmp_path):
     made("llama").save_pretrained(tmp_path / "run" / "checkpoints" / "step-00000003")
     with pytest.raises(UserError, match=r"no config\.json: give a checkpoint in it, such as .*step-00000003"):
         from_pretrained(tmp_path / "run")
+
+
+def test_a_name_that_is_no_folder_is_not_downloaded(tmp_path):
+    with pytest.raises(UserError, match="there is no folder .*none; nothing is downloaded"):
+        from_pretrained(tmp_path / "none")
