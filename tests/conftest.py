@@ -20,7 +20,8 @@ settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, de
 settings.load_profile("tinyllm")
 
 
-LONG = ("test_cli_train", "test_sanitizers", "test_bench", "test_lessons", "test_kernels", "test_fuzz")
+LONG = ("test_checker", "test_diagnose", "test_cli_train", "test_sanitizers", "test_bench", "test_lessons",
+        "test_kernels", "test_fuzz")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -21,7 +21,8 @@ from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import describe
 from tinyllm.testing.properties import FORM
 
-TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.kind == "op"}
+ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
+TASKS = {task.op: task for _, task in ASKED}
 OTHERS = [(op, function) for op in TASKS for function in VARIANTS.get(op, ())]
 SOFTMAX = Task("softmax", "softmax")
 
@@ -37,6 +38,16 @@ def check(judge):
 def test_right_solutions_are_accepted(op, function):
     verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
+
+
+@pytest.mark.parametrize("lesson, task", ASKED, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, launcher, tmp_path):
+    code = tmp_path / "exercise.py"
+    code.write_text(solved(task), "utf-8")
+    verdict = judge(task, lambda: launcher.start(code), count=20, explain=False)
+    assert verdict.state == "passed" and not verdict.broken, verdict
+    verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), count=20, explain=False)
+    assert verdict.state == "not_attempted" and not verdict.held
 
 
 @pytest.mark.parametrize("op", ["softmax", "adamw_step", "bpe_merge"])

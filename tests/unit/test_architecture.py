@@ -65,6 +65,7 @@ CODE = (".py", ".c", ".h", ".pyx", ".pxi", ".pxd")
 
 
 parsed = functools.cache(ast.parse)
+walked = functools.cache(lambda text: [*ast.walk(parsed(text))])
 
 
 class Source(NamedTuple):
@@ -101,7 +102,7 @@ def library():
 def imports(source):
     """Every (line, module, name) that a file imports, relative ones made absolute."""
     package = source.path.removesuffix(".py").split("/")[:-1]
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -148,7 +149,7 @@ EDITS = "tinyllm/testing/edits.py"  # runs specifications of ours with one expre
 def nothing_prints(source):
     if source.part in ("cli", "__main__") or source.path == "tinyllm/course/lesson_runner.py":
         return  # a lesson's terminal is the student's
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTERS:
             yield f"{source.path}:{node.lineno}: only cli/ prints"
 
@@ -169,7 +170,7 @@ def untrusted_bytes_stay_data(source):
     for line, module, _ in imports(source):
         if module.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle"):
             yield f"{source.path}:{line}: {module} runs code that it reads"
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNNERS and source.path != EDITS:
             yield f"{source.path}:{node.lineno}: {ast.unparse(node.func)} runs code that it reads"
         if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) == ("allow_pickle", "True"):
@@ -195,7 +196,7 @@ HARMLESS = re.compile(r"open\((f?'/proc/|os\.devnull|[\w.]+, '[wax]b?')")  # of 
 def files_are_read_in_one_place(source):
     if source.path == "tinyllm/files.py":
         return
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if not isinstance(node, ast.Call):
             continue
         name, text = ast.unparse(node.func), ast.unparse(node)
@@ -219,7 +220,7 @@ def functions_fit_a_screen(source):
 
 
 def python_blocks(source):
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, node.lineno, node.end_lineno - node.lineno + 1
 
@@ -278,7 +279,7 @@ FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|w
 
 def docstrings_begin_plainly(source):
     """The first sentence is no fragment of a question and has no archaic words."""
-    for node in ast.walk(source.tree):
+    for node in walked(source.text):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             first = (ast.get_docstring(node) or "").split("\n")[0]
             if FRAGMENT.match(first):

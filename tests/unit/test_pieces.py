@@ -125,7 +125,10 @@ def contractions():
 
 
 def one_and_two_bytes():
-    return (bytes(some) for length in range(3) for some in product(range(256), repeat=length))
+    """Of those that are no ASCII, the first and last of each kind in UTF-8."""
+    some = (*range(0x80), 0x80, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF)
+    yield from (bytes([byte]) for byte in range(256))
+    yield from map(bytes, product(some, repeat=2))
 
 
 @EVERY
