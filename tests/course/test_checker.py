@@ -94,8 +94,9 @@ def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkey
     assert len(shown) < len(describe("softmax", large))
 
 
-def test_a_failure_is_explained_on_an_input_that_can_be_read(check):
+def test_a_failure_is_explained_on_an_input_that_can_be_read(check, monkeypatch):
     """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
+    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
     wrong = "def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n"
     assert len(check(wrong, Task("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
 
