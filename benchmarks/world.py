@@ -257,6 +257,7 @@ EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
+    "recall-once": Rows((("recall", {"queries": 1}),), 800, measure=each_call, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
