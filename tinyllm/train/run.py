@@ -144,7 +144,8 @@ class Run:
     def read_config(self) -> tuple[RunConfig, Facts]:
         """Return (settings, facts) from run.json, checked in full, and load the notes.
 
-        Raises UserError when it is missing, damaged, or of a version with another layout.
+        A setting that is newer than the run has its usual value. Raises UserError when the file is missing,
+        damaged, or of a version with another layout.
         """
         if not os.path.exists(self.file) and (old := self._old_settings()) is not None:
             again = f"train again with `{_command(old, self.folder)}`"
@@ -156,9 +157,8 @@ class Run:
                 raise ValueError(f"it holds no {missing[0]}")
             settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
             known = known_settings(settings["recipe"], settings["model.type"])
-            if different := sorted(settings.keys() ^ known.keys()):
-                raise ValueError(f"the setting {different[0]} is missing or unknown; did another version of "
-                                 "tinyllm write it?")  # fmt: skip
+            if unknown := sorted(settings.keys() - known.keys()):  # one that is missing is newer than the run
+                raise ValueError(f"{unknown[0]} is unknown; did another version of tinyllm write it?")
             found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
