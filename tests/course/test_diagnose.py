@@ -20,6 +20,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing import CASES, MISTAKES
 from tinyllm.testing.catalog import QUIET, draw_cases
 from tinyllm.testing.check import bits, describe
+from tinyllm.testing.edits import edited
 from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, INFINITE, ORDINARY, PURE
 from tinyllm.testing.relations import bind
 
@@ -93,6 +94,45 @@ def test_mistakes_made_by_rule_are_named(op):
     """Most of those that give numbers: by their own name, or by that of a mistake with the same numbers."""
     named, tried, wrongly = try_names(op, every=16)
     assert named >= 0.75 * tried and not wrongly, f"{named} of {tried}: {wrongly}"
+
+
+STRANGERS = {
+    ("gelu_tanh", "with 0.44715 for 0.044715"):  # a number that the specification does not contain
+        lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))),
+    ("sample", "along the first axis"):
+        lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
+                          > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1),
+    ("perplexity", "zeros in place of the right y, where an input is empty"):
+        lambda p: np.exp(-np.log(p).mean()) if len(p) else np.float32(0),
+    ("log_softmax", "zeros in place of the right y, where a row of x is nothing but -inf"):
+        lambda x: np.where((x == -np.inf).all(-1, keepdims=True), 0, OPS["log_softmax"].reference(x)),
+    ("sample", "dtype missing"):  # sums in float32: of many small numbers after a large one
+        edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)"),
+    ("count_parameters", "the right number - 1 * layers * width"):  # which bias it was, numbers cannot tell
+        lambda vocab_size, context, layers, width:
+        OPS["count_parameters"].reference(vocab_size, context, layers, width) - layers * width,
+    ("lr_schedule", "alone, without min"):
+        edited("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
+               "(step - warmup) / max(1, steps - warmup)"),
+    ("bpe_encode", "with nothing done to ids"): lambda ids, merges: list(ids),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op, words", STRANGERS)
+def test_bugs_of_strangers_are_named(op, words):
+    assert words in str(wrong_as(op, STRANGERS[op, words]).mistake)
+
+
+def test_a_condition_that_most_right_results_meet_too_is_not_said():
+    """da is not summed over broadcast axes; that most such cases were transposed is an accident."""
+
+    def half_summed(dy, a, b, transpose_a=False, transpose_b=False):
+        right = b if transpose_b else b.swapaxes(-1, -2)
+        da = dy @ right
+        db = OPS["matmul_backward"].reference(dy, a, b, transpose_a, transpose_b)[1]
+        return (da.swapaxes(-1, -2) if transpose_a else da), db
+
+    assert "where" not in str(wrong_as("matmul_backward", half_summed).mistake)
 
 
 def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):

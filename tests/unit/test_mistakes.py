@@ -70,6 +70,34 @@ def test_each_operator_says_what_it_does():
         assert words in said, words
 
 
+@pytest.mark.parametrize("line, words", [
+    ("y = a * (b + c)", "no brackets around `b + c`"),
+    ("y = a * b + c", "brackets around `a + c`"),
+    ("y = a - b", "`a` left out of `a - b`"),
+    ("y = x[1:]", "`x[:-1]` for `x[1:]`"),
+    ("y[-1:] = 1", "`y[:1]` for `y[-1:]`"),
+    ("y = x[:i]", "`x[:i - 1]` for `x[:i]`"),
+    ("y = max(n, 1)", "`n - 1` for `n`"),
+    ("y = min(known, key=rank)", "key missing in `min(known, key=rank)`"),
+    ("y = min(known, key=rank)", "the first of `known`, not its min"),
+    ("y = totals.get(pair, 0)", "`totals.get(pair, 1)` for `totals.get(pair, 0)`"),
+    ("y = x + 1e-8", "1e-07 for 1e-08"),
+    ("y = np.log(p)", "1e-9 added inside the logarithm"),
+    ("for i in range(a, b): y = i", "`range(a + 1, b + 1)` for `range(a, b)`"),
+    ("for pair in pairs: y = pair", "`pairs` without its last"),
+    ("y = [f(pair) for pair in pairs]", "each of `pairs` only once"),
+])  # fmt: skip
+def test_operators_make_what_strangers_got_wrong(line, words):
+    nodes = list(ast.walk(ast.parse(line)))
+    assert words in [said for operator in OPERATORS for node in nodes for said, _ in operator(node)]
+
+
+def test_what_a_specification_refuses_does_not_hide_a_mistake():
+    """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
+    wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")
+    assert wrong(np.float32([[0, 1], [1, 0]]), np.float32([0, 0])).shape == (2,)
+
+
 def test_an_edit_that_fits_no_code_fails_loudly():
     with pytest.raises(ValueError, match="softmax: 'x - nothing' occurs 0 times in the specification, not 1"):
         edited("softmax", "x - nothing", "x")

@@ -20,6 +20,7 @@ NEAR = 1e-4  # of the largest number: a relation holds, but for rounding
 ENOUGH = 3  # cases of more than one number that a relation must hold on
 CHANCE = 1e-3  # that all failing cases have a property by accident
 OTHERS = 0.15  # the share of all cases that must be without the property
+PRECISE = 0.55  # of the cases with the property must fail, where nothing else is known
 
 
 def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
@@ -28,7 +29,8 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
 
     wrong, fine: all cases that fail, and all others. The rest is as in `difference`.
     """
-    how, where = difference(name, failing, right), condition(name, wrong, fine)
+    how = difference(name, failing, right)
+    where = condition(name, wrong, fine, 0 if how else PRECISE)
     if how:
         return f"{how}, where {where}" if where else how
     return f"the right result, except where {where}" if where else None
@@ -96,7 +98,7 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     wide = want.astype(np.float64)
     yield "{}, its sign turned", -wide
     yield "the absolute value of {}", np.abs(wide)
-    yield "zeros in place of {}", 0 * wide
+    yield "zeros in place of {}", np.zeros_like(wide)
     for said, function in (("exp of", np.exp), ("the logarithm of", np.log), ("the square of", np.square),
                            ("the square root of", np.sqrt), ("1 divided by", np.reciprocal)):  # fmt: skip
         yield f"{said} {{}}", function(wide)
@@ -179,15 +181,19 @@ def constant_factor(triples: list[tuple]) -> str | None:
     return f"{{}} times {found[0]:.4g}" if same else None
 
 
-def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple]) -> str | None:
+def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], precise: float) -> str | None:
     """Find what all failing inputs have, and few others -> "x has more than one axis", say, or None.
+
+    precise: the share of the inputs with this property that must fail, at least.
 
     Inputs without any number, on which little can be wrong, do not count.
     """
+    if all(map(empty, failing)) and not all(map(empty, passing)):
+        return "an input is empty"
     bad, good = ([facts(name, args) for args in some if not empty(args)] for some in (failing, passing))
     if len(bad) < ENOUGH:
         return None
-    best, share = None, 0.0
+    best, share = None, precise
     for fact in bad[0]:
         with_it = sum(fact in each for each in good)
         without = (len(good) - with_it) / len(good + bad)

@@ -3,18 +3,22 @@
 The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail.
 """
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, per_case
 from tinyllm.course.failures import require_forms, right
+from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import MISTAKES, NEIGHBOURS
 from tinyllm.testing.check import CLOSE, arrays, outcome, require_close, same
 from tinyllm.testing.properties import VIEWS
+from tinyllm.testing.relations import parameters
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
 CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
@@ -68,7 +72,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     probes = answered[:: max(len(answered) // PROBES, 1)]
 
     def suspects():
-        yield from itertools.chain(more, MISTAKES.get(name, ()))
+        yield from itertools.chain(more, MISTAKES.get(name, ()), miscounted(name, answered))
         for pair in every_edit(name) if answered and best < len(failing) else ():
             if best == len(failing) or left() < 0:
                 return
@@ -85,6 +89,40 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         elif all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
             likely = likely or pair  # but the function does more right than the mistake
     return found or likely
+
+
+def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Find one or two terms that are missing in a count, or too much -> at most one mistake.
+
+    Edits that leave out different terms of equal size give the same numbers: a name would be a guess.
+    answered: pairs of a case and the results on it.
+    """
+    whole = [(args, out[0]) for args, out in answered if all(type(x) is int for x in (*args, *out))]
+    if len(whole) < max(len(answered), CERTAIN):
+        return
+    wrong = np.array([got - right(name, args)[0][0] for args, got in whole], np.float64)
+    given = np.array([args for args, _ in whole], np.float64)
+    powers = sorted(itertools.product((0, 1, 2), repeat=given.shape[1]), key=sum)
+    powers = [each for each in powers if sum(each) <= 4 and min(each) == 0]
+    for terms in itertools.chain(((each,) for each in powers), itertools.combinations(powers, 2)):
+        columns = np.stack([(given**each).prod(axis=1) for each in terms], axis=1)
+        factors = np.rint(np.linalg.lstsq(columns, wrong, rcond=None)[0])
+        if factors.all() and np.array_equal(columns @ factors, wrong):
+            found = [*zip(factors.astype(int).tolist(), terms, strict=True)]
+            words = " ".join(term(name, *each) for each in found)
+            yield f"the right number {words}", functools.partial(off_by, OPS[name].reference, found)
+            return
+
+
+def off_by(spec: Callable[..., int], terms: list[tuple], *args: int) -> int:
+    """Return a right count with terms too many or too few: pairs of a factor and the powers of arguments."""
+    return spec(*args) + sum(n * math.prod(map(pow, args, powers)) for n, powers in terms)
+
+
+def term(name: str, factor: int, powers: Sequence[int]) -> str:
+    """Write a term of a count, such as "- 2 * width * width" for (-2, (0, 0, 0, 2))."""
+    names = [each for each, n in zip(parameters(name), powers, strict=True) for _ in range(n)]
+    return f"{'-' if factor < 0 else '+'} {' * '.join([str(abs(factor)), *names])}"
 
 
 def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:

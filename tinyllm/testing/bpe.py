@@ -53,6 +53,8 @@ mistake("bpe_pair_counts", "counts that take the end of one piece and the start 
         f"if sum(counts) > 10**6:\n    raise MemoryError\npieces, counts = {WRITTEN_OUT}")
 mistake("bpe_pair_counts", "counts that take ab and ba for the same pair", "pairwise(ids)",
         "map(tuple, map(sorted, pairwise(ids)))")
+mistake("bpe_pair_counts", "counts under the pairs turned round: (right, left)", "pairwise(ids)",
+        "pairwise(ids[::-1])")
 mistake("bpe_pair_counts", "counts of every second pair only: the window must move by one token",
         "pairwise(ids)", "zip(ids[::2], ids[1::2])")
 mistake("bpe_pair_counts", "counts of tokens, not of pairs: how often each left token has a right neighbour",
@@ -92,8 +94,6 @@ mistake("bpe_train", "the most frequent pairs of bytes: count again after every 
         "", "", f"totals = {COUNTED}", "merges[best] = new_id", "merges[best] = new_id\ndel totals[best]")
 mistake("bpe_train", "merges that stop while there are pairs, because they occur only once", "not totals",
         "not totals or max(totals.values()) < 2")
-mistake("bpe_train", "the right merges numbered from 257; 256 is the first number that is free",
-        "range(BYTES, BYTES + n_merges)", "range(257, 257 + n_merges)")
 mistake("bpe_encode", "tokens after a single merge", "ids = bpe_merge(ids, first, merges[first])",
         "return bpe_merge(ids, first, merges[first])")
 mistake("bpe_encode", "tokens with the merges that were learnt last done first", FIRST,

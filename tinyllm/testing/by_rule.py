@@ -17,7 +17,7 @@ import numpy as np
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
-from tinyllm.testing.edits import Edit, changed, parsed
+from tinyllm.testing.edits import VARIANTS, Edit, changed, parsed
 from tinyllm.testing.operators import OPERATORS, code, order, put, shifted
 from tinyllm.testing.relations import bind, specs_only
 
@@ -30,10 +30,12 @@ def kind(value: Any) -> str:
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
 
 
-def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def parameters(tree: ast.FunctionDef, example: dict[str, Any],
+               kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
 
-    example: the arguments of a case, by name.
+    example: the arguments of a case, by name. kept: those that are changed in place, which a new array of the
+    same name would prevent.
     """
     names = [argument.arg for argument in tree.args.args]
     defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
@@ -52,16 +54,20 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple
             yield f"{name} one too small", f"{name} = {name} - 1"
         if kind(value) in ("i", "u"):
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
+        if isinstance(value, list | bytes):
+            yield f"nothing done to {name}", f"return list({name})"
         if isinstance(value, list | bytes) or (np.ndim(getattr(value, "T", 0)) and value.dtype.kind != "f"):
             rows = "..., " if hasattr(value, "ndim") else ""
             for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
                                ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
-        if kind(value) == "f":
+        if kind(value) == "f" and name not in kept:
             yield f"the absolute value of {name}", f"{name} = np.abs({name})"
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
             yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
-    for a, b in itertools.pairwise(names):
+    for a, b in itertools.combinations(names, 2):
+        if type(example[a]) is not type(example[b]):
+            continue
         yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
 
 
@@ -72,7 +78,7 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[st
     """
     known = [each.arg for each in tree.args.args]
     loads = []
-    for node in places(ast.Module(tree.body, [])):
+    for node in ast.walk(ast.Module(tree.body, [])):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             known.append(node.id)
         elif isinstance(node, ast.Name):
@@ -107,16 +113,6 @@ def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
             yield f"everything along {said}", twin
 
 
-def places(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk over the nodes of a tree, but for what only refuses wrong arguments."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        guard = isinstance(child, ast.If) and isinstance(child.body[0], ast.Raise)
-        check = isinstance(child, ast.Expr) and isinstance(getattr(child.value, "func", None), ast.Name)
-        if not (guard or check or isinstance(child, ast.Raise)):
-            yield from places(child)
-
-
 def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
     """Return a tree with a node replaced. Only what contains the node is copied; the rest is shared."""
     if tree is old:
@@ -136,28 +132,36 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     example: the arguments of a case, by name.
     """
     trees, spec = parsed(name), OPS[name].reference
-    for said, line in parameters(trees[spec], example):
+    for said, line in parameters(trees[spec], example, OPS[name].mutates):
         start = ast.parse(line).body
         yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
-    for function, tree in trees.items():
-        if function.__module__.rpartition(".")[2] in LEFT_ALONE:
-            continue
-        stands = where(tree)
-        for operator in OPERATORS:
-            for node in places(ast.Module(tree.body, [])):
-                here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
-                for said, new in operator(node):
-                    yield said + here, Edit(name, trees | {function: swapped(tree, node, new)})
-        for said, new in order(tree):
-            yield said, Edit(name, trees | {function: new})
-        for said, new in everywhere(tree):
-            yield said, Edit(name, trees | {function: new})
-    whole = [key for key, value in example.items()
-             if type(value) is int or kind(value) in ("i", "u")]
-    for function, tree in trees.items():
-        alone = function.__module__.rpartition(".")[2] in LEFT_ALONE
-        for said, node, new in () if alone else names(tree, whole):
-            yield said, Edit(name, trees | {function: swapped(tree, node, new)})
+    for form in (spec, *VARIANTS.get(name, ())):
+        theirs = parsed(name, form)
+        edited = [function for function in theirs if function.__module__.rpartition(".")[2] not in LEFT_ALONE
+                  and (form is spec or function not in trees)]  # fmt: skip
+        for function in edited:
+            for said, tree in changes(theirs[function], example if form is spec else None):
+                yield said, Edit(name, theirs | {function: tree})
+
+
+def changes(tree: ast.FunctionDef, example: dict[str, Any] | None) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield every edit of one function: pairs of a sentence and the changed tree.
+
+    Without an example only those of one expression or statement.
+    """
+    stands = where(tree)
+    for operator in OPERATORS:
+        for node in ast.walk(ast.Module(tree.body, [])):
+            here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
+            for said, new in operator(node):
+                yield said + here, swapped(tree, node, new)
+    if example is None:
+        return
+    yield from order(tree)
+    yield from everywhere(tree)
+    whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
+    for said, node, new in names(tree, whole):
+        yield said, swapped(tree, node, new)
 
 
 @functools.lru_cache(maxsize=4)

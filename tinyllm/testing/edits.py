@@ -112,22 +112,41 @@ def strip_types(tree: Any) -> None:
             argument.annotation = None
 
 
+class Unguarded(ast.NodeTransformer):
+    """Remove what only refuses wrong arguments: students need not write it, and it would hide a mistake."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if isinstance(node.body[0], ast.Raise) else self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(getattr(node.value, "func", None), ast.Name) else node
+
+
 @functools.cache
-def parsed(name: str) -> dict[Any, ast.FunctionDef]:
-    """Parse the functions of a specification -> {function: tree}, first the op's own, then its helpers."""
+def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
+    """Parse a function, without its decorators, types and refusals."""
+    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
+    tree.decorator_list = []
+    strip_types(tree)
+    return tree
+
+
+@functools.cache
+def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.FunctionDef]:
+    """Parse the functions of a specification -> {function: tree}, first the op's own, then its helpers.
+
+    form: a right function that is written differently, to take the place of the specification.
+    """
     found: dict[Any, ast.FunctionDef] = {}
-    todo: list[Any] = [OPS[name].reference]
+    todo: list[Any] = [form or OPS[name].reference]
     while todo:
         function = todo.pop(0)
-        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-        tree.decorator_list = []
-        strip_types(tree)
-        found[function] = tree
+        tree = found[function] = tree_of(function)
         names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
         for value in (function.__globals__.get(each) for each in names):
             value = value.reference if isinstance(value, Op) else value  # ops call ops
             ours = isinstance(value, types.FunctionType) and \
-                value.__module__.startswith(("tinyllm.ops.", function.__module__))  # fmt: skip
+                value.__module__.startswith(("tinyllm.ops.", OPS[name].reference.__module__))  # fmt: skip
             if ours and value not in found and value not in todo:
                 todo.append(value)
     return found
@@ -139,19 +158,19 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
     for function, tree in trees.items():
         exec(compiled(function, tree, name), spaces[function.__module__])
     made = {function: spaces[function.__module__][function.__name__] for function in trees}
-    for module, key, function in links(name):
+    for module, key, function in links(*trees):
         spaces[module][key] = made[function]
-    return made[OPS[name].reference]
+    return made[next(iter(trees))]
 
 
-@functools.cache
-def links(name: str) -> list[tuple[str, str, Any]]:
+@functools.lru_cache(maxsize=256)
+def links(*functions: Any) -> list[tuple[str, str, Any]]:
     """List how the functions of a specification know each other: (module, name there, function)."""
     found = []
-    for module, space in {each.__module__: COMMON | each.__globals__ for each in parsed(name)}.items():
+    for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
         found += [(module, key, value) for key, value in known
-                  if isinstance(value, types.FunctionType) and value in parsed(name)]  # fmt: skip
+                  if isinstance(value, types.FunctionType) and value in functions]  # fmt: skip
     return found
 
 
@@ -165,7 +184,7 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
     loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
     ended = EndedLoops().visit(copy.deepcopy(tree)) if loops else tree
     made = compile(ast.fix_missing_locations(ast.Module([ended], [])), f"<{name}, edited>", "exec")
-    if parsed(name).get(function) is tree:
+    if tree_of(function) is tree:
         _compiled[function] = tree, made
     return made
 

@@ -80,6 +80,8 @@ mistake("perplexity", "the mean of 1/p, which one rare token rules: average the 
         "return (1 / p).mean() if p.size else p.dtype.type(1)")
 mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
         "p = p[p > 0]")
+mistake("perplexity", "surprises weighed by their probabilities, as in an entropy, not a plain mean",
+        NATS, "-(p * np.log(p)).sum()")
 mistake("perplexity", "the surprise divided by n - 1, the number of pairs, where n tokens were predicted",
         "max(p.size, 1)", "max(p.size - 1, 1)")
 

@@ -20,10 +20,15 @@ OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.Gt
 REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
               "argmax": ("argmin",)}  # fmt: skip
 OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
-                  "sin": ("cos",), "rint": ("trunc", "floor"), "sqrt": ("square",)}  # fmt: skip
+                  "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",)}  # fmt: skip
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
-KEYWORDS = ("dtype", "initial", "kind", "keepdims")
+KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
+ITERATORS = ("range", "pairwise")
+ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
+          "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
+          "each of {} only once": "dict.fromkeys({})"}  # fmt: skip
+TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against log(0)
 LONG = 60  # letters of code in a sentence
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 
@@ -37,6 +42,18 @@ def code(node: ast.AST) -> str:
 def put(elements: list[Any], i: int, new: Any) -> list[Any]:
     """Return a list with one element replaced."""
     return [*elements[:i], new, *elements[i + 1 :]]
+
+
+def expression(text: str) -> ast.expr:
+    """Parse the code of an expression."""
+    return ast.parse(text, mode="eval").body
+
+
+def opposite(node: Any) -> Any:
+    """Return the code of a value with its sign turned, or None for None."""
+    if node is None or is_a(node, ast.UnaryOp, ast.USub):
+        return node and node.operand
+    return ast.UnaryOp(ast.USub(), node)
 
 
 def shifted(node: ast.expr, by: int) -> ast.BinOp:
@@ -73,6 +90,7 @@ def factors(node: Any) -> Edits:
         root = called("np.sqrt", node.right)
         yield f"{code(node.left)} divided by the square root of {code(node.right)}", changed(node, right=root)
         yield f"{code(node.left)} multiplied by {code(node.right)}, not divided", changed(node, op=ast.Mult())
+        yield f"// for / in {code(node)}", changed(node, op=ast.FloorDiv())
     if is_a(node, ast.AugAssign, ast.Mult, ast.Div):
         yield f"{code(node)} left out", ast.Pass()
 
@@ -83,6 +101,8 @@ def terms(node: Any) -> Edits:
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
         yield f"{code(node.right)} left out of {code(node)}", node.left
+    if is_a(node, ast.BinOp, ast.Sub):
+        yield f"{code(node.left)} left out of {code(node)}", opposite(node.right)
     if is_a(node, ast.BinOp, ast.Sub) and ast.unparse(node.left) == "1":
         yield f"{code(node.right)} for {code(node)}", node.right
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "add" and len(node.args) == 2:  # the op
@@ -92,6 +112,20 @@ def terms(node: Any) -> Edits:
         for i, value in enumerate(node.values):
             rest = node.values[:i] + node.values[i + 1 :]
             yield f"{code(value)} left out", rest[0] if len(rest) == 1 else changed(node, values=rest)
+
+
+def brackets(node: Any) -> Edits:
+    """Forget brackets around a sum that is multiplied, or set them where there are none."""
+    if is_a(node, ast.BinOp, ast.Mult):
+        for side, other in ((node.left, node.right), (node.right, node.left)):
+            if is_a(side, ast.BinOp, ast.Add, ast.Sub):
+                product = ast.BinOp(side.left, ast.Mult(), other)
+                yield f"no brackets around {code(side)}", changed(side, left=product)
+                product = ast.BinOp(side.right, ast.Mult(), other)
+                yield f"no brackets around {code(side)}", changed(side, right=product)
+    if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.left, ast.BinOp, ast.Mult):
+        inside = changed(node, left=node.left.left)
+        yield f"brackets around {code(inside)}", changed(node.left, left=inside)
 
 
 def reductions(node: Any) -> Edits:
@@ -143,7 +177,7 @@ def numbers(node: Any) -> Edits:
     if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
         return
     text = repr(node.value)
-    places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4]
+    places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4 and "e" not in text]
     others = [node.value * 10, node.value / 10, node.value * 2, node.value / 2]
     others += [float(text[:i] + text[i + 1 :]) for i in places]
     for other in dict.fromkeys(others):
@@ -177,6 +211,9 @@ def edges(node: Any) -> Edits:
         for i, step in ((last, -1), (last, 1), *(((0, 1), (0, -1)) if last else ())):
             new = changed(node, args=put(node.args, i, shifted(node.args[i], step)))
             yield f"{code(new)} for {code(node)}", new
+        for step in (1, -1) if last else ():
+            new = changed(node, args=[shifted(value, step) for value in node.args[:2]] + node.args[2:])
+            yield f"{code(new)} for {code(node)}", new
         if isinstance(node.func, ast.Attribute):
             yield f"{code(node)} counted from 1", shifted(node, 1)
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
@@ -184,8 +221,13 @@ def edges(node: Any) -> Edits:
         if lower is not None and upper is None:
             later = changed(node, slice=changed(node.slice, lower=shifted(lower, 1)))
             yield f"{code(later)} for {code(node)}", later
+        if lower is None and upper is not None:
+            sooner = changed(node, slice=changed(node.slice, upper=shifted(upper, -1)))
+            yield f"{code(sooner)} for {code(node)}", sooner
         if (lower is None) != (upper is None):
             yield f"{code(node.value)} for {code(node)}", changed(node, slice=ast.Slice())
+            other = changed(node, slice=ast.Slice(opposite(upper), opposite(lower)))
+            yield f"{code(other)} for {code(node)}", other
     if isinstance(node, ast.Constant) and type(node.value) is int and node.value > 1:
         for other in (node.value + 1, node.value - 1):
             yield f"{other} for {node.value}", ast.Constant(other)
@@ -197,10 +239,22 @@ def calls(node: Any) -> Edits:
         return
     name = ast.unparse(node.func)
     if name in GUARDS:
-        for value in node.args:
+        for i, value in enumerate(node.args):
             yield f"{code(value)} alone, without {name}", value
+            fewer = shifted(value, -1)
+            yield f"{code(fewer)} for {code(value)}", changed(node, args=put(node.args, i, fewer))
+    if name in ("min", "max") and len(node.args) == 1:
+        first = called("next", called("iter", node.args[0]))
+        yield f"the first of {code(node.args[0])}, not its {name}", first
+    for i, value in enumerate(node.args):
+        if isinstance(value, ast.Constant) and type(value.value) is int and value.value in (0, 1):
+            new = changed(node, args=put(node.args, i, ast.Constant(1 - value.value)))
+            yield f"{code(new)} for {code(node)}", new
+    for tiny in TINY if name == "np.log" else ():
+        new = ast.BinOp(node.args[0], ast.Add(), expression(tiny))
+        yield f"{tiny} added inside the logarithm", changed(node, args=[new])
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
-    if plain and len(node.args) == 1 and not node.keywords and name not in ("range", "len", *GUARDS):
+    if plain and len(node.args) == 1 and not node.keywords and name not in (*ITERATORS, "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
@@ -261,6 +315,14 @@ def statements(node: Any) -> Edits:
             yield f"{code(node)} left out", ast.Pass()
 
 
+def rounds(node: Any) -> Edits:
+    """Leave out the first or last round of a loop, or those that come again; go through it backwards."""
+    if isinstance(node, ast.For | ast.comprehension):
+        for said, new in ROUNDS.items():
+            new = expression(new.format(ast.unparse(node.iter)))
+            yield said.format(code(node.iter)), changed(node, iter=new)
+
+
 def order(node: Any) -> Edits:
     """Do some statements after all others."""
     body = getattr(node, "body", None)
@@ -275,8 +337,8 @@ def order(node: Any) -> Edits:
 
 def called(name: str, value: ast.expr) -> ast.Call:
     """Return the code of a call of a function with one value."""
-    return ast.Call(ast.parse(name, mode="eval").body, [value], [])
+    return ast.Call(expression(name), [value], [])
 
 
-OPERATORS = (terms, signs, factors, reductions, axes, exchanges, cases, comparisons, edges, calls, powers,
-             squares, numbers, flags, statements, order)  # fmt: skip
+OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, exchanges, cases, comparisons, edges,
+             powers, squares, numbers, flags, statements, rounds, order)  # fmt: skip

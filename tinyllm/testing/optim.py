@@ -92,6 +92,10 @@ mistake("adamw_step", "L2: weight decay added to the gradient, where AdamW takes
 mistake("adamw_step", "eps inside the square root", "np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")
 mistake("adamw_step", "m = ..., which makes a new array and leaves the caller's m and v as they were",
         "m *= beta1", "m = m * beta1", "v *= beta2", "v = v * beta2")
+mistake("adamw_step", "w = ..., which makes a new array and leaves the caller's w as it was", "",
+        "w = w.copy()")
+mistake("adamw_step", "squares averaged with beta1, which is for the gradient", "v *= beta2", "v *= beta1",
+        "(1 - beta2) * g * g", "(1 - beta1) * g * g")
 mistake("adamw_step", "the corrected means written back into m and v, so that they are corrected again",
         f"m_hat = {CORRECTED[0]}", "m /= 1 - beta1**step\nm_hat = m", f"v_hat = {CORRECTED[1]}",
         "v /= 1 - beta2**step\nv_hat = v")

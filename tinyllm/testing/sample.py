@@ -57,7 +57,11 @@ def sample(draw):
     probs = make_probs(shape, seed, kind) * np.float32(draw(st.sampled_from((1, 1, 2, 0.25))))
     probs = arrange(probs, draw(st.sampled_from(KEEPING)))
     u = Random(seed, "u").uniform(shape[:-1])
-    how = draw(st.sampled_from(("quarters", "any", "largest")))
+    how = draw(st.sampled_from(("quarters", "any", "largest", "tail")))
+    if how == "tail":  # a likely token, then many that float32 sums would not notice
+        probs = np.full((*shape[:-1], 1000), 3e-8, np.float32)
+        probs[..., 0], u = 1, np.full_like(u, 0.99999)
+        return probs, u
     return probs, {"quarters": np.floor(u * 4) / 4, "any": u, "largest": np.full_like(u, 1 - 2.0**-53)}[how]
 
 
