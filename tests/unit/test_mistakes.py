@@ -71,8 +71,8 @@ def test_each_operator_says_what_it_does():
 
 
 @pytest.mark.parametrize("line, words", [
-    ("y = a * (b + c)", "no brackets around `b + c`"),
-    ("y = a * b + c", "brackets around `a + c`"),
+    ("y = a * (b + c)", "`b * a + c` for `a * (b + c)`"),
+    ("y = a * b + c", "`(a + c) * b` for `a * b + c`"),
     ("y = a - b", "`a` left out of `a - b`"),
     ("y = x[1:]", "`x[:-1]` for `x[1:]`"),
     ("y[-1:] = 1", "`y[:1]` for `y[-1:]`"),

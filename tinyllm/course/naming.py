@@ -71,8 +71,10 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     answered = [pair for pair in failing if pair[1] is not None]
     probes = answered[:: max(len(answered) // PROBES, 1)]
 
+    listed = [*more, *MISTAKES.get(name, ())]
+
     def suspects():
-        yield from itertools.chain(more, MISTAKES.get(name, ()), miscounted(name, answered))
+        yield from itertools.chain(listed, miscounted(name, answered))
         for pair in every_edit(name) if answered and best < len(failing) else ():
             if best == len(failing) or left() < 0:
                 return
@@ -86,7 +88,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
             continue
         if not any(tells_apart(name, args, pair[1]) for args in passing):
             best, found = sum(shown), pair
-        elif all(shown) and sum(telling(got) for _, got in failing) >= CERTAIN:
+        elif all(shown) and pair in listed and sum(telling(got) for _, got in failing) >= CERTAIN:
             likely = likely or pair  # but the function does more right than the mistake
     return found or likely
 

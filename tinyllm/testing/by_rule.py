@@ -144,7 +144,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
                 yield said, Edit(name, theirs | {function: tree})
 
 
-def changes(tree: ast.FunctionDef, example: dict[str, Any] | None) -> Iterator[tuple[str, ast.FunctionDef]]:
+def changes(tree: ast.FunctionDef, example: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
     """Yield every edit of one function: pairs of a sentence and the changed tree.
 
     Without an example only those of one expression or statement.

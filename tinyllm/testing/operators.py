@@ -116,16 +116,16 @@ def terms(node: Any) -> Edits:
 
 def brackets(node: Any) -> Edits:
     """Forget brackets around a sum that is multiplied, or set them where there are none."""
+    found = []
     if is_a(node, ast.BinOp, ast.Mult):
         for side, other in ((node.left, node.right), (node.right, node.left)):
             if is_a(side, ast.BinOp, ast.Add, ast.Sub):
-                product = ast.BinOp(side.left, ast.Mult(), other)
-                yield f"no brackets around {code(side)}", changed(side, left=product)
-                product = ast.BinOp(side.right, ast.Mult(), other)
-                yield f"no brackets around {code(side)}", changed(side, right=product)
+                found += [changed(side, left=ast.BinOp(side.left, ast.Mult(), other)),
+                          changed(side, right=ast.BinOp(side.right, ast.Mult(), other))]  # fmt: skip
     if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.left, ast.BinOp, ast.Mult):
-        inside = changed(node, left=node.left.left)
-        yield f"brackets around {code(inside)}", changed(node.left, left=inside)
+        found.append(changed(node.left, left=changed(node, left=node.left.left)))
+    for new in found:
+        yield f"{code(new)} for {code(node)}", new
 
 
 def reductions(node: Any) -> Edits:
@@ -319,8 +319,8 @@ def rounds(node: Any) -> Edits:
     """Leave out the first or last round of a loop, or those that come again; go through it backwards."""
     if isinstance(node, ast.For | ast.comprehension):
         for said, new in ROUNDS.items():
-            new = expression(new.format(ast.unparse(node.iter)))
-            yield said.format(code(node.iter)), changed(node, iter=new)
+            other = expression(new.format(ast.unparse(node.iter)))
+            yield said.format(code(node.iter)), changed(node, iter=other)
 
 
 def order(node: Any) -> Edits:
