@@ -103,7 +103,8 @@ def softmax_by_rows(x):
     for i in np.ndindex(x.shape[:-1]):
         peak = max((v for v in x[i].tolist() if v > -math.inf), default=0)
         e = [math.exp(v - peak) for v in x[i].tolist()]
-        y[i] = [v / (sum(e) or 1) for v in e]
+        total = sum(e) or 1
+        y[i] = [v / total for v in e]
     return y
 
 
