@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.engine import padded
 from tinyllm.errors import UserError
 from tinyllm.nn import EncoderDecoderLM, KVCache, inference
+from tinyllm.nn.encoder import pad_right
 from tinyllm.tokenizer.text import read_prompt
 
 
@@ -118,11 +118,11 @@ def _read(model, texts, max_tokens):
     lengths = np.array([len(ids) for ids in texts])
     if isinstance(model, EncoderDecoderLM):
         cache = model.new_cache(len(texts), max_tokens)
-        model.read(padded(texts), cache, lengths)
+        model.read(pad_right(texts), cache, lengths)
         return cache, np.full(len(texts), model.config.start)
     cache = model.new_cache(len(texts), int(lengths.max()) + max_tokens)
     if lengths.max() > 1:
-        model.hidden(padded([ids[:-1] for ids in texts]), cache)
+        model.hidden(pad_right([ids[:-1] for ids in texts]), cache)
     for layer in cache:
         layer.lengths[:] = lengths - 1  # without the padding
     return cache, np.array([ids[-1] for ids in texts])

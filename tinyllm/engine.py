@@ -25,6 +25,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import DecoderLM, EncoderDecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
+from tinyllm.nn.encoder import pad_right
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.sequence import Sequence, Step
@@ -234,12 +235,12 @@ class Engine:
         No token sees the padding, because it comes later; `_next_logits` corrects the lengths.
         """
         known = [s.known for s in sequences]
-        tokens = padded([s.window[s.known : -1] for s in sequences])
+        tokens = pad_right([s.window[s.known : -1] for s in sequences])
         width = tokens.shape[1]
         layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
         if self.reads:
             sources = [s.source or [] for s in sequences]
-            self.model.read(padded(sources), layers, [*map(len, sources)])
+            self.model.read(pad_right(sources), layers, [*map(len, sources)])
         for i, layer in enumerate(layers):
             for row, s in enumerate(sequences):
                 if s.cache and s.known:
@@ -300,14 +301,6 @@ def _table(sequences: list[Sequence]) -> np.ndarray:
     ends = ((s, len(s.ids)) for s in sequences)
     rows = [(s.stream, n - s.prompt_length, n - s.begin, s.ids[-1], id(s.sampling)) for s, n in ends]
     return np.array(rows, ROW)
-
-
-def padded(rows: list[list[int]]) -> np.ndarray:
-    """Return rows of ids as one array, padded on the right with 0."""
-    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return tokens
 
 
 def _width(s: Sequence) -> int:

@@ -85,6 +85,12 @@ def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
     lengths = check_texts(rows)
-    tokens = np.zeros((len(rows), lengths.max()), np.int64)
-    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row) for row in rows])
-    return tokens, lengths
+    return pad_right(rows), lengths
+
+
+def pad_right(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Fill up lists of ids with zeros behind them: N lists, which may be empty -> (N, longest)."""
+    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return tokens
