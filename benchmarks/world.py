@@ -202,7 +202,7 @@ def told(document):
 
 
 def prose(seed, steps=3000, kind="stories"):
-    """Train on stories, and return the loss above the floor and how many stories of its own parse."""
+    """Train on stories, and return the loss above the floor and how many written stories parse."""
     stream = Stream(WORLD, KINDS[kind], seed=seed, split="all")
     text = "".join(stream[i].text + SEPARATOR for i in range(20_000)).encode()
     tokenizer = make_tokenizer("bpe:1024", text[:2_000_000])

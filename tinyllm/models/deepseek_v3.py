@@ -117,7 +117,7 @@ class LatentAttention(Attention):
 
 
 def per_head(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply each head by a matrix of its own: x (B, T, H, m), weight (H, m, n) -> (B, T, H, n)."""
+    """Multiply each head by its matrix: x (B, T, H, m), weight (H, m, n) -> (B, T, H, n)."""
     B, T, H, m = x.shape
     y = x.transpose(2, 0, 1, 3).reshape(H, B * T, m) @ weight
     return y.reshape(H, B, T, -1).transpose(1, 2, 0, 3)

@@ -96,7 +96,7 @@ class Writer:
 
 
 def outputs(folder: Path) -> list[str]:
-    """Run a lesson cell by cell in a process of its own -> what each cell printed. Raises if it fails."""
+    """Run a lesson cell by cell in a new process -> what each cell printed. Raises if it fails."""
     command = [sys.executable, HERE / "run_cells.py", folder / "lesson.py"]
     quiet = os.environ | {"TINYLLM_LESSON": "quiet"}
     done = subprocess.run(command, cwd=folder, env=quiet, text=True, stdout=subprocess.PIPE, check=True)
